@@ -1,0 +1,49 @@
+# Every target makes the virtual environment when it is missing. Without make (Windows): README.md.
+VENV ?= .venv
+PYTHON ?= python3
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help assignment test test-slow check lint format benchmark handout report clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+assignment: $(INSTALLED) ## Parts 1 to 3 and the evaluation, with seed 0
+	$(RUN) -m course.assignment
+
+test: $(INSTALLED) ## the fast tests
+	$(RUN) -m pytest
+
+test-slow: $(INSTALLED) ## the tests that learn for minutes
+	$(RUN) -m pytest -m slow
+
+lint: $(INSTALLED)
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+check: lint test ## format, lint, types and the fast tests
+
+format: $(INSTALLED) ## bring all files into the format that `check` asks for
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+benchmark: $(INSTALLED) ## measure the figures in docs/results.md again
+	$(RUN) benchmarks/course_learning.py
+	$(RUN) benchmarks/course_speed.py
+
+handout: $(INSTALLED) ## write the students' version to handout/
+	$(RUN) -m course.handout
+
+report: $(INSTALLED) ## write the report's figures and tables to report/
+	$(RUN) -m course.report
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,348 @@
+"""Part 2: demonstrations of Part 1's checkpoints, preferences between them, a learned reward.
+
+python offline_reward_learning.py
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from prefloop.startup import import_quickly
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the learned reward depends on.
+
+    Raises:
+        ValueError: a value that can't be used.
+    """
+
+    env: str = "CartPole-v0"
+    checkpoint_dir: str = "./synthetic"
+    num_checkpoints: int = 10
+    demos_per_checkpoint: int = 10
+    num_pairs: int = 500
+    num_iter: int = 100
+    lr: float = 1e-2
+    reward_params: str = "reward.params"
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name in ("num_checkpoints", "demos_per_checkpoint", "num_pairs", "num_iter", "lr"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"--{name} must be above 0, not {getattr(self, name)}")
+        if self.num_checkpoints * self.demos_per_checkpoint < 2:
+            raise ValueError("a preference needs two trajectories: raise --demos_per_checkpoint")
+        if self.seed < 0:
+            raise ValueError(f"--seed must be at least 0, not {self.seed}")
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> Settings:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description="Learns a reward from preferences between trajectories of Part 1's "
+        "checkpoints. The environment's own reward says which of two is better.",
+        epilog="Ends by showing how well the learned reward ranks trajectories it was trained on "
+        "and others. Next: python vpg.py --epochs 50 --checkpoint --reward reward.params "
+        "--checkpoint_dir rlhf",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    default = Settings()
+    flag = parser.add_argument
+    flag("--env", "--env_name", default=default.env, help="environment of the checkpoints")
+    flag("--checkpoint_dir", default=default.checkpoint_dir, help="where Part 1 saved its policies")
+    flag(
+        "--num_checkpoints",
+        type=int,
+        default=default.num_checkpoints,
+        help="demonstrators: policy_checkpoint0.params and on",
+    )
+    flag(
+        "--demos_per_checkpoint",
+        type=int,
+        default=default.demos_per_checkpoint,
+        help="trajectories of each demonstrator",
+    )
+    flag("--num_pairs", type=int, default=default.num_pairs, help="preferences to learn from")
+    flag("--num_iter", type=int, default=default.num_iter, help="passes over all preferences")
+    flag("--lr", type=float, default=default.lr, help="learning rate of Adam")
+    flag(
+        "--reward_params", default=default.reward_params, help="where the learned reward is written"
+    )
+    flag("--seed", type=int, default=default.seed, help="same seed, same reward")
+    flag("--device", default=default.device, help="where the reward is trained: cpu, cuda, mps")
+    try:
+        return Settings(**vars(parser.parse_args(arguments)))
+    except ValueError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    settings = parse_arguments()  # before PyTorch is loaded: --help and a wrong flag answer at once
+    import_quickly("torch", "gymnasium")
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from prefloop import checkpoints
+from prefloop.data.rollouts import collect_episodes
+from prefloop.devices import usable_device
+from prefloop.envs import make_env, make_vector_env, policy_sizes
+from prefloop.errors import UserError, one_sentence_errors
+from prefloop.evaluation.statistics import rank_correlation
+from prefloop.files import sha256, write_json
+from prefloop.networks import acting
+from prefloop.optimizers import Adam
+from utils import Net
+
+# BEGIN SOLUTION
+from prefloop.bradley_terry import bradley_terry_loss
+# END SOLUTION
+
+Pair = tuple[NDArray, NDArray]  # two trajectories: the states they went through, [T, obs_dim]
+
+
+def generate_novice_demos(
+    env: gym.Env,
+    checkpoint_dir: str = "./synthetic",
+    num_checkpoints: int = 10,
+    demos_per_checkpoint: int = 10,
+    seed: int = 0,
+) -> tuple[list[NDArray], list[float]]:
+    """Lets each of Part 1's policies act, from the first, worst one to the last.
+
+    Returns:
+        The trajectories, as the states that their steps led to, each [T, obs_dim]; and their
+        returns under the environment's reward.
+
+    Raises:
+        UserError: checkpoints are missing or are no policies for this environment.
+    """
+    paths = [checkpoints.checkpoint_path(Path(checkpoint_dir), i) for i in range(num_checkpoints)]
+    if missing := [path.name for path in paths if not path.exists()]:
+        raise UserError(
+            f"{checkpoint_dir} lacks {', '.join(missing)}. Part 1 writes them: python vpg.py "
+            f"--epochs {num_checkpoints} --checkpoint --checkpoint_dir {checkpoint_dir}"
+        )
+    assert env.spec is not None  # every environment that `gym.make` returns has one
+    envs = make_vector_env(env.spec.id, demos_per_checkpoint)
+    trajectories: list[NDArray] = []
+    returns: list[float] = []
+    for i, path in enumerate(paths):
+        policy = checkpoints.load_policy(path, *policy_sizes(env))
+        env_seed, action_seed = np.random.SeedSequence((seed, i)).generate_state(2).tolist()
+        act = acting(policy, np.random.default_rng(action_seed))
+        demos = collect_episodes(envs, act, demos_per_checkpoint, seed=env_seed)
+        trajectories += demos.visited_states()
+        returns += demos.returns.tolist()
+    envs.close()
+    return trajectories, returns
+
+
+def create_training_data(
+    trajectories: Sequence[NDArray],
+    cum_returns: Sequence[float],
+    num_pairs: int,
+    rng: np.random.Generator | None = None,
+) -> tuple[list[Pair], list[float]]:
+    """Draws pairs of different trajectories and labels each by the true returns.
+
+    Returns:
+        The pairs; and for each the probability that its second trajectory is the better one:
+        0 or 1, and 0.5 where the returns are equal.
+    """
+    rng = rng or np.random.default_rng()
+    pairs: list[Pair] = []
+    labels: list[float] = []
+    for _ in range(num_pairs):
+        i, j = rng.choice(len(trajectories), size=2, replace=False)
+        pairs.append((trajectories[i], trajectories[j]))
+        labels.append(0.5 + 0.5 * float(np.sign(cum_returns[j] - cum_returns[i])))
+    return pairs, labels
+
+
+def predict_traj_return(net: Net, traj: NDArray) -> float:
+    """The learned return as a plain number, for looking at; it carries no gradient."""
+    with torch.no_grad():
+        return net.predict_return(traj).item()
+
+
+def learn_reward(
+    reward_network: Net,
+    optimizer: torch.optim.Optimizer,
+    training_inputs: Sequence[Pair],
+    training_outputs: Sequence[float],
+    num_iter: int,
+) -> None:
+    """Trains the reward network to predict which trajectory of each pair is the better one.
+
+    Args:
+        reward_network: changed in place.
+        optimizer: over the network's parameters.
+        training_inputs: pairs of trajectories, each [T, obs_dim] with a T of its own.
+        training_outputs: for each pair, the probability that the second is the better one.
+        num_iter: passes over all pairs.
+    """
+    # BEGIN SOLUTION
+    # HINT: the predicted returns of a pair are two logits; the label says which is the larger.
+    # HINT: nn.CrossEntropyLoss compares them; it also takes probabilities, which a tie needs.
+    # a trajectory stands in many pairs: predict its return once a pass, then look it up
+    trajectories = list({id(traj): traj for pair in training_inputs for traj in pair}.values())
+    position = {id(traj): i for i, traj in enumerate(trajectories)}
+    device = next(reward_network.parameters()).device
+    first, second = torch.tensor(
+        [[position[id(traj)] for traj in pair] for pair in training_inputs], device=device
+    ).T
+    labels = torch.tensor(training_outputs, dtype=torch.float32, device=device)
+    states = torch.as_tensor(np.concatenate(trajectories), device=device)
+    lengths = torch.tensor([len(traj) for traj in trajectories], device=device)
+    owner = torch.repeat_interleave(lengths)  # which trajectory each state is part of
+
+    for _ in tqdm(range(num_iter), desc="learning the reward", disable=None):
+        rewards = reward_network(states)
+        returns = torch.zeros(len(trajectories), device=device).index_add(0, owner, rewards)
+        loss = bradley_terry_loss(returns[first], returns[second], labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    # END SOLUTION
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How a learned reward ranks pairs of trajectories.
+
+    Attributes:
+        accuracy: share of the pairs without ties whose better trajectory it names.
+        ties: pairs with equal true returns, which have no better trajectory.
+        rank_correlation: Spearman's, of predicted and true returns of all trajectories.
+        wrong: true and predicted returns of the pairs it gets wrong, the most wrong first.
+    """
+
+    accuracy: float
+    ties: int
+    rank_correlation: float
+    wrong: list[tuple[tuple[float, float], tuple[float, float]]]
+
+
+def judge_ranking(
+    net: Net,
+    trajectories: Sequence[NDArray],
+    returns: Sequence[float],
+    pairs: Sequence[Pair],
+    labels: Sequence[float],
+) -> Ranking:
+    """Compares predicted with true returns, on trajectories and the pairs drawn from them."""
+    true = {id(traj): value for traj, value in zip(trajectories, returns, strict=True)}
+    predicted = {id(traj): predict_traj_return(net, traj) for traj in trajectories}
+    wrong = []
+    for (a, b), label in zip(pairs, labels, strict=True):
+        gap = predicted[id(b)] - predicted[id(a)]
+        if (label - 0.5) * gap < 0 or (label != 0.5 and gap == 0):
+            wrong.append(((true[id(a)], true[id(b)]), (predicted[id(a)], predicted[id(b)])))
+    wrong.sort(key=lambda pair: -abs(pair[1][0] - pair[1][1]))
+    ties = sum(label == 0.5 for label in labels)
+    decided = len(pairs) - ties
+    return Ranking(
+        accuracy=1 - len(wrong) / decided if decided else float("nan"),
+        ties=ties,
+        rank_correlation=rank_correlation(list(true.values()), list(predicted.values())),
+        wrong=wrong,
+    )
+
+
+def print_ranking(name: str, ranking: Ranking, num_pairs: int, num_shown: int = 5) -> None:
+    """One line of figures, then the pairs that are most wrong."""
+    print(
+        f"{name}: {ranking.accuracy:.1%} of {num_pairs - ranking.ties} pairs ranked correctly "
+        f"({ranking.ties} ties left out), rank correlation {ranking.rank_correlation:.3f}"
+    )
+    for (first, second), predicted in ranking.wrong[:num_shown]:
+        print(
+            f"    wrong: true returns {first:g} and {second:g}, "
+            f"predicted {predicted[0]:.2f} and {predicted[1]:.2f}"
+        )
+    if len(ranking.wrong) > num_shown:
+        print(f"    and {len(ranking.wrong) - num_shown} more")
+
+
+def main(settings: Settings) -> None:
+    """Demonstrations, preferences, training, and the proof that it worked.
+
+    Raises:
+        UserError: checkpoints are missing or don't fit, nothing can be learned from the
+            preferences, training diverged, or the reward can't be written.
+    """
+    torch.manual_seed(settings.seed)
+    device = usable_device(settings.device)
+    env = make_env(settings.env)
+    obs_dim, _ = policy_sizes(env)
+    reward_net = Net(obs_dim).to(device)
+    optimizer = Adam(reward_net.parameters(), lr=settings.lr)
+
+    def demonstrations_and_pairs(seed: int) -> tuple:
+        demos, returns = generate_novice_demos(
+            env,
+            settings.checkpoint_dir,
+            settings.num_checkpoints,
+            settings.demos_per_checkpoint,
+            seed,
+        )
+        rng = np.random.default_rng(seed)
+        return demos, returns, *create_training_data(demos, returns, settings.num_pairs, rng)
+
+    training = _, returns, pairs, labels = demonstrations_and_pairs(settings.seed)
+    print(
+        f"{len(returns)} trajectories of {settings.num_checkpoints} checkpoints: "
+        f"returns from {min(returns):g} to {max(returns):g}, mean {np.mean(returns):.1f}"
+    )
+    if all(label == 0.5 for label in labels):
+        raise UserError(
+            f"All {len(labels)} pairs are ties (returns of {returns[0]:g}), and nothing can be "
+            "learned from ties alone: train Part 1 for more epochs or raise --num_pairs."
+        )
+    learn_reward(reward_net, optimizer, pairs, labels, settings.num_iter)
+    if not all(torch.isfinite(p).all() for p in reward_net.parameters()):
+        raise UserError(f"Training diverged to NaN or infinity: lower --lr ({settings.lr}).")
+
+    # other trajectories of the same policies: nothing about them was seen in training
+    held_out = demonstrations_and_pairs(settings.seed + HELD_OUT)
+    rankings = {
+        name: judge_ranking(reward_net, *data)
+        for name, data in {"training": training, "held-out": held_out}.items()
+    }
+    for name, ranking in rankings.items():
+        print_ranking(name, ranking, settings.num_pairs)
+
+    path = Path(settings.reward_params)
+    checkpoints.save(path, reward_net.state_dict())
+    write_json(
+        path.with_suffix(".json"),
+        {
+            "program": "offline_reward_learning.py",
+            "env": settings.env,
+            "sha256": sha256(path),
+            "settings": asdict(settings),
+            "accuracy": {name: ranking.accuracy for name, ranking in rankings.items()},
+            "versions": checkpoints.versions(),
+        },
+    )
+    print(
+        f"Saved {path}. Next: python vpg.py --epochs 50 --checkpoint --reward {path} "
+        "--checkpoint_dir rlhf"
+    )
+
+
+HELD_OUT = 1_000_000  # far from any seed that is used for training
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
+    with one_sentence_errors("offline_reward_learning.py"):
+        main(settings)

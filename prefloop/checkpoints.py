@@ -1,0 +1,175 @@
+"""Weights on disk: written whole, read without trusting the file.
+
+A checkpoint is a plain PyTorch `state_dict`. What it can't say about itself (the environment,
+the activation) stands in `run.json` beside it.
+"""
+
+import io
+import pickle
+import platform
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from torch import nn
+
+import prefloop
+from prefloop.errors import UserError
+from prefloop.files import read_json, write_atomically
+from prefloop.networks import ACTIVATIONS, mlp
+
+MAX_BYTES = 64 * 2**20  # networks here take kilobytes; a larger file is no checkpoint of ours
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Writes a state_dict, or a dict of them, atomically. The same content gives the same bytes.
+
+    Raises:
+        UserError: the file can't be written; an old one is untouched.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Reads a dict of tensors and plain values. Nothing in the file is run.
+
+    Raises:
+        UserError: the file is missing, a directory, too large, truncated, or holds more than
+            tensors and plain values.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a directory, not a checkpoint.")
+    if not path.exists():
+        raise UserError(f"{path} does not exist.")
+    if not path.is_file():
+        raise UserError(f"{path} is no regular file.")
+    try:
+        size = path.stat().st_size
+        if size <= MAX_BYTES and zipfile.is_zipfile(path):
+            # the files inside may be compressed, to far less than they take in memory
+            with zipfile.ZipFile(path) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+        if size > MAX_BYTES:
+            raise UserError(f"{path} is too large to be a checkpoint ({size / 2**20:.0f} MiB).")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error) or "Unsupported" in str(error):
+            raise UserError(
+                f"{path} holds more than weights: a pickle with code or objects, which was not run."
+            ) from None
+        raise UserError(f"{path} is truncated or no PyTorch checkpoint.") from None
+    except OSError as error:
+        raise UserError(f"Can't read {path}: {error.strerror or error}.") from None
+    except UserError:
+        raise
+    except Exception:  # the loader meets a stranger's bytes: it may raise anything at all
+        raise UserError(f"{path} is truncated or no PyTorch checkpoint.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no state_dict but a {type(content).__name__}.")
+    return dict(content)
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Reads a state_dict of finite floating-point tensors.
+
+    Raises:
+        UserError: as `load`; or an entry is no such tensor, NaN or infinite.
+    """
+    weights = load(path)
+    if not weights:
+        raise UserError(f"{path} holds no weights.")
+    for name, value in weights.items():
+        if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
+            raise UserError(f"{path} holds no state_dict: {name!r} is a {type(value).__name__}.")
+        # a tensor may claim to be larger than what is stored of it
+        if value.numel() * value.element_size() > MAX_BYTES or not value.is_floating_point():
+            raise UserError(f"{path}: {name!r} holds {value.numel()} values of {value.dtype}.")
+        if not torch.isfinite(value).all():
+            raise UserError(f"{path} holds weights that are NaN or infinite, in {name!r}.")
+    return weights
+
+
+def layer_sizes(weights: dict[str, torch.Tensor]) -> list[int] | None:
+    """Sizes of the `mlp` these weights belong to, input first; None if they belong to another."""
+    num_layers = len(weights) // 2
+    names = [f"{2 * i}.{part}" for i in range(num_layers) for part in ("weight", "bias")]
+    if list(weights) != names or not names:
+        return None
+    matrices = [weights[f"{2 * i}.weight"] for i in range(num_layers)]
+    biases = [weights[f"{2 * i}.bias"] for i in range(num_layers)]
+    if any(matrix.ndim != 2 for matrix in matrices):
+        return None
+    sizes = [matrices[0].shape[1], *(matrix.shape[0] for matrix in matrices)]
+    fits = all(
+        tuple(matrix.shape) == (sizes[i + 1], sizes[i]) and tuple(bias.shape) == (sizes[i + 1],)
+        for i, (matrix, bias) in enumerate(zip(matrices, biases, strict=True))
+    )
+    return sizes if fits else None
+
+
+def load_policy(path: Path, obs_dim: int, num_actions: int) -> nn.Sequential:
+    """Rebuilds a policy with the sizes of its weights and the activation of its run.
+
+    Without a `run.json` beside the file the activation is ReLU, as in the course's scripts.
+
+    Args:
+        obs_dim, num_actions: what the environment asks for.
+
+    Raises:
+        UserError: as `load_weights`; or it is no policy, or one for another environment.
+    """
+    weights = load_weights(path)
+    sizes = layer_sizes(weights)
+    if sizes is None or sizes[-1] < 2:
+        raise UserError(f"{path} holds no policy; is it a reward network?")
+    if (sizes[0], sizes[-1]) != (obs_dim, num_actions):
+        raise UserError(
+            f"{path} is a policy for {sizes[0]} observations and {sizes[-1]} actions; "
+            f"this environment has {obs_dim} and {num_actions}."
+        )
+    activation = run_facts(path).get("activation", "relu")
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        raise UserError(
+            f"{path.with_name('run.json')} names an unknown activation: {activation!r}."
+        )
+    policy = mlp(sizes, ACTIVATIONS[activation])
+    policy.load_state_dict(weights)
+    return policy
+
+
+def run_facts(checkpoint: Path) -> dict[str, Any]:
+    """What `run.json` beside a checkpoint says of it; empty where there is none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    facts = checkpoint.with_name("run.json")
+    return read_json(facts) if facts.is_file() else {}
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that a result depends on."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "gymnasium": gymnasium.__version__,
+        "prefloop": prefloop.__version__,
+    }
+
+
+def checkpoint_path(directory: Path, epoch: int) -> Path:
+    """Where the policy after an epoch stands; epochs count from 0."""
+    return directory / f"policy_checkpoint{epoch}.params"
+
+
+def saved_epochs(directory: Path) -> list[int]:
+    """Epochs whose policy stands in a directory, in order."""
+    names = (re.fullmatch(r"policy_checkpoint(\d+)\.params", p.name) for p in directory.iterdir())
+    return sorted(int(name[1]) for name in names if name)

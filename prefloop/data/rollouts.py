@@ -1,0 +1,91 @@
+"""Acting in vectorised environments, counting whole episodes without favouring short ones."""
+
+from collections.abc import Callable
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from prefloop.data.trajectories import Trajectories
+
+Act = Callable[[NDArray], NDArray]  # [num_envs, obs_dim] -> [num_envs]
+
+
+def collect_steps(envs: gym.vector.VectorEnv, act: Act, min_steps: int, seed: int) -> Trajectories:
+    """Collects every episode that starts before `min_steps` steps were taken, run to its end.
+
+    Stopping at the first complete episodes would favour short ones: the long ones are still
+    under way when the budget is met. Whether an episode counts is settled when it starts, so the
+    mean return does not depend on the number of environments.
+
+    Args:
+        envs: vectorised environments that reset on the step after an episode's end.
+        act: chooses actions [num_envs] for observations [num_envs, obs_dim].
+        min_steps: the budget, in steps over all environments together.
+        seed: of the environments.
+    """
+    return _collect(
+        envs, act, lambda steps, finished: np.full(envs.num_envs, steps < min_steps), seed
+    )
+
+
+def collect_episodes(
+    envs: gym.vector.VectorEnv, act: Act, num_episodes: int, seed: int
+) -> Trajectories:
+    """Collects exactly `num_episodes` whole episodes.
+
+    Each environment gets its share of them in advance, so that quick ones count no more than
+    their share. Arguments as in `collect_steps`.
+    """
+    share, rest = divmod(num_episodes, envs.num_envs)
+    quota = np.full(envs.num_envs, share)
+    quota[:rest] += 1
+    return _collect(envs, act, lambda steps, finished: finished < quota, seed)
+
+
+def _collect(
+    envs: gym.vector.VectorEnv,
+    act: Act,
+    may_start: Callable[[int, NDArray], NDArray],
+    seed: int,
+) -> Trajectories:
+    """Acts until no episode that counts is under way.
+
+    Args:
+        may_start: from the steps taken so far and the episodes finished [num_envs], whether an
+            episode that starts now counts [num_envs].
+    """
+    obs, _ = envs.reset(seed=seed)
+    steps = 0
+    finished = np.zeros(envs.num_envs, dtype=np.int64)
+    counts = may_start(steps, finished)
+    is_reset_step = np.zeros(envs.num_envs, dtype=bool)
+    history = []
+    while counts.any():
+        actions = act(obs)
+        next_obs, rewards, terminated, truncated, _ = envs.step(actions)
+        valid = counts & ~is_reset_step  # a step that only resets belongs to no episode
+        history.append((valid, obs, actions, rewards, next_obs, terminated, truncated))
+        steps += int(valid.sum())
+        ended = (terminated | truncated) & valid
+        finished += ended
+        counts = np.where(ended, may_start(steps, finished), counts)
+        is_reset_step = terminated | truncated
+        obs = next_obs
+
+    def flat(arrays: tuple[NDArray, ...]) -> NDArray:
+        """[time][num_envs, ...] to [num_envs * time, ...]: one environment after the other."""
+        return np.stack(arrays, axis=1).reshape(-1, *arrays[0].shape[1:])
+
+    valid, *columns = (flat(column) for column in zip(*history, strict=True))
+    obs, actions, rewards, next_obs, terminated, truncated = (column[valid] for column in columns)
+    ends = np.flatnonzero(terminated | truncated)
+    return Trajectories(
+        obs=obs,
+        actions=actions,
+        rewards=rewards,
+        next_obs=next_obs,
+        lengths=np.diff(ends, prepend=-1),
+        terminated=terminated[ends],
+        truncated=truncated[ends],
+    )

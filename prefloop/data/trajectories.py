@@ -1,0 +1,48 @@
+"""Whole episodes as typed arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefloop.returns import episode_returns
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """Whole episodes of different lengths, laid end to end.
+
+    Attributes:
+        obs: the observation each action was chosen in; [steps, obs_dim].
+        actions: [steps].
+        rewards: the environment's reward for each step; [steps].
+        next_obs: the observation each step led to, before any reset; [steps, obs_dim].
+        lengths: steps in each episode, in the order in which the episodes lie; [episodes].
+        terminated: the episode ended in a terminal state; [episodes].
+        truncated: the episode was cut by a time limit, which is no terminal state; [episodes].
+    """
+
+    obs: NDArray
+    actions: NDArray
+    rewards: NDArray
+    next_obs: NDArray
+    lengths: NDArray
+    terminated: NDArray
+    truncated: NDArray
+
+    def __len__(self) -> int:
+        """Number of episodes."""
+        return len(self.lengths)
+
+    @property
+    def returns(self) -> NDArray:
+        """The environment's undiscounted return of each episode; [episodes]."""
+        return episode_returns(self.rewards, self.lengths)
+
+    def visited_states(self) -> list[NDArray]:
+        """The states each episode's steps led to: what a reward of the state is summed over.
+
+        Returns:
+            One array per episode; [its steps, obs_dim].
+        """
+        return np.split(self.next_obs, np.cumsum(self.lengths)[:-1])

@@ -1,0 +1,73 @@
+"""Environments by id, one or many."""
+
+import warnings
+
+import gymnasium as gym
+from gymnasium.spaces import Box, Discrete
+
+from prefloop.errors import UserError
+
+
+def make_env(env_id: str, render_mode: str | None = None) -> gym.Env:
+    """Makes one environment.
+
+    Raises:
+        UserError: there is no such environment, or a package it needs is missing.
+    """
+    return _make(gym.make, env_id, render_mode=render_mode)
+
+
+def make_vector_env(env_id: str, num_envs: int) -> gym.vector.VectorEnv:
+    """Makes many copies of an environment that step together.
+
+    Uses the environment's own vectorised implementation where it has one (CartPole: about ten
+    times faster than one copy at a time), otherwise steps the copies in turn.
+
+    Raises:
+        UserError: as `make_env`; or the environment does not reset on the step after an
+            episode's end, which is how `prefloop.data.rollouts` tells episodes apart.
+    """
+    envs = _make(gym.make_vec, env_id, num_envs=num_envs)
+    mode = envs.metadata.get("autoreset_mode")
+    if mode != gym.vector.AutoresetMode.NEXT_STEP:
+        raise UserError(f"{env_id} resets in mode {mode}, and only NEXT_STEP is supported.")
+    return envs
+
+
+def _make(make, env_id: str, **kwargs):  # type: ignore[no-untyped-def]
+    with warnings.catch_warnings():
+        # CartPole-v0's limit of 200 steps is wanted here, not an oversight
+        warnings.filterwarnings("ignore", message=".*is out of date.*")
+        try:
+            return make(env_id, **kwargs)
+        except (gym.error.Error, ImportError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"Can't make the environment {env_id!r}: {reason}") from None
+
+
+def policy_sizes(env: gym.Env | gym.vector.VectorEnv) -> tuple[int, int]:
+    """Size of an observation and number of actions.
+
+    Raises:
+        UserError: the observations are no flat Box or the actions are not Discrete from 0.
+    """
+    if isinstance(env, gym.vector.VectorEnv):
+        obs_space, action_space = env.single_observation_space, env.single_action_space
+    else:
+        obs_space, action_space = env.observation_space, env.action_space
+    name = env.spec.id if env.spec else "This environment"
+    if not isinstance(obs_space, Box) or len(obs_space.shape) != 1:
+        raise UserError(
+            f"{name} has observations in {obs_space}; this policy needs a Box with one dimension."
+        )
+    if not isinstance(action_space, Discrete) or action_space.start != 0:
+        raise UserError(
+            f"{name} has actions in {action_space}; this policy needs Discrete actions from 0."
+        )
+    return obs_space.shape[0], int(action_space.n)
+
+
+def return_threshold(env_id: str) -> float | None:
+    """The return at which the environment's makers call it solved, where they name one."""
+    spec = gym.spec(env_id)
+    return spec.reward_threshold

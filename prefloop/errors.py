@@ -1,0 +1,36 @@
+"""A user's mistake ends in one sentence, never in a traceback."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+
+class UserError(Exception):
+    """Something the person at the keyboard can put right; its text is the sentence they read."""
+
+
+@contextlib.contextmanager
+def one_sentence_errors(program: str, when_interrupted: str = "Stopped.") -> Iterator[None]:
+    """Turns a user's mistake inside the block into one sentence on stderr and exit code 2.
+
+    Args:
+        program: the command's name, put before the sentence.
+        when_interrupted: what to say on Ctrl-C, which exits with 130 as shells expect.
+
+    Raises:
+        SystemExit: 2 after a UserError or a NotImplementedError (a blank a student has yet to
+            fill in), 130 after Ctrl-C. Any other exception is a defect and keeps its traceback.
+    """
+    try:
+        yield
+    except (UserError, NotImplementedError) as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print(f"\n{when_interrupted}", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # the reader of our output has gone (`... | head`): there is nobody left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None

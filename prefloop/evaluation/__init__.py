@@ -1,0 +1,1 @@
+"""How good a policy or a reward is, in figures and pictures."""

@@ -1,0 +1,116 @@
+"""Watching a policy: in a window, or in a video where there is no display."""
+
+import os
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pygame
+from numpy.typing import NDArray
+
+from prefloop.data.rollouts import Act
+from prefloop.envs import make_env
+from prefloop.errors import UserError
+
+
+def has_display() -> bool:
+    """Whether a window can be opened here."""
+    if os.environ.get("SDL_VIDEODRIVER") in ("dummy", "offscreen"):
+        return False
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def watch_episode(env_id: str, act: Act, seed: int, video_path: Path) -> tuple[float, Path | None]:
+    """Plays one episode in a window; without a display, into a video.
+
+    Args:
+        env_id: which environment.
+        act: chooses actions [1] for observations [1, obs_dim].
+        seed: of the environment.
+        video_path: where the video goes if one is needed; MP4, H.264.
+
+    Returns:
+        The episode's return, and the video's path or None after a window.
+
+    Raises:
+        UserError: the environment can't be drawn, or the video can't be written.
+    """
+    if has_display():
+        try:
+            return sum(reward for reward, _ in _play(env_id, act, seed, "human")), None
+        except pygame.error:  # a display is named, but nobody answers there
+            pass
+    video_path.parent.mkdir(parents=True, exist_ok=True)
+    rewards: list[float] = []
+
+    def frames() -> Iterator[NDArray]:
+        for reward, frame in _play(env_id, act, seed, "rgb_array"):
+            rewards.append(reward)
+            if frame is None:
+                raise UserError(f"{env_id} can't be drawn as a picture.")
+            yield frame
+
+    write_video(video_path, frames(), _frames_per_second(env_id))
+    return sum(rewards), video_path
+
+
+def write_video(path: Path, frames: Iterator[NDArray], fps: float) -> None:
+    """Writes an MP4 (H.264) that browsers and players open.
+
+    Args:
+        frames: pictures, uint8 RGB; each [height, width, 3].
+        fps: frames per second.
+
+    Raises:
+        UserError: the file can't be written; an old one is untouched.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        try:
+            with av.open(str(temporary), "w", options={"movflags": "faststart"}) as container:
+                stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+                stream.pix_fmt = "yuv420p"
+                for frame in frames:
+                    # this pixel format halves the colour resolution, so both sides must be even
+                    height, width = (side // 2 * 2 for side in frame.shape[:2])
+                    stream.height, stream.width = height, width
+                    picture = np.ascontiguousarray(frame[:height, :width])
+                    container.mux(
+                        stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+                    )
+                container.mux(stream.encode())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except (OSError, av.FFmpegError) as error:
+        raise UserError(f"Can't write the video {path}: {error.strerror}.") from None
+
+
+def _play(
+    env_id: str, act: Act, seed: int, render_mode: str
+) -> Iterator[tuple[float, NDArray | None]]:
+    """Yields each step's reward and picture (None in a window)."""
+    env = make_env(env_id, render_mode=render_mode)
+    try:
+        obs, _ = env.reset(seed=seed)
+        done = False
+        while not done:
+            obs, reward, terminated, truncated, _ = env.step(act(obs[None])[0])
+            done = terminated or truncated
+            frame = env.render() if render_mode == "rgb_array" else None
+            yield float(reward), frame  # type: ignore[misc]
+    finally:
+        env.close()
+
+
+def _frames_per_second(env_id: str) -> float:
+    env = make_env(env_id)
+    try:
+        return float(env.metadata.get("render_fps") or 30)
+    finally:
+        env.close()

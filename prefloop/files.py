@@ -1,0 +1,99 @@
+"""Files that are whole or absent: a kill, a full disk or a second process leaves no halves."""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from prefloop.errors import UserError
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file under another name and renames it, so that `path` is the old or the new one.
+
+    Raises:
+        UserError: it can't be written (read-only, full disk, a directory in the way); the old
+            file is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"Can't write {path}: {error.strerror}.") from None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes an indented JSON file atomically."""
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_json(path: Path, max_bytes: int = 1_000_000) -> dict[str, Any]:
+    """Reads a JSON object, from a stranger perhaps.
+
+    Raises:
+        UserError: the file is missing, too large, or holds no JSON object.
+    """
+    try:
+        if path.stat().st_size > max_bytes:
+            raise UserError(f"{path} is too large to be a description of a run.")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"Can't read {path}: {error.strerror}.") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{path} is damaged: it holds no JSON.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged: it holds no JSON object.")
+    return content
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes rows with the first one's keys as the header, atomically."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
+
+
+def sha256(path: Path) -> str:
+    """Fingerprint of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@contextlib.contextmanager
+def claimed_directory(path: Path) -> Iterator[Path]:
+    """Makes a directory and keeps it for this process until the block ends.
+
+    Raises:
+        UserError: it can't be made or written, or another process works in it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path / ".lock", timeout=0)
+        lock.acquire()
+    except FileExistsError:
+        raise UserError(f"{path} is a file; a directory is needed.") from None
+    except NotADirectoryError:
+        raise UserError(f"Can't make the directory {path}: a file is in the way.") from None
+    except filelock.Timeout:
+        raise UserError(
+            f"Another process is writing to {path}; wait for it or choose another."
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"Can't write to the directory {path}: {reason}.") from None
+    try:
+        yield path
+    finally:
+        lock.release()

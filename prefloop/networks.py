@@ -1,0 +1,104 @@
+"""Multi-layer perceptrons, and a quick way to act with them."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+
+def mlp(
+    sizes: Sequence[int],
+    activation: type[nn.Module] = nn.ReLU,
+    output_activation: type[nn.Module] = nn.Identity,
+) -> nn.Sequential:
+    """Builds a multi-layer perceptron.
+
+    Args:
+        sizes: width of every layer, input and output included; `[4, 32, 2]` has one hidden layer.
+        activation: between hidden layers.
+        output_activation: after the last layer.
+
+    Returns:
+        A network that maps `[..., sizes[0]]` to `[..., sizes[-1]]`.
+    """
+    layers: list[nn.Module] = []
+    for i in range(len(sizes) - 1):
+        is_last = i == len(sizes) - 2
+        layers += [
+            nn.Linear(sizes[i], sizes[i + 1]),
+            (output_activation if is_last else activation)(),
+        ]
+    return nn.Sequential(*layers)
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
+
+NUMPY_ACTIVATIONS: dict[type[nn.Module], Callable[[NDArray], NDArray]] = {
+    nn.Identity: lambda x: x,
+    nn.ReLU: lambda x: np.maximum(x, 0),
+    nn.Tanh: np.tanh,
+}
+
+
+def as_numpy_function(network: nn.Sequential) -> Callable[[NDArray], NDArray]:
+    """The same network as a NumPy function, for acting.
+
+    On a few dozen observations and a small network, PyTorch spends most of its time around the
+    arithmetic rather than in it; NumPy is several times faster. No gradients are kept.
+
+    Args:
+        network: what `mlp` returns. The function sees the weights as they are now: build it
+            again after an update.
+
+    Returns:
+        A function from `[..., sizes[0]]` to `[..., sizes[-1]]`, float32.
+    """
+    layers: list[Callable[[NDArray], NDArray]] = []
+    for layer in network:
+        if isinstance(layer, nn.Linear):
+            weight, bias = (p.detach().cpu().numpy() for p in (layer.weight, layer.bias))
+            layers.append(lambda x, weight=weight, bias=bias: x @ weight.T + bias)  # type: ignore[misc]
+        else:
+            layers.append(NUMPY_ACTIVATIONS[type(layer)])
+
+    def forward(x: NDArray) -> NDArray:
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    return forward
+
+
+def sample_categorical(logits: NDArray, rng: np.random.Generator) -> NDArray:
+    """Draws one action per row with probabilities softmax(logits), by the Gumbel-max trick.
+
+    Args:
+        logits: unnormalised log-probabilities; [batch, num_actions].
+        rng: source of the randomness.
+
+    Returns:
+        Actions, int64; [batch].
+
+    Source: Gumbel 1954; Maddison et al. 2014, arXiv:1411.0030.
+    """
+    return np.argmax(logits + rng.gumbel(size=logits.shape), axis=-1)
+
+
+def acting(
+    policy: nn.Sequential, rng: np.random.Generator, greedy: bool = False
+) -> Callable[[NDArray], NDArray]:
+    """How a policy acts with the weights it has now.
+
+    Args:
+        policy: network from observations [..., obs_dim] to action logits [..., num_actions].
+        rng: source of the randomness.
+        greedy: take the most probable action instead of sampling one.
+
+    Returns:
+        A function from observations [batch, obs_dim] to actions, int64; [batch].
+    """
+    logits = as_numpy_function(policy)
+    if greedy:
+        return lambda obs: np.argmax(logits(obs), axis=-1)
+    return lambda obs: sample_categorical(logits(obs), rng)

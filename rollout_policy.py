@@ -1,0 +1,321 @@
+"""Runs policy checkpoints and reports their true returns: for students one, for graders many.
+
+python rollout_policy.py --checkpoint ./rlhf/policy_checkpoint49.params --num_rollouts 5 --render
+"""
+
+import argparse
+import glob
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prefloop.startup import import_quickly
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to run and how to report it.
+
+    Raises:
+        ValueError: a value that can't be used.
+    """
+
+    checkpoint: tuple[str, ...]
+    num_rollouts: int = 5
+    env: str = "CartPole-v0"
+    seed: int = 0
+    greedy: bool = False
+    render: bool = False
+    video_dir: str = "videos"
+    min_return: float | None = None
+    json: str = ""
+    gradescope: str = ""
+
+    def __post_init__(self) -> None:
+        if self.num_rollouts < 1:
+            raise ValueError(f"--num_rollouts must be at least 1, not {self.num_rollouts}")
+        if self.seed < 0:
+            raise ValueError(f"--seed must be at least 0, not {self.seed}")
+        if self.min_return is not None and not math.isfinite(self.min_return):
+            raise ValueError(f"--min_return must be a number, not {self.min_return}")
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> Settings:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description="Runs policies in the environment and reports each return, the average, its "
+        "standard error and 95 % interval.",
+        epilog="Exit code: 0 when all ran (and reached --min_return); 1 when one fell short of "
+        "--min_return, or one of several could not be run; 2 when nothing could be run. "
+        "To grade: python rollout_policy.py --checkpoint 'submissions/*/rlhf' --num_rollouts 100 "
+        "--min_return 195 --gradescope results.json",
+    )
+    flag = parser.add_argument
+    flag(
+        "--checkpoint",
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="policy checkpoints; of a folder, its last one; patterns with * are filled in",
+    )
+    flag(
+        "--num_rollouts",
+        type=int,
+        default=Settings.num_rollouts,
+        help="episodes of each policy (default: %(default)s)",
+    )
+    flag(
+        "--env",
+        "--env_name",
+        default=Settings.env,
+        help="environment to run in (default: %(default)s)",
+    )
+    flag(
+        "--seed",
+        type=int,
+        default=Settings.seed,
+        help="same seed, same returns (default: %(default)s)",
+    )
+    flag(
+        "--greedy",
+        action="store_true",
+        help="take the most probable action instead of sampling one",
+    )
+    flag(
+        "--render",
+        action="store_true",
+        help="show every episode, one at a time; without a display, save videos",
+    )
+    flag(
+        "--video_dir",
+        default=Settings.video_dir,
+        help="where --render saves videos (default: %(default)s)",
+    )
+    flag("--min_return", type=float, help="name who has a lower average, and exit with 1")
+    flag("--json", default="", metavar="FILE", help="write everything that was measured")
+    flag(
+        "--gradescope",
+        default="",
+        metavar="FILE",
+        help="write Gradescope's results.json: a point for each policy that reaches --min_return (default: what the environment counts as solved)",
+    )
+    values = vars(parser.parse_args(arguments))
+    try:
+        return Settings(**values | {"checkpoint": tuple(values["checkpoint"])})
+    except ValueError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    settings = parse_arguments()  # before PyTorch is loaded: --help and a wrong flag answer at once
+    import_quickly("torch", "gymnasium", "scipy.special")
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from prefloop.checkpoints import checkpoint_path, load_policy, saved_epochs
+from prefloop.envs import make_env, policy_sizes, return_threshold
+from prefloop.errors import UserError, one_sentence_errors
+from prefloop.evaluation.evaluate import evaluate
+from prefloop.evaluation.statistics import MeanEstimate, mean_estimate
+from prefloop.files import write_json
+from prefloop.networks import acting
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one checkpoint did, or why it could not be run."""
+
+    checkpoint: str
+    returns: list[float] = field(default_factory=list)
+    error: str = ""
+
+    @property
+    def estimate(self) -> MeanEstimate:
+        """The average return and how far to trust it."""
+        return mean_estimate(self.returns)
+
+    def reaches(self, min_return: float) -> bool:
+        """Whether it ran and its average is high enough."""
+        return not self.error and self.estimate.mean >= min_return
+
+    def summary(self) -> str:
+        """One sentence for a person."""
+        if self.error:
+            return self.error
+        e = self.estimate
+        rollouts = f"{len(self.returns)} rollout{'s' * (len(self.returns) > 1)}"
+        if len(self.returns) < 2:
+            return f"average return {e.mean:.1f} over {rollouts}"
+        return (
+            f"average return {e.mean:.1f} over {rollouts} "
+            f"(standard error {e.standard_error:.1f}, 95 % interval {e.low:.1f} to {e.high:.1f})"
+        )
+
+
+def find_checkpoints(patterns: Sequence[str]) -> list[Path]:
+    """Fills in patterns (not every shell does) and takes the last checkpoint of each folder.
+
+    A folder without any stays in the list: it gets its reason in the table.
+    """
+    paths = [Path(p) for pattern in patterns for p in sorted(glob.glob(pattern)) or [pattern]]
+    return [last_checkpoint(path) if path.is_dir() else path for path in paths]
+
+
+def last_checkpoint(directory: Path) -> Path:
+    """The policy a run ended with; the folder itself where there is none."""
+    if epochs := saved_epochs(directory):
+        return checkpoint_path(directory, epochs[-1])
+    final = directory / "final_policy.params"
+    return final if final.exists() else directory
+
+
+def roll_out(path: Path, sizes: tuple[int, int], settings: Settings) -> Result:
+    """Runs one checkpoint. Whatever is wrong with it becomes a sentence in the result.
+
+    Args:
+        sizes: the environment's size of an observation and number of actions.
+    """
+    try:
+        if path.is_dir():
+            raise UserError(f"{path} is a directory without a policy checkpoint.")
+        policy = load_policy(path, *sizes)
+        if settings.render:
+            returns = watch(policy, path, settings)
+        else:
+            returns = evaluate(
+                policy, settings.env, settings.num_rollouts, settings.seed, settings.greedy
+            ).tolist()
+        return Result(str(path), returns)
+    except UserError as error:
+        return Result(str(path), error=str(error))
+    except Exception as error:  # a stranger's file must not stop the others from being graded
+        return Result(str(path), error=f"{path} could not be run: {type(error).__name__}: {error}")
+
+
+def watch(policy: nn.Sequential, path: Path, settings: Settings) -> list[float]:
+    """Plays the episodes one at a time, in a window or into videos."""
+    from prefloop.evaluation.videos import watch_episode
+
+    act = acting(policy, np.random.default_rng(settings.seed), settings.greedy)
+    returns = []
+    for i in range(settings.num_rollouts):
+        video_path = Path(settings.video_dir) / f"{path.parent.name}_{path.stem}_rollout{i}.mp4"
+        episode_return, video = watch_episode(settings.env, act, settings.seed + i, video_path)
+        returns.append(episode_return)
+        if video:
+            print(f"rollout {i}: saved as {video}")
+    return returns
+
+
+def print_one(result: Result) -> None:
+    """Every return, then the average."""
+    if result.error:
+        raise UserError(result.error)
+    for i, episode_return in enumerate(result.returns):
+        print(f"rollout {i}: return {episode_return:g}")
+    print(result.summary())
+
+
+def print_table(results: Sequence[Result], min_return: float | None) -> None:
+    """One line per checkpoint, in the order they were named."""
+    width = max(len(result.checkpoint) for result in results)
+    print(f"{'checkpoint':{width}}  average  std.err.  95 % interval")
+    for result in results:
+        e = None if result.error else result.estimate
+        figures = (
+            f"{e.mean:7.1f}  {e.standard_error:8.2f}  {e.low:6.1f} to {e.high:6.1f}"
+            if e
+            else f"      -         -  {result.error}"
+        )
+        short = min_return is not None and e is not None and e.mean < min_return
+        print(f"{result.checkpoint:{width}}  {figures}{'  fell short' * short}")
+
+
+def as_json(results: Sequence[Result], settings: Settings) -> dict[str, Any]:
+    """Everything that was measured; what can't be known is null."""
+
+    def finite(values: dict[str, float]) -> dict[str, float | None]:
+        return {k: v if math.isfinite(v) else None for k, v in values.items()}
+
+    return {
+        "env": settings.env,
+        "seed": settings.seed,
+        "greedy": settings.greedy,
+        "num_rollouts": settings.num_rollouts,
+        "min_return": settings.min_return,
+        "results": [
+            {"checkpoint": r.checkpoint, "error": r.error}
+            if r.error
+            else {
+                "checkpoint": r.checkpoint,
+                "error": None,
+                **finite(vars(r.estimate)),
+                "returns": r.returns,
+            }
+            for r in results
+        ],
+    }
+
+
+def as_gradescope(results: Sequence[Result], min_return: float) -> dict[str, Any]:
+    """Gradescope's results.json: a test of one point for each checkpoint.
+
+    Source: https://gradescope-autograders.readthedocs.io/en/latest/specs/#output-format
+    """
+    return {
+        "output": f"A policy passes with an average return of at least {min_return:g}.",
+        "tests": [
+            {
+                "name": result.checkpoint,
+                "score": float(result.reaches(min_return)),
+                "max_score": 1.0,
+                "status": "passed" if result.reaches(min_return) else "failed",
+                "output": result.summary(),
+            }
+            for result in results
+        ],
+    }
+
+
+def main(settings: Settings) -> int:
+    """Runs all checkpoints and reports; returns the exit code."""
+    sizes = policy_sizes(make_env(settings.env))  # a wrong environment is no checkpoint's fault
+    needed = settings.min_return
+    if needed is None and settings.gradescope:
+        needed = return_threshold(settings.env)
+        if needed is None:
+            raise UserError(f"{settings.env} names no return that solves it: give --min_return.")
+    paths = find_checkpoints(settings.checkpoint)
+    many = len(paths) > 1
+    bar = tqdm(paths, desc="rolling out", disable=None if many and not settings.render else True)
+    results = [roll_out(path, sizes, settings) for path in bar]
+
+    min_return = settings.min_return
+    if settings.json:
+        write_json(Path(settings.json), as_json(results, settings))
+    if settings.gradescope:
+        assert needed is not None
+        write_json(Path(settings.gradescope), as_gradescope(results, needed))
+    if many:
+        print_table(results, min_return)
+    else:
+        print_one(results[0])
+
+    if all(result.error for result in results):
+        return 2
+    fell_short = [r for r in results if min_return is not None and not r.reaches(min_return)]
+    for result in fell_short:
+        print(f"Below {min_return:g}: {result.checkpoint}: {result.summary()}", file=sys.stderr)
+    return int(bool(fell_short) or any(result.error for result in results))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
+    with one_sentence_errors("rollout_policy.py"):
+        sys.exit(main(settings))

@@ -1,0 +1,85 @@
+"""The reward network: what Part 2 trains and Part 3 learns from."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from prefloop.checkpoints import layer_sizes, load_weights
+from prefloop.errors import UserError
+from prefloop.files import read_json, sha256
+from prefloop.networks import mlp
+
+__all__ = ["Net", "load_reward_network", "mlp"]
+
+
+class Net(nn.Module):
+    """A reward for every state, learned from preferences between trajectories.
+
+    Args:
+        obs_dim: numbers in one observation; 4 in CartPole.
+    """
+
+    def __init__(self, obs_dim: int = 4) -> None:
+        super().__init__()
+        # BEGIN SOLUTION
+        # HINT: CartPole is simple: one hidden layer is enough. `mlp` above builds networks.
+        # HINT: a bounded output keeps a few odd states from outweighing the rest of an episode.
+        self.network = mlp([obs_dim, 64, 1], output_activation=nn.Sigmoid)
+        # END SOLUTION
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        """The reward of each state: [..., obs_dim] to [...]."""
+        # BEGIN SOLUTION
+        # HINT: one number a state; drop the last dimension of the network's output.
+        return self.network(obs).squeeze(-1)
+        # END SOLUTION
+
+    def predict_return(self, traj: torch.Tensor | np.ndarray | list) -> torch.Tensor:
+        """The trajectory's return under the learned reward.
+
+        Args:
+            traj: the states of a trajectory of any length T; [T, obs_dim].
+
+        Returns:
+            A scalar tensor that carries gradients to the network's weights.
+        """
+        # BEGIN SOLUTION
+        # HINT: make `traj` a float32 tensor on the weights' device, then add up its rewards.
+        weight = next(self.parameters())
+        states = torch.as_tensor(np.asarray(traj) if isinstance(traj, list) else traj)
+        return self(states.to(weight)).sum()
+        # END SOLUTION
+
+
+def load_reward_network(path: Path, env_id: str, obs_dim: int) -> Net:
+    """Reads what Part 2 saved, ready to judge states of an environment.
+
+    Raises:
+        UserError: the file is missing or damaged, holds a policy, was trained for another
+            environment, or does not fit `Net` as it is now.
+    """
+    weights = load_weights(path)
+    sizes = layer_sizes(weights)
+    if sizes is not None and sizes[-1] > 1:
+        raise UserError(f"{path} is a policy with {sizes[-1]} actions, not a reward network.")
+    facts = path.with_suffix(".json")
+    described = read_json(facts) if facts.is_file() else {}
+    # facts of another file of that name say nothing about this one
+    ours = described.get("sha256") == sha256(path)
+    trained_for = str(described.get("env")) if ours else env_id
+    inputs = next((w.shape[1] for w in weights.values() if w.ndim == 2), obs_dim)
+    # another version of the same environment has the same states: CartPole-v0 and CartPole-v1
+    if inputs != obs_dim or trained_for.rpartition("-v")[0] != env_id.rpartition("-v")[0]:
+        other = f" ({trained_for})" if trained_for != env_id else ""
+        raise UserError(
+            f"{path} was trained for another environment{other}: it judges states of {inputs} "
+            f"numbers, and {env_id} has {obs_dim}."
+        )
+    network = Net(obs_dim)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError:
+        raise UserError(f"{path} does not fit Net in utils.py; was Net changed since?") from None
+    return network.requires_grad_(False)

@@ -1,0 +1,306 @@
+"""Parts 1 and 3: reward-to-go policy gradient, from the policy to the training loop.
+
+python vpg.py --epochs 10 --checkpoint --checkpoint_dir ./synthetic --render
+python vpg.py --epochs 50 --checkpoint --reward reward.params --checkpoint_dir rlhf
+"""
+
+import argparse
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from prefloop.startup import import_quickly
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run depends on. These are the assignment's values.
+
+    Raises:
+        ValueError: a value that no run can have.
+    """
+
+    env_name: str = "CartPole-v0"
+    epochs: int = 10
+    lr: float = 1e-2
+    batch_size: int = 5000
+    hidden_sizes: tuple[int, ...] = (32,)
+    num_envs: int = 128
+    reward: str = ""
+    seed: int = 0
+    device: str = "cpu"
+    checkpoint: bool = False
+    checkpoint_dir: str = "."
+    render: bool = False
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "lr", "batch_size", "num_envs"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"--{name} must be above 0, not {getattr(self, name)}")
+        if not all(size > 0 for size in self.hidden_sizes):
+            raise ValueError(f"--hidden_sizes must be above 0, not {self.hidden_sizes}")
+        if self.seed < 0:
+            raise ValueError(f"--seed must be at least 0, not {self.seed}")
+
+
+def parse_arguments(arguments: list[str] | None = None) -> Settings:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description="Trains a policy by the reward-to-go policy gradient. Part 1 learns from the "
+        "environment's reward, Part 3 (--reward) from a reward that was learned from preferences.",
+        epilog="Writes run.json, metrics.csv and learning_curve.png beside the policy. A run that "
+        "was stopped goes on with --resume and ends as if it had never stopped.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    default = Settings()
+    flag = parser.add_argument
+    flag(
+        "--env_name",
+        "--env",
+        default=default.env_name,
+        help="any with a flat Box of observations and Discrete actions",
+    )
+    flag(
+        "--epochs",
+        type=int,
+        default=default.epochs,
+        help="policy updates; with --resume, updates in all",
+    )
+    flag("--lr", type=float, default=default.lr, help="learning rate of Adam")
+    flag(
+        "--batch_size",
+        type=int,
+        default=default.batch_size,
+        help="steps of experience an epoch; episodes are run to their end",
+    )
+    flag(
+        "--hidden_sizes",
+        type=int,
+        nargs="+",
+        default=default.hidden_sizes,
+        help="width of each hidden layer",
+    )
+    flag("--num_envs", type=int, default=default.num_envs, help="environments that step together")
+    flag(
+        "--reward",
+        "--reward_params",
+        default=default.reward,
+        help="learn from this reward network (reward.params) instead of the environment's reward",
+    )
+    flag("--seed", type=int, default=default.seed, help="same seed, same policy")
+    flag("--device", default=default.device, help="where the update is computed: cpu, cuda, mps")
+    flag(
+        "--checkpoint",
+        action="store_true",
+        help="save policy_checkpoint{epoch}.params after each epoch, not only final_policy.params",
+    )
+    flag(
+        "--checkpoint_dir",
+        default=default.checkpoint_dir,
+        help="where everything is written; made if missing",
+    )
+    flag(
+        "--render",
+        action="store_true",
+        help="show an episode before each epoch; without a display, save it as a video",
+    )
+    flag("--resume", action="store_true", help="go on with the run in --checkpoint_dir")
+    values = vars(parser.parse_args(arguments))
+    try:
+        return Settings(**values | {"hidden_sizes": tuple(values["hidden_sizes"])})
+    except ValueError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    settings = parse_arguments()  # before PyTorch is loaded: --help and a wrong flag answer at once
+    import_quickly("torch", "gymnasium", "matplotlib.figure")
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import nn
+from torch.distributions import Categorical
+
+from prefloop import checkpoints, runs
+from prefloop.data.rollouts import collect_steps
+from prefloop.devices import usable_device
+from prefloop.envs import make_vector_env, policy_sizes
+from prefloop.errors import one_sentence_errors
+from prefloop.evaluation.plots import plot_learning_curve
+from prefloop.files import claimed_directory, sha256, write_csv
+from prefloop.networks import acting, mlp
+from prefloop.optimizers import Adam
+from prefloop.returns import episode_returns, rewards_to_go
+from utils import load_reward_network
+
+RewardFunction = Callable[[torch.Tensor], torch.Tensor]  # states [steps, obs_dim] -> [steps]
+
+
+def policy_gradient_loss(
+    policy: nn.Module, obs: torch.Tensor, actions: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    """A loss whose gradient is the policy gradient, for data the policy itself has just produced.
+
+    Args:
+        policy: network from observations to action logits.
+        obs: [steps, obs_dim].
+        actions: [steps].
+        weights: how much each step's action counts: its reward-to-go; [steps].
+
+    Returns:
+        A scalar. Only its gradient means anything: it does not fall as the policy gets better.
+
+    Source: Achiam 2018, Spinning Up in Deep RL, part 3, "Intro to Policy Optimization".
+    """
+    log_prob = Categorical(logits=policy(obs)).log_prob(actions)
+    return -(log_prob * weights).mean()
+
+
+def train_one_epoch(
+    policy: nn.Sequential,
+    optimizer: torch.optim.Optimizer,
+    envs: gym.vector.VectorEnv,
+    settings: Settings,
+    epoch: int,
+    reward_function: RewardFunction | None,
+) -> dict[str, float]:
+    """Acts with the current policy, then updates it once.
+
+    Returns:
+        The epoch's row in metrics.csv.
+    """
+    # an epoch's randomness depends on its number alone, so a resumed run repeats an unbroken one
+    env_seed, action_seed = (
+        np.random.SeedSequence((settings.seed, epoch)).generate_state(2).tolist()
+    )
+    act = acting(policy, np.random.default_rng(action_seed))
+    batch = collect_steps(envs, act, settings.batch_size, seed=env_seed)
+
+    def tensor(array: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(array, device=settings.device)
+
+    rewards = batch.rewards
+    if reward_function is not None:
+        # the learned reward of a step is that of the state it led to
+        rewards = reward_function(tensor(batch.next_obs)).cpu().numpy()
+    weights = rewards_to_go(rewards, batch.lengths).astype(np.float32)
+
+    optimizer.zero_grad()
+    loss = policy_gradient_loss(policy, tensor(batch.obs), tensor(batch.actions), tensor(weights))
+    loss.backward()
+    optimizer.step()
+    return {
+        "epoch": epoch,
+        "loss": loss.item(),
+        "return": float(episode_returns(rewards, batch.lengths).mean()),
+        "true_return": float(batch.returns.mean()),
+        "episode_length": float(batch.lengths.mean()),
+        "episodes": len(batch),
+        "steps": int(batch.lengths.sum()),
+    }
+
+
+def train(
+    settings: Settings, reward_function: RewardFunction | None = None
+) -> tuple[nn.Sequential, list[dict[str, float]]]:
+    """Trains a policy and writes its checkpoints, metrics.csv and run.json to `checkpoint_dir`.
+
+    Args:
+        reward_function: learn from this reward instead of `settings.reward` or the environment's.
+
+    Returns:
+        The policy, and the rows of metrics.csv.
+
+    Raises:
+        UserError: the environment, the reward, the device or the directory can't be used as asked.
+    """
+    torch.manual_seed(settings.seed)
+    device = usable_device(settings.device)
+    envs = make_vector_env(settings.env_name, settings.num_envs)
+    obs_dim, num_actions = policy_sizes(envs)
+    if settings.reward:
+        reward_path = Path(settings.reward)
+        reward_function = load_reward_network(reward_path, settings.env_name, obs_dim).to(device)
+    policy = mlp([obs_dim, *settings.hidden_sizes, num_actions], nn.ReLU).to(device)
+    optimizer = Adam(policy.parameters(), lr=settings.lr)
+    rows: list[dict[str, float]] = []  # of metrics.csv, one an epoch
+
+    with claimed_directory(Path(settings.checkpoint_dir)) as directory:
+        if not settings.resume:
+            runs.start(directory, facts(settings), settings.epochs)
+        elif state := runs.resume(directory, facts(settings), MAY_DIFFER_ON_RESUME):
+            policy.load_state_dict(state["policy"])
+            optimizer.load_state_dict(state["optimizer"])
+            rows = state["rows"]
+            print(f"Resuming after epoch {len(rows) - 1}.")
+
+        for epoch in range(len(rows), settings.epochs):
+            if settings.render:
+                watch(policy, settings, epoch, directory)
+            rows.append(train_one_epoch(policy, optimizer, envs, settings, epoch, reward_function))
+            print(progress_line(rows[-1], learned_reward=reward_function is not None))
+            if settings.checkpoint:
+                checkpoints.save(checkpoints.checkpoint_path(directory, epoch), policy.state_dict())
+            write_csv(directory / "metrics.csv", rows)
+            # last, so that a run killed between these lines does the epoch again
+            runs.save_state(
+                directory,
+                {
+                    "policy": policy.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "rows": rows,
+                },
+            )
+        if not settings.checkpoint:
+            checkpoints.save(directory / "final_policy.params", policy.state_dict())
+    envs.close()
+    return policy, rows
+
+
+MAY_DIFFER_ON_RESUME = ("epochs", "checkpoint_dir", "render", "resume", "reward")
+
+
+def facts(settings: Settings) -> dict[str, Any]:
+    """What run.json says of a run."""
+    return {
+        "program": "vpg.py",
+        "env": settings.env_name,
+        "activation": "relu",
+        "reward_sha256": sha256(Path(settings.reward)) if settings.reward else None,
+        "settings": asdict(settings),
+    }
+
+
+def progress_line(row: dict[str, float], learned_reward: bool) -> str:
+    """One epoch in one line; with a learned reward the episode length is the ground truth."""
+    names = ("predicted return", "ep_len (gt reward)") if learned_reward else ("return", "ep_len")
+    return (
+        f"epoch: {row['epoch']:3d} \t loss: {row['loss']:.3f} \t "
+        f"{names[0]}: {row['return']:.3f} \t {names[1]}: {row['episode_length']:.3f}"
+    )
+
+
+def watch(policy: nn.Sequential, settings: Settings, epoch: int, directory: Path) -> None:
+    """Shows an episode of the current policy; training goes the same way with and without it."""
+    from prefloop.evaluation.videos import watch_episode
+
+    act = acting(policy, np.random.default_rng((settings.seed, epoch)))
+    path = directory / "videos" / f"epoch{epoch}.mp4"
+    episode_return, video = watch_episode(settings.env_name, act, settings.seed + epoch, path)
+    if video:
+        print(f"epoch {epoch} begins with a return of {episode_return:.0f}: {video}")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
+    again = (
+        f"Stopped. Go on with the same command and --resume; {settings.checkpoint_dir} is whole."
+    )
+    with one_sentence_errors("vpg.py", when_interrupted=again):
+        _, rows = train(settings)
+        picture = Path(settings.checkpoint_dir) / "learning_curve.png"
+        plot_learning_curve(picture, rows, title=settings.env_name)
