@@ -1,0 +1,1 @@
+"""The instructor's side: hand out, grade, report."""

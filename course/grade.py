@@ -1,0 +1,472 @@
+"""Grades a student's folder: code by behaviour, policies by rollouts.
+
+    python -m course.grade submissions/ada --gradescope results.json
+
+The student's code runs in processes of its own, in a copy of the folder, with limits on time and
+memory. It is asked for numbers only; which numbers are right is known here alone, so printing or
+writing a result earns nothing.
+"""
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefloop.checkpoints import checkpoint_path, load_policy, saved_epochs
+from prefloop.data.rollouts import collect_episodes
+from prefloop.envs import make_env, make_vector_env, policy_sizes
+from prefloop.errors import UserError, one_sentence_errors
+from prefloop.evaluation.evaluate import evaluate
+from prefloop.evaluation.statistics import mean_estimate, rank_correlation
+from prefloop.files import write_json
+from prefloop.networks import acting
+
+ROOT = Path(__file__).resolve().parents[1]
+WORKER = Path(__file__).with_name("grading_worker.py")
+ENV_ID = "CartPole-v0"
+SEED = 20260  # of everything the grader draws: the same folder gets the same grade
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the grade.
+
+    Attributes:
+        name: what was looked at.
+        score, max_score: points given and points possible.
+        reason: what was seen, in a sentence a student can act on.
+    """
+
+    name: str
+    score: float
+    max_score: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one question to the student's code may take."""
+
+    seconds: float = 120
+    memory_gib: float = 2
+
+
+class NoAnswerError(Exception):
+    """The student's code gave no usable answer; the text says why."""
+
+
+@contextlib.contextmanager
+def sandbox(folder: Path) -> Iterator[Path]:
+    """A throw-away copy of the student's scripts and reward beside the library.
+
+    Only plain files are copied: a link could lead to the solution. The instructor's scripts are
+    not in reach, so a file that is missing is not found here either.
+    """
+    with tempfile.TemporaryDirectory(prefix="grade-") as name:
+        copy = Path(name)
+        for path in (*folder.glob("*.py"), folder / "reward.params"):
+            if path.is_file() and not path.is_symlink() and path.stat().st_size < 2**24:
+                shutil.copyfile(path, copy / path.name)
+        shutil.rmtree(copy / "prefloop", ignore_errors=True)
+        shutil.copytree(
+            ROOT / "prefloop", copy / "prefloop", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        yield copy
+
+
+def ask(
+    question: str, folder: Path, limits: Limits, task: dict[str, NDArray] | None = None
+) -> dict[str, Any]:
+    """Puts one question to the student's code.
+
+    Args:
+        question: a name in the worker's QUESTIONS.
+        folder: the student's.
+        task: arrays that the question is about.
+
+    Returns:
+        The worker's answers; not checked beyond being lists of finite numbers.
+
+    Raises:
+        NoAnswerError: it stopped with an error, ran out of time or memory, or answered nonsense.
+    """
+    with sandbox(folder) as directory:
+        np.savez(directory / "task.npz", **(task or {}))  # type: ignore[arg-type]
+        memory = str(int(limits.memory_gib * 2**30))
+        command = [sys.executable, "-I", "-B", str(WORKER), question, str(directory), memory]
+        environment = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "HOME": str(directory)}
+        for name in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH"):
+            if name in os.environ:
+                environment[name] = os.environ[name]
+        with (directory / "output.txt").open("w+b") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                process.wait(limits.seconds)
+            except subprocess.TimeoutExpired:
+                raise NoAnswerError(
+                    f"Stopped after {limits.seconds:g} s: your code did not come to an end."
+                ) from None
+            finally:
+                _end(process)
+            output.seek(0)
+            printed = output.read(2**20).decode(errors="replace")
+        answers = directory / "answers.json"
+        if not answers.is_file() or process.returncode != 0:
+            raise NoAnswerError(_last_words(printed, process.returncode))
+        try:
+            content = json.loads(answers.read_text(encoding="utf-8"))
+            for values in content.values():
+                if not np.isfinite(np.asarray(values, dtype=np.float64)).all():
+                    raise NoAnswerError("Your code gave NaN or infinity.")
+        except (ValueError, TypeError, AttributeError):
+            raise NoAnswerError("Your code gave no numbers.") from None
+        return dict(content)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Ends the student's code and whatever it has started."""
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _last_words(printed: str, returncode: int) -> str:
+    lines = [line for line in printed.splitlines() if line.strip()]
+    if returncode == 0:
+        return "Your code ended the program before it could be asked anything."
+    if "MemoryError" in printed or "can't allocate memory" in printed:
+        return "Your code ran out of the memory it may use."
+    if returncode < 0:
+        return f"Your code was ended by signal {-returncode}."
+    return f"Your code stopped with an error: {lines[-1][:300] if lines else 'no message'}"
+
+
+def partial(value: float, none: float, full: float, points: float) -> float:
+    """Points that rise in a line from `none` (0 points) to `full` (all points)."""
+    share = min(1.0, max(0.0, (value - none) / (full - none)))
+    return round(share * points, 1)
+
+
+def grade_network(folder: Path, limits: Limits) -> list[Check]:
+    """`Net`: shapes, gradients, a sum over states, other environments."""
+    rng = np.random.default_rng(SEED)
+    first, second = (rng.normal(0, 0.3, size=(n, 4)).astype(np.float32) for n in (7, 40))
+    one = first[:1]
+    probes = [first, second, np.concatenate([first, second]), one]
+    points = {"takes trajectories of any length and type": 10.0, "carries gradients": 10.0}
+    points["adds up the rewards of the states"] = 10.0
+    other_sizes = grade_other_sizes(folder, limits)
+
+    def none(reason: str) -> list[Check]:
+        return [
+            *(Check(f"Net {name}", 0, most, reason) for name, most in points.items()),
+            other_sizes,
+        ]
+
+    try:
+        answers = ask("network", folder, limits, stored("probes", probes))
+        returns = np.array(answers["returns"])
+        same = np.allclose(returns, answers["from_array"], rtol=1e-4, atol=1e-5) and np.allclose(
+            returns, answers["from_list"], rtol=1e-4, atol=1e-5
+        )
+        scalar = all(shape == [] for shape in answers["shapes"])
+        norms, step = np.array(answers["gradient_norms"]), float(answers["step"])
+        expected = step * float((norms**2).sum())
+        rise = float(np.sum(answers["returns_after_step"]) - returns.sum())
+        # float32 sums leave an error of about 1e-6 of the returns; the step is chosen above it
+        rises = abs(rise - expected) <= 0.2 * expected + 1e-5 * (1 + abs(returns).sum())
+        sums = abs(returns[0] + returns[1] - returns[2]) <= 1e-4 * (1 + abs(returns).sum())
+        differs = len(np.unique(np.round(returns, 6))) > 1
+    except NoAnswerError as error:
+        return none(str(error))
+    except (KeyError, ValueError, TypeError):
+        return none("Net gave answers of the wrong shape.")
+    seen = [
+        (
+            scalar and same,
+            "a scalar for lists, arrays and tensors",
+            f"shapes {answers['shapes'][:2]}, where a scalar has []; or a list, an array and a "
+            "tensor of the same states give different returns",
+        ),
+        (
+            norms.size > 0 and bool((norms > 0).all()) and rises,
+            f"every one of {norms.size} parameters gets a gradient",
+            "some parameter gets no gradient, or not the gradient of the predicted return: "
+            "is .item(), .detach() or NumPy on the way?",
+        ),
+        (
+            bool(sums) and differs,
+            "two trajectories end to end have the sum of their returns",
+            "two trajectories end to end should have the sum of their returns",
+        ),
+    ]
+    return [
+        Check(f"Net {name}", most if good else 0, most, yes if good else no)
+        for (name, most), (good, yes, no) in zip(points.items(), seen, strict=True)
+    ] + [other_sizes]
+
+
+def grade_other_sizes(folder: Path, limits: Limits) -> Check:
+    """`Net(obs_dim)` for another environment."""
+    name = "Net fits the environment's observations"
+    try:
+        ask("other_sizes", folder, limits)
+    except NoAnswerError as error:
+        return Check(name, 0, 5, str(error))
+    return Check(name, 5, 5, "Net(obs_dim=6) takes states of six numbers")
+
+
+def hidden_reward(states: NDArray) -> NDArray:
+    """The rule that `learn_reward` has to find; students' code is shown only its preferences."""
+    return np.tanh(2 * states[..., 0]) - states[..., 2]
+
+
+def grade_learning(folder: Path, limits: Limits) -> list[Check]:
+    """`learn_reward` on trajectories of equal length, where only the states tell which is better.
+
+    (In CartPole the length alone tells it, and a network that was never trained ranks perfectly.)
+    """
+    rng = np.random.default_rng(SEED)
+    # each trajectory stays around a point of its own, or all returns would be about the same
+    centres = rng.normal(0, 0.5, size=(120, 1, 4))
+    states = (centres + rng.normal(0, 0.3, size=(120, 25, 4))).astype(np.float32)
+    returns = hidden_reward(states).sum(axis=1)
+    training, held_out = np.arange(60), np.arange(60, 120)
+    pairs = np.array([rng.choice(60, size=2, replace=False) for _ in range(150)])
+    labels = (returns[pairs[:, 1]] > returns[pairs[:, 0]]).astype(np.float64)
+    task = {
+        **stored("training", list(states[training])),
+        **stored("held_out", list(states[held_out])),
+        "pairs": pairs,
+        "labels": labels,
+        "num_iter": np.array(100),
+    }
+    names = ("learn_reward learns the preferences", "learn_reward generalises")
+    try:
+        answers = ask("learning", folder, limits, task)
+        accuracies = [
+            pair_accuracy(returns[who], np.array(answers[key], dtype=np.float64))
+            for key, who in (("training", training), ("held_out", held_out))
+        ]
+        checks = [
+            Check(names[0], partial(accuracies[0], 0.5, 0.95, 15), 15, f"{accuracies[0]:.0%} of pairs ranked correctly (95 % for all points)"),
+            Check(names[1], partial(accuracies[1], 0.5, 0.9, 15), 15, f"{accuracies[1]:.0%} of pairs it never saw ranked correctly (90 % for all points)"),
+        ]  # fmt: skip
+    except NoAnswerError as error:
+        checks = [Check(name, 0, 15, str(error)) for name in names]
+    except (KeyError, ValueError, TypeError, IndexError):
+        checks = [Check(name, 0, 15, "No return for every trajectory.") for name in names]
+    return [*checks, grade_ties(folder, limits, task, pairs)]
+
+
+def grade_ties(folder: Path, limits: Limits, task: dict[str, NDArray], pairs: NDArray) -> Check:
+    """A label of 0.5 pulls the two returns together."""
+    name = "learn_reward knows ties"
+    all_ties = {**task, "labels": np.full(len(pairs), 0.5)}
+    try:
+        tied = np.array(ask("ties", folder, limits, all_ties)["training"], dtype=np.float64)
+        sides = np.array(ask("learning", folder, limits, task)["training"], dtype=np.float64)
+        gap, other = (float(np.abs(x[pairs[:, 0]] - x[pairs[:, 1]]).mean()) for x in (tied, sides))
+    except NoAnswerError as error:
+        return Check(name, 0, 5, str(error))
+    except (KeyError, ValueError, TypeError, IndexError):
+        return Check(name, 0, 5, "No return for every trajectory.")
+    if gap < 0.25 * other:
+        return Check(name, 5, 5, "labels of 0.5 make the returns of a pair equal")
+    return Check(name, 0, 5, "labels of 0.5 should make the returns of a pair equal")
+
+
+def pair_accuracy(true: NDArray, predicted: NDArray) -> float:
+    """Share of all pairs that both put in the same order."""
+    i, j = np.triu_indices(len(true), k=1)
+    return float(np.mean((true[i] - true[j]) * (predicted[i] - predicted[j]) > 0))
+
+
+def stored(name: str, trajs: list[NDArray]) -> dict[str, NDArray]:
+    """Trajectories as the worker reads them."""
+    lengths = np.array([len(traj) for traj in trajs])
+    return {name: np.concatenate(trajs), f"{name}_lengths": lengths}
+
+
+def grade_saved_reward(folder: Path, limits: Limits) -> Check:
+    """`reward.params` ranks CartPole trajectories of the reference demonstrators."""
+    name = "reward.params ranks demonstrations"
+    if not (folder / "reward.params").is_file():
+        return Check(name, 0, 10, "reward.params is missing: run offline_reward_learning.py.")
+    sizes = policy_sizes(make_env(ENV_ID))
+    envs = make_vector_env(ENV_ID, 8)
+    trajs, returns = [], []
+    for epoch in range(10):
+        policy = load_policy(checkpoint_path(ROOT / "synthetic", epoch), *sizes)
+        act = acting(policy, np.random.default_rng(SEED + epoch))
+        demos = collect_episodes(envs, act, 8, seed=SEED + epoch)
+        trajs += demos.visited_states()
+        returns += demos.returns.tolist()
+    try:
+        predicted = ask("saved_reward", folder, limits, stored("cartpole", trajs))["returns"]
+        correlation = rank_correlation(returns, np.array(predicted, dtype=np.float64))
+    except NoAnswerError as error:
+        return Check(name, 0, 10, str(error))
+    except (KeyError, ValueError, TypeError):
+        return Check(name, 0, 10, "No return for every trajectory.")
+    if math.isnan(correlation):
+        return Check(name, 0, 10, "all trajectories get the same predicted return")
+    reason = f"rank correlation {correlation:.2f} with the true returns (0.9 for all points)"
+    return Check(name, partial(correlation, 0, 0.9, 10), 10, reason)
+
+
+def grade_policies(folder: Path, num_rollouts: int) -> list[Check]:
+    """Part 1's demonstrators, Part 3's policy, and which is better."""
+    sizes = policy_sizes(make_env(ENV_ID))
+    names = (
+        "synthetic/ has ten demonstrators",
+        "rlhf/ solves CartPole",
+        "RLHF beats its best demonstrator",
+    )
+
+    def returns(path: Path, seed: int) -> NDArray:
+        return evaluate(load_policy(path, *sizes), ENV_ID, num_rollouts, seed)
+
+    try:
+        demonstrators = [checkpoint_path(folder / "synthetic", i) for i in range(10)]
+        averages = [float(returns(path, SEED).mean()) for path in demonstrators]
+        best = demonstrators[int(np.argmax(averages))]
+        checks = [
+            Check(
+                names[0], 5, 5, f"average returns from {min(averages):.0f} to {max(averages):.0f}"
+            )
+        ]
+    except UserError as error:
+        best = None
+        checks = [Check(names[0], 0, 5, str(error))]
+    try:
+        directory = folder / "rlhf"
+        epochs = saved_epochs(directory) if directory.is_dir() else []
+        if not epochs:
+            raise UserError(f"{directory} holds no policy checkpoint: run Part 3.")
+        learned = mean_estimate(returns(checkpoint_path(directory, epochs[-1]), SEED + 1))
+    except UserError as error:
+        return [
+            *checks,
+            *(
+                Check(name, 0, most, str(error))
+                for name, most in zip(names[1:], (10, 5), strict=True)
+            ),
+        ]
+    interval = f"{learned.mean:.1f} ({learned.low:.1f} to {learned.high:.1f})"
+    checks.append(
+        Check(
+            names[1],
+            partial(learned.mean, 50, 190, 10),
+            10,
+            f"average return {interval} (190 for all points)",
+        )
+    )
+    if best is None:
+        return [*checks, Check(names[2], 0, 5, "there are no demonstrators to compare with")]
+    demonstrated = mean_estimate(returns(best, SEED + 1))
+    beats = learned.low > demonstrated.high
+    reason = f"{interval} against {demonstrated.mean:.1f} ({demonstrated.low:.1f} to {demonstrated.high:.1f})"
+    return [*checks, Check(names[2], 5 if beats else 0, 5, reason)]
+
+
+def grade(folder: Path, limits: Limits = Limits(), num_rollouts: int = 100) -> list[Check]:
+    """Grades one folder; 100 points in all.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a directory.")
+    return [
+        *grade_network(folder, limits),
+        *grade_learning(folder, limits),
+        grade_saved_reward(folder, limits),
+        *grade_policies(folder, num_rollouts),
+    ]
+
+
+def main() -> None:
+    """Grades and reports."""
+    parser = argparse.ArgumentParser(
+        description="Grades a student's folder: Net and learn_reward by what they do, the "
+        "checkpoints by rollouts. Students' code runs in limited processes of its own.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "folder",
+        help="holds utils.py, offline_reward_learning.py, reward.params, synthetic/, rlhf/",
+    )
+    parser.add_argument("--num_rollouts", type=int, default=100, help="episodes of each policy")
+    parser.add_argument(
+        "--seconds", type=float, default=Limits.seconds, help="for each question to the code"
+    )
+    parser.add_argument(
+        "--memory_gib", type=float, default=Limits.memory_gib, help="for each question to the code"
+    )
+    parser.add_argument("--gradescope", metavar="FILE", help="write Gradescope's results.json")
+    parser.add_argument("--json", metavar="FILE", help="write the checks as they are")
+    arguments = parser.parse_args()
+    if arguments.num_rollouts < 2 or arguments.seconds <= 0 or arguments.memory_gib <= 0:
+        parser.error("--num_rollouts must be at least 2, --seconds and --memory_gib above 0")
+    with one_sentence_errors("course.grade"):
+        limits = Limits(arguments.seconds, arguments.memory_gib)
+        checks = grade(Path(arguments.folder), limits, arguments.num_rollouts)
+        total = sum(check.score for check in checks)
+        for check in checks:
+            print(f"{check.score:5.1f} of {check.max_score:3.0f}  {check.name}: {check.reason}")
+        print(f"{total:5.1f} of {sum(check.max_score for check in checks):3.0f}  in all")
+        if arguments.json:
+            write_json(
+                Path(arguments.json), {"score": total, "checks": [asdict(c) for c in checks]}
+            )
+        if arguments.gradescope:
+            write_json(Path(arguments.gradescope), as_gradescope(checks))
+
+
+def as_gradescope(checks: list[Check]) -> dict[str, Any]:
+    """Gradescope's results.json.
+
+    Source: https://gradescope-autograders.readthedocs.io/en/latest/specs/#output-format
+    """
+    return {
+        "score": sum(check.score for check in checks),
+        "tests": [
+            {
+                "name": check.name,
+                "score": check.score,
+                "max_score": check.max_score,
+                "status": "passed" if check.score == check.max_score else "failed",
+                "output": check.reason,
+            }
+            for check in checks
+        ],
+    }
+
+
+if __name__ == "__main__":
+    main()

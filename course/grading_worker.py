@@ -1,0 +1,139 @@
+"""Runs a student's code inside the grader's sandbox. Started by course/grade.py, never imported.
+
+It answers questions with plain numbers in answers.json. It knows neither the right answers nor
+the points: what a student's code writes or prints here, the grader only compares with its own key.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SANDBOX = Path(sys.argv[2])
+
+
+def limit_memory_and_files(memory_bytes: int, file_bytes: int) -> None:
+    """Caps what this process may take; where the system has no such limits (Windows), not at all."""
+    try:
+        import resource
+    except ImportError:
+        return
+    for kind, limit in ((resource.RLIMIT_DATA, memory_bytes), (resource.RLIMIT_FSIZE, file_bytes)):
+        try:
+            resource.setrlimit(kind, (limit, limit))
+        except (ValueError, OSError):  # a lower limit is in force already
+            continue
+
+
+def trajectories(name: str) -> list[Any]:
+    """Reads the trajectories that the grader stored under a name."""
+    import numpy as np
+
+    with np.load(SANDBOX / "task.npz") as task:
+        return np.split(task[name], np.cumsum(task[f"{name}_lengths"])[:-1])
+
+
+def answer_network() -> dict[str, Any]:
+    """How `Net` behaves on a few trajectories."""
+    import torch
+
+    from utils import Net
+
+    torch.manual_seed(0)
+    net = Net()
+    trajs = trajectories("probes")
+    parts = [net.predict_return(torch.as_tensor(traj)) for traj in trajs]
+    answers: dict[str, Any] = {
+        "shapes": [list(part.shape) for part in parts],
+        "returns": [part.item() for part in parts],
+        "from_array": [float(net.predict_return(traj)) for traj in trajs],
+        "from_list": [float(net.predict_return(traj.tolist())) for traj in trajs],
+    }
+    for part in parts:
+        part.backward()
+    gradients = [parameter.grad for parameter in net.parameters()]
+    answers["gradient_norms"] = [0.0 if g is None else g.norm().item() for g in gradients]
+    # a small step along the gradient must raise the sum of returns by step * |gradient|^2
+    answers["step"] = step = 1e-3 / (1e-12 + sum(n**2 for n in answers["gradient_norms"])) ** 0.5
+    with torch.no_grad():
+        for parameter, gradient in zip(net.parameters(), gradients, strict=True):
+            if gradient is not None:
+                parameter += step * gradient
+        answers["returns_after_step"] = [net.predict_return(traj).item() for traj in trajs]
+    return answers
+
+
+def answer_other_sizes() -> dict[str, Any]:
+    """Whether `Net` takes the observations of another environment."""
+    import torch
+
+    from utils import Net
+
+    return {"returns": [Net(obs_dim=6).predict_return(torch.ones(3, 6)).item()]}
+
+
+def answer_learning() -> dict[str, Any]:
+    """Predicted returns after `learn_reward`, of trajectories with labels and without."""
+    import numpy as np
+    import torch
+
+    from offline_reward_learning import learn_reward
+    from utils import Net
+
+    with np.load(SANDBOX / "task.npz") as task:
+        pairs, labels = task["pairs"], task["labels"].tolist()
+        num_iter = int(task["num_iter"])
+    trajs = trajectories("training")
+    torch.manual_seed(0)
+    net = Net()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    inputs = [(trajs[i], trajs[j]) for i, j in pairs]
+    learn_reward(net, optimizer, inputs, labels, num_iter)
+    with torch.no_grad():
+        return {
+            "training": [net.predict_return(torch.as_tensor(t)).item() for t in trajs],
+            "held_out": [
+                net.predict_return(torch.as_tensor(t)).item() for t in trajectories("held_out")
+            ],
+        }
+
+
+def answer_saved_reward() -> dict[str, Any]:
+    """Predicted returns of CartPole trajectories under the reward the student saved."""
+    import torch
+
+    from utils import Net
+
+    net = Net()
+    net.load_state_dict(torch.load(SANDBOX / "reward.params", weights_only=True))
+    with torch.no_grad():
+        return {
+            "returns": [
+                net.predict_return(torch.as_tensor(t)).item() for t in trajectories("cartpole")
+            ]
+        }
+
+
+QUESTIONS: dict[str, Callable[[], dict[str, Any]]] = {
+    "network": answer_network,
+    "other_sizes": answer_other_sizes,
+    "learning": answer_learning,
+    "ties": answer_learning,
+    "saved_reward": answer_saved_reward,
+}
+
+
+def main() -> None:
+    """Answers one question. An error in the student's code is printed, and is no answer."""
+    limit_memory_and_files(memory_bytes=int(sys.argv[3]), file_bytes=2**24)
+    sys.path.insert(0, str(SANDBOX))
+    import torch
+
+    torch.set_num_threads(1)
+    answers = QUESTIONS[sys.argv[1]]()
+    (SANDBOX / "answers.json").write_text(json.dumps(answers))
+
+
+if __name__ == "__main__":
+    main()
