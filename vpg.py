@@ -131,7 +131,7 @@ from prefloop.devices import usable_device
 from prefloop.envs import make_vector_env, policy_sizes
 from prefloop.errors import one_sentence_errors
 from prefloop.evaluation.plots import plot_learning_curve
-from prefloop.files import claimed_directory, sha256, write_csv
+from prefloop.files import sha256, write_csv
 from prefloop.networks import acting, mlp
 from prefloop.optimizers import Adam
 from prefloop.returns import episode_returns, rewards_to_go
@@ -229,7 +229,7 @@ def train(
     optimizer = Adam(policy.parameters(), lr=settings.lr)
     rows: list[dict[str, float]] = []  # of metrics.csv, one an epoch
 
-    with claimed_directory(Path(settings.checkpoint_dir)) as directory:
+    with runs.claimed(Path(settings.checkpoint_dir), settings.resume) as directory:
         if not settings.resume:
             runs.start(directory, facts(settings), settings.epochs)
         elif state := runs.resume(directory, facts(settings), MAY_DIFFER_ON_RESUME):

@@ -59,7 +59,7 @@ def answer_network() -> dict[str, Any]:
     with torch.no_grad():
         for parameter, gradient in zip(net.parameters(), gradients, strict=True):
             if gradient is not None:
-                parameter += step * gradient
+                parameter.add_(gradient, alpha=step)
         answers["returns_after_step"] = [net.predict_return(traj).item() for traj in trajs]
     return answers
 

@@ -59,7 +59,7 @@ def load(path: Path) -> dict[str, Any]:
             raise UserError(f"{path} is too large to be a checkpoint ({size / 2**20:.0f} MiB).")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error):
+        if re.search(r"Unsupported (global|class)|[Tt]rying to (call|instantiate)", str(error)):
             raise UserError(
                 f"{path} holds more than weights: a pickle with code or objects, which was not run."
             ) from None

@@ -4,16 +4,30 @@
 the next epoch depends on, written after each.
 """
 
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from prefloop import checkpoints
 from prefloop.errors import UserError
-from prefloop.files import read_json, write_json
+from prefloop.files import claimed_directory, read_json, write_json
 
 STATE = "training_state.pt"
 FACTS = "run.json"
+
+
+@contextlib.contextmanager
+def claimed(directory: Path, resume: bool) -> Iterator[Path]:
+    """Keeps a run's directory for this process; makes it, unless a run in it is to go on.
+
+    Raises:
+        UserError: as `claimed_directory`; or there is no run to go on with.
+    """
+    if resume and not (directory / FACTS).is_file():
+        raise UserError(f"There is no run to resume in {directory}: it holds no {FACTS}.")
+    with claimed_directory(directory):
+        yield directory
 
 
 def start(directory: Path, facts: Mapping[str, Any], epochs: int) -> None:
@@ -59,10 +73,8 @@ def resume(
         What was last given to `save_state`; None if the run was stopped in its first epoch.
 
     Raises:
-        UserError: there is no run here, it was started with other settings, or it is damaged.
+        UserError: the run was started with other settings, or what it left is damaged.
     """
-    if not (directory / FACTS).is_file():
-        raise UserError(f"There is no run to resume in {directory}: it holds no {FACTS}.")
     started_with = read_json(directory / FACTS)
     old, new = ({**f, **f.get("settings", {})} for f in (started_with, facts))
     for name in sorted((set(old) | set(new)) - {"settings", "versions", *may_differ}):

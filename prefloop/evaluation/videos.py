@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it greets on import otherwise
+
 import av
 import numpy as np
 import pygame
@@ -17,12 +19,17 @@ from prefloop.errors import UserError
 
 
 def has_display() -> bool:
-    """Whether a window can be opened here."""
-    if os.environ.get("SDL_VIDEODRIVER") in ("dummy", "offscreen"):
+    """Whether a window that is opened here would be seen by somebody."""
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        return False  # SDL would find out too, with a complaint on stderr
+    try:
+        pygame.display.init()
+        # without a display, SDL may draw into memory instead and call that a success
+        return pygame.display.get_driver() not in ("dummy", "offscreen", "evdev")
+    except pygame.error:
         return False
-    if sys.platform in ("win32", "darwin"):
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    finally:
+        pygame.display.quit()
 
 
 def watch_episode(env_id: str, act: Act, seed: int, video_path: Path) -> tuple[float, Path | None]:
@@ -41,11 +48,12 @@ def watch_episode(env_id: str, act: Act, seed: int, video_path: Path) -> tuple[f
         UserError: the environment can't be drawn, or the video can't be written.
     """
     if has_display():
-        try:
-            return sum(reward for reward, _ in _play(env_id, act, seed, "human")), None
-        except pygame.error:  # a display is named, but nobody answers there
-            pass
-    video_path.parent.mkdir(parents=True, exist_ok=True)
+        return sum(reward for reward, _ in _play(env_id, act, seed, "human")), None
+    os.environ["SDL_VIDEODRIVER"] = "dummy"  # drawing into memory needs a driver, too
+    try:
+        video_path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Can't write the video {video_path}: {error.strerror}.") from None
     rewards: list[float] = []
 
     def frames() -> Iterator[NDArray]:
@@ -75,14 +83,14 @@ def write_video(path: Path, frames: Iterator[NDArray], fps: float) -> None:
             with av.open(str(temporary), "w", options={"movflags": "faststart"}) as container:
                 stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
                 stream.pix_fmt = "yuv420p"
-                for frame in frames:
+                for i, frame in enumerate(frames):
                     # this pixel format halves the colour resolution, so both sides must be even
                     height, width = (side // 2 * 2 for side in frame.shape[:2])
-                    stream.height, stream.width = height, width
+                    if i == 0:
+                        stream.height, stream.width = height, width
                     picture = np.ascontiguousarray(frame[:height, :width])
-                    container.mux(
-                        stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
-                    )
+                    encoded = stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+                    container.mux(encoded)
                 container.mux(stream.encode())
             temporary.replace(path)
         finally:

@@ -1,0 +1,140 @@
+import json
+import os
+import pickle
+import zipfile
+
+import pytest
+import torch
+from torch import nn
+
+from prefloop import checkpoints
+from prefloop.errors import UserError
+from prefloop.networks import mlp
+
+
+class Bomb:
+    """A pickle that leaves a trace when it is run."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture
+def policy():
+    torch.manual_seed(0)
+    return mlp([4, 32, 2])
+
+
+def test_round_trip_and_same_bytes(tmp_path, policy):
+    for name in ("a.params", "b.params"):
+        checkpoints.save(tmp_path / name, policy.state_dict())
+    assert (tmp_path / "a.params").read_bytes() == (tmp_path / "b.params").read_bytes()
+    again = checkpoints.load_policy(tmp_path / "a.params", 4, 2)
+    assert torch.equal(again(torch.ones(4)), policy(torch.ones(4)))
+
+
+def test_files_of_the_original_scripts_load(tmp_path, policy):
+    torch.save(policy.state_dict(), tmp_path / "new.params")
+    torch.save(policy.state_dict(), tmp_path / "old.params", _use_new_zipfile_serialization=False)
+    for name in ("new.params", "old.params"):
+        again = checkpoints.load_policy(tmp_path / name, 4, 2)
+        assert isinstance(again[1], nn.ReLU)
+        assert torch.equal(again(torch.ones(4)), policy(torch.ones(4)))
+
+
+def test_activation_comes_from_the_run(tmp_path):
+    tanh = mlp([4, 8, 2], nn.Tanh)
+    checkpoints.save(tmp_path / "p.params", tanh.state_dict())
+    (tmp_path / "run.json").write_text(json.dumps({"activation": "tanh"}))
+    again = checkpoints.load_policy(tmp_path / "p.params", 4, 2)
+    assert torch.equal(again(torch.ones(4)), tanh(torch.ones(4)))
+
+
+@pytest.mark.parametrize("text", ['{"activation": "swish"}', '{"activation": ["tanh"]}', "[1]", "{"])
+def test_a_damaged_description_is_named(tmp_path, policy, text):
+    checkpoints.save(tmp_path / "p.params", policy.state_dict())
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(UserError, match=r"run\.json"):
+        checkpoints.load_policy(tmp_path / "p.params", 4, 2)
+
+
+def test_a_pickle_with_code_is_not_run(tmp_path):
+    trace = tmp_path / "trace"
+    torch.save({"0.weight": Bomb(trace)}, tmp_path / "zip.params")
+    (tmp_path / "plain.params").write_bytes(pickle.dumps(Bomb(trace)))
+    for name in ("zip.params", "plain.params"):
+        with pytest.raises(UserError, match="more than weights"):
+            checkpoints.load_policy(tmp_path / name, 4, 2)
+    assert not trace.exists()
+
+
+def test_large_files_are_not_read(tmp_path):
+    with (tmp_path / "huge.params").open("wb") as file:
+        file.truncate(2 * 2**30)
+    with zipfile.ZipFile(tmp_path / "bomb.params", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(200 * 2**20))
+    for name in ("huge.params", "bomb.params"):
+        assert name == "huge.params" or (tmp_path / name).stat().st_size < 2**20
+        with pytest.raises(UserError, match="too large"):
+            checkpoints.load(tmp_path / name)
+
+
+def test_a_tensor_that_claims_to_be_larger_than_it_is(tmp_path):
+    weights = mlp([4, 32, 2]).state_dict() | {"0.weight": torch.zeros(1).expand(2**20, 2**12)}
+    checkpoints.save(tmp_path / "p.params", weights)
+    with pytest.raises(UserError, match="values of"):
+        checkpoints.load_policy(tmp_path / "p.params", 4, 2)
+
+
+def test_truncated_empty_missing_and_a_directory(tmp_path, policy):
+    checkpoints.save(tmp_path / "whole.params", policy.state_dict())
+    whole = (tmp_path / "whole.params").read_bytes()
+    for size in (0, 10, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "part.params").write_bytes(whole[:size])
+        with pytest.raises(UserError, match="truncated"):
+            checkpoints.load(tmp_path / "part.params")
+    with pytest.raises(UserError, match="does not exist"):
+        checkpoints.load(tmp_path / "missing.params")
+    with pytest.raises(UserError, match="is a directory"):
+        checkpoints.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({}, "no weights"),
+        ([1, 2], "no state_dict"),
+        (torch.zeros(3), "no state_dict"),
+        ({"0.weight": 3}, "no state_dict"),
+        ({"0.weight": torch.zeros(2, 2, dtype=torch.int64)}, "values of"),
+        ({"0.weight": torch.zeros(2, 2).to_sparse()}, "no state_dict"),
+        ({"0.weight": torch.zeros(3, 4), "0.bias": torch.zeros(5)}, "no policy"),
+        ({"0.weight": torch.zeros(4), "0.bias": torch.zeros(4)}, "no policy"),
+        (mlp([4, 8, 1]).state_dict(), "reward network"),
+        ({f"network.{k}": v for k, v in mlp([4, 8, 1]).state_dict().items()}, "reward network"),
+        (mlp([6, 8, 3]).state_dict(), "6 observations and 3 actions"),
+    ],
+)
+def test_what_is_no_policy_for_this_environment(tmp_path, content, reason):
+    torch.save(content, tmp_path / "p.params")
+    with pytest.raises(UserError, match=reason):
+        checkpoints.load_policy(tmp_path / "p.params", 4, 2)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers(tmp_path, policy, value):
+    weights = policy.state_dict()
+    weights["2.bias"][1] = value
+    checkpoints.save(tmp_path / "p.params", weights)
+    with pytest.raises(UserError, match="NaN or infinite"):
+        checkpoints.load_policy(tmp_path / "p.params", 4, 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of Unix")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "p.params")
+    with pytest.raises(UserError, match="no regular file"):
+        checkpoints.load(tmp_path / "p.params")

@@ -1,0 +1,43 @@
+import pytest
+
+from prefloop.envs import make_env, make_vector_env, policy_sizes, return_threshold
+from prefloop.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("env_id", "sizes"),
+    [("CartPole-v0", (4, 2)), ("CartPole-v1", (4, 2)), ("Acrobot-v1", (6, 3)), ("MountainCar-v0", (2, 3))],
+)
+def test_sizes(env_id, sizes):
+    assert policy_sizes(make_env(env_id)) == policy_sizes(make_vector_env(env_id, 3)) == sizes
+
+
+def test_cartpole_v0_stops_at_200_without_a_warning(recwarn):
+    envs = make_vector_env("CartPole-v0", 2)
+    assert envs.max_episode_steps == 200
+    assert not recwarn.list
+    assert return_threshold("CartPole-v0") == 195
+
+
+@pytest.mark.parametrize(
+    ("env_id", "reason"),
+    [
+        ("CartPole-v7", "v7"),
+        ("CartPol-v1", "Did you mean"),
+        ("nowhere/CartPole-v0", "nowhere"),
+        ("no_module:CartPole-v0", "no_module"),
+        ("", "Malformed"),
+    ],
+)
+def test_unknown_environments(env_id, reason):
+    for make in (make_env, lambda env_id: make_vector_env(env_id, 2)):
+        with pytest.raises(UserError, match=reason):
+            make(env_id)
+
+
+@pytest.mark.parametrize(("env_id", "space"), [("Pendulum-v1", r"actions in Box"), ("FrozenLake-v1", r"observations in Discrete")])
+def test_spaces_that_do_not_fit_are_named(env_id, space):
+    with pytest.raises(UserError, match=space):
+        policy_sizes(make_env(env_id))
+
+

@@ -1,0 +1,47 @@
+import subprocess
+import sys
+
+import torch
+
+from prefloop.networks import mlp
+from prefloop.optimizers import Adam
+
+
+def train(optimizer_class, steps, state=None):
+    torch.manual_seed(0)
+    network = mlp([4, 8, 2])
+    optimizer = optimizer_class(network.parameters(), lr=1e-2)
+    if state:
+        network.load_state_dict(state[0])
+        optimizer.load_state_dict(state[1])
+    for _ in range(steps):
+        optimizer.zero_grad()
+        network(torch.ones(3, 4)).square().sum().backward()
+        optimizer.step()
+    return network.state_dict(), optimizer.state_dict()
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_equals_pytorchs_adam():
+    assert same(train(Adam, 20)[0], train(torch.optim.Adam, 20)[0])
+
+
+def test_state_moves_between_the_two():
+    assert same(train(Adam, 10, train(torch.optim.Adam, 10))[0], train(Adam, 20)[0])
+
+
+def test_the_compiler_is_not_imported():
+    program = """
+import sys, torch
+from prefloop.optimizers import Adam
+p = torch.nn.Parameter(torch.ones(2))
+optimizer = Adam([p])
+optimizer.zero_grad(); p.sum().backward(); optimizer.step()
+optimizer.load_state_dict(optimizer.state_dict())
+assert not p.grad.requires_grad
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

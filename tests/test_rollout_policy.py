@@ -1,0 +1,141 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import assert_one_sentence
+
+from prefloop import checkpoints
+from prefloop.networks import mlp
+from utils import Net
+
+
+@pytest.fixture
+def good(tmp_path):
+    """A policy that balances the pole for as long as it is asked to."""
+    policy = mlp([4, 4, 2])
+    with torch.no_grad():
+        push_right = torch.tensor([0.1, 0.3, 3.0, 1.0]) * 50
+        policy[0].weight.copy_(torch.stack([push_right, -push_right, push_right * 0, push_right * 0]))
+        policy[0].bias.zero_()
+        policy[2].weight.copy_(torch.tensor([[0.0, 1, 0, 0], [1, 0, 0, 0]]))
+        policy[2].bias.zero_()
+    path = tmp_path / "good.params"
+    checkpoints.save(path, policy.state_dict())
+    return path
+
+
+@pytest.fixture
+def poor(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "poor.params"
+    checkpoints.save(path, mlp([4, 32, 2]).state_dict())
+    return path
+
+
+def test_one_checkpoint(run, poor):
+    outcome = run("rollout_policy.py --checkpoint poor.params --num_rollouts 5")
+    assert outcome.code == 0
+    lines = outcome.out.splitlines()
+    returns = [float(line.rpartition(" ")[2]) for line in lines[:5]]
+    assert f"average return {np.mean(returns):.1f} over 5 rollouts" in lines[5]
+    assert "standard error" in lines[5]
+    assert "95 % interval" in lines[5]
+    assert run("rollout_policy.py --checkpoint poor.params --num_rollouts 5").out == outcome.out
+    assert run("rollout_policy.py --checkpoint poor.params --seed 1").out != outcome.out
+
+
+def test_one_rollout_has_no_interval(run, poor):
+    out = run("rollout_policy.py --checkpoint poor.params --num_rollouts 1 --json r.json").out
+    assert "over 1 rollout" in out
+    assert "nan" not in out
+
+
+def test_greedy(run, poor):
+    sampled, greedy = (run(f"rollout_policy.py --checkpoint poor.params {flag}").out for flag in ("", "--greedy"))
+    assert sampled != greedy
+
+
+def test_many_in_the_order_given(run, good, poor, tmp_path):
+    (tmp_path / "code.params").write_bytes(b"junk")
+    outcome = run(
+        "rollout_policy.py --checkpoint poor.params good.params code.params missing.params "
+        "--num_rollouts 20 --min_return 195 --json all.json --gradescope results.json"
+    )
+    assert outcome.code == 1
+    table = [line.split()[0] for line in outcome.out.splitlines()]
+    assert table == ["checkpoint", "poor.params", "good.params", "code.params", "missing.params"]
+    assert "truncated" in outcome.out
+    for name in ("poor.params", "code.params", "missing.params"):
+        assert f"Below 195: {name}" in outcome.err
+    assert "good.params" not in outcome.err
+
+    everything = json.loads((tmp_path / "all.json").read_text())
+    assert [r["error"] is None for r in everything["results"]] == [True, True, False, False]
+    assert everything["results"][1]["mean"] == 200
+    assert len(everything["results"][0]["returns"]) == 20
+
+    tests = json.loads((tmp_path / "results.json").read_text())["tests"]
+    assert [t["score"] for t in tests] == [0, 1, 0, 0]
+    assert [t["status"] for t in tests] == ["failed", "passed", "failed", "failed"]
+
+
+def test_exit_codes(run, good, poor):
+    assert run("rollout_policy.py --checkpoint good.params --min_return 195").code == 0
+    assert run("rollout_policy.py --checkpoint poor.params --min_return 195").code == 1
+    assert run("rollout_policy.py --checkpoint poor.params good.params").code == 0
+    assert run("rollout_policy.py --checkpoint poor.params nothing.params").code == 1
+    assert run("rollout_policy.py --checkpoint no.params nothing.params").code == 2
+
+
+def test_json_of_a_single_failure_is_written(run, tmp_path):
+    assert run("rollout_policy.py --checkpoint no.params --json r.json --gradescope g.json").code == 2
+    assert json.loads((tmp_path / "g.json").read_text())["tests"][0]["score"] == 0
+    assert "does not exist" in json.loads((tmp_path / "r.json").read_text())["results"][0]["error"]
+
+
+def test_folders_and_patterns(run, good, poor, tmp_path):
+    for name, epochs in (("ada", (0, 9, 10)), ("bob", (3,))):
+        (tmp_path / "submissions" / name / "rlhf").mkdir(parents=True)
+        for epoch in epochs:
+            path = tmp_path / "submissions" / name / "rlhf" / f"policy_checkpoint{epoch}.params"
+            path.write_bytes(good.read_bytes() if epoch == 10 else poor.read_bytes())
+    (tmp_path / "submissions" / "eve" / "rlhf").mkdir(parents=True)
+    out = run("rollout_policy.py --checkpoint 'submissions/*/rlhf' --num_rollouts 3").out.splitlines()
+    assert [line.split()[0].replace("\\", "/") for line in out[1:]] == [
+        "submissions/ada/rlhf/policy_checkpoint10.params",
+        "submissions/bob/rlhf/policy_checkpoint3.params",
+        "submissions/eve/rlhf",
+    ]
+    assert "200.0" in out[1]
+    assert "without a policy checkpoint" in out[3]
+
+
+def test_render_without_a_display_saves_videos(run, poor, tmp_path, monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    outcome = run("rollout_policy.py --checkpoint poor.params --num_rollouts 2 --render")
+    assert outcome.code == 0
+    videos = sorted((tmp_path / "videos").iterdir())
+    assert len(videos) == 2
+    assert all(video.name in outcome.out for video in videos)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--checkpoint poor.params --num_rollouts 0", ["--num_rollouts"]),
+        ("--checkpoint poor.params --seed -1", ["--seed"]),
+        ("--checkpoint poor.params --env Nowhere-v0", ["Nowhere"]),
+        ("--checkpoint poor.params --env Acrobot-v1", ["4 observations and 2 actions", "6 and 3"]),
+        ("--checkpoint poor.params --env Pendulum-v1", ["Pendulum-v1", "Box"]),
+        ("--checkpoint .", ["without a policy checkpoint"]),
+        ("--checkpoint reward.params", ["reward network"]),
+        ("--checkpoint poor.params --json no/where.json", ["Can't write no"]),
+        ("--checkpoint poor.params --min_return nan", ["--min_return"]),
+        ("", ["--checkpoint"]),
+    ],
+)
+def test_misuse(run, poor, tmp_path, flags, words):
+    checkpoints.save(tmp_path / "reward.params", Net().state_dict())
+    assert_one_sentence(run(f"rollout_policy.py {flags}"), *words)
