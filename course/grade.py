@@ -177,21 +177,25 @@ def grade_network(folder: Path, limits: Limits) -> list[Check]:
     first, second = (rng.normal(0, 0.3, size=(n, 4)).astype(np.float32) for n in (7, 40))
     one = first[:1]
     probes = [first, second, np.concatenate([first, second]), one]
-    points = {"takes trajectories of any length and type": 10.0, "carries gradients": 10.0}
-    points["adds up the rewards of the states"] = 10.0
-    other_sizes = grade_other_sizes(folder, limits)
+    # the same sum, in an environment with observations of six numbers
+    wide = [np.pad(traj, ((0, 0), (0, 2))) for traj in probes]
+    points = {
+        "takes trajectories of any length and type": 10,
+        "carries gradients": 10,
+        "adds up the rewards of the states": 10,
+        "fits another environment's observations": 5,
+    }
 
     def none(reason: str) -> list[Check]:
-        return [
-            *(Check(f"Net {name}", 0, most, reason) for name, most in points.items()),
-            other_sizes,
-        ]
+        return [Check(f"Net {name}", 0, most, reason) for name, most in points.items()]
 
     try:
-        answers = ask("network", folder, limits, stored("probes", probes))
+        task = {**stored("probes", probes), **stored("other_env", wide)}
+        answers = ask("network", folder, limits, task)
         returns = np.array(answers["returns"])
-        same = np.allclose(returns, answers["from_array"], rtol=1e-4, atol=1e-5) and np.allclose(
-            returns, answers["from_list"], rtol=1e-4, atol=1e-5
+        same = all(
+            np.allclose(returns, answers[key], rtol=1e-4, atol=1e-5)
+            for key in ("from_array", "from_list")
         )
         scalar = all(shape == [] for shape in answers["shapes"])
         norms, step = np.array(answers["gradient_norms"]), float(answers["step"])
@@ -199,11 +203,11 @@ def grade_network(folder: Path, limits: Limits) -> list[Check]:
         rise = float(np.sum(answers["returns_after_step"]) - returns.sum())
         # float32 sums leave an error of about 1e-6 of the returns; the step is chosen above it
         rises = abs(rise - expected) <= 0.2 * expected + 1e-5 * (1 + abs(returns).sum())
-        sums = abs(returns[0] + returns[1] - returns[2]) <= 1e-4 * (1 + abs(returns).sum())
-        differs = len(np.unique(np.round(returns, 6))) > 1
+        sums = adds_up(returns)
+        other_env = np.array(answers["other_env"])
     except NoAnswerError as error:
         return none(str(error))
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, IndexError):
         return none("Net gave answers of the wrong shape.")
     seen = [
         (
@@ -219,25 +223,27 @@ def grade_network(folder: Path, limits: Limits) -> list[Check]:
             "is .item(), .detach() or NumPy on the way?",
         ),
         (
-            bool(sums) and differs,
+            sums,
             "two trajectories end to end have the sum of their returns",
             "two trajectories end to end should have the sum of their returns",
+        ),
+        (
+            len(other_env) == len(probes) and adds_up(other_env),
+            "Net(obs_dim=6) takes states of six numbers",
+            "Net(obs_dim=6) should take states of six numbers",
         ),
     ]
     return [
         Check(f"Net {name}", most if good else 0, most, yes if good else no)
         for (name, most), (good, yes, no) in zip(points.items(), seen, strict=True)
-    ] + [other_sizes]
+    ]
 
 
-def grade_other_sizes(folder: Path, limits: Limits) -> Check:
-    """`Net(obs_dim)` for another environment."""
-    name = "Net fits the environment's observations"
-    try:
-        ask("other_sizes", folder, limits)
-    except NoAnswerError as error:
-        return Check(name, 0, 5, str(error))
-    return Check(name, 5, 5, "Net(obs_dim=6) takes states of six numbers")
+def adds_up(returns: NDArray) -> bool:
+    """Whether the third return is the sum of the first two, and they are not all the same."""
+    error = abs(returns[0] + returns[1] - returns[2])
+    differ = len(np.unique(np.round(returns, 6))) > 1
+    return bool(error <= 1e-4 * (1 + abs(returns).sum())) and differ
 
 
 def hidden_reward(states: NDArray) -> NDArray:
@@ -265,39 +271,49 @@ def grade_learning(folder: Path, limits: Limits) -> list[Check]:
         "labels": labels,
         "num_iter": np.array(100),
     }
-    names = ("learn_reward learns the preferences", "learn_reward generalises")
-    try:
-        answers = ask("learning", folder, limits, task)
-        accuracies = [
-            pair_accuracy(returns[who], np.array(answers[key], dtype=np.float64))
-            for key, who in (("training", training), ("held_out", held_out))
-        ]
-        checks = [
-            Check(names[0], partial(accuracies[0], 0.5, 0.95, 15), 15, f"{accuracies[0]:.0%} of pairs ranked correctly (95 % for all points)"),
-            Check(names[1], partial(accuracies[1], 0.5, 0.9, 15), 15, f"{accuracies[1]:.0%} of pairs it never saw ranked correctly (90 % for all points)"),
-        ]  # fmt: skip
-    except NoAnswerError as error:
-        checks = [Check(name, 0, 15, str(error)) for name in names]
-    except (KeyError, ValueError, TypeError, IndexError):
-        checks = [Check(name, 0, 15, "No return for every trajectory.") for name in names]
-    return [*checks, grade_ties(folder, limits, task, pairs)]
+    questions = {"labels": task, "ties": {**task, "labels": np.full(len(pairs), 0.5)}}
+    predicted: dict[str, NDArray] = {}
+    for name, arrays in questions.items():
+        try:
+            answers = ask("learning", folder, limits, arrays)
+            predicted[name] = np.array([answers["training"], answers["held_out"]], dtype=np.float64)
+            if predicted[name].shape != (2, 60):
+                raise NoAnswerError("Your code gave no return for every trajectory.")
+        except NoAnswerError as error:
+            return nothing_learned(str(error))
+        except (KeyError, ValueError, TypeError):
+            return nothing_learned("Your code gave no return for every trajectory.")
+
+    seen, unseen = (
+        pair_accuracy(returns[who], values)
+        for who, values in zip((training, held_out), predicted["labels"], strict=True)
+    )
+    decided, tied = (
+        float(np.abs(np.diff(predicted[name][0][pairs], axis=1)).mean()) for name in questions
+    )
+    equal = tied < 0.25 * decided
+    reasons = (
+        f"{seen:.0%} of pairs ranked correctly (95 % for all points)",
+        f"{unseen:.0%} of pairs it never saw ranked correctly (90 % for all points)",
+        f"labels of 0.5 {'make' if equal else 'should make'} the returns of a pair equal",
+    )
+    points = (partial(seen, 0.5, 0.95, 15), partial(unseen, 0.5, 0.9, 15), 5.0 * equal)
+    return [
+        Check(name, score, most, reason)
+        for (name, most), score, reason in zip(LEARNING.items(), points, reasons, strict=True)
+    ]
 
 
-def grade_ties(folder: Path, limits: Limits, task: dict[str, NDArray], pairs: NDArray) -> Check:
-    """A label of 0.5 pulls the two returns together."""
-    name = "learn_reward knows ties"
-    all_ties = {**task, "labels": np.full(len(pairs), 0.5)}
-    try:
-        tied = np.array(ask("ties", folder, limits, all_ties)["training"], dtype=np.float64)
-        sides = np.array(ask("learning", folder, limits, task)["training"], dtype=np.float64)
-        gap, other = (float(np.abs(x[pairs[:, 0]] - x[pairs[:, 1]]).mean()) for x in (tied, sides))
-    except NoAnswerError as error:
-        return Check(name, 0, 5, str(error))
-    except (KeyError, ValueError, TypeError, IndexError):
-        return Check(name, 0, 5, "No return for every trajectory.")
-    if gap < 0.25 * other:
-        return Check(name, 5, 5, "labels of 0.5 make the returns of a pair equal")
-    return Check(name, 0, 5, "labels of 0.5 should make the returns of a pair equal")
+LEARNING = {
+    "learn_reward learns the preferences": 15,
+    "learn_reward generalises": 15,
+    "learn_reward knows ties": 5,
+}
+
+
+def nothing_learned(reason: str) -> list[Check]:
+    """No points for any check of `learn_reward`."""
+    return [Check(name, 0, most, reason) for name, most in LEARNING.items()]
 
 
 def pair_accuracy(true: NDArray, predicted: NDArray) -> float:

@@ -1,6 +1,7 @@
 """What tests share: running a script as its user would, and small trained things to run it on."""
 
 import contextlib
+import importlib
 import io
 import os
 import runpy
@@ -31,7 +32,10 @@ class Outcome:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Outcome]:
-    """Runs `script.py --flags` in a temporary directory, in this process (PyTorch is loaded)."""
+    """Runs `script.py --flags` or `package.module --flags` in a temporary directory.
+
+    In this process, where PyTorch is loaded already.
+    """
     monkeypatch.chdir(tmp_path)
 
     def command(line: str) -> Outcome:
@@ -46,7 +50,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Outc
                 if script.endswith(".py"):
                     runpy.run_path(str(ROOT / script), run_name="__main__")
                 else:
-                    runpy.run_module(script, run_name="__main__", alter_sys=True)
+                    importlib.import_module(script).main()
             except SystemExit as stop:
                 code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         return Outcome(code, out.getvalue(), err.getvalue())

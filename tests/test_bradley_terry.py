@@ -11,7 +11,9 @@ returns = st.floats(-50, 50)
 
 
 def loss(first, second, label):
-    return bradley_terry_loss(*(torch.tensor([x], dtype=torch.float64) for x in (first, second, label))).item()
+    return bradley_terry_loss(
+        *(torch.tensor([x], dtype=torch.float64) for x in (first, second, label))
+    ).item()
 
 
 def test_equal_returns_cost_ln_2():

@@ -6,7 +6,12 @@ from prefloop.errors import UserError
 
 @pytest.mark.parametrize(
     ("env_id", "sizes"),
-    [("CartPole-v0", (4, 2)), ("CartPole-v1", (4, 2)), ("Acrobot-v1", (6, 3)), ("MountainCar-v0", (2, 3))],
+    [
+        ("CartPole-v0", (4, 2)),
+        ("CartPole-v1", (4, 2)),
+        ("Acrobot-v1", (6, 3)),
+        ("MountainCar-v0", (2, 3)),
+    ],
 )
 def test_sizes(env_id, sizes):
     assert policy_sizes(make_env(env_id)) == policy_sizes(make_vector_env(env_id, 3)) == sizes
@@ -35,9 +40,10 @@ def test_unknown_environments(env_id, reason):
             make(env_id)
 
 
-@pytest.mark.parametrize(("env_id", "space"), [("Pendulum-v1", r"actions in Box"), ("FrozenLake-v1", r"observations in Discrete")])
+@pytest.mark.parametrize(
+    ("env_id", "space"),
+    [("Pendulum-v1", r"actions in Box"), ("FrozenLake-v1", r"observations in Discrete")],
+)
 def test_spaces_that_do_not_fit_are_named(env_id, space):
     with pytest.raises(UserError, match=space):
         policy_sizes(make_env(env_id))
-
-

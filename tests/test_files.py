@@ -60,6 +60,9 @@ def test_one_process_at_a_time(tmp_path):
 
 def test_a_file_in_the_way(tmp_path):
     (tmp_path / "file").write_text("")
-    for path, reason in ((tmp_path / "file", "is a file"), (tmp_path / "file" / "sub", "in the way")):
+    for path, reason in (
+        (tmp_path / "file", "is a file"),
+        (tmp_path / "file" / "sub", "in the way"),
+    ):
         with pytest.raises(UserError, match=reason), claimed_directory(path):
             pytest.fail("the directory can't be had")

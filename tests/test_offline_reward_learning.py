@@ -1,5 +1,4 @@
 import json
-import os
 import shutil
 
 import numpy as np
@@ -49,7 +48,11 @@ def test_same_seed_same_bytes(run, here):
 
 def test_demonstrations(demonstrators):
     demos, returns = part2.generate_novice_demos(
-        make_env("CartPole-v0"), str(demonstrators), num_checkpoints=4, demos_per_checkpoint=3, seed=5
+        make_env("CartPole-v0"),
+        str(demonstrators),
+        num_checkpoints=4,
+        demos_per_checkpoint=3,
+        seed=5,
     )
     assert len(demos) == len(returns) == 12
     for demo, episode_return in zip(demos, returns, strict=True):
@@ -146,7 +149,7 @@ class TestMisuse:
         flags = f"{'' if '--num_iter' in flags else '--num_iter 3'} {flags}"
         assert_one_sentence(run(f"offline_reward_learning.py {flags}"), *words)
         assert (here / "reward.params").read_bytes() == b"old"
-        assert sorted(os.listdir(here)) == ["reward.params", "synthetic"]
+        assert sorted(path.name for path in here.iterdir()) == ["reward.params", "synthetic"]
 
     def test_a_damaged_checkpoint_is_named(self, run, here):
         (here / "synthetic" / "policy_checkpoint3.params").write_bytes(b"x")
@@ -154,6 +157,8 @@ class TestMisuse:
 
     def test_nothing_but_ties(self, run, tmp_path):
         """No policy of so few epochs reaches the goal in MountainCar: every return is -200."""
-        run("vpg.py --env MountainCar-v0 --epochs 2 --batch_size 10 --num_envs 2 --checkpoint --checkpoint_dir synthetic")
+        run(
+            "vpg.py --env MountainCar-v0 --epochs 2 --batch_size 10 --num_envs 2 --checkpoint --checkpoint_dir synthetic"
+        )
         outcome = run(f"{QUICK} --env MountainCar-v0 --num_checkpoints 2")
         assert_one_sentence(outcome, "All 60 pairs are ties", "-200")

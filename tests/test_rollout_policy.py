@@ -16,7 +16,9 @@ def good(tmp_path):
     policy = mlp([4, 4, 2])
     with torch.no_grad():
         push_right = torch.tensor([0.1, 0.3, 3.0, 1.0]) * 50
-        policy[0].weight.copy_(torch.stack([push_right, -push_right, push_right * 0, push_right * 0]))
+        policy[0].weight.copy_(
+            torch.stack([push_right, -push_right, push_right * 0, push_right * 0])
+        )
         policy[0].bias.zero_()
         policy[2].weight.copy_(torch.tensor([[0.0, 1, 0, 0], [1, 0, 0, 0]]))
         policy[2].bias.zero_()
@@ -52,7 +54,9 @@ def test_one_rollout_has_no_interval(run, poor):
 
 
 def test_greedy(run, poor):
-    sampled, greedy = (run(f"rollout_policy.py --checkpoint poor.params {flag}").out for flag in ("", "--greedy"))
+    sampled, greedy = (
+        run(f"rollout_policy.py --checkpoint poor.params {flag}").out for flag in ("", "--greedy")
+    )
     assert sampled != greedy
 
 
@@ -89,7 +93,9 @@ def test_exit_codes(run, good, poor):
 
 
 def test_json_of_a_single_failure_is_written(run, tmp_path):
-    assert run("rollout_policy.py --checkpoint no.params --json r.json --gradescope g.json").code == 2
+    assert (
+        run("rollout_policy.py --checkpoint no.params --json r.json --gradescope g.json").code == 2
+    )
     assert json.loads((tmp_path / "g.json").read_text())["tests"][0]["score"] == 0
     assert "does not exist" in json.loads((tmp_path / "r.json").read_text())["results"][0]["error"]
 
@@ -101,7 +107,9 @@ def test_folders_and_patterns(run, good, poor, tmp_path):
             path = tmp_path / "submissions" / name / "rlhf" / f"policy_checkpoint{epoch}.params"
             path.write_bytes(good.read_bytes() if epoch == 10 else poor.read_bytes())
     (tmp_path / "submissions" / "eve" / "rlhf").mkdir(parents=True)
-    out = run("rollout_policy.py --checkpoint 'submissions/*/rlhf' --num_rollouts 3").out.splitlines()
+    out = run(
+        "rollout_policy.py --checkpoint 'submissions/*/rlhf' --num_rollouts 3"
+    ).out.splitlines()
     assert [line.split()[0].replace("\\", "/") for line in out[1:]] == [
         "submissions/ada/rlhf/policy_checkpoint10.params",
         "submissions/bob/rlhf/policy_checkpoint3.params",

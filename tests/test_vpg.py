@@ -132,7 +132,9 @@ def test_the_reward_of_a_step_is_that_of_the_state_it_led_to(tmp_path, capsys):
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "MountainCar-v0"])
 def test_other_environments(run, tmp_path, env_id):
-    outcome = run(f"vpg.py --env {env_id} --epochs 1 --batch_size 10 --num_envs 2 --hidden_sizes 8 8")
+    outcome = run(
+        f"vpg.py --env {env_id} --epochs 1 --batch_size 10 --num_envs 2 --hidden_sizes 8 8"
+    )
     assert outcome.code == 0
     assert (tmp_path / "final_policy.params").exists()
 
@@ -159,7 +161,9 @@ class TestStopAndResume:
 
     @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C reaches the tests themselves there")
     def test_ctrl_c_says_how_to_go_on(self, tmp_path):
-        process = start(*QUICK.split(), "--epochs", "100000", "--checkpoint_dir", "run", cwd=tmp_path)
+        process = start(
+            *QUICK.split(), "--epochs", "100000", "--checkpoint_dir", "run", cwd=tmp_path
+        )
         wait_for(tmp_path / "run" / "training_state.pt")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
@@ -190,7 +194,12 @@ class TestStopAndResume:
 
     @pytest.mark.parametrize(
         ("flags", "name"),
-        [("--lr 0.1", "lr"), ("--seed 1", "seed"), ("--hidden_sizes 16", "hidden_sizes"), ("--env Acrobot-v1", "env")],
+        [
+            ("--lr 0.1", "lr"),
+            ("--seed 1", "seed"),
+            ("--hidden_sizes 16", "hidden_sizes"),
+            ("--env Acrobot-v1", "env"),
+        ],
     )
     def test_other_settings(self, run, tmp_path, flags, name):
         run(f"{QUICK} --epochs 1 --checkpoint --checkpoint_dir a")
@@ -318,7 +327,11 @@ class TestMisuse:
             f"runpy.run_path({str(ROOT / 'vpg.py')!r}, run_name='__main__')"
         )
         done = subprocess.run(
-            [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 2
         assert "Can't write" in done.stderr.splitlines()[-1]

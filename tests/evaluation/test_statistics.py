@@ -11,7 +11,9 @@ def test_interval_by_hand():
     # mean 3, s = sqrt(2.5), standard error = sqrt(2.5 / 5), t(4, 0.975) = 2.776445
     e = mean_estimate([1, 2, 3, 4, 5])
     assert (e.mean, e.standard_error) == pytest.approx((3, math.sqrt(0.5)))
-    assert (e.low, e.high) == pytest.approx((3 - 2.776445 * math.sqrt(0.5), 3 + 2.776445 * math.sqrt(0.5)))
+    assert (e.low, e.high) == pytest.approx(
+        (3 - 2.776445 * math.sqrt(0.5), 3 + 2.776445 * math.sqrt(0.5))
+    )
 
 
 def test_one_draw_says_nothing_of_its_spread():
