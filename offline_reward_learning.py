@@ -95,6 +95,7 @@ from prefloop.data.rollouts import collect_episodes
 from prefloop.devices import usable_device
 from prefloop.envs import make_env, make_vector_env, policy_sizes
 from prefloop.errors import UserError, one_sentence_errors
+from prefloop.evaluation.rankings import rank_pairs
 from prefloop.evaluation.statistics import rank_correlation
 from prefloop.files import sha256, write_json
 from prefloop.networks import acting
@@ -105,6 +106,7 @@ from utils import Net
 from prefloop.bradley_terry import bradley_terry_loss
 # END SOLUTION
 
+HELD_OUT = 1_000_000  # added to the seed: far from any seed that is used for training
 Pair = tuple[NDArray, NDArray]  # two trajectories: the states they went through, [T, obs_dim]
 
 
@@ -214,62 +216,35 @@ def learn_reward(
     # END SOLUTION
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """How a learned reward ranks pairs of trajectories.
-
-    Attributes:
-        accuracy: share of the pairs without ties whose better trajectory it names.
-        ties: pairs with equal true returns, which have no better trajectory.
-        rank_correlation: Spearman's, of predicted and true returns of all trajectories.
-        wrong: true and predicted returns of the pairs it gets wrong, the most wrong first.
-    """
-
-    accuracy: float
-    ties: int
-    rank_correlation: float
-    wrong: list[tuple[tuple[float, float], tuple[float, float]]]
-
-
-def judge_ranking(
+def show_ranking(
+    name: str,
     net: Net,
     trajectories: Sequence[NDArray],
     returns: Sequence[float],
     pairs: Sequence[Pair],
-    labels: Sequence[float],
-) -> Ranking:
-    """Compares predicted with true returns, on trajectories and the pairs drawn from them."""
-    true = {id(traj): value for traj, value in zip(trajectories, returns, strict=True)}
-    predicted = {id(traj): predict_traj_return(net, traj) for traj in trajectories}
-    wrong = []
-    for (a, b), label in zip(pairs, labels, strict=True):
-        gap = predicted[id(b)] - predicted[id(a)]
-        if (label - 0.5) * gap < 0 or (label != 0.5 and gap == 0):
-            wrong.append(((true[id(a)], true[id(b)]), (predicted[id(a)], predicted[id(b)])))
-    wrong.sort(key=lambda pair: -abs(pair[1][0] - pair[1][1]))
-    ties = sum(label == 0.5 for label in labels)
-    decided = len(pairs) - ties
-    return Ranking(
-        accuracy=1 - len(wrong) / decided if decided else float("nan"),
-        ties=ties,
-        rank_correlation=rank_correlation(list(true.values()), list(predicted.values())),
-        wrong=wrong,
-    )
+) -> float:
+    """Prints how well predicted returns agree with true ones, and the pairs that are most wrong.
 
-
-def print_ranking(name: str, ranking: Ranking, num_pairs: int, num_shown: int = 5) -> None:
-    """One line of figures, then the pairs that are most wrong."""
+    Returns:
+        The share of pairs, ties left out, that are ranked correctly.
+    """
+    true = np.array(returns)
+    predicted = np.array([predict_traj_return(net, traj) for traj in trajectories])
+    number = {id(traj): i for i, traj in enumerate(trajectories)}
+    members = np.array([[number[id(first)], number[id(second)]] for first, second in pairs])
+    ranking = rank_pairs(true[members], predicted[members])
     print(
-        f"{name}: {ranking.accuracy:.1%} of {num_pairs - ranking.ties} pairs ranked correctly "
-        f"({ranking.ties} ties left out), rank correlation {ranking.rank_correlation:.3f}"
+        f"{name}: {ranking.accuracy:.1%} of {ranking.num_pairs} pairs ranked correctly "
+        f"({ranking.num_ties} ties left out), rank correlation {rank_correlation(true, predicted):.3f}"
     )
-    for (first, second), predicted in ranking.wrong[:num_shown]:
+    for i, j in members[ranking.wrong[:5]]:
         print(
-            f"    wrong: true returns {first:g} and {second:g}, "
-            f"predicted {predicted[0]:.2f} and {predicted[1]:.2f}"
+            f"    wrong: true returns {true[i]:g} and {true[j]:g}, "
+            f"predicted {predicted[i]:.2f} and {predicted[j]:.2f}"
         )
-    if len(ranking.wrong) > num_shown:
-        print(f"    and {len(ranking.wrong) - num_shown} more")
+    if len(ranking.wrong) > 5:
+        print(f"    and {len(ranking.wrong) - 5} more")
+    return ranking.accuracy
 
 
 def main(settings: Settings) -> None:
@@ -297,7 +272,7 @@ def main(settings: Settings) -> None:
         rng = np.random.default_rng(seed)
         return demos, returns, *create_training_data(demos, returns, settings.num_pairs, rng)
 
-    training = _, returns, pairs, labels = demonstrations_and_pairs(settings.seed)
+    demos, returns, pairs, labels = demonstrations_and_pairs(settings.seed)
     print(
         f"{len(returns)} trajectories of {settings.num_checkpoints} checkpoints: "
         f"returns from {min(returns):g} to {max(returns):g}, mean {np.mean(returns):.1f}"
@@ -312,13 +287,11 @@ def main(settings: Settings) -> None:
         raise UserError(f"Training diverged to NaN or infinity: lower --lr ({settings.lr}).")
 
     # other trajectories of the same policies: nothing about them was seen in training
-    held_out = demonstrations_and_pairs(settings.seed + HELD_OUT)
-    rankings = {
-        name: judge_ranking(reward_net, *data)
-        for name, data in {"training": training, "held-out": held_out}.items()
+    other_demos, other_returns, other_pairs, _ = demonstrations_and_pairs(settings.seed + HELD_OUT)
+    accuracy = {
+        "training": show_ranking("training", reward_net, demos, returns, pairs),
+        "held-out": show_ranking("held-out", reward_net, other_demos, other_returns, other_pairs),
     }
-    for name, ranking in rankings.items():
-        print_ranking(name, ranking, settings.num_pairs)
 
     path = Path(settings.reward_params)
     checkpoints.save(path, reward_net.state_dict())
@@ -329,7 +302,7 @@ def main(settings: Settings) -> None:
             "env": settings.env,
             "sha256": sha256(path),
             "settings": asdict(settings),
-            "accuracy": {name: ranking.accuracy for name, ranking in rankings.items()},
+            "accuracy": accuracy,
             "versions": checkpoints.versions(),
         },
     )
@@ -337,9 +310,6 @@ def main(settings: Settings) -> None:
         f"Saved {path}. Next: python vpg.py --epochs 50 --checkpoint --reward {path} "
         "--checkpoint_dir rlhf"
     )
-
-
-HELD_OUT = 1_000_000  # far from any seed that is used for training
 
 
 if __name__ == "__main__":

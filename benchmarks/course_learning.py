@@ -7,6 +7,7 @@ demonstrator and of the learned policy.
 """
 
 import argparse
+import functools
 import os
 import sys
 import tempfile
@@ -23,11 +24,11 @@ from course.report import checkpoint_returns
 from prefloop.evaluation.statistics import MeanEstimate, mean_estimate
 
 
-def measure(seed: int) -> tuple[MeanEstimate, MeanEstimate, MeanEstimate]:
+def measure(seed: int, num_envs: int | None) -> tuple[MeanEstimate, MeanEstimate, MeanEstimate]:
     """True returns over 100 episodes: Part 1's last policy, its best one, and the learned one."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        run_parts(directory, seed, quiet=True)
+        run_parts(directory, seed, quiet=True, num_envs=num_envs)
         last = checkpoint_returns(directory / "synthetic", num_episodes=100, seed=seed)[9]
         best, learned = compare(directory, seed, num_episodes=100).values()
     return last, mean_estimate(best), mean_estimate(learned)
@@ -39,9 +40,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=10, help="seeds 0 to N-1 (default: 10)")
-    seeds = range(parser.parse_args().seeds)
+    parser.add_argument("--num_envs", type=int, help="of vpg.py (default: its own)")
+    arguments = parser.parse_args()
+    seeds = range(arguments.seeds)
+    one = functools.partial(measure, num_envs=arguments.num_envs)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        results = list(tqdm(pool.map(measure, seeds), total=len(seeds), disable=None))
+        results = list(tqdm(pool.map(one, seeds), total=len(seeds), disable=None))
 
     print("seed  Part 1's last          best demonstrator      learned policy")
     for seed, estimates in zip(seeds, results, strict=True):

@@ -15,23 +15,27 @@ from prefloop.errors import UserError, one_sentence_errors
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def commands(seed: int) -> list[list[str]]:
-    """Parts 1 to 3, as in README.md, with a seed."""
+def commands(seed: int, num_envs: int | None = None) -> list[list[str]]:
+    """Parts 1 to 3, as in README.md, with a seed and, if asked, a number of environments."""
     lines = (
         "vpg.py --epochs 10 --checkpoint --checkpoint_dir ./synthetic",
         "offline_reward_learning.py",
         "vpg.py --epochs 50 --checkpoint --reward reward.params --checkpoint_dir rlhf",
     )
-    return [[*shlex.split(line), "--seed", str(seed)] for line in lines]
+    envs = [] if num_envs is None else ["--num_envs", str(num_envs)]
+    return [
+        [*shlex.split(line), "--seed", str(seed), *(envs if line.startswith("vpg.py") else [])]
+        for line in lines
+    ]
 
 
-def run_parts(directory: Path, seed: int, quiet: bool = False) -> None:
+def run_parts(directory: Path, seed: int, quiet: bool = False, num_envs: int | None = None) -> None:
     """Runs Parts 1 to 3 in a directory.
 
     Raises:
         UserError: a part ended with an error, which it has printed itself.
     """
-    for script, *flags in commands(seed):
+    for script, *flags in commands(seed, num_envs):
         if not quiet:
             print(f"\n$ python {shlex.join([script, *flags])}", flush=True)
         done = subprocess.run(

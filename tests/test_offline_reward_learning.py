@@ -100,19 +100,19 @@ def test_a_tie_is_no_preference():
     assert abs(trained_on(0.5)).mean() < 0.2 * abs(trained_on(1.0)).mean()
 
 
-def test_ranking_by_hand():
-    class Length(torch.nn.Module):
+def test_shows_the_pairs_it_gets_wrong(capsys):
+    class FirstNumber(torch.nn.Module):
         def predict_return(self, traj):
             return torch.tensor(float(traj[0, 0]))
 
     trajs = [np.full((1, 1), value) for value in (1.0, 2.0, 3.0)]  # predicted
-    true = [10.0, 30.0, 20.0]
-    pairs = [(trajs[0], trajs[1]), (trajs[1], trajs[2]), (trajs[0], trajs[0])]
-    ranking = part2.judge_ranking(Length(), trajs, true, pairs, [1.0, 0.0, 0.5])
-    assert ranking.accuracy == 0.5
-    assert ranking.ties == 1
-    assert ranking.wrong == [((30.0, 20.0), (2.0, 3.0))]
-    assert ranking.rank_correlation == pytest.approx(0.5)
+    pairs = [(trajs[0], trajs[1]), (trajs[1], trajs[2])]
+    accuracy = part2.show_ranking("held-out", FirstNumber(), trajs, [10.0, 30.0, 20.0], pairs)
+    out = capsys.readouterr().out
+    assert accuracy == 0.5
+    assert "50.0% of 2 pairs" in out
+    assert "rank correlation 0.500" in out
+    assert "true returns 30 and 20, predicted 2.00 and 3.00" in out
 
 
 def test_the_demonstrators_keep_their_activation(run, here):

@@ -1,0 +1,101 @@
+"""Imports go one way, and what is said twice is said alike."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# a module may import from its own level and from those after it
+LEVELS = [
+    {"vpg", "offline_reward_learning", "rollout_policy", "utils", "course", "benchmarks"},
+    {"prefloop.evaluation", "prefloop.runs"},
+    {"prefloop.data", "prefloop.envs"},
+    {"prefloop.networks", "prefloop.returns", "prefloop.bradley_terry", "prefloop.checkpoints", "prefloop.optimizers", "prefloop.devices"},
+    {"prefloop.files", "prefloop.errors", "prefloop.startup", "prefloop"},
+]  # fmt: skip
+
+
+def level(module: str) -> int | None:
+    """The level of a module of this project; None for anybody else's."""
+    while module:
+        for i, names in enumerate(LEVELS):
+            if module in names:
+                return i
+        module = module.rpartition(".")[0]
+    return None
+
+
+def sources():
+    yield from ROOT.glob("*.py")
+    for folder in ("prefloop", "course", "benchmarks"):
+        yield from (ROOT / folder).rglob("*.py")
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            # `from prefloop import runs` imports a module, `from prefloop.runs import start` a name
+            yield from (
+                f"{node.module}.{alias.name}"
+                if (ROOT / str(node.module).replace(".", "/") / f"{alias.name}.py").exists()
+                else str(node.module)
+                for alias in node.names
+            )
+
+
+@pytest.mark.parametrize("path", sorted(sources()), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    own = level(name)
+    assert own is not None, f"{name} has no place in LEVELS"
+    for imported in imports(path):
+        other = level(imported)
+        assert other is None or other >= own, f"{name} imports {imported}"
+
+
+def test_the_order_is_noticed():
+    assert level("prefloop.evaluation.plots") < level("prefloop.data.rollouts")
+    assert level("vpg") < level("prefloop.runs")
+    assert level("numpy") is None
+
+
+def test_conda_and_pip_ask_for_the_same():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    assert "name: imitation_learning" in text
+    assert f"python{project['requires-python']}" in text
+    assert re.findall(r"^ {6}- (.+)$", text, re.MULTILINE) == project["dependencies"]
+
+
+def test_every_dependency_has_a_tested_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {re.split(r"[>=<;]", line)[0] for line in asked} - {"tomli"}
+    pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert names == set(re.findall(r"^([\w-]+)==", pinned, re.MULTILINE))
+
+
+def test_the_readme_gives_the_handouts_pip_line():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = [re.split(r"[>=<]", line)[0] for line in project["dependencies"]]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"pip install {' '.join(names)}\n" in readme
+
+
+def test_files_named_in_the_docs_exist():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"]:
+        text = page.read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!http)([^)#]+)", text):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
