@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import io
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -150,7 +151,7 @@ def measure(command: list[str], directory: str) -> tuple[float, float]:
     return seconds, usage.ru_maxrss / unit
 
 
-def measure_loops() -> tuple[float, float]:
+def measure_loops(repeats: int) -> tuple[float, float]:
     """Seconds of Part 3's training loop alone, reference and ours, with imports done before."""
     import torch
 
@@ -162,13 +163,15 @@ def measure_loops() -> tuple[float, float]:
         reference = reference_train("rlhf", epochs=50, reward_path="reference.params")
         torch.set_num_threads(1)
         torch.manual_seed(0)
-        settings = vpg.Settings(epochs=50, checkpoint=True, checkpoint_dir="ours")
         reward = reference_reward_network().requires_grad_(False)
-        start = time.perf_counter()
-        vpg.train(settings, reward_function=lambda obs: reward(obs).squeeze(-1))
-        ours = time.perf_counter() - start
+        seconds = []
+        for i in range(repeats):
+            settings = vpg.Settings(epochs=50, checkpoint=True, checkpoint_dir=f"ours{i}")
+            start = time.perf_counter()
+            vpg.train(settings, reward_function=lambda obs: reward(obs).squeeze(-1))
+            seconds.append(time.perf_counter() - start)
         os.chdir(ROOT)
-    return reference, ours
+    return reference, statistics.median(seconds)
 
 
 def main() -> None:
@@ -200,7 +203,7 @@ def main() -> None:
                 measure([sys.executable, str(ROOT / command[0]), *command[1:]], ours)
                 for _ in range(arguments.repeats)
             ]
-            seconds, mib = (sorted(values)[len(values) // 2] for values in zip(*own, strict=True))
+            seconds, mib = (statistics.median(values) for values in zip(*own, strict=True))
             totals = [totals[0] + reference, totals[1] + seconds]
             print(
                 f"{part:17} {reference:8.2f} s {seconds:7.2f} s {reference / seconds:6.1f} x"
@@ -208,7 +211,7 @@ def main() -> None:
                 flush=True,
             )
     print(f"{'Parts 1-3':17} {totals[0]:8.2f} s {totals[1]:7.2f} s {totals[0] / totals[1]:6.1f} x")
-    reference, seconds = measure_loops()
+    reference, seconds = measure_loops(arguments.repeats)
     print(f"{'loop of Part 3':17} {reference:8.2f} s {seconds:7.2f} s {reference / seconds:6.1f} x")
 
 

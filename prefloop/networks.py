@@ -82,7 +82,7 @@ def sample_categorical(logits: NDArray, rng: np.random.Generator) -> NDArray:
 
     Source: Gumbel 1954; Maddison et al. 2014, arXiv:1411.0030.
     """
-    return np.argmax(logits + rng.gumbel(size=logits.shape), axis=-1)
+    return (logits + rng.gumbel(size=logits.shape)).argmax(axis=-1)
 
 
 def acting(
@@ -100,5 +100,5 @@ def acting(
     """
     logits = as_numpy_function(policy)
     if greedy:
-        return lambda obs: np.argmax(logits(obs), axis=-1)
+        return lambda obs: logits(obs).argmax(axis=-1)
     return lambda obs: sample_categorical(logits(obs), rng)

@@ -59,18 +59,18 @@ def _collect(
     steps = 0
     finished = np.zeros(envs.num_envs, dtype=np.int64)
     counts = may_start(steps, finished)
-    is_reset_step = np.zeros(envs.num_envs, dtype=bool)
+    resets = np.zeros(envs.num_envs, dtype=bool)
     history = []
     while counts.any():
         actions = act(obs)
         next_obs, rewards, terminated, truncated, _ = envs.step(actions)
-        valid = counts & ~is_reset_step  # a step that only resets belongs to no episode
+        valid = counts & ~resets  # a step that only resets belongs to no episode
         history.append((valid, obs, actions, rewards, next_obs, terminated, truncated))
-        steps += int(valid.sum())
-        ended = (terminated | truncated) & valid
-        finished += ended
-        counts = np.where(ended, may_start(steps, finished), counts)
-        is_reset_step = terminated | truncated
+        steps += int(np.count_nonzero(valid))
+        resets = terminated | truncated
+        if resets.any():
+            finished += resets & valid
+            counts = np.where(resets, counts & may_start(steps, finished), counts)
         obs = next_obs
 
     def flat(arrays: tuple[NDArray, ...]) -> NDArray:
