@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import vpg
-from offline_reward_learning import generate_novice_demos, predict_traj_return
+from course.assignment import compare
+from offline_reward_learning import HELD_OUT, generate_novice_demos, predict_traj_return
 from prefloop.checkpoints import checkpoint_path, load_policy, saved_epochs
 from prefloop.data.rollouts import collect_episodes
 from prefloop.envs import make_env, make_vector_env, policy_sizes
@@ -97,6 +98,27 @@ def draw_checkpoints(runs: dict[str, dict[int, MeanEstimate]]) -> Figure:
     return figure
 
 
+def predict_returns(
+    directory: Path, reward: Net, learned: Path
+) -> dict[str, tuple[NDArray, NDArray]]:
+    """True and predicted returns of new trajectories, of the demonstrators and a learned policy.
+
+    New ones: neither the reward nor the policy was trained on them.
+    """
+    env, envs = make_env(ENV_ID), make_vector_env(ENV_ID, 50)
+    demos, demo_returns = generate_novice_demos(env, str(directory / "synthetic"), seed=HELD_OUT)
+    act = acting(load_policy(learned, *policy_sizes(env)), np.random.default_rng(HELD_OUT))
+    later = collect_episodes(envs, act, 50, seed=HELD_OUT)
+    groups = {
+        "demonstrators": (demos, demo_returns),
+        "learned policy": (later.visited_states(), later.returns),
+    }
+    return {
+        name: (np.array(true), np.array([predict_traj_return(reward, traj) for traj in trajs]))
+        for name, (trajs, true) in groups.items()
+    }
+
+
 def draw_predicted_returns(groups: dict[str, tuple[NDArray, NDArray]]) -> Figure:
     """Predicted against true return: {name: (true [n], predicted [n])}."""
     figure = Figure(figsize=(5, 4.4), layout="constrained")
@@ -118,7 +140,7 @@ def draw_learned_reward(reward: Net) -> Figure:
         values = reward(torch.as_tensor(grid)).numpy()
     figure = Figure(figsize=(5.6, 4), layout="constrained")
     axes = figure.subplots()
-    picture = axes.pcolormesh(positions, np.degrees(angles), values, shading="auto")
+    picture = axes.pcolormesh(positions, np.degrees(angles), values, rasterized=True)
     figure.colorbar(picture, label="learned reward of the state")
     axes.set(
         title="The learned reward (no velocities)",
@@ -209,46 +231,30 @@ def make_report(directory: Path, out: Path, num_episodes: int, seeds: int) -> li
     Raises:
         UserError: a part has not been run, or `out` can't be written.
     """
-    env = make_env(ENV_ID)
     runs = {
         "Part 1, true reward": directory / "synthetic",
         "Part 3, learned reward": directory / "rlhf",
     }
     curves = {name: metrics(path) for name, path in runs.items()}
-    reward = load_reward_network(directory / "reward.params", ENV_ID, policy_sizes(env)[0])
+    reward = load_reward_network(
+        directory / "reward.params", ENV_ID, policy_sizes(make_env(ENV_ID))[0]
+    )
     with claimed_directory(out):
         returns = {
             name: checkpoint_returns(path, num_episodes, seed=0) for name, path in runs.items()
         }
-        demonstrators, learned = returns.values()
-        best = max(demonstrators, key=lambda epoch: demonstrators[epoch].mean)
-
-        # other trajectories of the demonstrators than those the reward was trained on
-        demos, true = generate_novice_demos(env, str(directory / "synthetic"), seed=1_000_000)
-        policy = load_policy(checkpoint_path(directory / "rlhf", max(learned)), *policy_sizes(env))
-        envs = make_vector_env(ENV_ID, 50)
-        later = collect_episodes(envs, acting(policy, np.random.default_rng(0)), 50, seed=0)
-        groups = {
-            "demonstrators": (np.array(true), np.array([predict_traj_return(reward, t) for t in demos])),
-            "learned policy": (later.returns, np.array([predict_traj_return(reward, t) for t in later.visited_states()])),
-        }  # fmt: skip
+        (best_path, best), (learned_path, learned) = (
+            (path, mean_estimate(sample))
+            for path, sample in compare(directory, 0, num_episodes).items()
+        )
         controls = run_controls(
             reward, seeds, epochs=len(curves["Part 3, learned reward"]["epoch"])
         )
-
-        def row(name: str, e: MeanEstimate) -> list[str]:
-            return [
-                name,
-                f"{e.mean:.1f}",
-                f"{e.standard_error:.1f}",
-                f"{e.low:.1f} to {e.high:.1f}",
-            ]
-
-        header = ["", "average return", "standard error", "95 % interval"]
         comparison = [
-            row(f"best demonstrator (epoch {best})", demonstrators[best]),
-            row(f"learned policy (epoch {max(learned)})", learned[max(learned)]),
+            [name, f"{e.mean:.1f}", f"{e.standard_error:.1f}", f"{e.low:.1f} to {e.high:.1f}"]
+            for name, e in ((best_path, best), (learned_path, learned))
         ]
+        header = ["", "average return", "standard error", "95 % interval"]
         control_rows = [
             [name, f"{np.mean([e.mean for e in finals]):.1f}", f"{min(e.mean for e in finals):.1f}"]
             for name, (_, finals) in controls.items()
@@ -257,9 +263,11 @@ def make_report(directory: Path, out: Path, num_episodes: int, seeds: int) -> li
             "comparison": draw_table(
                 f"True return over {num_episodes} episodes", header, comparison
             ),
-            "learning_curves": draw_learning_curves(curves, demonstrators[best]),
+            "learning_curves": draw_learning_curves(curves, best),
             "checkpoints": draw_checkpoints(returns),
-            "predicted_returns": draw_predicted_returns(groups),
+            "predicted_returns": draw_predicted_returns(
+                predict_returns(directory, reward, directory / learned_path)
+            ),
             "learned_reward": draw_learned_reward(reward),
             "controls": draw_controls({name: values for name, (values, _) in controls.items()}),
             "controls_table": draw_table(

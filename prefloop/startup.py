@@ -15,6 +15,8 @@ def import_quickly(*modules: str) -> None:
     try:
         for module in modules:
             importlib.import_module(module)
+    except KeyboardInterrupt:  # nothing has begun yet that there is anything to say of
+        raise SystemExit(130) from None
     finally:
         gc.freeze()
         gc.enable()
