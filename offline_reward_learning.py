@@ -3,85 +3,52 @@
 python offline_reward_learning.py
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from prefloop.settings import parse_settings, require_above_zero, require_seed, setting
 from prefloop.startup import import_quickly
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything the learned reward depends on.
+    """Everything the learned reward depends on, and its flags.
 
     Raises:
         ValueError: a value that can't be used.
     """
 
-    env: str = "CartPole-v0"
-    checkpoint_dir: str = "./synthetic"
-    num_checkpoints: int = 10
-    demos_per_checkpoint: int = 10
-    num_pairs: int = 500
-    num_iter: int = 100
-    lr: float = 1e-2
-    reward_params: str = "reward.params"
-    seed: int = 0
-    device: str = "cpu"
+    # fmt: off
+    env: str = setting("CartPole-v0", "environment of the checkpoints", "--env_name")
+    checkpoint_dir: str = setting("./synthetic", "where Part 1 saved its policies")
+    num_checkpoints: int = setting(10, "demonstrators: policy_checkpoint0.params and on")
+    demos_per_checkpoint: int = setting(10, "trajectories of each demonstrator")
+    num_pairs: int = setting(500, "preferences to learn from")
+    num_iter: int = setting(100, "passes over all preferences")
+    lr: float = setting(1e-2, "learning rate of Adam")
+    reward_params: str = setting("reward.params", "where the learned reward is written")
+    seed: int = setting(0, "same seed, same reward")
+    device: str = setting("cpu", "where the reward is trained: cpu, cuda, mps")
+    # fmt: on
 
     def __post_init__(self) -> None:
-        for name in ("num_checkpoints", "demos_per_checkpoint", "num_pairs", "num_iter", "lr"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"--{name} must be above 0, not {getattr(self, name)}")
+        require_above_zero(
+            self, "num_checkpoints", "demos_per_checkpoint", "num_pairs", "num_iter", "lr"
+        )
+        require_seed(self.seed)
         if self.num_checkpoints * self.demos_per_checkpoint < 2:
             raise ValueError("a preference needs two trajectories: raise --demos_per_checkpoint")
-        if self.seed < 0:
-            raise ValueError(f"--seed must be at least 0, not {self.seed}")
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> Settings:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description="Learns a reward from preferences between trajectories of Part 1's "
-        "checkpoints. The environment's own reward says which of two is better.",
-        epilog="Ends by showing how well the learned reward ranks trajectories it was trained on "
-        "and others. Next: python vpg.py --epochs 50 --checkpoint --reward reward.params "
-        "--checkpoint_dir rlhf",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    default = Settings()
-    flag = parser.add_argument
-    flag("--env", "--env_name", default=default.env, help="environment of the checkpoints")
-    flag("--checkpoint_dir", default=default.checkpoint_dir, help="where Part 1 saved its policies")
-    flag(
-        "--num_checkpoints",
-        type=int,
-        default=default.num_checkpoints,
-        help="demonstrators: policy_checkpoint0.params and on",
-    )
-    flag(
-        "--demos_per_checkpoint",
-        type=int,
-        default=default.demos_per_checkpoint,
-        help="trajectories of each demonstrator",
-    )
-    flag("--num_pairs", type=int, default=default.num_pairs, help="preferences to learn from")
-    flag("--num_iter", type=int, default=default.num_iter, help="passes over all preferences")
-    flag("--lr", type=float, default=default.lr, help="learning rate of Adam")
-    flag(
-        "--reward_params", default=default.reward_params, help="where the learned reward is written"
-    )
-    flag("--seed", type=int, default=default.seed, help="same seed, same reward")
-    flag("--device", default=default.device, help="where the reward is trained: cpu, cuda, mps")
-    try:
-        return Settings(**vars(parser.parse_args(arguments)))
-    except ValueError as error:
-        parser.error(str(error))
-
+DESCRIPTION = """Learns a reward from preferences between trajectories of Part 1's checkpoints. The
+environment's own reward says which of two is better."""
+EPILOG = """Ends by showing how well the learned reward ranks trajectories it was trained on and
+others. Next: python vpg.py --epochs 50 --checkpoint --reward reward.params --checkpoint_dir rlhf"""
 
 if __name__ == "__main__":
-    settings = parse_arguments()  # before PyTorch is loaded: --help and a wrong flag answer at once
+    # before PyTorch is loaded: --help and a wrong flag answer at once
+    settings = parse_settings(Settings, description=DESCRIPTION, epilog=EPILOG)
     import_quickly("torch", "gymnasium")
 
 import gymnasium as gym

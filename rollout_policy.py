@@ -3,114 +3,56 @@
 python rollout_policy.py --checkpoint ./rlhf/policy_checkpoint49.params --num_rollouts 5 --render
 """
 
-import argparse
 import glob
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prefloop.settings import parse_settings, require_above_zero, require_seed, setting
 from prefloop.startup import import_quickly
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to run and how to report it.
+    """What to run and how to report it, and the flags.
 
     Raises:
         ValueError: a value that can't be used.
     """
 
-    checkpoint: tuple[str, ...]
-    num_rollouts: int = 5
-    env: str = "CartPole-v0"
-    seed: int = 0
-    greedy: bool = False
-    render: bool = False
-    video_dir: str = "videos"
-    min_return: float | None = None
-    json: str = ""
-    gradescope: str = ""
+    # fmt: off
+    checkpoint: tuple[str, ...] = setting(MISSING, "policy checkpoints; of a folder, its last one; patterns with * are filled in")
+    num_rollouts: int = setting(5, "episodes of each policy")
+    env: str = setting("CartPole-v0", "environment to run in", "--env_name")
+    seed: int = setting(0, "same seed, same returns")
+    greedy: bool = setting(False, "take the most probable action instead of sampling one")
+    render: bool = setting(False, "show every episode, one at a time; without a display, save videos")
+    video_dir: str = setting("videos", "where --render saves videos")
+    min_return: float | None = setting(None, "name who has a lower average, and exit with 1")
+    json: str = setting("", "file to write everything to that was measured")
+    gradescope: str = setting("", "file for Gradescope's results.json: a point for each policy that reaches --min_return, or else what the environment counts as solved")
+    # fmt: on
 
     def __post_init__(self) -> None:
-        if self.num_rollouts < 1:
-            raise ValueError(f"--num_rollouts must be at least 1, not {self.num_rollouts}")
-        if self.seed < 0:
-            raise ValueError(f"--seed must be at least 0, not {self.seed}")
+        require_above_zero(self, "num_rollouts")
+        require_seed(self.seed)
         if self.min_return is not None and not math.isfinite(self.min_return):
             raise ValueError(f"--min_return must be a number, not {self.min_return}")
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> Settings:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description="Runs policies in the environment and reports each return, the average, its "
-        "standard error and 95 % interval.",
-        epilog="Exit code: 0 when all ran (and reached --min_return); 1 when one fell short of "
-        "--min_return, or one of several could not be run; 2 when nothing could be run. "
-        "To grade: python rollout_policy.py --checkpoint 'submissions/*/rlhf' --num_rollouts 100 "
-        "--min_return 195 --gradescope results.json",
-    )
-    flag = parser.add_argument
-    flag(
-        "--checkpoint",
-        nargs="+",
-        required=True,
-        metavar="PATH",
-        help="policy checkpoints; of a folder, its last one; patterns with * are filled in",
-    )
-    flag(
-        "--num_rollouts",
-        type=int,
-        default=Settings.num_rollouts,
-        help="episodes of each policy (default: %(default)s)",
-    )
-    flag(
-        "--env",
-        "--env_name",
-        default=Settings.env,
-        help="environment to run in (default: %(default)s)",
-    )
-    flag(
-        "--seed",
-        type=int,
-        default=Settings.seed,
-        help="same seed, same returns (default: %(default)s)",
-    )
-    flag(
-        "--greedy",
-        action="store_true",
-        help="take the most probable action instead of sampling one",
-    )
-    flag(
-        "--render",
-        action="store_true",
-        help="show every episode, one at a time; without a display, save videos",
-    )
-    flag(
-        "--video_dir",
-        default=Settings.video_dir,
-        help="where --render saves videos (default: %(default)s)",
-    )
-    flag("--min_return", type=float, help="name who has a lower average, and exit with 1")
-    flag("--json", default="", metavar="FILE", help="write everything that was measured")
-    flag(
-        "--gradescope",
-        default="",
-        metavar="FILE",
-        help="write Gradescope's results.json: a point for each policy that reaches --min_return (default: what the environment counts as solved)",
-    )
-    values = vars(parser.parse_args(arguments))
-    try:
-        return Settings(**values | {"checkpoint": tuple(values["checkpoint"])})
-    except ValueError as error:
-        parser.error(str(error))
-
+DESCRIPTION = """Runs policies in the environment and reports each return, the average, its standard
+error and 95 % interval."""
+EPILOG = """Exit code: 0 when all ran (and reached --min_return); 1 when one fell short of
+--min_return, or one of several could not be run; 2 when nothing could be run. To grade:
+python rollout_policy.py --checkpoint 'submissions/*/rlhf' --num_rollouts 100 --min_return 195
+--gradescope results.json"""
 
 if __name__ == "__main__":
-    settings = parse_arguments()  # before PyTorch is loaded: --help and a wrong flag answer at once
+    # before PyTorch is loaded: --help and a wrong flag answer at once
+    settings = parse_settings(Settings, description=DESCRIPTION, epilog=EPILOG)
     import_quickly("torch", "gymnasium", "scipy.special")
 
 import numpy as np

@@ -4,116 +4,50 @@ python vpg.py --epochs 10 --checkpoint --checkpoint_dir ./synthetic --render
 python vpg.py --epochs 50 --checkpoint --reward reward.params --checkpoint_dir rlhf
 """
 
-import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from prefloop.settings import parse_settings, require_above_zero, require_seed, setting
 from prefloop.startup import import_quickly
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything a run depends on. These are the assignment's values.
+    """Everything a run depends on, and its flags. The defaults are the assignment's.
 
     Raises:
         ValueError: a value that no run can have.
     """
 
-    env_name: str = "CartPole-v0"
-    epochs: int = 10
-    lr: float = 1e-2
-    batch_size: int = 5000
-    hidden_sizes: tuple[int, ...] = (32,)
-    num_envs: int = 128
-    reward: str = ""
-    seed: int = 0
-    device: str = "cpu"
-    checkpoint: bool = False
-    checkpoint_dir: str = "."
-    render: bool = False
-    resume: bool = False
+    # fmt: off
+    env_name: str = setting("CartPole-v0", "any with a flat Box of observations and Discrete actions", "--env")
+    epochs: int = setting(10, "policy updates; with --resume, updates in all")
+    lr: float = setting(1e-2, "learning rate of Adam")
+    batch_size: int = setting(5000, "steps of experience an epoch; episodes are run to their end")
+    hidden_sizes: tuple[int, ...] = setting((32,), "width of each hidden layer")
+    num_envs: int = setting(128, "environments that step together")
+    reward: str = setting("", "learn from this reward network (reward.params), not from the environment's reward", "--reward_params")
+    seed: int = setting(0, "same seed, same policy")
+    device: str = setting("cpu", "where the update is computed: cpu, cuda, mps")
+    checkpoint: bool = setting(False, "save policy_checkpoint{epoch}.params after each epoch, not only final_policy.params")
+    checkpoint_dir: str = setting(".", "where everything is written; made if missing")
+    render: bool = setting(False, "show an episode before each epoch; without a display, save it as a video")
+    resume: bool = setting(False, "go on with the run in --checkpoint_dir")
+    # fmt: on
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "lr", "batch_size", "num_envs"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"--{name} must be above 0, not {getattr(self, name)}")
-        if not all(size > 0 for size in self.hidden_sizes):
-            raise ValueError(f"--hidden_sizes must be above 0, not {self.hidden_sizes}")
-        if self.seed < 0:
-            raise ValueError(f"--seed must be at least 0, not {self.seed}")
+        require_above_zero(self, "epochs", "lr", "batch_size", "hidden_sizes", "num_envs")
+        require_seed(self.seed)
 
 
-def parse_arguments(arguments: list[str] | None = None) -> Settings:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description="Trains a policy by the reward-to-go policy gradient. Part 1 learns from the "
-        "environment's reward, Part 3 (--reward) from a reward that was learned from preferences.",
-        epilog="Writes run.json, metrics.csv and learning_curve.png beside the policy. A run that "
-        "was stopped goes on with --resume and ends as if it had never stopped.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    default = Settings()
-    flag = parser.add_argument
-    flag(
-        "--env_name",
-        "--env",
-        default=default.env_name,
-        help="any with a flat Box of observations and Discrete actions",
-    )
-    flag(
-        "--epochs",
-        type=int,
-        default=default.epochs,
-        help="policy updates; with --resume, updates in all",
-    )
-    flag("--lr", type=float, default=default.lr, help="learning rate of Adam")
-    flag(
-        "--batch_size",
-        type=int,
-        default=default.batch_size,
-        help="steps of experience an epoch; episodes are run to their end",
-    )
-    flag(
-        "--hidden_sizes",
-        type=int,
-        nargs="+",
-        default=default.hidden_sizes,
-        help="width of each hidden layer",
-    )
-    flag("--num_envs", type=int, default=default.num_envs, help="environments that step together")
-    flag(
-        "--reward",
-        "--reward_params",
-        default=default.reward,
-        help="learn from this reward network (reward.params) instead of the environment's reward",
-    )
-    flag("--seed", type=int, default=default.seed, help="same seed, same policy")
-    flag("--device", default=default.device, help="where the update is computed: cpu, cuda, mps")
-    flag(
-        "--checkpoint",
-        action="store_true",
-        help="save policy_checkpoint{epoch}.params after each epoch, not only final_policy.params",
-    )
-    flag(
-        "--checkpoint_dir",
-        default=default.checkpoint_dir,
-        help="where everything is written; made if missing",
-    )
-    flag(
-        "--render",
-        action="store_true",
-        help="show an episode before each epoch; without a display, save it as a video",
-    )
-    flag("--resume", action="store_true", help="go on with the run in --checkpoint_dir")
-    values = vars(parser.parse_args(arguments))
-    try:
-        return Settings(**values | {"hidden_sizes": tuple(values["hidden_sizes"])})
-    except ValueError as error:
-        parser.error(str(error))
-
+DESCRIPTION = """Trains a policy by the reward-to-go policy gradient. Part 1 learns from the
+environment's reward, Part 3 (--reward) from a reward that was learned from preferences."""
+EPILOG = """Writes run.json, metrics.csv and learning_curve.png beside the policy. A run that was
+stopped goes on with --resume and ends as if it had never stopped."""
 
 if __name__ == "__main__":
-    settings = parse_arguments()  # before PyTorch is loaded: --help and a wrong flag answer at once
+    # before PyTorch is loaded: --help and a wrong flag answer at once
+    settings = parse_settings(Settings, description=DESCRIPTION, epilog=EPILOG)
     import_quickly("torch", "gymnasium", "matplotlib.figure")
 
 from collections.abc import Callable

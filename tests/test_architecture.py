@@ -20,7 +20,7 @@ LEVELS = [
     {"prefloop.evaluation", "prefloop.runs"},
     {"prefloop.data", "prefloop.envs"},
     {"prefloop.networks", "prefloop.returns", "prefloop.bradley_terry", "prefloop.checkpoints", "prefloop.optimizers", "prefloop.devices"},
-    {"prefloop.files", "prefloop.errors", "prefloop.startup", "prefloop"},
+    {"prefloop.files", "prefloop.errors", "prefloop.startup", "prefloop.settings", "prefloop"},
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from torch.distributions import Categorical
 import vpg
 from prefloop import checkpoints
 from prefloop.networks import mlp
+from prefloop.settings import parse_settings
 from utils import Net
 
 QUICK = "vpg.py --batch_size 300 --num_envs 8"
@@ -73,13 +74,13 @@ def test_without_checkpoint_the_final_policy_is_saved(run, tmp_path):
 
 
 def test_the_defaults_are_the_assignments():
-    s = vpg.parse_arguments([])
+    s = vpg.Settings()
     assert (s.env_name, s.epochs, s.lr, s.batch_size) == ("CartPole-v0", 10, 1e-2, 5000)
     assert (s.hidden_sizes, s.render, s.checkpoint, s.reward) == ((32,), False, False, "")
-    assert vpg.parse_arguments(["--env", "A"]).env_name == "A"
-    assert vpg.parse_arguments(["--env_name", "A"]).env_name == "A"
-    assert vpg.parse_arguments(["--reward", "r"]).reward == "r"
-    assert vpg.parse_arguments(["--reward_params", "r"]).reward == "r"
+    for flag in ("--env", "--env_name"):
+        assert parse_settings(vpg.Settings, [flag, "A"]).env_name == "A"
+    for flag in ("--reward", "--reward_params"):
+        assert parse_settings(vpg.Settings, [flag, "r"]).reward == "r"
 
 
 @pytest.mark.parametrize("script", ["vpg.py", "offline_reward_learning.py", "rollout_policy.py"])

@@ -1,0 +1,53 @@
+from dataclasses import MISSING, dataclass
+
+import pytest
+
+from prefloop.settings import parse_settings, require_above_zero, setting
+
+
+@dataclass(frozen=True)
+class Example:
+    paths: tuple[str, ...] = setting(MISSING, "files")
+    sizes: tuple[int, ...] = setting((32, 16), "widths", "--widths")
+    rate: float = setting(0.5, "95 % of it")
+    limit: float | None = setting(None, "a limit")
+    quick: bool = setting(False, "no waiting")
+
+    def __post_init__(self):
+        require_above_zero(self, "rate", "sizes")
+
+
+def test_defaults_and_types():
+    s = parse_settings(Example, ["--paths", "a", "b"])
+    assert s == Example(("a", "b"), (32, 16), 0.5, None, False)
+    s = parse_settings(Example, ["--paths", "a", "--widths", "8", "--rate", "2", "--limit", "3", "--quick"])
+    assert s == Example(("a",), (8,), 2.0, 3.0, True)
+    assert isinstance(s.limit, float)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", "--paths"),
+        ("--paths a --rate x", "--rate"),
+        ("--paths a --rate 0", "--rate must be above 0, not 0.0"),
+        ("--paths a --rate nan", "--rate must be above 0, not nan"),
+        ("--paths a --sizes 4 -1", "--sizes must be above 0, not 4 -1"),
+        ("--paths a --limit", "--limit"),
+    ],
+)
+def test_a_wrong_value_is_named(capsys, line, words):
+    with pytest.raises(SystemExit) as stop:
+        parse_settings(Example, line.split())
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_help_teaches(capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse_settings(Example, ["--help"], description="What it does.")
+    assert stop.value.code == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for words in ("What it does.", "95 % of it (default: 0.5)", "widths (default: 32 16)"):
+        assert words in out
+    assert "default: None" not in out
