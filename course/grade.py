@@ -8,16 +8,7 @@ writing a result earns nothing.
 """
 
 import argparse
-import contextlib
-import json
 import math
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from course.sandbox import Limits, NoAnswerError, ask, stored
 from prefloop.checkpoints import checkpoint_path, load_policy, saved_epochs
 from prefloop.data.rollouts import collect_episodes
 from prefloop.envs import make_env, make_vector_env, policy_sizes
@@ -35,7 +27,6 @@ from prefloop.files import write_json
 from prefloop.networks import acting
 
 ROOT = Path(__file__).resolve().parents[1]
-WORKER = Path(__file__).with_name("grading_worker.py")
 ENV_ID = "CartPole-v0"
 SEED = 20260  # of everything the grader draws: the same folder gets the same grade
 
@@ -54,115 +45,6 @@ class Check:
     score: float
     max_score: float
     reason: str
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one question to the student's code may take."""
-
-    seconds: float = 120
-    memory_gib: float = 2
-
-
-class NoAnswerError(Exception):
-    """The student's code gave no usable answer; the text says why."""
-
-
-@contextlib.contextmanager
-def sandbox(folder: Path) -> Iterator[Path]:
-    """A throw-away copy of the student's scripts and reward beside the library.
-
-    Only plain files are copied: a link could lead to the solution. The instructor's scripts are
-    not in reach, so a file that is missing is not found here either.
-    """
-    with tempfile.TemporaryDirectory(prefix="grade-") as name:
-        copy = Path(name)
-        for path in (*folder.glob("*.py"), folder / "reward.params"):
-            if path.is_file() and not path.is_symlink() and path.stat().st_size < 2**24:
-                shutil.copyfile(path, copy / path.name)
-        shutil.rmtree(copy / "prefloop", ignore_errors=True)
-        shutil.copytree(
-            ROOT / "prefloop", copy / "prefloop", ignore=shutil.ignore_patterns("__pycache__")
-        )
-        yield copy
-
-
-def ask(
-    question: str, folder: Path, limits: Limits, task: dict[str, NDArray] | None = None
-) -> dict[str, Any]:
-    """Puts one question to the student's code.
-
-    Args:
-        question: a name in the worker's QUESTIONS.
-        folder: the student's.
-        task: arrays that the question is about.
-
-    Returns:
-        The worker's answers; not checked beyond being lists of finite numbers.
-
-    Raises:
-        NoAnswerError: it stopped with an error, ran out of time or memory, or answered nonsense.
-    """
-    with sandbox(folder) as directory:
-        np.savez(directory / "task.npz", **(task or {}))  # type: ignore[arg-type]
-        memory = str(int(limits.memory_gib * 2**30))
-        command = [sys.executable, "-I", "-B", str(WORKER), question, str(directory), memory]
-        environment = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "HOME": str(directory)}
-        for name in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH"):
-            if name in os.environ:
-                environment[name] = os.environ[name]
-        with (directory / "output.txt").open("w+b") as output:
-            process = subprocess.Popen(
-                command,
-                cwd=directory,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            try:
-                process.wait(limits.seconds)
-            except subprocess.TimeoutExpired:
-                raise NoAnswerError(
-                    f"Stopped after {limits.seconds:g} s: your code did not come to an end."
-                ) from None
-            finally:
-                _end(process)
-            output.seek(0)
-            printed = output.read(2**20).decode(errors="replace")
-        answers = directory / "answers.json"
-        if not answers.is_file() or process.returncode != 0:
-            raise NoAnswerError(_last_words(printed, process.returncode))
-        try:
-            content = json.loads(answers.read_text(encoding="utf-8"))
-            for values in content.values():
-                if not np.isfinite(np.asarray(values, dtype=np.float64)).all():
-                    raise NoAnswerError("Your code gave NaN or infinity.")
-        except (ValueError, TypeError, AttributeError):
-            raise NoAnswerError("Your code gave no numbers.") from None
-        return dict(content)
-
-
-def _end(process: subprocess.Popen) -> None:
-    """Ends the student's code and whatever it has started."""
-    if sys.platform == "win32":
-        process.kill()
-    else:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _last_words(printed: str, returncode: int) -> str:
-    lines = [line for line in printed.splitlines() if line.strip()]
-    if returncode == 0:
-        return "Your code ended the program before it could be asked anything."
-    if "MemoryError" in printed or "can't allocate memory" in printed:
-        return "Your code ran out of the memory it may use."
-    if returncode < 0:
-        return f"Your code was ended by signal {-returncode}."
-    return f"Your code stopped with an error: {lines[-1][:300] if lines else 'no message'}"
 
 
 def partial(value: float, none: float, full: float, points: float) -> float:
@@ -322,12 +204,6 @@ def pair_accuracy(true: NDArray, predicted: NDArray) -> float:
     return float(np.mean((true[i] - true[j]) * (predicted[i] - predicted[j]) > 0))
 
 
-def stored(name: str, trajs: list[NDArray]) -> dict[str, NDArray]:
-    """Trajectories as the worker reads them."""
-    lengths = np.array([len(traj) for traj in trajs])
-    return {name: np.concatenate(trajs), f"{name}_lengths": lengths}
-
-
 def grade_saved_reward(folder: Path, limits: Limits) -> Check:
     """`reward.params` ranks CartPole trajectories of the reference demonstrators."""
     name = "reward.params ranks demonstrations"
@@ -410,7 +286,7 @@ def grade_policies(folder: Path, num_rollouts: int) -> list[Check]:
     return [*checks, Check(names[2], 5 if beats else 0, 5, reason)]
 
 
-def grade(folder: Path, limits: Limits = Limits(), num_rollouts: int = 100) -> list[Check]:
+def grade(folder: Path, limits: Limits, num_rollouts: int = 100) -> list[Check]:
     """Grades one folder; 100 points in all.
 
     Raises:

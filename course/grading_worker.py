@@ -1,4 +1,4 @@
-"""Runs a student's code inside the grader's sandbox. Started by course/grade.py, never imported.
+"""Runs a student's code inside the grader's sandbox. Started by course/sandbox.py, never imported.
 
 It answers questions with plain numbers in answers.json. It knows neither the right answers nor
 the points: what a student's code writes or prints here, the grader only compares with its own key.

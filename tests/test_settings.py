@@ -20,7 +20,9 @@ class Example:
 def test_defaults_and_types():
     s = parse_settings(Example, ["--paths", "a", "b"])
     assert s == Example(("a", "b"), (32, 16), 0.5, None, False)
-    s = parse_settings(Example, ["--paths", "a", "--widths", "8", "--rate", "2", "--limit", "3", "--quick"])
+    s = parse_settings(
+        Example, ["--paths", "a", "--widths", "8", "--rate", "2", "--limit", "3", "--quick"]
+    )
     assert s == Example(("a",), (8,), 2.0, 3.0, True)
     assert isinstance(s.limit, float)
 
