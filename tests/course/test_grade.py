@@ -91,10 +91,10 @@ def test_an_infinite_loop_is_stopped(submission):
         "    for _ in tqdm(range(num_iter)",
         "    while True: pass\n    for _ in tqdm(range(num_iter)",
     )
-    checks = grade(submission, Limits(seconds=6))
-    assert network(checks) == 35
+    checks = grade_learning(submission, Limits(seconds=6))
     assert learning(checks) == 0
     assert any("did not come to an end" in check.reason for check in checks)
+    assert network(grade_network(submission, LIMITS)) == 35
 
 
 FAKES = {
