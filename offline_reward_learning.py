@@ -39,6 +39,8 @@ class Settings:
         require_seed(self.seed)
         if self.num_checkpoints * self.demos_per_checkpoint < 2:
             raise ValueError("a preference needs two trajectories: raise --demos_per_checkpoint")
+        if self.reward_params.endswith(".json"):
+            raise ValueError("--reward_params can't end on .json: that file describes the reward")
 
 
 DESCRIPTION = """Learns a reward from preferences between trajectories of Part 1's checkpoints. The
@@ -93,12 +95,14 @@ def generate_novice_demos(
     Raises:
         UserError: checkpoints are missing or are no policies for this environment.
     """
+    part1 = (
+        f"python vpg.py --epochs {num_checkpoints} --checkpoint --checkpoint_dir {checkpoint_dir}"
+    )
     paths = [checkpoints.checkpoint_path(Path(checkpoint_dir), i) for i in range(num_checkpoints)]
+    if not Path(checkpoint_dir).is_dir():
+        raise UserError(f"There is no directory {checkpoint_dir}. Part 1 makes it: {part1}")
     if missing := [path.name for path in paths if not path.exists()]:
-        raise UserError(
-            f"{checkpoint_dir} lacks {', '.join(missing)}. Part 1 writes them: python vpg.py "
-            f"--epochs {num_checkpoints} --checkpoint --checkpoint_dir {checkpoint_dir}"
-        )
+        raise UserError(f"{checkpoint_dir} lacks {', '.join(missing)}. Part 1 writes them: {part1}")
     assert env.spec is not None  # every environment that `gym.make` returns has one
     envs = make_vector_env(env.spec.id, demos_per_checkpoint)
     trajectories: list[NDArray] = []
@@ -169,7 +173,7 @@ def learn_reward(
         [[position[id(traj)] for traj in pair] for pair in training_inputs], device=device
     ).T
     labels = torch.tensor(training_outputs, dtype=torch.float32, device=device)
-    states = torch.as_tensor(np.concatenate(trajectories), device=device)
+    states = torch.as_tensor(np.concatenate(trajectories), dtype=torch.float32, device=device)
     lengths = torch.tensor([len(traj) for traj in trajectories], device=device)
     owner = torch.repeat_interleave(lengths)  # which trajectory each state is part of
 
@@ -269,7 +273,8 @@ def main(settings: Settings) -> None:
             "env": settings.env,
             "sha256": sha256(path),
             "settings": asdict(settings),
-            "accuracy": accuracy,
+            # without any pair that is no tie there is no accuracy, and JSON knows no NaN
+            "accuracy": {k: None if np.isnan(v) else v for k, v in accuracy.items()},
             "versions": checkpoints.versions(),
         },
     )

@@ -47,7 +47,7 @@ DESCRIPTION = """Runs policies in the environment and reports each return, the a
 error and 95 % interval."""
 EPILOG = """Exit code: 0 when all ran (and reached --min_return); 1 when one fell short of
 --min_return, or one of several could not be run; 2 when nothing could be run. To grade:
-python rollout_policy.py --checkpoint 'submissions/*/rlhf' --num_rollouts 100 --min_return 195
+python rollout_policy.py --checkpoint 'submissions/*/rlhf' --num_rollouts 100 --min_return 190
 --gradescope results.json"""
 
 if __name__ == "__main__":
@@ -110,11 +110,15 @@ def find_checkpoints(patterns: Sequence[str]) -> list[Path]:
 
 
 def last_checkpoint(directory: Path) -> Path:
-    """The policy a run ended with; the folder itself where there is none."""
-    if epochs := saved_epochs(directory):
-        return checkpoint_path(directory, epochs[-1])
+    """The policy a run ended with; the folder itself where none can be found."""
+    try:
+        epochs = saved_epochs(directory)
+    except UserError:
+        return directory
     final = directory / "final_policy.params"
-    return final if final.exists() else directory
+    return (
+        checkpoint_path(directory, epochs[-1]) if epochs else final if final.exists() else directory
+    )
 
 
 def roll_out(path: Path, sizes: tuple[int, int], settings: Settings) -> Result:
@@ -170,11 +174,12 @@ def print_table(results: Sequence[Result], min_return: float | None) -> None:
     print(f"{'checkpoint':{width}}  average  std.err.  95 % interval")
     for result in results:
         e = None if result.error else result.estimate
-        figures = (
-            f"{e.mean:7.1f}  {e.standard_error:8.2f}  {e.low:6.1f} to {e.high:6.1f}"
-            if e
-            else f"      -         -  {result.error}"
-        )
+        if e is None:
+            figures = f"      -         -  {result.error}"
+        elif len(result.returns) < 2:
+            figures = f"{e.mean:7.1f}         -  -"
+        else:
+            figures = f"{e.mean:7.1f}  {e.standard_error:8.2f}  {e.low:6.1f} to {e.high:6.1f}"
         short = min_return is not None and e is not None and e.mean < min_return
         print(f"{result.checkpoint:{width}}  {figures}{'  fell short' * short}")
 
@@ -253,7 +258,11 @@ def main(settings: Settings) -> int:
         return 2
     fell_short = [r for r in results if min_return is not None and not r.reaches(min_return)]
     for result in fell_short:
-        print(f"Below {min_return:g}: {result.checkpoint}: {result.summary()}", file=sys.stderr)
+        reason = result.error or f"{result.checkpoint}: {result.summary()}"
+        print(
+            f"{'Could not be run' if result.error else f'Below {min_return:g}'}: {reason}",
+            file=sys.stderr,
+        )
     return int(bool(fell_short) or any(result.error for result in results))
 
 

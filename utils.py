@@ -1,5 +1,6 @@
 """The reward network: what Part 2 trains and Part 3 learns from."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -67,19 +68,24 @@ def load_reward_network(path: Path, env_id: str, obs_dim: int) -> Net:
     facts = path.with_suffix(".json")
     described = read_json(facts) if facts.is_file() else {}
     # facts of another file of that name say nothing about this one
-    ours = described.get("sha256") == sha256(path)
-    trained_for = str(described.get("env")) if ours else env_id
-    inputs = next((w.shape[1] for w in weights.values() if w.ndim == 2), obs_dim)
-    # another version of the same environment has the same states: CartPole-v0 and CartPole-v1
-    if inputs != obs_dim or trained_for.rpartition("-v")[0] != env_id.rpartition("-v")[0]:
-        other = f" ({trained_for})" if trained_for != env_id else ""
-        raise UserError(
-            f"{path} was trained for another environment{other}: it judges states of {inputs} "
-            f"numbers, and {env_id} has {obs_dim}."
-        )
+    if described.get("sha256") == sha256(path):
+        # another version of the same environment has the same states: CartPole-v0 and CartPole-v1
+        trained_for = str(described.get("env"))
+        if without_version(trained_for) != without_version(env_id):
+            raise UserError(
+                f"{path} was trained for another environment: {trained_for}, not {env_id}."
+            )
     network = Net(obs_dim)
     try:
         network.load_state_dict(weights)
     except RuntimeError:
-        raise UserError(f"{path} does not fit Net in utils.py; was Net changed since?") from None
+        raise UserError(
+            f"{path} does not fit Net(obs_dim={obs_dim}) in utils.py: it was trained for another "
+            f"environment than {env_id}, or Net was changed since."
+        ) from None
     return network.requires_grad_(False)
+
+
+def without_version(env_id: str) -> str:
+    """CartPole of CartPole-v0."""
+    return re.sub(r"-v\d+$", "", env_id)

@@ -120,11 +120,12 @@ def train_one_epoch(
     rewards = batch.rewards
     if reward_function is not None:
         # the learned reward of a step is that of the state it led to
-        rewards = reward_function(tensor(batch.next_obs)).cpu().numpy()
+        rewards = reward_function(tensor(batch.next_obs).float()).cpu().numpy()
     weights = rewards_to_go(rewards, batch.lengths).astype(np.float32)
 
     optimizer.zero_grad()
-    loss = policy_gradient_loss(policy, tensor(batch.obs), tensor(batch.actions), tensor(weights))
+    obs = tensor(batch.obs).float()
+    loss = policy_gradient_loss(policy, obs, tensor(batch.actions), tensor(weights))
     loss.backward()
     optimizer.step()
     return {
@@ -179,7 +180,7 @@ def train(
             print(progress_line(rows[-1], learned_reward=reward_function is not None))
             if settings.checkpoint:
                 checkpoints.save(checkpoints.checkpoint_path(directory, epoch), policy.state_dict())
-            write_csv(directory / "metrics.csv", rows)
+            write_csv(directory / runs.METRICS, rows)
             # last, so that a run killed between these lines does the epoch again
             runs.save_state(
                 directory,

@@ -87,8 +87,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.num_rollouts < 2 or arguments.seed < 0:
         parser.error("--num_rollouts must be at least 2 and --seed at least 0")
-    again = "Stopped. The same command starts again from Part 1."
-    with one_sentence_errors("course.assignment", when_interrupted=again):
+    with one_sentence_errors("course.assignment"):
         directory = Path(arguments.directory)
         if not directory.is_dir():
             raise UserError(f"{directory} is not a directory.")

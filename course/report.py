@@ -293,7 +293,11 @@ def main() -> None:
         "and trains the controls: a constant, a sign-flipped and a random reward.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--directory", default=".", help="holds synthetic/, reward.params, rlhf/")
+    parser.add_argument(
+        "--directory",
+        default=".",
+        help="holds synthetic/, rlhf/ and a reward.params that fits Net in this utils.py",
+    )
     parser.add_argument("--out", default="report", help="where figures and report.pdf go")
     parser.add_argument("--num_rollouts", type=int, default=100, help="episodes of each checkpoint")
     parser.add_argument("--control_seeds", type=int, default=5, help="policies for each control")

@@ -23,6 +23,7 @@ from prefloop.errors import UserError
 from prefloop.files import read_json, write_atomically
 from prefloop.networks import ACTIVATIONS, mlp
 
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 MAX_BYTES = 64 * 2**20  # networks here take kilobytes; a larger file is no checkpoint of ours
 
 
@@ -88,12 +89,12 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
     if not weights:
         raise UserError(f"{path} holds no weights.")
     for name, value in weights.items():
-        if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
+        if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_meta:
             raise UserError(f"{path} holds no state_dict: {name!r} is a {type(value).__name__}.")
         # a tensor may claim to be larger than what is stored of it
-        if value.numel() * value.element_size() > MAX_BYTES or not value.is_floating_point():
+        if value.numel() * value.element_size() > MAX_BYTES or value.dtype not in FLOATS:
             raise UserError(f"{path}: {name!r} holds {value.numel()} values of {value.dtype}.")
-        if not torch.isfinite(value).all():
+        if not torch.isfinite(value.float()).all():  # networks here compute in float32
             raise UserError(f"{path} holds weights that are NaN or infinite, in {name!r}.")
     return weights
 
@@ -173,6 +174,14 @@ def checkpoint_path(directory: Path, epoch: int) -> Path:
 
 
 def saved_epochs(directory: Path) -> list[int]:
-    """Epochs whose policy stands in a directory, in order."""
-    names = (re.fullmatch(r"policy_checkpoint(\d+)\.params", p.name) for p in directory.iterdir())
+    """Epochs whose policy stands in a directory, in order.
+
+    Raises:
+        UserError: it can't be read.
+    """
+    try:
+        files = [path.name for path in directory.iterdir()]
+    except OSError as error:
+        raise UserError(f"Can't read the directory {directory}: {error.strerror}.") from None
+    names = (re.fullmatch(r"policy_checkpoint(\d+)\.params", name) for name in files)
     return sorted(int(name[1]) for name in names if name)

@@ -15,6 +15,8 @@ from prefloop.files import claimed_directory, read_json, write_json
 
 STATE = "training_state.pt"
 FACTS = "run.json"
+METRICS = "metrics.csv"
+STATE_KEYS = {"policy", "optimizer", "rows"}  # rows: those of metrics.csv, one an epoch
 
 
 @contextlib.contextmanager
@@ -41,7 +43,7 @@ def start(directory: Path, facts: Mapping[str, Any], epochs: int) -> None:
         epochs: how many checkpoints the run will write.
     """
     earlier = checkpoints.saved_epochs(directory)
-    stale = [directory / STATE, directory / "final_policy.params"]
+    stale = [directory / STATE, directory / METRICS, directory / "final_policy.params"]
     stale += [checkpoints.checkpoint_path(directory, epoch) for epoch in earlier if epoch < epochs]
     # a file that can't be written must end the run before anything is removed
     write_json(directory / FACTS, {**facts, "versions": checkpoints.versions()})
@@ -73,19 +75,47 @@ def resume(
         What was last given to `save_state`; None if the run was stopped in its first epoch.
 
     Raises:
-        UserError: the run was started with other settings, or what it left is damaged.
+        UserError: the run was started with other settings, has more epochs already, or what it
+            left is damaged or incomplete.
     """
     started_with = read_json(directory / FACTS)
-    old, new = ({**f, **f.get("settings", {})} for f in (started_with, facts))
+    old, new = ({**f, **_settings(f, directory)} for f in (started_with, facts))
     for name in sorted((set(old) | set(new)) - {"settings", "versions", *may_differ}):
         # what was read from JSON has lists where the command line has tuples
         before, now = (
             list(v) if isinstance(v, tuple) else v for v in (old.get(name), new.get(name))
         )
         if before != now:
+            what = f"{name} {before!r}, not {now!r}"
+            if name.endswith("_sha256"):
+                what = f"another {name.removesuffix('_sha256')} file than this one, or none"
             raise UserError(
-                f"{directory} holds a run with {name} {before!r}, not {now!r}; "
-                f"resume it with the settings in its {FACTS}, or leave out --resume to start anew."
+                f"{directory} holds a run with {what}; resume it with the settings in its {FACTS}, "
+                "or leave out --resume to start anew."
             )
+    if not (directory / STATE).exists():
+        metrics = directory / METRICS
+        # a run killed in its first epoch may have written the header and one row
+        if metrics.exists() and len(metrics.read_text(encoding="utf-8").splitlines()) > 2:
+            raise UserError(
+                f"{directory} holds a run without its {STATE}, so it can't go on; "
+                "leave out --resume to start anew, in this directory or another."
+            )
+        return None
+    state = checkpoints.load(directory / STATE)
+    if not state.keys() >= STATE_KEYS:
+        raise UserError(f"{directory / STATE} is damaged: it holds no state of a run.")
+    done, wanted = len(state["rows"]), new.get("epochs")
+    if isinstance(wanted, int) and wanted < done:
+        raise UserError(
+            f"{directory} holds {done} epochs already; --epochs {wanted} would lose some."
+        )
     write_json(directory / FACTS, {**facts, "versions": checkpoints.versions()})
-    return checkpoints.load(directory / STATE) if (directory / STATE).exists() else None
+    return state
+
+
+def _settings(facts: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    settings = facts.get("settings", {})
+    if not isinstance(settings, dict):
+        raise UserError(f"{directory / FACTS} is damaged: its settings are no object.")
+    return settings

@@ -81,10 +81,10 @@ def require_above_zero(settings: object, *names: str) -> None:
 
 
 def require_seed(seed: int) -> None:
-    """Refuses a seed that NumPy would not take.
+    """Refuses a seed that not every generator takes.
 
     Raises:
-        ValueError: it is negative.
+        ValueError: it is negative, or has more than 32 bits.
     """
-    if seed < 0:
-        raise ValueError(f"--seed must be at least 0, not {seed}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"--seed must be at least 0 and below 2**32, not {seed}")

@@ -129,7 +129,8 @@ class TestMisuse:
     @pytest.mark.parametrize(
         ("flags", "words"),
         [
-            ("--checkpoint_dir nowhere", ["nowhere lacks policy_checkpoint0.params"]),
+            ("--checkpoint_dir nowhere", ["no directory nowhere", "Part 1"]),
+            ("--reward_params r.json", ["--reward_params", ".json"]),
             ("--num_checkpoints 12", ["policy_checkpoint10.params, policy_checkpoint11.params"]),
             ("--env Acrobot-v1", ["4 observations and 2 actions"]),
             ("--env NoSuch-v1", ["NoSuch"]),

@@ -53,6 +53,12 @@ def test_one_rollout_has_no_interval(run, poor):
     assert "nan" not in out
 
 
+def test_one_rollout_each_has_no_interval_in_the_table(run, good, poor):
+    out = run("rollout_policy.py --checkpoint poor.params good.params --num_rollouts 1").out
+    assert "nan" not in out
+    assert "200.0" in out
+
+
 def test_greedy(run, poor):
     sampled, greedy = (
         run(f"rollout_policy.py --checkpoint poor.params {flag}").out for flag in ("", "--greedy")
@@ -70,8 +76,8 @@ def test_many_in_the_order_given(run, good, poor, tmp_path):
     table = [line.split()[0] for line in outcome.out.splitlines()]
     assert table == ["checkpoint", "poor.params", "good.params", "code.params", "missing.params"]
     assert "truncated" in outcome.out
-    for name in ("poor.params", "code.params", "missing.params"):
-        assert f"Below 195: {name}" in outcome.err
+    for reason in ("Below 195: poor", "Could not be run: code", "Could not be run: missing"):
+        assert reason in outcome.err
     assert "good.params" not in outcome.err
 
     everything = json.loads((tmp_path / "all.json").read_text())

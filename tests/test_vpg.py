@@ -188,7 +188,8 @@ class TestStopAndResume:
 
     def test_a_run_that_never_finished_an_epoch(self, run, tmp_path):
         run(f"{QUICK} --epochs 2 --checkpoint --checkpoint_dir a")
-        run(f"{QUICK} --epochs 2 --checkpoint --checkpoint_dir b")
+        # killed between the first checkpoint and the first state
+        run(f"{QUICK} --epochs 1 --checkpoint --checkpoint_dir b")
         (tmp_path / "b" / "training_state.pt").unlink()
         assert run(f"{QUICK} --epochs 2 --checkpoint --checkpoint_dir b --resume").code == 0
         assert params(tmp_path / "a") == params(tmp_path / "b")
@@ -215,7 +216,8 @@ class TestStopAndResume:
         run(f"{flags} --epochs 1")
         weights = checkpoints.load(tmp_path / "reward.params")
         checkpoints.save(tmp_path / "reward.params", {k: v + 1 for k, v in weights.items()})
-        assert_one_sentence(run(f"{flags} --epochs 2 --resume"), "reward_sha256")
+        assert_one_sentence(run(f"{flags} --epochs 2 --resume"), "another reward file")
+        assert_one_sentence(run(f"{QUICK} --checkpoint_dir a --resume"), "another reward file")
 
     def test_nothing_to_resume(self, run, tmp_path):
         (tmp_path / "empty").mkdir()
@@ -224,11 +226,35 @@ class TestStopAndResume:
             assert_one_sentence(outcome, "no run to resume")
         assert not (tmp_path / "new").exists()
 
+    def test_a_finished_run_without_its_state_is_not_started_again(self, run, tmp_path):
+        """As in a fresh clone, whose reference checkpoints come without it."""
+        run(f"{QUICK} --epochs 3 --checkpoint --checkpoint_dir a")
+        (tmp_path / "a" / "training_state.pt").unlink()
+        before = {path: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+        outcome = run(f"{QUICK} --epochs 5 --checkpoint --checkpoint_dir a --resume")
+        assert_one_sentence(outcome, "without its training_state.pt")
+        assert before == {path: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+
+    def test_fewer_epochs_than_there_are(self, run, tmp_path):
+        run(f"{QUICK} --epochs 3 --checkpoint --checkpoint_dir a")
+        before = {path: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+        outcome = run(f"{QUICK} --epochs 2 --checkpoint --checkpoint_dir a --resume")
+        assert_one_sentence(outcome, "3 epochs already")
+        assert before == {path: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+
+    def test_a_damaged_description(self, run, tmp_path):
+        run(f"{QUICK} --epochs 1")
+        for text in ("{", '{"settings": [1]}'):
+            (tmp_path / "run.json").write_text(text)
+            assert_one_sentence(run(f"{QUICK} --epochs 2 --resume"), "run.json", "damaged")
+
     def test_a_damaged_state(self, run, tmp_path):
         run(f"{QUICK} --epochs 1")
         for content in (b"half", b""):
             (tmp_path / "training_state.pt").write_bytes(content)
             assert_one_sentence(run(f"{QUICK} --epochs 2 --resume"), "training_state.pt")
+        checkpoints.save(tmp_path / "training_state.pt", mlp([4, 32, 2]).state_dict())
+        assert_one_sentence(run(f"{QUICK} --epochs 2 --resume"), "no state of a run")
 
     def test_a_fresh_run_leaves_nothing_of_the_one_before(self, run, tmp_path):
         run(f"{QUICK} --epochs 4 --checkpoint --checkpoint_dir a --seed 1")
@@ -283,6 +309,8 @@ class TestMisuse:
             ("--lr nan", ["--lr", "nan"]),
             ("--hidden_sizes 0", ["--hidden_sizes"]),
             ("--seed -1", ["--seed"]),
+            ("--seed 99999999999999999999999", ["--seed"]),
+            ("--device meta", ["--device meta"]),
             ("--device cuda:99", ["--device cuda:99"]),
             ("--device abacus", ["--device abacus"]),
             ("--checkpoint_dir file", ["file is a file"]),
@@ -304,6 +332,10 @@ class TestMisuse:
     def test_a_reward_of_another_environment(self, run, tmp_path, obs_dim, env):
         save_reward(tmp_path / "r.params", obs_dim, env)
         assert_one_sentence(run(f"{QUICK} --reward r.params"), "another environment", env)
+
+    def test_versions_of_one_environment_share_a_reward(self, run, tmp_path):
+        save_reward(tmp_path / "r.params", env="CartPole-v0")
+        assert run(f"{QUICK} --epochs 1 --env CartPole-v1 --reward r.params").code == 0
 
     def test_a_reward_that_is_no_longer_net(self, run, tmp_path):
         checkpoints.save(tmp_path / "r.params", {"other.weight": torch.zeros(1, 4)})

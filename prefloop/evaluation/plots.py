@@ -18,20 +18,21 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def plot_learning_curve(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Draws a run's true return over its epochs and, below, the reward it was trained on.
+    """Draws a run's true return over its epochs and, below, the learned one it was trained on.
 
     Args:
         rows: the run's metrics.csv: epoch, return, true_return.
     """
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    epochs = [row["epoch"] for row in rows]
-    axes.plot(epochs, [row["true_return"] for row in rows], label="true return", color="C0")
-    axes.set(title=title, xlabel="epoch", ylabel="mean return of an episode")
-    axes.grid(alpha=0.3)
-    if any(row["return"] != row["true_return"] for row in rows):
-        predicted = axes.twinx()
-        predicted.plot(epochs, [row["return"] for row in rows], color="C1", linestyle="--")
-        predicted.set_ylabel("predicted return (learned reward)", color="C1")
-        axes.set_ylabel("true return", color="C0")
+    curves = {"true return": [row["true_return"] for row in rows]}
+    predicted = [row["return"] for row in rows]
+    if predicted != curves["true return"]:
+        curves["predicted return"] = predicted
+    figure = Figure(figsize=(7, 1.5 + 2.5 * len(curves)), layout="constrained")
+    panels = figure.subplots(len(curves), sharex=True, squeeze=False)[:, 0]
+    for axes, (name, values) in zip(panels, curves.items(), strict=True):
+        axes.plot([row["epoch"] for row in rows], values)
+        axes.set_ylabel(name)
+        axes.grid(alpha=0.3)
+    panels[0].set_title(f"{title}, mean over the episodes of an epoch")
+    panels[-1].set_xlabel("epoch")
     save_figure(figure, path)
