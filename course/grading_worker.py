@@ -1,12 +1,14 @@
 """Runs a student's code inside the grader's sandbox. Started by course/sandbox.py, never imported.
 
 It answers questions with plain numbers in answers.json. It knows neither the right answers nor
-the points: what a student's code writes or prints here, the grader only compares with its own key.
+the points: the grader compares the numbers with its own key.
 """
 
+import contextlib
 import json
+import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ def trajectories(name: str) -> list[Any]:
 
 
 def answer_network() -> dict[str, Any]:
-    """How `Net` behaves on a few trajectories."""
+    """How `Net` behaves on a few trajectories; what fails is left out of the answers."""
     import torch
 
     from utils import Net
@@ -43,31 +45,43 @@ def answer_network() -> dict[str, Any]:
     torch.manual_seed(0)
     net = Net()
     trajs = trajectories("probes")
-    parts = [net.predict_return(torch.as_tensor(traj)) for traj in trajs]
-    answers: dict[str, Any] = {
-        "shapes": [list(part.shape) for part in parts],
-        "returns": [part.item() for part in parts],
-        "from_array": [float(net.predict_return(traj)) for traj in trajs],
-        "from_list": [float(net.predict_return(traj.tolist())) for traj in trajs],
+    parts = [net.predict_return(traj) for traj in trajs]
+    answers: dict[str, Any] = {"returns": [float(part) for part in parts]}
+    kinds: dict[str, Callable[[Any], Any]] = {
+        "tensor": torch.as_tensor,
+        "list": lambda t: t.tolist(),
     }
-    for part in parts:
-        part.backward()
-    gradients = [parameter.grad for parameter in net.parameters()]
-    answers["gradient_norms"] = [0.0 if g is None else g.norm().item() for g in gradients]
-    # a small step along the gradient must raise the sum of returns by step * |gradient|^2
-    answers["step"] = step = 1e-3 / (1e-12 + sum(n**2 for n in answers["gradient_norms"])) ** 0.5
-    with torch.no_grad():
-        for parameter, gradient in zip(net.parameters(), gradients, strict=True):
-            if gradient is not None:
-                parameter.add_(gradient, alpha=step)
-        answers["returns_after_step"] = [net.predict_return(traj).item() for traj in trajs]
-    try:
+    for name, convert in kinds.items():
+        with attempt(f"predict_return of a {name}"):
+            answers[name] = [float(net.predict_return(convert(traj))) for traj in trajs]
+    with attempt("shapes"):
+        answers["shapes"] = [list(part.shape) for part in parts]
+    with attempt("gradients"):
+        for part in parts:
+            part.backward()
+        gradients = [parameter.grad for parameter in net.parameters()]
+        norms = [0.0 if g is None else g.norm().item() for g in gradients]
+        # a small step along the gradient must raise the sum of returns by step * |gradient|^2
+        step = 1e-3 / (1e-12 + sum(n**2 for n in norms)) ** 0.5
+        with torch.no_grad():
+            for parameter, gradient in zip(net.parameters(), gradients, strict=True):
+                if gradient is not None:
+                    parameter.add_(gradient, alpha=step)
+            after = [float(net.predict_return(traj)) for traj in trajs]
+        answers |= {"gradient_norms": norms, "step": step, "returns_after_step": after}
+    with attempt("Net(obs_dim=6)"):
         other = Net(obs_dim=6)
-        answers["other_env"] = [other.predict_return(t).item() for t in trajectories("other_env")]
-    except Exception as error:
-        print(f"Net(obs_dim=6): {error}")
-        answers["other_env"] = []
+        answers["other_env"] = [float(other.predict_return(t)) for t in trajectories("other_env")]
     return answers
+
+
+@contextlib.contextmanager
+def attempt(what: str) -> Iterator[None]:
+    """Lets one part of a question fail without the others."""
+    try:
+        yield
+    except Exception as error:
+        print(f"{what}: {type(error).__name__}: {error}")
 
 
 def answer_learning() -> dict[str, Any]:
@@ -89,10 +103,8 @@ def answer_learning() -> dict[str, Any]:
     learn_reward(net, optimizer, inputs, labels, num_iter)
     with torch.no_grad():
         return {
-            "training": [net.predict_return(torch.as_tensor(t)).item() for t in trajs],
-            "held_out": [
-                net.predict_return(torch.as_tensor(t)).item() for t in trajectories("held_out")
-            ],
+            "training": [float(net.predict_return(t)) for t in trajs],
+            "held_out": [float(net.predict_return(t)) for t in trajectories("held_out")],
         }
 
 
@@ -105,11 +117,7 @@ def answer_saved_reward() -> dict[str, Any]:
     net = Net()
     net.load_state_dict(torch.load(SANDBOX / "reward.params", weights_only=True))
     with torch.no_grad():
-        return {
-            "returns": [
-                net.predict_return(torch.as_tensor(t)).item() for t in trajectories("cartpole")
-            ]
-        }
+        return {"returns": [float(net.predict_return(t)) for t in trajectories("cartpole")]}
 
 
 QUESTIONS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -121,16 +129,21 @@ QUESTIONS: dict[str, Callable[[], dict[str, Any]]] = {
 
 def main() -> None:
     """Answers one question. An error in the student's code is printed, and is no answer."""
+    token = sys.stdin.readline().strip()  # shows that this function wrote the answers
     limit_memory_and_files(memory_bytes=int(sys.argv[3]), file_bytes=2**24)
-    sys.path.insert(0, str(SANDBOX))
     from prefloop.startup import import_quickly
 
     import_quickly("torch", "gymnasium")
+    import numpy as np
     import torch
 
+    # whichever generator a student uses, the same folder gets the same grade
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
     torch.set_num_threads(1)
     answers = QUESTIONS[sys.argv[1]]()
-    (SANDBOX / "answers.json").write_text(json.dumps(answers))
+    content = json.dumps({"token": token, "answers": answers})
+    (SANDBOX / "answers.json").write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":

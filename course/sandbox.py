@@ -7,8 +7,10 @@ memory. It is asked for numbers only; which numbers are right is not known there
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
+import site
 import subprocess
 import sys
 import tempfile
@@ -41,7 +43,7 @@ def sandbox(folder: Path) -> Iterator[Path]:
     """A throw-away copy of the student's scripts and reward beside the library.
 
     Only plain files are copied: a link could lead to the solution. The instructor's scripts are
-    not in reach, so a file that is missing is not found here either.
+    not copied, so an import of a file that is missing does not find theirs.
     """
     with tempfile.TemporaryDirectory(prefix="grade-") as name:
         copy = Path(name)
@@ -52,6 +54,8 @@ def sandbox(folder: Path) -> Iterator[Path]:
         shutil.copytree(
             ROOT / "prefloop", copy / "prefloop", ignore=shutil.ignore_patterns("__pycache__")
         )
+        # the worker runs from here, too: its path would lead to the solution
+        shutil.copyfile(WORKER, copy / WORKER.name)
         yield copy
 
 
@@ -74,9 +78,14 @@ def ask(
     with sandbox(folder) as directory:
         np.savez(directory / "task.npz", **(task or {}))  # type: ignore[arg-type]
         memory = str(int(limits.memory_gib * 2**30))
-        command = [sys.executable, "-I", "-B", str(WORKER), question, str(directory), memory]
-        environment = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "HOME": str(directory)}
-        for name in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH"):
+        command = [sys.executable, "-B", WORKER.name, question, str(directory), memory]
+        environment = {
+            "OMP_NUM_THREADS": "1",
+            "PYTHONHASHSEED": "0",
+            "HOME": str(directory),
+            "PYTHONUSERBASE": site.getuserbase(),
+        }
+        for name in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "TEMP", "TMP", "USERPROFILE"):
             if name in os.environ:
                 environment[name] = os.environ[name]
         with (directory / "output.txt").open("w+b") as output:
@@ -84,12 +93,17 @@ def ask(
                 command,
                 cwd=directory,
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+            assert process.stdin is not None
+            token = secrets.token_hex()
             try:
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.write(f"{token}\n".encode())
+                    process.stdin.close()
                 process.wait(limits.seconds)
             except subprocess.TimeoutExpired:
                 raise NoAnswerError(
@@ -103,17 +117,20 @@ def ask(
         if not answers.is_file() or process.returncode != 0:
             raise NoAnswerError(_last_words(printed, process.returncode))
         try:
-            content = json.loads(answers.read_text(encoding="utf-8"))
+            written = json.loads(answers.read_text(encoding="utf-8"))
+            if written["token"] != token:
+                raise NoAnswerError("Your code wrote the grader's answers itself.")
+            content = written["answers"]
             for values in content.values():
                 if not np.isfinite(np.asarray(values, dtype=np.float64)).all():
                     raise NoAnswerError("Your code gave NaN or infinity.")
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
             raise NoAnswerError("Your code gave no numbers.") from None
         return dict(content)
 
 
 def _end(process: subprocess.Popen) -> None:
-    """Ends the student's code and whatever it has started."""
+    """Ends the student's code and what it has started, unless that has left its process group."""
     if sys.platform == "win32":
         process.kill()
     else:

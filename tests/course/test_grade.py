@@ -10,6 +10,7 @@ from course.grade import (
     grade,
     grade_learning,
     grade_network,
+    grade_policies,
     grade_saved_reward,
     pair_accuracy,
     partial,
@@ -110,6 +111,19 @@ FAKES = {
         sys.stdout.flush()
         os._exit(0)
     """,
+    "forges answers": """
+        import json, os
+        from pathlib import Path
+        answers = {"returns": [1.0, 2.0, 3.0, 4.0, 1.0], "training": list(range(60)), "held_out": list(range(60))}
+        Path("answers.json").write_text(json.dumps({"token": "", "answers": answers}))
+        os._exit(0)
+    """,
+    "answers too deeply": """
+        import os
+        from pathlib import Path
+        Path("answers.json").write_text("[" * 100_000)
+        os._exit(0)
+    """,
     "exits": "import sys; sys.exit(0)",
     "answers nonsense": """
         import json, os
@@ -162,13 +176,68 @@ def test_a_mean_is_no_sum(submission):
     assert scores(grade_network(submission, LIMITS))["Net adds up the rewards of the states"] == 0
 
 
-def test_a_link_to_the_solution_is_not_followed(submission, tmp_path):
+def test_a_reward_of_the_length_alone(submission):
+    """It adds up and has gradients, but looks at nothing."""
+    spoil(
+        submission,
+        "utils.py",
+        "return self(states.to(weight)).sum()",
+        "return self(0 * states.to(weight)).sum()",
+    )
+    assert scores(grade_network(submission, LIMITS))["Net adds up the rewards of the states"] == 0
+
+
+def test_ties_read_as_the_first_is_better(submission):
+    spoil(
+        submission,
+        "offline_reward_learning.py",
+        "torch.tensor(training_outputs, dtype=torch.float32, device=device)",
+        "torch.tensor(training_outputs).long().float()",
+    )
+    checks = scores(grade_learning(submission, LIMITS))
+    assert checks["learn_reward generalises"] == 15
+    assert checks["learn_reward knows ties"] == 0
+
+
+def test_an_error_at_ties_costs_the_ties_alone(submission):
+    spoil(
+        submission,
+        "offline_reward_learning.py",
+        "    for _ in tqdm(range(num_iter)",
+        "    assert 0.5 not in training_outputs\n    for _ in tqdm(range(num_iter)",
+    )
+    checks = scores(grade_learning(submission, LIMITS))
+    assert list(checks.values()) == [15, 15, 0]
+
+
+def test_a_net_for_arrays_alone_loses_that_check_alone(submission):
+    spoil(
+        submission,
+        "utils.py",
+        "states = torch.as_tensor(np.asarray(traj) if isinstance(traj, list) else traj)",
+        "states = torch.from_numpy(traj)",
+    )
+    checks = scores(grade_network(submission, LIMITS))
+    assert list(checks.values()) == [0, 10, 10, 5]
+
+
+def test_links_are_not_followed(submission):
+    shutil.rmtree(submission / "rlhf")
     (submission / "utils.py").unlink()
     try:
         (submission / "utils.py").symlink_to(ROOT / "utils.py")
+        (submission / "rlhf").symlink_to(ROOT / "rlhf", target_is_directory=True)
     except OSError:
         pytest.skip("links need a privilege here")
     assert network(grade_network(submission, LIMITS)) == 0
+    checks = {check.name: check for check in grade_policies(submission, num_rollouts=5)}
+    assert checks["rlhf/ solves CartPole"].score == 0
+    assert "is a link" in checks["rlhf/ solves CartPole"].reason
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_solution_finds_other_rules_as_well(submission, seed):
+    assert learning(grade_learning(submission, LIMITS, seed)) == 35
 
 
 def test_missing_and_damaged_files(submission):
