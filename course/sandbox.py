@@ -45,7 +45,7 @@ def sandbox(folder: Path) -> Iterator[Path]:
     Only plain files are copied: a link could lead to the solution. The instructor's scripts are
     not copied, so an import of a file that is missing does not find theirs.
     """
-    with tempfile.TemporaryDirectory(prefix="grade-") as name:
+    with tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as name:
         copy = Path(name)
         for path in (*folder.glob("*.py"), folder / "reward.params"):
             if path.is_file() and not path.is_symlink() and path.stat().st_size < 2**24:

@@ -19,13 +19,20 @@ def one_sentence_errors(program: str, when_interrupted: str = "Stopped.") -> Ite
         when_interrupted: what to say on Ctrl-C, which exits with 130 as shells expect.
 
     Raises:
-        SystemExit: 2 after a UserError or a NotImplementedError (a blank a student has yet to
-            fill in), 130 after Ctrl-C. Any other exception is a defect and keeps its traceback.
+        SystemExit: 2 after a UserError, a NotImplementedError (a blank a student has yet to fill
+            in) or where memory runs out, 130 after Ctrl-C. Any other exception is a defect and
+            keeps its traceback.
     """
     try:
         yield
     except (UserError, NotImplementedError) as error:
         print(f"{program}: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch's own error for a tensor that does not fit is a RuntimeError
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        print(f"{program}: error: Out of memory; ask for something smaller.", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print(f"\n{when_interrupted}", file=sys.stderr)

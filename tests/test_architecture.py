@@ -91,7 +91,7 @@ def test_the_readme_gives_the_handouts_pip_line():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = [re.split(r"[>=<]", line)[0] for line in project["dependencies"]]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"pip install {' '.join(names)}\n" in readme
+    assert f"pip install --constraint constraints.txt {' '.join(names)}\n" in readme
 
 
 def test_files_named_in_the_docs_exist():

@@ -308,6 +308,7 @@ class TestMisuse:
             ("--lr 0", ["--lr"]),
             ("--lr nan", ["--lr", "nan"]),
             ("--hidden_sizes 0", ["--hidden_sizes"]),
+            ("--hidden_sizes 100000000000000", ["Out of memory"]),
             ("--seed -1", ["--seed"]),
             ("--seed 99999999999999999999999", ["--seed"]),
             ("--device meta", ["--device meta"]),
