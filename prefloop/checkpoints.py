@@ -33,6 +33,9 @@ def save(path: Path, content: dict[str, Any]) -> None:
     Raises:
         UserError: the file can't be written; an old one is untouched.
     """
+    if any(isinstance(value, torch.Tensor) and not value.is_cpu for value in content.values()):
+        # for readers without such a device
+        content = {k: v.cpu() if isinstance(v, torch.Tensor) else v for k, v in content.items()}
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_atomically(path, buffer.getvalue())
