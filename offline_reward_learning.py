@@ -67,7 +67,7 @@ from prefloop.errors import UserError, one_sentence_errors
 from prefloop.evaluation.rankings import rank_pairs
 from prefloop.evaluation.statistics import rank_correlation
 from prefloop.files import sha256, write_json
-from prefloop.networks import acting
+from prefloop.policies import acting
 from prefloop.optimizers import Adam
 from utils import Net
 

@@ -66,7 +66,7 @@ from prefloop.errors import UserError, one_sentence_errors
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.evaluation.statistics import MeanEstimate, mean_estimate
 from prefloop.files import write_json
-from prefloop.networks import acting
+from prefloop.policies import acting
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ from prefloop.envs import make_vector_env, policy_sizes
 from prefloop.errors import one_sentence_errors
 from prefloop.evaluation.plots import plot_learning_curve
 from prefloop.files import sha256, write_csv
-from prefloop.networks import acting, mlp
+from prefloop.networks import mlp
+from prefloop.policies import acting
 from prefloop.optimizers import Adam
 from prefloop.returns import episode_returns, rewards_to_go
 from utils import load_reward_network

@@ -25,7 +25,7 @@ from prefloop.errors import UserError, one_sentence_errors
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.evaluation.statistics import mean_estimate, rank_correlation
 from prefloop.files import write_json
-from prefloop.networks import acting
+from prefloop.policies import acting
 
 ROOT = Path(__file__).resolve().parents[1]
 ENV_ID = "CartPole-v0"

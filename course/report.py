@@ -37,7 +37,7 @@ from prefloop.evaluation.evaluate import evaluate
 from prefloop.evaluation.plots import save_figure
 from prefloop.evaluation.statistics import MeanEstimate, mean_estimate, rank_correlation
 from prefloop.files import claimed_directory, write_atomically
-from prefloop.networks import acting
+from prefloop.policies import acting
 from utils import Net, load_reward_network
 
 ENV_ID = "CartPole-v0"

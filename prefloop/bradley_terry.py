@@ -1,11 +1,17 @@
 """The Bradley-Terry model of preference, the only copy in the project."""
 
+import math
+
 import torch
 from torch.nn import functional
 
 
 def bradley_terry_loss(
-    return_first: torch.Tensor, return_second: torch.Tensor, label: torch.Tensor
+    return_first: torch.Tensor,
+    return_second: torch.Tensor,
+    label: torch.Tensor,
+    label_noise: float = 0.0,
+    weight: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Cross-entropy between labels and the Bradley-Terry model of preference.
 
@@ -13,9 +19,13 @@ def bradley_terry_loss(
     large gaps stay finite. A tie (label 0.5) pulls the two returns together.
 
     Args:
-        return_first, return_second: predicted returns, summed over the steps, undiscounted;
-            [batch].
-        label: probability that the second is preferred, in [0, 1]; [batch].
+        return_first, return_second: predicted returns, summed over valid steps, undiscounted;
+            [...].
+        label: probability that the second is preferred, in [0, 1]; [...].
+        label_noise: how likely an answer is a coin toss, in [0, 1). Where it is above 0, no pair
+            can cost more than log(2 / label_noise), so a mistaken label can't pull for ever.
+        weight: how much each pair counts; [...]; all alike if not given. Where none counts, the
+            loss is 0.
 
     Returns:
         Mean loss in nats; a scalar tensor.
@@ -28,4 +38,16 @@ def bradley_terry_loss(
     if not return_first.shape == return_second.shape == label.shape:
         shapes = [tuple(x.shape) for x in (return_first, return_second, label)]
         raise ValueError(f"returns and labels need one shape, not {shapes}")
-    return functional.binary_cross_entropy_with_logits(return_second - return_first, label)
+    logit = return_second - return_first
+    if label_noise == 0:
+        loss = functional.binary_cross_entropy_with_logits(logit, label, reduction="none")
+    else:
+        # log((1 - noise) P + noise / 2), for both answers
+        sure, toss = math.log1p(-label_noise), logit.new_tensor(math.log(label_noise / 2))
+        second = torch.logaddexp(sure + functional.logsigmoid(logit), toss)
+        first = torch.logaddexp(sure + functional.logsigmoid(-logit), toss)
+        loss = -(label * second + (1 - label) * first)
+    if weight is None:
+        return loss.mean()
+    total = weight.sum()
+    return (loss * weight).sum() / torch.where(total > 0, total, 1)

@@ -131,9 +131,15 @@ def load_policy(path: Path, obs_dim: int, num_actions: int) -> nn.Sequential:
     Raises:
         UserError: as `load_weights`; or it is no policy, or one for another environment.
     """
-    weights = load_weights(path)
+    return rebuild_policy(load_weights(path), path, obs_dim, num_actions)
+
+
+def rebuild_policy(
+    weights: dict[str, torch.Tensor], path: Path, obs_dim: int, num_actions: int
+) -> nn.Sequential:
+    """The network of weights that were read from `path`; the rest as `load_policy`."""
     sizes = layer_sizes(weights)
-    if sizes is None or sizes[-1] < 2:
+    if sizes is None or (sizes[-1] < 2 <= num_actions):
         raise UserError(f"{path} holds no policy; is it a reward network?")
     if (sizes[0], sizes[-1]) != (obs_dim, num_actions):
         raise UserError(

@@ -45,26 +45,56 @@ def _make(make, env_id: str, **kwargs):  # type: ignore[no-untyped-def]
             raise UserError(f"Can't make the environment {env_id!r}: {reason}") from None
 
 
+def single_spaces(env: gym.Env | gym.vector.VectorEnv) -> tuple[gym.Space, gym.Space]:
+    """Spaces of one environment's observations and actions, of one or of many."""
+    if isinstance(env, gym.vector.VectorEnv):
+        return env.single_observation_space, env.single_action_space
+    return env.observation_space, env.action_space
+
+
+def flat_obs_dim(env: gym.Env | gym.vector.VectorEnv) -> int:
+    """Size of an observation.
+
+    Raises:
+        UserError: the observations are no flat Box.
+    """
+    obs_space = single_spaces(env)[0]
+    name = env.spec.id if env.spec else "This environment"
+    if not isinstance(obs_space, Box) or len(obs_space.shape) != 1:
+        raise UserError(
+            f"{name} has observations in {obs_space}; this policy needs a Box with one dimension."
+        )
+    return obs_space.shape[0]
+
+
+def step_sizes(env: gym.Env | gym.vector.VectorEnv) -> tuple[int, int, bool]:
+    """Size of an observation, number or size of actions, and whether they are discrete.
+
+    Raises:
+        UserError: observations are no flat Box, or actions neither Discrete nor a flat Box.
+    """
+    obs_dim, action_space = flat_obs_dim(env), single_spaces(env)[1]
+    if isinstance(action_space, Discrete):
+        return obs_dim, int(action_space.n), True
+    if isinstance(action_space, Box) and len(action_space.shape) == 1:
+        return obs_dim, action_space.shape[0], False
+    name = env.spec.id if env.spec else "This environment"
+    raise UserError(f"{name} has actions in {action_space}; Discrete or a flat Box is needed.")
+
+
 def policy_sizes(env: gym.Env | gym.vector.VectorEnv) -> tuple[int, int]:
     """Size of an observation and number of actions.
 
     Raises:
         UserError: the observations are no flat Box or the actions are not Discrete from 0.
     """
-    if isinstance(env, gym.vector.VectorEnv):
-        obs_space, action_space = env.single_observation_space, env.single_action_space
-    else:
-        obs_space, action_space = env.observation_space, env.action_space
+    obs_dim, action_space = flat_obs_dim(env), single_spaces(env)[1]
     name = env.spec.id if env.spec else "This environment"
-    if not isinstance(obs_space, Box) or len(obs_space.shape) != 1:
-        raise UserError(
-            f"{name} has observations in {obs_space}; this policy needs a Box with one dimension."
-        )
     if not isinstance(action_space, Discrete) or action_space.start != 0:
         raise UserError(
             f"{name} has actions in {action_space}; this policy needs Discrete actions from 0."
         )
-    return obs_space.shape[0], int(action_space.n)
+    return obs_dim, int(action_space.n)
 
 
 def return_threshold(env_id: str) -> float | None:

@@ -15,8 +15,11 @@ import filelock
 from prefloop.errors import UserError
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
     """Writes a file under another name and renames it, so that `path` is the old or the new one.
+
+    Args:
+        durable: return only when it would outlive a power cut, not just a kill.
 
     Raises:
         UserError: it can't be written (read-only, full disk, a directory in the way); the old
@@ -26,6 +29,9 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         try:
             temporary.write_bytes(data)
+            if durable:
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -64,6 +70,20 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_atomically(path, text.getvalue().encode())
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Reads rows that `write_csv` wrote.
+
+    Raises:
+        UserError: the file can't be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UserError(f"Can't read {path}: {reason}.") from None
 
 
 def sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons, and a quick way to act with them."""
+"""Multi-layer perceptrons, and a quick way to compute with them."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,8 +9,8 @@ from torch import nn
 
 def mlp(
     sizes: Sequence[int],
-    activation: type[nn.Module] = nn.ReLU,
-    output_activation: type[nn.Module] = nn.Identity,
+    activation: Callable[[], nn.Module] = nn.ReLU,
+    output_activation: Callable[[], nn.Module] = nn.Identity,
 ) -> nn.Sequential:
     """Builds a multi-layer perceptron.
 
@@ -83,22 +83,3 @@ def sample_categorical(logits: NDArray, rng: np.random.Generator) -> NDArray:
     Source: Gumbel 1954; Maddison et al. 2014, arXiv:1411.0030.
     """
     return (logits + rng.gumbel(size=logits.shape)).argmax(axis=-1)
-
-
-def acting(
-    policy: nn.Sequential, rng: np.random.Generator, greedy: bool = False
-) -> Callable[[NDArray], NDArray]:
-    """How a policy acts with the weights it has now.
-
-    Args:
-        policy: network from observations [..., obs_dim] to action logits [..., num_actions].
-        rng: source of the randomness.
-        greedy: take the most probable action instead of sampling one.
-
-    Returns:
-        A function from observations [batch, obs_dim] to actions, int64; [batch].
-    """
-    logits = as_numpy_function(policy)
-    if greedy:
-        return lambda obs: logits(obs).argmax(axis=-1)
-    return lambda obs: sample_categorical(logits(obs), rng)

@@ -31,3 +31,38 @@ def rewards_to_go(rewards: NDArray, lengths: NDArray) -> NDArray:
 def episode_returns(rewards: NDArray, lengths: NDArray) -> NDArray:
     """Undiscounted return of each episode; arguments as in `rewards_to_go`; [episodes]."""
     return np.add.reduceat(np.asarray(rewards, dtype=np.float64), np.cumsum(lengths) - lengths)
+
+
+def generalized_advantages(
+    rewards: NDArray,
+    values: NDArray,
+    terminated: NDArray,
+    truncated: NDArray,
+    gamma: float,
+    gae_lambda: float,
+) -> NDArray:
+    """Generalised advantage estimates of environments that act side by side.
+
+    Args:
+        rewards: [steps, num_envs].
+        values: of the observations, the one after the last step included; [steps + 1, num_envs].
+            Row t + 1 is the state that step t led to, before any reset.
+        terminated: the step led to a terminal state, which is worth nothing; [steps, num_envs].
+        truncated: a time limit cut the episode off; [steps, num_envs].
+        gamma: discount, in [0, 1].
+        gae_lambda: 0 trusts the values, 1 the rewards; in [0, 1].
+
+    Returns:
+        Advantages; [steps, num_envs]. Adding `values[:-1]` gives the targets of the values.
+
+    Source: Schulman et al. 2016, arXiv:1506.02438, equation 16.
+    """
+    # a time limit is not a terminal state: bootstrap
+    deltas = rewards + gamma * values[1:] * ~terminated - values[:-1]
+    carry = gamma * gae_lambda * ~(terminated | truncated)
+    advantages = np.zeros_like(deltas)
+    later = np.zeros(deltas.shape[1:])
+    for t in reversed(range(len(deltas))):
+        later = deltas[t] + carry[t] * later
+        advantages[t] = later
+    return advantages

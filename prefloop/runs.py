@@ -20,14 +20,22 @@ STATE_KEYS = {"policy", "optimizer", "rows"}  # rows: those of metrics.csv, one 
 
 
 @contextlib.contextmanager
-def claimed(directory: Path, resume: bool) -> Iterator[Path]:
+def claimed(directory: Path, resume: bool, keep_earlier: bool = False) -> Iterator[Path]:
     """Keeps a run's directory for this process; makes it, unless a run in it is to go on.
 
+    Args:
+        keep_earlier: refuse to start where a run stands already.
+
     Raises:
-        UserError: as `claimed_directory`; or there is no run to go on with.
+        UserError: as `claimed_directory`; or there is no run to go on with, or one to be kept.
     """
-    if resume and not (directory / FACTS).is_file():
+    has_run = (directory / FACTS).is_file()
+    if resume and not has_run:
         raise UserError(f"There is no run to resume in {directory}: it holds no {FACTS}.")
+    if keep_earlier and has_run and not resume:
+        raise UserError(
+            f"{directory} holds a run already; go on with it by --resume, or choose another --out."
+        )
     with claimed_directory(directory):
         yield directory
 
@@ -63,13 +71,17 @@ def save_state(directory: Path, state: dict[str, Any]) -> None:
 
 
 def resume(
-    directory: Path, facts: Mapping[str, Any], may_differ: Collection[str]
+    directory: Path,
+    facts: Mapping[str, Any],
+    may_differ: Collection[str],
+    keys: Collection[str] = STATE_KEYS,
 ) -> dict[str, Any] | None:
     """Reads the state that a run was stopped in.
 
     Args:
         facts: as given to `start` by the command that wants to go on.
         may_differ: names of settings that do not change what an epoch does.
+        keys: what the state of such a run holds.
 
     Returns:
         What was last given to `save_state`; None if the run was stopped in its first epoch.
@@ -103,7 +115,7 @@ def resume(
             )
         return None
     state = checkpoints.load(directory / STATE)
-    if not state.keys() >= STATE_KEYS:
+    if not state.keys() >= set(keys):
         raise UserError(f"{directory / STATE} is damaged: it holds no state of a run.")
     done, wanted = len(state["rows"]), new.get("epochs")
     if isinstance(wanted, int) and wanted < done:

@@ -2,22 +2,34 @@
 
 import argparse
 import dataclasses
+import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-def setting(default: Any, help: str, *aliases: str) -> Any:
+def setting(
+    default: Any,
+    help: str,
+    *aliases: str,
+    choices: Sequence[str] = (),
+    parse: Callable[[str], Any] | None = None,
+    positional: bool = False,
+) -> Any:
     """A field of a settings dataclass that is also the flag `--name`.
 
     Args:
         default: its value when the flag is not given; `dataclasses.MISSING` makes it required.
         help: what `--help` says of it, with its unit.
         aliases: other names of the flag, dashes included.
+        choices: the words it takes; any if empty.
+        parse: reads a value from its text, in place of the field's type; may raise ValueError.
+        positional: given without a flag's name.
     """
-    return dataclasses.field(default=default, metadata={"help": help, "aliases": aliases})
+    extras = {"choices": tuple(choices), "parse": parse, "positional": positional}
+    return dataclasses.field(default=default, metadata={"help": help, "aliases": aliases, **extras})
 
 
 def parse_settings(
@@ -26,11 +38,11 @@ def parse_settings(
     """Reads the command line into a settings dataclass whose fields are made by `setting`.
 
     A field's type decides how its flag is read: `bool` is a switch, `tuple[int, ...]` takes one
-    value or more, everything else takes one.
+    value or more, everything else takes one. `--num_envs` is also `--num-envs`.
 
     Args:
         arguments: instead of the command line.
-        texts: `description` and `epilog` of `--help`.
+        texts: `prog`, `description` and `epilog` of `--help`.
 
     Raises:
         SystemExit: 0 after `--help`; 2 after a wrong flag, or a value that the dataclass refused
@@ -38,27 +50,9 @@ def parse_settings(
     """
     parser = argparse.ArgumentParser(**texts)  # type: ignore[arg-type]
     for field in dataclasses.fields(settings_class):  # type: ignore[arg-type]
-        names = (f"--{field.name}", *field.metadata["aliases"])
-        text = field.metadata["help"].replace("%", "%%")
-        if field.type is bool:
-            parser.add_argument(*names, dest=field.name, action="store_true", help=text)
-            continue
-        required = field.default is dataclasses.MISSING
-        if not required and field.default not in (None, ""):
-            shown = field.default if isinstance(field.default, tuple) else (field.default,)
-            text += f" (default: {' '.join(map(str, shown))})"
-        # of `float | None` and `tuple[int, ...]` the first is the type of a value
-        value_type = (typing.get_args(field.type) or (field.type,))[0]
-        parser.add_argument(
-            *names,
-            dest=field.name,
-            type=value_type,
-            nargs="+" if typing.get_origin(field.type) is tuple else None,
-            default=None if required else field.default,
-            required=required,
-            help=text,
-        )
-    values = vars(parser.parse_args(arguments))
+        _add_argument(parser, field)
+    given = sys.argv[1:] if arguments is None else arguments
+    values = vars(parser.parse_args([_with_underscores(argument) for argument in given]))
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
         return settings_class(**values)
@@ -66,8 +60,45 @@ def parse_settings(
         parser.error(str(error))
 
 
+def _with_underscores(argument: str) -> str:
+    """`--num-envs=4` as `--num_envs=4`; anything but a flag as it is."""
+    if not argument.startswith("--"):
+        return argument
+    flag, equals, value = argument[2:].partition("=")
+    return "--" + flag.replace("-", "_") + equals + value
+
+
+def _add_argument(parser: argparse.ArgumentParser, field: dataclasses.Field) -> None:
+    names = (f"--{field.name}", *field.metadata["aliases"])
+    text = field.metadata["help"].replace("%", "%%")
+    if field.type is bool:
+        parser.add_argument(*names, dest=field.name, action="store_true", help=text)
+        return
+    required = field.default is dataclasses.MISSING
+    # () stands for "not given", so nothing is shown of it either
+    if not required and field.default not in (None, "", ()):
+        shown = field.default if isinstance(field.default, tuple) else (field.default,)
+        text += f" (default: {' '.join(map(str, shown))})"
+    # of `float | None` and `tuple[int, ...]` the first is the type of a value
+    value_type = (typing.get_args(field.type) or (field.type,))[0]
+    choices = field.metadata["choices"]
+    options: dict[str, Any] = {
+        "type": field.metadata["parse"] or value_type,
+        "nargs": "+" if typing.get_origin(field.type) is tuple else None,
+        "choices": choices or None,
+        "help": text,
+    }
+    if choices:
+        options["metavar"] = "{" + ",".join(choices) + "}"
+    if field.metadata["positional"]:
+        parser.add_argument(field.name, **{**options, "metavar": field.name.upper()})
+    else:
+        default = None if required else field.default
+        parser.add_argument(*names, dest=field.name, default=default, required=required, **options)
+
+
 def require_above_zero(settings: object, *names: str) -> None:
-    """Refuses settings that are not above 0, or not finite.
+    """Refuses settings that are not above 0, or not finite; None stands for "not set".
 
     Raises:
         ValueError: names the flag and prints its value.
@@ -75,9 +106,21 @@ def require_above_zero(settings: object, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
         values = value if isinstance(value, tuple) else (value,)
-        if not all(0 < number < float("inf") for number in values):
+        if not all(number is None or 0 < number < float("inf") for number in values):
             shown = " ".join(map(str, values))
             raise ValueError(f"--{name} must be above 0, not {shown}")
+
+
+def require_between(settings: object, low: float, high: float, *names: str) -> None:
+    """Refuses settings outside of [low, high].
+
+    Raises:
+        ValueError: names the flag and prints its value.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            raise ValueError(f"--{name} must be between {low:g} and {high:g}, not {value}")
 
 
 def require_seed(seed: int) -> None:

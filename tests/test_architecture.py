@@ -17,9 +17,15 @@ ROOT = Path(__file__).resolve().parents[1]
 # a module may import from its own level and from those after it
 LEVELS = [
     {"vpg", "offline_reward_learning", "rollout_policy", "utils", "course", "benchmarks"},
+    {"prefloop.cli", "prefloop.__main__"},
+    {"prefloop.commands"},
+    {"prefloop.sweeps"},
+    {"prefloop.training"},
     {"prefloop.evaluation", "prefloop.runs"},
-    {"prefloop.data", "prefloop.envs"},
+    {"prefloop.agents", "prefloop.rewards", "prefloop.queries", "prefloop.teachers"},
+    {"prefloop.data", "prefloop.envs", "prefloop.policies"},
     {"prefloop.networks", "prefloop.returns", "prefloop.bradley_terry", "prefloop.checkpoints", "prefloop.optimizers", "prefloop.devices"},
+    {"prefloop.tracking"},  # what loops call; here because its names are flags
     {"prefloop.files", "prefloop.errors", "prefloop.startup", "prefloop.settings", "prefloop"},
 ]  # fmt: skip
 
@@ -65,6 +71,17 @@ def test_imports_go_one_way(path):
         assert other is None or other >= own, f"{name} imports {imported}"
 
 
+NEIGHBOURS = ["agents", "rewards", "queries", "teachers"]
+
+
+@pytest.mark.parametrize("name", NEIGHBOURS)
+def test_the_parts_of_the_loop_do_not_know_each_other(name):
+    others = tuple(f"prefloop.{other}" for other in NEIGHBOURS if other != name)
+    for path in (ROOT / "prefloop" / name).glob("*.py"):
+        for imported in imports(path):
+            assert not imported.startswith(others), f"{path.name} imports {imported}"
+
+
 def test_the_order_is_noticed():
     assert level("prefloop.evaluation.plots") < level("prefloop.data.rollouts")
     assert level("vpg") < level("prefloop.runs")
@@ -81,7 +98,8 @@ def test_conda_and_pip_ask_for_the_same():
 
 def test_every_dependency_has_a_tested_version():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"].values()
+    asked = [*project["dependencies"], *(line for extra in extras for line in extra)]
     names = {re.split(r"[>=<;]", line)[0] for line in asked} - {"tomli"}
     pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     assert names == set(re.findall(r"^([\w-]+)==", pinned, re.MULTILINE))

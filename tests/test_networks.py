@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from prefloop.networks import acting, as_numpy_function, mlp, sample_categorical
+from prefloop.networks import as_numpy_function, mlp, sample_categorical
+from prefloop.policies import acting
 
 
 def test_mlp_layers():

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from prefloop.data.trajectories import Trajectories
 
-Act = Callable[[NDArray], NDArray]  # [num_envs, obs_dim] -> [num_envs]
+# observations [num_envs, obs_dim] -> actions, [num_envs] or [num_envs, action_dim]
+Act = Callable[[NDArray], NDArray]
 
 
 def collect_steps(envs: gym.vector.VectorEnv, act: Act, min_steps: int, seed: int) -> Trajectories:

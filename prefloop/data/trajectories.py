@@ -1,6 +1,7 @@
 """Whole episodes as typed arrays."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,8 @@ class Trajectories:
 
     Attributes:
         obs: the observation each action was chosen in; [steps, obs_dim].
-        actions: [steps].
+        actions: as the environment received them; [steps] where they are discrete, otherwise
+            [steps, action_dim].
         rewards: the environment's reward for each step; [steps].
         next_obs: the observation each step led to, before any reset; [steps, obs_dim].
         lengths: steps in each episode, in the order in which the episodes lie; [episodes].
@@ -46,3 +48,10 @@ class Trajectories:
             One array per episode; [its steps, obs_dim].
         """
         return np.split(self.next_obs, np.cumsum(self.lengths)[:-1])
+
+
+def concatenate(parts: Sequence[Trajectories]) -> Trajectories:
+    """Puts episodes one after the other."""
+    return Trajectories(
+        *(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Trajectories))
+    )

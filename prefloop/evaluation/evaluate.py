@@ -6,7 +6,7 @@ from torch import nn
 
 from prefloop.data.rollouts import collect_episodes
 from prefloop.envs import make_vector_env
-from prefloop.networks import acting
+from prefloop.policies import acting
 
 MAX_ENVS = 256
 

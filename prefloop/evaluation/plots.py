@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from prefloop.files import write_atomically
 
@@ -35,4 +37,42 @@ def plot_learning_curve(path: Path, rows: Sequence[Mapping[str, Any]], title: st
         axes.grid(alpha=0.3)
     panels[0].set_title(f"{title}, mean over the episodes of an epoch")
     panels[-1].set_xlabel("epoch")
+    save_figure(figure, path)
+
+
+def plot_metrics(
+    path: Path, rows: Sequence[Mapping[str, float]], x: str, curves: Sequence[str], title: str
+) -> None:
+    """Draws columns of metrics.csv, one panel each, over another column."""
+    figure = Figure(figsize=(7, 1.5 + 1.8 * len(curves)), layout="constrained")
+    panels = figure.subplots(len(curves), sharex=True, squeeze=False)[:, 0]
+    for axes, name in zip(panels, curves, strict=True):
+        axes.plot([row[x] for row in rows], [row[name] for row in rows], marker=".")
+        axes.set_ylabel(name.replace("_", " "))
+        axes.grid(alpha=0.3)
+    panels[0].set_title(title)
+    panels[-1].set_xlabel(x.replace("_", " "))
+    save_figure(figure, path)
+
+
+def plot_schedule(path: Path, labels: NDArray, name: str) -> None:
+    """Draws how many labels each session asks for; labels: [sessions]."""
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axes = figure.subplots()
+    axes.bar(np.arange(len(labels)), labels)
+    axes.set_xlabel("session")
+    axes.set_ylabel("labels")
+    axes.set_title(f"{name} schedule, {labels.sum()} labels")
+    save_figure(figure, path)
+
+
+def plot_returns(path: Path, returns: Mapping[str, NDArray]) -> None:
+    """Draws the true returns of several policies side by side; each [episodes]."""
+    figure = Figure(figsize=(8, 1.5 + 0.5 * len(returns)), layout="constrained")
+    axes = figure.subplots()
+    names = list(returns)
+    axes.boxplot([returns[name] for name in names], orientation="horizontal", tick_labels=names)
+    axes.invert_yaxis()
+    axes.set_xlabel("true return of an episode")
+    axes.grid(alpha=0.3, axis="x")
     save_figure(figure, path)

@@ -49,6 +49,18 @@ def watch_episode(env_id: str, act: Act, seed: int, video_path: Path) -> tuple[f
     """
     if has_display():
         return sum(reward for reward, _ in _play(env_id, act, seed, "human")), None
+    return record_episode(env_id, act, seed, video_path), video_path
+
+
+def record_episode(env_id: str, act: Act, seed: int, video_path: Path) -> float:
+    """Plays one episode into a video; needs no display. Arguments as in `watch_episode`.
+
+    Returns:
+        The episode's return.
+
+    Raises:
+        UserError: the environment can't be drawn, or the video can't be written.
+    """
     os.environ["SDL_VIDEODRIVER"] = "dummy"  # drawing into memory needs a driver, too
     try:
         video_path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +76,7 @@ def watch_episode(env_id: str, act: Act, seed: int, video_path: Path) -> tuple[f
             yield frame
 
     write_video(video_path, frames(), _frames_per_second(env_id))
-    return sum(rewards), video_path
+    return sum(rewards)
 
 
 def write_video(path: Path, frames: Iterator[NDArray], fps: float) -> None:

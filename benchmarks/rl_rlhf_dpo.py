@@ -1,0 +1,107 @@
+"""The experiment of "RL, RLHF, DPO": a weaker policy learns from preferences for a stronger one.
+
+    python benchmarks/rl_rlhf_dpo.py --env CartPole-v0
+    python benchmarks/rl_rlhf_dpo.py --env Acrobot-v1
+
+For every seed `vpg.py` trains a policy; where it ends is the stronger one, and where it first came a
+quarter of the way is the weaker one. Pairs of their episodes are labelled by the true return, and
+each method starts as the weaker one. Needs about six minutes for CartPole and fifteen for Acrobot.
+"""
+
+import contextlib
+import io
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import vpg
+from prefloop import checkpoints, runs
+from prefloop.errors import one_sentence_errors
+from prefloop.files import read_csv
+from prefloop.settings import parse_settings, setting
+from prefloop.sweeps.compare import compare
+from prefloop.sweeps.settings import DEFAULT_METHODS, CompareSettings
+
+EPOCHS = {"CartPole-v0": 40, "Acrobot-v1": 80}
+NUM_ENVS = {"CartPole-v0": 128, "Acrobot-v1": 16}  # only CartPole steps many at once quickly
+WEAKER = 0.25
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is run."""
+
+    # fmt: off
+    env: str = setting("CartPole-v0", "which environment", choices=tuple(EPOCHS))
+    labels: tuple[int, ...] = setting((20, 50, 200), "label budgets")
+    seeds: tuple[str, ...] = setting(("0-4",), "seeds or ranges of seeds")
+    methods: tuple[str, ...] = setting(DEFAULT_METHODS, "what is compared")
+    out: str = setting("benchmarks/results", "folder that everything is written to")
+    # fmt: on
+
+
+def train_demonstrators(env: str, seed: int, directory: Path) -> None:
+    """A run of `vpg.py` with a checkpoint after each epoch; resumed if it was stopped."""
+    settings = vpg.Settings(
+        env_name=env,
+        epochs=EPOCHS[env],
+        num_envs=NUM_ENVS[env],
+        seed=seed,
+        checkpoint=True,
+        checkpoint_dir=str(directory),
+        resume=(directory / runs.FACTS).exists(),
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        vpg.train(settings)
+
+
+def demonstrators(directory: Path) -> tuple[Path, Path]:
+    """The stronger and the weaker policy of a run."""
+    returns = [float(row["true_return"]) for row in read_csv(directory / runs.METRICS)]
+    wanted = returns[0] + WEAKER * (returns[-1] - returns[0])
+    # an epoch's return is that of the policy before it was updated
+    weaker = next(epoch for epoch, value in enumerate(returns) if value >= wanted) - 1
+    return (
+        checkpoints.checkpoint_path(directory, len(returns) - 1),
+        checkpoints.checkpoint_path(directory, max(weaker, 0)),
+    )
+
+
+def main() -> None:
+    """Trains the demonstrators and compares the methods."""
+    settings = parse_settings(Settings, description=__doc__.splitlines()[0])
+    root = Path(settings.out) / f"rl_rlhf_dpo-{settings.env}"
+    wanted = CompareSettings(
+        env=settings.env,
+        methods=settings.methods,
+        labels=settings.labels,
+        seeds=settings.seeds,
+        policies=tuple(
+            str(root / "demonstrators" / "{seed}" / f"{x}.params") for x in ("strong", "weak")
+        ),
+        steps=200_000 if settings.env == "Acrobot-v1" else 100_000,
+        out=str(root / "comparison"),
+    )
+    with one_sentence_errors("rl_rlhf_dpo.py"):
+        folders = {seed: root / "vpg" / f"seed-{seed}" for seed in wanted.seed_numbers}
+        with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+            jobs = [
+                pool.submit(train_demonstrators, settings.env, seed, folder)
+                for seed, folder in folders.items()
+            ]
+            for job in jobs:
+                job.result()
+        for seed, folder in folders.items():
+            place = root / "demonstrators" / str(seed)
+            place.mkdir(parents=True, exist_ok=True)
+            for name, source in zip(("strong", "weak"), demonstrators(folder), strict=True):
+                checkpoints.save(place / f"{name}.params", checkpoints.load_weights(source))
+        compare(wanted)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What acts and improves; agents know nothing about preferences or reward models."""

@@ -1,0 +1,107 @@
+"""Behaviour cloning: does what was shown, step by step.
+
+Source: Pomerleau 1988, "ALVINN". Details: docs/bc.md.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from prefloop.agents.settings import BCSettings
+from prefloop.data.segments import Segments
+from prefloop.optimizers import Adam
+from prefloop.policies import Policy, copy_of
+
+
+class BehaviourCloning:
+    """A policy on its way to the demonstrators': one pass over the demonstrations at a time.
+
+    Attributes:
+        policy: as it stands; `finish` puts the best one in its place.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        demonstrations: Segments,
+        settings: BCSettings,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        """Splits the demonstrations into those that are learned from and those that are judged by.
+
+        Args:
+            policy: what to start from; it is left as it is.
+            demonstrations: only valid steps count.
+        """
+        self.settings, self.seed, self.device = settings, seed, device
+        self.policy = copy_of(policy).to(device)
+        self.optimizer = Adam(self.policy.parameters(), lr=settings.bc_learning_rate)
+        # whole segments are held out: neighbouring steps are too alike to judge by
+        order = np.random.default_rng(seed).permutation(len(demonstrations))
+        num_held_out = min(round(settings.bc_held_out * len(order)), len(order) - 1)
+        self._held_out = self._steps(demonstrations[order[:num_held_out]])
+        self._train = self._steps(demonstrations[order[num_held_out:]])
+        self.best_epoch, self.best_loss, self._epoch = -1, float("inf"), -1
+        self._best = {k: v.clone() for k, v in self.policy.state_dict().items()}
+
+    @property
+    def finished(self) -> bool:
+        """Whether the held-out loss has not fallen for `bc_patience` passes."""
+        return bool(len(self._held_out[0])) and (
+            self._epoch - self.best_epoch >= self.settings.bc_patience
+        )
+
+    def iterate(self, epoch: int) -> dict[str, float]:
+        """One pass: raises the log-probability of the actions that were taken."""
+        self._epoch = epoch
+        obs, actions = self._train
+        rng = np.random.default_rng((self.seed, epoch))
+        losses = []
+        order = torch.from_numpy(rng.permutation(len(obs))).to(self.device)
+        for batch in order.split(self.settings.bc_batch_size):
+            loss = -self.policy.log_prob(obs[batch], actions[batch]).mean()
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            losses.append(loss.item())
+        held_out_loss = float("nan")
+        if len(self._held_out[0]):
+            with torch.no_grad():
+                held_out_loss = -self.policy.log_prob(*self._held_out).mean().item()
+        # without held-out segments there is nothing to stop by: the last pass counts
+        if not len(self._held_out[0]) or held_out_loss < self.best_loss:
+            self.best_epoch, self.best_loss = epoch, held_out_loss
+            self._best = {k: v.clone() for k, v in self.policy.state_dict().items()}
+        return {"epoch": epoch, "loss": float(np.mean(losses)), "held_out_loss": held_out_loss}
+
+    def finish(self) -> Policy:
+        """The policy with the lowest held-out loss."""
+        self.policy.load_state_dict(self._best)
+        return self.policy
+
+    def _steps(self, segments: Segments) -> tuple[torch.Tensor, torch.Tensor]:
+        obs, actions = segments.obs[segments.mask], segments.actions[segments.mask]
+        return (
+            torch.as_tensor(obs, device=self.device),
+            torch.as_tensor(actions, device=self.device),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next pass depends on."""
+        return {
+            "policy": self.policy.state_dict(),
+            "best": self._best,
+            "best_epoch": self.best_epoch,
+            "best_loss": self.best_loss,
+            "epoch": self._epoch,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what `state_dict` gave."""
+        self.policy.load_state_dict(state["policy"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._best, self._epoch = state["best"], state["epoch"]
+        self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]

@@ -1,0 +1,278 @@
+"""Proximal policy optimisation: acts in many environments, and improves on a reward it is given.
+
+Source: Schulman et al. 2017, arXiv:1707.06347. What it adds and leaves out: docs/ppo.md.
+"""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from prefloop import policies
+from prefloop.agents.rollout import Rollout
+from prefloop.agents.settings import PPOSettings
+from prefloop.envs import flat_obs_dim
+from prefloop.errors import UserError
+from prefloop.networks import mlp
+from prefloop.optimizers import Adam
+from prefloop.policies import CategoricalPolicy, Policy
+from prefloop.returns import generalized_advantages
+
+
+class RunningScale:
+    """Standard deviation of the discounted return, over all that was seen: a reward's scale.
+
+    Dividing by it keeps the values that are to be learned near 1, whatever the reward's unit. The
+    mean is left alone: subtracting it would change which behaviour is best wherever episodes can
+    end early.
+
+    Source: Huang et al. 2022, "The 37 Implementation Details of PPO", continuous detail 7.
+    """
+
+    def __init__(self) -> None:
+        self.count, self.mean, self.squares = 0.0, 0.0, 0.0
+
+    def update(self, x: NDArray) -> None:
+        """Adds numbers [n] to what was seen."""
+        if not len(x):
+            return
+        # Chan et al. 1979: two samples' moments together
+        total = self.count + len(x)
+        gap = float(x.mean()) - self.mean
+        self.squares += float(((x - x.mean()) ** 2).sum()) + gap**2 * self.count * len(x) / total
+        self.mean += gap * len(x) / total
+        self.count = total
+
+    @property
+    def std(self) -> float:
+        """Standard deviation; 1 while nothing varies."""
+        deviation = (self.squares / self.count) ** 0.5 if self.count else 0.0
+        return deviation if deviation > 1e-8 else 1.0
+
+
+class PPO:
+    """A policy, its value function, and what they have gathered.
+
+    Attributes:
+        policy: for observations as `obs_mean` and `obs_std` normalise them.
+    """
+
+    def __init__(
+        self,
+        settings: PPOSettings,
+        envs: gym.vector.VectorEnv,
+        device: torch.device,
+        init: Policy | None = None,
+    ) -> None:
+        """Builds the networks; draw their weights with `torch.manual_seed` before.
+
+        Args:
+            envs: as `prefloop.envs.make_vector_env` makes them.
+            init: a policy to start from, and with `settings.kl_coef` the reference.
+
+        Raises:
+            UserError: the environment's observations or actions are of a kind PPO can't handle, or
+                a penalty is asked for and there is no reference.
+        """
+        if settings.kl_coef and init is None:
+            raise UserError("--kl_coef needs --init, the policy that it is not to leave.")
+        obs_dim = flat_obs_dim(envs)
+        self.settings, self.envs, self.device = settings, envs, device
+        if init is None:
+            self.policy = policies.make_policy(envs, settings.hidden_sizes).to(device)
+        else:
+            self.policy = policies.copy_of(init).to(device)
+        self.reference = policies.copy_of(self.policy) if init is not None else None
+        self.value = mlp([obs_dim, *settings.hidden_sizes, 1]).to(device)
+        policies.initialise(self.value, output_gain=1.0)
+        self.parameters = [*self.policy.parameters(), *self.value.parameters()]
+        self.optimizer = Adam(
+            self.parameters,
+            lr=settings.learning_rate,
+            eps=1e-5,
+            fused=True,  # one call, not 80
+        )
+        # of observations, for as long as --normalise_obs asks for it, and of rewards
+        self.obs_mean, self.obs_std = np.zeros(obs_dim, np.float32), np.ones(obs_dim, np.float32)
+        self._obs_scales = [RunningScale() for _ in range(obs_dim)]
+        self._reward_scale = RunningScale()
+        self.begin(seed=0)
+
+    def begin(self, seed: int) -> None:
+        """Resets all environments, so that what follows depends on `seed` and the weights alone."""
+        self._obs = self.envs.reset(seed=seed)[0]
+        self._resets = np.zeros(self.envs.num_envs, dtype=bool)
+        self._discounted = np.zeros(self.envs.num_envs)
+        self._rng = np.random.default_rng(seed)
+
+    @property
+    def acting_policy(self) -> Policy:
+        """The policy for observations as they are: what a checkpoint holds."""
+        return policies.with_normalised_input(self.policy, self.obs_mean, self.obs_std)
+
+    def collect(self) -> Rollout:
+        """Acts for `rollout_steps` in each environment, going on where the last call stopped."""
+        draw = policies.sampling(self.acting_policy, self._rng)
+        clipped = not isinstance(self.policy, CategoricalPolicy)
+        space = self.envs.single_action_space
+        history: list[tuple[NDArray, ...]] = []
+        for _ in range(self.settings.rollout_steps):
+            action = draw(self._obs)
+            applied = np.clip(action, space.low, space.high) if clipped else action  # type: ignore[attr-defined]
+            obs, reward, terminated, truncated, _ = self.envs.step(applied)
+            history.append(
+                (self._obs, action, applied, reward, terminated, truncated, ~self._resets)
+            )
+            self._resets = terminated | truncated
+            self._obs = obs
+        obs, *columns = (np.stack(column) for column in zip(*history, strict=True))
+        obs = np.concatenate([obs, self._obs[None]]).astype(np.float32)
+        return Rollout(obs, *columns)
+
+    def update(self, rollout: Rollout, rewards: NDArray, progress: float = 0.0) -> dict[str, float]:
+        """Improves policy and value on the steps of one rollout.
+
+        Args:
+            rewards: what to maximise; [steps, num_envs].
+            progress: share of the run that is over, in [0, 1]; the learning rate falls with it.
+
+        Returns:
+            What `docs/ppo.md` explains under "Metrics".
+
+        Raises:
+            UserError: a reward is NaN or infinite; nothing has changed.
+        """
+        settings = self.settings
+        valid = rollout.valid
+        rewards = np.where(valid, np.asarray(rewards, dtype=np.float64), 0.0)
+        if not np.isfinite(rewards).all():
+            raise UserError(
+                f"{np.count_nonzero(~np.isfinite(rewards))} of {np.count_nonzero(valid)} rewards are "
+                "NaN or infinite, so nothing can be learned from them."
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * (1 - progress)
+        obs_all = self._tensor((rollout.obs - self.obs_mean) / self.obs_std)
+        actions_all = self._tensor(rollout.actions)
+        with torch.no_grad():
+            old_log_probs_all = self.policy.log_prob(obs_all[:-1], actions_all)
+            values = self.value(obs_all)[..., 0].cpu().numpy()
+        kl = 0.0
+        if self.reference is not None:
+            # of the policy from its start, estimated on the actions taken; a penalty if asked for
+            with torch.no_grad():
+                raw_obs = self._tensor(rollout.obs[:-1])
+                log_ratio = old_log_probs_all - self.reference.log_prob(raw_obs, actions_all)
+            ratio = log_ratio.cpu().numpy()
+            kl = float(ratio[valid].mean())
+        self._watch_scale(rollout, rewards)
+        rewards = rewards / self._reward_scale.std
+        if settings.kl_coef:
+            rewards = rewards - settings.kl_coef * ratio
+        advantages = generalized_advantages(
+            rewards,
+            values,
+            rollout.terminated,
+            rollout.truncated,
+            settings.gamma,
+            settings.gae_lambda,
+        )
+        obs, actions, old_log_probs = (
+            x[self._tensor(valid)] for x in (obs_all[:-1], actions_all, old_log_probs_all)
+        )
+        targets = self._tensor((advantages + values[:-1])[valid].astype(np.float32))
+        flat = advantages[valid]
+        flat = (flat - flat.mean()) / (flat.std() + 1e-8)
+        metrics = self._optimise(
+            obs, actions, old_log_probs, self._tensor(flat.astype(np.float32)), targets
+        )
+        if settings.normalise_obs and self.reference is None:
+            self._watch_obs(rollout)
+        explained = 1 - np.var(targets.cpu().numpy() - values[:-1][valid]) / (
+            np.var(targets.cpu().numpy()) + 1e-8
+        )
+        return {**metrics, "kl_from_init": kl, "explained_variance": float(explained)}
+
+    def _optimise(
+        self,
+        obs: torch.Tensor,
+        actions: torch.Tensor,
+        old_log_probs: torch.Tensor,
+        advantages: torch.Tensor,
+        targets: torch.Tensor,
+    ) -> dict[str, float]:
+        """Several passes over the steps in random minibatches."""
+        settings = self.settings
+        sums = torch.zeros(4)
+        num_batches = 0
+        for _ in range(settings.update_epochs):
+            order = torch.from_numpy(self._rng.permutation(len(obs))).to(self.device)
+            for batch in order.split(settings.minibatch_size):
+                log_prob, entropy = self.policy.log_prob_and_entropy(obs[batch], actions[batch])
+                log_ratio = log_prob - old_log_probs[batch]
+                ratio = log_ratio.exp()
+                advantage = advantages[batch]
+                clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
+                policy_loss = -torch.min(ratio * advantage, clipped * advantage).mean()
+                value_loss = 0.5 * (self.value(obs[batch])[:, 0] - targets[batch]).square().mean()
+                mean_entropy = entropy.mean()
+                loss = (
+                    policy_loss
+                    + settings.value_coef * value_loss
+                    - settings.entropy_coef * mean_entropy
+                )
+                for parameter in self.parameters:
+                    parameter.grad = None
+                loss.backward()
+                nn.utils.clip_grad_norm_(self.parameters, settings.max_grad_norm)
+                self.optimizer.step()
+                with torch.no_grad():
+                    # Schulman 2020, "Approximating KL divergence": never negative
+                    approx_kl = (ratio - 1 - log_ratio).mean()
+                    sums += torch.stack([policy_loss, value_loss, mean_entropy, approx_kl]).cpu()
+                num_batches += 1
+        names = ("policy_loss", "value_loss", "entropy", "approx_kl")
+        return dict(zip(names, (sums / num_batches).tolist(), strict=True))
+
+    def _watch_scale(self, rollout: Rollout, rewards: NDArray) -> None:
+        """Follows the discounted return of every environment through the rollout."""
+        seen = np.zeros_like(rewards)
+        for t in range(len(rewards)):
+            self._discounted = self._discounted * self.settings.gamma + rewards[t]
+            seen[t] = self._discounted
+            self._discounted[rollout.terminated[t] | rollout.truncated[t]] = 0
+            self._discounted[~rollout.valid[t]] = 0
+        self._reward_scale.update(seen[rollout.valid])
+
+    def _watch_obs(self, rollout: Rollout) -> None:
+        for i, scale in enumerate(self._obs_scales):
+            scale.update(rollout.obs[:-1, :, i][rollout.valid].astype(np.float64))
+            self.obs_mean[i], self.obs_std[i] = scale.mean, scale.std
+
+    def _tensor(self, array: NDArray) -> torch.Tensor:
+        return torch.as_tensor(array, device=self.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next `begin` and what follows depend on."""
+        scales = [self._reward_scale, *self._obs_scales]
+        return {
+            "policy": self.policy.state_dict(),
+            "value": self.value.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scales": [[scale.count, scale.mean, scale.squares] for scale in scales],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what `state_dict` gave."""
+        self.policy.load_state_dict(state["policy"])
+        self.value.load_state_dict(state["value"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        scales = [self._reward_scale, *self._obs_scales]
+        for scale, moments in zip(scales, state["scales"], strict=True):
+            scale.count, scale.mean, scale.squares = moments
+        for i, scale in enumerate(self._obs_scales):
+            if self.settings.normalise_obs and self.reference is None:
+                self.obs_mean[i], self.obs_std[i] = scale.mean, scale.std

@@ -1,0 +1,103 @@
+"""What can be set of each algorithm, with defaults; free of PyTorch, so that `--help` is quick."""
+
+from dataclasses import dataclass
+
+from prefloop.settings import require_above_zero, require_between, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOSettings:
+    """PPO's. Sources: Schulman et al. 2017 (P), arXiv:1707.06347; Huang et al. 2022 (H).
+
+    Raises:
+        ValueError: a value that no run can have.
+    """
+
+    # fmt: off
+    hidden_sizes: tuple[int, ...] = setting((64, 64), "width of each hidden layer, of policy and value (P, table 3)")
+    num_envs: int = setting(16, "environments that step together")
+    rollout_steps: int = setting(128, "steps of each environment between two updates")
+    gamma: float = setting(0.99, "discount (P)")
+    gae_lambda: float = setting(0.95, "0 trusts the values, 1 the rewards (P)")
+    learning_rate: float = setting(1e-3, "of Adam; falls to 0 over the run (H, detail 4)")
+    update_epochs: int = setting(10, "passes over the experience of an update (P)")
+    minibatch_size: int = setting(512, "steps")
+    clip: float = setting(0.2, "how far the probability of an action may move, as a ratio (P, epsilon)")
+    value_coef: float = setting(0.5, "weight of the value's loss (H, detail 9)")
+    entropy_coef: float = setting(0.0, "weight of the entropy (P)")
+    max_grad_norm: float = setting(0.5, "the gradient is cut to this length (H, detail 11)")
+    kl_coef: float = setting(0.0, "penalty on log(policy / reference) for each step; the reference is --init")
+    normalise_obs: bool = setting(False, "bring observations to mean 0 and standard deviation 1; only without --init")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        above_zero = "hidden_sizes num_envs rollout_steps learning_rate update_epochs"
+        require_above_zero(self, *above_zero.split(), "minibatch_size", "clip", "max_grad_norm")
+        require_between(self, 0, 1, "gamma", "gae_lambda")
+        require_between(self, 0, float("inf"), "value_coef", "entropy_coef", "kl_coef")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DPOSettings:
+    """DPO's. Sources: Rafailov et al. 2023 (R), arXiv:2305.18290; Mitchell 2023 (M), "A note on DPO".
+
+    Raises:
+        ValueError: a value that no run can have.
+    """
+
+    # fmt: off
+    beta: float = setting(0.1, "how dear it is to leave the reference: small goes far (R)")
+    dpo_epochs: int = setting(50, "passes over the preferences")
+    dpo_learning_rate: float = setting(1e-3, "of Adam")
+    dpo_batch_size: int = setting(32, "pairs")
+    conservative: float = setting(0.0, "share of the labels that is taken to be wrong, below 0.5 (M, epsilon)")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(self, "beta", "dpo_epochs", "dpo_learning_rate", "dpo_batch_size")
+        if not 0 <= self.conservative < 0.5:
+            raise ValueError(
+                f"--conservative must be at least 0 and below 0.5, not {self.conservative}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BCSettings:
+    """Behaviour cloning's.
+
+    Raises:
+        ValueError: a value that no run can have.
+    """
+
+    # fmt: off
+    bc_epochs: int = setting(200, "passes over the demonstrations, at most")
+    bc_patience: int = setting(10, "passes without a lower held-out loss before it stops")
+    bc_learning_rate: float = setting(1e-3, "of Adam")
+    bc_batch_size: int = setting(256, "steps")
+    bc_held_out: float = setting(0.1, "share of the demonstrations that it stops by")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(self, "bc_epochs", "bc_patience", "bc_learning_rate", "bc_batch_size")
+        require_between(self, 0, 0.9, "bc_held_out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AIRLSettings:
+    """Adversarial inverse RL's. Source: Fu et al. 2018, arXiv:1710.11248.
+
+    Raises:
+        ValueError: a value that no run can have.
+    """
+
+    # fmt: off
+    airl_hidden_sizes: tuple[int, ...] = setting((32, 32), "width of each hidden layer, of reward and shaping")
+    airl_learning_rate: float = setting(3e-4, "of Adam, for the discriminator; faster, it can win at once and the policy learns to end episodes")
+    airl_batch_size: int = setting(512, "steps of either side in one update of the discriminator")
+    airl_updates: int = setting(8, "updates of the discriminator after each rollout")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(
+            self, "airl_hidden_sizes", "airl_learning_rate", "airl_batch_size", "airl_updates"
+        )

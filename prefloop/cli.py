@@ -1,0 +1,68 @@
+"""The console command `prefloop`: finds the command, reads its flags, and only then imports more."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import prefloop
+from prefloop.errors import one_sentence_errors
+from prefloop.settings import parse_settings
+from prefloop.startup import import_quickly
+
+COMMANDS = {
+    "pairs": "act, cut segments, choose pairs, ask a simulated teacher",
+    "reward": "fit a reward model on preferences, and report how far to trust it",
+    "ppo": "train a policy by PPO, on the true reward or on a learned one",
+    "dpo": "train a policy on preferences directly, without a reward model",
+    "bc": "clone the behaviour that was preferred",
+    "airl": "learn a reward from the behaviour that was preferred, and a policy on it",
+    "pref-ppo": "act, ask, learn the reward and improve on it, round after round",
+    "evaluate": "play episodes and report the true returns",
+    "compare": "many methods on the same labels, with controls and intervals",
+    "convert": "preferences to Parquet and back",
+}
+
+
+def usage() -> str:
+    """What `prefloop --help` prints."""
+    width = max(map(len, COMMANDS))
+    lines = "\n".join(f"  {name:{width}}  {text}" for name, text in COMMANDS.items())
+    return (
+        "usage: prefloop COMMAND [--flags]\n\n"
+        "Reinforcement learning from preferences, for control.\n\n"
+        f"{lines}\n\n"
+        "prefloop COMMAND --help says what a command takes. A first round, in a minute or two:\n\n"
+        "  prefloop compare --env CartPole-v0 --labels 50 --seeds 0-1 --out comparison\n"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command.
+
+    Raises:
+        SystemExit: 0 after a help text, 2 after a user's mistake, 130 after Ctrl-C.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    name = given[0].replace("_", "-") if given else "--help"
+    if name in ("-h", "--help"):
+        print(usage(), end="")
+        return
+    if name == "--version":
+        print(f"prefloop {prefloop.__version__}")
+        return
+    program = f"prefloop {name}"
+    if name not in COMMANDS:
+        print(f"prefloop: error: there is no command {given[0]!r}; choose from "
+              f"{', '.join(COMMANDS)}.", file=sys.stderr)  # fmt: skip
+        raise SystemExit(2)
+    command = importlib.import_module(f"prefloop.commands.{name.replace('-', '_')}")
+    settings = parse_settings(
+        command.Settings,
+        given[1:],
+        prog=program,
+        description=command.DESCRIPTION,
+        epilog=command.EPILOG,
+    )
+    import_quickly(*command.IMPORTS)
+    with one_sentence_errors(program, when_interrupted=command.when_interrupted(settings)):
+        command.main(settings)

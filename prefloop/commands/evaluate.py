@@ -1,0 +1,110 @@
+"""`prefloop evaluate`: play episodes and report the true returns."""
+
+from dataclasses import MISSING, dataclass
+
+from prefloop.settings import require_above_zero, require_seed, setting
+
+DESCRIPTION = """Plays whole episodes with one policy or several and reports their true returns: mean,
+95 % confidence interval, and the spread."""
+EPILOG = """Example: prefloop evaluate dpo/final_policy.params ppo/final_policy.params --episodes 100.
+Writes evaluation.csv and, with two policies or more, evaluation.png; with --video, an episode of
+each as an MP4."""
+IMPORTS = ("torch", "gymnasium")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is played, and where it is written.
+
+    Raises:
+        ValueError: a value that can't be meant.
+    """
+
+    # fmt: off
+    policy: tuple[str, ...] = setting(MISSING, "policy checkpoints, of vpg.py or of prefloop", positional=True)
+    env: str = setting("", "which environment; if not given, the one that run.json beside the policy names")
+    episodes: int = setting(100, "of each policy")
+    greedy: bool = setting(False, "take the most probable action instead of sampling one")
+    video: bool = setting(False, "save an episode of each as a video")
+    minari: str = setting("", "write the first policy's episodes as this Minari dataset, for instance cartpole/weak-v0")
+    out: str = setting("evaluation", "folder that everything is written to; made if missing")
+    seed: int = setting(0, "same seed, same episodes")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_seed(self.seed)
+        require_above_zero(self, "episodes")
+
+
+def when_interrupted(settings: Settings) -> str:
+    """What to say after Ctrl-C."""
+    return "Stopped; nothing was written."
+
+
+def main(settings: Settings) -> None:
+    """Plays and reports."""
+    from pathlib import Path
+
+    import numpy as np
+
+    from prefloop import checkpoints, policies
+    from prefloop.data.rollouts import collect_episodes
+    from prefloop.envs import make_vector_env
+    from prefloop.errors import UserError
+    from prefloop.evaluation.plots import plot_returns
+    from prefloop.evaluation.statistics import mean_estimate
+    from prefloop.files import claimed_directory, write_csv
+
+    loaded = []
+    for path in map(Path, settings.policy):
+        env_id = settings.env or checkpoints.run_facts(path).get("env")
+        if not isinstance(env_id, str):
+            checkpoints.load_weights(path)  # what is wrong with the file comes first
+            raise UserError(f"Nothing beside {path} says which environment it is for; give --env.")
+        envs = make_vector_env(env_id, min(settings.episodes, 64))
+        loaded.append((path, env_id, envs, policies.load(path, envs)))
+    rows, returns_of = [], {}
+    with claimed_directory(Path(settings.out)) as directory:
+        for i, (path, env_id, envs, policy) in enumerate(loaded):
+            rng = np.random.default_rng(settings.seed)
+            act = policies.acting(policy, rng, settings.greedy)
+            episodes = collect_episodes(envs, act, settings.episodes, settings.seed)
+            if i == 0 and settings.minari:
+                from prefloop.data.exchange import write_minari
+
+                write_minari(episodes, settings.minari, env_id)
+            returns = episodes.returns
+            returns_of[str(path)] = returns
+            estimate = mean_estimate(returns)
+            rows.append(
+                {
+                    "policy": str(path),
+                    "env": env_id,
+                    "episodes": len(returns),
+                    "mean_return": estimate.mean,
+                    "low": estimate.low,
+                    "high": estimate.high,
+                    "std": float(returns.std(ddof=1)) if len(returns) > 1 else float("nan"),
+                    "min": float(returns.min()),
+                    "max": float(returns.max()),
+                    "mean_length": float(episodes.lengths.mean()),
+                }
+            )
+            row = rows[-1]
+            print(
+                f"{path}: {estimate.mean:.1f} [{estimate.low:.1f}, {estimate.high:.1f}] "
+                f"(mean return of {len(returns)} episodes of {env_id}, 95 % interval); "
+                f"from {row['min']:.1f} to {row['max']:.1f}"
+            )
+            if settings.video:
+                from prefloop.evaluation.videos import record_episode
+
+                video = directory / f"{i}-{path.parent.name or 'policy'}-{path.stem}.mp4"
+                record_episode(env_id, act, settings.seed, video)
+                print(f"  {video}")
+        write_csv(directory / "evaluation.csv", rows)
+        wrote = "evaluation.csv"
+        if len(returns_of) > 1:
+            plot_returns(directory / "evaluation.png", returns_of)
+            wrote += " and evaluation.png"
+    print(f"Wrote {wrote} to {settings.out}.")

@@ -1,0 +1,128 @@
+"""`prefloop pairs`: act, cut segments, choose pairs, ask a simulated teacher."""
+
+from dataclasses import MISSING, asdict, dataclass
+
+from prefloop.queries.selection import SELECTIONS
+from prefloop.settings import require_above_zero, require_between, require_seed, setting
+from prefloop.teachers.simulated import PRESETS
+
+DESCRIPTION = """Acts with one policy or several, cuts what they did into segments, chooses pairs of
+them and asks a simulated teacher, who judges by the true return, which of the two is better."""
+EPILOG = """Example: prefloop pairs --env CartPole-v0 --policies strong.params weak.params --pairs
+200 --segment-length full --teacher oracle --out prefs. Writes a preference dataset
+(docs/data_format.md); with --resume, an existing one grows to --pairs."""
+IMPORTS = ("torch", "gymnasium")
+
+
+def segment_length(text: str) -> int | None:
+    """`full` for whole episodes, or a number of steps.
+
+    Raises:
+        ValueError: neither.
+    """
+    return None if text == "full" else int(text)
+
+
+segment_length.__name__ = "full or a number"  # as argparse shows it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is asked about, and who answers.
+
+    Raises:
+        ValueError: a value that can't be meant.
+    """
+
+    # fmt: off
+    env: str = setting(MISSING, "which environment, for instance CartPole-v0")
+    policies: tuple[str, ...] = setting((), "checkpoints that act, of vpg.py or of prefloop")
+    minari: str = setting("", "take the episodes from this Minari dataset, not from --policies")
+    episodes: int = setting(50, "episodes of each policy")
+    pairs: int = setting(200, "queries in all, skipped ones included")
+    segment_length: int | None = setting(None, "full (whole episodes) or a number of steps", parse=segment_length)
+    segments: int = setting(500, "fixed-length segments that are cut from each policy's episodes")
+    queries: str = setting("uniform", "which pairs; all but uniform need --reward", choices=SELECTIONS)
+    candidates: int = setting(10, "random pairs that each query is chosen from, for all but uniform")
+    reward: str = setting("", "the reward model whose members disagree or are uncertain")
+    teacher: str = setting("oracle", "who answers", choices=PRESETS)
+    rationality: float | None = setting(None, "beta, in place of the teacher's own")
+    myopia: float | None = setting(None, "gamma, in place of the teacher's own")
+    mistakes: float | None = setting(None, "share of the answers that is turned round, in place of the teacher's own")
+    skip_below: float | None = setting(None, "skip where both returns are below this, in place of the teacher's own")
+    equal_within: float | None = setting(None, "a tie where returns differ by less, in place of the teacher's own")
+    out: str = setting(MISSING, "the dataset's folder; made if missing")
+    seed: int = setting(0, "same seed, same pairs")
+    device: str = setting("cpu", "where --reward is computed: cpu, cuda, mps")
+    resume: bool = setting(False, "add to the dataset in --out until it has --pairs")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_seed(self.seed)
+        require_above_zero(self, "episodes", "pairs", "segment_length", "segments", "candidates")
+        require_above_zero(self, "rationality")
+        if self.mistakes is not None:
+            require_between(self, 0, 1, "mistakes")
+        if bool(self.policies) == bool(self.minari):
+            raise ValueError("give either --policies or --minari")
+        if self.queries != "uniform" and not self.reward:
+            raise ValueError(f"--queries {self.queries} needs --reward, an ensemble's folder")
+
+    def teacher_overrides(self) -> dict[str, float]:
+        """The knobs that were set by hand."""
+        knobs = ("rationality", "myopia", "mistakes", "skip_below", "equal_within")
+        return {knob: getattr(self, knob) for knob in knobs if getattr(self, knob) is not None}
+
+
+def when_interrupted(settings: Settings) -> str:
+    """What to say after Ctrl-C."""
+    return f"Stopped. Go on with the same command and --resume; {settings.out} is whole."
+
+
+def main(settings: Settings) -> None:
+    """Writes the dataset."""
+    from pathlib import Path
+
+    from prefloop import policies
+    from prefloop.devices import usable_device
+    from prefloop.envs import make_vector_env
+    from prefloop.rewards import reward_model
+    from prefloop.training import demonstrations as demos
+
+    envs = make_vector_env(settings.env, min(settings.episodes, 64))
+    if settings.minari:
+        from prefloop.data.exchange import read_minari
+
+        trajectories = [read_minari(settings.minari, settings.env)]
+    else:
+        acting = [policies.load(Path(path), envs) for path in settings.policies]
+        trajectories = demos.act(envs, acting, settings.episodes, settings.seed)
+    segments = demos.as_segments(
+        trajectories, settings.segment_length, settings.segments, settings.seed
+    )
+    predict = None
+    if settings.queries != "uniform":
+        model = reward_model.load(Path(settings.reward), envs)
+        predict = model.to(usable_device(settings.device)).probabilities
+    preferences = demos.ask_for_pairs(
+        Path(settings.out),
+        segments,
+        settings.pairs,
+        demos.make_teacher(settings.teacher, segments, settings.seed, settings.teacher_overrides()),
+        {"program": "prefloop pairs", "env": settings.env, "settings": asdict(settings)},
+        settings.seed,
+        settings.resume,
+        settings.queries,
+        settings.candidates * settings.pairs,
+        predict,
+    )
+    answered = preferences.answered
+    print(
+        f"{settings.out} holds {len(preferences)} queries about {len(preferences.segments)} "
+        f"segments: {len(answered)} answered ({answered.num_ties} ties), "
+        f"{len(preferences) - len(answered)} skipped."
+    )
+    for i, name in enumerate(settings.policies or (settings.minari,)):
+        returns = segments.returns[segments.policy == i]
+        print(f"  {name}: mean true return of a segment {returns.mean():.1f}")
+    print(f"Next: prefloop reward --preferences {settings.out} --out reward")

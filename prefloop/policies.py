@@ -1,0 +1,244 @@
+"""Stochastic policies: what an action's probability is, and how one is drawn.
+
+A policy's weights are those of an `mlp`, under the same names, so that checkpoints of scripts and
+of this library are interchangeable. A Gaussian policy adds its spread and its environment's bounds.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from prefloop import checkpoints
+from prefloop.envs import flat_obs_dim, single_spaces
+from prefloop.errors import UserError
+from prefloop.networks import ACTIVATIONS, as_numpy_function, mlp, sample_categorical
+
+
+class CategoricalPolicy(nn.Sequential):
+    """Discrete actions with probabilities softmax(logits); built of the layers of an `mlp`."""
+
+    def log_prob(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Log-probability of actions [...] in observations [..., obs_dim]; [...]."""
+        log_probs = functional.log_softmax(self(obs), dim=-1)
+        return log_probs.gather(-1, actions[..., None])[..., 0]
+
+    def log_prob_and_entropy(
+        self, obs: torch.Tensor, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `log_prob`, and the entropy in each observation in nats; [...] both."""
+        log_probs = functional.log_softmax(self(obs), dim=-1)
+        entropy = -(log_probs.exp() * log_probs).sum(-1)
+        return log_probs.gather(-1, actions[..., None])[..., 0], entropy
+
+
+class GaussianPolicy(nn.Sequential):
+    """Continuous actions, normal around the output of an `mlp`, with a spread of their own.
+
+    The environment receives them clipped to its bounds; probabilities are those before clipping.
+
+    Attributes:
+        log_std: logarithm of the standard deviation, the same in every observation; [action_dim].
+        low, high: the environment's bounds; [action_dim].
+    """
+
+    low: torch.Tensor
+    high: torch.Tensor
+
+    def __init__(self, layers: nn.Sequential, low: torch.Tensor, high: torch.Tensor) -> None:
+        super().__init__(*layers)
+        self.log_std = nn.Parameter(torch.zeros_like(low))
+        self.register_buffer("low", low)
+        self.register_buffer("high", high)
+
+    def log_prob(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Log-density of actions [..., action_dim] in observations [..., obs_dim]; [...]."""
+        z = (actions - self(obs)) * torch.exp(-self.log_std)
+        constant = self.log_std.sum() + 0.5 * math.log(2 * math.pi) * len(self.log_std)
+        return -0.5 * (z * z).sum(-1) - constant
+
+    def log_prob_and_entropy(
+        self, obs: torch.Tensor, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `log_prob`, and the differential entropy in nats; [...] both."""
+        log_prob = self.log_prob(obs, actions)
+        entropy = self.log_std.sum() + 0.5 * math.log(2 * math.pi * math.e) * len(self.log_std)
+        return log_prob, entropy.expand_as(log_prob)
+
+
+Policy = CategoricalPolicy | GaussianPolicy
+
+
+def make_policy(
+    envs: gym.Env | gym.vector.VectorEnv, hidden_sizes: tuple[int, ...], activation: str = "relu"
+) -> Policy:
+    """Builds a policy for an environment, nearly indifferent between actions at first.
+
+    Raises:
+        UserError: observations are no flat Box, or actions neither Discrete from 0 nor a bounded
+            flat Box.
+
+    Source: Andrychowicz et al. 2020, arXiv:2006.05990, section 3.2 (small last layer).
+    """
+    obs_dim = flat_obs_dim(envs)
+    action_space = single_spaces(envs)[1]
+    name = envs.spec.id if envs.spec else "This environment"
+    if isinstance(action_space, Discrete) and action_space.start == 0:
+        layers = mlp([obs_dim, *hidden_sizes, int(action_space.n)], ACTIVATIONS[activation])
+        policy: Policy = CategoricalPolicy(*layers)
+    elif isinstance(action_space, Box) and len(action_space.shape) == 1:
+        if not (np.isfinite(action_space.low).all() and np.isfinite(action_space.high).all()):
+            raise UserError(f"{name} has actions without bounds: {action_space}.")
+        layers = mlp([obs_dim, *hidden_sizes, action_space.shape[0]], ACTIVATIONS[activation])
+        low, high = (
+            torch.tensor(x, dtype=torch.float32) for x in (action_space.low, action_space.high)
+        )
+        policy = GaussianPolicy(layers, low, high)
+    else:
+        raise UserError(
+            f"{name} has actions in {action_space}; a policy needs Discrete actions from 0 or a "
+            "Box with one dimension."
+        )
+    initialise(policy, output_gain=0.01)
+    return policy
+
+
+def initialise(network: nn.Sequential, output_gain: float) -> None:
+    """Orthogonal weights and no biases, as PPO's implementations have it.
+
+    Args:
+        output_gain: of the last layer.
+
+    Source: Huang et al. 2022, "The 37 Implementation Details of PPO", detail 2.
+    """
+    layers = [layer for layer in network if isinstance(layer, nn.Linear)]
+    for layer in layers:
+        gain = output_gain if layer is layers[-1] else math.sqrt(2)
+        nn.init.orthogonal_(layer.weight, gain)
+        nn.init.zeros_(layer.bias)
+
+
+def activation_of(policy: nn.Sequential) -> str:
+    """The name of the activation between its layers, which `run.json` says."""
+    kinds = {kind: name for name, kind in ACTIVATIONS.items()}
+    return next((kinds[type(layer)] for layer in policy if type(layer) in kinds), "relu")
+
+
+def load(path: Path, envs: gym.Env | gym.vector.VectorEnv) -> Policy:
+    """Reads a policy that `vpg.py` or this library wrote, for the environment it was trained in.
+
+    Raises:
+        UserError: as `checkpoints.load_policy`; or `run.json` beside it names another environment.
+    """
+    obs_dim, action_space = flat_obs_dim(envs), single_spaces(envs)[1]
+    known, env_id = checkpoints.run_facts(path).get("env"), envs.spec.id if envs.spec else None
+    if (
+        known is not None
+        and env_id is not None
+        and without_version(known) != without_version(env_id)
+    ):
+        raise UserError(f"{path} was trained in {known}, not in {env_id}.")
+    weights = checkpoints.load_weights(path)
+    if isinstance(action_space, Discrete):
+        if "log_std" in weights:
+            raise UserError(
+                f"{path} is a policy with continuous actions; {env_id} has discrete ones."
+            )
+        layers = checkpoints.load_policy(path, obs_dim, int(action_space.n))
+        return CategoricalPolicy(*layers)
+    extras = [weights.pop(name, None) for name in ("log_std", "low", "high")]
+    if any(extra is None for extra in extras):
+        raise UserError(f"{path} is a policy with discrete actions; {env_id} has continuous ones.")
+    log_std, low, high = (cast(torch.Tensor, extra).float() for extra in extras)
+    action_dim = int(np.prod(action_space.shape or ()))
+    if not log_std.shape == low.shape == high.shape == (action_dim,):
+        raise UserError(
+            f"{path} is a policy for {log_std.numel()} actions; {env_id} has {action_dim}."
+        )
+    layers = checkpoints.rebuild_policy(weights, path, obs_dim, action_dim)
+    policy = GaussianPolicy(layers, low, high)
+    policy.log_std.data.copy_(log_std)
+    return policy
+
+
+def without_version(env_id: object) -> str:
+    """CartPole of CartPole-v0, which differs from CartPole-v1 in its time limit alone."""
+    return re.sub(r"-v\d+$", "", str(env_id))
+
+
+def acting(
+    policy: nn.Sequential, rng: np.random.Generator, greedy: bool = False
+) -> Callable[[NDArray], NDArray]:
+    """How a policy acts with the weights it has now, as the environment receives it.
+
+    Args:
+        policy: a GaussianPolicy, or any network from observations to action logits.
+        rng: source of the randomness.
+        greedy: take the most probable action instead of sampling one.
+
+    Returns:
+        A function from observations [batch, obs_dim] to actions, int64 [batch] or float32
+        [batch, action_dim].
+    """
+    draw = as_numpy_function(policy) if greedy else sampling(policy, rng)
+    if not isinstance(policy, GaussianPolicy):
+        return (lambda obs: draw(obs).argmax(axis=-1)) if greedy else draw
+    low, high = policy.low.cpu().numpy(), policy.high.cpu().numpy()
+    # some environments observe in float64 and none acts in it
+    return lambda obs: np.clip(draw(obs.astype(np.float32, copy=False)), low, high)
+
+
+def sampling(policy: nn.Sequential, rng: np.random.Generator) -> Callable[[NDArray], NDArray]:
+    """As `acting`, but before the actions are clipped: what probabilities are to be asked of."""
+    network = as_numpy_function(policy)
+    if not isinstance(policy, GaussianPolicy):
+        return lambda obs: sample_categorical(network(obs), rng)
+    std = policy.log_std.detach().exp().cpu().numpy()
+
+    def draw(obs: NDArray) -> NDArray:
+        mean = network(obs.astype(np.float32, copy=False))
+        return mean + std * rng.standard_normal(mean.shape, dtype=np.float32)
+
+    return draw
+
+
+def with_normalised_input(policy: Policy, mean: NDArray, std: NDArray) -> Policy:
+    """A policy for observations as they are, from one for (obs - mean) / std.
+
+    The normalisation is a linear map, so it goes into the first layer, and a checkpoint needs
+    to say nothing of it.
+    """
+    folded = copy_of(policy)
+    first = cast(nn.Linear, folded[0])
+    with torch.no_grad():
+        scale, shift = (
+            torch.as_tensor(x, dtype=first.weight.dtype, device=first.weight.device)
+            for x in (1 / std, mean)
+        )
+        first.weight.mul_(scale)
+        first.bias.sub_(first.weight @ shift)
+    return folded
+
+
+def copy_of(policy: Policy) -> Policy:
+    """A policy of its own with the same weights, on the same device."""
+    layers = mlp(
+        [layer.in_features for layer in policy if isinstance(layer, nn.Linear)]
+        + [[layer.out_features for layer in policy if isinstance(layer, nn.Linear)][-1]],
+        ACTIVATIONS[activation_of(policy)],
+    )
+    if isinstance(policy, GaussianPolicy):
+        twin: Policy = GaussianPolicy(layers, policy.low.clone(), policy.high.clone())
+    else:
+        twin = CategoricalPolicy(*layers)
+    twin.load_state_dict(policy.state_dict())
+    return twin.to(next(policy.parameters()).device)

@@ -1,0 +1,42 @@
+"""When to spend a budget of labels."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCHEDULES = ("constant", "linear", "exponential", "hyperbolic")
+
+
+def label_schedule(schedule: str, num_labels: int, num_sessions: int) -> NDArray:
+    """Divides a budget of labels over the sessions of a run.
+
+    With t running from 0 to 1 over the run, a session's share is proportional to:
+
+    - `constant`: 1
+    - `linear`: 1 - t, a straight line down to nothing
+    - `exponential`: exp(-3 t), a twentieth at the end
+    - `hyperbolic`: 1 / (1 + 4 t), a fifth at the end; early labels shape the reward that the
+      policy is to explore with, later ones follow where it has got to
+
+    Returns:
+        Labels for each session, adding up to `num_labels`; int64; [num_sessions].
+
+    Raises:
+        ValueError: no such schedule, or a number below 1.
+
+    Source: Christiano et al. 2017, arXiv:1706.03741, appendix A (a rate that falls as 1 / (t + c));
+    Lee et al. 2021, arXiv:2111.03026, appendix (constant, decreasing).
+    """
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
+    if num_labels < 1 or num_sessions < 1:
+        raise ValueError(f"{num_labels} labels can't be divided over {num_sessions} sessions")
+    t = np.arange(num_sessions) / num_sessions
+    share = {
+        "constant": np.ones_like(t),
+        "linear": 1 - t,
+        "exponential": np.exp(-3 * t),
+        "hyperbolic": 1 / (1 + 4 * t),
+    }[schedule]
+    # rounding the sum so far, rather than each share, loses no label
+    so_far = np.rint(num_labels * np.cumsum(share) / share.sum()).astype(np.int64)
+    return np.diff(so_far, prepend=0)

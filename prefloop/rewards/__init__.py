@@ -1,0 +1,1 @@
+"""Reward models that learn from preferences; they know no agent."""

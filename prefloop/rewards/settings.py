@@ -1,0 +1,37 @@
+"""What can be set of reward models, with defaults; free of PyTorch, so that `--help` is quick."""
+
+from dataclasses import dataclass
+
+from prefloop.settings import require_above_zero, require_between, setting
+
+INPUTS = ("obs", "obs-actions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardSettings:
+    """A reward model's. Source: Christiano et al. 2017 (C), arXiv:1706.03741, section 2.2.3.
+
+    Raises:
+        ValueError: a value that no fit can have.
+    """
+
+    # fmt: off
+    ensemble: int = setting(3, "members; they differ by initialisation and by bootstrap (C)")
+    reward_inputs: str = setting("obs-actions", "what a reward depends on", choices=INPUTS)
+    reward_hidden_sizes: tuple[int, ...] = setting((32, 32), "width of each hidden layer")
+    reward_learning_rate: float = setting(3e-3, "of Adam")
+    reward_epochs: int = setting(200, "passes over the preferences, at most")
+    reward_patience: int = setting(20, "passes without a lower held-out loss before the fit stops")
+    reward_batch_size: int = setting(128, "pairs")
+    held_out: float = setting(0.2, "share of the answers that the fit stops by and is judged on")
+    label_noise: float = setting(0.1, "how likely an answer is a coin toss (C)")
+    weight_decay: float = setting(1e-4, "L2, in Adam (C)")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(
+            self, "ensemble", "reward_hidden_sizes", "reward_learning_rate", "reward_epochs",
+            "reward_patience", "reward_batch_size",
+        )  # fmt: skip
+        require_between(self, 0, 0.9, "held_out", "label_noise")
+        require_between(self, 0, float("inf"), "weight_decay")

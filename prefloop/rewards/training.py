@@ -1,0 +1,270 @@
+"""Fitting a reward model to preferences, stopped by answers it has not seen."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from prefloop.bradley_terry import bradley_terry_loss
+from prefloop.data.preferences import Preferences
+from prefloop.optimizers import Adam
+from prefloop.rewards.reward_model import RewardModel
+from prefloop.rewards.settings import RewardSettings
+
+
+def make_model(sizes: tuple[int, int, bool], settings: RewardSettings, seed: int) -> RewardModel:
+    """A reward model with weights drawn from a seed.
+
+    Args:
+        sizes: of observations and actions, as `prefloop.envs.step_sizes` gives them.
+    """
+    torch.manual_seed(seed)
+    return RewardModel(
+        *sizes,
+        hidden_sizes=settings.reward_hidden_sizes,
+        members=settings.ensemble,
+        uses_actions=settings.reward_inputs == "obs-actions",
+    )
+
+
+class RewardFit:
+    """A reward model on its way: one pass over the preferences at a time.
+
+    Attributes:
+        model: as it stands; `finish` puts the best one in its place.
+        train, held_out: positions of the answers that are learned from, and judged by.
+        finished: whether the held-out loss has stopped falling.
+    """
+
+    def __init__(
+        self,
+        model: RewardModel,
+        preferences: Preferences,
+        settings: RewardSettings,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Splits the answers and draws each member's bootstrap.
+
+        Raises:
+            UserError: the preferences say nothing about what is better.
+        """
+        preferences.require_something_to_learn()
+        self.settings, self.seed, self.device = settings, seed, torch.device(device)
+        self.preferences = preferences = preferences.answered
+        self.model = model.to(self.device)
+        rng = np.random.default_rng(seed)
+        self.held_out, self.train = _split(preferences.labels, settings.held_out, rng)
+        weights = _bootstrap(len(preferences), settings.ensemble, np.random.default_rng((seed, 1)))
+        self._weights = self._tensor(weights.astype(np.float32))
+        segments = preferences.segments
+        used = np.unique(np.concatenate([preferences.first, preferences.second]))
+        self._standardise_inputs(segments.obs[used][segments.mask[used]],
+                                 segments.actions[used][segments.mask[used]])  # fmt: skip
+        with torch.no_grad():
+            self._steps = model.inputs(self._tensor(segments.obs), self._tensor(segments.actions))
+        self._mask = self._tensor(segments.mask)
+        self._full = bool(segments.mask.all())
+        self._first, self._second = (
+            self._tensor(preferences.first),
+            self._tensor(preferences.second),
+        )
+        self._labels = self._tensor(preferences.labels.astype(np.float32))
+        self.optimizer = Adam(
+            model.parameters(),
+            lr=settings.reward_learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        self.best_epoch, self.best_loss = -1, float("inf")
+        self._best = {k: v.clone() for k, v in model.state_dict().items()}
+
+    @property
+    def finished(self) -> bool:
+        """Whether the held-out loss has not fallen for `reward_patience` passes."""
+        return self._epoch - self.best_epoch >= self.settings.reward_patience and (
+            self.best_epoch >= 0 and len(self.held_out) > 0
+        )
+
+    _epoch = -1
+
+    def iterate(self, epoch: int) -> dict[str, float]:
+        """One pass over the answers that are learned from.
+
+        Returns:
+            Loss and accuracy of each member on its own bootstrap, on average, and those of the
+            whole ensemble on held-out answers; NaN where there are none.
+        """
+        self._epoch = epoch
+        rng = np.random.default_rng((self.seed, epoch))
+        order = self._tensor(rng.permutation(len(self.train)))
+        train = self._tensor(self.train)
+        losses, right, decided = 0.0, 0, 0
+        batches = order.split(self.settings.reward_batch_size)
+        for batch in batches:
+            loss = torch.zeros((), device=self.device)
+            for network, weights in zip(self.model.networks, self._weights, strict=True):
+                # a member has nothing to do with pairs that are not in its bootstrap: a third
+                pairs = train[batch][weights[train[batch]] > 0]
+                if not len(pairs):
+                    continue
+                first, second = self._returns([network], pairs)
+                loss = loss + self._loss(first, second, pairs, weights[pairs][None])
+                counts = self._count_right(first, second, pairs)
+                right, decided = right + counts[0], decided + counts[1]
+            if not loss.requires_grad:
+                continue
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            losses += loss.item() / self.model.members
+        row = {"epoch": epoch, "loss": losses / len(batches), "accuracy": _share(right, decided)}
+        row["held_out_loss"], row["held_out_accuracy"] = self._judge()
+        # without held-out answers there is nothing to stop by: the last pass counts
+        if not len(self.held_out) or row["held_out_loss"] < self.best_loss:
+            self.best_epoch, self.best_loss = epoch, row["held_out_loss"]
+            self._best = {k: v.clone() for k, v in self.model.state_dict().items()}
+        return row
+
+    def finish(self) -> RewardModel:
+        """Puts the weights of the lowest held-out loss in place, and the agent's scale with them."""
+        self.model.load_state_dict(self._best)
+        self.model.set_scale(self.preferences.segments)
+        return self.model.eval()
+
+    def _loss(
+        self,
+        first: torch.Tensor,
+        second: torch.Tensor,
+        pairs: torch.Tensor,
+        weight: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Of predicted returns, [members, pairs], and the labels of these pairs."""
+        labels = self._labels[pairs].expand_as(first)
+        return bradley_terry_loss(first, second, labels, self.settings.label_noise, weight)
+
+    def _returns(
+        self, networks: Iterable[nn.Module], pairs: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns that members predict of first and second segments; [members, pairs] each."""
+        # a segment that stands in several pairs is computed once
+        chosen, place = torch.unique(
+            torch.cat([self._first[pairs], self._second[pairs]]), return_inverse=True
+        )
+        num_segments, steps = len(chosen), self._steps[chosen]
+        if not self._full:
+            mask = self._mask[chosen]
+            steps = steps[mask]
+            segment = torch.arange(num_segments, device=mask.device).repeat_interleave(mask.sum(1))
+        flat = steps.reshape(-1, steps.shape[-1])
+        rewards = torch.stack([network(flat)[:, 0] for network in networks])
+        if self._full:
+            returns = rewards.reshape(len(rewards), num_segments, -1).sum(-1)
+        else:
+            returns = rewards.new_zeros(len(rewards), num_segments).index_add(1, segment, rewards)
+        first, second = returns[:, place].chunk(2, dim=1)
+        return first, second
+
+    @torch.no_grad()
+    def _judge(self) -> tuple[float, float]:
+        """Held-out loss, and accuracy of the members' mean."""
+        if not len(self.held_out):
+            return float("nan"), float("nan")
+        pairs = self._tensor(self.held_out)
+        first, second = self._returns(self.model.networks, pairs)
+        loss = self._loss(first, second, pairs).item()
+        return loss, _share(*self._count_right(first, second, pairs))
+
+    def _count_right(
+        self, first: torch.Tensor, second: torch.Tensor, pairs: torch.Tensor
+    ) -> tuple[int, int]:
+        """How many answers the members' mean return agrees with, and how many are no ties."""
+        labels = self._labels[pairs]
+        agrees = ((second - first).mean(0) > 0) == (labels > 0.5)
+        decides = labels != 0.5
+        return int((agrees & decides).sum()), int(decides.sum())
+
+    def _standardise_inputs(self, obs: NDArray, actions: NDArray) -> None:
+        model = self.model
+        model.input_mean.zero_()
+        model.input_std.fill_(1)
+        x = model.inputs(self._tensor(obs), self._tensor(actions))
+        std = x.std(0, correction=0)
+        model.input_mean.copy_(x.mean(0))
+        # what never varies says nothing: it must not be blown up where it does vary later
+        model.input_std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
+
+    def _tensor(self, array: NDArray) -> torch.Tensor:
+        return torch.as_tensor(array, device=self.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next pass depends on."""
+        return {
+            "model": self.model.state_dict(),
+            "best": self._best,
+            "best_epoch": self.best_epoch,
+            "best_loss": self.best_loss,
+            "epoch": self._epoch,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what `state_dict` gave."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._best, self._epoch = state["best"], state["epoch"]
+        self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]
+
+
+def fit(
+    model: RewardModel,
+    preferences: Preferences,
+    settings: RewardSettings,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> tuple[RewardModel, list[dict[str, float]]]:
+    """Fits until the held-out loss stops falling.
+
+    Returns:
+        The model, and a row of metrics for each pass.
+
+    Raises:
+        UserError: the preferences say nothing about what is better.
+    """
+    fitting = RewardFit(model, preferences, settings, seed, device)
+    rows = []
+    for epoch in range(settings.reward_epochs):
+        rows.append(fitting.iterate(epoch))
+        if fitting.finished:
+            break
+    return fitting.finish(), rows
+
+
+def _split(labels: NDArray, share: float, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+    """Positions of held-out answers and of the others; the first that decides is learned from.
+
+    An answer falls on the same side however many follow it: a model that is fitted again when
+    there are more is never judged by what it has learned from.
+    """
+    is_held_out = rng.random(len(labels)) < share
+    is_held_out[(labels != 0.5).argmax()] = False
+    return np.flatnonzero(is_held_out), np.flatnonzero(~is_held_out)
+
+
+def _bootstrap(num_pairs: int, members: int, rng: np.random.Generator) -> NDArray:
+    """How often each member sees each pair; [members, pairs]. A single member sees all once.
+
+    Poisson weights: what a draw with replacement comes to in a large sample (Oza 2001).
+    """
+    if members == 1:
+        return np.ones((1, num_pairs))
+    weights = rng.poisson(1.0, size=(num_pairs, members)).T
+    weights[weights.sum(axis=1) == 0] = 1  # a member without any pair would learn nothing
+    return weights
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else float("nan")

@@ -1,0 +1,1 @@
+"""Many runs: seeds x methods x label budgets."""

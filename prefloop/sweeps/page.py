@@ -1,0 +1,258 @@
+"""What a comparison found: a table, two plots, and a page that puts them together."""
+
+import html
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from prefloop.evaluation.plots import save_figure
+from prefloop.evaluation.statistics import Interval, iqm_interval, probability_of_improvement
+from prefloop.files import write_atomically
+from prefloop.runs import METRICS
+from prefloop.sweeps.settings import UNLABELLED, CompareSettings
+
+Rows = Sequence[Mapping[str, Any]]
+# a colour of its own for each method, wherever it is drawn
+COLOURS = {
+    name: f"C{i}"
+    for i, name in enumerate(
+        (
+            "ppo-rlhf",
+            "dpo",
+            "pref-ppo",
+            "bc",
+            "airl",
+            "flipped",
+            "constant",
+            "random",
+            "true-reward",
+        )
+    )
+}
+
+
+def write_page(directory: Path, settings: CompareSettings, rows: Rows) -> str:
+    """Writes index.html, table.md and the plots.
+
+    Args:
+        rows: of results.csv.
+
+    Returns:
+        The table as text.
+    """
+    table = summarise(rows)
+    columns = list(table[0])
+    text = "\n".join(
+        [
+            "| " + " | ".join(columns) + " |",
+            "|" + "---|" * len(columns),
+            *("| " + " | ".join(line.values()) + " |" for line in table),
+        ]
+    )
+    write_atomically(directory / "table.md", (text + "\n").encode())
+    _plot_budgets(directory / "return_against_labels.png", settings, rows)
+    has_curves = _plot_learning_curves(directory / "learning_curves.png", directory, settings, rows)
+    write_atomically(
+        directory / "index.html", _html(settings, rows, table, has_curves).encode("utf-8")
+    )
+    return text
+
+
+def summarise(rows: Rows) -> list[dict[str, str]]:
+    """One line for each method and budget: IQM, probability of improvement, counts."""
+    weak = _by_seed(rows, "weak_return")
+    strong = _by_seed(rows, "strong_return")
+    table = [
+        _line("weaker demonstrator", 0, list(weak.values()), None, 0),
+        _line("stronger demonstrator", 0, list(strong.values()), list(weak.values()), 0),
+    ]
+    for method, labels in dict.fromkeys((row["method"], row["labels"]) for row in rows):
+        group = [row for row in rows if (row["method"], row["labels"]) == (method, labels)]
+        returns = [row["mean_return"] for row in group]
+        # both means have 95 % intervals of their own
+        above = sum(row["low"] > row["weak_high"] for row in group)
+        table.append(_line(method, labels, returns, list(weak.values()), above))
+    return table
+
+
+def _line(
+    method: str, labels: int, returns: list[float], weak: list[float] | None, above: int
+) -> dict[str, str]:
+    line = {
+        "method": method,
+        "labels": str(labels) if labels else "-",
+        "seeds": str(len(returns)),
+        "IQM of the return [95 %]": _shown(iqm_interval(returns), ".1f"),
+        "lowest": f"{min(returns):.1f}",
+        "P(improves on the weaker) [95 %]": "-",
+        "seeds above it, intervals apart": "-",
+    }
+    if weak is not None:
+        line["P(improves on the weaker) [95 %]"] = _shown(
+            probability_of_improvement(returns, weak), ".2f"
+        )
+        if "demonstrator" not in method:
+            line["seeds above it, intervals apart"] = f"{above} of {len(returns)}"
+    return line
+
+
+def _shown(interval: Interval, form: str) -> str:
+    if np.isnan(interval.low):
+        return f"{interval.value:{form}}"
+    return f"{interval.value:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
+
+
+def _by_seed(rows: Rows, name: str) -> dict[int, float]:
+    return {row["seed"]: row[name] for row in rows}
+
+
+def _plot_budgets(path: Path, settings: CompareSettings, rows: Rows) -> None:
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    budgets = sorted(set(settings.labels))
+    for method in dict.fromkeys(row["method"] for row in rows):
+        groups = [
+            [r["mean_return"] for r in rows if (r["method"], r["labels"]) == (method, labels)]
+            for labels in ([0] if method in UNLABELLED else budgets)
+        ]
+        intervals = [iqm_interval(group) for group in groups]
+        if method in UNLABELLED:
+            intervals = intervals * len(budgets)
+        _band(axes, budgets, intervals, method, dashed=method in UNLABELLED)
+    for name, style in (("strong", ":"), ("weak", "-.")):
+        level = iqm_interval(list(_by_seed(rows, f"{name}_return").values())).value
+        axes.axhline(
+            level, color="black", linestyle=style, linewidth=1, label=f"{name}er demonstrator"
+        )
+    axes.set_xscale("log")
+    axes.set_xticks(budgets, [str(labels) for labels in budgets], minor=False)
+    axes.minorticks_off()
+    axes.set_xlabel("labels")
+    axes.set_ylabel("true return, IQM over seeds and 95 % interval")
+    axes.set_title(f"{settings.env}, {len(settings.seed_numbers)} seeds")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize="small")
+    save_figure(figure, path)
+
+
+def _band(
+    axes: Axes, x: Sequence[float], intervals: Sequence[Interval], name: str, dashed: bool
+) -> None:
+    middle = [interval.value for interval in intervals]
+    axes.plot(
+        x, middle, color=COLOURS[name], linestyle="--" if dashed else "-", marker=".", label=name
+    )
+    low, high = [i.low for i in intervals], [i.high for i in intervals]
+    axes.fill_between(x, low, high, color=COLOURS[name], alpha=0.15, linewidth=0)
+
+
+def _plot_learning_curves(
+    path: Path, directory: Path, settings: CompareSettings, rows: Rows
+) -> bool:
+    """Draws what the acting methods did on the way, at the largest budget; False if none acts."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    drawn = False
+    for method in dict.fromkeys(row["method"] for row in rows):
+        labels = 0 if method in UNLABELLED else max(settings.labels)
+        folder = directory / "runs" / method / f"labels-{labels}"
+        curves = [
+            curve
+            for seed in settings.seed_numbers
+            if (curve := _read_curve(folder / f"seed-{seed}" / METRICS)) is not None
+        ]
+        if not curves:
+            continue
+        drawn = True
+        steps, returns = curves[0][0], np.stack([curve[1] for curve in curves])
+        axes.plot(steps, returns.mean(axis=0), color=COLOURS[method], marker=".", label=method)
+        axes.fill_between(
+            steps, returns.min(axis=0), returns.max(axis=0), color=COLOURS[method], alpha=0.1
+        )
+    axes.set_xlabel("steps")
+    axes.set_ylabel("true return while learning, mean and range over seeds")
+    axes.set_title(f"{settings.env}, {max(settings.labels)} labels")
+    axes.grid(alpha=0.3)
+    if drawn:
+        figure.legend(loc="outside right upper", fontsize="small")
+        save_figure(figure, path)
+    return drawn
+
+
+def _read_curve(path: Path) -> tuple[NDArray, NDArray] | None:
+    table = np.genfromtxt(path, delimiter=",", names=True)
+    names = table.dtype.names or ()
+    if "true_return" not in names:
+        return None
+    table = np.atleast_1d(table)
+    return table["steps"], table["true_return"]
+
+
+def command(settings: CompareSettings) -> str:
+    """The command line of a comparison, with what differs from the defaults."""
+    words = ["prefloop", "compare"]
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if value == field.default or value is None:
+            continue
+        values = value if isinstance(value, tuple) else (value,)
+        words += [f"--{field.name}", *map(str, values)]
+    return shlex.join(words)
+
+
+def _html(
+    settings: CompareSettings, rows: Rows, table: list[dict[str, str]], has_curves: bool
+) -> str:
+    def row(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    body = "\n".join(row(list(line.values()), "td") for line in table)
+    seconds = sum(line["seconds"] for line in rows)
+    curves = '<img src="learning_curves.png" alt="learning curves">' if has_curves else ""
+    shown = html.escape(json.dumps(asdict(settings), indent=2))
+    return f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{html.escape(settings.env)}: methods on equal labels</title>
+<style>
+  body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
+  table {{ border-collapse: collapse; font-size: 0.9rem; }}
+  th, td {{ border-bottom: 1px solid #8884; padding: 0.3rem 0.7rem; text-align: right; }}
+  th:first-child, td:first-child {{ text-align: left; }}
+  img {{ max-width: 100%; margin: 1rem 0; }}
+  pre {{ background: #8882; padding: 0.7rem; overflow-x: auto; }}
+  @media (prefers-color-scheme: dark) {{ body {{ background: #181818; color: #ddd; }} img {{ background: white; }} }}
+</style>
+<h1>{html.escape(settings.env)}: methods on equal labels</h1>
+<p>Every method starts as the weaker demonstrator and learns from the same pairs; a smaller budget is
+the beginning of a larger one. Returns are the environment's own, the mean of
+{settings.evaluation_episodes} episodes for each run. <em>constant</em>, <em>flipped</em> and
+<em>random</em> are controls: PPO on a reward of 1, on the learned reward with its sign turned, and on
+an untrained network. What they reach, the task gives away without any preference.</p>
+<table>
+<thead>{row(list(table[0]), "th")}</thead>
+<tbody>
+{body}
+</tbody>
+</table>
+<p>IQM: interquartile mean over seeds, with the 95 % bootstrap interval; with few seeds it is wide and
+itself uncertain. P(improves): how likely a run beats a run of the weaker demonstrator.</p>
+<img src="return_against_labels.png" alt="return against labels">
+{curves}
+<h2>Again</h2>
+<pre>{html.escape(command(settings))}</pre>
+<p>{len(rows)} runs, {seconds:.0f} seconds of computing; each with its run.json and metrics.csv under
+<code>runs/</code>, demonstrators and pairs under <code>seeds/</code>, all figures in
+<a href="results.csv">results.csv</a>.</p>
+<details><summary>All settings</summary><pre>{shown}</pre></details>
+</html>
+"""

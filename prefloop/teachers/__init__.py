@@ -1,0 +1,1 @@
+"""Who answers: simulated teachers, and people later."""

@@ -1,0 +1,141 @@
+"""Teachers who judge by the true return, and err as people do (B-Pref)."""
+
+import zlib
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefloop.data.preferences import Queries
+from prefloop.data.segments import Segments
+
+PRESETS = ("oracle", "stoc", "mistake", "skip", "equal", "myopic")
+
+
+@dataclass(frozen=True)
+class SimulatedTeacher:
+    """Prefers the segment with the higher true return, with human weaknesses.
+
+    The same queries get the same answers, whatever was asked before: a resumed run meets the
+    teacher it left. A teacher's thresholds are numbers that stand for its whole life; the
+    reference code of B-Pref scales them by the policy's return again at every session, and twice.
+
+    Attributes:
+        rationality: beta; the second is preferred with probability sigmoid(beta * difference of
+            returns); infinity never errs.
+        myopia: gamma; a step counts gamma to the power of the steps that follow it; 1 counts all
+            alike.
+        mistakes: epsilon; the share of answers that is turned round.
+        skip_below: a query is skipped if both true returns lie below this; -infinity never skips.
+        equal_within: a tie if the true returns differ by less than this; equal ones always tie,
+            unless the teacher is not rational enough to notice.
+        seed: of the errors.
+
+    Raises:
+        ValueError: a value that no teacher can have.
+
+    Source: Lee et al. 2021, arXiv:2111.03026, section 3.
+    """
+
+    rationality: float = float("inf")
+    myopia: float = 1.0
+    mistakes: float = 0.0
+    skip_below: float = float("-inf")
+    equal_within: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.rationality > 0:
+            raise ValueError(f"a teacher's rationality must be above 0, not {self.rationality}")
+        if not 0 < self.myopia <= 1:
+            raise ValueError(f"a teacher's myopia must be above 0 and at most 1, not {self.myopia}")
+        if not 0 <= self.mistakes <= 1:
+            raise ValueError(
+                f"a teacher's share of mistakes must be in [0, 1], not {self.mistakes}"
+            )
+        if np.isnan(self.skip_below):
+            raise ValueError(f"a teacher's skip_below must be a number, not {self.skip_below}")
+        if not self.equal_within >= 0:
+            raise ValueError(
+                f"a teacher's equal_within must be at least 0, not {self.equal_within}"
+            )
+
+    def facts(self) -> dict[str, float | str]:
+        """Its knobs as JSON can hold them, which knows no infinity."""
+        return {k: v if np.isfinite(v) else str(v) for k, v in asdict(self).items()}
+
+    def label(self, queries: Queries) -> NDArray:
+        """Answers queries as `prefloop.teachers.teacher.Teacher` asks."""
+        segments = queries.segments
+        returns = segments.returns
+        first, second = returns[queries.first], returns[queries.second]
+        # what the teacher goes by, which myopia may tilt
+        judged = self._judged_returns(segments)
+        difference = judged[queries.second] - judged[queries.first]
+        rng = np.random.default_rng((self.seed, _fingerprint(queries)))
+        if np.isinf(self.rationality):
+            labels = np.where(difference == 0, 0.5, difference > 0).astype(np.float64)
+        else:
+            # exp overflows to infinity where the probability is 0 to machine precision anyway
+            with np.errstate(over="ignore"):
+                probability = 1 / (1 + np.exp(-self.rationality * difference))
+            labels = (rng.random(len(queries)) < probability).astype(np.float64)
+        labels = np.where(rng.random(len(queries)) < self.mistakes, 1 - labels, labels)
+        labels[np.abs(second - first) < self.equal_within] = 0.5
+        labels[np.maximum(first, second) < self.skip_below] = np.nan
+        return labels
+
+    def _judged_returns(self, segments: Segments) -> NDArray:
+        steps_to_go = segments.lengths[:, None] - 1 - np.arange(segments.mask.shape[1])
+        weights = np.where(segments.mask, self.myopia ** np.maximum(steps_to_go, 0), 0.0)
+        return (segments.rewards * weights).sum(axis=1)
+
+
+RELATIVE = ("skip", "equal")  # their thresholds depend on what returns there are
+
+
+def preset(name: str, returns: NDArray | None = None, seed: int = 0) -> SimulatedTeacher:
+    """One of B-Pref's teachers.
+
+    Args:
+        name: `oracle` never errs; `stoc` has rationality 1; `mistake` turns 10 % of its answers
+            round; `skip` passes over queries with two bad segments; `equal` sees no difference
+            between similar ones; `myopic` counts a step 0.9 of the one after it.
+        returns: true returns of a first pool of segments, by which `skip` and `equal` are set: to
+            a tenth of the range, from its lower end. (B-Pref takes a tenth of the mean return,
+            which has no meaning where returns are negative.) The others do without.
+        seed: of the errors.
+
+    Raises:
+        ValueError: no such teacher, or no returns for one that needs them.
+
+    Source: Lee et al. 2021, arXiv:2111.03026, table 1.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"teacher must be one of {', '.join(PRESETS)}, not {name!r}")
+    if name in RELATIVE:
+        if returns is None or not len(returns):
+            raise ValueError(f"teacher {name!r} needs returns to set its threshold by")
+        low, high = float(np.min(returns)), float(np.max(returns))
+        tenth = 0.1 * (high - low)
+        if name == "skip":
+            return SimulatedTeacher(skip_below=low + tenth, seed=seed)
+        return SimulatedTeacher(equal_within=tenth, seed=seed)
+    if name == "stoc":
+        return SimulatedTeacher(rationality=1.0, seed=seed)
+    if name == "mistake":
+        return SimulatedTeacher(mistakes=0.1, seed=seed)
+    if name == "myopic":
+        return SimulatedTeacher(myopia=0.9, seed=seed)
+    return SimulatedTeacher(seed=seed)
+
+
+def _fingerprint(queries: Queries) -> int:
+    """What is asked, whatever the segments are padded to."""
+    crc = 0
+    for side in (queries.first, queries.second):
+        chosen = queries.segments[side]
+        steps = (array[chosen.mask] for array in (chosen.obs, chosen.actions, chosen.rewards))
+        for array in (chosen.lengths.astype(np.int64), *steps):
+            crc = zlib.crc32(array.tobytes(), crc)
+    return crc

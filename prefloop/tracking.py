@@ -1,0 +1,98 @@
+"""Where the numbers of a run go besides metrics.csv: TensorBoard, Weights & Biases."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from prefloop.errors import UserError
+
+TRACKERS = ("tensorboard", "wandb")
+
+
+class Tracker(Protocol):
+    """Somewhere that takes a row of numbers."""
+
+    def log(self, row: Mapping[str, float], step: int) -> None:
+        """Takes the row of one iteration."""
+        ...
+
+    def close(self) -> None:
+        """Writes what is still under way."""
+        ...
+
+
+class TensorBoard:
+    """Event files in the run's folder: `tensorboard --logdir RUN/tensorboard`."""
+
+    def __init__(self, directory: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise UserError(_missing("tensorboard")) from None
+        self._writer = SummaryWriter(str(directory / "tensorboard"))
+
+    def log(self, row: Mapping[str, float], step: int) -> None:
+        """Adds a point to every curve."""
+        for name, value in row.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Writes what is still under way."""
+        self._writer.close()
+
+
+class WeightsAndBiases:
+    """A run of the project `prefloop`; with WANDB_MODE=offline it stays in the run's folder."""
+
+    def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
+        try:
+            import wandb
+        except ImportError:
+            raise UserError(_missing("wandb")) from None
+        try:
+            self._run = wandb.init(project="prefloop", dir=str(directory), config=dict(config))
+        except wandb.errors.Error as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"Weights & Biases can't be used: {reason} (WANDB_MODE=offline needs no account.)"
+            ) from None
+
+    def log(self, row: Mapping[str, float], step: int) -> None:
+        """Adds a point to every curve."""
+        self._run.log(dict(row), step=step)
+
+    def close(self) -> None:
+        """Writes what is still under way."""
+        self._run.finish()
+
+
+@contextlib.contextmanager
+def opened(
+    names: Sequence[str], directory: Path, config: Mapping[str, Any]
+) -> Iterator[list[Tracker]]:
+    """Opens trackers for a run and closes them when the block ends, however it ends.
+
+    Args:
+        names: of `TRACKERS`.
+        directory: the run's.
+        config: the run's settings.
+
+    Raises:
+        UserError: a package is missing, or Weights & Biases refuses.
+    """
+    trackers: list[Tracker] = []
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            tracker: Tracker = (
+                TensorBoard(directory)
+                if name == "tensorboard"
+                else WeightsAndBiases(directory, config)
+            )
+            stack.callback(tracker.close)
+            trackers.append(tracker)
+        yield trackers
+
+
+def _missing(package: str) -> str:
+    return f"--track {package} needs the package {package}: pip install 'prefloop[tracking]'."

@@ -1,0 +1,1 @@
+"""The loops that bring agents, rewards, queries and teachers together."""

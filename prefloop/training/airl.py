@@ -1,0 +1,157 @@
+"""Adversarial inverse RL: a reward that tells demonstrations from the policy, and a policy on it.
+
+Source: Fu et al. 2018, arXiv:1710.11248. Details: docs/airl.md.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from prefloop.agents.ppo import PPO
+from prefloop.agents.rollout import Rollout
+from prefloop.agents.settings import AIRLSettings
+from prefloop.data.segments import Segments
+from prefloop.errors import UserError
+from prefloop.networks import mlp
+from prefloop.optimizers import Adam
+from prefloop.training.on_policy import improve
+from prefloop.training.settings import ExperienceSettings
+
+Transitions = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # obs, actions, next_obs
+
+
+class Discriminator(nn.Module):
+    """f(s, s') = g(s) + gamma h(s') - h(s): a reward of the state, and a shaping potential.
+
+    D = exp(f) / (exp(f) + policy(a | s)) is the probability that a step was demonstrated.
+    """
+
+    def __init__(self, obs_dim: int, hidden_sizes: tuple[int, ...], gamma: float) -> None:
+        super().__init__()
+        self.reward = mlp([obs_dim, *hidden_sizes, 1])
+        self.shaping = mlp([obs_dim, *hidden_sizes, 1])
+        self.gamma = gamma
+        # of the demonstrations: without it, one large coordinate drowns the others
+        self.register_buffer("obs_mean", torch.zeros(obs_dim))
+        self.register_buffer("obs_std", torch.ones(obs_dim))
+
+    obs_mean: torch.Tensor
+    obs_std: torch.Tensor
+
+    def forward(self, obs: torch.Tensor, next_obs: torch.Tensor) -> torch.Tensor:
+        """F for steps [n, obs_dim]; [n]."""
+        obs, next_obs = ((x - self.obs_mean) / self.obs_std for x in (obs, next_obs))
+        f = self.reward(obs) + self.gamma * self.shaping(next_obs) - self.shaping(obs)
+        return f[:, 0]
+
+
+class AIRL:
+    """PPO on a discriminator's reward, and the discriminator on PPO's steps, in turns."""
+
+    finished = False
+
+    def __init__(
+        self,
+        ppo: PPO,
+        demonstrations: Segments,
+        settings: AIRLSettings,
+        experience: ExperienceSettings,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        """Builds the discriminator; call `torch.manual_seed` before.
+
+        Args:
+            demonstrations: what the expert did; a segment's last step is left out, since what it
+                led to is not known.
+
+        Raises:
+            UserError: no demonstration has two steps.
+        """
+        self.ppo, self.settings, self.experience = ppo, settings, experience
+        self.seed, self.device = seed, device
+        follows = demonstrations.mask[:, 1:]
+        if not follows.any():
+            raise UserError("AIRL needs demonstrations of at least two steps.")
+        obs, next_obs = demonstrations.obs[:, :-1][follows], demonstrations.obs[:, 1:][follows]
+        self._expert = (
+            self._tensor(obs),
+            self._tensor(demonstrations.actions[:, :-1][follows]),
+            self._tensor(next_obs),
+        )
+        self.discriminator = Discriminator(
+            obs.shape[1], settings.airl_hidden_sizes, ppo.settings.gamma
+        ).to(device)
+        std = obs.std(axis=0)
+        self.discriminator.obs_mean.copy_(self._tensor(obs.mean(axis=0)))
+        self.discriminator.obs_std.copy_(self._tensor(np.where(std > 1e-6, std, 1.0)))
+        self.optimizer = Adam(self.discriminator.parameters(), lr=settings.airl_learning_rate)
+        self._losses: list[tuple[float, float]] = []
+        self._rng = np.random.default_rng(seed)
+
+    def iterate(self, iteration: int) -> dict[str, float]:
+        """Acts, learns to tell, improves, until `iteration_steps` steps are taken."""
+        self._rng = np.random.default_rng((self.seed, iteration, 2))
+        self._losses = []
+        _, row = improve(self.ppo, self._learn_and_reward, self.experience, self.seed, iteration)
+        loss, accuracy = np.mean(self._losses, axis=0)
+        return {
+            **row, "discriminator_loss": float(loss), "discriminator_accuracy": float(accuracy)
+        }  # fmt: skip
+
+    def _learn_and_reward(self, rollout: Rollout) -> NDArray:
+        """Trains the discriminator on a rollout, then rewards it with log D - log(1 - D)."""
+        valid = self._tensor(rollout.valid)
+        obs, next_obs = self._tensor(rollout.obs[:-1])[valid], self._tensor(rollout.obs[1:])[valid]
+        steps = (obs, self._tensor(rollout.actions)[valid], next_obs)
+        for _ in range(self.settings.airl_updates):
+            self._losses.append(self._update(self._sample(self._expert), self._sample(steps)))
+        rewards = np.zeros(rollout.valid.shape)
+        with torch.no_grad():
+            # log D - log(1 - D) = f - log policy(a | s)
+            rewards[rollout.valid] = self._logits(steps).double().cpu().numpy()
+        return rewards
+
+    def _update(self, expert: Transitions, policy: Transitions) -> tuple[float, float]:
+        """One step of logistic regression: demonstrated or not; loss and accuracy."""
+        logits = torch.cat([self._logits(expert), self._logits(policy)])
+        demonstrated = torch.zeros_like(logits)
+        demonstrated[: len(expert[0])] = 1
+        loss = functional.binary_cross_entropy_with_logits(logits, demonstrated)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        right = ((logits > 0) == (demonstrated > 0)).float().mean().item()
+        return loss.item(), right
+
+    def _logits(self, steps: Transitions) -> torch.Tensor:
+        obs, actions, next_obs = steps
+        with torch.no_grad():
+            log_prob = self.ppo.acting_policy.log_prob(obs, actions)
+        return self.discriminator(obs, next_obs) - log_prob
+
+    def _sample(self, steps: Transitions) -> Transitions:
+        chosen = self._tensor(self._rng.integers(len(steps[0]), size=self.settings.airl_batch_size))
+        obs, actions, next_obs = (x[chosen] for x in steps)
+        return obs, actions, next_obs
+
+    def _tensor(self, array: NDArray) -> torch.Tensor:
+        return torch.as_tensor(array, device=self.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Agent and discriminator."""
+        return {
+            "ppo": self.ppo.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what `state_dict` gave."""
+        self.ppo.load_state_dict(state["ppo"])
+        self.discriminator.load_state_dict(state["discriminator"])
+        self.optimizer.load_state_dict(state["optimizer"])

@@ -1,0 +1,148 @@
+"""From policies to preferences: act, cut segments, choose pairs, ask."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from prefloop import policies
+from prefloop.checkpoints import versions
+from prefloop.data import dataset
+from prefloop.data.preferences import Preferences
+from prefloop.data.rollouts import collect_episodes
+from prefloop.data.segments import Segments, concatenate, cut, whole_episodes
+from prefloop.data.trajectories import Trajectories
+from prefloop.errors import UserError
+from prefloop.policies import Policy
+from prefloop.queries.selection import Predict, select_queries
+from prefloop.teachers.simulated import SimulatedTeacher, preset
+
+
+def act(
+    envs: gym.vector.VectorEnv, acting_policies: Sequence[Policy], episodes: int, seed: int
+) -> list[Trajectories]:
+    """Whole episodes of each policy.
+
+    Raises:
+        UserError: the environment gave NaN or infinite observations or rewards.
+    """
+    seeds = np.random.SeedSequence(seed).generate_state(2 * len(acting_policies)).reshape(-1, 2)
+    collected = []
+    for policy, (env_seed, action_seed) in zip(acting_policies, seeds.tolist(), strict=True):
+        draw = policies.acting(policy, np.random.default_rng(action_seed))
+        collected.append(collect_episodes(envs, draw, episodes, env_seed))
+    return collected
+
+
+def as_segments(
+    trajectories: Sequence[Trajectories], length: int | None, num_segments: int, seed: int
+) -> Segments:
+    """Segments of every policy's episodes.
+
+    Args:
+        length: steps of a segment; None for whole episodes.
+        num_segments: how many are cut from each policy's episodes, if they are cut.
+
+    Raises:
+        UserError: no episode is as long as a segment, or there are NaN among the numbers.
+    """
+    rng = np.random.default_rng((seed, 3))
+    parts = [
+        whole_episodes(episodes, i)
+        if length is None
+        else cut(episodes, length, num_segments, rng, i)
+        for i, episodes in enumerate(trajectories)
+    ]
+    segments = concatenate(parts)
+    for name in ("obs", "actions", "rewards"):
+        if not np.isfinite(getattr(segments, name)).all():
+            raise UserError(f"The episodes have {name} that are NaN or infinite.")
+    return segments
+
+
+def make_teacher(
+    name: str, segments: Segments | None, seed: int, overrides: Mapping[str, float]
+) -> SimulatedTeacher:
+    """A teacher of B-Pref's, with some of its knobs set by hand.
+
+    Args:
+        segments: a first pool, by whose returns `skip` and `equal` set their thresholds.
+
+    Raises:
+        UserError: an override no teacher can have.
+    """
+    try:
+        return dataclasses.replace(
+            preset(name, segments.returns if segments is not None else None, seed),
+            **overrides,  # type: ignore[arg-type]
+        )
+    except ValueError as error:
+        raise UserError(f"{str(error).capitalize()}.") from None
+
+
+def ask_for_pairs(
+    directory: Path,
+    segments: Segments,
+    num_pairs: int,
+    teacher: SimulatedTeacher,
+    facts: Mapping[str, Any],
+    seed: int,
+    resume: bool = False,
+    selection: str = "uniform",
+    num_candidates: int | None = None,
+    predict: Predict | None = None,
+) -> Preferences:
+    """Fills a dataset with the teacher's answers until it holds `num_pairs` queries.
+
+    Args:
+        facts: what metadata.json is to say, `env` among them.
+        resume: go on with what is there; the pairs are chosen by the seed, so that those that were
+            asked before are known.
+
+    Raises:
+        UserError: the dataset exists and is not to be gone on with, was begun differently, or can't
+            be written; there are fewer pairs than wanted.
+    """
+    if dataset.exists(directory) and not resume:
+        raise UserError(
+            f"{directory} holds a preference dataset already; add to it by --resume, or choose "
+            "another --out."
+        )
+    if resume and not dataset.exists(directory):
+        raise UserError(f"There is no preference dataset to go on with in {directory}.")
+    queries = select_queries(
+        selection, segments, num_pairs, np.random.default_rng((seed, 4)), num_candidates, predict
+    )
+    described = {**facts, "teacher": teacher.facts(), "versions": versions()}
+    with dataset.writing(directory, described) as writer:
+        _require_same_origin(dataset.read_metadata(directory), described, directory)
+        asked = len(writer.preferences) if writer.preferences is not None else 0
+        if 0 < asked < num_pairs and selection != "uniform":
+            raise UserError(
+                f"{directory} holds {asked} queries; only uniform ones can be added to, since others "
+                "depend on how many are chosen together."
+            )
+        labels = teacher.label(queries)
+        new = Preferences(segments, queries.first, queries.second, labels)
+        if asked < num_pairs:
+            writer.append(new[slice(asked, None)])
+        assert writer.preferences is not None
+        return writer.preferences
+
+
+def _require_same_origin(
+    known: Mapping[str, Any], wanted: Mapping[str, Any], directory: Path
+) -> None:
+    """Refuses to mix pairs that were collected or judged in different ways."""
+    old, new = known.get("settings", {}), wanted.get("settings", {})
+    for name in new:
+        # what was read from JSON has lists where the command line has tuples
+        now = list(new[name]) if isinstance(new[name], tuple) else new[name]
+        if name not in ("pairs", "resume", "out", "device") and old.get(name) != now:
+            raise UserError(
+                f"{directory} was begun with {name} {old.get(name)!r}, not {new[name]!r}; go on with "
+                "the settings in its metadata.json, or choose another --out."
+            )

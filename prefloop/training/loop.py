@@ -1,0 +1,100 @@
+"""The loop around every algorithm: progress, metrics, state, and going on after a stop."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from prefloop import runs, tracking
+from prefloop.errors import UserError
+from prefloop.files import write_csv
+from prefloop.training.settings import RunSettings
+
+MAY_DIFFER_ON_RESUME = (
+    "out",
+    "resume",
+    "track",
+    "device",
+    "reward",
+    "init",
+    "preferences",
+    "reference",
+)
+
+
+class Learner(Protocol):
+    """What the loop turns: something that learns in iterations and can be put away in between."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to learn before the last iteration."""
+        ...
+
+    def iterate(self, iteration: int) -> dict[str, float]:
+        """One iteration; all its randomness follows from the seed and its number.
+
+        Returns:
+            Its row in metrics.csv, with the same names every time.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next iteration depends on: tensors and plain values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what `state_dict` gave."""
+        ...
+
+
+def run(
+    learner: Learner,
+    settings: RunSettings,
+    facts: Mapping[str, Any],
+    iterations: int,
+    show: Sequence[str],
+    track: Sequence[str] = (),
+    quiet: bool = False,
+) -> list[dict[str, float]]:
+    """Turns a learner until it is done, in a directory that this process has claimed.
+
+    Args:
+        settings: where, and whether to go on with what is there.
+        facts: what run.json is to say besides the settings.
+        show: which of a row's numbers the progress bar carries.
+        track: other places that rows go to; see `prefloop.tracking`.
+        quiet: without a progress bar.
+
+    Returns:
+        The rows of metrics.csv.
+
+    Raises:
+        UserError: the directory holds another run, or can't be written.
+    """
+    directory = Path(settings.out)
+    facts = {**facts, "settings": asdict(settings)}
+    rows: list[dict[str, float]] = []
+    if not settings.resume:
+        runs.start(directory, facts, epochs=0)
+    elif state := runs.resume(directory, facts, MAY_DIFFER_ON_RESUME, {"learner", "rows"}):
+        try:
+            learner.load_state_dict(state["learner"])
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
+            raise UserError(f"{directory / runs.STATE} is not of this run.") from None
+        rows = state["rows"]
+        if not quiet:
+            print(f"Going on after iteration {len(rows)} of {iterations}.")
+    bar = tqdm(total=iterations, initial=len(rows), disable=quiet or None, unit="it")
+    with tracking.opened(track, directory, asdict(settings)) as trackers, bar:
+        while len(rows) < iterations and not (rows and learner.finished):
+            rows.append(learner.iterate(len(rows)))
+            bar.set_postfix({name: f"{rows[-1][name]:.4g}" for name in show}, refresh=False)
+            bar.update()
+            for tracker in trackers:
+                tracker.log(rows[-1], step=len(rows) - 1)
+            write_csv(directory / runs.METRICS, rows)
+            # last, so that a run killed between these lines does the iteration again
+            runs.save_state(directory, {"learner": learner.state_dict(), "rows": rows})
+    return rows

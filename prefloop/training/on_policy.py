@@ -1,0 +1,118 @@
+"""PPO on a reward of any origin: the environment's, a learned one, or a control."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from prefloop import policies
+from prefloop.agents.ppo import PPO
+from prefloop.agents.rollout import RewardFunction, Rollout, finished_returns
+from prefloop.agents.settings import PPOSettings
+from prefloop.envs import make_vector_env
+from prefloop.rewards.reward_model import RewardModel
+from prefloop.training.settings import ExperienceSettings
+
+
+def make_ppo(
+    env_id: str, settings: PPOSettings, seed: int, device: torch.device, init: Path | None = None
+) -> PPO:
+    """An agent with weights drawn from a seed, in environments of its own.
+
+    Args:
+        init: a policy checkpoint to start from, and with `settings.kl_coef` the reference.
+
+    Raises:
+        UserError: the environment or the checkpoint can't be used.
+    """
+    envs = make_vector_env(env_id, settings.num_envs)
+    torch.manual_seed(seed)
+    return PPO(settings, envs, device, policies.load(init, envs) if init else None)
+
+
+def from_model(model: RewardModel) -> RewardFunction:
+    """A reward model as PPO asks for it."""
+    return lambda rollout: model.reward(rollout.obs[:-1], rollout.applied)
+
+
+def num_iterations(settings: ExperienceSettings) -> int:
+    """How many iterations make up the steps of a run."""
+    return max(1, round(settings.steps / settings.iteration_steps))
+
+
+class OnPolicyTraining:
+    """PPO and the reward it improves on, as the loop turns it.
+
+    Every iteration begins with a reset of all environments, whose seed follows from its number: so
+    a run that is taken up again is the run that was never stopped.
+    """
+
+    finished = False
+
+    def __init__(
+        self, ppo: PPO, reward_function: RewardFunction, settings: ExperienceSettings, seed: int
+    ) -> None:
+        self.ppo, self.reward_function, self.settings, self.seed = (
+            ppo,
+            reward_function,
+            settings,
+            seed,
+        )
+
+    def iterate(self, iteration: int) -> dict[str, float]:
+        """Acts and updates until `iteration_steps` steps are taken."""
+        _, row = improve(self.ppo, self.reward_function, self.settings, self.seed, iteration)
+        return row
+
+    def state_dict(self) -> dict[str, Any]:
+        """The agent's."""
+        return {"ppo": self.ppo.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what `state_dict` gave."""
+        self.ppo.load_state_dict(state["ppo"])
+
+
+def improve(
+    ppo: PPO,
+    reward_function: RewardFunction | None,
+    settings: ExperienceSettings,
+    seed: int,
+    iteration: int,
+) -> tuple[list[Rollout], dict[str, float]]:
+    """One iteration of acting and updating.
+
+    Args:
+        reward_function: what to improve on, asked once for every rollout; None only acts.
+
+    Returns:
+        The rollouts, and the row of metrics.csv.
+    """
+    steps = ppo.settings.rollout_steps * ppo.envs.num_envs
+    updates = max(1, round(settings.iteration_steps / steps))
+    total = updates * num_iterations(settings)
+    ppo.begin(seed=int(np.random.SeedSequence((seed, iteration)).generate_state(1)[0]))
+    rollouts, metrics, rewards_seen = [], [], []
+    for i in range(updates):
+        rollout = ppo.collect()
+        rollouts.append(rollout)
+        if reward_function is None:
+            continue
+        rewards = np.asarray(reward_function(rollout))
+        rewards_seen.append(rewards[rollout.valid].mean())
+        metrics.append(ppo.update(rollout, rewards, progress=(iteration * updates + i) / total))
+    returns = finished_returns(rollouts)
+    row = {
+        "iteration": iteration,
+        "steps": (iteration + 1) * updates * steps,
+        "true_return": float(returns.mean()) if len(returns) else float("nan"),
+        "episodes": len(returns),
+        "reward": float(np.mean(rewards_seen)) if rewards_seen else float("nan"),
+    }
+    names = (
+        "policy_loss", "value_loss", "entropy", "approx_kl", "kl_from_init", "explained_variance",
+    )  # fmt: skip
+    for name in names:
+        row[name] = float(np.mean([m[name] for m in metrics])) if metrics else float("nan")
+    return rollouts, row

@@ -1,0 +1,86 @@
+"""What can be set of runs and loops, with defaults; free of PyTorch, so that `--help` is quick."""
+
+from dataclasses import MISSING, dataclass
+
+from prefloop.agents.settings import PPOSettings
+from prefloop.queries.schedules import SCHEDULES
+from prefloop.queries.selection import SELECTIONS
+from prefloop.rewards.settings import RewardSettings
+from prefloop.settings import require_above_zero, require_between, require_seed, setting
+from prefloop.teachers.simulated import PRESETS
+from prefloop.tracking import TRACKERS
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Where a command writes and what its randomness begins with.
+
+    Raises:
+        ValueError: a seed that not every generator takes.
+    """
+
+    # fmt: off
+    out: str = setting(MISSING, "folder that everything is written to; made if missing")
+    seed: int = setting(0, "same seed, same result")
+    device: str = setting("cpu", "where tensors live: cpu, cuda, mps")
+    resume: bool = setting(False, "go on with what was stopped in --out")
+    track: tuple[str, ...] = setting((), "send metrics to these as well as to metrics.csv", choices=TRACKERS)
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_seed(self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperienceSettings:
+    """How much an agent acts.
+
+    Raises:
+        ValueError: a number below 1.
+    """
+
+    # fmt: off
+    env: str = setting(MISSING, "which environment, for instance CartPole-v0")
+    steps: int = setting(200_000, "of experience in all")
+    iteration_steps: int = setting(20_000, "between two rows of metrics.csv; episodes begin anew there, and a stopped run goes on from there")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(self, "steps", "iteration_steps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuerySettings:
+    """What a teacher is asked, and when. Source: Christiano et al. 2017, arXiv:1706.03741.
+
+    Raises:
+        ValueError: a value that no run can have.
+    """
+
+    # fmt: off
+    teacher: str = setting("oracle", "who answers; simulated teachers judge by the true return (B-Pref)", choices=PRESETS)
+    mistakes: float | None = setting(None, "share of the answers that is turned round, in place of the teacher's own")
+    labels: int = setting(700, "answers in all; a skipped query is shown, not answered")
+    queries: str = setting("disagreement", "which pairs are asked about", choices=SELECTIONS)
+    candidates: int = setting(10, "random pairs that each query is chosen from, for all but uniform")
+    schedule: str = setting("hyperbolic", "when the labels are spent", choices=SCHEDULES)
+    segment_length: int = setting(50, "steps of each segment")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(self, "labels", "candidates", "segment_length")
+        if self.mistakes is not None:
+            require_between(self, 0, 1, "mistakes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefPPOSettings(ExperienceSettings, QuerySettings, PPOSettings, RewardSettings):
+    """PrefPPO's: those of its parts. Raises as they do."""
+
+    # fmt: off
+    iteration_steps: int = setting(10_000, "between two sessions of questions; episodes begin anew there, and a stopped run goes on from there")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        for part in (ExperienceSettings, QuerySettings, PPOSettings, RewardSettings):
+            part.__post_init__(self)

@@ -1,0 +1,264 @@
+"""The commands in the order of the README, with small numbers."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import assert_one_sentence
+
+from prefloop import checkpoints
+from prefloop.data import dataset
+
+SMALL = "--num-envs 4 --rollout-steps 32 --steps 512 --iteration-steps 128"
+
+
+@pytest.fixture(scope="session")
+def demonstrations(tmp_path_factory, demonstrators):
+    """A folder with two policies and pairs of their episodes."""
+    from prefloop.cli import main
+
+    folder = tmp_path_factory.mktemp("demonstrations")
+    for name, epoch in (("weak", 0), ("strong", 9)):
+        weights = checkpoints.load_weights(checkpoints.checkpoint_path(demonstrators, epoch))
+        checkpoints.save(folder / f"{name}.params", weights)
+    main(
+        f"pairs --env CartPole-v0 --policies {folder}/strong.params {folder}/weak.params "
+        f"--pairs 40 --episodes 10 --out {folder}/prefs".split()
+    )
+    return folder
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_pairs_writes_what_it_says(run, demonstrations, tmp_path):
+    line = (
+        f"prefloop.cli pairs --env CartPole-v0 --policies {demonstrations}/weak.params --pairs 12 "
+        "--episodes 8 --segment-length 10 --segments 30 --teacher mistake --out p"
+    )
+    outcome = run(line)
+    assert outcome.code == 0, outcome.err
+    assert "12 queries" in outcome.out and "Next: prefloop reward" in outcome.out
+    preferences = dataset.read(tmp_path / "p")
+    assert len(preferences) == 12 and preferences.segments.lengths.max() == 10
+    assert dataset.read_metadata(tmp_path / "p")["teacher"]["mistakes"] == 0.1
+    assert_one_sentence(run(line), "p holds a preference dataset already", "--resume")
+    more = run(line.replace("--pairs 12", "--pairs 20") + " --resume")
+    assert more.code == 0, more.err
+    grown = dataset.read(tmp_path / "p")
+    assert len(grown) == 20
+    assert (grown.labels[:12] == preferences.labels).all()
+    asked = {
+        tuple(sorted(pair))
+        for pair in zip(grown.first.tolist(), grown.second.tolist(), strict=True)
+    }
+    assert len(asked) == 20  # no pair twice
+
+
+def test_pairs_by_disagreement(run, demonstrations, tmp_path):
+    assert (
+        run(
+            f"prefloop.cli reward --preferences {demonstrations}/prefs --reward-epochs 2 --out r"
+        ).code
+        == 0
+    )
+    line = (
+        f"prefloop.cli pairs --env CartPole-v0 --policies {demonstrations}/weak.params --pairs 5 "
+        "--episodes 10 --queries disagreement --out q"
+    )
+    assert_one_sentence(run(line), "--queries disagreement needs --reward")
+    assert run(line + " --reward r").code == 0
+    assert len(dataset.read(tmp_path / "q")) == 5
+    grow = line.replace("--pairs 5", "--pairs 6") + " --reward r --resume"
+    assert_one_sentence(run(grow), "only uniform ones can be added to")
+
+
+def test_reward_reports_how_far_to_trust_it(run, demonstrations, tmp_path):
+    outcome = run(
+        f"prefloop.cli reward --preferences {demonstrations}/prefs --out r --reward-epochs 30"
+    )
+    assert outcome.code == 0, outcome.err
+    assert "Held-out accuracy" in outcome.out
+    report = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert report["answers"] == 40 and 0 <= report["held_out_accuracy"] <= 1
+    assert report["rank_correlation"] > 0.5
+    assert len(report["worst_pairs"]) == 10
+    assert "## The pairs it explains worst" in (tmp_path / "r" / "report.md").read_text()
+    assert (tmp_path / "r" / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert {"loss", "held_out_loss", "held_out_accuracy"} <= rows(tmp_path / "r" / "metrics.csv")[
+        0
+    ].keys()
+
+
+def test_from_preferences_to_policies(run, demonstrations, tmp_path):
+    prefs, weak = f"{demonstrations}/prefs", f"{demonstrations}/weak.params"
+    lines = [
+        f"reward --preferences {prefs} --out reward --reward-epochs 5",
+        f"ppo --env CartPole-v0 --reward reward --init {weak} --kl-coef 0.1 {SMALL} --out ppo",
+        f"dpo --preferences {prefs} --reference {weak} --beta 0.2 --dpo-epochs 3 --out dpo",
+        f"bc --preferences {prefs} --bc-epochs 3 --out bc",
+        f"airl --preferences {prefs} {SMALL} --out airl",
+    ]
+    for line in lines:
+        outcome = run(f"prefloop.cli {line}")
+        assert outcome.code == 0, outcome.err
+        assert "Next: prefloop" in outcome.out
+    policies = []
+    for name in ("ppo", "dpo", "bc", "airl"):
+        folder = tmp_path / name
+        assert (folder / "learning_curve.png").exists() and rows(folder / "metrics.csv")
+        facts = json.loads((folder / "run.json").read_text())
+        assert facts["env"] == "CartPole-v0" and facts["activation"] == "relu"
+        policies.append(f"{name}/final_policy.params")
+    outcome = run(f"prefloop.cli evaluate {' '.join(policies)} --episodes 5 --video --out e")
+    assert outcome.code == 0, outcome.err
+    table = rows(tmp_path / "e" / "evaluation.csv")
+    assert [row["policy"] for row in table] == policies
+    assert all(8 <= float(row["mean_return"]) <= 200 for row in table)
+    assert (tmp_path / "e" / "evaluation.png").exists()
+    assert len(list((tmp_path / "e").glob("*.mp4"))) == 4
+
+
+def test_pref_ppo_leaves_policy_reward_answers_and_pictures(run, tmp_path):
+    line = (
+        "prefloop.cli pref-ppo --env Pendulum-v1 --labels 24 --segment-length 20 --num-envs 4 "
+        "--rollout-steps 50 --steps 1600 --iteration-steps 400 --reward-epochs 3 --out p"
+    )
+    outcome = run(line)
+    assert outcome.code == 0, outcome.err
+    folder = tmp_path / "p"
+    assert len(dataset.read(folder / "preferences").answered) == 24
+    assert [row["labels"] for row in rows(folder / "metrics.csv")][-1] == "24"
+    for name in ("final_policy.params", "reward.params", "schedule.png", "learning_curve.png"):
+        assert (folder / name).exists()
+    outcome = run(
+        "prefloop.cli ppo --env Pendulum-v1 --reward p --num-envs 2 --rollout-steps 8 --steps 16 --iteration-steps 16 --out q"
+    )
+    assert outcome.code == 0, outcome.err  # the reward is one that `ppo` takes
+    assert_one_sentence(run(line), "p holds a run already", "--resume")
+
+
+@pytest.mark.parametrize("command", ["ppo", "pref-ppo"])
+def test_killed_and_resumed_is_as_never_stopped(command, tmp_path):
+    flags = "--num-envs 4 --rollout-steps 25 --steps 4000 --iteration-steps 200"
+    if command == "pref-ppo":
+        flags += " --labels 60 --segment-length 10 --reward-epochs 3"
+    line = [sys.executable, "-m", "prefloop", command, "--env", "Pendulum-v1", *flags.split()]
+    subprocess.run([*line, "--out", "whole"], cwd=tmp_path, check=True, capture_output=True)
+    process = subprocess.Popen([*line, "--out", "cut"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    metrics = tmp_path / "cut" / "metrics.csv"
+    while not (metrics.exists() and len(rows(metrics)) >= 4):
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL) if hasattr(signal, "SIGKILL") else process.kill()
+    process.wait()
+    assert not (tmp_path / "cut" / "final_policy.params").exists()
+    subprocess.run(
+        [*line, "--out", "cut", "--resume"], cwd=tmp_path, check=True, capture_output=True
+    )
+    names = ["final_policy.params", "metrics.csv"]
+    if command == "pref-ppo":
+        names += ["reward.params", "preferences/preferences.jsonl", "preferences/segments.npz"]
+    for name in names:
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), (
+            name
+        )
+
+
+def test_wrong_files_end_in_sentences(run, demonstrations, tmp_path):
+    prefs, weak = f"{demonstrations}/prefs", f"{demonstrations}/weak.params"
+    assert (
+        run(f"prefloop.cli reward --preferences {prefs} --reward-epochs 1 --out reward").code == 0
+    )
+    (tmp_path / "empty").mkdir()
+    wrong = {
+        f"pairs --env Bogus-v0 --policies {weak} --out x": ["Bogus"],
+        "pairs --env CartPole-v0 --policies missing.params --out x": [
+            "missing.params does not exist"
+        ],
+        f"pairs --env Acrobot-v1 --policies {weak} --out x": ["4 observations and 2 actions"],
+        f"pairs --env Pendulum-v1 --policies {weak} --out x": ["discrete actions"],
+        f"pairs --env CartPole-v0 --policies {weak} --episodes 3 --pairs 4 --out x": ["only 3"],
+        f"pairs --env CartPole-v0 --policies {weak} --segment-length 900 --out x": ["900 steps"],
+        "reward --preferences missing --out x": ["no preference dataset missing"],
+        "reward --preferences empty --out x": ["empty holds no preference dataset"],
+        f"ppo --env Acrobot-v1 --reward reward {SMALL} --out x": [
+            "CartPole-v0, not for Acrobot-v1"
+        ],
+        f"ppo --env CartPole-v0 --reward empty {SMALL} --out x": [
+            "empty/reward.params does not exist"
+        ],
+        f"ppo --env CartPole-v0 --reward {weak} {SMALL} --out x": [
+            "says nothing of a reward model"
+        ],
+        f"ppo --env CartPole-v0 --init reward/reward.params {SMALL} --out x": ["holds no policy"],
+        f"ppo --env CartPole-v0 --device nowhere {SMALL} --out x": ["--device nowhere"],
+        "ppo --env CartPole-v0 --kl-coef 1 --out x": ["--kl_coef needs --init"],
+        f"dpo --preferences {prefs} --reference missing.params --out x": [
+            "missing.params does not exist"
+        ],
+        f"dpo --preferences {prefs} --reference {weak} --beta 0 --out x": [
+            "--beta must be above 0"
+        ],
+        f"bc --preferences {prefs} --resume --out x": ["no run to resume in x"],
+        "evaluate missing.params": ["missing.params does not exist"],
+        f"evaluate {weak}": ["give --env"],
+        "pref-ppo --env Pendulum-v1 --steps 100 --iteration-steps 100 --out x": [
+            "single iteration"
+        ],
+        "pref-ppo --env Pendulum-v1 --labels 0 --out x": ["--labels must be above 0"],
+    }
+    for line, words in wrong.items():
+        assert_one_sentence(run(f"prefloop.cli {line}"), *words)
+        assert not (tmp_path / "x" / "final_policy.params").exists()
+
+
+def test_a_dataset_with_nan_labels_or_strange_actions_is_refused(run, demonstrations, tmp_path):
+    source = dataset.read(demonstrations / "prefs")
+    folder = tmp_path / "odd"
+    with dataset.writing(folder, {"env": "Acrobot-v1"}) as writer:
+        writer.append(source[slice(0, 5)])
+    assert_one_sentence(run("prefloop.cli reward --preferences odd --out x"), "not of Acrobot-v1")
+    ties = tmp_path / "ties"
+    with dataset.writing(ties, {"env": "CartPole-v0"}) as writer:
+        writer.append(
+            type(source)(source.segments, source.first, source.second, np.full(len(source), 0.5))
+        )
+    for command in ("reward", "bc", f"dpo --reference {demonstrations}/weak.params", "airl"):
+        outcome = run(f"prefloop.cli {command} --preferences ties --out x")
+        assert_one_sentence(outcome, "Nothing can be learned", "ties")
+
+
+def test_two_runs_in_one_folder(demonstrations, tmp_path):
+    line = [sys.executable, "-m", "prefloop", "ppo", "--env", "CartPole-v0", "--out", "x"]
+    first = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        while not (tmp_path / "x" / ".lock").exists():
+            assert first.poll() is None
+            time.sleep(0.01)
+        time.sleep(0.2)
+        second = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
+        assert second.returncode == 2
+        assert "Traceback" not in second.stderr
+    finally:
+        first.kill()
+        first.wait()
+
+
+def test_ctrl_c_ends_in_a_sentence(tmp_path):
+    line = [sys.executable, "-m", "prefloop", "ppo", "--env", "CartPole-v0", "--out", "x"]
+    process = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "x" / "metrics.csv").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Go on with the same command and --resume" in err and "Traceback" not in err

@@ -1,0 +1,183 @@
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import assert_one_sentence
+
+from prefloop.data import dataset
+from prefloop.sweeps.compare import Cell, cells
+from prefloop.sweeps.page import command, summarise
+from prefloop.sweeps.settings import CompareSettings
+
+SMALL = (
+    "compare --env CartPole-v0 --demonstrator-steps 8000 --episodes 10 --steps 4000 "
+    "--evaluation-episodes 10 --processes 2 --out c"
+)
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_is_run():
+    settings = CompareSettings(
+        env="CartPole-v0", methods=("dpo", "constant"), labels=(50, 20), seeds=("0-1", "7"), out="c"
+    )
+    assert settings.seed_numbers == [0, 1, 7]
+    assert cells(settings) == [
+        *(Cell("dpo", labels, seed) for labels in (20, 50) for seed in (0, 1, 7)),
+        *(Cell("constant", 0, seed) for seed in (0, 1, 7)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--seeds 3-1", "names no seed"),
+        ("--seeds x", "invalid seed or range value: 'x'"),
+        ("--labels 0", "--labels must be above 0"),
+        ("--methods bogus", "invalid choice: 'bogus'"),
+        ("--policies one.params", "--policies takes two"),
+        ("--weaker 1.5", "--weaker must be below 1"),
+        ("--segment-length half", "invalid full or a number value"),
+    ],
+)
+def test_wrong_flags(run, flags, words):
+    assert_one_sentence(run(f"prefloop.cli {SMALL} {flags}"), words)
+
+
+def test_a_comparison_is_made_once_and_grows(run, tmp_path):
+    outcome = run(f"prefloop.cli {SMALL} --methods dpo constant flipped --labels 5 --seeds 0-1")
+    assert outcome.code == 0, outcome.err
+    folder = tmp_path / "c"
+    table = rows(folder / "results.csv")
+    assert [(r["method"], r["labels"], r["seed"]) for r in table] == [
+        ("dpo", "5", "0"), ("dpo", "5", "1"), ("constant", "0", "0"), ("constant", "0", "1"),
+        ("flipped", "5", "0"), ("flipped", "5", "1"),
+    ]  # fmt: skip
+    # every method of a seed has the same demonstrators
+    assert len({r["weak_return"] for r in table if r["seed"] == "0"}) == 1
+    assert "| dpo | 5 | 2 |" in outcome.out
+    for name in ("return_against_labels.png", "learning_curves.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+    page = (folder / "index.html").read_text()
+    assert "<td>flipped</td>" in page and "return_against_labels.png" in page
+    times = {p: p.stat().st_mtime_ns for p in folder.rglob("result.json")}
+    before = dataset.read(folder / "seeds" / "seed-0" / "preferences")
+
+    grown = run(f"prefloop.cli {SMALL} --methods dpo constant --labels 5 8 --seeds 0-1")
+    assert grown.code == 0, grown.err
+    assert "4 of 6 runs are there already." in grown.out
+    assert {p: p.stat().st_mtime_ns for p in times} == times
+    after = dataset.read(folder / "seeds" / "seed-0" / "preferences")
+    assert len(before) == 5 and len(after) == 8
+    assert (after.labels[:5] == before.labels).all()  # a small budget begins a larger one
+    assert_one_sentence(
+        run(f"prefloop.cli {SMALL} --teacher mistake --seeds 0"),
+        "a comparison with teacher 'oracle'",
+    )
+
+
+def test_killed_and_started_again_does_what_is_missing(tmp_path):
+    line = [
+        sys.executable, "-m", "prefloop", *SMALL.split(),
+        *["--methods", "constant", "random", "true-reward", "--labels", "5", "--seeds", "0-1"],
+    ]  # fmt: skip
+    process = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while not (done := list(tmp_path.glob("c/runs/*/*/*/result.json"))):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    time.sleep(2.5)  # its workers notice within a second
+    times = {p: p.stat().st_mtime_ns for p in done}
+    result = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    there = re.search(r"(\d) of 6 runs are there already", result.stdout)
+    assert there and int(there[1]) >= 1
+    assert {p: p.stat().st_mtime_ns for p in times} == times
+    assert len(rows(tmp_path / "c" / "results.csv")) == 6
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no process groups to interrupt")
+def test_ctrl_c_says_how_to_go_on(tmp_path):
+    line = [sys.executable, "-m", "prefloop", *SMALL.split(), "--seeds", "0", "--labels", "5"]
+    process = subprocess.Popen(
+        line, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not (tmp_path / "c" / "seeds").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "The same command does what is missing" in err and "Traceback" not in err
+
+
+def test_given_policies_and_what_is_wrong_with_them(run, demonstrators, tmp_path):
+    weak, strong = (f"{demonstrators}/policy_checkpoint{epoch}.params" for epoch in (0, 9))
+    line = f"prefloop.cli {SMALL} --policies {strong} {weak} --methods bc --seeds 0 --labels 5"
+    outcome = run(line)
+    assert outcome.code == 0, outcome.err
+    missing = line.replace("0.params", "{seed}.params.missing").replace("--out c", "--out d")
+    assert_one_sentence(run(missing), "policy_checkpoint0.params.missing does not exist")
+    assert not (tmp_path / "d" / "results.csv").exists()
+
+
+def test_a_foreign_folder_is_left_alone(run, tmp_path):
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "thesis.txt").write_text("chapter one")
+    assert_one_sentence(run(f"prefloop.cli {SMALL}"), "holds something else than a comparison")
+    assert (tmp_path / "c" / "thesis.txt").read_text() == "chapter one"
+
+
+def result(method, labels, seed, mean, weak=50.0):
+    return {
+        "method": method, "labels": labels, "seed": seed, "mean_return": mean, "low": mean - 5,
+        "high": mean + 5, "strong_return": 200.0, "weak_return": weak, "weak_high": weak + 5,
+    }  # fmt: skip
+
+
+def test_the_table_by_hand():
+    # the middle half of five runs is the three in the middle
+    scores = [10.0, 100.0, 110.0, 120.0, 1000.0]
+    table = summarise([result("dpo", 20, i, score) for i, score in enumerate(scores)])
+    line = table[2]
+    assert line["method"] == "dpo" and line["labels"] == "20" and line["seeds"] == "5"
+    assert line["IQM of the return [95 %]"].startswith("110.0 [")
+    assert line["lowest"] == "10.0"
+    # four of five runs beat a weaker policy of 50
+    assert line["P(improves on the weaker) [95 %]"].startswith("0.80 [")
+    assert line["seeds above it, intervals apart"] == "4 of 5"
+
+
+def test_the_command_line_is_given_again():
+    settings = CompareSettings(env="CartPole-v0", labels=(5, 8), segment_length=25, out="my folder")
+    text = command(settings)
+    assert (
+        text
+        == "prefloop compare --env CartPole-v0 --labels 5 8 --segment_length 25 --out 'my folder'"
+    )
+
+
+def test_intervals_by_known_cases():
+    from prefloop.evaluation.statistics import iqm_interval, probability_of_improvement
+
+    assert iqm_interval([5.0, 5.0, 5.0]).low == iqm_interval([5.0, 5.0, 5.0]).high == 5.0
+    alone = iqm_interval([5.0])
+    assert alone.value == 5.0 and np.isnan(alone.low)
+    assert probability_of_improvement([2, 3], [0, 1]).value == 1.0
+    assert probability_of_improvement([1, 1], [1, 1]).value == 0.5
+    assert probability_of_improvement([0, 2], [1, 1]).value == 0.5
+    # coverage of a normal mean, roughly: the interval holds the truth most of the time
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(60, 20))
+    intervals = [iqm_interval(sample, seed=i) for i, sample in enumerate(samples)]
+    assert sum(i.low < 0 < i.high for i in intervals) >= 50

@@ -1,0 +1,57 @@
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, assert_one_sentence
+
+from prefloop.cli import COMMANDS
+
+
+def test_help_names_every_command(run):
+    outcome = run("prefloop.cli --help")
+    assert outcome.code == 0
+    for name in COMMANDS:
+        assert f"\n  {name} " in outcome.out
+    assert run("prefloop.cli").out == outcome.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(run, name):
+    outcome = run(f"prefloop.cli {name} --help")
+    assert outcome.code == 0
+    assert f"usage: prefloop {name}" in outcome.out
+    assert f"Example: prefloop {name}" in " ".join(outcome.out.split())
+
+
+def test_an_unknown_command_ends_in_a_sentence(run):
+    assert_one_sentence(run("prefloop.cli bogus"), "no command 'bogus'", "pref-ppo")
+
+
+def test_underscores_and_hyphens_are_alike(run):
+    assert run("prefloop.cli pref_ppo --help").out == run("prefloop.cli pref-ppo --help").out
+    for flag in ("--segment-length", "--segment_length", "--segment-length=0"):
+        outcome = run(
+            f"prefloop.cli pairs --env CartPole-v0 --policies a {flag.replace('=0', '')} 0 --out x"
+        )
+        assert_one_sentence(outcome, "--segment_length must be above 0, not 0")
+
+
+def test_the_module_is_the_command():
+    command = [sys.executable, "-m", "prefloop", "--version"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert result.stdout.startswith("prefloop 0.")
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_does_not_import_torch(name):
+    code = f"""
+import sys
+sys.argv = ["prefloop", *"{name}".split(), "--help"]
+from prefloop.cli import main
+try:
+    main()
+except SystemExit:
+    pass
+sys.exit("torch" in sys.modules or "gymnasium" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
