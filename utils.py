@@ -1,6 +1,5 @@
 """The reward network: what Part 2 trains and Part 3 learns from."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 from torch import nn
 
 from prefloop.checkpoints import layer_sizes, load_weights
+from prefloop.envs import without_version
 from prefloop.errors import UserError
 from prefloop.files import read_json, sha256
 from prefloop.networks import mlp
@@ -84,8 +84,3 @@ def load_reward_network(path: Path, env_id: str, obs_dim: int) -> Net:
             f"environment than {env_id}, or Net was changed since."
         ) from None
     return network.requires_grad_(False)
-
-
-def without_version(env_id: str) -> str:
-    """CartPole of CartPole-v0."""
-    return re.sub(r"-v\d+$", "", env_id)

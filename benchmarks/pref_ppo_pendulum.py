@@ -36,14 +36,14 @@ def train(variant: str, seed: int, labels: int) -> tuple[float, float]:
     before = evaluate(ppo.acting_policy, ENV, 200, EVALUATION_SEED + seed).mean()
     if variant == "true reward":
         learner = OnPolicyTraining(ppo, true_reward, settings, seed)
-        for iteration in range(num_iterations(settings)):
+        for iteration in range(num_iterations(settings, settings)):
             learner.iterate(iteration)
     else:
         with (
             tempfile.TemporaryDirectory() as folder,
             opened(ppo, settings, seed, Path(folder)) as pref_ppo,
         ):
-            for iteration in range(num_iterations(settings)):
+            for iteration in range(num_iterations(settings, settings)):
                 row = pref_ppo.iterate(iteration)
         assert row["labels"] == labels
     after = evaluate(ppo.acting_policy, ENV, 200, EVALUATION_SEED + seed).mean()

@@ -1,5 +1,6 @@
 """Environments by id, one or many."""
 
+import re
 import warnings
 
 import gymnasium as gym
@@ -74,12 +75,14 @@ def step_sizes(env: gym.Env | gym.vector.VectorEnv) -> tuple[int, int, bool]:
         UserError: observations are no flat Box, or actions neither Discrete nor a flat Box.
     """
     obs_dim, action_space = flat_obs_dim(env), single_spaces(env)[1]
-    if isinstance(action_space, Discrete):
+    if isinstance(action_space, Discrete) and action_space.start == 0:
         return obs_dim, int(action_space.n), True
     if isinstance(action_space, Box) and len(action_space.shape) == 1:
         return obs_dim, action_space.shape[0], False
     name = env.spec.id if env.spec else "This environment"
-    raise UserError(f"{name} has actions in {action_space}; Discrete or a flat Box is needed.")
+    raise UserError(
+        f"{name} has actions in {action_space}; Discrete from 0 or a flat Box is needed."
+    )
 
 
 def policy_sizes(env: gym.Env | gym.vector.VectorEnv) -> tuple[int, int]:
@@ -95,6 +98,11 @@ def policy_sizes(env: gym.Env | gym.vector.VectorEnv) -> tuple[int, int]:
             f"{name} has actions in {action_space}; this policy needs Discrete actions from 0."
         )
     return obs_dim, int(action_space.n)
+
+
+def without_version(env_id: object) -> str:
+    """CartPole of CartPole-v0, which differs from CartPole-v1 in its time limit alone."""
+    return re.sub(r"-v\d+$", "", str(env_id))
 
 
 def return_threshold(env_id: str) -> float | None:

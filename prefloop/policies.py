@@ -5,7 +5,6 @@ of this library are interchangeable. A Gaussian policy adds its spread and its e
 """
 
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -19,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from prefloop import checkpoints
-from prefloop.envs import flat_obs_dim, single_spaces
+from prefloop.envs import flat_obs_dim, single_spaces, step_sizes, without_version
 from prefloop.errors import UserError
 from prefloop.networks import ACTIVATIONS, as_numpy_function, mlp, sample_categorical
 
@@ -139,27 +138,22 @@ def load(path: Path, envs: gym.Env | gym.vector.VectorEnv) -> Policy:
     Raises:
         UserError: as `checkpoints.load_policy`; or `run.json` beside it names another environment.
     """
-    obs_dim, action_space = flat_obs_dim(envs), single_spaces(envs)[1]
-    known, env_id = checkpoints.run_facts(path).get("env"), envs.spec.id if envs.spec else None
-    if (
-        known is not None
-        and env_id is not None
-        and without_version(known) != without_version(env_id)
-    ):
+    obs_dim, action_dim, discrete = step_sizes(envs)
+    known, env_id = checkpoints.run_facts(path).get("env"), envs.spec.id if envs.spec else ""
+    if known and env_id and without_version(known) != without_version(env_id):
         raise UserError(f"{path} was trained in {known}, not in {env_id}.")
+    env_id = env_id or "this environment"
     weights = checkpoints.load_weights(path)
-    if isinstance(action_space, Discrete):
+    if discrete:
         if "log_std" in weights:
             raise UserError(
                 f"{path} is a policy with continuous actions; {env_id} has discrete ones."
             )
-        layers = checkpoints.load_policy(path, obs_dim, int(action_space.n))
-        return CategoricalPolicy(*layers)
+        return CategoricalPolicy(*checkpoints.rebuild_policy(weights, path, obs_dim, action_dim))
     extras = [weights.pop(name, None) for name in ("log_std", "low", "high")]
     if any(extra is None for extra in extras):
         raise UserError(f"{path} is a policy with discrete actions; {env_id} has continuous ones.")
     log_std, low, high = (cast(torch.Tensor, extra).float() for extra in extras)
-    action_dim = int(np.prod(action_space.shape or ()))
     if not log_std.shape == low.shape == high.shape == (action_dim,):
         raise UserError(
             f"{path} is a policy for {log_std.numel()} actions; {env_id} has {action_dim}."
@@ -168,11 +162,6 @@ def load(path: Path, envs: gym.Env | gym.vector.VectorEnv) -> Policy:
     policy = GaussianPolicy(layers, low, high)
     policy.log_std.data.copy_(log_std)
     return policy
-
-
-def without_version(env_id: object) -> str:
-    """CartPole of CartPole-v0, which differs from CartPole-v1 in its time limit alone."""
-    return re.sub(r"-v\d+$", "", str(env_id))
 
 
 def acting(

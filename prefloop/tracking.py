@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from prefloop.errors import UserError
+from prefloop.files import write_atomically
 
 TRACKERS = ("tensorboard", "wandb")
 
@@ -25,12 +26,12 @@ class Tracker(Protocol):
 class TensorBoard:
     """Event files in the run's folder: `tensorboard --logdir RUN/tensorboard`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, first_step: int) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise UserError(_missing("tensorboard")) from None
-        self._writer = SummaryWriter(str(directory / "tensorboard"))
+        self._writer = SummaryWriter(str(directory / "tensorboard"), purge_step=first_step or None)
 
     def log(self, row: Mapping[str, float], step: int) -> None:
         """Adds a point to every curve."""
@@ -43,15 +44,27 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run of the project `prefloop`; with WANDB_MODE=offline it stays in the run's folder."""
+    """A run of the project `prefloop`; with WANDB_MODE=offline it stays in the run's folder.
 
-    def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
+    `wandb_id` in that folder is how a resumed run finds itself again.
+    """
+
+    def __init__(self, directory: Path, config: Mapping[str, Any], first_step: int) -> None:
         try:
             import wandb
         except ImportError:
             raise UserError(_missing("wandb")) from None
         try:
-            self._run = wandb.init(project="prefloop", dir=str(directory), config=dict(config))
+            known = directory / "wandb_id"
+            resumed = first_step > 0 and known.exists()
+            self._run = wandb.init(
+                project="prefloop",
+                dir=str(directory),
+                config=dict(config),
+                id=known.read_text(encoding="utf-8") if resumed else None,
+                resume="allow" if resumed else None,
+            )
+            write_atomically(known, self._run.id.encode())
         except wandb.errors.Error as error:
             reason = str(error).splitlines()[0]
             raise UserError(
@@ -69,7 +82,7 @@ class WeightsAndBiases:
 
 @contextlib.contextmanager
 def opened(
-    names: Sequence[str], directory: Path, config: Mapping[str, Any]
+    names: Sequence[str], directory: Path, config: Mapping[str, Any], first_step: int = 0
 ) -> Iterator[list[Tracker]]:
     """Opens trackers for a run and closes them when the block ends, however it ends.
 
@@ -77,6 +90,7 @@ def opened(
         names: of `TRACKERS`.
         directory: the run's.
         config: the run's settings.
+        first_step: that of the first row to come; above 0 in a run that is gone on with.
 
     Raises:
         UserError: a package is missing, or Weights & Biases refuses.
@@ -85,9 +99,9 @@ def opened(
     with contextlib.ExitStack() as stack:
         for name in names:
             tracker: Tracker = (
-                TensorBoard(directory)
+                TensorBoard(directory, first_step)
                 if name == "tensorboard"
-                else WeightsAndBiases(directory, config)
+                else WeightsAndBiases(directory, config, first_step)
             )
             stack.callback(tracker.close)
             trackers.append(tracker)

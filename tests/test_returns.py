@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefloop.returns import episode_returns, rewards_to_go
+from prefloop.returns import episode_returns, generalized_advantages, rewards_to_go
 
 
 def test_two_episodes_by_hand():
@@ -27,3 +27,52 @@ def test_each_step_adds_its_reward_to_what_follows(episodes):
 def test_lengths_that_do_not_add_up():
     with pytest.raises(ValueError, match="add up to 4"):
         rewards_to_go(np.ones(5), np.array([2, 2]))
+
+
+def gae(rewards, values, terminated=(), truncated=(), gamma=0.9, gae_lambda=0.5):
+    """Of a single environment, whose steps in `terminated` and `truncated` end episodes."""
+    steps = np.arange(len(rewards))
+    columns = [np.array(rewards, float), np.array(values, float)]
+    columns += [np.isin(steps, terminated), np.isin(steps, truncated)]
+    return generalized_advantages(*(x[:, None] for x in columns), gamma, gae_lambda)[:, 0].tolist()
+
+
+def test_advantages_of_three_steps_by_hand():
+    # deltas: 1 + .9 * 4 - 2 = 2.6;  2 + .9 * 6 - 4 = 3.4;  3 + .9 * 8 - 6 = 4.2
+    # carried on by .9 * .5: 3.4 + .45 * 4.2 = 5.29;  2.6 + .45 * 5.29 = 4.9805
+    assert gae([1, 2, 3], [2, 4, 6, 8]) == pytest.approx([4.9805, 5.29, 4.2])
+
+
+def test_nothing_is_gained_after_a_terminal_state():
+    # the second step's delta is 2 - 4 = -2, and nothing of the third reaches it
+    assert gae([1, 2, 3], [2, 4, 6, 8], terminated=[1]) == pytest.approx([1.7, -2, 4.2])
+
+
+def test_a_time_limit_is_bootstrapped_through():
+    # the second step's delta stays 3.4; the third is of another episode
+    assert gae([1, 2, 3], [2, 4, 6, 8], truncated=[1]) == pytest.approx([4.13, 3.4, 4.2])
+    both = gae([1, 2, 3], [2, 4, 6, 8], terminated=[1], truncated=[1])
+    assert both == pytest.approx([1.7, -2, 4.2])
+
+
+def test_lambda_0_is_the_one_step_error():
+    assert gae([1, 2, 3], [2, 4, 6, 8], gae_lambda=0) == pytest.approx([2.6, 3.4, 4.2])
+
+
+def test_lambda_1_is_the_return_less_the_value():
+    advantages = gae([1, 2, 3], [2, 4, 6, 8], terminated=[2], gamma=1.0, gae_lambda=1)
+    assert advantages == pytest.approx([6 - 2, 5 - 4, 3 - 6])
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_environments_do_not_touch_each_other(seed):
+    rng = np.random.default_rng(seed)
+    rewards, values = rng.normal(size=(6, 3)), rng.normal(size=(7, 3))
+    terminated, truncated = rng.random((2, 6, 3)) < 0.3
+    together = generalized_advantages(rewards, values, terminated, truncated, 0.97, 0.9)
+    for i in range(3):
+        alone = gae(
+            rewards[:, i], values[:, i], *map(np.flatnonzero, (terminated[:, i], truncated[:, i])),
+            gamma=0.97, gae_lambda=0.9,
+        )  # fmt: skip
+        np.testing.assert_allclose(together[:, i], alone)

@@ -75,10 +75,12 @@ class PPO:
 
         Raises:
             UserError: the environment's observations or actions are of a kind PPO can't handle, or
-                a penalty is asked for and there is no reference.
+                the settings and `init` do not go together.
         """
         if settings.kl_coef and init is None:
             raise UserError("--kl_coef needs --init, the policy that it is not to leave.")
+        if settings.normalise_obs and init is not None:
+            raise UserError("--normalise_obs is for policies from scratch; leave out --init.")
         obs_dim = flat_obs_dim(envs)
         self.settings, self.envs, self.device = settings, envs, device
         if init is None:
@@ -189,7 +191,7 @@ class PPO:
         metrics = self._optimise(
             obs, actions, old_log_probs, self._tensor(flat.astype(np.float32)), targets
         )
-        if settings.normalise_obs and self.reference is None:
+        if settings.normalise_obs:
             self._watch_obs(rollout)
         explained = 1 - np.var(targets.cpu().numpy() - values[:-1][valid]) / (
             np.var(targets.cpu().numpy()) + 1e-8
@@ -243,7 +245,7 @@ class PPO:
         for t in range(len(rewards)):
             self._discounted = self._discounted * self.settings.gamma + rewards[t]
             seen[t] = self._discounted
-            self._discounted[rollout.terminated[t] | rollout.truncated[t]] = 0
+            self._discounted[rollout.ended[t]] = 0
             self._discounted[~rollout.valid[t]] = 0
         self._reward_scale.update(seen[rollout.valid])
 
@@ -274,5 +276,5 @@ class PPO:
         for scale, moments in zip(scales, state["scales"], strict=True):
             scale.count, scale.mean, scale.squares = moments
         for i, scale in enumerate(self._obs_scales):
-            if self.settings.normalise_obs and self.reference is None:
+            if self.settings.normalise_obs:
                 self.obs_mean[i], self.obs_std[i] = scale.mean, scale.std

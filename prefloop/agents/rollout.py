@@ -31,6 +31,11 @@ class Rollout:
     truncated: NDArray
     valid: NDArray
 
+    @property
+    def ended(self) -> NDArray:
+        """The step ended an episode, in either way; [steps, num_envs]."""
+        return self.terminated | self.truncated
+
 
 # a reward for each step, [steps, num_envs]; what stands at steps that are not valid is ignored
 RewardFunction = Callable[[Rollout], NDArray]
@@ -71,24 +76,31 @@ def as_trajectories(rollouts: Sequence[Rollout]) -> Trajectories:
     )
 
 
-def finished_returns(rollouts: Sequence[Rollout]) -> NDArray:
-    """True returns of the episodes that began and ended within rollouts that follow each other.
+def finished_returns(rollouts: Sequence[Rollout], time_limit: int | None) -> NDArray:
+    """True returns of episodes that ended within rollouts that follow each other.
+
+    Episodes that began less than `time_limit` steps before the end are left out, ended or not: of
+    these the short ones are there and the long ones are not. Where the rollouts are shorter than
+    that, only each environment's first episode counts, and the long ones are still missed.
 
     Args:
         rollouts: the first of them begins with a reset.
+        time_limit: the most steps that an episode can have; None where there is no limit.
 
     Returns:
         [episodes]; empty where none ended.
     """
     rewards, valid, ended = (
-        np.concatenate([x(r) for r in rollouts])
-        for x in (lambda r: r.rewards, lambda r: r.valid, lambda r: r.terminated | r.truncated)
+        np.concatenate([getattr(r, name) for r in rollouts])
+        for name in ("rewards", "valid", "ended")
     )
-    so_far = np.zeros(rewards.shape[1])
+    last_start = max(len(rewards) - time_limit, 0) if time_limit else len(rewards)
+    so_far, began = np.zeros(rewards.shape[1]), np.zeros(rewards.shape[1])
     returns = []
     for t in range(len(rewards)):
         so_far += rewards[t] * valid[t]
         if ended[t].any():
-            returns.append(so_far[ended[t]])
+            returns.append(so_far[ended[t] & (began <= last_start)])
             so_far[ended[t]] = 0
+            began[ended[t]] = t + 2  # the step in between resets
     return np.concatenate(returns) if returns else np.zeros(0)

@@ -65,9 +65,8 @@ def main(settings: Settings) -> None:
             airl,
             settings,
             facts,
-            num_iterations(experience),
+            num_iterations(experience, settings),
             ("steps", "true_return", "discriminator_accuracy"),
-            settings.track,
         )
         curves = ("true_return", "discriminator_accuracy")
         outputs.save_policy(directory, ppo.acting_policy, rows, "steps", curves, env_id)

@@ -61,5 +61,5 @@ def main(settings: Settings) -> None:
     directory = Path(settings.out)
     with runs.claimed(directory, settings.resume, keep_earlier=True):
         show = ("loss", "held_out_loss")
-        rows = loop.run(bc, settings, facts, settings.bc_epochs, show, settings.track)
+        rows = loop.run(bc, settings, facts, settings.bc_epochs, show)
         outputs.save_policy(directory, bc.finish(), rows, "epoch", show, env_id)

@@ -26,10 +26,6 @@ class Settings(RunSettings, ExperienceSettings, PPOSettings):
     def __post_init__(self) -> None:
         for part in (RunSettings, ExperienceSettings, PPOSettings):
             part.__post_init__(self)
-        if self.kl_coef and not self.init:
-            raise ValueError("--kl_coef needs --init, the policy to stay near to")
-        if self.normalise_obs and self.init:
-            raise ValueError("--normalise_obs is for policies from scratch; leave out --init")
 
 
 def when_interrupted(settings: Settings) -> str:
@@ -66,9 +62,8 @@ def main(settings: Settings) -> None:
             OnPolicyTraining(ppo, reward, settings, settings.seed),
             settings,
             facts,
-            num_iterations(settings),
+            num_iterations(settings, settings),
             ("steps", "true_return", "reward"),
-            settings.track,
         )
         curves = ("true_return", "reward") if settings.reward else ("true_return",)
         outputs.save_policy(directory, ppo.acting_policy, rows, "steps", curves, settings.env)

@@ -52,16 +52,15 @@ def main(settings: Settings) -> None:
     directory = Path(settings.out)
     with (
         runs.claimed(directory, settings.resume, keep_earlier=True),
-        opened(ppo, settings, settings.seed, directory) as learner,
+        opened(ppo, settings, settings.seed, directory, settings.resume) as learner,
     ):
         facts = outputs.facts("pref-ppo", settings.env, ppo.policy, init=settings.init)
         rows = loop.run(
             learner,
             settings,
             {**facts, "reward_model": learner.model.facts()},
-            num_iterations(settings),
+            num_iterations(settings, settings),
             ("labels", "held_out_accuracy", "true_return", "reward"),
-            settings.track,
         )
         learner.save(directory)
         curves = ("true_return", "reward", "labels", "held_out_accuracy")

@@ -60,7 +60,6 @@ def main(settings: Settings) -> None:
             {**facts, "reward_model": model.facts()},
             settings.reward_epochs,
             show,
-            settings.track,
         )
         reward_model.save(directory, fit.finish())
         summary = write_report(directory, model, preferences.answered, fit.held_out, fit.best_epoch)

@@ -14,10 +14,9 @@ from torch import nn
 from prefloop import checkpoints
 from prefloop.data.preferences import Queries
 from prefloop.data.segments import Segments
-from prefloop.envs import step_sizes
+from prefloop.envs import step_sizes, without_version
 from prefloop.errors import UserError
 from prefloop.networks import mlp
-from prefloop.policies import without_version
 
 PARAMS = "reward.params"
 

@@ -132,7 +132,10 @@ def _train(settings: CompareSettings, cell: Cell, directory: Path) -> Policy:
         loop.run(learner, run, facts, iterations, show=(), quiet=True)
 
     def ppo_on(reward: RewardFunction, ppo: PPO) -> Policy:
-        turn(OnPolicyTraining(ppo, reward, experience, seed), num_iterations(experience))
+        turn(
+            OnPolicyTraining(ppo, reward, experience, seed),
+            num_iterations(experience, ppo.settings),
+        )
         return ppo.acting_policy
 
     def new_ppo() -> PPO:
@@ -157,7 +160,7 @@ def _train(settings: CompareSettings, cell: Cell, directory: Path) -> Policy:
             segment_length=settings.segment_length or 50,
         )
         with pref_ppo.opened(ppo, wanted, seed, directory) as learner:
-            turn(learner, num_iterations(wanted))
+            turn(learner, num_iterations(wanted, wanted))
         return ppo.acting_policy
     preferences = _first_answers(preferences, cell.labels)
     preferences.require_something_to_learn()
@@ -172,7 +175,7 @@ def _train(settings: CompareSettings, cell: Cell, directory: Path) -> Policy:
         return bc.finish()
     if cell.method == "airl":
         airl = AIRL(ppo, demonstrations, AIRLSettings(), experience, seed, device)
-        turn(airl, num_iterations(experience))
+        turn(airl, num_iterations(experience, ppo.settings))
         return ppo.acting_policy
     model = make_model(step_sizes(ppo.envs), RewardSettings(), seed)
     model, _ = fit(model, preferences, RewardSettings(), seed, device)
@@ -203,7 +206,7 @@ def _demonstrators(settings: CompareSettings, seed: int) -> dict[str, Policy]:
         env=settings.env, steps=settings.demonstrator_steps, iteration_steps=every
     )
     on_the_way = [policies.copy_of(ppo.acting_policy)]
-    for iteration in range(num_iterations(experience)):
+    for iteration in range(num_iterations(experience, ppo.settings)):
         improve(ppo, true_reward, experience, seed, iteration)
         on_the_way.append(policies.copy_of(ppo.acting_policy))
 

@@ -16,8 +16,8 @@ PRESETS = ("oracle", "stoc", "mistake", "skip", "equal", "myopic")
 class SimulatedTeacher:
     """Prefers the segment with the higher true return, with human weaknesses.
 
-    The same queries get the same answers, whatever was asked before: a resumed run meets the
-    teacher it left. A teacher's thresholds are numbers that stand for its whole life; the
+    The same query gets the same answer, whatever else was asked: a resumed run meets the teacher
+    it left. A teacher's thresholds are numbers that stand for its whole life; the
     reference code of B-Pref scales them by the policy's return again at every session, and twice.
 
     Attributes:
@@ -72,18 +72,28 @@ class SimulatedTeacher:
         # what the teacher goes by, which myopia may tilt
         judged = self._judged_returns(segments)
         difference = judged[queries.second] - judged[queries.first]
-        rng = np.random.default_rng((self.seed, _fingerprint(queries)))
+        noise = self._noise(queries)
         if np.isinf(self.rationality):
             labels = np.where(difference == 0, 0.5, difference > 0).astype(np.float64)
         else:
             # exp overflows to infinity where the probability is 0 to machine precision anyway
             with np.errstate(over="ignore"):
                 probability = 1 / (1 + np.exp(-self.rationality * difference))
-            labels = (rng.random(len(queries)) < probability).astype(np.float64)
-        labels = np.where(rng.random(len(queries)) < self.mistakes, 1 - labels, labels)
+            labels = (noise[:, 0] < probability).astype(np.float64)
+        labels = np.where(noise[:, 1] < self.mistakes, 1 - labels, labels)
         labels[np.abs(second - first) < self.equal_within] = 0.5
         labels[np.maximum(first, second) < self.skip_below] = np.nan
         return labels
+
+    def _noise(self, queries: Queries) -> NDArray:
+        """What chance has to say of each query, by what it shows; in [0, 1), [queries, 2]."""
+        shown = np.unique(np.concatenate([queries.first, queries.second]))
+        of = {int(i): _fingerprint(queries.segments[i : i + 1]) for i in shown}
+        draws = [
+            np.random.default_rng((self.seed, of[first], of[second])).random(2)
+            for first, second in zip(queries.first.tolist(), queries.second.tolist(), strict=True)
+        ]
+        return np.array(draws).reshape(-1, 2)
 
     def _judged_returns(self, segments: Segments) -> NDArray:
         steps_to_go = segments.lengths[:, None] - 1 - np.arange(segments.mask.shape[1])
@@ -130,12 +140,9 @@ def preset(name: str, returns: NDArray | None = None, seed: int = 0) -> Simulate
     return SimulatedTeacher(seed=seed)
 
 
-def _fingerprint(queries: Queries) -> int:
-    """What is asked, whatever the segments are padded to."""
+def _fingerprint(segment: Segments) -> int:
+    """Of what one segment shows, whatever it is padded to."""
     crc = 0
-    for side in (queries.first, queries.second):
-        chosen = queries.segments[side]
-        steps = (array[chosen.mask] for array in (chosen.obs, chosen.actions, chosen.rewards))
-        for array in (chosen.lengths.astype(np.int64), *steps):
-            crc = zlib.crc32(array.tobytes(), crc)
+    for array in (segment.obs, segment.actions, segment.rewards):
+        crc = zlib.crc32(array[segment.mask].tobytes(), crc)
     return crc

@@ -90,6 +90,7 @@ class AIRL:
         self.discriminator.obs_mean.copy_(self._tensor(obs.mean(axis=0)))
         self.discriminator.obs_std.copy_(self._tensor(np.where(std > 1e-6, std, 1.0)))
         self.optimizer = Adam(self.discriminator.parameters(), lr=settings.airl_learning_rate)
+        self._acting = ppo.acting_policy  # that of the rollout that is looked at
         self._losses: list[tuple[float, float]] = []
         self._rng = np.random.default_rng(seed)
 
@@ -105,6 +106,7 @@ class AIRL:
 
     def _learn_and_reward(self, rollout: Rollout) -> NDArray:
         """Trains the discriminator on a rollout, then rewards it with log D - log(1 - D)."""
+        self._acting = self.ppo.acting_policy
         valid = self._tensor(rollout.valid)
         obs, next_obs = self._tensor(rollout.obs[:-1])[valid], self._tensor(rollout.obs[1:])[valid]
         steps = (obs, self._tensor(rollout.actions)[valid], next_obs)
@@ -131,7 +133,7 @@ class AIRL:
     def _logits(self, steps: Transitions) -> torch.Tensor:
         obs, actions, next_obs = steps
         with torch.no_grad():
-            log_prob = self.ppo.acting_policy.log_prob(obs, actions)
+            log_prob = self._acting.log_prob(obs, actions)
         return self.discriminator(obs, next_obs) - log_prob
 
     def _sample(self, steps: Transitions) -> Transitions:

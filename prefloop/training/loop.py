@@ -55,7 +55,6 @@ def run(
     facts: Mapping[str, Any],
     iterations: int,
     show: Sequence[str],
-    track: Sequence[str] = (),
     quiet: bool = False,
 ) -> list[dict[str, float]]:
     """Turns a learner until it is done, in a directory that this process has claimed.
@@ -64,7 +63,6 @@ def run(
         settings: where, and whether to go on with what is there.
         facts: what run.json is to say besides the settings.
         show: which of a row's numbers the progress bar carries.
-        track: other places that rows go to; see `prefloop.tracking`.
         quiet: without a progress bar.
 
     Returns:
@@ -87,7 +85,7 @@ def run(
         if not quiet:
             print(f"Going on after iteration {len(rows)} of {iterations}.")
     bar = tqdm(total=iterations, initial=len(rows), disable=quiet or None, unit="it")
-    with tracking.opened(track, directory, asdict(settings)) as trackers, bar:
+    with tracking.opened(settings.track, directory, facts["settings"], len(rows)) as trackers, bar:
         while len(rows) < iterations and not (rows and learner.finished):
             rows.append(learner.iterate(len(rows)))
             bar.set_postfix({name: f"{rows[-1][name]:.4g}" for name in show}, refresh=False)

@@ -1,5 +1,6 @@
 """PPO on a reward of any origin: the environment's, a learned one, or a control."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,16 @@ def from_model(model: RewardModel) -> RewardFunction:
     return lambda rollout: model.reward(rollout.obs[:-1], rollout.applied)
 
 
-def num_iterations(settings: ExperienceSettings) -> int:
+def num_iterations(settings: ExperienceSettings, ppo: PPOSettings) -> int:
     """How many iterations make up the steps of a run."""
-    return max(1, round(settings.steps / settings.iteration_steps))
+    return math.ceil(
+        _num_updates(settings.steps, ppo) / _num_updates(settings.iteration_steps, ppo)
+    )
+
+
+def _num_updates(steps: int, ppo: PPOSettings) -> int:
+    """Steps come in whole rollouts; how many make up these."""
+    return max(1, round(steps / (ppo.rollout_steps * ppo.num_envs)))
 
 
 class OnPolicyTraining:
@@ -81,7 +89,7 @@ def improve(
     seed: int,
     iteration: int,
 ) -> tuple[list[Rollout], dict[str, float]]:
-    """One iteration of acting and updating.
+    """One iteration of acting and updating; the last is cut short where `steps` are met.
 
     Args:
         reward_function: what to improve on, asked once for every rollout; None only acts.
@@ -89,9 +97,10 @@ def improve(
     Returns:
         The rollouts, and the row of metrics.csv.
     """
-    steps = ppo.settings.rollout_steps * ppo.envs.num_envs
-    updates = max(1, round(settings.iteration_steps / steps))
-    total = updates * num_iterations(settings)
+    every = _num_updates(settings.iteration_steps, ppo.settings)
+    total = _num_updates(settings.steps, ppo.settings)
+    done = iteration * every
+    updates = min(every, total - done)
     ppo.begin(seed=int(np.random.SeedSequence((seed, iteration)).generate_state(1)[0]))
     rollouts, metrics, rewards_seen = [], [], []
     for i in range(updates):
@@ -101,11 +110,12 @@ def improve(
             continue
         rewards = np.asarray(reward_function(rollout))
         rewards_seen.append(rewards[rollout.valid].mean())
-        metrics.append(ppo.update(rollout, rewards, progress=(iteration * updates + i) / total))
-    returns = finished_returns(rollouts)
+        metrics.append(ppo.update(rollout, rewards, progress=(done + i) / total))
+    spec = ppo.envs.spec
+    returns = finished_returns(rollouts, spec.max_episode_steps if spec else None)
     row = {
         "iteration": iteration,
-        "steps": (iteration + 1) * updates * steps,
+        "steps": (done + updates) * ppo.settings.rollout_steps * ppo.envs.num_envs,
         "true_return": float(returns.mean()) if len(returns) else float("nan"),
         "episodes": len(returns),
         "reward": float(np.mean(rewards_seen)) if rewards_seen else float("nan"),

@@ -13,7 +13,7 @@ import numpy as np
 from prefloop.agents.ppo import PPO
 from prefloop.agents.rollout import Rollout, as_trajectories
 from prefloop.data import dataset
-from prefloop.data.preferences import Preferences
+from prefloop.data.preferences import Preferences, Queries
 from prefloop.data.segments import Segments, cut
 from prefloop.envs import step_sizes
 from prefloop.errors import UserError
@@ -33,12 +33,18 @@ PREFERENCES = "preferences"  # the dataset's folder in a run's
 
 
 @contextlib.contextmanager
-def opened(ppo: PPO, settings: PrefPPOSettings, seed: int, directory: Path) -> Iterator["PrefPPO"]:
+def opened(
+    ppo: PPO, settings: PrefPPOSettings, seed: int, directory: Path, resume: bool = False
+) -> Iterator["PrefPPO"]:
     """PrefPPO with a simulated teacher, an unfitted reward, and its answers in a run's directory.
 
     Raises:
-        UserError: as `PrefPPO` and `dataset.writing`.
+        UserError: as `PrefPPO` and `dataset.writing`; or there are answers of another run.
     """
+    if not resume and dataset.exists(directory / PREFERENCES):
+        raise UserError(
+            f"{directory / PREFERENCES} holds the answers of another run; keep them elsewhere."
+        )
     envs = ppo.envs
     model = make_model(step_sizes(envs), settings, seed).to(ppo.device)
     pool = None
@@ -60,7 +66,8 @@ class PrefPPO:
     far and going on from its last weights.
 
     Attributes:
-        model: the reward as it stands; None before the first answers.
+        model: the reward as it stands.
+        fitted: whether there was anything to fit it on.
     """
 
     finished = False
@@ -86,7 +93,7 @@ class PrefPPO:
         """
         self.ppo, self.model, self.teacher, self.preferences = ppo, model, teacher, preferences
         self.settings, self.seed = settings, seed
-        sessions = num_iterations(settings) - 1
+        sessions = num_iterations(settings, ppo.settings) - 1
         if sessions < 1:
             raise UserError(
                 f"--steps {settings.steps} make a single iteration of {settings.iteration_steps}; "
@@ -135,9 +142,10 @@ class PrefPPO:
             )
             asked_already = (len(known) if known is not None else 0) - self.shown
             if asked_already < wanted:
-                labels = self.teacher.label(queries)
-                new = Preferences(pool, queries.first, queries.second, labels)
-                self.preferences.append(new[slice(asked_already, None)], iteration=iteration)
+                rest = Queries(pool, queries.first[asked_already:], queries.second[asked_already:])
+                labels = self.teacher.label(rest)
+                new = Preferences(pool, rest.first, rest.second, labels)
+                self.preferences.append(new, iteration=iteration)
             self.shown += wanted
 
     def _pool(self, rollouts: list[Rollout], wanted: int, rng: np.random.Generator) -> Segments:
@@ -170,7 +178,8 @@ class PrefPPO:
 
     def save(self, directory: Path) -> None:
         """Writes the reward model and a picture of when it was taught."""
-        reward_model.save(directory, self.model)
+        if self.fitted:
+            reward_model.save(directory, self.model)
         plot_schedule(directory / "schedule.png", self.labels_per_session, self.settings.schedule)
 
     def state_dict(self) -> dict[str, Any]:

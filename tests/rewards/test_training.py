@@ -1,0 +1,271 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from made_up import ask, make_segments, preferences, random_segments, reward_of
+
+from prefloop import checkpoints
+from prefloop.data.preferences import Preferences
+from prefloop.data.segments import Segments
+from prefloop.errors import UserError
+from prefloop.rewards.settings import RewardSettings
+from prefloop.rewards.training import RewardFit, fit, make_model
+
+RNG = np.random.default_rng
+
+
+def start(prefs, seed=0, **settings):
+    settings = RewardSettings(**({"reward_hidden_sizes": (16,)} | settings))
+    segments = prefs.segments
+    sizes = (3, 2, True) if segments.discrete else (3, 1, False)
+    return RewardFit(make_model(sizes, settings, seed), prefs, settings, seed)
+
+
+def run(prefs, seed=0, **settings):
+    settings = RewardSettings(**({"reward_hidden_sizes": (16,)} | settings))
+    sizes = (3, 2, True) if prefs.segments.discrete else (3, 1, False)
+    return fit(make_model(sizes, settings, seed), prefs, settings, seed)
+
+
+def tensors(model):
+    return model.state_dict().values()
+
+
+def same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(tensors(first), tensors(second), strict=True))
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_it_learns_a_known_reward(discrete, ragged):
+    rng = RNG(0)
+    lengths = rng.integers(1, 9, size=120) if ragged else None
+    prefs = ask(random_segments(120, 8, rng, discrete, lengths), 400, rng)
+    model, rows = run(prefs, reward_learning_rate=0.01, reward_epochs=60)
+    best = min(rows, key=lambda row: row["held_out_loss"])
+    assert best["held_out_accuracy"] > 0.9
+    new = random_segments(40, 8, RNG(1), discrete)
+    learned = model.reward(new.obs, new.actions).ravel()
+    true = reward_of(new.obs, new.actions).ravel()
+    assert np.corrcoef(learned, true)[0, 1] > 0.95
+    assert learned.std() == pytest.approx(1, rel=0.25)  # an agent sees a scale of 1
+
+
+def test_turned_round_answers_give_a_turned_round_reward():
+    prefs = ask(random_segments(60, 5, RNG(0)), 200, RNG(0))
+    settings = {"reward_learning_rate": 0.01, "reward_epochs": 20}
+    right, wrong = (run(p, **settings)[0] for p in (prefs, prefs.flipped))
+    obs, actions = prefs.segments.obs, prefs.segments.actions
+    rewards = [model.reward(obs, actions).ravel() for model in (right, wrong)]
+    assert np.corrcoef(*rewards)[0, 1] < -0.9
+
+
+def test_padding_does_not_matter():
+    rng = RNG(0)
+    segments = random_segments(30, 5, rng)
+    # the same segments with four steps of rubbish after them
+    obs = np.concatenate([segments.obs, np.full((30, 4, 3), 1e3)], axis=1)
+    actions = np.concatenate([segments.actions, np.ones((30, 4))], axis=1).astype(int)
+    padded = make_segments(obs, actions, np.full(30, 5), np.pad(segments.rewards, ((0, 0), (0, 4))))
+    prefs = ask(segments, 50, rng)
+    wide = Preferences(padded, prefs.first, prefs.second, prefs.labels)
+    (plain, rows), (with_padding, padded_rows) = (run(p, reward_epochs=4) for p in (prefs, wide))
+    for a, b in zip(rows, padded_rows, strict=True):
+        assert a == pytest.approx(b, rel=1e-3)
+    for a, b in zip(tensors(plain), tensors(with_padding), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_members_differ():
+    prefs = ask(random_segments(30, 5, RNG(0)), 40, RNG(0))
+    model, _ = run(prefs, reward_epochs=10)
+    assert (model.disagreement(prefs.segments.obs, prefs.segments.actions) > 0).all()
+    assert np.ptp(model.returns(prefs.segments), axis=0).min() > 0
+    alone, _ = run(prefs, ensemble=1, reward_epochs=10)
+    assert (alone.disagreement(prefs.segments.obs, prefs.segments.actions) == 0).all()
+
+
+def test_members_that_start_alike_are_told_apart_by_their_bootstrap():
+    prefs = ask(random_segments(30, 5, RNG(0)), 40, RNG(0))
+    fitting = start(prefs, ensemble=2)
+    first, second = fitting.model.networks
+    second.load_state_dict(first.state_dict())
+    fitting.iterate(0)
+    assert not torch.equal(first[0].weight, second[0].weight)
+
+
+def held_out_loss(model, fitting):
+    """Of the answers that were held out, from the model's own probabilities."""
+    held_out = fitting.preferences[fitting.held_out]
+    p = model.probabilities(held_out)
+    return -(held_out.labels * np.log(p) + (1 - held_out.labels) * np.log(1 - p)).mean()
+
+
+def test_it_stops_by_the_held_out_loss_and_keeps_the_best():
+    rng = RNG(0)
+    prefs = ask(random_segments(30, 5, rng), 60, rng)
+    noise = Preferences(prefs.segments, prefs.first, prefs.second, rng.integers(2, size=60) * 1.0)
+    settings = {"reward_learning_rate": 0.03, "reward_patience": 5, "label_noise": 0.0}
+    fitting, rows = start(noise, **settings), []
+    while not fitting.finished:
+        rows.append(fitting.iterate(len(rows)))
+    losses = [row["held_out_loss"] for row in rows]
+    assert len(rows) == np.argmin(losses) + 1 + 5 < 200
+    assert held_out_loss(fitting.model, fitting) == pytest.approx(losses[-1], rel=1e-4)
+    assert held_out_loss(fitting.finish(), fitting) == pytest.approx(min(losses), rel=1e-4)
+    model, again = run(noise, **settings)
+    assert again == rows
+    assert same(model, fitting.model)
+
+
+def test_without_held_out_answers_the_last_pass_counts():
+    prefs = ask(random_segments(20, 5, RNG(0)), 30, RNG(0))
+    fitting = start(prefs, held_out=0.0, reward_patience=1)
+    rows = [fitting.iterate(epoch) for epoch in range(4)]
+    assert not fitting.finished
+    assert np.isnan([row["held_out_loss"] for row in rows]).all()
+    last = [value.clone() for value in fitting.model.networks.state_dict().values()]
+    finished = fitting.finish().networks.state_dict().values()
+    assert all(torch.equal(a, b) for a, b in zip(last, finished, strict=True))
+
+
+@pytest.mark.parametrize("share", [0.2, 0.9])
+@pytest.mark.parametrize("seed", range(5))
+def test_an_answer_stays_on_its_side_when_others_follow(seed, share):
+    prefs = ask(random_segments(20, 3, RNG(0)), 100, RNG(0))
+    sides = [start(prefs[slice(n)], seed, held_out=share) for n in (1, 3, 10, 40, 100)]
+    for fewer, more in itertools.pairwise(sides):
+        n = len(fewer.preferences)
+        assert set(fewer.held_out) | set(fewer.train) == set(range(n))
+        assert set(fewer.held_out) == {i for i in more.held_out if i < n}
+        assert set(fewer.train) == {i for i in more.train if i < n}
+        assert len(fewer.train)
+    assert len(sides[-1].held_out) == pytest.approx(100 * share, abs=12)
+
+
+def test_what_is_learned_from_decides_something():
+    segments = random_segments(4, 3, RNG(0))
+    prefs = preferences(segments, (0, 1, 0.5), (1, 2, 0.5), (2, 3, 1.0))
+    for seed in range(10):
+        assert 2 in start(prefs, seed, held_out=0.9).train
+
+
+def test_a_tie_pulls_two_segments_together():
+    rng = RNG(0)
+    segments = random_segments(6, 5, rng)
+    prefs = preferences(segments, *[(2, 3, 0.5)] * 9, (0, 1, 1.0))
+    fitting = start(prefs, ensemble=1, held_out=0.0, reward_learning_rate=0.01)
+
+    def gap(first, second):
+        returns = fitting.model.returns(segments)[0]
+        return returns[second] - returns[first]
+
+    before = gap(2, 3)
+    for epoch in range(60):
+        fitting.iterate(epoch)
+    assert abs(before) > 0.05
+    assert abs(gap(2, 3)) < 0.2 * abs(before)
+    assert gap(0, 1) > 1
+
+
+def test_ties_are_not_counted_as_right_or_wrong():
+    segments = random_segments(4, 3, RNG(0))
+    prefs = preferences(segments, (0, 1, 1.0), (2, 3, 0.5))
+    fitting = start(prefs, held_out=0.0, reward_learning_rate=0.03)
+    assert [fitting.iterate(epoch) for epoch in range(40)][-1]["accuracy"] == 1
+
+
+def test_skipped_queries_never_train():
+    segments = random_segments(10, 3, RNG(0))
+    prefs = ask(segments, 20, RNG(0))
+    skipped = np.full(5, np.nan)
+    with_skips = Preferences(
+        segments,
+        *(np.concatenate([x, np.arange(5) + i]) for i, x in enumerate((prefs.first, prefs.second))),
+        np.concatenate([prefs.labels, skipped]),
+    )
+    assert same(run(prefs, reward_epochs=3)[0], run(with_skips, reward_epochs=3)[0])
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_pair_that_no_member_drew_does_no_harm(batch_size):
+    # by Poisson's weights, one pair in twenty counts for none of three members
+    prefs = ask(random_segments(30, 3, RNG(0)), 60, RNG(0))
+    model, rows = run(prefs, reward_batch_size=batch_size, reward_epochs=3)
+    assert np.isfinite([list(row.values()) for row in rows]).all()
+    assert all(torch.isfinite(value).all() for value in tensors(model))
+
+
+def test_inputs_that_never_vary_are_not_blown_up():
+    rng = RNG(0)
+    segments = random_segments(20, 4, rng)
+    segments.obs[..., 1] = 5.0
+    model, _ = run(ask(segments, 30, rng), reward_epochs=3)
+    elsewhere = segments.obs.copy()
+    elsewhere[..., 1] = 6.0
+    change = model.reward(elsewhere, segments.actions) - model.reward(
+        segments.obs, segments.actions
+    )
+    assert np.abs(change).max() < 10
+
+
+def one_segment():
+    return random_segments(1, 3, RNG(0))
+
+
+@pytest.mark.parametrize(
+    ("prefs", "words"),
+    [
+        (Preferences(one_segment(), *np.zeros((2, 0), int), np.zeros(0)), "from 1 segments"),
+        (preferences(one_segment(), (0, 0, 1.0)), "from 1 segments"),
+        (preferences(random_segments(2, 3, RNG(0)), (0, 1, 0.5)), "all 1 answers are ties"),
+        (preferences(random_segments(2, 3, RNG(0)), *[(0, 1, np.nan)] * 3), "all 3 queries were"),
+        (preferences(random_segments(2, 3, RNG(0)), (0, 1, np.nan), (0, 1, 0.5)), "are ties"),
+    ],
+)
+def test_nothing_to_learn(prefs, words):
+    with pytest.raises(UserError, match=words):
+        start(prefs)
+
+
+def test_same_seed_same_reward():
+    prefs = ask(random_segments(20, 4, RNG(0)), 30, RNG(0))
+    first, again, other = (run(prefs, seed, reward_epochs=3)[0] for seed in (0, 0, 1))
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_a_stopped_fit_ends_where_the_unbroken_one_does(tmp_path):
+    prefs = ask(random_segments(20, 4, RNG(0)), 80, RNG(0))
+    unbroken, stopped, resumed = (start(prefs, reward_batch_size=16) for _ in range(3))
+    rows = [unbroken.iterate(epoch) for epoch in range(4)]
+    for epoch in range(2):
+        stopped.iterate(epoch)
+    checkpoints.save(tmp_path / "state.pt", stopped.state_dict())
+    resumed.load_state_dict(checkpoints.load(tmp_path / "state.pt"))
+    assert [resumed.iterate(epoch) for epoch in (2, 3)] == rows[2:]
+    assert same(resumed.finish(), unbroken.finish())
+
+
+def test_a_fit_goes_on_from_the_weights_it_is_given():
+    segments = random_segments(30, 4, RNG(0))
+    prefs = ask(segments, 60, RNG(0))
+    settings = RewardSettings(reward_learning_rate=0.01, reward_epochs=40)
+    model, _ = fit(make_model((3, 2, True), settings, 0), prefs, settings, 0)
+    short = RewardSettings(reward_learning_rate=1e-5, reward_epochs=1)
+    _, (row,) = fit(model, prefs, short, 0)
+    assert row["accuracy"] > 0.9
+
+
+def test_only_segments_that_were_asked_about_set_the_inputs_scale():
+    rng = RNG(0)
+    segments = random_segments(6, 4, rng)
+    prefs = preferences(segments, (0, 1, 1.0), (2, 3, 0.0))
+    strange = segments.obs.copy()
+    strange[4:] = 1e6
+    parts = (strange, segments.actions, segments.mask, segments.rewards)
+    odd = Segments(*parts, segments.policy, segments.first_step)
+    other = Preferences(odd, prefs.first, prefs.second, prefs.labels)
+    a, b = (start(p).model.input_mean for p in (prefs, other))
+    assert torch.equal(a, b)

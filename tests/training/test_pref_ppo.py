@@ -1,0 +1,182 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from prefloop import checkpoints
+from prefloop.data import dataset
+from prefloop.envs import step_sizes
+from prefloop.errors import UserError
+from prefloop.rewards.training import make_model
+from prefloop.teachers.simulated import SimulatedTeacher
+from prefloop.training import pref_ppo
+from prefloop.training.on_policy import make_ppo
+from prefloop.training.pref_ppo import PrefPPO
+from prefloop.training.settings import PrefPPOSettings
+
+CPU = torch.device("cpu")
+SETTINGS = PrefPPOSettings(
+    env="Pendulum-v1", steps=4 * 1200, iteration_steps=1200, num_envs=4, rollout_steps=150,
+    hidden_sizes=(16,), labels=30, segment_length=20, candidates=4, ensemble=2, reward_epochs=5,
+    reward_hidden_sizes=(8,), schedule="constant",
+)  # fmt: skip
+
+
+class CountingTeacher:
+    """Notes how many queries it was asked each time."""
+
+    def __init__(self, teacher=None):
+        self.teacher, self.asked = teacher or SimulatedTeacher(), []
+
+    def label(self, queries):
+        self.asked.append(len(queries))
+        return self.teacher.label(queries)
+
+
+def make(writer, settings=SETTINGS, teacher=None, seed=0):
+    ppo = make_ppo(settings.env, settings, seed, CPU)
+    model = make_model(step_sizes(ppo.envs), settings, seed)
+    return PrefPPO(ppo, model, teacher or CountingTeacher(), writer, settings, seed)
+
+
+def writing(path):
+    return dataset.writing(path, {"env": "Pendulum-v1"})
+
+
+def train(path, settings=SETTINGS, teacher=None):
+    with writing(path) as writer:
+        learner = make(writer, settings, teacher)
+        rows = [learner.iterate(i) for i in range(len(learner.plan) + 1)]
+    return learner, rows
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    path = tmp_path_factory.mktemp("unbroken") / "preferences"
+    return (*train(path), path)
+
+
+def same(first, second):
+    states = [learner.state_dict() for learner in (first, second)]
+    for part in (lambda state: state["ppo"]["policy"], lambda state: state["model"]):
+        for a, b in zip(*(part(state).values() for state in states), strict=True):
+            if not torch.equal(a, b):
+                return False
+    return True
+
+
+def lines(path):
+    return [json.loads(line) for line in (path / "preferences.jsonl").read_text().splitlines()]
+
+
+def test_it_spends_exactly_its_labels(unbroken):
+    learner, rows, path = unbroken
+    assert [row["labels"] for row in rows] == [10, 20, 30, 30]
+    assert [row["shown"] for row in rows] == [10, 20, 30, 30]
+    assert learner.teacher.asked == [10, 10, 10]
+    assert [line["iteration"] for line in lines(path)] == [0] * 10 + [1] * 10 + [2] * 10
+    assert len(dataset.read(path).answered) == 30
+
+
+def test_the_first_iteration_only_acts(unbroken):
+    _, rows, _ = unbroken
+    assert np.isnan([rows[0]["reward"], rows[0]["policy_loss"]]).all()
+    for row in rows[1:]:
+        assert np.isfinite([row["reward"], row["policy_loss"], row["reward_correlation"]]).all()
+    assert rows[-1]["reward_epochs"] == 0  # no session after the last
+    assert [row["steps"] for row in rows] == [1200, 2400, 3600, 4800]
+    assert all(row.keys() == rows[0].keys() for row in rows)
+
+
+def test_questions_are_about_what_was_just_done(unbroken):
+    _, _, path = unbroken
+    prefs = dataset.read(path)
+    assert set(prefs.segments.lengths) == {20}
+    assert (prefs.first != prefs.second).all()
+    # an oracle's answers
+    returns = prefs.segments.returns
+    assert ((returns[prefs.second] > returns[prefs.first]) == (prefs.labels == 1)).all()
+
+
+def test_the_learned_reward_follows_the_true_one(tmp_path):
+    settings = dataclasses.replace(
+        SETTINGS, steps=2 * 1200, labels=200, reward_epochs=60, reward_hidden_sizes=(32,),
+        reward_learning_rate=0.01,
+    )  # fmt: skip
+    _, rows = train(tmp_path / "preferences", settings)
+    assert rows[0]["held_out_accuracy"] > 0.8
+    assert rows[0]["reward_correlation"] > 0.7
+
+
+@pytest.mark.parametrize("stopped_in", [0, 1])
+@pytest.mark.parametrize("lost", [0, 4])
+def test_answers_of_a_stopped_iteration_are_not_asked_again(
+    tmp_path, monkeypatch, unbroken, stopped_in, lost
+):
+    finished, rows, whole = unbroken
+    path, teacher = tmp_path / "preferences", CountingTeacher()
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with writing(path) as writer:
+        learner = make(writer, teacher=teacher)
+        for i in range(stopped_in):
+            learner.iterate(i)
+        checkpoints.save(tmp_path / "state.pt", learner.state_dict())
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(pref_ppo, "fit", stop)
+            learner.iterate(stopped_in)
+    if lost:  # the kill came while the answers were written
+        file = path / "preferences.jsonl"
+        kept = file.read_text().splitlines(keepends=True)[:-lost]
+        file.write_text("".join(kept) + '{"first": 1, "sec')
+    with writing(path) as writer:
+        resumed = make(writer, teacher=teacher, seed=0)
+        resumed.load_state_dict(checkpoints.load(tmp_path / "state.pt"))
+        again = [resumed.iterate(i) for i in range(stopped_in, 4)]
+    assert lines(path) == lines(whole)
+    for row, expected in zip(again, rows[stopped_in:], strict=True):
+        np.testing.assert_equal(row, expected)
+    assert same(resumed, finished)
+    if not lost:
+        assert teacher.asked == [10, 10, 10]
+
+
+def test_skipped_queries_are_shown_but_not_answered(tmp_path, unbroken):
+    typical = float(np.median(dataset.read(unbroken[2]).segments.returns))
+    teacher = CountingTeacher(SimulatedTeacher(skip_below=typical))
+    learner, rows = train(tmp_path / "preferences", teacher=teacher)
+    prefs = dataset.read(tmp_path / "preferences")
+    skipped = int(np.isnan(prefs.labels).sum())
+    assert skipped > 3
+    assert rows[-1]["shown"] == len(prefs) == sum(teacher.asked) == learner.shown
+    assert rows[-1]["labels"] == len(prefs) - skipped <= 30
+    # what was skipped in one session is made up for in the next
+    answered = [row["labels"] for row in rows]
+    assert teacher.asked == [10, 20 - answered[0], 30 - answered[1]]
+
+
+def test_a_teacher_who_sees_no_difference_teaches_nothing_yet(tmp_path):
+    teacher = CountingTeacher(SimulatedTeacher(equal_within=1e9))
+    learner, rows = train(tmp_path / "preferences", teacher=teacher)
+    assert not learner.fitted
+    assert rows[-1]["labels"] == 30
+    assert np.isnan([row["reward"] for row in rows]).all()
+
+
+def test_same_seed_same_run(tmp_path, unbroken):
+    learner, rows = train(tmp_path / "again")
+    np.testing.assert_equal(rows, unbroken[1])
+    assert same(learner, unbroken[0])
+
+
+def test_one_iteration_is_too_few(tmp_path):
+    settings = dataclasses.replace(SETTINGS, steps=1200)
+    with (
+        writing(tmp_path / "preferences") as writer,
+        pytest.raises(UserError, match="--steps 1200 make a single iteration"),
+    ):
+        make(writer, settings)
