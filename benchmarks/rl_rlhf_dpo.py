@@ -44,8 +44,22 @@ class Settings:
     # fmt: on
 
 
-def train_demonstrators(env: str, seed: int, directory: Path) -> None:
-    """A run of `vpg.py` with a checkpoint after each epoch; resumed if it was stopped."""
+def train_demonstrators(env: str, seed: int, root: Path) -> Path:
+    """A run of `vpg.py` that learns something, with a checkpoint after each epoch.
+
+    On Acrobot some seeds never see the goal and so never learn; then the next is tried: seed + 1000.
+    """
+    while True:
+        directory = root / f"seed-{seed}"
+        train(env, seed, directory)
+        returns = true_returns(directory)
+        if returns[-1] > returns[0]:
+            return directory
+        seed += 1000
+
+
+def train(env: str, seed: int, directory: Path) -> None:
+    """A run of `vpg.py`; resumed if it was stopped."""
     settings = vpg.Settings(
         env_name=env,
         epochs=EPOCHS[env],
@@ -59,9 +73,14 @@ def train_demonstrators(env: str, seed: int, directory: Path) -> None:
         vpg.train(settings)
 
 
+def true_returns(directory: Path) -> list[float]:
+    """A run's, epoch by epoch."""
+    return [float(row["true_return"]) for row in read_csv(directory / runs.METRICS)]
+
+
 def demonstrators(directory: Path) -> tuple[Path, Path]:
     """The stronger and the weaker policy of a run."""
-    returns = [float(row["true_return"]) for row in read_csv(directory / runs.METRICS)]
+    returns = true_returns(directory)
     wanted = returns[0] + WEAKER * (returns[-1] - returns[0])
     # an epoch's return is that of the policy before it was updated
     weaker = next(epoch for epoch, value in enumerate(returns) if value >= wanted) - 1
@@ -87,14 +106,12 @@ def main() -> None:
         out=str(root / "comparison"),
     )
     with one_sentence_errors("rl_rlhf_dpo.py"):
-        folders = {seed: root / "vpg" / f"seed-{seed}" for seed in wanted.seed_numbers}
         with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-            jobs = [
-                pool.submit(train_demonstrators, settings.env, seed, folder)
-                for seed, folder in folders.items()
-            ]
-            for job in jobs:
-                job.result()
+            jobs = {
+                seed: pool.submit(train_demonstrators, settings.env, seed, root / "vpg")
+                for seed in wanted.seed_numbers
+            }
+            folders = {seed: job.result() for seed, job in jobs.items()}
         for seed, folder in folders.items():
             place = root / "demonstrators" / str(seed)
             place.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 Source: Rafailov et al. 2023, arXiv:2305.18290. Details: docs/dpo.md.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,12 @@ class DPO:
         with torch.no_grad():
             everything = torch.arange(len(segments))
             self._reference_log_probs = self._log_probs(copy_of(reference).to(device), everything)
+
+    @property
+    def num_epochs(self) -> int:
+        """How many passes make up the updates."""
+        batches = math.ceil(len(self._labels) / self.settings.dpo_batch_size)
+        return math.ceil(self.settings.dpo_updates / batches)
 
     def iterate(self, epoch: int) -> dict[str, float]:
         """One pass over the preferences in random minibatches."""

@@ -17,7 +17,7 @@ class PPOSettings:
     hidden_sizes: tuple[int, ...] = setting((64, 64), "width of each hidden layer, of policy and value (P, table 3)")
     num_envs: int = setting(16, "environments that step together")
     rollout_steps: int = setting(128, "steps of each environment between two updates")
-    gamma: float = setting(0.99, "discount (P)")
+    gamma: float = setting(0.995, "discount; near 1, since preferences are about undiscounted returns")
     gae_lambda: float = setting(0.95, "0 trusts the values, 1 the rewards (P)")
     learning_rate: float = setting(1e-3, "of Adam; falls to 0 over the run (H, detail 4)")
     update_epochs: int = setting(10, "passes over the experience of an update (P)")
@@ -46,15 +46,15 @@ class DPOSettings:
     """
 
     # fmt: off
-    beta: float = setting(0.1, "how dear it is to leave the reference: small goes far (R)")
-    dpo_epochs: int = setting(50, "passes over the preferences")
+    beta: float = setting(0.01, "how dear it is to leave the reference: small goes far (R)")
+    dpo_updates: int = setting(200, "steps of Adam; in whole passes over the preferences")
     dpo_learning_rate: float = setting(1e-3, "of Adam")
     dpo_batch_size: int = setting(32, "pairs")
     conservative: float = setting(0.0, "share of the labels that is taken to be wrong, below 0.5 (M, epsilon)")
     # fmt: on
 
     def __post_init__(self) -> None:
-        require_above_zero(self, "beta", "dpo_epochs", "dpo_learning_rate", "dpo_batch_size")
+        require_above_zero(self, "beta", "dpo_updates", "dpo_learning_rate", "dpo_batch_size")
         if not 0 <= self.conservative < 0.5:
             raise ValueError(
                 f"--conservative must be at least 0 and below 0.5, not {self.conservative}"

@@ -51,5 +51,5 @@ def main(settings: Settings) -> None:
     directory = Path(settings.out)
     with runs.claimed(directory, settings.resume, keep_earlier=True):
         show = ("loss", "accuracy", "margin")
-        rows = loop.run(dpo, settings, facts, settings.dpo_epochs, show)
+        rows = loop.run(dpo, settings, facts, dpo.num_epochs, show)
         outputs.save_policy(directory, dpo.finish(), rows, "epoch", show, env_id)

@@ -1,6 +1,7 @@
 """A learned reward: one network or an ensemble, and the scale an agent sees it on."""
 
 import functools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ from prefloop.errors import UserError
 from prefloop.networks import mlp
 
 PARAMS = "reward.params"
+
+
+def last_layer(network: nn.Module) -> nn.Linear:
+    """The layer of an `mlp` whose bias is the part of a reward that is the same in every step."""
+    return [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1]
 
 
 class RewardModel(nn.Module):
@@ -54,6 +60,13 @@ class RewardModel(nn.Module):
         # one after the other: on a CPU a batched product of small matrices takes twice as long
         relu = functools.partial(nn.ReLU, inplace=True)  # memory is what takes the time here
         self.networks = nn.ModuleList(mlp(self.sizes, relu) for _ in range(members))
+        for network in self.networks:
+            # at first all segments are worth nothing and every answer is a toss: drawn like the
+            # others, the last layer would start out with sums of hundreds of steps that are sure
+            # of anything
+            last = last_layer(network)
+            nn.init.normal_(last.weight, std=0.01 / math.sqrt(last.in_features))
+            nn.init.zeros_(last.bias)
         self.register_buffer("input_mean", torch.zeros(self.sizes[0]))
         self.register_buffer("input_std", torch.ones(self.sizes[0]))
         self.register_buffer("reward_mean", torch.zeros(()))

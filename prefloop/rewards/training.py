@@ -11,8 +11,14 @@ from torch import nn
 from prefloop.bradley_terry import bradley_terry_loss
 from prefloop.data.preferences import Preferences
 from prefloop.optimizers import Adam
-from prefloop.rewards.reward_model import RewardModel
+from prefloop.rewards.reward_model import RewardModel, last_layer
 from prefloop.rewards.settings import RewardSettings
+
+# How much quicker the part of a reward that is the same in every step is learned than the rest.
+# Where segments differ in length, labels may say little more than that longer is better, or worse.
+# What a constant explains should not be laid to the states that happened to be long episodes':
+# a policy finds such a flaw. Among segments of one length a constant says nothing, and stays 0.
+CONSTANT_RATE = 30.0
 
 
 def make_model(sizes: tuple[int, int, bool], settings: RewardSettings, seed: int) -> RewardModel:
@@ -73,11 +79,17 @@ class RewardFit:
             self._tensor(preferences.second),
         )
         self._labels = self._tensor(preferences.labels.astype(np.float32))
+        constants = [last_layer(network).bias for network in model.networks]
+        others = [p for p in model.parameters() if all(p is not c for c in constants)]
+        quicker = CONSTANT_RATE * settings.reward_learning_rate
+        groups: list[dict[str, Any]] = [{"params": others}]
+        if np.ptp(segments.lengths[used]):
+            groups.append({"params": constants, "lr": quicker, "weight_decay": 0.0})
         self.optimizer = Adam(
-            model.parameters(),
+            groups,
             lr=settings.reward_learning_rate,
             weight_decay=settings.weight_decay,
-            fused=True,
+            fused=True,  # one call, not 80
         )
         self.best_epoch, self.best_loss = -1, float("inf")
         self._best = {k: v.clone() for k, v in model.state_dict().items()}

@@ -166,7 +166,7 @@ def _train(settings: CompareSettings, cell: Cell, directory: Path) -> Policy:
     preferences.require_something_to_learn()
     if cell.method == "dpo":
         dpo = DPO(weak, preferences, DPOSettings(), seed, device)
-        turn(dpo, dpo.settings.dpo_epochs)
+        turn(dpo, dpo.num_epochs)
         return dpo.finish()
     demonstrations = preferences.segments[preferences.preferred]
     if cell.method == "bc":

@@ -102,7 +102,7 @@ def test_from_preferences_to_policies(run, demonstrations, tmp_path):
     lines = [
         f"reward --preferences {prefs} --out reward --reward-epochs 5",
         f"ppo --env CartPole-v0 --reward reward --init {weak} --kl-coef 0.1 {SMALL} --out ppo",
-        f"dpo --preferences {prefs} --reference {weak} --beta 0.2 --dpo-epochs 3 --out dpo",
+        f"dpo --preferences {prefs} --reference {weak} --beta 0.2 --dpo-updates 3 --out dpo",
         f"bc --preferences {prefs} --bc-epochs 3 --out bc",
         f"airl --preferences {prefs} {SMALL} --out airl",
     ]

@@ -80,8 +80,8 @@ def test_shapes(discrete):
 def test_actions_count_only_where_they_are_looked_at():
     obs, actions = np.ones((5, 3), np.float32), np.array([0, 1, 0, 1, 1])
     blind, seeing = make(uses_actions=False), make()
-    assert np.ptp(blind.reward(obs, actions)) < 1e-6
-    assert np.ptp(seeing.reward(obs, actions)) > 1e-3
+    assert np.ptp(blind.reward(obs, actions)) < 1e-9
+    assert np.ptp(seeing.reward(obs, actions)) > 1e-5
 
 
 def test_a_reward_of_segments_of_one_length_is_centred():

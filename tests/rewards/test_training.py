@@ -77,6 +77,22 @@ def test_padding_does_not_matter():
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
+def test_what_length_explains_is_not_laid_to_states():
+    # the longer segment is preferred, and observations are noise
+    rng = RNG(0)
+    lengths = rng.integers(5, 30, size=40)
+    obs = rng.normal(size=(40, 30, 3)).astype(np.float32)
+    segments = make_segments(obs, np.zeros((40, 30), int), lengths, np.ones((40, 30)))
+    first, second = rng.integers(40, size=(2, 200))
+    labels = np.select(
+        [lengths[second] > lengths[first], lengths[second] < lengths[first]], [1, 0], 0.5
+    )
+    model, _ = run(Preferences(segments, first, second, labels.astype(float)))
+    rewards = model.reward(obs.astype(np.float32), np.zeros((40, 30), int))
+    assert rewards.mean() > 0.8  # of a scale of 1
+    assert rewards.std() < 0.3
+
+
 def test_members_differ():
     prefs = ask(random_segments(30, 5, RNG(0)), 40, RNG(0))
     model, _ = run(prefs, reward_epochs=10)
@@ -161,6 +177,9 @@ def test_a_tie_pulls_two_segments_together():
         returns = fitting.model.returns(segments)[0]
         return returns[second] - returns[first]
 
+    with torch.no_grad():
+        for parameter in fitting.model.parameters():
+            parameter.mul_(3)  # far from even
     before = gap(2, 3)
     for epoch in range(60):
         fitting.iterate(epoch)
