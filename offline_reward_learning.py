@@ -173,7 +173,7 @@ def learn_reward(
         [[position[id(traj)] for traj in pair] for pair in training_inputs], device=device
     ).T
     labels = torch.tensor(training_outputs, dtype=torch.float32, device=device)
-    states = torch.as_tensor(np.concatenate(trajectories), dtype=torch.float32, device=device)
+    states = torch.tensor(np.concatenate(trajectories), dtype=torch.float32, device=device)
     lengths = torch.tensor([len(traj) for traj in trajectories], device=device)
     owner = torch.repeat_interleave(lengths)  # which trajectory each state is part of
 

@@ -61,7 +61,7 @@ from torch.distributions import Categorical
 
 from prefloop import checkpoints, runs
 from prefloop.data.rollouts import collect_steps
-from prefloop.devices import usable_device
+from prefloop.devices import to_tensor, usable_device
 from prefloop.envs import make_vector_env, policy_sizes
 from prefloop.errors import one_sentence_errors
 from prefloop.evaluation.plots import plot_learning_curve
@@ -115,18 +115,17 @@ def train_one_epoch(
     act = acting(policy, np.random.default_rng(action_seed))
     batch = collect_steps(envs, act, settings.batch_size, seed=env_seed)
 
-    def tensor(array: np.ndarray) -> torch.Tensor:
-        return torch.as_tensor(array, device=settings.device)
-
     rewards = batch.rewards
     if reward_function is not None:
         # the learned reward of a step is that of the state it led to
-        rewards = reward_function(tensor(batch.next_obs).float()).cpu().numpy()
-    weights = rewards_to_go(rewards, batch.lengths).astype(np.float32)
+        rewards = reward_function(to_tensor(batch.next_obs, settings.device).float()).cpu().numpy()
+    to_go = rewards_to_go(rewards, batch.lengths).astype(np.float32)
 
     optimizer.zero_grad()
-    obs = tensor(batch.obs).float()
-    loss = policy_gradient_loss(policy, obs, tensor(batch.actions), tensor(weights))
+    obs, actions, weights = (
+        to_tensor(x, settings.device) for x in (batch.obs, batch.actions, to_go)
+    )
+    loss = policy_gradient_loss(policy, obs.float(), actions, weights)
     loss.backward()
     optimizer.step()
     return {

@@ -39,6 +39,8 @@ def bradley_terry_loss(
         shapes = [tuple(x.shape) for x in (return_first, return_second, label)]
         raise ValueError(f"returns and labels need one shape, not {shapes}")
     logit = return_second - return_first
+    if label_noise == 0 and weight is None:
+        return functional.binary_cross_entropy_with_logits(logit, label)
     if label_noise == 0:
         loss = functional.binary_cross_entropy_with_logits(logit, label, reduction="none")
     else:

@@ -1,6 +1,7 @@
 """Where tensors live."""
 
 import torch
+from numpy.typing import NDArray
 
 from prefloop.errors import UserError
 
@@ -18,3 +19,12 @@ def usable_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0].partition(". ")[0]
         raise UserError(f"--device {name} can't be used here: {reason}") from None
     return device
+
+
+def to_tensor(array: NDArray, device: torch.device | str) -> torch.Tensor:
+    """A copy of an array on a device.
+
+    Never the array's own memory: the last bits of a product may depend on where in memory its
+    factors begin, and then the same seed would not give the same bytes.
+    """
+    return torch.tensor(array, device=device)

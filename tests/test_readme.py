@@ -37,6 +37,34 @@ def test_the_commands_of_the_assignment(run, tmp_path, monkeypatch):
     assert (tmp_path / "rlhf" / "policy_checkpoint49.params").exists()
 
 
+SMALL_PREFLOOP = {
+    "compare": "--methods constant --seeds 0 --labels 5 --demonstrator-steps 4000 --steps 2000 "
+    "--evaluation-episodes 5 --processes 1",
+    "pairs": "--episodes 5 --pairs 10",
+    "reward": "--reward-epochs 2",
+    "ppo": "--steps 256 --iteration-steps 256 --num-envs 2",
+    "dpo": "--dpo-updates 2",
+    "evaluate": "--episodes 2",
+    "pref-ppo": "--labels 6 --segment-length 10 --steps 600 --iteration-steps 200 --num-envs 2 "
+    "--rollout-steps 50 --reward-epochs 2",
+}
+
+
+def test_the_commands_of_the_library(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("<!-- assignment -->")[0]
+    lines = re.findall(r"^(python vpg\.py .*|prefloop .*)$", text, re.MULTILINE)
+    assert len(lines) == 9
+    for line in lines:
+        program, name = line.split()[:2]
+        small = f"--epochs 1 {SMALL[name]}" if program == "python" else SMALL_PREFLOOP[name]
+        program = "" if program == "python" else "prefloop.cli "
+        outcome = run(f"{program}{line.split(maxsplit=1)[1]} {small}")
+        assert outcome.code == 0, (line, outcome)
+    for name in ("comparison/index.html", "ppo/final_policy.params", "pendulum/reward.params"):
+        assert (tmp_path / name).exists()
+
+
 @pytest.mark.parametrize("name", ["help", "assignment", "test", "test-slow", "check", "benchmark"])
 def test_make_targets(name):
     text = (ROOT / "Makefile").read_text(encoding="utf-8")

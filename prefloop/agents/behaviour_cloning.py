@@ -10,6 +10,7 @@ import torch
 
 from prefloop.agents.settings import BCSettings
 from prefloop.data.segments import Segments
+from prefloop.devices import to_tensor
 from prefloop.optimizers import Adam
 from prefloop.policies import Policy, copy_of
 
@@ -84,8 +85,8 @@ class BehaviourCloning:
     def _steps(self, segments: Segments) -> tuple[torch.Tensor, torch.Tensor]:
         obs, actions = segments.obs[segments.mask], segments.actions[segments.mask]
         return (
-            torch.as_tensor(obs, device=self.device),
-            torch.as_tensor(actions, device=self.device),
+            to_tensor(obs, self.device),
+            to_tensor(actions, self.device),
         )
 
     def state_dict(self) -> dict[str, Any]:

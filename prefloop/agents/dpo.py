@@ -12,6 +12,7 @@ import torch
 from prefloop.agents.settings import DPOSettings
 from prefloop.bradley_terry import bradley_terry_loss
 from prefloop.data.preferences import Preferences
+from prefloop.devices import to_tensor
 from prefloop.optimizers import Adam
 from prefloop.policies import Policy, copy_of
 
@@ -51,9 +52,7 @@ class DPO:
         first, second = np.split(place, 2)
         self._first, self._second = torch.as_tensor(first), torch.as_tensor(second)
         self._mask = torch.as_tensor(segments.mask)
-        self._obs, self._actions = (
-            torch.as_tensor(x, device=device) for x in (segments.obs, segments.actions)
-        )
+        self._obs, self._actions = (to_tensor(x, device) for x in (segments.obs, segments.actions))
         # the conservative variant believes that a share of the labels is turned round
         flip = settings.conservative
         labels = (1 - flip) * answered.labels + flip * (1 - answered.labels)

@@ -14,6 +14,7 @@ from torch import nn
 from prefloop import policies
 from prefloop.agents.rollout import Rollout
 from prefloop.agents.settings import PPOSettings
+from prefloop.devices import to_tensor
 from prefloop.envs import flat_obs_dim
 from prefloop.errors import UserError
 from prefloop.networks import mlp
@@ -255,7 +256,7 @@ class PPO:
             self.obs_mean[i], self.obs_std[i] = scale.mean, scale.std
 
     def _tensor(self, array: NDArray) -> torch.Tensor:
-        return torch.as_tensor(array, device=self.device)
+        return to_tensor(array, self.device)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next `begin` and what follows depend on."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from prefloop.bradley_terry import bradley_terry_loss
 from prefloop.data.preferences import Preferences
+from prefloop.devices import to_tensor
 from prefloop.optimizers import Adam
 from prefloop.rewards.reward_model import RewardModel, last_layer
 from prefloop.rewards.settings import RewardSettings
@@ -210,7 +211,7 @@ class RewardFit:
         model.input_std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
 
     def _tensor(self, array: NDArray) -> torch.Tensor:
-        return torch.as_tensor(array, device=self.device)
+        return to_tensor(array, self.device)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next pass depends on."""

@@ -15,6 +15,7 @@ from prefloop.agents.ppo import PPO
 from prefloop.agents.rollout import Rollout
 from prefloop.agents.settings import AIRLSettings
 from prefloop.data.segments import Segments
+from prefloop.devices import to_tensor
 from prefloop.errors import UserError
 from prefloop.networks import mlp
 from prefloop.optimizers import Adam
@@ -142,7 +143,7 @@ class AIRL:
         return obs, actions, next_obs
 
     def _tensor(self, array: NDArray) -> torch.Tensor:
-        return torch.as_tensor(array, device=self.device)
+        return to_tensor(array, self.device)
 
     def state_dict(self) -> dict[str, Any]:
         """Agent and discriminator."""
