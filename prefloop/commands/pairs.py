@@ -3,8 +3,8 @@
 from dataclasses import MISSING, asdict, dataclass
 
 from prefloop.queries.selection import SELECTIONS
-from prefloop.settings import require_above_zero, require_between, require_seed, setting
-from prefloop.teachers.simulated import PRESETS
+from prefloop.settings import require_above_zero, require_seed, setting
+from prefloop.teachers.settings import TeacherSettings
 
 DESCRIPTION = """Acts with one policy or several, cuts what they did into segments, chooses pairs of
 them and asks a simulated teacher, who judges by the true return, which of the two is better."""
@@ -27,7 +27,7 @@ segment_length.__name__ = "full or a number"  # as argparse shows it
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(TeacherSettings):
     """What is asked about, and who answers.
 
     Raises:
@@ -45,12 +45,6 @@ class Settings:
     queries: str = setting("uniform", "which pairs; all but uniform need --reward", choices=SELECTIONS)
     candidates: int = setting(10, "random pairs that each query is chosen from, for all but uniform")
     reward: str = setting("", "the reward model whose members disagree or are uncertain")
-    teacher: str = setting("oracle", "who answers", choices=PRESETS)
-    rationality: float | None = setting(None, "beta, in place of the teacher's own")
-    myopia: float | None = setting(None, "gamma, in place of the teacher's own")
-    mistakes: float | None = setting(None, "share of the answers that is turned round, in place of the teacher's own")
-    skip_below: float | None = setting(None, "skip where both returns are below this, in place of the teacher's own")
-    equal_within: float | None = setting(None, "a tie where returns differ by less, in place of the teacher's own")
     out: str = setting(MISSING, "the dataset's folder; made if missing")
     seed: int = setting(0, "same seed, same pairs")
     device: str = setting("cpu", "where --reward is computed: cpu, cuda, mps")
@@ -58,20 +52,13 @@ class Settings:
     # fmt: on
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_seed(self.seed)
         require_above_zero(self, "episodes", "pairs", "segment_length", "segments", "candidates")
-        require_above_zero(self, "rationality")
-        if self.mistakes is not None:
-            require_between(self, 0, 1, "mistakes")
         if bool(self.policies) == bool(self.minari):
             raise ValueError("give either --policies or --minari")
         if self.queries != "uniform" and not self.reward:
             raise ValueError(f"--queries {self.queries} needs --reward, an ensemble's folder")
-
-    def teacher_overrides(self) -> dict[str, float]:
-        """The knobs that were set by hand."""
-        knobs = ("rationality", "myopia", "mistakes", "skip_below", "equal_within")
-        return {knob: getattr(self, knob) for knob in knobs if getattr(self, knob) is not None}
 
 
 def when_interrupted(settings: Settings) -> str:

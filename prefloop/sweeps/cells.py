@@ -69,7 +69,7 @@ def prepare(settings: CompareSettings, seed: int) -> None:
     acting = [_load(settings, seed, name) for name in (STRONG, WEAK)]
     trajectories = demos.act(envs, acting, settings.episodes, seed)
     segments = demos.as_segments(trajectories, settings.segment_length, settings.segments, seed)
-    teacher = demos.make_teacher(settings.teacher, segments, seed, {})
+    teacher = demos.make_teacher(settings.teacher, segments, seed, settings.teacher_overrides())
     place = folder / "preferences"
     answered, shown = 0, max(settings.labels)
     if dataset.exists(place) and (place / dataset.SEGMENTS).exists():
@@ -157,6 +157,7 @@ def _train(settings: CompareSettings, cell: Cell, directory: Path) -> Policy:
             steps=settings.steps,
             labels=cell.labels,
             teacher=settings.teacher,
+            **settings.teacher_overrides(),  # type: ignore[arg-type]
             segment_length=settings.segment_length or 50,
         )
         with pref_ppo.opened(ppo, wanted, seed, directory) as learner:

@@ -3,7 +3,7 @@
 from dataclasses import MISSING, dataclass
 
 from prefloop.settings import require_above_zero, setting
-from prefloop.teachers.simulated import PRESETS
+from prefloop.teachers.settings import TeacherSettings
 
 # those that learn from labels, and those that need none and so have one result for all budgets
 LABELLED = ("dpo", "ppo-rlhf", "pref-ppo", "bc", "airl", "flipped")
@@ -37,7 +37,7 @@ segment_length.__name__ = "full or a number"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareSettings:
+class CompareSettings(TeacherSettings):
     """What is compared, and on what.
 
     Raises:
@@ -55,7 +55,6 @@ class CompareSettings:
     episodes: int = setting(50, "of each demonstrator, which pairs are made of")
     segment_length: int | None = setting(None, "full (whole episodes) or a number of steps", parse=segment_length)
     segments: int = setting(500, "fixed-length segments that are cut from each demonstrator's episodes")
-    teacher: str = setting("oracle", "who answers", choices=PRESETS)
     steps: int = setting(100_000, "of experience of every method that acts")
     evaluation_episodes: int = setting(100, "by whose true returns a policy is judged")
     out: str = setting(MISSING, "folder that everything is written to; made if missing")
@@ -64,6 +63,7 @@ class CompareSettings:
     # fmt: on
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_above_zero(
             self, "labels", "demonstrator_steps", "weaker", "episodes", "segment_length",
             "segments", "steps", "evaluation_episodes",

@@ -51,8 +51,7 @@ def opened(
     if settings.teacher in RELATIVE:
         episodes = act(envs, [ppo.acting_policy], 4 * envs.num_envs, seed)
         pool = as_segments(episodes, settings.segment_length, 1000, seed)
-    overrides = {} if settings.mistakes is None else {"mistakes": settings.mistakes}
-    teacher = make_teacher(settings.teacher, pool, seed, overrides)
+    teacher = make_teacher(settings.teacher, pool, seed, settings.teacher_overrides())
     facts = {"program": "prefloop pref-ppo", "env": settings.env, "teacher": teacher.facts()}
     with dataset.writing(directory / PREFERENCES, facts) as preferences:
         yield PrefPPO(ppo, model, teacher, preferences, settings, seed)

@@ -6,8 +6,8 @@ from prefloop.agents.settings import PPOSettings
 from prefloop.queries.schedules import SCHEDULES
 from prefloop.queries.selection import SELECTIONS
 from prefloop.rewards.settings import RewardSettings
-from prefloop.settings import require_above_zero, require_between, require_seed, setting
-from prefloop.teachers.simulated import PRESETS
+from prefloop.settings import require_above_zero, require_seed, setting
+from prefloop.teachers.settings import TeacherSettings
 from prefloop.tracking import TRACKERS
 
 
@@ -50,7 +50,7 @@ class ExperienceSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuerySettings:
+class QuerySettings(TeacherSettings):
     """What a teacher is asked, and when. Source: Christiano et al. 2017, arXiv:1706.03741.
 
     Raises:
@@ -58,8 +58,6 @@ class QuerySettings:
     """
 
     # fmt: off
-    teacher: str = setting("oracle", "who answers; simulated teachers judge by the true return (B-Pref)", choices=PRESETS)
-    mistakes: float | None = setting(None, "share of the answers that is turned round, in place of the teacher's own")
     labels: int = setting(700, "answers in all; a skipped query is shown, not answered")
     queries: str = setting("disagreement", "which pairs are asked about", choices=SELECTIONS)
     candidates: int = setting(10, "random pairs that each query is chosen from, for all but uniform")
@@ -68,9 +66,8 @@ class QuerySettings:
     # fmt: on
 
     def __post_init__(self) -> None:
+        TeacherSettings.__post_init__(self)
         require_above_zero(self, "labels", "candidates", "segment_length")
-        if self.mistakes is not None:
-            require_between(self, 0, 1, "mistakes")
 
 
 @dataclass(frozen=True, kw_only=True)
