@@ -150,8 +150,9 @@ def _band(
     axes.plot(
         x, middle, color=COLOURS[name], linestyle="--" if dashed else "-", marker=".", label=name
     )
-    low, high = [i.low for i in intervals], [i.high for i in intervals]
-    axes.fill_between(x, low, high, color=COLOURS[name], alpha=0.15, linewidth=0)
+    if not dashed:  # the bands of the controls would lie over everything; the table has them
+        low, high = [i.low for i in intervals], [i.high for i in intervals]
+        axes.fill_between(x, low, high, color=COLOURS[name], alpha=0.15, linewidth=0)
 
 
 def _plot_learning_curves(
@@ -227,6 +228,7 @@ def _html(
   body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
   table {{ border-collapse: collapse; font-size: 0.9rem; }}
   th, td {{ border-bottom: 1px solid #8884; padding: 0.3rem 0.7rem; text-align: right; }}
+  td {{ white-space: nowrap; }}
   th:first-child, td:first-child {{ text-align: left; }}
   img {{ max-width: 100%; margin: 1rem 0; }}
   pre {{ background: #8882; padding: 0.7rem; overflow-x: auto; }}
