@@ -19,7 +19,7 @@ def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
     """Writes a file under another name and renames it, so that `path` is the old or the new one.
 
     Args:
-        durable: return only when it would outlive a power cut, not just a kill.
+        durable: return only when the data are on disk, not just with the operating system.
 
     Raises:
         UserError: it can't be written (read-only, full disk, a directory in the way); the old

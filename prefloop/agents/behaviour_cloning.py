@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from prefloop.agents.settings import BCSettings
 from prefloop.data.segments import Segments
@@ -25,7 +26,8 @@ class BehaviourCloning:
     def __init__(
         self,
         policy: Policy,
-        demonstrations: Segments,
+        segments: Segments,
+        shown: NDArray,
         settings: BCSettings,
         seed: int,
         device: torch.device,
@@ -34,16 +36,20 @@ class BehaviourCloning:
 
         Args:
             policy: what to start from; it is left as it is.
-            demonstrations: only valid steps count.
+            segments: only valid steps count.
+            shown: positions of the demonstrations in `segments`; one that stands there twice counts
+                twice.
         """
         self.settings, self.seed, self.device = settings, seed, device
         self.policy = copy_of(policy).to(device)
         self.optimizer = Adam(self.policy.parameters(), lr=settings.bc_learning_rate)
-        # whole segments are held out: neighbouring steps are too alike to judge by
-        order = np.random.default_rng(seed).permutation(len(demonstrations))
+        # whole segments are held out, however often they are shown: neighbouring steps, and all the
+        # more the same ones, are too alike to judge by
+        order = np.random.default_rng(seed).permutation(np.unique(shown))
         num_held_out = min(round(settings.bc_held_out * len(order)), len(order) - 1)
-        self._held_out = self._steps(demonstrations[order[:num_held_out]])
-        self._train = self._steps(demonstrations[order[num_held_out:]])
+        is_held_out = np.isin(shown, order[:num_held_out])
+        self._held_out = self._steps(segments[shown[is_held_out]])
+        self._train = self._steps(segments[shown[~is_held_out]])
         self.best_epoch, self.best_loss, self._epoch = -1, float("inf"), -1
         self._best = {k: v.clone() for k, v in self.policy.state_dict().items()}
 

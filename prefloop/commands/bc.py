@@ -53,9 +53,9 @@ def main(settings: Settings) -> None:
         if settings.init
         else policies.make_policy(env, settings.hidden_sizes)
     )
-    demonstrations = preferences.segments[preferences.preferred]
+    device = usable_device(settings.device)
     bc = BehaviourCloning(
-        policy, demonstrations, settings, settings.seed, usable_device(settings.device)
+        policy, preferences.segments, preferences.preferred, settings, settings.seed, device
     )
     facts = outputs.facts("bc", env_id, policy, preferences=file, init=settings.init)
     directory = Path(settings.out)

@@ -8,7 +8,7 @@ from prefloop.training.settings import RunSettings
 
 DESCRIPTION = """Trains a policy on preferences by direct preference optimisation: what was preferred
 becomes more likely than under the reference, what was not less. No reward model, no acting."""
-EPILOG = """Example: prefloop dpo --preferences prefs --reference weak.params --beta 0.1 --out dpo.
+EPILOG = """Example: prefloop dpo --preferences prefs --reference weak.params --beta 0.01 --out dpo.
 Writes final_policy.params with run.json, metrics.csv and learning_curve.png. Details: docs/dpo.md."""
 IMPORTS = ("torch", "gymnasium", "matplotlib.figure")
 

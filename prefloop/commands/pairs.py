@@ -73,16 +73,19 @@ def main(settings: Settings) -> None:
     from prefloop import policies
     from prefloop.devices import usable_device
     from prefloop.envs import make_vector_env
+    from prefloop.files import sha256
     from prefloop.rewards import reward_model
     from prefloop.training import demonstrations as demos
 
     envs = make_vector_env(settings.env, min(settings.episodes, 64))
+    fingerprints: list[str] = []  # a checkpoint may change under its name
     if settings.minari:
         from prefloop.data.exchange import read_minari
 
         trajectories = [read_minari(settings.minari, settings.env)]
     else:
         acting = [policies.load(Path(path), envs) for path in settings.policies]
+        fingerprints = [sha256(Path(path)) for path in settings.policies]
         trajectories = demos.act(envs, acting, settings.episodes, settings.seed)
     segments = demos.as_segments(
         trajectories, settings.segment_length, settings.segments, settings.seed
@@ -96,7 +99,11 @@ def main(settings: Settings) -> None:
         segments,
         settings.pairs,
         demos.make_teacher(settings.teacher, segments, settings.seed, settings.teacher_overrides()),
-        {"program": "prefloop pairs", "env": settings.env, "settings": asdict(settings)},
+        {
+            "program": "prefloop pairs",
+            "env": settings.env,
+            "settings": {**asdict(settings), "policies_sha256": fingerprints},
+        },
         settings.seed,
         settings.resume,
         settings.queries,

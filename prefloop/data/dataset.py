@@ -102,8 +102,9 @@ def read(path: Path) -> Preferences:
         UserError: there is no dataset, or it is damaged; says which file and what is wrong.
     """
     read_metadata(path)
-    segments = _read_segments(path / SEGMENTS)
+    # a writer puts segments before the lines that name them, so a reader takes the lines first
     first, second, labels = _columns(_lines(path / PREFERENCES), path / PREFERENCES)
+    segments = _read_segments(path / SEGMENTS)
     try:
         return Preferences(segments, first, second, labels)
     except ValueError as error:

@@ -150,6 +150,7 @@ def _text(
             "that of predicted and true returns of all segments that were compared.", "",
             "![calibration, returns, disagreement](report.png)", "",
             "## The pairs it explains worst", "",
+            "Answers are counted from 0, without the queries that were skipped.", "",
             "| answer | first | second | label | predicted | true return, first | second | held out |",
             "|---|---|---|---|---|---|---|---|", *rows, "",
         ]

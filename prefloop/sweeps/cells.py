@@ -169,12 +169,13 @@ def _train(settings: CompareSettings, cell: Cell, directory: Path) -> Policy:
         dpo = DPO(weak, preferences, DPOSettings(), seed, device)
         turn(dpo, dpo.num_epochs)
         return dpo.finish()
-    demonstrations = preferences.segments[preferences.preferred]
     if cell.method == "bc":
-        bc = BehaviourCloning(weak, demonstrations, BCSettings(), seed, device)
+        segments, shown = preferences.segments, preferences.preferred
+        bc = BehaviourCloning(weak, segments, shown, BCSettings(), seed, device)
         turn(bc, bc.settings.bc_epochs)
         return bc.finish()
     if cell.method == "airl":
+        demonstrations = preferences.segments[preferences.preferred]
         airl = AIRL(ppo, demonstrations, AIRLSettings(), experience, seed, device)
         turn(airl, num_iterations(experience, ppo.settings))
         return ppo.acting_policy

@@ -236,7 +236,7 @@ def _html(
 </style>
 <h1>{html.escape(settings.env)}: methods on equal labels</h1>
 <p>Every method starts as the weaker demonstrator and learns from the same pairs; a smaller budget is
-the beginning of a larger one. Returns are the environment's own, the mean of
+the beginning of a larger one. (<em>pref-ppo</em> asks its own questions, as many.) Returns are the environment's own, the mean of
 {settings.evaluation_episodes} episodes for each run. <em>constant</em>, <em>flipped</em> and
 <em>random</em> are controls: PPO on a reward of 1, on the learned reward with its sign turned, and on
 an untrained network. What they reach, the task gives away without any preference.</p>

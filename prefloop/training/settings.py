@@ -58,7 +58,7 @@ class QuerySettings(TeacherSettings):
     """
 
     # fmt: off
-    labels: int = setting(700, "answers in all; a skipped query is shown, not answered")
+    labels: int = setting(700, "answers in all; a skipped query is shown, not answered, and asked for again but in the last session")
     queries: str = setting("disagreement", "which pairs are asked about", choices=SELECTIONS)
     candidates: int = setting(10, "random pairs that each query is chosen from, for all but uniform")
     schedule: str = setting("hyperbolic", "when the labels are spent", choices=SCHEDULES)

@@ -25,7 +25,8 @@ def demonstrations(num=40, length=10, rng=None, noise=0.0, **kwargs):
 
 
 def make(policy, demos, seed=0, **settings):
-    return BehaviourCloning(policy, demos, BCSettings(**settings), seed, torch.device("cpu"))
+    shown, cpu = np.arange(len(demos)), torch.device("cpu")
+    return BehaviourCloning(policy, demos, shown, BCSettings(**settings), seed, cpu)
 
 
 def improve(cloning, *epochs):
@@ -133,3 +134,16 @@ def test_a_stopped_run_ends_where_the_unbroken_one_does(tmp_path):
     assert improve(resumed, 2, 3) == rows[2:]
     assert same(resumed.policy, unbroken.policy)
     assert same(resumed.finish(), unbroken.finish())
+
+
+def test_a_segment_that_is_shown_often_stands_on_one_side():
+    demos = demonstrations(num=10)
+    shown = np.random.default_rng(0).integers(10, size=60)
+    settings, cpu = BCSettings(bc_held_out=0.3), torch.device("cpu")
+    cloning = BehaviourCloning(reference(), demos, shown, settings, 0, cpu)
+    sides = [
+        {tuple(row) for row in obs.numpy().tolist()}
+        for obs, _ in (cloning._train, cloning._held_out)
+    ]
+    assert sides[0] and sides[1] and not sides[0] & sides[1]
+    assert len(cloning._train[0]) + len(cloning._held_out[0]) == 60 * 10  # twice counts twice

@@ -187,7 +187,7 @@ def test_a_new_run_in_the_place_of_an_old_one(tmp_path):
     ("changes", "words"),
     [
         ({"seed": 1}, "seed 0, not 1"),
-        ({"gamma": 0.5}, "gamma 0.99, not 0.5"),
+        ({"gamma": 0.5}, "gamma 0.995, not 0.5"),
         ({"hidden_sizes": (8, 8)}, r"hidden_sizes \[8\], not \[8, 8\]"),
         ({"steps": 1024}, "steps 512, not 1024"),
         ({"facts": {"reward_sha256": "ab"}}, "another reward file"),
