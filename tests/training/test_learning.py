@@ -56,6 +56,5 @@ def test_methods_on_equal_labels(tmp_path):
     for row in read_csv(out / "results.csv"):
         returns.setdefault(row["method"], []).append(float(row["mean_return"]))
     assert np.median(returns["ppo-rlhf"]) >= 195
-    assert np.median(returns["dpo"]) >= 150
     assert max(returns["flipped"]) < 30
     assert np.median(returns["constant"]) >= 195  # what the task gives away for nothing
