@@ -20,7 +20,7 @@ LEVELS = [
     {"prefloop.cli", "prefloop.__main__"},
     {"prefloop.commands"},
     {"prefloop.sweeps"},
-    {"prefloop.training"},
+    {"prefloop.training", "prefloop.labelling"},
     {"prefloop.evaluation", "prefloop.runs"},
     {"prefloop.agents", "prefloop.rewards", "prefloop.queries", "prefloop.teachers"},
     {"prefloop.data", "prefloop.envs", "prefloop.policies"},
@@ -100,7 +100,7 @@ def test_every_dependency_has_a_tested_version():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"].values()
     asked = [*project["dependencies"], *(line for extra in extras for line in extra)]
-    names = {re.split(r"[>=<;]", line)[0] for line in asked} - {"tomli"}
+    names = {re.split(r"[>=<;\[]", line)[0] for line in asked} - {"tomli"}
     pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     assert names == set(re.findall(r"^([\w-]+)==", pinned, re.MULTILINE))
 
