@@ -1,0 +1,199 @@
+"""The clips: MP4 files by the hash of their content, in a folder of limited size.
+
+A clip is named by the SHA-256 of its bytes, so a name is never taken twice, nobody can point it
+outside of the folder, and a browser may keep what it got for ever.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+import threading
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+
+from prefloop.errors import UserError
+from prefloop.files import write_atomically
+
+MAX_CLIP_BYTES = 32 * 2**20
+MAX_FRAMES = 10_000
+MAX_PIXELS = 1280 * 1280  # of one frame
+LEFT_BEHIND = 3600  # seconds after which an unfinished file is a killed process's
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What a clip is.
+
+    Attributes:
+        frames: how many pictures it has.
+        fps: frames per second, as its header says.
+        width, height: in pixels.
+    """
+
+    frames: int
+    fps: float
+    width: int
+    height: int
+
+
+def examine(data: bytes) -> ClipFacts:
+    """Decodes a whole clip, a stranger's perhaps, to see that a browser will play it.
+
+    Raises:
+        UserError: it is no H.264 MP4, is damaged or cut short, or is larger than the limits.
+    """
+    if len(data) > MAX_CLIP_BYTES:
+        raise UserError(f"A clip has at most {MAX_CLIP_BYTES >> 20} MiB.")
+    # FFmpeg guesses dozens of formats, some of which open other files; only this one is let in
+    if data[4:8] != b"ftyp":
+        raise UserError("This is no MP4 video.")
+    try:
+        return _examine(data)
+    except (av.FFmpegError, ValueError, IndexError, EOFError, OverflowError):
+        # what PyAV says of it means nothing to who sent it
+        raise UserError("This MP4 is damaged or cut short.") from None
+
+
+def _examine(data: bytes) -> ClipFacts:
+    # the decoder itself refuses larger pictures, before it makes room for them
+    limits = {"max_pixels": str(MAX_PIXELS)}
+    options: Any = [limits] * 4  # PyAV's types say list[str], and it wants one dict a stream
+    with av.open(io.BytesIO(data), "r", format="mp4", stream_options=options) as container:
+        if len(container.streams) != 1 or not container.streams.video:
+            raise UserError("A clip has one video and nothing else.")
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        if context is None or context.name != "h264" or context.pix_fmt != "yuv420p":
+            raise UserError("A clip must be H.264 in yuv420p, which every browser plays.")
+        width, height = context.width, context.height
+        if width * height > MAX_PIXELS:
+            raise UserError(f"A frame has at most {MAX_PIXELS} pixels, not {width} x {height}.")
+        if stream.frames > MAX_FRAMES:
+            raise UserError(f"A clip has at most {MAX_FRAMES} frames.")
+        context.options = limits
+        context.thread_count = 1
+        frames = 0
+        for frame in container.decode(stream):
+            frames += 1
+            if frames > MAX_FRAMES:
+                raise UserError(f"A clip has at most {MAX_FRAMES} frames.")
+            if (frame.width, frame.height) != (width, height):
+                raise ValueError("its pictures change in size")
+            if frame.is_corrupt:
+                raise ValueError("a picture is damaged")
+        if not frames or frames != stream.frames:
+            raise ValueError(f"{frames} of {stream.frames} pictures are there")
+        return ClipFacts(frames, float(stream.average_rate or 0), width, height)
+
+
+class ClipStore:
+    """Clips in a folder; any number of threads and processes may use it at once.
+
+    A clip that was shown or stored lately is kept; which ones that is, the files' own times say.
+    """
+
+    # a temporary file's name has the process in it, not the thread
+    _writing = threading.Lock()
+
+    def __init__(self, directory: Path, max_bytes: int) -> None:
+        """Makes no folder yet.
+
+        Args:
+            directory: where the clips lie; made when the first is stored.
+            max_bytes: how much they may take; see `trim`.
+        """
+        self.directory = directory
+        self.max_bytes = max_bytes
+
+    def put(self, data: bytes) -> str:
+        """Stores a clip; when this returns, it is on disk. The same clip is stored once.
+
+        Returns:
+            Its name, the SHA-256 of its bytes in 64 hexadecimal digits.
+
+        Raises:
+            UserError: it is no clip (`examine`), or the disk refuses.
+        """
+        digest = hashlib.sha256(data).hexdigest()
+        if self.path(digest) is not None:
+            return digest
+        examine(data)
+        with self._writing:
+            try:
+                self.directory.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"Can't make {self.directory}: {error.strerror}.") from None
+            write_atomically(self.directory / f"{digest}.mp4", data, durable=True)
+        return digest
+
+    def put_file(self, path: Path) -> str:
+        """Stores a copy of a file; otherwise as `put`."""
+        try:
+            if path.stat().st_size > MAX_CLIP_BYTES:
+                raise UserError(f"A clip has at most {MAX_CLIP_BYTES >> 20} MiB.")
+            return self.put(path.read_bytes())
+        except OSError as error:
+            raise UserError(f"Can't read {path}: {error.strerror}.") from None
+
+    def path(self, digest: str) -> Path | None:
+        """Where a clip lies, and that it is in use; None where there is none of that name.
+
+        Another process may remove it before it is opened: whoever opens it must expect that.
+        """
+        if not re.fullmatch("[0-9a-f]{64}", digest):
+            return None
+        path = self.directory / f"{digest}.mp4"
+        try:
+            if not path.is_file():
+                return None
+            os.utime(path)
+        except OSError:
+            return None  # removed in between
+        return path
+
+    def trim(self, protected: Collection[str]) -> list[str]:
+        """Removes what was used least recently, until the rest keeps within the limit.
+
+        Args:
+            protected: names of clips that stay in any case: those that nobody can render again,
+                and those that are being shown.
+
+        Returns:
+            The names of the removed.
+        """
+        files, total = [], 0
+        for path in self._files():
+            try:
+                facts = path.stat()
+            except OSError:
+                continue  # another process was quicker
+            if path.name.startswith("."):
+                if time.time() - facts.st_mtime > LEFT_BEHIND:
+                    path.unlink(missing_ok=True)
+                continue
+            files.append((facts.st_mtime_ns, facts.st_size, path))
+            total += facts.st_size
+        removed = []
+        for _, size, path in sorted(files):
+            if total <= self.max_bytes:
+                break
+            if path.stem in protected:
+                continue
+            with contextlib.suppress(OSError):
+                path.unlink()
+                removed.append(path.stem)
+            total -= size
+        return removed
+
+    def _files(self) -> list[Path]:
+        try:
+            return [path for path in self.directory.iterdir() if path.suffix in (".mp4", ".tmp")]
+        except FileNotFoundError:
+            return []
