@@ -6,9 +6,14 @@ import io
 import os
 import runpy
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -84,3 +89,61 @@ def demonstrators(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.redirect_stdout(io.StringIO()):
         vpg.train(settings)
     return directory
+
+
+def _postgres_programs() -> Path | None:
+    """The folder of initdb and postgres; Debian keeps them off the PATH."""
+    found = shutil.which("initdb")
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    candidates = [Path(found).resolve().parent] if found else folders
+    return next((folder for folder in candidates if (folder / "postgres").exists()), None)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server of its own, on a socket in a temporary folder; its address."""
+    programs = _postgres_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed: no initdb on the PATH or in /usr/lib/postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="prefloop-postgres-"))
+    identity: dict[str, object] = {}
+    if os.getuid() == 0:  # which PostgreSQL refuses to run as
+        import pwd
+
+        names = {entry.pw_name for entry in pwd.getpwall()}
+        user = "postgres" if "postgres" in names else "nobody"
+        shutil.chown(folder, user)
+        identity = {"user": user, "extra_groups": []}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
+    initdb = [programs / "initdb", "-D", folder / "data", "-U", "tests", "-A", "trust", "-N"]
+    subprocess.run(initdb, check=True, **quiet, **identity)  # type: ignore[call-overload]
+    server = subprocess.Popen(  # type: ignore[call-overload]
+        [programs / "postgres", "-D", folder / "data", "-k", folder, "-c", "listen_addresses=",
+         "-c", "fsync=off", "-c", "max_connections=200"],
+        **quiet, **identity,
+    )  # fmt: skip
+    try:
+        for _ in range(600):
+            ready = [programs / "pg_isready", "-q", "-h", folder]
+            if subprocess.run(ready, check=False).returncode == 0:
+                break
+            assert server.poll() is None, "PostgreSQL did not start"
+            time.sleep(0.05)
+        yield f"postgresql://tests@/postgres?host={folder}"
+    finally:
+        server.send_signal(signal.SIGINT)  # a fast shutdown
+        server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database; a test that asks for it runs on SQLite and PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'labels.sqlite3'}"
+    psycopg = pytest.importorskip("psycopg")
+    address = request.getfixturevalue("postgres")
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return address.replace("/postgres?", f"/{name}?")

@@ -1,0 +1,249 @@
+"""Segments on their way: the archive that a trainer sends, and one segment as the store keeps it.
+
+Both are NumPy archives (.npz) without pickles. What is sent has the arrays of segments.npz
+(docs/data_format.md); `mask`, `rewards`, `policy` and `first_step` may be missing. Arrays named
+`replay_...`, one row a segment, are kept as they are: what it takes to show the segment again.
+"""
+
+import hashlib
+import io
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefloop.data.segments import Segments
+from prefloop.errors import UserError
+
+REPLAY = "replay_"
+MAX_UNPACKED = 512 * 2**20  # bytes of all arrays together
+MAX_SEGMENTS = 10_000
+MAX_STEPS = 100_000
+
+# what zipfile and NumPy raise on damaged archives; NotImplementedError: packed in an unknown way,
+# RuntimeError: encrypted, SyntaxError: a header that is no literal
+_DAMAGE = (
+    ValueError, TypeError, KeyError, EOFError, OSError, OverflowError, RuntimeError, RecursionError,
+    SyntaxError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment without padding.
+
+    Attributes:
+        obs: float32; [length, obs_dim].
+        actions: int64 [length], or float32 [length, action_dim].
+        rewards: the environment's, 0 where they are not known; float32; [length].
+        policy: which of the collecting policies acted.
+        first_step: where in its episode the segment begins, in steps.
+        replay: what it takes to show the segment again, by names that begin with `replay_`.
+    """
+
+    obs: NDArray
+    actions: NDArray
+    rewards: NDArray
+    policy: int = 0
+    first_step: int = 0
+    replay: Mapping[str, NDArray] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        """Number of steps."""
+        return len(self.obs)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether actions are numbers of actions rather than vectors."""
+        return self.actions.ndim == 1
+
+    @property
+    def digest(self) -> str:
+        """What makes a segment the same as another: all but where it comes from."""
+        digest = hashlib.sha256()
+        for array in (self.obs, self.actions, self.rewards):
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def part(self, start: int, stop: int) -> "Segment":
+        """The steps from `start` up to but without `stop`."""
+        return Segment(
+            self.obs[start:stop],
+            self.actions[start:stop],
+            self.rewards[start:stop],
+            self.policy,
+            self.first_step + start,
+        )
+
+
+def pack(segment: Segment) -> bytes:
+    """One segment as the store keeps it."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        allow_pickle=False,
+        obs=segment.obs,
+        actions=segment.actions,
+        rewards=segment.rewards,
+        policy=np.int64(segment.policy),
+        first_step=np.int64(segment.first_step),
+        **dict(segment.replay),
+    )
+    return buffer.getvalue()
+
+
+def unpack(data: bytes) -> Segment:
+    """Reads what `pack` wrote."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    replay = {name: array for name, array in arrays.items() if name.startswith(REPLAY)}
+    return Segment(
+        arrays["obs"],
+        arrays["actions"],
+        arrays["rewards"],
+        int(arrays["policy"]),
+        int(arrays["first_step"]),
+        replay,
+    )
+
+
+def to_archive(segments: Segments, replay: Mapping[str, NDArray] | None = None) -> bytes:
+    """Segments as a trainer sends them.
+
+    Args:
+        segments: all of them.
+        replay: arrays named `replay_...`, one row a segment.
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        allow_pickle=False,
+        obs=segments.obs,
+        actions=segments.actions,
+        mask=segments.mask,
+        rewards=segments.rewards,
+        policy=segments.policy,
+        first_step=segments.first_step,
+        **dict(replay or {}),
+    )
+    return buffer.getvalue()
+
+
+def from_archive(data: bytes) -> list[Segment]:
+    """Reads the archive that a trainer, or a stranger, sent.
+
+    Raises:
+        UserError: it is no such archive, too large unpacked, or its arrays do not belong together.
+    """
+    arrays = _read_arrays(data)
+    missing = {"obs", "actions"} - arrays.keys()
+    if missing:
+        raise UserError(f"The archive holds no array {' and no array '.join(sorted(missing))}.")
+    try:
+        segments = _as_segments(arrays)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"The segments do not fit together: {error}.") from None
+    if not 0 < len(segments) <= MAX_SEGMENTS:
+        raise UserError(f"An archive holds 1 to {MAX_SEGMENTS} segments, not {len(segments)}.")
+    if segments.mask.shape[1] > MAX_STEPS:
+        raise UserError(f"A segment has at most {MAX_STEPS} steps.")
+    for name in ("obs", "actions", "rewards"):
+        if not np.isfinite(getattr(segments, name)).all():
+            raise UserError(f"Segments with NaN or infinite {name} are not stored.")
+    replay = {name: array for name, array in arrays.items() if name.startswith(REPLAY)}
+    for name, array in replay.items():
+        if array.ndim == 0 or len(array) != len(segments) or not name.isidentifier():
+            raise UserError(f"{name[:50]} needs one row for each segment.")
+        if array.dtype.kind not in "biuf":
+            raise UserError(f"{name[:50]} must hold numbers.")
+    return [
+        Segment(
+            segments.obs[i, :length],
+            segments.actions[i, :length],
+            segments.rewards[i, :length],
+            int(segments.policy[i]),
+            int(segments.first_step[i]),
+            {name: array[i] for name, array in replay.items()},
+        )
+        for i, length in enumerate(segments.lengths)
+    ]
+
+
+def pad(segments: Sequence[Segment]) -> Segments:
+    """Segments side by side, padded at the end to the longest.
+
+    Raises:
+        ValueError: there are none, or they are of different kinds.
+    """
+    if not segments:
+        raise ValueError("no segments")
+    length = max(segment.length for segment in segments)
+
+    def padded(arrays: list[NDArray]) -> NDArray:
+        out = np.zeros((len(arrays), length, *arrays[0].shape[1:]), dtype=arrays[0].dtype)
+        for row, array in zip(out, arrays, strict=True):
+            row[: len(array)] = array
+        return out
+
+    lengths = np.array([segment.length for segment in segments])
+    return Segments(
+        obs=padded([segment.obs for segment in segments]),
+        actions=padded([segment.actions for segment in segments]),
+        mask=np.arange(length) < lengths[:, None],
+        rewards=padded([segment.rewards for segment in segments]),
+        policy=np.array([segment.policy for segment in segments], dtype=np.int64),
+        first_step=np.array([segment.first_step for segment in segments], dtype=np.int64),
+    )
+
+
+def _as_segments(arrays: Mapping[str, NDArray]) -> Segments:
+    obs, actions = arrays["obs"], arrays["actions"]
+    if obs.ndim != 3:
+        raise ValueError(f"obs must be [segments, length, obs_dim], not {list(obs.shape)}")
+    shape = obs.shape[:2]
+    kind = np.int64 if actions.ndim == 2 else np.float32
+    if actions.dtype.kind not in ("iu" if actions.ndim == 2 else "f"):
+        raise ValueError("actions must be whole numbers, [segments, length], or vectors of floats")
+    zeros = np.zeros(shape[0], dtype=np.int64)
+    return Segments(
+        obs=obs.astype(np.float32),
+        actions=actions.astype(kind),
+        mask=arrays.get("mask", np.ones(shape, dtype=bool)),
+        rewards=arrays.get("rewards", np.zeros(shape)).astype(np.float32),
+        policy=arrays.get("policy", zeros),
+        first_step=arrays.get("first_step", zeros),
+    )
+
+
+def _read_arrays(data: bytes) -> dict[str, NDArray]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            if len(members) > 50 or sum(member.file_size for member in members) > MAX_UNPACKED:
+                raise UserError(f"The archive is larger than {MAX_UNPACKED >> 20} MiB unpacked.")
+            return {m.filename.removesuffix(".npy"): _read_array(archive.read(m)) for m in members}
+    except _DAMAGE as error:
+        reason = str(error).partition("\n")[0][:100] or type(error).__name__
+        raise UserError(f"This is no archive of NumPy arrays: {reason.rstrip('.')}.") from None
+
+
+def _read_array(data: bytes) -> NDArray:
+    """One array. NumPy's own reader makes room for as much as the header claims; this does not."""
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError("an array in an unknown format")
+    read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+    shape, fortran, dtype = read_header(stream)
+    content = data[stream.tell() :]
+    if dtype.hasobject or dtype.kind not in "biuf":
+        raise ValueError("an array of something else than numbers")
+    if math.prod(shape) * dtype.itemsize != len(content):
+        raise ValueError("an array of another size than its header says")
+    return np.frombuffer(content, dtype=dtype).reshape(shape, order="F" if fortran else "C")

@@ -1,0 +1,239 @@
+"""The database under the store: connections, transactions, and the schema it must have.
+
+Whoever wants to write hands in a job. One job at a time runs; those that arrive meanwhile wait and
+then share one transaction, so that many people cost one write to disk and not one each. A job's
+result is handed out only after the commit, which returns when the data are on disk.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+
+from prefloop.errors import UserError
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+BUSY_SECONDS = 30  # how long SQLite waits for another process that writes
+MAX_BATCH = 64  # jobs in one transaction
+ATTEMPTS = 5  # at a transaction that another server's got in the way of
+_MIGRATION_LOCK = 5_017_230_948_117  # any number; two servers that start at once take turns
+
+
+class StoreUnavailableError(UserError):
+    """The database could not be reached or written; nothing was stored."""
+
+
+class _Ticket(Generic[T]):
+    """A job that waits for its turn, and what came of it."""
+
+    def __init__(self, job: Callable[[Connection], T]) -> None:
+        self.job = job
+        self.finished = False
+        self.result: T
+        self.error: Exception | None = None
+
+
+class Database:
+    """SQLite or PostgreSQL, with the newest schema.
+
+    Attributes:
+        schema: the schema's number.
+
+    Raises:
+        UserError: the address is none, nothing answers there, the file can't be written, or its
+            schema is newer than this prefloop knows.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = _parsed(url)
+        self._engine = _engine(self._url)
+        self._writing = self._engine.execution_options(writing=True)
+        self._writer = threading.Lock()
+        self._waiting: deque[_Ticket[Any]] = deque()
+        try:
+            self.schema = self._upgrade()
+        except UserError:
+            self._engine.dispose()
+            raise
+        except SQLAlchemyError as error:
+            self._engine.dispose()
+            raise UserError(f"Can't open the database {self}: {_reason(error)}.") from None
+
+    def __str__(self) -> str:
+        """Its address, without a password."""
+        return self._url.database or "" if self.is_sqlite else self._url.render_as_string()
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is a file of this machine."""
+        return self._engine.dialect.name == "sqlite"
+
+    def close(self) -> None:
+        """Lets go of all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the database and changes nothing.
+
+        Raises:
+            StoreUnavailableError: the database does not answer.
+        """
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            logger.exception("the database refused to read")
+            raise StoreUnavailableError(f"The database can't be read: {_reason(error)}.") from None
+
+    def write(self, job: Callable[[Connection], T]) -> T:
+        """Runs a job in a transaction and returns its result once that is on disk.
+
+        Args:
+            job: may run more than once, each time after what it did was taken back.
+
+        Raises:
+            UserError: the job raised it; it wrote nothing.
+            StoreUnavailableError: the database does not answer or the disk is full; nothing was stored.
+        """
+        ticket = _Ticket(job)
+        self._waiting.append(ticket)
+        with self._writer:
+            # whoever had the lock before may have done this job too
+            while not ticket.finished:
+                batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
+                self._run(batch)
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.result
+
+    def _run(self, batch: list[_Ticket[Any]]) -> None:
+        if len(batch) > 1:
+            try:
+                self._run_together(batch)
+                return
+            except Exception:
+                # one of them failed and took the others with it: now each for itself
+                logger.debug("a batch of %d is done one by one", len(batch), exc_info=True)
+        for ticket in batch:
+            try:
+                self._run_together([ticket])
+            except DBAPIError as error:
+                logger.exception("the database refused to write")
+                ticket.error = StoreUnavailableError(
+                    f"The database can't be written: {_reason(error)}; nothing was stored."
+                )
+            except Exception as error:
+                ticket.error = error
+            ticket.finished = True
+
+    def _run_together(self, batch: list[_Ticket[Any]]) -> None:
+        for attempt in range(ATTEMPTS):
+            try:
+                with self._transaction() as connection:
+                    results = [ticket.job(connection) for ticket in batch]
+                break
+            except DBAPIError as error:
+                if attempt + 1 == ATTEMPTS or not _worth_another_try(error):
+                    raise
+        for ticket, result in zip(batch, results, strict=True):
+            ticket.result, ticket.finished = result, True
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._writing.begin() as connection:
+            yield connection
+
+    def _upgrade(self) -> int:
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        scripts = ScriptDirectory.from_config(config)
+        head = scripts.get_current_head()
+        with self._transaction() as connection:
+            if not self.is_sqlite:
+                lock = sqlalchemy.func.pg_advisory_xact_lock(_MIGRATION_LOCK)
+                connection.execute(sqlalchemy.select(lock))
+            found = MigrationContext.configure(connection).get_current_revision()
+            if found not in {None, *(script.revision for script in scripts.walk_revisions())}:
+                raise UserError(
+                    f"The database {self} has schema {found}, and this prefloop knows up to {head}; "
+                    "install a newer one."
+                )
+            if found != head:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        return int(head or 0)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise UserError(
+            "The database's address must look like postgresql://user@host/name or "
+            "sqlite:///folder/file."
+        ) from None
+    if parsed.drivername in ("postgres", "postgresql"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise UserError(
+            f"Labels are stored in SQLite or PostgreSQL, not in {parsed.drivername[:40]}."
+        )
+    if parsed.drivername == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise UserError("A database in memory would lose labels; give sqlite:///folder/file.")
+    return parsed
+
+
+def _engine(url: URL) -> Engine:
+    if url.drivername != "sqlite":
+        # an answer is acknowledged when it is on disk, whatever the database's own default is
+        options = {"options": "-c synchronous_commit=on", "connect_timeout": 10}
+        if "options" in url.query:
+            options.pop("options")
+        return sqlalchemy.create_engine(
+            url, pool_size=10, max_overflow=40, pool_pre_ping=True, connect_args=options
+        )
+    engine = sqlalchemy.create_engine(
+        url, pool_size=10, max_overflow=40, connect_args={"timeout": BUSY_SECONDS}
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # `begin` below begins, not the driver
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # a reader that turns writer half-way may find that somebody else wrote in between
+        writing = connection.get_execution_options().get("writing", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _worth_another_try(error: DBAPIError) -> bool:
+    """A deadlock or a clash with another server, or a connection that a restart cut."""
+    if isinstance(error, IntegrityError):
+        return True  # another server stored the same at the same moment: the next look finds it
+    return error.connection_invalidated or getattr(error.orig, "sqlstate", "") in ("40001", "40P01")
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what the database says, which is enough for a sentence."""
+    text = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    return text.rstrip(".")[:200]

@@ -1,0 +1,1 @@
+"""One module a schema; its revision is the schema's number."""

@@ -1,0 +1,57 @@
+"""Runs to label, made up."""
+
+import random
+import uuid
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+
+from prefloop.labelling.arrays import Segment
+from prefloop.labelling.records import NewQuery, RunFacts
+
+FACTS = RunFacts(env="CartPole-v1", obs_dim=4, action_dim=2, discrete=True)
+SESSION = uuid.UUID(int=1)
+
+
+class Clock:
+    """A clock that goes when it is told to."""
+
+    def __init__(self):
+        self.time = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+    def __call__(self):
+        return self.time
+
+    def go(self, seconds):
+        self.time += timedelta(seconds=seconds)
+
+
+def make_segment(number, length=5):
+    rng = np.random.default_rng(number)
+    return Segment(
+        rng.normal(size=(length, 4)).astype(np.float32),
+        rng.integers(2, size=length),
+        np.ones(length, dtype=np.float32),
+        first_step=number,
+    )
+
+
+def make_run(store, name="cartpole-01", num_queries=4, length=5, **facts):
+    """A run whose query i compares segment 2 i with segment 2 i + 1; the queries' ids."""
+    store.put_run(name, RunFacts(**{**FACTS.__dict__, **facts}))
+    segments = store.add_segments(name, [make_segment(i, length) for i in range(2 * num_queries)])
+    new = [NewQuery(uuid.uuid4(), segments[2 * i], segments[2 * i + 1]) for i in range(num_queries)]
+    store.add_queries(name, new, iteration=0)
+    return [query.id for query in new]
+
+
+def label_one(store, name="cartpole-01", annotator="ada", choice="left", **lease):
+    """Leases a query and answers it; the event, or None where nothing is free."""
+    given = store.lease(name, annotator, SESSION, 1, **lease)
+    if not given.queries:
+        return None
+    return store.answer(uuid.uuid4(), given.queries[0].id, choice)
+
+
+def seeded(seed=0):
+    return random.Random(seed)
