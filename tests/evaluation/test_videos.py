@@ -38,6 +38,34 @@ def test_odd_sizes(tmp_path):
     assert frames[0].shape == (32, 50, 3)
 
 
+def test_large_pictures_are_made_smaller(tmp_path):
+    picture = np.zeros((400, 601, 3), dtype=np.uint8)
+    picture[:, :300] = 255
+    write_video(tmp_path / "s.mp4", iter([picture] * 3), fps=10, max_side=480, clip=True)
+    frames, _ = read(tmp_path / "s.mp4")
+    assert [frame.shape for frame in frames] == [(320, 480, 3)] * 3
+    assert frames[0][:, :230].min() > 240 and frames[0][:, 250:].max() < 15
+    write_video(tmp_path / "t.mp4", iter([picture[:90, :120]]), fps=10, max_side=480)
+    assert read(tmp_path / "t.mp4")[0][0].shape == (90, 120, 3)
+
+
+def test_a_clip_can_be_stepped_through(tmp_path):
+    pictures = np.random.default_rng(0).integers(255, size=(35, 64, 64, 3), dtype=np.uint8)
+    write_video(tmp_path / "c.mp4", iter(pictures), fps=25, clip=True)
+    with av.open(str(tmp_path / "c.mp4")) as container:
+        stream = container.streams.video[0]
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        assert not stream.codec_context.has_b_frames
+        assert [float(p.pts * p.time_base) for p in packets] == [i / 25 for i in range(35)]
+        assert [p.dts for p in packets] == [p.pts for p in packets]
+        assert float(stream.duration * stream.time_base) == 35 / 25
+    keyframes = [i for i, packet in enumerate(packets) if packet.is_keyframe]
+    assert np.diff([*keyframes, 35]).max() <= 10
+    # the index stands before the pictures, so that playing begins before all is loaded
+    data = (tmp_path / "c.mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
 def test_a_broken_display_falls_back_to_a_video(tmp_path, monkeypatch):
     monkeypatch.setenv("DISPLAY", ":983")
     monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
