@@ -252,6 +252,7 @@ def _mujoco() -> Any:
 
 def _draw_without_display() -> None:
     os.environ["SDL_VIDEODRIVER"] = "dummy"  # drawing into memory needs a driver, too
+    os.environ["SDL_NO_SIGNAL_HANDLERS"] = "1"  # SIGTERM is to end us, not to close a window
     if sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
         return
     # must stand before MuJoCo is imported: what it takes by itself needs a display

@@ -1,0 +1,172 @@
+import os
+import queue
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from prefloop.labelling.arrays import Segment, pack
+from prefloop.labelling.clips import ClipStore, examine
+from prefloop.labelling.worker import Job, RenderWorker
+
+WAIT = 120  # seconds; a slow machine takes a few
+
+
+def cartpole(length=5, scale=0.01):
+    obs = (np.arange(length * 4).reshape(length, 4) * scale).astype(np.float32)
+    actions = np.zeros(length, dtype=np.int64)
+    return pack(Segment(obs, actions, np.zeros(length, dtype=np.float32)))
+
+
+@pytest.fixture
+def results():
+    return queue.Queue()
+
+
+@pytest.fixture
+def worker(tmp_path, results):
+    worker = RenderWorker(tmp_path / "clips", results.put, max_jobs=8)
+    yield worker
+    worker.close()
+    assert worker.pid is None
+
+
+def test_clips_are_made_in_turn(worker, results, tmp_path):
+    worker.start()
+    assert worker.submit(Job("a", "CartPole-v1", cartpole(5)))
+    assert worker.submit(Job("b", "CartPole-v1", cartpole(7), fps=10))
+    assert worker.submit(Job("c", "NoSuchEnv-v0", cartpole(3)))
+    assert worker.submit(Job("d", "NoSuchEnv-v0", cartpole(3), trace=True))
+    assert worker.submit(Job("e", "CartPole-v1", b"no archive"))
+    assert worker.submit(Job("f", "CartPole-v1", cartpole(5)))
+    a, b, c, d, e, f = (results.get(timeout=WAIT) for _ in range(6))
+    assert [x.key for x in (a, b, c, d, e, f)] == list("abcdef")
+    store = ClipStore(tmp_path / "clips", 10**9)
+    facts = [examine(store.path(x.clip).read_bytes()) for x in (a, b, d)]
+    assert [(x.frames, x.fps) for x in facts] == [(5, 50), (7, 10), (3, 30)]
+    assert c.clip is None and "Can't make the environment 'NoSuchEnv-v0'" in c.error
+    assert e.clip is None and e.error.startswith("Drawing CartPole-v1 failed: ")
+    assert f.clip == a.clip  # the same segment, the same bytes
+    assert len(list((tmp_path / "clips").iterdir())) == 3
+
+
+def test_only_so_many_wait(worker, results):
+    accepted = [worker.submit(Job(str(i), "CartPole-v1", cartpole())) for i in range(10)]
+    assert accepted == [True] * 8 + [False] * 2
+    worker.start()
+    assert [results.get(timeout=WAIT).key for _ in range(8)] == [str(i) for i in range(8)]
+
+
+def test_a_crash_costs_one_clip(worker, results):
+    worker.start()
+    worker.submit(Job("a", "CartPole-v1", cartpole()))
+    assert results.get(timeout=WAIT).clip
+    first = worker.pid
+    os.kill(first, signal.SIGTERM)
+    worker.submit(Job("b", "CartPole-v1", cartpole()))
+    worker.submit(Job("c", "CartPole-v1", cartpole()))
+    b, c = (results.get(timeout=WAIT) for _ in range(2))
+    assert b.clip or b.error == "Drawing CartPole-v1 crashed."
+    assert c.clip and worker.pid != first
+
+
+def test_what_takes_too_long(tmp_path, results):
+    worker = RenderWorker(tmp_path, results.put, render_seconds=0.1)  # a process hardly starts
+    worker.start()
+    worker.submit(Job("a", "CartPole-v1", cartpole()))
+    result = results.get(timeout=WAIT)
+    worker.close()
+    assert result.clip is None
+    assert result.error == "Drawing CartPole-v1 took longer than 0.1 seconds."
+
+
+def test_a_listener_that_fails(tmp_path, results, caplog):
+    def listener(result):
+        results.put(result)
+        raise RuntimeError("the database is locked")
+
+    worker = RenderWorker(tmp_path, listener)
+    worker.start()
+    for key in "ab":
+        worker.submit(Job(key, "CartPole-v1", cartpole()))
+    assert [results.get(timeout=WAIT).key for _ in range(2)] == ["a", "b"]
+    worker.close()
+    assert "the database is locked" in caplog.text
+
+
+def test_closing_what_never_ran(tmp_path, results):
+    RenderWorker(tmp_path, results.put).close()
+    assert results.empty()
+
+
+PARENT = """
+    import sys, time
+    from pathlib import Path
+    from prefloop.labelling.worker import Job, RenderWorker
+    from tests.labelling.test_worker import cartpole
+
+    if __name__ == "__main__":
+        def on_result(result):
+            print(result.clip is not None, worker.pid, flush=True)
+        worker = RenderWorker(Path(sys.argv[1]), on_result)
+        worker.start()
+        worker.submit(Job("a", "CartPole-v1", cartpole()))
+        try:
+            time.sleep(600)
+        except KeyboardInterrupt:
+            pass
+        worker.close()
+        print("torch" in sys.modules, flush=True)
+"""
+
+
+def start_parent(tmp_path, pytestconfig):
+    (tmp_path / "parent.py").write_text(textwrap.dedent(PARENT))
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "clips")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(pytestconfig.rootpath)},
+        start_new_session=True,
+    )
+    made, pid = process.stdout.readline().split()
+    assert made == "True"
+    return process, int(pid)
+
+
+def has_ended(pid):
+    for _ in range(WAIT * 20):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
+            if file.read().rpartition(")")[2].split()[0] == "Z":
+                return True  # ended; nobody has asked how
+        time.sleep(0.05)
+    return False
+
+
+needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")  # noqa: PTH110
+
+
+@needs_proc
+def test_it_ends_with_a_killed_parent(tmp_path, pytestconfig):
+    process, pid = start_parent(tmp_path, pytestconfig)
+    process.kill()
+    process.communicate()
+    assert has_ended(pid)
+
+
+@needs_proc
+def test_ctrl_c_is_quiet(tmp_path, pytestconfig):
+    process, pid = start_parent(tmp_path, pytestconfig)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+    out, err = process.communicate(timeout=WAIT)
+    assert (process.returncode, out, err) == (0, "False\n", "")
+    assert has_ended(pid)
