@@ -4,7 +4,9 @@ import re
 import warnings
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
 
 from prefloop.errors import UserError
 
@@ -33,6 +35,16 @@ def make_vector_env(env_id: str, num_envs: int) -> gym.vector.VectorEnv:
     if mode != gym.vector.AutoresetMode.NEXT_STEP:
         raise UserError(f"{env_id} resets in mode {mode}, and only NEXT_STEP is supported.")
     return envs
+
+
+def mujoco_states(envs: gym.vector.VectorEnv) -> NDArray:
+    """Positions and velocities of MuJoCo simulators that step in this process.
+
+    Returns:
+        qpos and qvel, float64; [num_envs, nq + nv].
+    """
+    copies = (env.unwrapped for env in envs.unwrapped.envs)  # type: ignore[attr-defined]
+    return np.stack([np.concatenate([env.data.qpos, env.data.qvel]) for env in copies])
 
 
 def _make(make, env_id: str, **kwargs):  # type: ignore[no-untyped-def]

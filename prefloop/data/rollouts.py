@@ -10,9 +10,13 @@ from prefloop.data.trajectories import Trajectories
 
 # observations [num_envs, obs_dim] -> actions, [num_envs] or [num_envs, action_dim]
 Act = Callable[[NDArray], NDArray]
+# what else is to be kept of each step: the environments' states before it, [num_envs, state_dim]
+Record = Callable[[], NDArray]
 
 
-def collect_steps(envs: gym.vector.VectorEnv, act: Act, min_steps: int, seed: int) -> Trajectories:
+def collect_steps(
+    envs: gym.vector.VectorEnv, act: Act, min_steps: int, seed: int, record: Record | None = None
+) -> Trajectories:
     """Collects every episode that starts before `min_steps` steps were taken, run to its end.
 
     Stopping at the first complete episodes would favour short ones: the long ones are still
@@ -24,14 +28,15 @@ def collect_steps(envs: gym.vector.VectorEnv, act: Act, min_steps: int, seed: in
         act: chooses actions [num_envs] for observations [num_envs, obs_dim].
         min_steps: the budget, in steps over all environments together.
         seed: of the environments.
+        record: gives the simulators' states, where they are wanted.
     """
     return _collect(
-        envs, act, lambda steps, finished: np.full(envs.num_envs, steps < min_steps), seed
+        envs, act, lambda steps, finished: np.full(envs.num_envs, steps < min_steps), seed, record
     )
 
 
 def collect_episodes(
-    envs: gym.vector.VectorEnv, act: Act, num_episodes: int, seed: int
+    envs: gym.vector.VectorEnv, act: Act, num_episodes: int, seed: int, record: Record | None = None
 ) -> Trajectories:
     """Collects exactly `num_episodes` whole episodes.
 
@@ -41,7 +46,7 @@ def collect_episodes(
     share, rest = divmod(num_episodes, envs.num_envs)
     quota = np.full(envs.num_envs, share)
     quota[:rest] += 1
-    return _collect(envs, act, lambda steps, finished: finished < quota, seed)
+    return _collect(envs, act, lambda steps, finished: finished < quota, seed, record)
 
 
 def _collect(
@@ -49,6 +54,7 @@ def _collect(
     act: Act,
     may_start: Callable[[int, NDArray], NDArray],
     seed: int,
+    record: Record | None,
 ) -> Trajectories:
     """Acts until no episode that counts is under way.
 
@@ -62,7 +68,10 @@ def _collect(
     counts = may_start(steps, finished)
     resets = np.zeros(envs.num_envs, dtype=bool)
     history = []
+    states = []
     while counts.any():
+        if record is not None:
+            states.append(record())
         actions = act(obs)
         next_obs, rewards, terminated, truncated, _ = envs.step(actions)
         valid = counts & ~resets  # a step that only resets belongs to no episode
@@ -89,4 +98,5 @@ def _collect(
         lengths=np.diff(ends, prepend=-1),
         terminated=terminated[ends],
         truncated=truncated[ends],
+        states=flat(tuple(states))[valid] if states else None,
     )

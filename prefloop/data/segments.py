@@ -116,8 +116,7 @@ def whole_episodes(trajectories: Trajectories, policy: int = 0) -> Segments:
     Args:
         policy: the number of the policy that acted.
     """
-    starts = np.cumsum(trajectories.lengths) - trajectories.lengths
-    return _cut(trajectories, starts, trajectories.lengths, policy)
+    return take(trajectories, *episode_places(trajectories), policy)
 
 
 def cut(
@@ -129,6 +128,24 @@ def cut(
 ) -> Segments:
     """Cuts segments of a fixed length at random, without two from the same place.
 
+    Arguments and errors as in `random_places`.
+
+    Args:
+        policy: the number of the policy that acted.
+    """
+    return take(trajectories, *random_places(trajectories, length, num_segments, rng), policy)
+
+
+def episode_places(trajectories: Trajectories) -> tuple[NDArray, NDArray]:
+    """Where each episode begins among all steps, and how many it has; [episodes] both."""
+    return np.cumsum(trajectories.lengths) - trajectories.lengths, trajectories.lengths
+
+
+def random_places(
+    trajectories: Trajectories, length: int, num_segments: int, rng: np.random.Generator
+) -> tuple[NDArray, NDArray]:
+    """Where segments of a fixed length begin among all steps, and how long they are.
+
     A segment that begins within `length` of a terminal state is as long as the episode lasted: that
     it ended there is behaviour too. What a time limit cut short is not offered, since nobody
     knows how it would have gone on.
@@ -136,7 +153,9 @@ def cut(
     Args:
         length: steps of a segment.
         num_segments: how many; fewer are returned where there are fewer places to begin.
-        policy: the number of the policy that acted.
+
+    Returns:
+        First step and number of steps of each, in order, no two alike; [segments] both.
 
     Raises:
         UserError: no episode is as long as a segment.
@@ -150,15 +169,36 @@ def cut(
             f"Can't cut segments of {length} steps from episodes of at most {lengths.max()}."
         )
     starts = np.sort(rng.choice(places, min(num_segments, len(places)), replace=False))
-    return _cut(trajectories, starts, np.minimum(left[starts], length), policy)
+    return starts, np.minimum(left[starts], length)
 
 
-def _cut(trajectories: Trajectories, starts: NDArray, lengths: NDArray, policy: int) -> Segments:
+def step_index(starts: NDArray, lengths: NDArray) -> tuple[NDArray, NDArray]:
+    """Where each step of segments lies among all steps, and the mask; [segments, length] both.
+
+    In the padding stands the segment's first step.
+    """
     step = np.arange(lengths.max())
     mask = step < lengths[:, None]
-    index = np.where(mask, starts[:, None] + step, starts[:, None])
-    episode_starts = np.cumsum(trajectories.lengths) - trajectories.lengths
-    episode = np.searchsorted(episode_starts, starts, side="right") - 1
+    return np.where(mask, starts[:, None] + step, starts[:, None]), mask
+
+
+def episode_of(trajectories: Trajectories, steps: NDArray) -> NDArray:
+    """Which episode each of these steps belongs to."""
+    return np.searchsorted(episode_places(trajectories)[0], steps, side="right") - 1
+
+
+def take(
+    trajectories: Trajectories, starts: NDArray, lengths: NDArray, policy: int = 0
+) -> Segments:
+    """The segments that begin at these steps.
+
+    Args:
+        starts, lengths: first step and number of steps of each; [segments].
+        policy: the number of the policy that acted.
+    """
+    index, mask = step_index(starts, lengths)
+    episode_starts, _ = episode_places(trajectories)
+    episode = episode_of(trajectories, starts)
 
     def column(array: NDArray) -> NDArray:
         values = array[index]

@@ -22,6 +22,8 @@ class Trajectories:
         lengths: steps in each episode, in the order in which the episodes lie; [episodes].
         terminated: the episode ended in a terminal state; [episodes].
         truncated: the episode was cut by a time limit, which is no terminal state; [episodes].
+        states: the simulator's state that each observation was made of, where it was recorded so
+            that the step can be drawn again; [steps, state_dim].
     """
 
     obs: NDArray
@@ -31,6 +33,7 @@ class Trajectories:
     lengths: NDArray
     terminated: NDArray
     truncated: NDArray
+    states: NDArray | None = None
 
     def __len__(self) -> int:
         """Number of episodes."""
@@ -51,7 +54,8 @@ class Trajectories:
 
 
 def concatenate(parts: Sequence[Trajectories]) -> Trajectories:
-    """Puts episodes one after the other."""
+    """Puts episodes one after the other; states are kept where all parts have them."""
+    columns = ([getattr(part, field.name) for part in parts] for field in fields(Trajectories))
     return Trajectories(
-        *(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Trajectories))
+        *(None if any(x is None for x in column) else np.concatenate(column) for column in columns)  # type: ignore[arg-type]
     )
