@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "play episodes and report the true returns",
     "compare": "many methods on the same labels, with controls and intervals",
     "convert": "preferences to Parquet and back",
+    "label": "serve the page on which people label, and its API",
 }
 
 

@@ -33,6 +33,11 @@ ATTEMPTS = 5  # at a transaction that another server's got in the way of
 _MIGRATION_LOCK = 5_017_230_948_117  # any number; two servers that start at once take turns
 
 
+def sqlite_url(path: Path) -> str:
+    """The address of an SQLite file, whatever its name."""
+    return URL.create("sqlite", database=str(path.absolute())).render_as_string()
+
+
 class StoreUnavailableError(UserError):
     """The database could not be reached or written; nothing was stored."""
 

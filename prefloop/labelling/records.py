@@ -180,12 +180,14 @@ class Labels:
         next: give this as `after` to read on.
         more: whether there are more already.
         round: another one than before says that all earlier labels no longer count.
+        annotators_per_query: labels that a query wants before it is finished.
     """
 
     events: list[Event]
     next: int
     more: bool
     round: int
+    annotators_per_query: int
 
 
 @dataclass(frozen=True)

@@ -359,6 +359,12 @@ class Store:
 
         self._database.write(job)
 
+    def sent_clips(self) -> set[str]:
+        """Digests of the videos that came from outside: nobody can render them again."""
+        with self._database.reading() as connection:
+            sent = select(segments.c.clip).where(segments.c.clip_was_sent).distinct()
+            return set(connection.execute(sent).scalars())
+
     def ahead(self, count: int) -> list[ToShow]:
         """Segments that are being looked at or will be soon, in the order of need.
 
@@ -700,7 +706,13 @@ class Store:
             rows = found[:limit]
             last = rows[-1].number if rows else after
             more = len(found) > limit
-            return Labels([_event(row, row.repeat_of) for row in rows], last, more, run.round)
+            return Labels(
+                [_event(row, row.repeat_of) for row in rows],
+                last,
+                more,
+                run.round,
+                run.annotators_per_query,
+            )
 
     def current(self, name: str) -> list[Event]:
         """The labels that stand, in order.

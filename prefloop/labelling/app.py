@@ -1,0 +1,102 @@
+"""The server: one application around a store, made by `create_app`. Importing this opens nothing."""
+
+import logging
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from fastapi.staticfiles import StaticFiles
+
+import prefloop
+from prefloop.errors import UserError
+from prefloop.labelling.clips import ClipStore
+from prefloop.labelling.config import SettingsFile
+from prefloop.labelling.database import StoreUnavailableError
+from prefloop.labelling.routes import annotate, clips, results, runs, settings, training
+from prefloop.labelling.schemas import ErrorOut
+from prefloop.labelling.security import LOOPBACK, Guard, Tokens
+from prefloop.labelling.service import Service
+from prefloop.labelling.store import ConflictError, NotFoundError, Store
+
+logger = logging.getLogger(__name__)
+
+STATIC = Path(__file__).parent / "static"
+_STATUS: dict[type[UserError], int] = {
+    NotFoundError: 404,
+    ConflictError: 409,
+    StoreUnavailableError: 503,
+}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorOut, "description": "What was sent is not what it should be."},
+    401: {"model": ErrorOut, "description": "A token is needed."},
+    403: {"model": ErrorOut, "description": "It is not allowed."},
+    404: {"model": ErrorOut, "description": "There is no such thing."},
+    408: {"model": ErrorOut, "description": "The request took too long to arrive."},
+    409: {"model": ErrorOut, "description": "It contradicts what is stored."},
+    413: {"model": ErrorOut, "description": "Too much was sent."},
+    422: {"model": ErrorOut, "description": "A value is missing or can't be meant."},
+    503: {"model": ErrorOut, "description": "The database does not answer; try again."},
+}
+
+
+def create_app(
+    store: Store,
+    clip_store: ClipStore,
+    settings_file: SettingsFile,
+    tokens: Tokens | None = None,
+    hosts: Collection[str] | None = LOOPBACK,
+    origins: Collection[str] = (),
+    static: Path = STATIC,
+) -> FastAPI:
+    """Makes the application.
+
+    Args:
+        tokens: whose hashes requests must match; None: everybody may do everything.
+        hosts, origins: as `Guard`.
+        static: the folder of the page.
+    """
+    app = FastAPI(
+        title="prefloop labelling",
+        version=prefloop.__version__,
+        description="People compare clips, training reads their labels. docs/labelling_api.md",
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # these pages load scripts from another host
+        redoc_url=None,
+        responses=_ERRORS,
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.service = Service(store, clip_store, settings_file, tokens)
+    for module in (runs, annotate, training, results, settings, clips):
+        app.include_router(module.router)
+    app.add_exception_handler(UserError, _as_sentence)
+    app.add_exception_handler(RequestValidationError, _as_first_mistake)
+    app.mount("/", StaticFiles(directory=static, html=True, check_dir=False), name="page")
+    app.add_middleware(Guard, hosts=hosts, origins=origins)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _as_sentence(request: Request, error: Exception) -> JSONResponse:
+    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 400)
+    return JSONResponse({"detail": _clean(str(error))}, status)
+
+
+def _as_first_mistake(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    mistake = error.errors()[0]
+    place = ".".join(str(part) for part in mistake["loc"][1:])
+    reason = mistake["msg"].removeprefix("Value error, ")
+    sentence = f"{place}: {reason}." if place else f"{reason}."
+    return JSONResponse({"detail": _clean(sentence)[:500]}, 422)
+
+
+def _clean(text: str) -> str:
+    """Text that can be sent: what a client made up may hold half a character."""
+    return text.encode("utf-8", "replace").decode()

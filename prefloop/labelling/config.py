@@ -1,0 +1,200 @@
+"""labelling.yaml: what can be set of the page and the queue, and the file that says it."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from prefloop.errors import UserError
+from prefloop.files import write_atomically
+
+MAX_BYTES = 100_000
+
+
+def _key(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:
+    """A key of the file, with what stands above it there and the range of its values."""
+    return field(default=default, metadata={"help": help, "low": low, "high": high})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabellingConfig:
+    """What labelling.yaml says.
+
+    Raises:
+        ValueError: a value of another type or out of range; names the key and prints the value.
+    """
+
+    # fmt: off
+    allow_ties: bool = _key(True, "whether annotators may say that both are equally good")
+    allow_skip: bool = _key(True, "whether they may say that they can't tell")
+    allow_trim: bool = _key(True, "whether they may narrow the part that is compared")
+    settings_locked: bool = _key(False, "whether the page may not change this file")
+    frames_per_second: float | None = _key(None, "of the clips; null: the environment's own", 1, 240)
+    playback_speed: float = _key(1.0, "that clips begin to play with; 1 is real time", 0.1, 10)
+    rendered_queue_size: int = _key(10, "queries of each run whose clips are rendered ahead of need", 1, 1000)
+    cache_size_mb: int = _key(2000, "megabytes of clips that are kept; those that can't be rendered again always are", 10, 10_000_000)
+    annotators_per_query: int = _key(1, "of new runs: how many people label each query", 1, 100)
+    repeats: float = _key(0.0, "of new runs: share of queries that an annotator gets a second time", 0, 1)
+    max_queries_per_annotator: int | None = _key(None, "labels that one annotator gives in a run; null: any number", 1, 1_000_000)
+    lease_seconds: float = _key(300, "after which a query that was shown but not answered goes to somebody else", 10, 86_400)
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        for key in fields(self):
+            _require_valid(key, getattr(self, key.name))
+
+
+KEYS = {key.name: key for key in fields(LabellingConfig)}
+
+
+def _require_valid(key: Any, value: Any) -> None:
+    optional = key.default is None
+    if value is None and optional:
+        return
+    if key.type is bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"{key.name} must be true or false, not {_shown(value)}")
+        return
+    whole = key.type in (int, int | None)
+    kinds = (int,) if whole else (int, float)
+    # exactly: True is an int, but no number
+    if type(value) not in kinds:
+        raise ValueError(
+            f"{key.name} must be a {'whole ' if whole else ''}number{' or null' if optional else ''}, "
+            f"not {_shown(value)}"
+        )
+    low, high = key.metadata["low"], key.metadata["high"]
+    if not low <= value <= high:  # NaN neither
+        raise ValueError(f"{key.name} must be between {low:g} and {high:g}, not {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 50 else text[:50] + "..."
+
+
+def read(path: Path) -> LabellingConfig:
+    """Reads labelling.yaml; keys that are missing have their defaults.
+
+    Raises:
+        UserError: it can't be read, is no YAML, or holds an unknown key or a bad value; names the
+            file and the line.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path} is too large to be labelling settings.")
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise UserError(f"Can't read {path}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no text in UTF-8.") from None
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply to be labelling settings.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        reason = getattr(error, "problem", None) or "it is no YAML"
+        raise UserError(f"{where}: {reason}.") from None
+    if root is None:
+        return LabellingConfig()
+    if not isinstance(root, yaml.MappingNode):
+        raise UserError(f"{path}, line 1: `key: value` lines are needed.")
+    values: dict[str, Any] = {}
+    for key_node, value_node in root.value:
+        where = f"{path}, line {key_node.start_mark.line + 1}"
+        name = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
+        if name not in KEYS:
+            raise UserError(
+                f"{where}: there is no setting {_shown(name)}; choose from {', '.join(KEYS)}."
+            )
+        if name in values:
+            raise UserError(f"{where}: {name} stands here for the second time.")
+        values[name] = _value(value_node)
+        try:
+            _require_valid(KEYS[name], values[name])
+        except ValueError as error:
+            raise UserError(f"{where}: {error}.") from None
+    return LabellingConfig(**values)
+
+
+def _value(node: yaml.Node) -> Any:
+    """A number, a word, true, false or null; anything else as its text, which no key accepts."""
+    if not isinstance(node, yaml.ScalarNode):
+        return "a list or a mapping"
+    try:
+        return yaml.SafeLoader("").construct_object(node)
+    except (ValueError, AttributeError, KeyError, yaml.YAMLError):
+        return node.value  # tagged as what it is not
+
+
+def as_yaml(config: LabellingConfig) -> str:
+    """The file that says `config`, with a comment above each key."""
+    lines = ["# Settings of the labelling page; see docs/labelling_api.md.\n"]
+    for key in fields(config):
+        value = yaml.safe_dump(getattr(config, key.name)).partition("\n")[0]
+        lines.append(f"# {key.metadata['help']}\n{key.name}: {value}\n")
+    return "\n".join(lines)
+
+
+class SettingsFile:
+    """labelling.yaml and what it says now. Any number of threads may use it.
+
+    Raises:
+        UserError: as `read`; or the file is missing and can't be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        if path.exists():
+            self.current = read(path)
+        else:
+            # so that who looks for it finds it, with every key explained
+            self.current = LabellingConfig()
+            self._write(self.current)
+
+    def change(self, changes: Mapping[str, Any]) -> LabellingConfig:
+        """Changes some keys, in the file too.
+
+        Raises:
+            ValueError: a bad value; nothing is changed.
+            UserError: the settings are locked, or the file can't be written.
+        """
+        with self._lock:
+            if self.current.settings_locked:
+                raise UserError("The settings are locked; change them in the file.")
+            if "settings_locked" in changes:
+                raise ValueError("settings_locked can only be changed in the file")
+            new = replace(self.current, **changes)
+            self._write(new)
+            self.current = new
+            return new
+
+    def _write(self, config: LabellingConfig) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"Can't make {self._path.parent}: {error.strerror}.") from None
+        write_atomically(self._path, as_yaml(config).encode())
+
+
+def described() -> list[dict[str, Any]]:
+    """Every key with its default, range and help, for the settings page."""
+    return [
+        {
+            "key": key.name,
+            "default": None if key.default is MISSING else key.default,
+            "help": key.metadata["help"],
+            "low": key.metadata["low"],
+            "high": key.metadata["high"],
+        }
+        for key in fields(LabellingConfig)
+    ]
+
+
+def as_dict(config: LabellingConfig) -> dict[str, Any]:
+    """Every key with its value."""
+    return asdict(config)

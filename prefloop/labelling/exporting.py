@@ -1,0 +1,86 @@
+"""A run as a preference dataset (docs/data_format.md), in a zip."""
+
+import io
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+
+from prefloop.data import dataset
+from prefloop.data.preferences import Preferences
+from prefloop.errors import UserError
+from prefloop.files import write_atomically
+from prefloop.labelling.arrays import Segment, pad
+from prefloop.labelling.records import Event, Exported
+
+
+def as_zip(exported: Exported) -> bytes:
+    """The dataset's folder in a zip: every label that stands is a line, the oldest first.
+
+    Where the annotator narrowed what was compared, the line's segments are that part.
+
+    Raises:
+        UserError: there are no labels yet.
+    """
+    if not exported.labels:
+        raise UserError(f"The run {exported.run.name} has no labels yet.")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "preferences"
+        metadata = {
+            "program": "prefloop label",
+            "env": exported.run.env,
+            "run": exported.run.name,
+            "instructions": exported.run.instructions,
+            "round": exported.run.round,
+        }
+        with dataset.writing(path, metadata) as writer:
+            writer.append(_preferences(exported), teacher="human")
+        _add_facts(path / dataset.PREFERENCES, exported)
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in (dataset.METADATA, dataset.SEGMENTS, dataset.PREFERENCES):
+                archive.write(path / name, name)
+        return buffer.getvalue()
+
+
+def _preferences(exported: Exported) -> Preferences:
+    places: dict[tuple[UUID, tuple[int, int] | None], int] = {}
+    parts: list[Segment] = []
+
+    def place(id: UUID, trim: tuple[int, int] | None) -> int:
+        if (id, trim) not in places:
+            places[id, trim] = len(parts)
+            whole = exported.segments[id]
+            parts.append(whole.part(*trim) if trim else whole)
+        return places[id, trim]
+
+    sides = [[place(id, e.trim) for id in exported.queries[e.query][:2]] for e in exported.labels]
+    first, second = np.array(sides, dtype=np.int64).T
+    labels = [np.nan if event.label is None else event.label for event in exported.labels]
+    return Preferences(pad(parts), first, second, np.array(labels, dtype=np.float64))
+
+
+def _add_facts(path: Path, exported: Exported) -> None:
+    """Says in each line who gave the label, and how."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    with_facts = [
+        json.dumps({**json.loads(line), **_facts(event, exported.queries[event.query][2])})
+        for line, event in zip(lines, exported.labels, strict=True)
+    ]
+    write_atomically(path, "".join(line + "\n" for line in with_facts).encode())
+
+
+def _facts(event: Event, iteration: int) -> dict[str, object]:
+    return {
+        "annotator": event.annotator,
+        "query": str(event.query),
+        "iteration": iteration,
+        "repeat": event.repeat,
+        "first_was_left": event.first_was_left,
+        "trim": list(event.trim) if event.trim else None,
+        "seconds": event.seconds,
+        "time": event.created_at.isoformat(),
+    }

@@ -1,0 +1,1 @@
+"""The API, a module for each of those who use it."""

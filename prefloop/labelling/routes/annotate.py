@@ -1,0 +1,52 @@
+"""What the page does: fetch queries, answer them, take an answer back."""
+
+from fastapi import APIRouter, HTTPException
+
+from prefloop.labelling.config import LabellingConfig
+from prefloop.labelling.schemas import AnswerIn, AnswerOut, LeaseIn, LeasesOut, RunName, UndoIn
+from prefloop.labelling.service import ServiceDep, annotators_only
+
+router = APIRouter(prefix="/api", tags=["labelling"], dependencies=[annotators_only])
+
+
+@router.post("/runs/{name}/leases")
+def lease_queries(name: RunName, wish: LeaseIn, service: ServiceDep) -> LeasesOut:
+    """Gives an annotator queries that nobody else gets until the lease runs out."""
+    settings = service.settings.current
+    leases = service.store.lease(
+        name,
+        wish.annotator,
+        wish.session,
+        wish.count,
+        wish.holding,
+        settings.lease_seconds,
+        settings.max_queries_per_annotator,
+    )
+    return LeasesOut.of(leases)
+
+
+@router.post("/answers")
+def answer(said: AnswerIn, service: ServiceDep) -> AnswerOut:
+    """Stores an answer. When the reply arrives, it is on disk."""
+    _require_allowed(said, service.settings.current)
+    trim = (said.trim.start, said.trim.stop) if said.trim else None
+    event = service.store.answer(said.id, said.lease, said.choice, trim, said.seconds)
+    return AnswerOut.model_validate(event)
+
+
+@router.post("/undo")
+def undo(said: UndoIn, service: ServiceDep) -> LeasesOut:
+    """Takes back an annotator's last answer that stands, and gives them the query again."""
+    seconds = service.settings.current.lease_seconds
+    return LeasesOut.of(
+        service.store.undo(said.id, said.run, said.annotator, said.session, seconds)
+    )
+
+
+def _require_allowed(said: AnswerIn, settings: LabellingConfig) -> None:
+    if said.choice == "tie" and not settings.allow_ties:
+        raise HTTPException(403, "Ties are switched off.")
+    if said.choice == "skip" and not settings.allow_skip:
+        raise HTTPException(403, "Skipping is switched off.")
+    if said.trim is not None and not settings.allow_trim:
+        raise HTTPException(403, "Trimming is switched off.")

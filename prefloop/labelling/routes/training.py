@@ -1,0 +1,115 @@
+"""What trainers and collectors do: send segments, clips and queries, and read labels."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+
+from prefloop.labelling import arrays
+from prefloop.labelling.records import NewLabel, NewQuery
+from prefloop.labelling.schemas import (
+    ClipOut,
+    EventOut,
+    LabelsOut,
+    NewLabelsIn,
+    NewLabelsOut,
+    QueriesIn,
+    RunName,
+    SegmentOut,
+    SegmentsOut,
+)
+from prefloop.labelling.service import ServiceDep, annotators_only, trainers_only
+from prefloop.labelling.store import NotFoundError
+
+router = APIRouter(prefix="/api", tags=["training"])
+
+
+def _binary(media_type: str) -> dict[str, Any]:
+    """Says in the OpenAPI document that a body is a file."""
+    content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+@router.post(
+    "/runs/{name}/segments",
+    dependencies=[trainers_only],
+    openapi_extra=_binary("application/octet-stream"),
+)
+async def add_segments(name: RunName, request: Request, service: ServiceDep) -> SegmentsOut:
+    """Stores the segments of an archive of NumPy arrays (.npz, docs/labelling_api.md)."""
+    data = await request.body()
+
+    def store() -> list[UUID]:
+        return service.store.add_segments(name, arrays.from_archive(data))
+
+    return SegmentsOut(ids=await run_in_threadpool(store))
+
+
+@router.get("/segments/{segment}", dependencies=[annotators_only])
+def get_segment(segment: UUID, service: ServiceDep) -> SegmentOut:
+    """What was observed and done in a segment, to plot it where there is no clip."""
+    found = service.store.segment(segment)
+    return SegmentOut(
+        id=segment,
+        length=found.length,
+        discrete=found.discrete,
+        obs=found.obs.tolist(),
+        actions=found.actions.tolist(),
+    )
+
+
+@router.put(
+    "/segments/{segment}/clip", dependencies=[trainers_only], openapi_extra=_binary("video/mp4")
+)
+async def put_clip(segment: UUID, request: Request, service: ServiceDep) -> ClipOut:
+    """Stores a video that shows a segment: H.264 in MP4."""
+    data = await request.body()
+
+    def store() -> str:
+        if not service.store.has_segment(segment):
+            raise NotFoundError("There is no such segment.")
+        digest = service.clips.put(data)
+        service.store.set_clip(segment, digest, sent=True)
+        return digest
+
+    return ClipOut(clip_url=f"/clips/{await run_in_threadpool(store)}.mp4")
+
+
+@router.post("/runs/{name}/queries", dependencies=[trainers_only], status_code=204)
+def add_queries(name: RunName, asked: QueriesIn, service: ServiceDep) -> None:
+    """Puts queries at the end of the queue; those that are there already stay as they are."""
+    new = [NewQuery(query.id, query.first, query.second) for query in asked.queries]
+    service.store.add_queries(name, new, asked.iteration)
+
+
+@router.get("/runs/{name}/labels", dependencies=[trainers_only])
+def list_labels(
+    name: RunName, service: ServiceDep, after: Annotated[int, Query(ge=0, lt=2**53)] = 0
+) -> LabelsOut:
+    """The run's events since a cursor: answers, skips, and undos of earlier ones."""
+    labels = service.store.labels(name, after)
+    return LabelsOut(
+        events=[EventOut.of(event) for event in labels.events],
+        next=labels.next,
+        more=labels.more,
+        round=labels.round,
+        annotators_per_query=labels.annotators_per_query,
+    )
+
+
+@router.post("/runs/{name}/labels", dependencies=[trainers_only])
+def add_labels(name: RunName, given: NewLabelsIn, service: ServiceDep) -> NewLabelsOut:
+    """Stores labels that were given elsewhere, for instance those of an export."""
+    new = [
+        NewLabel(
+            label.id,
+            label.query,
+            label.annotator,
+            label.label,
+            (label.trim.start, label.trim.stop) if label.trim else None,
+            label.seconds,
+        )
+        for label in given.labels
+    ]
+    return NewLabelsOut(added=service.store.add_labels(name, new))

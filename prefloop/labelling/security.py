@@ -1,0 +1,260 @@
+"""Who may do what, and what every request and reply has to be like.
+
+Annotators and trainers each share a token; a trainer may do all that an annotator may. `Guard` is
+outermost: nothing that it refuses is read, and nothing leaves without its headers.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+import secrets
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from fastapi import HTTPException
+from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from prefloop.errors import UserError
+from prefloop.files import read_json, write_atomically
+
+logger = logging.getLogger(__name__)
+
+Role = Literal["annotator", "trainer"]
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+MAX_JSON = 64 * 2**10
+MAX_LONG_JSON = 4 * 2**20  # lists of queries or labels
+MAX_SEGMENTS = 64 * 2**20
+MAX_CLIP = 32 * 2**20
+BODY_SECONDS = 60.0  # in which a whole body must arrive
+
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self'; connect-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def body_limit(path: str) -> int:
+    """How many bytes a request to this path may have."""
+    if path.startswith("/api/segments/"):
+        return MAX_CLIP
+    if path.startswith("/api/runs/"):
+        last = path.rpartition("/")[2]
+        return {"segments": MAX_SEGMENTS, "queries": MAX_LONG_JSON, "labels": MAX_LONG_JSON}.get(
+            last, MAX_JSON
+        )
+    return MAX_JSON
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The hashes of the two tokens. They are long and random, so a plain hash gives nothing away."""
+
+    annotator: str
+    trainer: str
+
+    def role(self, token: str) -> Role | None:
+        """Whose token it is; None for nobody's."""
+        given = _hash(token)
+        # both are compared in any case, so that time tells nothing
+        is_trainer = hmac.compare_digest(given, self.trainer)
+        is_annotator = hmac.compare_digest(given, self.annotator)
+        return "trainer" if is_trainer else "annotator" if is_annotator else None
+
+
+@dataclass(frozen=True)
+class NewTokens:
+    """Tokens as they are given out, once."""
+
+    annotator: str
+    trainer: str
+
+    @property
+    def hashed(self) -> Tokens:
+        """What may be stored of them."""
+        return Tokens(_hash(self.annotator), _hash(self.trainer))
+
+
+def make_tokens() -> NewTokens:
+    """Two new tokens of 256 random bits."""
+    return NewTokens(secrets.token_urlsafe(32), secrets.token_urlsafe(32))
+
+
+def read_tokens(path: Path) -> Tokens | None:
+    """The hashes that `write_tokens` stored; None if there are none yet.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if not path.exists():
+        return None
+    content = read_json(path)
+    try:
+        tokens = Tokens(str(content["annotator"]), str(content["trainer"]))
+    except KeyError:
+        raise UserError(f"{path} is damaged: it holds no tokens; remove it for new ones.") from None
+    if not all(len(value) == 64 and value.isascii() for value in asdict(tokens).values()):
+        raise UserError(f"{path} is damaged: it holds no tokens; remove it for new ones.")
+    return tokens
+
+
+def write_tokens(path: Path, tokens: Tokens) -> None:
+    """Stores the hashes."""
+    write_atomically(path, (json.dumps(asdict(tokens), indent=2) + "\n").encode(), durable=True)
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+class Guard:
+    """The outermost layer of the server.
+
+    Refuses hosts that are not its own (a page elsewhere may point its name at this machine: DNS
+    rebinding), writes that another site's page sends, and bodies that are too large or too slow.
+    Puts the security headers on every reply, and keeps what went wrong inside to the log.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: Collection[str] | None = LOOPBACK,
+        origins: Collection[str] = (),
+    ) -> None:
+        """Wraps an app.
+
+        Args:
+            hosts: names that requests may be for; None: any.
+            origins: of pages elsewhere that may write, such as `https://labels.example.org`.
+        """
+        self._app = app
+        self._hosts = hosts
+        self._origins = frozenset(origins)
+        self._headers = [(k.encode(), v.encode()) for k, v in HEADERS.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one connection's request."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return  # there are no web sockets here
+        started = False
+
+        async def guarded_send(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = message["headers"]
+                own = {name for name, _ in headers}
+                extra = [pair for pair in self._headers if pair[0] not in own]
+                if b"cache-control" not in own:
+                    extra.append((b"cache-control", b"no-store"))
+                message = {**message, "headers": [*headers, *extra]}
+                if message["status"] >= 400:
+                    logger.info("%s %r: %d", scope["method"], scope["path"], message["status"])
+            await send(message)
+
+        headers = dict(scope["headers"])
+        refused = self._refusal(scope, headers)
+        if refused is not None:
+            status, sentence = refused
+            logger.warning("refused %s %r: %s", scope["method"], scope["path"], sentence)
+            await JSONResponse({"detail": sentence}, status)(scope, receive, guarded_send)
+            return
+        try:
+            await self._app(scope, _limited(receive, body_limit(scope["path"])), guarded_send)
+        except ClientDisconnect:
+            logger.info("%s %r: the client went away", scope["method"], scope["path"])
+        except Exception:
+            logger.exception("%s %r failed", scope["method"], scope["path"])
+            if not started:
+                sentence = "Something went wrong in the server; its log says what."
+                await JSONResponse({"detail": sentence}, 500)(scope, receive, guarded_send)
+
+    def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        if self._hosts is not None and _host_name(host) not in self._hosts:
+            return (
+                400,
+                "This server is not known by that name; --public-url says what it is called.",
+            )
+        if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+            origin = headers.get(b"origin")  # programs send none
+            if origin is not None and not self._is_own(origin.decode("latin-1").lower(), host):
+                return 403, "Pages of other sites may not write here."
+        length = headers.get(b"content-length", b"0")
+        limit = body_limit(scope["path"])
+        if not length.isdigit() or len(length) > 12 or int(length) > limit:
+            return 413, f"At most {limit} bytes can be sent here."
+        return None
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        if origin in self._origins:
+            return True
+        # behind a proxy that ends TLS the scheme is another one inside
+        scheme, separator, rest = origin.partition("://")
+        return bool(separator) and scheme in ("http", "https") and rest == host != ""
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of an address, as browsers name an origin.
+
+    Raises:
+        UserError: it is no address of a web page.
+    """
+    try:
+        parts = urlsplit(url.lower())
+        named = parts.scheme in ("http", "https") and parts.hostname
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        named = False
+    if not named:
+        raise UserError(f"{url} is no address such as https://labels.example.org.")
+    name = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
+    return f"{parts.scheme}://{name}{port}"
+
+
+def _host_name(host: str) -> str:
+    """A Host header without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    """Receives a body until it is too large or takes too long."""
+    received = 0
+    complete = False
+    deadline: float | None = None
+
+    async def guarded_receive() -> Message:
+        nonlocal received, complete, deadline
+        if complete:
+            return await receive()  # waits for the client to go away, however long
+        loop = asyncio.get_running_loop()
+        deadline = deadline or loop.time() + BODY_SECONDS
+        try:
+            message = await asyncio.wait_for(receive(), deadline - loop.time())
+        except asyncio.TimeoutError:
+            raise HTTPException(408, "The request took too long to arrive.") from None
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise HTTPException(413, f"At most {limit} bytes can be sent here.")
+        complete = not message.get("more_body", False)
+        return message
+
+    return guarded_receive

@@ -1,0 +1,187 @@
+"""A running server: its folder, its address, its tokens, and uvicorn around the application."""
+
+import logging
+import os
+import re
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from prefloop.errors import UserError
+from prefloop.files import claimed_directory
+from prefloop.labelling import security
+from prefloop.labelling.app import create_app
+from prefloop.labelling.clips import ClipStore
+from prefloop.labelling.config import SettingsFile
+from prefloop.labelling.database import sqlite_url
+from prefloop.labelling.store import Store
+
+DATABASE, CLIPS, TOKENS, SETTINGS = "labels.sqlite3", "clips", "tokens.json", "labelling.yaml"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens, and what it is called.
+
+    Attributes:
+        host, port: to listen on; port 0 takes any that is free.
+        public_url: what browsers call it, where a reverse proxy stands before it; empty: nothing does.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    public_url: str = ""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether only this machine reaches it."""
+        return self.host in security.LOOPBACK and not self.public_url
+
+
+def home_directory(profile: str, home: str) -> Path:
+    """The folder that everything is kept in.
+
+    Args:
+        profile: a part of ~/.prefloop; empty: what PREFLOOP_PROFILE says, or `default`.
+        home: the folder itself, instead.
+
+    Raises:
+        UserError: the profile is no name for a folder.
+    """
+    if home:
+        return Path(home).expanduser()
+    name = profile or os.environ.get("PREFLOOP_PROFILE") or "default"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise UserError(f"A profile is named by letters, digits and dashes, not {name!r}.")
+    return Path.home() / ".prefloop" / name
+
+
+def serve(
+    home: Path,
+    address: Address,
+    database_url: str = "",
+    settings: Path | None = None,
+    demand_tokens: bool = False,
+    new_tokens: bool = False,
+) -> None:
+    """Serves until it is told to stop, by Ctrl-C or SIGTERM.
+
+    Args:
+        home: holds the database, clips, settings and hashes of tokens; made if missing.
+        database_url: another database than the SQLite file in `home`.
+        settings: another file than labelling.yaml in `home`.
+        demand_tokens: also where only this machine reaches the server.
+        new_tokens: the ones so far no longer hold.
+
+    Raises:
+        UserError: the folder can't be written or another server works in it, the settings are
+            wrong, the database can't be opened, or the port is taken.
+    """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    logging.getLogger("prefloop").setLevel(logging.INFO)
+    with ExitStack() as stack:
+        stack.enter_context(claimed_directory(home))
+        settings_file = SettingsFile(settings or home / SETTINGS)
+        listening = stack.enter_context(_listening(address))
+        store = Store(database_url or sqlite_url(home / DATABASE))
+        stack.callback(store.close)
+        tokens, announced = None, None
+        if demand_tokens or not address.is_private:
+            tokens, announced = _tokens(home / TOKENS, new_tokens)
+        clips = ClipStore(home / CLIPS, settings_file.current.cache_size_mb * 10**6)
+        origins = [security.origin_of(address.public_url)] if address.public_url else []
+        app = create_app(store, clips, settings_file, tokens, _hosts(address), origins)
+        port = listening.getsockname()[1]
+        _Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=5,
+            ),
+            _announcement(address, port, tokens is not None, announced),
+        ).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Says where it is once it answers there."""
+
+    def __init__(self, config: uvicorn.Config, announcement: str) -> None:
+        super().__init__(config)
+        self._announcement = announcement
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts to listen."""
+        await super().startup(sockets)
+        print(self._announcement, flush=True)
+
+
+def _listening(address: Address) -> socket.socket:
+    """A socket that is bound, so that a taken port is told before anything else is done."""
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"Can't listen on {address.host}: {_reason(error)}.") from None
+    try:
+        if os.name != "nt":  # where it would let two servers share a port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(place)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise UserError(
+            f"Can't listen on {address.host}, port {address.port}: {_reason(error)}; "
+            "choose another --port, or stop what uses it."
+        ) from None
+    return listening
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
+def _hosts(address: Address) -> set[str] | None:
+    """Names that requests may be for; None: any, since tokens are demanded and names unknown."""
+    if address.host not in security.LOOPBACK:
+        return None
+    public = security.origin_of(address.public_url) if address.public_url else ""
+    return {*security.LOOPBACK, public.partition("://")[2].partition(":")[0]} - {""}
+
+
+def _tokens(path: Path, new_tokens: bool) -> tuple[security.Tokens, security.NewTokens | None]:
+    """The tokens that hold, and what they are if they were made just now."""
+    known = None if new_tokens else security.read_tokens(path)
+    if known is not None:
+        return known, None
+    made = security.make_tokens()
+    security.write_tokens(path, made.hashed)
+    return made.hashed, made
+
+
+def _announcement(
+    address: Address, port: int, demanded: bool, made: security.NewTokens | None
+) -> str:
+    any_address = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}
+    host = any_address.get(address.host, address.host)
+    shown = f"[{host}]" if ":" in host else host
+    url = (address.public_url or f"http://{shown}:{port}").rstrip("/")
+    lines: Sequence[str] = [f"Labelling at {url} - stop with Ctrl-C."]
+    if made:
+        lines = [
+            f"Labelling at {url}/#token={made.annotator}",
+            "  for annotators: this address holds their token",
+            f"PREFLOOP_TOKEN={made.trainer}",
+            "  for trainers and collectors; neither token is shown again (--new-tokens makes new ones)",
+        ]
+    elif demanded:
+        lines = [
+            f"{lines[0]} The tokens that were shown before hold (--new-tokens makes new ones)."
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,352 @@
+import io
+import json
+import uuid
+import zipfile
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+from made_up import random_segments
+from people import make_segment
+from serving import serving
+
+import prefloop
+from prefloop.data import dataset
+from prefloop.labelling.app import create_app
+from prefloop.labelling.arrays import pad, to_archive
+from prefloop.labelling.clips import ClipStore
+from prefloop.labelling.config import SettingsFile
+from prefloop.labelling.security import HEADERS, make_tokens
+from prefloop.labelling.store import Store
+
+RUN = {"env": "CartPole-v1", "obs_dim": 4, "action_dim": 2, "discrete": True}
+ADA = {"annotator": "ada", "session": str(uuid.UUID(int=1))}
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(f"sqlite:///{tmp_path / 'labels.sqlite3'}")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def serve(store, tmp_path):
+    """Makes a client of a server."""
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "index.html").write_text("<!doctype html><title>page</title>")
+    (tmp_path / "secret.txt").write_text("secret")
+
+    with ExitStack() as stack:
+
+        def client(**kwargs):
+            app = create_app(
+                store,
+                ClipStore(tmp_path / "clips", 10**7),
+                SettingsFile(tmp_path / "labelling.yaml"),
+                static=tmp_path / "static",
+                **kwargs,
+            )
+            return stack.enter_context(serving(app))
+
+        yield client
+
+
+@pytest.fixture
+def api(serve):
+    return serve()
+
+
+def fill(api, name="cartpole-01", num_queries=3, length=5, **facts):
+    """A run with queries; their ids."""
+    assert api.put(f"/api/runs/{name}", json={**RUN, **facts}).status_code == 200
+    segments = pad([make_segment(i, length) for i in range(2 * num_queries)])
+    reply = api.post(f"/api/runs/{name}/segments", content=to_archive(segments))
+    ids = reply.json()["ids"]
+    asked = [
+        {"id": str(uuid.uuid4()), "first": ids[2 * i], "second": ids[2 * i + 1]}
+        for i in range(num_queries)
+    ]
+    assert api.post(f"/api/runs/{name}/queries", json={"queries": asked}).status_code == 204
+    return [query["id"] for query in asked]
+
+
+def lease(api, name="cartpole-01", **wish):
+    return api.post(f"/api/runs/{name}/leases", json={**ADA, **wish}).json()
+
+
+def say(api, given, choice="left", **more):
+    body = {"id": str(uuid.uuid4()), "lease": given["lease"], "choice": choice, **more}
+    return api.post("/api/answers", json=body)
+
+
+def test_from_a_run_to_its_labels(api):
+    queries = fill(api, instructions="Watch the pole.")
+    (run,) = api.get("/api/runs").json()
+    assert (run["name"], run["env"], run["instructions"]) == ("cartpole-01", "CartPole-v1", "Watch the pole.")  # fmt: skip
+    assert run["counts"] == {"queries": 3, "answered": 0, "skipped": 0, "left": 3, "labels": 0, "annotators": 0}  # fmt: skip
+    given = lease(api, count=2)
+    assert (given["state"], given["left_over"]) == ("queries", 1)
+    assert [query["query"] for query in given["queries"]] == queries[:2]
+    assert given["queries"][0]["left"].keys() == {"segment", "length", "clip_url", "clip_error"}
+    assert "repeat" not in json.dumps(given)
+    reply = say(api, given["queries"][0], "tie", trim={"start": 1, "stop": 3}, seconds=2.5)
+    assert reply.status_code == 200
+    assert reply.json()["query"] == queries[0]
+    assert say(api, given["queries"][1], "skip").json()["kind"] == "skip"
+    labels = api.get("/api/runs/cartpole-01/labels").json()
+    assert [(e["query"], e["kind"], e["label"]) for e in labels["events"]] == [
+        (queries[0], "answer", 0.5),
+        (queries[1], "skip", None),
+    ]
+    assert labels["events"][0]["trim"] == {"start": 1, "stop": 3}
+    assert (labels["next"], labels["more"], labels["round"]) == (2, False, 1)
+    back = api.post("/api/undo", json={**ADA, "id": str(uuid.uuid4()), "run": "cartpole-01"}).json()
+    assert [query["query"] for query in back["queries"]] == [queries[1]]
+    after = api.get("/api/runs/cartpole-01/labels", params={"after": 2}).json()["events"]
+    assert [event["kind"] for event in after] == ["undo"]
+    counts = api.get("/api/runs/cartpole-01").json()["counts"]
+    assert (counts["answered"], counts["left"]) == (1, 2)
+
+
+def test_what_users_do_with_runs(api):
+    fill(api)
+    say(api, lease(api)["queries"][0])
+    assert (
+        api.post("/api/runs/cartpole-01/rename", json={"name": "better"}).json()["name"] == "better"
+    )
+    assert api.get("/api/runs/cartpole-01").status_code == 404
+    assert api.post("/api/runs/better/label-again").json()["counts"]["labels"] == 0
+    assert api.put("/api/runs/better", json={**RUN, "env": "Acrobot-v1"}).status_code == 409
+    assert api.delete("/api/runs/better").status_code == 204
+    assert api.get("/api/runs").json() == []
+
+
+def test_an_export_is_a_preference_dataset(api, tmp_path):
+    queries = fill(api, num_queries=4)
+    assert api.get("/api/runs/cartpole-01/export").status_code == 400
+    for choice, trim in (("left", None), ("skip", None), ("tie", {"start": 1, "stop": 3})):
+        say(api, lease(api)["queries"][0], choice, trim=trim)
+    reply = api.get("/api/runs/cartpole-01/export")
+    assert reply.headers["content-type"] == "application/zip"
+    zipfile.ZipFile(io.BytesIO(reply.content)).extractall(tmp_path / "export")
+    read = dataset.read(tmp_path / "export")
+    assert len(read) == 3
+    assert np.isnan(read.labels[1])
+    assert read.labels[2] == 0.5
+    np.testing.assert_array_equal(read.segments.lengths[read.first], [5, 5, 2])
+    whole = make_segment(4).part(1, 3)
+    trimmed = read.segments[read.first[2:]]
+    np.testing.assert_array_equal(trimmed.obs[0, :2], whole.obs)
+    assert trimmed.first_step[0] == whole.first_step
+    text = (tmp_path / "export" / "preferences.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [line["query"] for line in lines] == queries[:3]
+    assert {line["annotator"] for line in lines} == {"ada"}
+    assert lines[2]["trim"] == [1, 3]
+    assert dataset.read_metadata(tmp_path / "export")["run"] == "cartpole-01"
+
+
+def test_continuous_actions(api):
+    segments = random_segments(2, 4, np.random.default_rng(0), discrete=False)
+    api.put("/api/runs/p", json={"env": "Pendulum-v1", "obs_dim": 3, "action_dim": 1, "discrete": False})  # fmt: skip
+    first, _ = api.post("/api/runs/p/segments", content=to_archive(segments)).json()["ids"]
+    shown = api.get(f"/api/segments/{first}").json()
+    np.testing.assert_array_equal(np.float32(shown["actions"]), segments.actions[0])
+    np.testing.assert_array_equal(np.float32(shown["obs"]), segments.obs[0])
+
+
+def test_labels_from_elsewhere(api):
+    queries = fill(api)
+    label = {"id": str(uuid.uuid4()), "query": queries[0], "annotator": "bob", "label": 1.0}
+    assert api.post("/api/runs/cartpole-01/labels", json={"labels": [label]}).json() == {"added": 1}
+    assert api.post("/api/runs/cartpole-01/labels", json={"labels": [label]}).json() == {"added": 0}
+    assert api.get("/api/runs/cartpole-01").json()["counts"]["answered"] == 1
+
+
+def test_results(api):
+    queries = fill(api, annotators_per_query=2)
+    for annotator in ("ada", "bob"):
+        session = str(uuid.uuid4())
+        given = lease(api, annotator=annotator, session=session, count=3)["queries"]
+        say(api, given[0], "tie", seconds=1.0)
+    report = {"accuracy": 0.75, "labels": 4, "hardest": [{"query": queries[0], "label": 0.5, "probability": 0.9}]}  # fmt: skip
+    assert api.put("/api/runs/cartpole-01/reward-report", json=report).status_code == 204
+    found = api.get("/api/runs/cartpole-01/results").json()
+    assert found["agreement"] == {"n": 1, "share": 1.0}
+    assert [row["annotator"] for row in found["annotators"]] == ["ada", "bob"]
+    assert found["median_seconds"] == 1.0
+    assert found["over_time"][-1]["labels"] == 2
+    assert found["reward"] == report
+
+
+def test_settings_switch_things_off(api):
+    fill(api)
+    (given,) = lease(api)["queries"]
+    off = {"allow_ties": False, "allow_skip": False, "allow_trim": False}
+    assert api.put("/api/settings", json=off).json()["values"]["allow_ties"] is False
+    for choice, trim in (("tie", None), ("skip", None), ("left", {"start": 0, "stop": 2})):
+        reply = say(api, given, choice, trim=trim)
+        assert reply.status_code == 403
+        assert "switched off" in reply.json()["detail"]
+    assert say(api, given, "right").status_code == 200
+
+
+def test_settings(api, tmp_path):
+    shown = api.get("/api/settings").json()
+    assert shown["may_change"]
+    assert [key["key"] for key in shown["keys"]] == list(shown["values"])
+    reply = api.put("/api/settings", json={"playback_speed": 99})
+    assert reply.status_code == 422
+    assert reply.json()["detail"] == "playback_speed must be between 0.1 and 10, not 99.0."
+    assert api.put("/api/settings", json={"settings_locked": True}).status_code == 422
+    changed = api.put("/api/settings", json={"max_queries_per_annotator": 1}).json()
+    assert changed["values"]["max_queries_per_annotator"] == 1
+    fill(api)
+    say(api, lease(api)["queries"][0])
+    assert lease(api)["state"] == "finished"
+    assert "max_queries_per_annotator: 1\n" in (tmp_path / "labelling.yaml").read_text()
+
+
+def test_locked_settings_are_not_changed(serve, tmp_path):
+    (tmp_path / "labelling.yaml").write_text("settings_locked: true\n")
+    api = serve()
+    assert api.get("/api/settings").json()["may_change"] is False
+    reply = api.put("/api/settings", json={"allow_ties": False})
+    assert (reply.status_code, "locked" in reply.json()["detail"]) == (403, True)
+
+
+def test_health_says_what_answers(api):
+    assert api.get("/api/health").json() == {
+        "version": prefloop.__version__,
+        "schema": 1,
+        "role": "trainer",
+    }
+
+
+def test_the_openapi_document_names_every_operation(api):
+    document = api.get("/api/openapi.json").json()
+    operations = {
+        operation["operationId"]: path
+        for path, methods in document["paths"].items()
+        for operation in methods.values()
+    }
+    assert {
+        "lease_queries",
+        "answer",
+        "undo",
+        "put_run",
+        "list_labels",
+        "get_clip",
+    } <= operations.keys()
+    assert len(operations) == sum(len(methods) for methods in document["paths"].values())
+
+
+def test_the_page_is_served_under_a_strict_policy(api):
+    reply = api.get("/")
+    assert "<title>page</title>" in reply.text
+    for name, value in HEADERS.items():
+        assert reply.headers[name] == value
+    policy = reply.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+
+
+# clips
+
+
+@pytest.fixture
+def clip():
+    """A small video."""
+    av = pytest.importorskip("av")
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for i in range(5):
+            picture = np.full((32, 32, 3), 40 * i, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def test_a_clip_comes_back_whole_and_in_part(api, clip):
+    fill(api)
+    segment = lease(api)["queries"][0]["left"]["segment"]
+    url = api.put(f"/api/segments/{segment}/clip", content=clip).json()["clip_url"]
+    (again,) = lease(api)["queries"]
+    assert again["left"]["clip_url"] == url
+    reply = api.get(url)
+    assert reply.content == clip
+    assert reply.headers["content-type"] == "video/mp4"
+    assert "immutable" in reply.headers["cache-control"]
+    assert api.get(url, headers={"if-none-match": reply.headers["etag"]}).status_code == 304
+    part = api.get(url, headers={"range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, clip[10:20])
+    assert api.get(url, headers={"range": f"bytes={len(clip)}-"}).status_code == 416
+
+
+def test_a_video_that_is_none_is_not_stored(api, clip, tmp_path):
+    fill(api)
+    segment = lease(api)["queries"][0]["left"]["segment"]
+    for data in (b"", b"no video", clip[: len(clip) // 2], clip[:100] + b"<script>" * 100):
+        reply = api.put(f"/api/segments/{segment}/clip", content=data)
+        assert reply.status_code == 400
+        assert "Traceback" not in reply.text
+    assert api.put(f"/api/segments/{uuid.uuid4()}/clip", content=clip).status_code == 404
+    assert list((tmp_path / "clips").glob("*")) == []
+    assert lease(api)["queries"][0]["left"]["clip_url"] is None
+
+
+def test_deleting_a_run_deletes_the_clips_that_were_sent(api, clip, tmp_path):
+    fill(api)
+    segment = lease(api)["queries"][0]["left"]["segment"]
+    url = api.put(f"/api/segments/{segment}/clip", content=clip).json()["clip_url"]
+    api.delete("/api/runs/cartpole-01")
+    assert api.get(url).status_code == 404
+    assert list((tmp_path / "clips").glob("*.mp4")) == []
+
+
+# who may do what
+
+
+@pytest.fixture
+def tokens():
+    return make_tokens()
+
+
+def test_who_may_do_what(serve, tokens):
+    api = serve(tokens=tokens.hashed)
+    annotator, trainer = (
+        {"authorization": f"Bearer {t}"} for t in (tokens.annotator, tokens.trainer)
+    )
+    document = api.get("/api/openapi.json").json()
+    for path, methods in document["paths"].items():
+        if path == "/api/health":
+            continue
+        for method in methods:
+            reply = api.request(method, path.replace("{name}", "x"), headers={})
+            assert reply.status_code == 401, (method, path)
+            wrong = {"authorization": f"Bearer {tokens.annotator[:-1]}"}
+            assert api.request(method, path, headers=wrong).status_code == 401, (method, path)
+    assert api.put("/api/runs/x", json=RUN, headers=annotator).status_code == 403
+    assert api.put("/api/runs/x", json=RUN, headers=trainer).status_code == 200
+    assert api.get("/api/runs/x/labels", headers=annotator).status_code == 403
+    assert api.delete("/api/runs/x", headers=annotator).status_code == 403
+    assert api.put("/api/settings", json={}, headers=annotator).status_code == 403
+    assert api.post("/api/runs/x/leases", json=ADA, headers=annotator).status_code == 200
+    assert api.post("/api/runs/x/leases", json=ADA, headers=trainer).status_code == 200
+    roles = [api.get("/api/health", headers=h).json()["role"] for h in ({}, annotator, trainer)]
+    assert roles == [None, "annotator", "trainer"]
+    # the page itself holds no secret
+    assert api.get("/").status_code == 200
+
+
+def test_only_hashes_of_tokens_are_kept(tokens):
+    assert tokens.annotator not in str(tokens.hashed)
+    assert tokens.hashed.role(tokens.annotator) == "annotator"
+    assert tokens.hashed.role(tokens.trainer) == "trainer"
+    for wrong in ("", tokens.hashed.trainer, "ö", "\ud800"):
+        assert tokens.hashed.role(wrong) is None

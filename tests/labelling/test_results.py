@@ -1,0 +1,93 @@
+import uuid
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from prefloop.labelling.records import Event
+from prefloop.labelling.results import MAX_POINTS, Share, cohens_kappa, results
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+QUERIES = [uuid.UUID(int=i) for i in range(1000)]
+
+
+def make_events(*said):
+    """Events from (annotator, query, label) and, optionally, what else is to be said of each."""
+    events = []
+    for number, (annotator, query, label, *more) in enumerate(said, 1):
+        facts = {"repeat": False, "first_was_left": True, "seconds": None} | (
+            more[0] if more else {}
+        )
+        kind = "skip" if label is None else "answer"
+        events.append(
+            Event(
+                id=uuid.uuid4(), number=number, query=QUERIES[query], annotator=annotator,
+                kind=kind, label=label, trim=None, undoes=None,
+                created_at=START + timedelta(seconds=number), **facts,
+            )
+        )  # fmt: skip
+    return events
+
+
+def test_nothing_yet():
+    found = results([])
+    assert (found.over_time, found.annotators, found.pairs) == ([], [], [])
+    assert found.agreement == found.consistency == Share(0, None)
+
+
+def test_agreement_by_hand():
+    found = results(
+        make_events(
+            ("ada", 0, 0), ("ada", 1, 1), ("ada", 2, 0.5), ("ada", 3, 0), ("ada", 4, None),
+            ("bob", 0, 0), ("bob", 1, 0), ("bob", 2, 0.5), ("bob", 4, 1), ("eve", 3, 1),
+        )
+    )  # fmt: skip
+    assert {pair.annotators: (pair.n, pair.share) for pair in found.pairs} == {
+        ("ada", "bob"): (3, 2 / 3),
+        ("ada", "eve"): (1, 0),
+    }
+    assert found.agreement == Share(4, 0.5)
+    ada = found.annotators[0]
+    assert (ada.answers, ada.ties, ada.skips) == (4, 1, 1)
+
+
+def test_cohens_kappa_by_hand():
+    # Cohen's own layout: 20 and 15 agree, 5 and 10 do not; chance agrees on half
+    pairs = [(0.0, 0.0)] * 20 + [(0.0, 1.0)] * 5 + [(1.0, 0.0)] * 10 + [(1.0, 1.0)] * 15
+    assert cohens_kappa(pairs) == pytest.approx(0.4)
+    assert cohens_kappa([(0.0, 0.0)] * 3) is None
+    assert cohens_kappa([]) is None
+    assert cohens_kappa([(0.0, 1.0), (1.0, 0.0)]) == -1
+
+
+def test_consistency_counts_repeats_only():
+    repeat = {"repeat": True}
+    found = results(
+        make_events(
+            ("ada", 0, 0), ("ada", 1, 1), ("ada", 2, 1), ("bob", 5, 0),
+            ("ada", 0, 0, repeat), ("ada", 1, 0, repeat), ("ada", 2, None, repeat),
+        )
+    )  # fmt: skip
+    assert found.consistency == Share(2, 0.5) == found.annotators[0].consistency
+    assert found.annotators[1].consistency == Share(0, None)
+    assert found.agreement.n == 0
+
+
+def test_sides_and_seconds():
+    right = {"first_was_left": False, "seconds": 3.0}
+    found = results(
+        make_events(
+            ("ada", 0, 0, {"seconds": 1.0}), ("ada", 1, 1, right), ("ada", 2, 0, right), ("ada", 3, 0.5),
+        )
+    )  # fmt: skip
+    # left was chosen in the first two, right in the third
+    assert found.annotators[0].chose_left == pytest.approx(2 / 3)
+    assert found.median_seconds == found.annotators[0].median_seconds == 3.0
+
+
+@pytest.mark.parametrize("n", [1, 2, MAX_POINTS, MAX_POINTS + 1, 999])
+def test_over_time_ends_with_all_labels(n):
+    points = results(make_events(*(("ada", i, 0) for i in range(n)))).over_time
+    assert len(points) <= MAX_POINTS + 1
+    assert points[-1].labels == n
+    assert points[-1].time == START + timedelta(seconds=n)
+    assert [point.labels for point in points] == sorted({point.labels for point in points})

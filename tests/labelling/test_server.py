@@ -1,0 +1,167 @@
+"""The server as its users start it."""
+
+import socket
+import subprocess
+import sys
+
+import httpx
+import pytest
+from conftest import ROOT, assert_one_sentence
+from serving import ServerProcess
+
+from prefloop.errors import UserError
+from prefloop.labelling import server
+from prefloop.labelling.security import origin_of
+from prefloop.labelling.store import Store
+
+
+def test_it_starts_says_where_and_stops(tmp_path):
+    with ServerProcess("--home", str(tmp_path / "home")) as process:
+        with httpx.Client(base_url=process.url, trust_env=False) as client:
+            assert client.get("/api/health").json()["role"] == "trainer"
+        code, output = process.stop()
+    assert code == 130
+    assert "every answer is on disk" in output
+    assert "Traceback" not in output
+    made = {path.name for path in (tmp_path / "home").iterdir()}
+    assert made == {"labels.sqlite3", "labelling.yaml", ".lock"}
+
+
+def test_it_needs_no_torch():
+    code = "import sys, prefloop.labelling.server; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_a_killed_server_starts_again(tmp_path):
+    with ServerProcess("--home", str(tmp_path)) as process:
+        for _ in range(2):
+            process.kill()
+            process.start()
+        with httpx.Client(base_url=process.url, trust_env=False) as client:
+            assert client.get("/api/runs").json() == []
+
+
+def test_profiles_are_apart(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.delenv("PREFLOOP_PROFILE", raising=False)
+    folder = tmp_path / ".prefloop"
+    assert server.home_directory("", "") == folder / "default"
+    assert server.home_directory("dev", "") == folder / "dev"
+    monkeypatch.setenv("PREFLOOP_PROFILE", "test")
+    assert server.home_directory("", "") == folder / "test"
+    assert server.home_directory("dev", str(tmp_path)) == tmp_path
+    for wrong in ("..", "a/b", ".hidden", "a" * 65):
+        with pytest.raises(UserError, match="A profile is named by"):
+            server.home_directory(wrong, "")
+
+
+def test_a_taken_port_ends_in_a_sentence(run, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        outcome = run(f"prefloop.cli label --home {tmp_path / 'home'} --port {port}")
+    assert_one_sentence(outcome, f"port {port}", "already in use", "another --port")
+    assert not (tmp_path / "home" / "labels.sqlite3").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--port 70000", "--port must be between"),
+        ("--host no-such-host.invalid", "Can't listen on no-such-host.invalid"),
+        ("--profile ../up", "A profile is named by"),
+        ("--database-url mysql://x/y --port 0", "SQLite or PostgreSQL"),
+        ("--public-url labels.example.org --port 0", "no address such as"),
+        ("--settings missing/labelling.yaml/x --home file", "is a file"),
+    ],
+)
+def test_a_mistake_ends_in_a_sentence(run, tmp_path, monkeypatch, flags, words):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "file").write_text("")
+    assert_one_sentence(run(f"prefloop.cli label {flags}"), words)
+
+
+def test_two_servers_do_not_share_a_folder(run, tmp_path):
+    with ServerProcess("--home", str(tmp_path)):
+        outcome = run(f"prefloop.cli label --home {tmp_path} --port 0")
+    assert_one_sentence(outcome, "Another process is writing")
+
+
+def test_bad_settings_are_named_before_anything_is_made(run, tmp_path):
+    (tmp_path / "labelling.yaml").write_text("allow_ties: true\nrepeats: 7\n")
+    outcome = run(f"prefloop.cli label --home {tmp_path} --port 0")
+    assert_one_sentence(outcome, "labelling.yaml, line 2", "repeats must be between 0 and 1, not 7")
+    assert not (tmp_path / "labels.sqlite3").exists()
+
+
+def test_a_newer_schema_ends_in_a_sentence(run, tmp_path):
+    store = Store(f"sqlite:///{tmp_path / 'labels.sqlite3'}")
+    newer = "UPDATE alembic_version SET version_num = '999'"
+    store._database.write(lambda connection: connection.exec_driver_sql(newer))
+    store.close()
+    outcome = run(f"prefloop.cli label --home {tmp_path} --port 0")
+    assert_one_sentence(outcome, "has schema 999", "install a newer one")
+
+
+def test_tokens_are_shown_once_and_keep_holding(tmp_path):
+    flags = ("--home", str(tmp_path), "--public-url", "https://labels.example.org")
+
+    def started(*more):
+        return ServerProcess(*flags, *more, port=free_port()).start()
+
+    first = started()
+    with httpx.Client(base_url=first.url, trust_env=False) as client:
+        assert client.get("/api/runs").status_code == 401
+        _, output = first.stop()
+    token = output.partition("#token=")[2].split()[0]
+    trainer = output.partition("PREFLOOP_TOKEN=")[2].split()[0]
+    stored = (tmp_path / "tokens.json").read_text()
+    assert token not in stored
+    assert trainer not in stored
+    again = started()
+    with httpx.Client(base_url=again.url, trust_env=False) as client:
+        bearer = {"authorization": f"Bearer {token}"}
+        assert client.get("/api/runs", headers=bearer).status_code == 200
+        # a proxy passes either name on; the page's writes carry the public origin
+        own = {**bearer, "host": "labels.example.org", "origin": "https://labels.example.org"}
+        wish = {"annotator": "ada", "session": "0" * 32}
+        assert client.post("/api/runs/x/leases", headers=own, json=wish).status_code == 404
+        _, output = again.stop()
+    assert "token=" not in output
+    assert "were shown before" in output
+    new = started("--new-tokens")
+    with httpx.Client(base_url=new.url, trust_env=False) as client:
+        assert client.get("/api/runs", headers=bearer).status_code == 401
+        new.stop()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
+def test_any_other_host_demands_tokens():
+    assert server.Address("127.0.0.1").is_private
+    assert server.Address("::1").is_private
+    assert not server.Address("0.0.0.0").is_private
+    assert not server.Address("192.168.1.2").is_private
+    assert not server.Address(public_url="https://labels.example.org").is_private
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://Labels.example.org/some/page", "https://labels.example.org"),
+        ("http://labels:8080", "http://labels:8080"),
+        ("http://[::1]:80/", "http://[::1]:80"),
+    ],
+)
+def test_origins(url, origin):
+    assert origin_of(url) == origin
+
+
+@pytest.mark.parametrize("url", ["labels.example.org", "ftp://x", "http://", "http://x:y", "//x"])
+def test_what_is_no_origin(url):
+    with pytest.raises(UserError, match="no address such as"):
+        origin_of(url)
