@@ -74,8 +74,10 @@ class ErrorOut(Out):
 class HealthOut(Out):
     """What answers here."""
 
+    model_config = ConfigDict(populate_by_name=True)
+
     version: str
-    schema_: int = Field(serialization_alias="schema")
+    schema_: int = Field(alias="schema")
     role: Literal["annotator", "trainer"] | None = Field(
         description="What the token that was sent allows; null: none, or a wrong one."
     )

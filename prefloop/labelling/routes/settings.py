@@ -21,7 +21,7 @@ def get_health(service: ServiceDep, credentials: Credentials) -> HealthOut:
     """What answers here, and what the token that was sent allows. Needs none."""
     return HealthOut(
         version=prefloop.__version__,
-        schema_=service.store.schema,
+        schema=service.store.schema,
         role=service.role(credentials),
     )
 

@@ -1,0 +1,145 @@
+import socket
+import threading
+import uuid
+
+import numpy as np
+import pytest
+from made_up import random_segments
+from serving import ServerProcess
+
+from prefloop.data.preferences import Queries
+from prefloop.errors import UserError
+from prefloop.labelling.client import LabellingClient, RefusedError
+from prefloop.teachers.human import HumanTeacher
+
+FACTS = {"env": "CartPole-v1", "obs_dim": 3, "action_dim": 2, "discrete": True}
+SESSION = uuid.UUID(int=1)
+
+
+@pytest.fixture
+def server(tmp_path):
+    with ServerProcess("--home", str(tmp_path)) as process:
+        yield process
+
+
+def make_queries(num):
+    segments = random_segments(2 * num, 5, np.random.default_rng(0))
+    return Queries(segments, np.arange(num), np.arange(num, 2 * num))
+
+
+def test_everything_a_program_says(server, tmp_path):
+    queries = make_queries(3)
+    with LabellingClient(server.url) as client:
+        assert client.health().schema_ == 1
+        assert client.put_run("r", **FACTS, instructions="Look.").instructions == "Look."
+        ids = client.add_segments("r", queries.segments)
+        asked = [(uuid.uuid4(), ids[i], ids[i + 3]) for i in range(3)]
+        client.add_queries("r", asked, iteration=1)
+        leases = client.lease("r", "ada", SESSION, 2)
+        client.answer(uuid.uuid4(), leases.queries[0].lease, "left", (0, 2), 1.5)
+        client.answer(uuid.uuid4(), leases.queries[1].lease, "skip")
+        client.undo(uuid.uuid4(), "r", "ada", SESSION)
+        assert [event.kind for event in client.all_labels("r")] == ["answer", "skip", "undo"]
+        new = {"id": str(uuid.uuid4()), "query": str(asked[2][0]), "annotator": "bob", "label": 1.0}
+        assert (client.add_labels("r", [new]), client.add_labels("r", [new])) == (1, 0)
+        client.put_reward_report("r", 0.5, 2)
+        assert client.results("r").reward.accuracy == 0.5
+        assert client.export("r").startswith(b"PK")
+        with pytest.raises(RefusedError, match=r"400|no MP4") as refused:
+            client.put_clip(ids[0], b"no video")
+        assert refused.value.status == 400
+        assert [run.name for run in client.runs()] == ["r"]
+        assert client.rename("r", "s").name == "s"
+        assert client.label_again("s").round == 2
+        client.delete("s")
+        with pytest.raises(RefusedError, match="no run s") as refused:
+            client.run("s")
+        assert refused.value.status == 404
+
+
+def test_more_segments_than_one_request_takes(server):
+    segments = random_segments(450, 2, np.random.default_rng(0))
+    with LabellingClient(server.url) as client:
+        client.put_run("r", **FACTS)
+        ids = client.add_segments("r", segments, {"replay_seed": np.arange(450)})
+        assert len(set(ids)) == 450
+        assert client.add_segments("r", segments[400:]) == ids[400:]
+
+
+def test_the_trainer_waits_through_restarts(server):
+    """A human teacher asks; the server is killed while it waits; people answer all the same."""
+    sentences, result = [], []
+    with LabellingClient(server.url) as client:
+        client.put_run("r", **FACTS)
+
+    def train():
+        with LabellingClient(server.url, on_waiting=sentences.append) as client:
+            result.append(HumanTeacher(client, "r", pause=0.05).label(make_queries(4)))
+
+    trainer = threading.Thread(target=train)
+    trainer.start()
+    with LabellingClient(server.url) as client:
+        done = 0
+        while done < 4:
+            leases = client.lease("r", "ada", SESSION, 1)
+            for given in leases.queries:
+                client.answer(uuid.uuid4(), given.lease, "tie")
+                done += 1
+                if done in (1, 3):
+                    server.kill()
+                    server.start()
+    trainer.join()
+    np.testing.assert_array_equal(result[0], [0.5] * 4)
+    assert all("does not answer; waiting" in sentence for sentence in sentences)
+
+
+def test_patience_ends_in_a_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    pauses, told = [], []
+    client = LabellingClient(
+        f"http://127.0.0.1:{port}", patience=20, sleep=pauses.append, on_waiting=told.append
+    )
+    with pytest.raises(UserError, match=r"does not answer .it can't be reached.; is it running"):
+        client.runs()
+    assert len(told) == 1
+    assert pauses[0] <= 0.1
+    assert 2.5 <= pauses[-1] <= 5
+    client.close()
+
+
+def test_what_would_do_harm_twice_is_said_once():
+    """A server that takes the request and dies without a reply."""
+    seen = []
+
+    def answer(listening):
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection:
+                seen.append(connection.recv(1000))
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=answer, args=(listening,))
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with LabellingClient(url, patience=1, sleep=lambda _: None) as client:
+            with pytest.raises(UserError, match="look whether it did"):
+                client.label_again("r")
+            assert len(seen) == 1
+            with pytest.raises(UserError, match="does not answer"):
+                client.runs()
+            assert len(seen) > 2
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+@pytest.mark.parametrize("url", ["http://[", "nonsense://x", ""])
+def test_an_address_that_is_none(url):
+    with (
+        pytest.raises(UserError, match=r"no address|does not answer"),
+        LabellingClient(url, patience=0, sleep=lambda _: None) as client,
+    ):
+        client.runs()
