@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: 0 after a help text, 2 after a user's mistake, 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["help"]:  # prefloop help pairs
+        given = [*given[1:2], "--help"]
     name = given[0].replace("_", "-") if given else "--help"
     if name in ("-h", "--help"):
         print(usage(), end="")

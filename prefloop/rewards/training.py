@@ -11,6 +11,7 @@ from torch import nn
 from prefloop.bradley_terry import bradley_terry_loss
 from prefloop.data.preferences import Preferences
 from prefloop.devices import to_tensor
+from prefloop.errors import UserError
 from prefloop.optimizers import Adam
 from prefloop.rewards.reward_model import RewardModel, last_layer
 from prefloop.rewards.settings import RewardSettings
@@ -57,20 +58,20 @@ class RewardFit:
         """Splits the answers and draws each member's bootstrap.
 
         Raises:
-            UserError: the preferences say nothing about what is better.
+            UserError: the preferences say nothing about what is better, or hold numbers too large
+                to compute with.
         """
         preferences.require_something_to_learn()
         self.settings, self.seed, self.device = settings, seed, torch.device(device)
-        self.preferences = preferences = preferences.answered
+        # what nobody was asked about must not show, not even in the scale
+        self.preferences = preferences = preferences.answered.compact
         self.model = model.to(self.device)
         rng = np.random.default_rng(seed)
         self.held_out, self.train = _split(preferences.labels, settings.held_out, rng)
         weights = _bootstrap(len(preferences), settings.ensemble, np.random.default_rng((seed, 1)))
         self._weights = self._tensor(weights.astype(np.float32))
         segments = preferences.segments
-        used = np.unique(np.concatenate([preferences.first, preferences.second]))
-        self._standardise_inputs(segments.obs[used][segments.mask[used]],
-                                 segments.actions[used][segments.mask[used]])  # fmt: skip
+        self._standardise_inputs(segments.obs[segments.mask], segments.actions[segments.mask])
         with torch.no_grad():
             self._steps = model.inputs(self._tensor(segments.obs), self._tensor(segments.actions))
         self._mask = self._tensor(segments.mask)
@@ -84,7 +85,7 @@ class RewardFit:
         others = [p for p in model.parameters() if all(p is not c for c in constants)]
         quicker = CONSTANT_RATE * settings.reward_learning_rate
         groups: list[dict[str, Any]] = [{"params": others}]
-        if np.ptp(segments.lengths[used]):
+        if np.ptp(segments.lengths):
             groups.append({"params": constants, "lr": quicker, "weight_decay": 0.0})
         self.optimizer = Adam(
             groups,
@@ -206,6 +207,10 @@ class RewardFit:
         model.input_std.fill_(1)
         x = model.inputs(self._tensor(obs), self._tensor(actions))
         std = x.std(0, correction=0)
+        if not torch.isfinite(std).all():
+            raise UserError(
+                "The segments' observations or actions are too large for 32-bit numbers; scale them."
+            )
         model.input_mean.copy_(x.mean(0))
         # what never varies says nothing: it must not be blown up where it does vary later
         model.input_std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
