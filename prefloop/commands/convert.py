@@ -44,7 +44,7 @@ def main(settings: Settings) -> None:
     from pathlib import Path
 
     from prefloop.data import dataset
-    from prefloop.data.exchange import read_parquet, write_parquet
+    from prefloop.data.parquet import read_parquet, write_parquet
     from prefloop.errors import UserError
 
     source, destination = Path(settings.source), Path(settings.destination)

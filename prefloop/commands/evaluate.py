@@ -77,7 +77,7 @@ def main(settings: Settings) -> None:
             act = policies.acting(policy, rng, settings.greedy)
             episodes = collect_episodes(envs, act, settings.episodes, settings.seed)
             if i == 0 and settings.minari:
-                from prefloop.data.exchange import write_minari
+                from prefloop.data.minari import write_minari
 
                 write_minari(episodes, settings.minari, env_id)
             returns = episodes.returns

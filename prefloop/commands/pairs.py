@@ -74,7 +74,7 @@ def main(settings: Settings) -> None:
     # a file may have been changed since, or may be called otherwise
     contents: dict[str, Any] = {}
     if settings.minari:
-        from prefloop.data.exchange import read_minari
+        from prefloop.data.minari import read_minari
 
         trajectories = [read_minari(settings.minari, settings.env)]
         contents["minari_sha256"] = trajectories[0].sha256

@@ -11,6 +11,7 @@ from torch import nn
 from prefloop.bradley_terry import bradley_terry_loss
 from prefloop.data.preferences import Preferences
 from prefloop.devices import to_tensor
+from prefloop.early_stopping import EarlyStopping
 from prefloop.errors import UserError
 from prefloop.optimizers import Adam
 from prefloop.rewards.reward_model import RewardModel, last_layer
@@ -93,17 +94,19 @@ class RewardFit:
             weight_decay=settings.weight_decay,
             fused=True,  # one call, not 80
         )
-        self.best_epoch, self.best_loss = -1, float("inf")
-        self._best = {k: v.clone() for k, v in model.state_dict().items()}
+        self._stopping = EarlyStopping(
+            model, settings.reward_patience, has_held_out=bool(len(self.held_out))
+        )
 
     @property
     def finished(self) -> bool:
         """Whether the held-out loss has not fallen for `reward_patience` passes."""
-        return self._epoch - self.best_epoch >= self.settings.reward_patience and (
-            self.best_epoch >= 0 and len(self.held_out) > 0
-        )
+        return self._stopping.finished
 
-    _epoch = -1
+    @property
+    def best_epoch(self) -> int:
+        """The pass whose weights are kept."""
+        return self._stopping.best_epoch
 
     def iterate(self, epoch: int) -> dict[str, float]:
         """One pass over the answers that are learned from.
@@ -112,7 +115,6 @@ class RewardFit:
             Loss and accuracy of each member on its own bootstrap, on average, and those of the
             whole ensemble on held-out answers; NaN where there are none.
         """
-        self._epoch = epoch
         rng = np.random.default_rng((self.seed, epoch))
         order = self._tensor(rng.permutation(len(self.train)))
         train = self._tensor(self.train)
@@ -137,15 +139,12 @@ class RewardFit:
             losses += loss.item() / self.model.members
         row = {"epoch": epoch, "loss": losses / len(batches), "accuracy": _share(right, decided)}
         row["held_out_loss"], row["held_out_accuracy"] = self._judge()
-        # without held-out answers there is nothing to stop by: the last pass counts
-        if not len(self.held_out) or row["held_out_loss"] < self.best_loss:
-            self.best_epoch, self.best_loss = epoch, row["held_out_loss"]
-            self._best = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self._stopping.watch(epoch, row["held_out_loss"])
         return row
 
     def finish(self) -> RewardModel:
         """Puts the weights of the lowest held-out loss in place, and the agent's scale with them."""
-        self.model.load_state_dict(self._best)
+        self._stopping.restore_best()
         self.model.set_scale(self.preferences.segments)
         return self.model.eval()
 
@@ -222,10 +221,7 @@ class RewardFit:
         """Everything that the next pass depends on."""
         return {
             "model": self.model.state_dict(),
-            "best": self._best,
-            "best_epoch": self.best_epoch,
-            "best_loss": self.best_loss,
-            "epoch": self._epoch,
+            "stopping": self._stopping.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
 
@@ -233,8 +229,7 @@ class RewardFit:
         """Takes over what `state_dict` gave."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self._best, self._epoch = state["best"], state["epoch"]
-        self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]
+        self._stopping.load_state_dict(state["stopping"])
 
 
 def fit(

@@ -204,7 +204,9 @@ def test_pref_ppo_without_a_difference_to_learn_from_leaves_no_policy(run, tmp_p
 
 def test_pref_ppo_says_how_many_labels_came(run):
     # of the queries of the last session, those that are skipped are not asked again
-    outcome = run(f"{PREF_PPO} --labels 30 --steps 2048 --iteration-steps 512 --segment-length 30 --skip-below 25")
+    outcome = run(
+        f"{PREF_PPO} --labels 30 --steps 2048 --iteration-steps 512 --segment-length 30 --skip-below 25"
+    )
     assert outcome.code == 0, outcome.err
     assert "of 30 labels came" in outcome.out and "were skipped" in outcome.out
 
