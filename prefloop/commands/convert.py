@@ -32,10 +32,10 @@ class Settings:
                 f"the folder of a preference dataset, not {self.source} and {self.destination}"
             )
 
-
-def when_interrupted(settings: Settings) -> str:
-    """What to say after Ctrl-C."""
-    return "Stopped; nothing was written."
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return "Stopped; nothing was written."
 
 
 def main(settings: Settings) -> None:

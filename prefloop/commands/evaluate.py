@@ -36,10 +36,10 @@ class Settings:
         require_seed(self.seed)
         require_above_zero(self, "episodes")
 
-
-def when_interrupted(settings: Settings) -> str:
-    """What to say after Ctrl-C."""
-    return "Stopped; nothing was written."
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return "Stopped; nothing was written."
 
 
 def main(settings: Settings) -> None:

@@ -51,10 +51,10 @@ class Settings(TeacherSettings):
         if self.queries == "uniform" and self.reward:
             raise ValueError("--reward is for --queries disagreement or entropy, not uniform")
 
-
-def when_interrupted(settings: Settings) -> str:
-    """What to say after Ctrl-C."""
-    return f"Stopped. Go on with the same command and --resume; {settings.out} is whole."
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return f"Stopped. Go on with the same command and --resume; {self.out} is whole."
 
 
 def main(settings: Settings) -> None:

@@ -153,9 +153,10 @@ def _band(axes: Axes, x: Sequence[float], intervals: Sequence[Interval], name: s
 
 def _level(axes: Axes, value: float, name: str) -> None:
     """A method without labels; its band would lie over everything, and the table has it."""
-    # those that come to the same are told apart by their dashes
-    place = UNLABELLED.index(name)
-    dashes = (8.0 * place, (7.0, 8.0 * len(UNLABELLED) - 7.0))
+    # those that come to the same are told apart by their dashes, which take turns
+    dash = 2.5
+    offset = dash * UNLABELLED.index(name)
+    dashes = (offset, (dash, dash * (len(UNLABELLED) - 1)))
     axes.axhline(value, color=COLOURS[name], linewidth=2, linestyle=dashes, label=name)
 
 

@@ -90,6 +90,11 @@ class CompareSettings(TeacherSettings):
         return sorted({seed for first, last in ranges for seed in range(first, last + 1)})
 
     @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return f"Stopped. The same command does what is missing; {self.out} is whole."
+
+    @property
     def without_repeats(self) -> "CompareSettings":
         """The same, with each method, budget and range of seeds named once."""
         return replace(

@@ -173,8 +173,8 @@ class PrefPPO:
         answers = self.preferences.preferences
         ties = answers.num_ties if answers is not None else 0
         return (
-            f"No reward could be learned: of {self.shown} queries {ties} were answered with a tie and "
-            f"the others skipped. Longer segments (--segment_length, now "
+            f"No reward could be learned: of {self.shown} queries {ties} were answered with a tie "
+            f"and {self.shown - ties} skipped. Longer segments (--segment_length, now "
             f"{self.settings.segment_length}) or another --teacher may tell them apart."
         )
 

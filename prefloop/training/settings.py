@@ -44,6 +44,11 @@ class RunSettings:
     def __post_init__(self) -> None:
         require_seed(self.seed)
 
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return f"Stopped. Go on with the same command and --resume; {self.out} is whole."
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExperienceSettings:
