@@ -97,10 +97,11 @@ def resume(
             left is damaged or incomplete.
     """
     started_with = read_json(directory / FACTS)
-    if started_with.get("program") != facts.get("program"):
+    program = started_with.get("program")
+    if isinstance(program, str) and program != facts.get("program"):
         raise UserError(
-            f"{directory} holds a run of {started_with.get('program')}, not of {facts.get('program')}; "
-            "choose another directory."
+            f"{directory} holds a run of {program}, not of {facts.get('program')}; choose another "
+            "directory."
         )
     old, new = ({**f, **_settings(f, directory)} for f in (started_with, facts))
     for name in sorted((set(old) | set(new)) - {"settings", "versions", *may_differ}):
