@@ -18,7 +18,8 @@ import torch
 
 from prefloop.agents.rollout import true_reward
 from prefloop.evaluation.evaluate import evaluate
-from prefloop.training.on_policy import OnPolicyTraining, make_ppo, num_iterations
+from prefloop.training.on_policy import OnPolicyTraining, make_ppo
+from prefloop.training.plans import num_iterations
 from prefloop.training.pref_ppo import opened
 from prefloop.training.settings import PrefPPOSettings
 

@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: 0 after a help text, 2 after a user's mistake, 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["help"]:  # prefloop help pairs
+        given = [*given[1:2], "--help"]
     name = given[0].replace("_", "-") if given else "--help"
     if name in ("-h", "--help"):
         print(usage(), end="")
@@ -56,14 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"prefloop: error: there is no command {given[0]!r}; choose from "
               f"{', '.join(COMMANDS)}.", file=sys.stderr)  # fmt: skip
         raise SystemExit(2)
-    command = importlib.import_module(f"prefloop.commands.{name.replace('-', '_')}")
-    settings = parse_settings(
-        command.Settings,
-        given[1:],
-        prog=program,
-        description=command.DESCRIPTION,
-        epilog=command.EPILOG,
-    )
-    import_quickly(*command.IMPORTS)
-    with one_sentence_errors(program, when_interrupted=command.when_interrupted(settings)):
+    try:
+        command = importlib.import_module(f"prefloop.commands.{name.replace('-', '_')}")
+        settings = parse_settings(
+            command.Settings,
+            given[1:],
+            prog=program,
+            description=command.DESCRIPTION,
+            epilog=command.EPILOG,
+        )
+        import_quickly(*command.IMPORTS)
+    except KeyboardInterrupt:  # nothing has begun yet that there is anything to say of
+        raise SystemExit(130) from None
+    with one_sentence_errors(program, when_interrupted=settings.when_interrupted):
         command.main(settings)

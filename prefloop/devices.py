@@ -17,7 +17,9 @@ def usable_device(name: str) -> torch.device:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
         reason = str(error).splitlines()[0].partition(". ")[0]
-        raise UserError(f"--device {name} can't be used here: {reason}") from None
+        if "device type at start of device string" in reason:  # which goes on with twenty of them
+            reason = "there is no such kind of device; cpu, cuda and mps are known"
+        raise UserError(f"--device {name} can't be used here: {reason}.") from None
     return device
 
 

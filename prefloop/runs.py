@@ -17,6 +17,8 @@ STATE = "training_state.pt"
 FACTS = "run.json"
 METRICS = "metrics.csv"
 STATE_KEYS = {"policy", "optimizer", "rows"}  # rows: those of metrics.csv, one an epoch
+# what a preference dataset and a comparison call their descriptions: no run belongs into theirs
+OTHERS = ("metadata.json", "compare.json")
 
 
 @contextlib.contextmanager
@@ -24,18 +26,22 @@ def claimed(directory: Path, resume: bool, keep_earlier: bool = False) -> Iterat
     """Keeps a run's directory for this process; makes it, unless a run in it is to go on.
 
     Args:
-        keep_earlier: refuse to start where a run stands already.
+        keep_earlier: refuse to start where a run stands already. One that was stopped in its first
+            epoch has nothing to keep.
 
     Raises:
-        UserError: as `claimed_directory`; or there is no run to go on with, or one to be kept.
+        UserError: as `claimed_directory`; there is no run to go on with, or one to be kept; or the
+            directory holds a preference dataset or a comparison.
     """
     has_run = (directory / FACTS).is_file()
     if resume and not has_run:
         raise UserError(f"There is no run to resume in {directory}: it holds no {FACTS}.")
-    if keep_earlier and has_run and not resume:
+    if keep_earlier and has_run and (directory / STATE).exists() and not resume:
         raise UserError(
             f"{directory} holds a run already; go on with it by --resume, or choose another --out."
         )
+    if keep_earlier and any((directory / other).exists() for other in OTHERS):
+        raise UserError(f"{directory} holds something else than a run; choose another --out.")
     with claimed_directory(directory):
         yield directory
 
@@ -91,6 +97,12 @@ def resume(
             left is damaged or incomplete.
     """
     started_with = read_json(directory / FACTS)
+    program = started_with.get("program")
+    if isinstance(program, str) and program != facts.get("program"):
+        raise UserError(
+            f"{directory} holds a run of {program}, not of {facts.get('program')}; choose another "
+            "directory."
+        )
     old, new = ({**f, **_settings(f, directory)} for f in (started_with, facts))
     for name in sorted((set(old) | set(new)) - {"settings", "versions", *may_differ}):
         # what was read from JSON has lists where the command line has tuples
@@ -103,15 +115,15 @@ def resume(
                 what = f"another {name.removesuffix('_sha256')} file than this one, or none"
             raise UserError(
                 f"{directory} holds a run with {what}; resume it with the settings in its {FACTS}, "
-                "or leave out --resume to start anew."
+                "or start anew in another directory."
             )
     if not (directory / STATE).exists():
         metrics = directory / METRICS
         # a run killed in its first epoch may have written the header and one row
         if metrics.exists() and len(metrics.read_text(encoding="utf-8").splitlines()) > 2:
             raise UserError(
-                f"{directory} holds a run without its {STATE}, so it can't go on; "
-                "leave out --resume to start anew, in this directory or another."
+                f"{directory} holds a run without its {STATE}, so it can't go on; start anew, "
+                "without --resume."
             )
         return None
     state = checkpoints.load(directory / STATE)

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import re
 import sys
 import typing
 from collections.abc import Callable, Sequence
@@ -38,7 +39,9 @@ def parse_settings(
     """Reads the command line into a settings dataclass whose fields are made by `setting`.
 
     A field's type decides how its flag is read: `bool` is a switch, `tuple[int, ...]` takes one
-    value or more, everything else takes one. `--num_envs` is also `--num-envs`.
+    value or more, everything else takes one. `--num_envs` is also `--num-envs`. A class among the
+    bases that has a `group` gets a heading of that name over its flags, and the `Source:` of its
+    docstring is shown below them.
 
     Args:
         arguments: instead of the command line.
@@ -48,9 +51,19 @@ def parse_settings(
         SystemExit: 0 after `--help`; 2 after a wrong flag, or a value that the dataclass refused
             with a ValueError, whose text is printed.
     """
+    sources = _sources(settings_class)
+    if sources:
+        texts["epilog"] = f"{texts.get('epilog', '')} Sources: {'; '.join(sources)}."
     parser = argparse.ArgumentParser(**texts)  # type: ignore[arg-type]
-    for field in dataclasses.fields(settings_class):  # type: ignore[arg-type]
-        _add_argument(parser, field)
+    groups: dict[str, Any] = {"": parser}
+    order = settings_class.__mro__  # a command's own flags first, then those of its parts in turn
+    fields = dataclasses.fields(settings_class)  # type: ignore[arg-type]
+    for field in sorted(fields, key=lambda field: order.index(_declaring(order, field.name))):
+        title = vars(_declaring(order, field.name)).get("group", "")
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        _add_argument(groups[title], field)
+    parser.usage = _usage(fields)
     given = sys.argv[1:] if arguments is None else arguments
     values = vars(parser.parse_args([_with_underscores(argument) for argument in given]))
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
@@ -58,6 +71,29 @@ def parse_settings(
         return settings_class(**values)
     except ValueError as error:
         parser.error(str(error))
+
+
+def _declaring(classes: Sequence[type], name: str) -> type:
+    """The first of these classes that declares a field of this name."""
+    return next(c for c in classes if name in vars(c).get("__annotations__", {}))
+
+
+def _usage(fields: Sequence[dataclasses.Field]) -> str:
+    """What must be given; the rest would fill the screen, and stands below."""
+    required = [field for field in fields if field.default is dataclasses.MISSING]
+    words = ["%(prog)s"]
+    for field in sorted(required, key=lambda field: not field.metadata["positional"]):
+        many = " ..." if typing.get_origin(field.type) is tuple else ""
+        flag = "" if field.metadata["positional"] else f"--{field.name} "
+        words.append(f"{flag}{field.name.upper()}{many}")
+    return " ".join([*words, "[--flags]"])
+
+
+def _sources(settings_class: type) -> list[str]:
+    """What the docstrings of a class and its bases name as sources."""
+    texts = [" ".join((vars(c).get("__doc__") or "").split()) for c in settings_class.__mro__]
+    found = [re.search(r"Sources?: (.+?)\.(?: Raises:| [A-Z]|$)", text) for text in texts]
+    return list(dict.fromkeys(match[1] for match in found if match))
 
 
 def _with_underscores(argument: str) -> str:
@@ -68,7 +104,7 @@ def _with_underscores(argument: str) -> str:
     return "--" + flag.replace("-", "_") + equals + value
 
 
-def _add_argument(parser: argparse.ArgumentParser, field: dataclasses.Field) -> None:
+def _add_argument(parser: argparse._ActionsContainer, field: dataclasses.Field) -> None:
     names = (f"--{field.name}", *field.metadata["aliases"])
     text = field.metadata["help"].replace("%", "%%")
     if field.type is bool:

@@ -1,7 +1,10 @@
-"""A quick start for short programs."""
+"""Imports: quick ones for short programs, and of packages that need not be there."""
 
 import gc
 import importlib
+from types import ModuleType
+
+from prefloop.errors import UserError
 
 
 def import_quickly(*modules: str) -> None:
@@ -20,3 +23,23 @@ def import_quickly(*modules: str) -> None:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def import_optional(what: str, extra: str, *names: str) -> list[ModuleType]:
+    """Modules of packages that need not be installed.
+
+    Args:
+        what: what can't be done without them, as the beginning of a sentence.
+        extra: the extra of prefloop that brings them.
+
+    Raises:
+        UserError: one is missing; says how to install it.
+    """
+    modules = []
+    for name in names:
+        try:
+            modules.append(importlib.import_module(name))
+        except ImportError:
+            package = name.partition(".")[0]
+            raise UserError(f"{what} needs {package}: pip install 'prefloop[{extra}]'.") from None
+    return modules

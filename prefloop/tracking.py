@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from prefloop.errors import UserError
 from prefloop.files import write_atomically
+from prefloop.startup import import_optional
 
 TRACKERS = ("tensorboard", "wandb")
 
@@ -27,11 +28,11 @@ class TensorBoard:
     """Event files in the run's folder: `tensorboard --logdir RUN/tensorboard`."""
 
     def __init__(self, directory: Path, first_step: int) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise UserError(_missing("tensorboard")) from None
-        self._writer = SummaryWriter(str(directory / "tensorboard"), purge_step=first_step or None)
+        names = ("tensorboard", "torch.utils.tensorboard")
+        _, tensorboard = import_optional("--track tensorboard", "tracking", *names)
+        self._writer = tensorboard.SummaryWriter(
+            str(directory / "tensorboard"), purge_step=first_step or None
+        )
 
     def log(self, row: Mapping[str, float], step: int) -> None:
         """Adds a point to every curve."""
@@ -50,10 +51,7 @@ class WeightsAndBiases:
     """
 
     def __init__(self, directory: Path, config: Mapping[str, Any], first_step: int) -> None:
-        try:
-            import wandb
-        except ImportError:
-            raise UserError(_missing("wandb")) from None
+        (wandb,) = import_optional("--track wandb", "tracking", "wandb")
         try:
             known = directory / "wandb_id"
             resumed = first_step > 0 and known.exists()
@@ -106,7 +104,3 @@ def opened(
             stack.callback(tracker.close)
             trackers.append(tracker)
         yield trackers
-
-
-def _missing(package: str) -> str:
-    return f"--track {package} needs the package {package}: pip install 'prefloop[tracking]'."

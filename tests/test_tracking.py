@@ -87,7 +87,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UserError) as caught:
         log((name,), tmp_path)
-    assert f"needs the package {name}: pip install 'prefloop[tracking]'" in str(caught.value)
+    assert f"needs {name}: pip install 'prefloop[tracking]'" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

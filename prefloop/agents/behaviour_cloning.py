@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from prefloop.agents.settings import BCSettings
 from prefloop.data.segments import Segments
 from prefloop.devices import to_tensor
+from prefloop.early_stopping import EarlyStopping
 from prefloop.optimizers import Adam
 from prefloop.policies import Policy, copy_of
 
@@ -50,19 +51,22 @@ class BehaviourCloning:
         is_held_out = np.isin(shown, order[:num_held_out])
         self._held_out = self._steps(segments[shown[is_held_out]])
         self._train = self._steps(segments[shown[~is_held_out]])
-        self.best_epoch, self.best_loss, self._epoch = -1, float("inf"), -1
-        self._best = {k: v.clone() for k, v in self.policy.state_dict().items()}
+        self._stopping = EarlyStopping(
+            self.policy, settings.bc_patience, has_held_out=bool(len(self._held_out[0]))
+        )
 
     @property
     def finished(self) -> bool:
         """Whether the held-out loss has not fallen for `bc_patience` passes."""
-        return bool(len(self._held_out[0])) and (
-            self._epoch - self.best_epoch >= self.settings.bc_patience
-        )
+        return self._stopping.finished
+
+    @property
+    def best_epoch(self) -> int:
+        """The pass whose weights are kept."""
+        return self._stopping.best_epoch
 
     def iterate(self, epoch: int) -> dict[str, float]:
         """One pass: raises the log-probability of the actions that were taken."""
-        self._epoch = epoch
         obs, actions = self._train
         rng = np.random.default_rng((self.seed, epoch))
         losses = []
@@ -77,15 +81,12 @@ class BehaviourCloning:
         if len(self._held_out[0]):
             with torch.no_grad():
                 held_out_loss = -self.policy.log_prob(*self._held_out).mean().item()
-        # without held-out segments there is nothing to stop by: the last pass counts
-        if not len(self._held_out[0]) or held_out_loss < self.best_loss:
-            self.best_epoch, self.best_loss = epoch, held_out_loss
-            self._best = {k: v.clone() for k, v in self.policy.state_dict().items()}
+        self._stopping.watch(epoch, held_out_loss)
         return {"epoch": epoch, "loss": float(np.mean(losses)), "held_out_loss": held_out_loss}
 
     def finish(self) -> Policy:
         """The policy with the lowest held-out loss."""
-        self.policy.load_state_dict(self._best)
+        self._stopping.restore_best()
         return self.policy
 
     def _steps(self, segments: Segments) -> tuple[torch.Tensor, torch.Tensor]:
@@ -99,10 +100,7 @@ class BehaviourCloning:
         """Everything that the next pass depends on."""
         return {
             "policy": self.policy.state_dict(),
-            "best": self._best,
-            "best_epoch": self.best_epoch,
-            "best_loss": self.best_loss,
-            "epoch": self._epoch,
+            "stopping": self._stopping.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
 
@@ -110,5 +108,4 @@ class BehaviourCloning:
         """Takes over what `state_dict` gave."""
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self._best, self._epoch = state["best"], state["epoch"]
-        self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]
+        self._stopping.load_state_dict(state["stopping"])

@@ -43,14 +43,9 @@ class DPO:
         self.settings, self.seed, self.device = settings, seed, device
         self.policy = copy_of(reference).to(device)
         self.optimizer = Adam(self.policy.parameters(), lr=settings.dpo_learning_rate)
-        answered = preferences.answered
-        # only what was compared is looked at, and each segment once
-        used, place = np.unique(
-            np.concatenate([answered.first, answered.second]), return_inverse=True
-        )
-        segments = answered.segments[used]
-        first, second = np.split(place, 2)
-        self._first, self._second = torch.as_tensor(first), torch.as_tensor(second)
+        answered = preferences.answered.compact
+        segments = answered.segments
+        self._first, self._second = map(torch.as_tensor, (answered.first, answered.second))
         self._mask = torch.as_tensor(segments.mask)
         self._obs, self._actions = (to_tensor(x, device) for x in (segments.obs, segments.actions))
         # the conservative variant believes that a share of the labels is turned round

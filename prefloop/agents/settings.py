@@ -13,15 +13,17 @@ class PPOSettings:
         ValueError: a value that no run can have.
     """
 
+    group = "PPO"
+
     # fmt: off
     hidden_sizes: tuple[int, ...] = setting((64, 64), "width of each hidden layer, of policy and value (P, table 3)")
     num_envs: int = setting(16, "environments that step together")
     rollout_steps: int = setting(128, "steps of each environment between two updates")
     gamma: float = setting(0.995, "discount; near 1, since preferences are about undiscounted returns")
     gae_lambda: float = setting(0.95, "0 trusts the values, 1 the rewards (P)")
-    learning_rate: float = setting(1e-3, "of Adam; falls to 0 over the run (H, detail 4)")
+    learning_rate: float = setting(1e-3, "step size of Adam; falls to 0 over the run (H, detail 4)")
     update_epochs: int = setting(10, "passes over the experience of an update (P)")
-    minibatch_size: int = setting(512, "steps")
+    minibatch_size: int = setting(512, "steps in each step of Adam")
     clip: float = setting(0.2, "how far the probability of an action may move, as a ratio (P, epsilon)")
     value_coef: float = setting(0.5, "weight of the value's loss (H, detail 9)")
     entropy_coef: float = setting(0.0, "weight of the entropy (P)")
@@ -45,11 +47,13 @@ class DPOSettings:
         ValueError: a value that no run can have.
     """
 
+    group = "DPO"
+
     # fmt: off
-    beta: float = setting(0.01, "how dear it is to leave the reference: small goes far (R)")
+    beta: float = setting(0.01, "how strongly it is held to the reference: with a small one it goes far (R)")
     dpo_updates: int = setting(200, "steps of Adam; in whole passes over the preferences")
-    dpo_learning_rate: float = setting(1e-3, "of Adam")
-    dpo_batch_size: int = setting(32, "pairs")
+    dpo_learning_rate: float = setting(1e-3, "step size of Adam")
+    dpo_batch_size: int = setting(32, "pairs in each step of Adam")
     conservative: float = setting(0.0, "share of the labels that is taken to be wrong, below 0.5 (M, epsilon)")
     # fmt: on
 
@@ -69,11 +73,13 @@ class BCSettings:
         ValueError: a value that no run can have.
     """
 
+    group = "behaviour cloning"
+
     # fmt: off
     bc_epochs: int = setting(200, "passes over the demonstrations, at most")
     bc_patience: int = setting(10, "passes without a lower held-out loss before it stops")
-    bc_learning_rate: float = setting(1e-3, "of Adam")
-    bc_batch_size: int = setting(256, "steps")
+    bc_learning_rate: float = setting(1e-3, "step size of Adam")
+    bc_batch_size: int = setting(256, "steps in each step of Adam")
     bc_held_out: float = setting(0.1, "share of the demonstrations that it stops by")
     # fmt: on
 
@@ -90,9 +96,11 @@ class AIRLSettings:
         ValueError: a value that no run can have.
     """
 
+    group = "AIRL"
+
     # fmt: off
     airl_hidden_sizes: tuple[int, ...] = setting((32, 32), "width of each hidden layer, of reward and shaping")
-    airl_learning_rate: float = setting(3e-4, "of Adam, for the discriminator; faster, it can win at once and the policy learns to end episodes")
+    airl_learning_rate: float = setting(3e-4, "step size of Adam, for the discriminator; faster, it can win at once and the policy learns to end episodes")
     airl_batch_size: int = setting(512, "steps of either side in one update of the discriminator")
     airl_updates: int = setting(8, "updates of the discriminator after each rollout")
     # fmt: on

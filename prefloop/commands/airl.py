@@ -20,19 +20,14 @@ class Settings(RunSettings, AIRLSettings, PPOSettings):
     # fmt: off
     preferences: str = setting(MISSING, "folder of the preference dataset")
     init: str = setting("", "policy checkpoint to start from")
-    steps: int = setting(200_000, "of experience in all")
-    iteration_steps: int = setting(20_000, "between two rows of metrics.csv; episodes begin anew there, and a stopped run goes on from there")
+    steps: int = setting(200_000, "steps of experience in all")
+    iteration_steps: int = setting(20_000, "steps between two rows of metrics.csv; episodes begin anew there, and a stopped run goes on from there")
     # fmt: on
 
     def __post_init__(self) -> None:
         for part in (RunSettings, AIRLSettings, PPOSettings):
             part.__post_init__(self)
         require_above_zero(self, "steps", "iteration_steps")
-
-
-def when_interrupted(settings: Settings) -> str:
-    """What to say after Ctrl-C."""
-    return f"Stopped. Go on with the same command and --resume; {settings.out} is whole."
 
 
 def main(settings: Settings) -> None:
@@ -45,7 +40,8 @@ def main(settings: Settings) -> None:
     from prefloop.devices import usable_device
     from prefloop.training import loop, outputs
     from prefloop.training.airl import AIRL
-    from prefloop.training.on_policy import make_ppo, num_iterations
+    from prefloop.training.on_policy import make_ppo
+    from prefloop.training.plans import num_iterations
     from prefloop.training.settings import ExperienceSettings
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does

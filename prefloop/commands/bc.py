@@ -29,11 +29,6 @@ class Settings(RunSettings, BCSettings):
         require_above_zero(self, "hidden_sizes")
 
 
-def when_interrupted(settings: Settings) -> str:
-    """What to say after Ctrl-C."""
-    return f"Stopped. Go on with the same command and --resume; {settings.out} is whole."
-
-
 def main(settings: Settings) -> None:
     """Trains and writes the policy."""
     from pathlib import Path

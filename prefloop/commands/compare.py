@@ -13,11 +13,6 @@ for each method, budget and seed), index.html with its table and plots, and ever
 IMPORTS = ("numpy", "scipy.stats", "matplotlib.figure")
 
 
-def when_interrupted(settings: Settings) -> str:
-    """What to say after Ctrl-C."""
-    return f"Stopped. The same command does what is missing; {settings.out} is whole."
-
-
 def main(settings: Settings) -> None:
     """Runs what is missing, and writes the page."""
     from prefloop.sweeps.compare import compare

@@ -32,10 +32,10 @@ class Settings:
                 f"the folder of a preference dataset, not {self.source} and {self.destination}"
             )
 
-
-def when_interrupted(settings: Settings) -> str:
-    """What to say after Ctrl-C."""
-    return "Stopped; nothing was written."
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return "Stopped; nothing was written."
 
 
 def main(settings: Settings) -> None:
@@ -44,7 +44,7 @@ def main(settings: Settings) -> None:
     from pathlib import Path
 
     from prefloop.data import dataset
-    from prefloop.data.exchange import read_parquet, write_parquet
+    from prefloop.data.parquet import read_parquet, write_parquet
     from prefloop.errors import UserError
 
     source, destination = Path(settings.source), Path(settings.destination)

@@ -27,11 +27,6 @@ class Settings(RunSettings, DPOSettings):
         DPOSettings.__post_init__(self)
 
 
-def when_interrupted(settings: Settings) -> str:
-    """What to say after Ctrl-C."""
-    return f"Stopped. Go on with the same command and --resume; {settings.out} is whole."
-
-
 def main(settings: Settings) -> None:
     """Trains and writes the policy."""
     from pathlib import Path

@@ -7,9 +7,10 @@ from prefloop.settings import require_above_zero, require_seed, setting
 DESCRIPTION = """Plays whole episodes with one policy or several and reports their true returns: mean,
 95 % confidence interval, and the spread."""
 EPILOG = """Example: prefloop evaluate dpo/final_policy.params ppo/final_policy.params --episodes 100.
-Writes evaluation.csv and, with two policies or more, evaluation.png; with --video, an episode of
-each as an MP4."""
+Adds a row for each policy to evaluation.csv and, with two policies or more, writes evaluation.png;
+with --video, an episode of each as an MP4."""
 IMPORTS = ("torch", "gymnasium")
+SAME = ("policy", "env", "episodes", "seed", "greedy")  # in two rows: measured again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class Settings:
     # fmt: off
     policy: tuple[str, ...] = setting(MISSING, "policy checkpoints, of vpg.py or of prefloop", positional=True)
     env: str = setting("", "which environment; if not given, the one that run.json beside the policy names")
-    episodes: int = setting(100, "of each policy")
+    episodes: int = setting(100, "episodes of each policy")
     greedy: bool = setting(False, "take the most probable action instead of sampling one")
     video: bool = setting(False, "save an episode of each as a video")
     minari: str = setting("", "write the first policy's episodes as this Minari dataset, for instance cartpole/weak-v0")
@@ -35,15 +36,16 @@ class Settings:
         require_seed(self.seed)
         require_above_zero(self, "episodes")
 
-
-def when_interrupted(settings: Settings) -> str:
-    """What to say after Ctrl-C."""
-    return "Stopped; nothing was written."
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return "Stopped; nothing was written."
 
 
 def main(settings: Settings) -> None:
     """Plays and reports."""
     from pathlib import Path
+    from typing import Any
 
     import numpy as np
 
@@ -53,7 +55,7 @@ def main(settings: Settings) -> None:
     from prefloop.errors import UserError
     from prefloop.evaluation.plots import plot_returns
     from prefloop.evaluation.statistics import mean_estimate
-    from prefloop.files import claimed_directory, write_csv
+    from prefloop.files import claimed_directory, read_csv, write_csv
 
     loaded = []
     for path in map(Path, settings.policy):
@@ -63,14 +65,19 @@ def main(settings: Settings) -> None:
             raise UserError(f"Nothing beside {path} says which environment it is for; give --env.")
         envs = make_vector_env(env_id, min(settings.episodes, 64))
         loaded.append((path, env_id, envs, policies.load(path, envs)))
-    rows, returns_of = [], {}
+    rows: list[dict[str, Any]] = []
+    returns_of = {}
     with claimed_directory(Path(settings.out)) as directory:
+        table = directory / "evaluation.csv"
+        earlier = read_csv(table) if table.exists() else []
+        if earlier and not earlier[0].keys() >= set(SAME):
+            raise UserError(f"{table} is not of this program; choose another --out.")
         for i, (path, env_id, envs, policy) in enumerate(loaded):
             rng = np.random.default_rng(settings.seed)
             act = policies.acting(policy, rng, settings.greedy)
             episodes = collect_episodes(envs, act, settings.episodes, settings.seed)
             if i == 0 and settings.minari:
-                from prefloop.data.exchange import write_minari
+                from prefloop.data.minari import write_minari
 
                 write_minari(episodes, settings.minari, env_id)
             returns = episodes.returns
@@ -81,6 +88,8 @@ def main(settings: Settings) -> None:
                     "policy": str(path),
                     "env": env_id,
                     "episodes": len(returns),
+                    "seed": settings.seed,
+                    "greedy": settings.greedy,
                     "mean_return": estimate.mean,
                     "low": estimate.low,
                     "high": estimate.high,
@@ -102,7 +111,10 @@ def main(settings: Settings) -> None:
                 video = directory / f"{i}-{path.parent.name or 'policy'}-{path.stem}.mp4"
                 record_episode(env_id, act, settings.seed, video)
                 print(f"  {video}")
-        write_csv(directory / "evaluation.csv", rows)
+        # what was measured earlier stays, unless it was measured again
+        new = [[str(row[name]) for name in SAME] for row in rows]
+        kept = [row for row in earlier if [row[name] for name in SAME] not in new]
+        write_csv(table, [*kept, *rows])
         wrote = "evaluation.csv"
         if len(returns_of) > 1:
             plot_returns(directory / "evaluation.png", returns_of)

@@ -5,6 +5,7 @@ from dataclasses import MISSING, asdict, dataclass
 from prefloop.queries.selection import SELECTIONS
 from prefloop.settings import require_above_zero, require_seed, setting
 from prefloop.teachers.settings import TeacherSettings
+from prefloop.training.settings import segment_length
 
 DESCRIPTION = """Acts with one policy or several, cuts what they did into segments, chooses pairs of
 them and asks a simulated teacher, who judges by the true return, which of the two is better."""
@@ -12,18 +13,6 @@ EPILOG = """Example: prefloop pairs --env CartPole-v0 --policies strong.params w
 200 --segment-length full --teacher oracle --out prefs. Writes a preference dataset
 (docs/data_format.md); with --resume, an existing one grows to --pairs."""
 IMPORTS = ("torch", "gymnasium")
-
-
-def segment_length(text: str) -> int | None:
-    """`full` for whole episodes, or a number of steps.
-
-    Raises:
-        ValueError: neither.
-    """
-    return None if text == "full" else int(text)
-
-
-segment_length.__name__ = "full or a number"  # as argparse shows it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +29,7 @@ class Settings(TeacherSettings):
     minari: str = setting("", "take the episodes from this Minari dataset, not from --policies")
     episodes: int = setting(50, "episodes of each policy")
     pairs: int = setting(200, "queries in all, skipped ones included")
-    segment_length: int | None = setting(None, "full (whole episodes) or a number of steps", parse=segment_length)
+    segment_length: int | None = setting(None, "full (whole episodes; the default) or a number of steps", parse=segment_length)
     segments: int = setting(500, "fixed-length segments that are cut from each policy's episodes")
     queries: str = setting("uniform", "which pairs; all but uniform need --reward", choices=SELECTIONS)
     candidates: int = setting(10, "random pairs that each query is chosen from, for all but uniform")
@@ -59,33 +48,39 @@ class Settings(TeacherSettings):
             raise ValueError("give either --policies or --minari")
         if self.queries != "uniform" and not self.reward:
             raise ValueError(f"--queries {self.queries} needs --reward, an ensemble's folder")
+        if self.queries == "uniform" and self.reward:
+            raise ValueError("--reward is for --queries disagreement or entropy, not uniform")
 
-
-def when_interrupted(settings: Settings) -> str:
-    """What to say after Ctrl-C."""
-    return f"Stopped. Go on with the same command and --resume; {settings.out} is whole."
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return f"Stopped. Go on with the same command and --resume; {self.out} is whole."
 
 
 def main(settings: Settings) -> None:
     """Writes the dataset."""
     from pathlib import Path
+    from typing import Any
 
     from prefloop import policies
     from prefloop.devices import usable_device
     from prefloop.envs import make_vector_env
+    from prefloop.errors import UserError
     from prefloop.files import sha256
     from prefloop.rewards import reward_model
     from prefloop.training import demonstrations as demos
 
     envs = make_vector_env(settings.env, min(settings.episodes, 64))
-    fingerprints: list[str] = []  # a checkpoint may change under its name
+    # a file may have been changed since, or may be called otherwise
+    contents: dict[str, Any] = {}
     if settings.minari:
-        from prefloop.data.exchange import read_minari
+        from prefloop.data.minari import read_minari
 
         trajectories = [read_minari(settings.minari, settings.env)]
+        contents["minari_sha256"] = trajectories[0].sha256
     else:
         acting = [policies.load(Path(path), envs) for path in settings.policies]
-        fingerprints = [sha256(Path(path)) for path in settings.policies]
+        contents["policies_sha256"] = [sha256(Path(path)) for path in settings.policies]
         trajectories = demos.act(envs, acting, settings.episodes, settings.seed)
     segments = demos.as_segments(
         trajectories, settings.segment_length, settings.segments, settings.seed
@@ -93,6 +88,9 @@ def main(settings: Settings) -> None:
     predict = None
     if settings.queries != "uniform":
         model = reward_model.load(Path(settings.reward), envs)
+        if settings.queries == "disagreement" and model.members < 2:
+            raise UserError(f"{settings.reward} has one member, which can't disagree.")
+        contents["reward_sha256"] = sha256(reward_model.file(Path(settings.reward)))
         predict = model.to(usable_device(settings.device)).probabilities
     preferences = demos.ask_for_pairs(
         Path(settings.out),
@@ -102,7 +100,7 @@ def main(settings: Settings) -> None:
         {
             "program": "prefloop pairs",
             "env": settings.env,
-            "settings": {**asdict(settings), "policies_sha256": fingerprints},
+            "settings": {**asdict(settings), **contents},
         },
         settings.seed,
         settings.resume,
@@ -119,4 +117,9 @@ def main(settings: Settings) -> None:
     for i, name in enumerate(settings.policies or (settings.minari,)):
         returns = segments.returns[segments.policy == i]
         print(f"  {name}: mean true return of a segment {returns.mean():.1f}")
-    print(f"Next: prefloop reward --preferences {settings.out} --out reward")
+    try:
+        preferences.require_something_to_learn()
+    except UserError as error:
+        print(f"Note: {error} Ask about more --pairs, other segments, or another --teacher.")
+    else:
+        print(f"Next: prefloop reward --preferences {settings.out} --out reward")

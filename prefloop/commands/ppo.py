@@ -28,11 +28,6 @@ class Settings(RunSettings, ExperienceSettings, PPOSettings):
             part.__post_init__(self)
 
 
-def when_interrupted(settings: Settings) -> str:
-    """What to say after Ctrl-C."""
-    return f"Stopped. Go on with the same command and --resume; {settings.out} is whole."
-
-
 def main(settings: Settings) -> None:
     """Trains and writes the policy."""
     from pathlib import Path
@@ -44,7 +39,8 @@ def main(settings: Settings) -> None:
     from prefloop.devices import usable_device
     from prefloop.rewards import reward_model
     from prefloop.training import loop, outputs
-    from prefloop.training.on_policy import OnPolicyTraining, from_model, make_ppo, num_iterations
+    from prefloop.training.on_policy import OnPolicyTraining, from_model, make_ppo
+    from prefloop.training.plans import num_iterations
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     device = usable_device(settings.device)

@@ -28,11 +28,6 @@ class Settings(RunSettings, PrefPPOSettings):
         PrefPPOSettings.__post_init__(self)
 
 
-def when_interrupted(settings: Settings) -> str:
-    """What to say after Ctrl-C."""
-    return f"Stopped. Go on with the same command and --resume; {settings.out} is whole."
-
-
 def main(settings: Settings) -> None:
     """Trains and writes the policy, the reward and the answers."""
     from pathlib import Path
@@ -42,7 +37,8 @@ def main(settings: Settings) -> None:
     from prefloop import runs
     from prefloop.devices import usable_device
     from prefloop.training import loop, outputs
-    from prefloop.training.on_policy import make_ppo, num_iterations
+    from prefloop.training.on_policy import make_ppo
+    from prefloop.training.plans import num_iterations
     from prefloop.training.pref_ppo import opened
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
@@ -63,5 +59,12 @@ def main(settings: Settings) -> None:
             ("labels", "held_out_accuracy", "true_return", "reward"),
         )
         learner.save(directory)
+        answers = learner.preferences.preferences
+        answered = len(answers.answered) if answers is not None else 0
+        if answered < settings.labels:
+            print(
+                f"Note: {answered} of {settings.labels} labels came; of {learner.shown} queries "
+                f"{learner.shown - answered} were skipped."
+            )
         curves = ("true_return", "reward", "labels", "held_out_accuracy")
         outputs.save_policy(directory, ppo.acting_policy, rows, "steps", curves, settings.env)

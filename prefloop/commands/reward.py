@@ -26,11 +26,6 @@ class Settings(RunSettings, RewardSettings):
         RewardSettings.__post_init__(self)
 
 
-def when_interrupted(settings: Settings) -> str:
-    """What to say after Ctrl-C."""
-    return f"Stopped. Go on with the same command and --resume; {settings.out} is whole."
-
-
 def main(settings: Settings) -> None:
     """Fits and reports."""
     from pathlib import Path

@@ -4,8 +4,8 @@
     segments.npz       obs, actions, mask, rewards, policy, first_step; each segment once
     preferences.jsonl  one line a query: {"first": 3, "second": 8, "label": 1.0, ...}
 
-Segments are written before the queries that name them, and the last line of a file that a kill cut
-short is dropped, so whatever is read is whole.
+Segments are written before the queries that name them, and a last line that a kill has cut short
+is dropped, so whatever is read is whole.
 """
 
 import contextlib
@@ -36,6 +36,11 @@ MAX_BYTES = 4 * 2**30  # of segments, unpacked: more would not fit into the memo
 def exists(path: Path) -> bool:
     """Whether a preference dataset stands in this folder."""
     return (path / METADATA).is_file()
+
+
+def is_empty(path: Path) -> bool:
+    """Whether no segment and no preference stands in this folder, be it a dataset or not."""
+    return not any((path / name).exists() for name in (SEGMENTS, PREFERENCES))
 
 
 @contextlib.contextmanager
@@ -124,8 +129,8 @@ class Writer:
         for left in path.glob(f".{SEGMENTS}.*.tmp"):
             left.unlink(missing_ok=True)  # by a process that was killed: this one has the claim
         # lines without segments are damage, which `read` tells, not an empty dataset
-        if (path / SEGMENTS).exists() or (path / PREFERENCES).exists():
-            _drop_torn_line(path / PREFERENCES)
+        if not is_empty(path):
+            _end_last_line(path / PREFERENCES)
             self.preferences = read(path)
 
     def append(self, new: Preferences, **facts: Any) -> None:
@@ -252,23 +257,31 @@ def _append_lines(path: Path, lines: list[str]) -> None:
         raise UserError(f"Can't write {path}: {error.strerror}.") from None
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Removes what stands after the last newline: a kill came before it was acknowledged."""
+def _end_last_line(path: Path) -> None:
+    """Gives a last line its newline, or removes it where a kill has cut it short."""
+    if not path.exists():
+        return
+    whole = b"".join(line + b"\n" for line in _lines(path))
     try:
-        content = path.read_bytes() if path.exists() else b""
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(path, whole)
+        if len(whole) > path.stat().st_size:
+            with path.open("ab") as file:
+                file.write(b"\n")
+        os.truncate(path, len(whole))
     except OSError as error:
         raise UserError(f"Can't write {path}: {error.strerror}.") from None
 
 
 def _lines(path: Path) -> list[bytes]:
+    """All lines but one at the end that a kill has cut short; an editor's may lack its newline."""
     try:
         content = path.read_bytes() if path.exists() else b""
     except OSError as error:
         raise UserError(f"Can't read {path}: {error.strerror}.") from None
-    return content[: content.rfind(b"\n") + 1].splitlines()
+    *lines, last = content.split(b"\n")
+    with contextlib.suppress(ValueError, RecursionError):
+        if isinstance(json.loads(last), dict):
+            lines.append(last)
+    return lines
 
 
 def _columns(lines: list[bytes], path: Path) -> tuple[NDArray, NDArray, NDArray]:

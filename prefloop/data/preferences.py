@@ -73,6 +73,13 @@ class Preferences(Queries):
         return self[~np.isnan(self.labels)]
 
     @property
+    def compact(self) -> "Preferences":
+        """The same preferences, with only those segments that a query names."""
+        used, place = np.unique(np.concatenate([self.first, self.second]), return_inverse=True)
+        first, second = np.split(place, 2)
+        return Preferences(self.segments[used], first, second, self.labels)
+
+    @property
     def num_ties(self) -> int:
         """How many answers say that neither is better."""
         return int((self.labels == 0.5).sum())

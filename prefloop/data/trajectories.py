@@ -1,5 +1,6 @@
 """Whole episodes as typed arrays."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -43,6 +44,14 @@ class Trajectories:
     def returns(self) -> NDArray:
         """The environment's undiscounted return of each episode; [episodes]."""
         return episode_returns(self.rewards, self.lengths)
+
+    @property
+    def sha256(self) -> str:
+        """Fingerprint of all that happened in them."""
+        digest = hashlib.sha256()
+        for field in fields(self):
+            digest.update(np.ascontiguousarray(getattr(self, field.name)).tobytes())
+        return digest.hexdigest()
 
     def visited_states(self) -> list[NDArray]:
         """The states each episode's steps led to: what a reward of the state is summed over.

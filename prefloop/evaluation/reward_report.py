@@ -35,7 +35,9 @@ def write_report(
     loss = _cross_entropy(mean, preferences.labels)
     used = np.unique(np.concatenate([preferences.first, preferences.second]))
     true_returns = preferences.segments.returns[used]
-    predicted = model.returns(preferences.segments[used]).mean(axis=0)
+    all_predicted = model.returns(preferences.segments).mean(axis=0)  # what the agent climbs
+    predicted = all_predicted[used]
+    prefers_second = all_predicted[preferences.second] > all_predicted[preferences.first]
     train = np.setdiff1d(np.arange(len(preferences)), held_out)
     judged = held_out if len(held_out) else train
     worst = np.argsort(-loss, kind="stable")[:WORST_PAIRS]
@@ -43,8 +45,8 @@ def write_report(
         "answers": len(preferences),
         "ties": preferences.num_ties,
         "held_out_answers": len(held_out),
-        "held_out_accuracy": _accuracy(mean[held_out], preferences.labels[held_out]),
-        "training_accuracy": _accuracy(mean[train], preferences.labels[train]),
+        "held_out_accuracy": _accuracy(prefers_second[held_out], preferences.labels[held_out]),
+        "training_accuracy": _accuracy(prefers_second[train], preferences.labels[train]),
         "held_out_loss": _mean(loss[held_out]),
         "training_loss": _mean(loss[train]),
         "calibration_error": _calibration_error(mean[judged], preferences.labels[judged]),
@@ -69,10 +71,10 @@ def write_report(
     )
 
 
-def _accuracy(probability: NDArray, labels: NDArray) -> float:
+def _accuracy(prefers_second: NDArray, labels: NDArray) -> float:
     """Share of the answers, ties left out, that are predicted; NaN without any."""
     decides = labels != 0.5
-    return _mean(((probability > 0.5) == (labels > 0.5))[decides])
+    return _mean((prefers_second == (labels > 0.5))[decides])
 
 
 def _mean(values: NDArray) -> float:

@@ -15,14 +15,16 @@ class RewardSettings:
         ValueError: a value that no fit can have.
     """
 
+    group = "the reward model"
+
     # fmt: off
     ensemble: int = setting(3, "members; they differ by initialisation and by bootstrap (C)")
     reward_inputs: str = setting("obs-actions", "what a reward depends on", choices=INPUTS)
     reward_hidden_sizes: tuple[int, ...] = setting((32, 32), "width of each hidden layer")
-    reward_learning_rate: float = setting(3e-3, "of Adam")
+    reward_learning_rate: float = setting(3e-3, "step size of Adam")
     reward_epochs: int = setting(200, "passes over the preferences, at most")
     reward_patience: int = setting(20, "passes without a lower held-out loss before the fit stops")
-    reward_batch_size: int = setting(128, "pairs")
+    reward_batch_size: int = setting(128, "pairs in each step of Adam")
     held_out: float = setting(0.2, "share of the answers that the fit stops by and is judged on")
     label_noise: float = setting(0.1, "how likely an answer is a coin toss (C)")
     weight_decay: float = setting(1e-4, "L2, in Adam (C)")

@@ -11,6 +11,8 @@ from torch import nn
 from prefloop.bradley_terry import bradley_terry_loss
 from prefloop.data.preferences import Preferences
 from prefloop.devices import to_tensor
+from prefloop.early_stopping import EarlyStopping
+from prefloop.errors import UserError
 from prefloop.optimizers import Adam
 from prefloop.rewards.reward_model import RewardModel, last_layer
 from prefloop.rewards.settings import RewardSettings
@@ -57,20 +59,20 @@ class RewardFit:
         """Splits the answers and draws each member's bootstrap.
 
         Raises:
-            UserError: the preferences say nothing about what is better.
+            UserError: the preferences say nothing about what is better, or hold numbers too large
+                to compute with.
         """
         preferences.require_something_to_learn()
         self.settings, self.seed, self.device = settings, seed, torch.device(device)
-        self.preferences = preferences = preferences.answered
+        # what nobody was asked about must not show, not even in the scale
+        self.preferences = preferences = preferences.answered.compact
         self.model = model.to(self.device)
         rng = np.random.default_rng(seed)
         self.held_out, self.train = _split(preferences.labels, settings.held_out, rng)
         weights = _bootstrap(len(preferences), settings.ensemble, np.random.default_rng((seed, 1)))
         self._weights = self._tensor(weights.astype(np.float32))
         segments = preferences.segments
-        used = np.unique(np.concatenate([preferences.first, preferences.second]))
-        self._standardise_inputs(segments.obs[used][segments.mask[used]],
-                                 segments.actions[used][segments.mask[used]])  # fmt: skip
+        self._standardise_inputs(segments.obs[segments.mask], segments.actions[segments.mask])
         with torch.no_grad():
             self._steps = model.inputs(self._tensor(segments.obs), self._tensor(segments.actions))
         self._mask = self._tensor(segments.mask)
@@ -84,7 +86,7 @@ class RewardFit:
         others = [p for p in model.parameters() if all(p is not c for c in constants)]
         quicker = CONSTANT_RATE * settings.reward_learning_rate
         groups: list[dict[str, Any]] = [{"params": others}]
-        if np.ptp(segments.lengths[used]):
+        if np.ptp(segments.lengths):
             groups.append({"params": constants, "lr": quicker, "weight_decay": 0.0})
         self.optimizer = Adam(
             groups,
@@ -92,17 +94,19 @@ class RewardFit:
             weight_decay=settings.weight_decay,
             fused=True,  # one call, not 80
         )
-        self.best_epoch, self.best_loss = -1, float("inf")
-        self._best = {k: v.clone() for k, v in model.state_dict().items()}
+        self._stopping = EarlyStopping(
+            model, settings.reward_patience, has_held_out=bool(len(self.held_out))
+        )
 
     @property
     def finished(self) -> bool:
         """Whether the held-out loss has not fallen for `reward_patience` passes."""
-        return self._epoch - self.best_epoch >= self.settings.reward_patience and (
-            self.best_epoch >= 0 and len(self.held_out) > 0
-        )
+        return self._stopping.finished
 
-    _epoch = -1
+    @property
+    def best_epoch(self) -> int:
+        """The pass whose weights are kept."""
+        return self._stopping.best_epoch
 
     def iterate(self, epoch: int) -> dict[str, float]:
         """One pass over the answers that are learned from.
@@ -111,7 +115,6 @@ class RewardFit:
             Loss and accuracy of each member on its own bootstrap, on average, and those of the
             whole ensemble on held-out answers; NaN where there are none.
         """
-        self._epoch = epoch
         rng = np.random.default_rng((self.seed, epoch))
         order = self._tensor(rng.permutation(len(self.train)))
         train = self._tensor(self.train)
@@ -136,15 +139,12 @@ class RewardFit:
             losses += loss.item() / self.model.members
         row = {"epoch": epoch, "loss": losses / len(batches), "accuracy": _share(right, decided)}
         row["held_out_loss"], row["held_out_accuracy"] = self._judge()
-        # without held-out answers there is nothing to stop by: the last pass counts
-        if not len(self.held_out) or row["held_out_loss"] < self.best_loss:
-            self.best_epoch, self.best_loss = epoch, row["held_out_loss"]
-            self._best = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self._stopping.watch(epoch, row["held_out_loss"])
         return row
 
     def finish(self) -> RewardModel:
         """Puts the weights of the lowest held-out loss in place, and the agent's scale with them."""
-        self.model.load_state_dict(self._best)
+        self._stopping.restore_best()
         self.model.set_scale(self.preferences.segments)
         return self.model.eval()
 
@@ -206,6 +206,10 @@ class RewardFit:
         model.input_std.fill_(1)
         x = model.inputs(self._tensor(obs), self._tensor(actions))
         std = x.std(0, correction=0)
+        if not torch.isfinite(std).all():
+            raise UserError(
+                "The segments' observations or actions are too large for 32-bit numbers; scale them."
+            )
         model.input_mean.copy_(x.mean(0))
         # what never varies says nothing: it must not be blown up where it does vary later
         model.input_std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
@@ -217,10 +221,7 @@ class RewardFit:
         """Everything that the next pass depends on."""
         return {
             "model": self.model.state_dict(),
-            "best": self._best,
-            "best_epoch": self.best_epoch,
-            "best_loss": self.best_loss,
-            "epoch": self._epoch,
+            "stopping": self._stopping.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
 
@@ -228,8 +229,7 @@ class RewardFit:
         """Takes over what `state_dict` gave."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self._best, self._epoch = state["best"], state["epoch"]
-        self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]
+        self._stopping.load_state_dict(state["stopping"])
 
 
 def fit(

@@ -11,11 +11,11 @@ import torch
 from prefloop import checkpoints, policies, runs
 from prefloop.agents.behaviour_cloning import BehaviourCloning
 from prefloop.agents.dpo import DPO
-from prefloop.agents.ppo import PPO
 from prefloop.agents.rollout import RewardFunction, true_reward
 from prefloop.agents.settings import AIRLSettings, BCSettings, DPOSettings, PPOSettings
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
+from prefloop.data.segments import Segments
 from prefloop.devices import usable_device
 from prefloop.envs import make_vector_env, step_sizes
 from prefloop.errors import UserError
@@ -25,23 +25,20 @@ from prefloop.files import read_json, write_json
 from prefloop.policies import Policy
 from prefloop.rewards.settings import RewardSettings
 from prefloop.rewards.training import fit, make_model
-from prefloop.sweeps.compare import RESULT, Cell
-from prefloop.sweeps.settings import CompareSettings
+from prefloop.sweeps.compare import Cell
+from prefloop.sweeps.settings import RESULT, CompareSettings, pref_ppo_settings
 from prefloop.training import demonstrations as demos
 from prefloop.training import loop, outputs, pref_ppo
 from prefloop.training.airl import AIRL
-from prefloop.training.on_policy import (
-    OnPolicyTraining,
-    from_model,
-    improve,
-    make_ppo,
-    num_iterations,
-)
-from prefloop.training.settings import ExperienceSettings, PrefPPOSettings, RunSettings
+from prefloop.training.on_policy import OnPolicyTraining, from_model, improve, make_ppo
+from prefloop.training.plans import num_iterations
+from prefloop.training.settings import ExperienceSettings, RunSettings
 
 STRONG, WEAK = "strong", "weak"
 PREPARED = "prepared.json"
-EVALUATION_SEED = 10_000_019  # far from the seeds that anything is trained with
+# far from the seeds that anything is trained with: of the episodes that judge a result, and of those
+# that the weaker demonstrator is picked by
+EVALUATION_SEED, PICKING_SEED = 10_000_019, 20_000_003
 
 
 def prepare(settings: CompareSettings, seed: int) -> None:
@@ -53,7 +50,6 @@ def prepare(settings: CompareSettings, seed: int) -> None:
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     folder = _seed_folder(settings, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    envs = make_vector_env(settings.env, min(settings.episodes, 64))
     if not (folder / PREPARED).exists():
         demonstrators = _demonstrators(settings, seed)
         returns = {}
@@ -66,13 +62,11 @@ def prepare(settings: CompareSettings, seed: int) -> None:
             returns[name] = _judge(settings, policy, seed)
         shutil.rmtree(folder / "preferences", ignore_errors=True)  # of an attempt that was killed
         write_json(folder / PREPARED, returns)
-    acting = [_load(settings, seed, name) for name in (STRONG, WEAK)]
-    trajectories = demos.act(envs, acting, settings.episodes, seed)
-    segments = demos.as_segments(trajectories, settings.segment_length, settings.segments, seed)
+    segments = _segments(settings, seed)
     teacher = demos.make_teacher(settings.teacher, segments, seed, settings.teacher_overrides())
     place = folder / "preferences"
     answered, shown = 0, max(settings.labels)
-    if dataset.exists(place) and (place / dataset.SEGMENTS).exists():
+    if not dataset.is_empty(place):
         known = dataset.read(place)
         answered, shown = len(known.answered), max(shown, len(known))
     while answered < max(settings.labels):
@@ -122,71 +116,72 @@ def run_cell(settings: CompareSettings, cell: Cell) -> None:
 def _train(settings: CompareSettings, cell: Cell, directory: Path) -> Policy:
     """What the commands do, one after the other, with their default settings."""
     seed, device = cell.seed, usable_device(settings.device)
-    run = RunSettings(out=str(directory), seed=seed, device=settings.device)
-    experience = ExperienceSettings(env=settings.env, steps=settings.steps)
-    weak_file = _seed_folder(settings, seed) / WEAK / outputs.POLICY
     weak = _load(settings, seed, WEAK)
+    run = RunSettings(out=str(directory), seed=seed, device=settings.device)
     facts = outputs.facts(f"compare, {cell.method}", settings.env, weak)
 
     def turn(learner: loop.Learner, iterations: int) -> None:
         loop.run(learner, run, facts, iterations, show=(), quiet=True)
 
-    def ppo_on(reward: RewardFunction, ppo: PPO) -> Policy:
-        turn(
-            OnPolicyTraining(ppo, reward, experience, seed),
-            num_iterations(experience, ppo.settings),
-        )
-        return ppo.acting_policy
-
-    def new_ppo() -> PPO:
-        return make_ppo(settings.env, PPOSettings(), seed, device, weak_file)
-
-    if cell.method == "true-reward":
-        return ppo_on(true_reward, new_ppo())
-    if cell.method == "constant":
-        return ppo_on(lambda rollout: np.ones(rollout.valid.shape), new_ppo())
-    preferences = dataset.read(_seed_folder(settings, seed) / "preferences")
-    ppo = new_ppo()
-    if cell.method == "random":
-        model = make_model(step_sizes(ppo.envs), RewardSettings(), seed)
-        model.set_scale(preferences.segments)
-        return ppo_on(from_model(model.to(device)), ppo)
-    if cell.method == "pref-ppo":
-        wanted = PrefPPOSettings(
-            env=settings.env,
-            steps=settings.steps,
-            labels=cell.labels,
-            teacher=settings.teacher,
-            **settings.teacher_overrides(),  # type: ignore[arg-type]
-            segment_length=settings.segment_length or 50,
-        )
-        with pref_ppo.opened(ppo, wanted, seed, directory) as learner:
-            turn(learner, num_iterations(wanted, wanted))
-        return ppo.acting_policy
-    preferences = _first_answers(preferences, cell.labels)
-    preferences.require_something_to_learn()
     if cell.method == "dpo":
-        dpo = DPO(weak, preferences, DPOSettings(), seed, device)
+        dpo = DPO(weak, _answers(settings, cell), DPOSettings(), seed, device)
         turn(dpo, dpo.num_epochs)
         return dpo.finish()
     if cell.method == "bc":
-        segments, shown = preferences.segments, preferences.preferred
-        bc = BehaviourCloning(weak, segments, shown, BCSettings(), seed, device)
+        answers = _answers(settings, cell)
+        bc = BehaviourCloning(weak, answers.segments, answers.preferred, BCSettings(), seed, device)
         turn(bc, bc.settings.bc_epochs)
         return bc.finish()
-    if cell.method == "airl":
-        demonstrations = preferences.segments[preferences.preferred]
-        airl = AIRL(ppo, demonstrations, AIRLSettings(), experience, seed, device)
-        turn(airl, num_iterations(experience, ppo.settings))
-        return ppo.acting_policy
-    model = make_model(step_sizes(ppo.envs), RewardSettings(), seed)
-    model, _ = fit(model, preferences, RewardSettings(), seed, device)
+    weak_file = _seed_folder(settings, seed) / WEAK / outputs.POLICY
+    ppo = make_ppo(settings.env, PPOSettings(), seed, device, weak_file)
+    experience = ExperienceSettings(env=settings.env, steps=settings.steps)
+    iterations = num_iterations(experience, ppo.settings)
+    if cell.method == "pref-ppo":
+        own = pref_ppo_settings(settings, cell.labels)
+        with pref_ppo.opened(ppo, own, seed, directory) as learner:
+            turn(learner, num_iterations(own, ppo.settings))
+    elif cell.method == "airl":
+        answers = _answers(settings, cell)
+        demonstrations = answers.segments[answers.preferred]
+        turn(AIRL(ppo, demonstrations, AIRLSettings(), experience, seed, device), iterations)
+    else:
+        reward = _reward(settings, cell, step_sizes(ppo.envs), device)
+        turn(OnPolicyTraining(ppo, reward, experience, seed), iterations)
+    return ppo.acting_policy
+
+
+def _reward(
+    settings: CompareSettings, cell: Cell, sizes: tuple[int, int, bool], device: torch.device
+) -> RewardFunction:
+    """What PPO improves on in `ppo-rlhf` and in the controls."""
+    if cell.method == "true-reward":
+        return true_reward
+    if cell.method == "constant":
+        return lambda rollout: np.ones(rollout.valid.shape)
+    model = make_model(sizes, RewardSettings(), cell.seed)
+    if cell.method == "random":
+        # of the whole pool: what is asked about depends on the budgets, and this control on none
+        model.set_scale(_segments(settings, cell.seed))
+        return from_model(model.to(device))
+    model, _ = fit(model, _answers(settings, cell), RewardSettings(), cell.seed, device)
     learned = from_model(model)
-    return ppo_on(learned if cell.method == "ppo-rlhf" else lambda r: -learned(r), ppo)
+    return learned if cell.method == "ppo-rlhf" else lambda rollout: -learned(rollout)
 
 
-def _first_answers(preferences: Preferences, budget: int) -> Preferences:
-    return preferences.answered[slice(0, budget)]
+def _answers(settings: CompareSettings, cell: Cell) -> Preferences:
+    """The first answers, as many as the budget; nothing of them depends on larger budgets."""
+    preferences = dataset.read(_seed_folder(settings, cell.seed) / "preferences")
+    first = preferences.answered[slice(0, cell.labels)].compact
+    first.require_something_to_learn()
+    return first
+
+
+def _segments(settings: CompareSettings, seed: int) -> Segments:
+    """What a seed's pairs are made of; the same whenever it is asked for."""
+    envs = make_vector_env(settings.env, min(settings.episodes, 64))
+    acting = [_load(settings, seed, name) for name in (STRONG, WEAK)]
+    trajectories = demos.act(envs, acting, settings.episodes, seed)
+    return demos.as_segments(trajectories, settings.segment_length, settings.segments, seed)
 
 
 def _judge(settings: CompareSettings, policy: Policy, seed: int) -> dict[str, Any]:
@@ -213,7 +208,7 @@ def _demonstrators(settings: CompareSettings, seed: int) -> dict[str, Policy]:
         on_the_way.append(policies.copy_of(ppo.acting_policy))
 
     def mean_return(policy: Policy) -> float:
-        return float(evaluate(policy, settings.env, 30, EVALUATION_SEED + seed).mean())
+        return float(evaluate(policy, settings.env, 30, PICKING_SEED + seed).mean())
 
     first, last = mean_return(on_the_way[0]), mean_return(on_the_way[-1])
     if last <= first:

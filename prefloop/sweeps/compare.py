@@ -7,22 +7,25 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
+from prefloop.agents.settings import PPOSettings
+from prefloop.envs import make_env, step_sizes
 from prefloop.errors import UserError
 from prefloop.files import claimed_directory, read_json, write_csv, write_json
+from prefloop.progress import progress
 from prefloop.sweeps.page import write_page
-from prefloop.sweeps.settings import LABELLED, CompareSettings
+from prefloop.sweeps.settings import LABELLED, RESULT, CompareSettings, pref_ppo_settings
+from prefloop.training.plans import plan_labels
 
-SETTINGS, RESULT = "compare.json", "result.json"
-MAY_DIFFER = ("methods", "labels", "seeds", "out", "processes", "device")
+SETTINGS = "compare.json"
+MAY_GROW = ("methods", "labels", "seeds")
+MAY_DIFFER = (*MAY_GROW, "out", "processes", "device")
 
 
 class Cell(NamedTuple):
@@ -51,45 +54,76 @@ def cells(settings: CompareSettings) -> list[Cell]:
 def compare(settings: CompareSettings) -> None:
     """Runs what is missing, then writes results.csv, the table, the plots and the page.
 
+    They are about all runs that the folder holds, those of earlier commands included.
+
     Raises:
-        UserError: the folder holds a comparison of another kind, or a run could not be done.
+        UserError: the folder holds a comparison of another kind, or something can't be done at all
+            (nothing is written); or some runs could not be done (all others are).
     """
+    _check(settings)
     with claimed_directory(Path(settings.out)) as directory:
-        _remember(settings, directory)
+        everything = _remember(settings, directory)
         wanted = cells(settings)
         missing = [cell for cell in wanted if not (directory / cell.folder / RESULT).exists()]
-        seeds = [
-            seed for seed in settings.seed_numbers if any(cell.seed == seed for cell in missing)
-        ]
         if len(missing) < len(wanted):
             print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are there already.")
         start = time.monotonic()
-        failures = [
-            *_in_parallel(
-                "prepare", [(settings, seed) for seed in seeds], "demonstrators", settings
-            )
+        seeds = sorted({cell.seed for cell in missing})
+        unprepared = _in_parallel("prepare", seeds, "demonstrators", settings)
+        ready = [cell for cell in missing if cell.seed not in unprepared]
+        failed = _in_parallel("run_cell", _longest_first(ready), "runs", settings)
+        rows = [
+            read_json(directory / cell.folder / RESULT)
+            for cell in cells(everything)
+            if (directory / cell.folder / RESULT).exists()
         ]
-        if not failures:
-            jobs = [(settings, cell) for cell in _longest_first(missing)]
-            failures += _in_parallel("run_cell", jobs, "runs", settings)
-        if failures:
-            raise UserError(
-                f"{len(failures)} runs could not be done, the first because: {failures[0]} "
-                "What is done stays; the same command tries the others again."
-            )
-        rows = [read_json(directory / cell.folder / RESULT) for cell in wanted]
-        write_csv(directory / "results.csv", rows)
-        table = write_page(directory, settings, rows)
-    print(table)
+        if rows:
+            write_csv(directory / "results.csv", rows)
+            print(write_page(directory, everything, rows))
     if missing:
-        print(f"{len(missing)} runs in {time.monotonic() - start:.0f} s.")
-    print(
-        f"Wrote {directory / 'results.csv'}, and {directory / 'index.html'} with plots to look at."
+        done = len(ready) - len(failed)
+        print(f"{done} runs in {time.monotonic() - start:.0f} s.")
+    if rows:
+        print(
+            f"Wrote {directory / 'results.csv'}, and {directory / 'index.html'} with plots to look "
+            "at."
+        )
+    if unprepared or failed:
+        raise UserError(_what_failed(len(missing), len(ready), unprepared, failed))
+
+
+def _check(settings: CompareSettings) -> None:
+    """Refuses what no run could do, before any is begun."""
+    env = make_env(settings.env)
+    step_sizes(env)
+    if "pref-ppo" in settings.methods:
+        time_limit = env.spec.max_episode_steps if env.spec else None
+        for labels in settings.labels:
+            plan_labels(pref_ppo_settings(settings, labels), PPOSettings(), time_limit)
+
+
+def _what_failed(
+    num_missing: int, num_ready: int, unprepared: dict[Any, str], failed: dict[Any, str]
+) -> str:
+    num_failed = num_missing - num_ready + len(failed)
+    if unprepared:
+        seed, reason = next(iter(unprepared.items()))
+        first = f"the demonstrators of seed {seed}"
+    else:
+        cell, reason = next(iter(failed.items()))
+        first = f"{cell.method} with {cell.labels} labels, seed {cell.seed}"
+    return (
+        f"{num_failed} of {num_missing} runs could not be done. The first, {first}: {reason} "
+        "What is done stays; the same command tries the others again."
     )
 
 
-def _remember(settings: CompareSettings, directory: Path) -> None:
-    """Writes what the comparison is of, or refuses to mix it with another."""
+def _remember(settings: CompareSettings, directory: Path) -> CompareSettings:
+    """Writes what the comparison is of, or refuses to mix it with another.
+
+    Returns:
+        The settings, with methods, budgets and seeds of earlier commands.
+    """
     file = directory / SETTINGS
     now = json.loads(json.dumps(asdict(settings)))
     if file.exists():
@@ -100,11 +134,17 @@ def _remember(settings: CompareSettings, directory: Path) -> None:
                     f"{directory} holds a comparison with {name} {before.get(name)!r}, not "
                     f"{now[name]!r}; choose another --out."
                 )
+        try:
+            grown: dict[str, Any] = {name: (*before[name], *now[name]) for name in MAY_GROW}
+            settings = replace(settings, **grown).without_repeats
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{file} is damaged; choose another --out.") from None
     elif any(path.name != ".lock" for path in directory.iterdir()):
         raise UserError(
             f"{directory} holds something else than a comparison; choose another --out."
         )
-    write_json(file, {"program": "prefloop compare", "settings": now})
+    write_json(file, {"program": "prefloop compare", "settings": asdict(settings)})
+    return settings
 
 
 def _longest_first(missing: Sequence[Cell]) -> list[Cell]:
@@ -114,29 +154,43 @@ def _longest_first(missing: Sequence[Cell]) -> list[Cell]:
 
 
 def _in_parallel(
-    function: str, jobs: Sequence[tuple[Any, ...]], unit: str, settings: CompareSettings
-) -> Iterator[str]:
-    """Does jobs in processes of their own; yields why those that failed did.
+    function: str, jobs: Sequence[Any], unit: str, settings: CompareSettings
+) -> dict[Any, str]:
+    """Does jobs in processes of their own.
 
     Args:
         function: its name in `prefloop.sweeps.cells`, which this process need not import.
-        jobs: its arguments.
+        jobs: what it is given besides the settings.
+
+    Returns:
+        Why those that failed did, in the order of the jobs.
     """
     if not jobs:
-        return
+        return {}
     num_processes = min(settings.processes or os.cpu_count() or 1, len(jobs))
     # a fork of a process with threads may hang, and Windows has none
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(num_processes, context, initializer=_begin_worker)
-    futures = [pool.submit(_call, function, job) for job in jobs]
+    # Ctrl-C reaches workers, too, which are to be deaf to it until they know what to do
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        for future in tqdm(
-            as_completed(futures), total=len(futures), unit=f" {unit}", disable=None
-        ):
-            if message := _failure(future):
-                yield message
+        futures = {pool.submit(_call, function, settings, job): job for job in jobs}
+    finally:
+        signal.signal(signal.SIGINT, before)
+    failures = {}
+    try:
+        with progress(len(futures), unit) as bar:
+            for future in as_completed(futures):
+                if message := _failure(future):
+                    failures[futures[future]] = message
+                bar.update()
+    except BaseException:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+    return {job: failures[job] for job in jobs if job in failures}
 
 
 def _failure(future: Future) -> str | None:
@@ -163,5 +217,5 @@ def _begin_worker() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _call(function: str, arguments: Iterable[Any]) -> None:
-    getattr(importlib.import_module("prefloop.sweeps.cells"), function)(*arguments)
+def _call(function: str, settings: CompareSettings, job: Any) -> None:
+    getattr(importlib.import_module("prefloop.sweeps.cells"), function)(settings, job)

@@ -17,7 +17,7 @@ from prefloop.evaluation.plots import save_figure
 from prefloop.evaluation.statistics import Interval, iqm_interval, probability_of_improvement
 from prefloop.files import write_atomically
 from prefloop.runs import METRICS
-from prefloop.sweeps.settings import UNLABELLED, CompareSettings
+from prefloop.sweeps.settings import RESULT, UNLABELLED, CompareSettings
 
 Rows = Sequence[Mapping[str, Any]]
 # a colour of its own for each method, wherever it is drawn
@@ -119,14 +119,15 @@ def _plot_budgets(path: Path, settings: CompareSettings, rows: Rows) -> None:
     axes = figure.subplots()
     budgets = sorted(set(settings.labels))
     for method in dict.fromkeys(row["method"] for row in rows):
-        groups = [
-            [r["mean_return"] for r in rows if (r["method"], r["labels"]) == (method, labels)]
-            for labels in ([0] if method in UNLABELLED else budgets)
-        ]
-        intervals = [iqm_interval(group) for group in groups]
+        groups: dict[int, list[float]] = {}
+        for row in rows:
+            if row["method"] == method:
+                groups.setdefault(row["labels"], []).append(row["mean_return"])
         if method in UNLABELLED:
-            intervals = intervals * len(budgets)
-        _band(axes, budgets, intervals, method, dashed=method in UNLABELLED)
+            _level(axes, iqm_interval(groups[0]).value, method)
+        else:
+            own = sorted(groups)  # not all, where a run failed or was not asked for
+            _band(axes, own, [iqm_interval(groups[labels]) for labels in own], method)
     for name, style in (("strong", ":"), ("weak", "-.")):
         level = iqm_interval(list(_by_seed(rows, f"{name}_return").values())).value
         axes.axhline(
@@ -137,22 +138,26 @@ def _plot_budgets(path: Path, settings: CompareSettings, rows: Rows) -> None:
     axes.minorticks_off()
     axes.set_xlabel("labels")
     axes.set_ylabel("true return, IQM over seeds and 95 % interval")
-    axes.set_title(f"{settings.env}, {len(settings.seed_numbers)} seeds")
+    axes.set_title(f"{settings.env}, {len(_by_seed(rows, 'weak_return'))} seeds")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small")
     save_figure(figure, path)
 
 
-def _band(
-    axes: Axes, x: Sequence[float], intervals: Sequence[Interval], name: str, dashed: bool
-) -> None:
+def _band(axes: Axes, x: Sequence[float], intervals: Sequence[Interval], name: str) -> None:
     middle = [interval.value for interval in intervals]
-    axes.plot(
-        x, middle, color=COLOURS[name], linestyle="--" if dashed else "-", marker=".", label=name
-    )
-    if not dashed:  # the bands of the controls would lie over everything; the table has them
-        low, high = [i.low for i in intervals], [i.high for i in intervals]
-        axes.fill_between(x, low, high, color=COLOURS[name], alpha=0.15, linewidth=0)
+    axes.plot(x, middle, color=COLOURS[name], marker=".", label=name)
+    low, high = [i.low for i in intervals], [i.high for i in intervals]
+    axes.fill_between(x, low, high, color=COLOURS[name], alpha=0.15, linewidth=0)
+
+
+def _level(axes: Axes, value: float, name: str) -> None:
+    """A method without labels; its band would lie over everything, and the table has it."""
+    # those that come to the same are told apart by their dashes, which take turns
+    dash = 2.5
+    offset = dash * UNLABELLED.index(name)
+    dashes = (offset, (dash, dash * (len(UNLABELLED) - 1)))
+    axes.axhline(value, color=COLOURS[name], linewidth=2, linestyle=dashes, label=name)
 
 
 def _plot_learning_curves(
@@ -168,7 +173,7 @@ def _plot_learning_curves(
         curves = [
             curve
             for seed in settings.seed_numbers
-            if (curve := _read_curve(folder / f"seed-{seed}" / METRICS)) is not None
+            if (curve := _read_curve(folder / f"seed-{seed}")) is not None
         ]
         if not curves:
             continue
@@ -188,11 +193,13 @@ def _plot_learning_curves(
     return drawn
 
 
-def _read_curve(path: Path) -> tuple[NDArray, NDArray] | None:
-    table = np.genfromtxt(path, delimiter=",", names=True)
+def _read_curve(run: Path) -> tuple[NDArray, NDArray] | None:
+    if not (run / RESULT).exists():
+        return None  # it failed, or was not asked for
+    table = np.genfromtxt(run / METRICS, delimiter=",", names=True)
     names = table.dtype.names or ()
     if "true_return" not in names:
-        return None
+        return None  # it does not act
     table = np.atleast_1d(table)
     return table["steps"], table["true_return"]
 

@@ -1,14 +1,26 @@
 """What can be set of comparisons, with defaults; free of PyTorch, so that `--help` is quick."""
 
-from dataclasses import MISSING, dataclass
+import re
+from dataclasses import MISSING, dataclass, replace
+from typing import Any
 
 from prefloop.settings import require_above_zero, setting
 from prefloop.teachers.settings import TeacherSettings
+from prefloop.training.settings import PrefPPOSettings, segment_length
 
 # those that learn from labels, and those that need none and so have one result for all budgets
 LABELLED = ("dpo", "ppo-rlhf", "pref-ppo", "bc", "airl", "flipped")
 UNLABELLED = ("constant", "random", "true-reward")
 DEFAULT_METHODS = ("dpo", "ppo-rlhf", "bc", "airl", "constant", "flipped", "random", "true-reward")
+
+
+RESULT = "result.json"  # in a run's folder, once it is done
+MAX_SEEDS = 10_000  # of one comparison: more is a slip of the finger
+
+
+def _ends(seeds: str) -> tuple[int, int]:
+    first, _, last = seeds.partition("-")
+    return int(first), int(last or first)
 
 
 def parse_seeds(text: str) -> str:
@@ -17,23 +29,12 @@ def parse_seeds(text: str) -> str:
     Raises:
         ValueError: it is neither.
     """
-    first, _, last = text.partition("-")
-    if not (first.isdigit() and (last.isdigit() or not _)):
+    if not re.fullmatch(r"[0-9]+(-[0-9]+)?", text):
         raise ValueError(text)
     return text
 
 
-def segment_length(text: str) -> int | None:
-    """`full` for whole episodes, or a number of steps.
-
-    Raises:
-        ValueError: neither.
-    """
-    return None if text == "full" else int(text)
-
-
-parse_seeds.__name__ = "seed or range"  # as argparse shows them
-segment_length.__name__ = "full or a number"
+parse_seeds.__name__ = "seed or range"  # as argparse shows it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +51,15 @@ class CompareSettings(TeacherSettings):
     labels: tuple[int, ...] = setting((20, 50, 200), "label budgets; a smaller one is the beginning of a larger one")
     seeds: tuple[str, ...] = setting(("0-4",), "seeds or ranges of seeds", parse=parse_seeds)
     policies: tuple[str, ...] = setting((), "two demonstrators, the weaker one last; {seed} stands for the seed; if not given, they are trained")
-    demonstrator_steps: int = setting(100_000, "of experience of the demonstrators that are trained here")
+    demonstrator_steps: int = setting(100_000, "steps of experience of the demonstrators that are trained here")
     weaker: float = setting(0.25, "the weaker demonstrator is the first to come this share of the way to the stronger one's return")
-    episodes: int = setting(50, "of each demonstrator, which pairs are made of")
-    segment_length: int | None = setting(None, "full (whole episodes) or a number of steps", parse=segment_length)
+    episodes: int = setting(50, "episodes of each demonstrator, which pairs are made of")
+    segment_length: int | None = setting(None, "full (whole episodes; the default) or a number of steps", parse=segment_length)
     segments: int = setting(500, "fixed-length segments that are cut from each demonstrator's episodes")
-    steps: int = setting(100_000, "of experience of every method that acts")
-    evaluation_episodes: int = setting(100, "by whose true returns a policy is judged")
+    steps: int = setting(100_000, "steps of experience of every method that acts")
+    evaluation_episodes: int = setting(100, "episodes by whose true returns a policy is judged")
     out: str = setting(MISSING, "folder that everything is written to; made if missing")
-    processes: int = setting(0, "how many at once; 0 for one per core")
+    processes: int = setting(0, "how many runs at once; 0 for one per core")
     device: str = setting("cpu", "where tensors live: cpu, cuda, mps")
     # fmt: on
 
@@ -74,14 +75,45 @@ class CompareSettings(TeacherSettings):
             raise ValueError(f"--processes must be at least 0, not {self.processes}")
         if self.policies and len(self.policies) != 2:
             raise ValueError(f"--policies takes two, the weaker one last, not {len(self.policies)}")
-        if not self.seed_numbers:
-            raise ValueError(f"--seeds {' '.join(self.seeds)} names no seed")
+        ranges = [_ends(text) for text in self.seeds]
+        if not all(0 <= first <= last < 2**32 for first, last in ranges):
+            raise ValueError(
+                f"--seeds {' '.join(self.seeds)}: a range runs upwards, from 0 or more to below 2**32"
+            )
+        if sum(last - first + 1 for first, last in ranges) > MAX_SEEDS:
+            raise ValueError(f"--seeds {' '.join(self.seeds)} are more than {MAX_SEEDS} seeds")
 
     @property
     def seed_numbers(self) -> list[int]:
         """All seeds, in order."""
-        numbers: set[int] = set()
-        for text in self.seeds:
-            first, _, last = text.partition("-")
-            numbers |= set(range(int(first), int(last or first) + 1))
-        return sorted(numbers)
+        ranges = map(_ends, self.seeds)
+        return sorted({seed for first, last in ranges for seed in range(first, last + 1)})
+
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return f"Stopped. The same command does what is missing; {self.out} is whole."
+
+    @property
+    def without_repeats(self) -> "CompareSettings":
+        """The same, with each method, budget and range of seeds named once."""
+        return replace(
+            self,
+            methods=tuple(dict.fromkeys(self.methods)),
+            labels=tuple(sorted(set(self.labels))),
+            seeds=tuple(dict.fromkeys(self.seeds)),
+        )
+
+
+def pref_ppo_settings(settings: CompareSettings, labels: int) -> PrefPPOSettings:
+    """PrefPPO's own in a comparison: its defaults, but for what all methods share."""
+    shared: dict[str, Any] = dict(settings.teacher_overrides())
+    if settings.segment_length is not None:  # it can't ask about whole episodes
+        shared["segment_length"] = settings.segment_length
+    return PrefPPOSettings(
+        env=settings.env,
+        steps=settings.steps,
+        labels=labels,
+        teacher=settings.teacher,
+        **shared,
+    )

@@ -8,17 +8,19 @@ from prefloop.teachers.simulated import PRESETS
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherSettings:
-    """Which of B-Pref's teachers, and what is different about it.
+    """Which of B-Pref's teachers, and what is different about it. Source: Lee et al. 2021 (L), arXiv:2111.03026.
 
     Raises:
         ValueError: a value that no teacher can have.
     """
 
+    group = "the teacher"
+
     # fmt: off
-    teacher: str = setting("oracle", "who answers; simulated teachers judge by the true return (B-Pref)", choices=PRESETS)
-    rationality: float | None = setting(None, "beta, in place of the teacher's own")
-    myopia: float | None = setting(None, "gamma, in place of the teacher's own")
-    mistakes: float | None = setting(None, "share of the answers that is turned round, in place of the teacher's own")
+    teacher: str = setting("oracle", "who answers, one of B-Pref's simulated teachers, who judge by the true return (L)", choices=PRESETS)
+    rationality: float | None = setting(None, "beta: the larger, the fewer errors between close returns; in place of the teacher's own (L)")
+    myopia: float | None = setting(None, "gamma: a step counts this much of the one after it; in place of the teacher's own (L)")
+    mistakes: float | None = setting(None, "epsilon: share of the answers that is turned round; in place of the teacher's own (L)")
     skip_below: float | None = setting(None, "skip where both returns are below this, in place of the teacher's own")
     equal_within: float | None = setting(None, "a tie where returns differ by less, in place of the teacher's own")
     # fmt: on

@@ -20,6 +20,9 @@ from prefloop.policies import Policy
 from prefloop.queries.selection import Predict, select_queries
 from prefloop.teachers.simulated import SimulatedTeacher, preset
 
+# between two commands that fill one dataset; files are compared by what is in them
+MAY_DIFFER = {"pairs", "resume", "out", "device", "policies", "reward", "minari"}
+
 
 def act(
     envs: gym.vector.VectorEnv, acting_policies: Sequence[Policy], episodes: int, seed: int
@@ -103,8 +106,8 @@ def ask_for_pairs(
             asked before are known.
 
     Raises:
-        UserError: the dataset exists and is not to be gone on with, was begun differently, or can't
-            be written; there are fewer pairs than wanted.
+        UserError: the dataset exists and is not to be gone on with, was begun differently, holds
+            more already, or can't be written; there are fewer pairs than wanted.
     """
     if dataset.exists(directory) and not resume:
         raise UserError(
@@ -120,6 +123,8 @@ def ask_for_pairs(
     with dataset.writing(directory, described) as writer:
         _require_same_origin(dataset.read_metadata(directory), described, directory)
         asked = len(writer.preferences) if writer.preferences is not None else 0
+        if asked > num_pairs:
+            raise UserError(f"{directory} holds {asked} queries already, more than {num_pairs}.")
         if 0 < asked < num_pairs and selection != "uniform":
             raise UserError(
                 f"{directory} holds {asked} queries; only uniform ones can be added to, since others "
@@ -138,11 +143,14 @@ def _require_same_origin(
 ) -> None:
     """Refuses to mix pairs that were collected or judged in different ways."""
     old, new = known.get("settings", {}), wanted.get("settings", {})
-    for name in new:
+    for name in new.keys() - MAY_DIFFER:
         # what was read from JSON has lists where the command line has tuples
         now = list(new[name]) if isinstance(new[name], tuple) else new[name]
-        if name not in ("pairs", "resume", "out", "device") and old.get(name) != now:
+        if old.get(name) != now:
+            what = f"{name} {old.get(name)!r}, not {new[name]!r}"
+            if name.endswith("_sha256"):
+                what = f"other {name.removesuffix('_sha256')} than these"
             raise UserError(
-                f"{directory} was begun with {name} {old.get(name)!r}, not {new[name]!r}; go on with "
-                "the settings in its metadata.json, or choose another --out."
+                f"{directory} was begun with {what}; go on with the settings in its metadata.json, "
+                "or choose another --out."
             )

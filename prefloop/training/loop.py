@@ -5,11 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from tqdm import tqdm
+import torch
 
 from prefloop import runs, tracking
 from prefloop.errors import UserError
 from prefloop.files import write_csv
+from prefloop.progress import progress
 from prefloop.training.settings import RunSettings
 
 MAY_DIFFER_ON_RESUME = (
@@ -69,7 +70,8 @@ def run(
         The rows of metrics.csv.
 
     Raises:
-        UserError: the directory holds another run, or can't be written.
+        UserError: the directory holds another run, or can't be written; or learning diverged,
+            and what stood after the last iteration stands there.
     """
     directory = Path(settings.out)
     facts = {**facts, "settings": asdict(settings)}
@@ -84,15 +86,31 @@ def run(
         rows = state["rows"]
         if not quiet:
             print(f"Going on after iteration {len(rows)} of {iterations}.")
-    bar = tqdm(total=iterations, initial=len(rows), disable=quiet or None, unit="it")
-    with tracking.opened(settings.track, directory, facts["settings"], len(rows)) as trackers, bar:
+    with (
+        tracking.opened(settings.track, directory, facts["settings"], len(rows)) as trackers,
+        progress(iterations, "iterations", len(rows), quiet) as bar,
+    ):
         while len(rows) < iterations and not (rows and learner.finished):
             rows.append(learner.iterate(len(rows)))
-            bar.set_postfix({name: f"{rows[-1][name]:.4g}" for name in show}, refresh=False)
-            bar.update()
+            learned = learner.state_dict()
+            if not _is_finite(learned):
+                raise UserError(
+                    f"Learning diverged: iteration {len(rows) - 1} left weights that are NaN or "
+                    "infinite. Start anew with a smaller learning rate."
+                )
+            bar.update({name: rows[-1][name] for name in show})
             for tracker in trackers:
                 tracker.log(rows[-1], step=len(rows) - 1)
             write_csv(directory / runs.METRICS, rows)
             # last, so that a run killed between these lines does the iteration again
-            runs.save_state(directory, {"learner": learner.state_dict(), "rows": rows})
+            runs.save_state(directory, {"learner": learned, "rows": rows})
     return rows
+
+
+def _is_finite(state: Any) -> bool:
+    """Whether all tensors in it are, however deep they stand."""
+    if isinstance(state, torch.Tensor):
+        return bool(torch.isfinite(state).all())
+    if isinstance(state, Mapping):
+        return all(map(_is_finite, state.values()))
+    return not isinstance(state, (list, tuple)) or all(map(_is_finite, state))

@@ -1,6 +1,5 @@
 """PPO on a reward of any origin: the environment's, a learned one, or a control."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from prefloop.agents.rollout import RewardFunction, Rollout, finished_returns
 from prefloop.agents.settings import PPOSettings
 from prefloop.envs import make_vector_env
 from prefloop.rewards.reward_model import RewardModel
+from prefloop.training.plans import num_rollouts
 from prefloop.training.settings import ExperienceSettings
 
 
@@ -35,18 +35,6 @@ def make_ppo(
 def from_model(model: RewardModel) -> RewardFunction:
     """A reward model as PPO asks for it."""
     return lambda rollout: model.reward(rollout.obs[:-1], rollout.applied)
-
-
-def num_iterations(settings: ExperienceSettings, ppo: PPOSettings) -> int:
-    """How many iterations make up the steps of a run."""
-    return math.ceil(
-        _num_updates(settings.steps, ppo) / _num_updates(settings.iteration_steps, ppo)
-    )
-
-
-def _num_updates(steps: int, ppo: PPOSettings) -> int:
-    """Steps come in whole rollouts; how many make up these."""
-    return max(1, round(steps / (ppo.rollout_steps * ppo.num_envs)))
 
 
 class OnPolicyTraining:
@@ -97,8 +85,8 @@ def improve(
     Returns:
         The rollouts, and the row of metrics.csv.
     """
-    every = _num_updates(settings.iteration_steps, ppo.settings)
-    total = _num_updates(settings.steps, ppo.settings)
+    every = num_rollouts(settings.iteration_steps, ppo.settings)
+    total = num_rollouts(settings.steps, ppo.settings)
     done = iteration * every
     updates = min(every, total - done)
     ppo.begin(seed=int(np.random.SeedSequence((seed, iteration)).generate_state(1)[0]))

@@ -18,7 +18,6 @@ from prefloop.data.segments import Segments, cut
 from prefloop.envs import step_sizes
 from prefloop.errors import UserError
 from prefloop.evaluation.plots import plot_schedule
-from prefloop.queries.schedules import label_schedule
 from prefloop.queries.selection import select_queries
 from prefloop.rewards import reward_model
 from prefloop.rewards.reward_model import RewardModel
@@ -26,10 +25,14 @@ from prefloop.rewards.training import fit, make_model
 from prefloop.teachers.simulated import RELATIVE
 from prefloop.teachers.teacher import Teacher
 from prefloop.training.demonstrations import act, as_segments, make_teacher
-from prefloop.training.on_policy import from_model, improve, num_iterations
+from prefloop.training.on_policy import from_model, improve
+from prefloop.training.plans import plan_labels
 from prefloop.training.settings import PrefPPOSettings
 
 PREFERENCES = "preferences"  # the dataset's folder in a run's
+# what the untrained policy shows teachers whose thresholds depend on what returns there are: episodes
+# of each environment, and segments of them
+FIRST_EPISODES, FIRST_SEGMENTS = 4, 1000
 
 
 @contextlib.contextmanager
@@ -39,18 +42,20 @@ def opened(
     """PrefPPO with a simulated teacher, an unfitted reward, and its answers in a run's directory.
 
     Raises:
-        UserError: as `PrefPPO` and `dataset.writing`; or there are answers of another run.
+        UserError: as `plan_labels` and `dataset.writing`; or there are answers of another run. The
+            directory is as it was.
     """
-    if not resume and dataset.exists(directory / PREFERENCES):
+    envs = ppo.envs
+    plan_labels(settings, ppo.settings, envs.spec.max_episode_steps if envs.spec else None)
+    if not resume and not dataset.is_empty(directory / PREFERENCES):
         raise UserError(
             f"{directory / PREFERENCES} holds the answers of another run; keep them elsewhere."
         )
-    envs = ppo.envs
     model = make_model(step_sizes(envs), settings, seed).to(ppo.device)
     pool = None
     if settings.teacher in RELATIVE:
-        episodes = act(envs, [ppo.acting_policy], 4 * envs.num_envs, seed)
-        pool = as_segments(episodes, settings.segment_length, 1000, seed)
+        episodes = act(envs, [ppo.acting_policy], FIRST_EPISODES * envs.num_envs, seed)
+        pool = as_segments(episodes, settings.segment_length, FIRST_SEGMENTS, seed)
     teacher = make_teacher(settings.teacher, pool, seed, settings.teacher_overrides())
     facts = {"program": "prefloop pref-ppo", "env": settings.env, "teacher": teacher.facts()}
     with dataset.writing(directory / PREFERENCES, facts) as preferences:
@@ -88,23 +93,23 @@ class PrefPPO:
                 already is found there, and not asked again.
 
         Raises:
-            UserError: there are too few iterations to ask in.
+            UserError: as `plan_labels`.
         """
         self.ppo, self.model, self.teacher, self.preferences = ppo, model, teacher, preferences
         self.settings, self.seed = settings, seed
-        sessions = num_iterations(settings, ppo.settings) - 1
-        if sessions < 1:
-            raise UserError(
-                f"--steps {settings.steps} make a single iteration of {settings.iteration_steps}; "
-                "two are needed, one to ask about and one to learn in."
-            )
-        self.labels_per_session = label_schedule(settings.schedule, settings.labels, sessions)
+        self.labels_per_session = plan_labels(settings, ppo.settings)
         self.plan = np.cumsum(self.labels_per_session)
         self.shown = 0  # queries of the iterations that are over
         self.fitted = False
 
     def iterate(self, iteration: int) -> dict[str, float]:
-        """Acts and improves, then asks and fits."""
+        """Acts and improves, then asks and fits.
+
+        Raises:
+            UserError: all has been asked and no answer said what is better.
+        """
+        if iteration == len(self.plan) and not self.fitted:
+            raise UserError(self._nothing_learned())
         reward_function = from_model(self.model) if self.fitted else None
         rollouts, row = improve(self.ppo, reward_function, self.settings, self.seed, iteration)
         fit_row = {
@@ -164,6 +169,15 @@ class PrefPPO:
         best = min(rows, key=lambda row: row["held_out_loss"])
         return {"held_out_accuracy": best["held_out_accuracy"], "reward_epochs": len(rows)}
 
+    def _nothing_learned(self) -> str:
+        answers = self.preferences.preferences
+        ties = answers.num_ties if answers is not None else 0
+        return (
+            f"No reward could be learned: of {self.shown} queries {ties} were answered with a tie "
+            f"and {self.shown - ties} skipped. Longer segments (--segment_length, now "
+            f"{self.settings.segment_length}) or another --teacher may tell them apart."
+        )
+
     def _correlation(self, rollouts: list[Rollout]) -> float:
         """Of learned and true reward, step by step, on what was done last; a check, never used."""
         if not self.fitted:
@@ -177,8 +191,7 @@ class PrefPPO:
 
     def save(self, directory: Path) -> None:
         """Writes the reward model and a picture of when it was taught."""
-        if self.fitted:
-            reward_model.save(directory, self.model)
+        reward_model.save(directory, self.model)
         plot_schedule(directory / "schedule.png", self.labels_per_session, self.settings.schedule)
 
     def state_dict(self) -> dict[str, Any]:

@@ -11,6 +11,18 @@ from prefloop.teachers.settings import TeacherSettings
 from prefloop.tracking import TRACKERS
 
 
+def segment_length(text: str) -> int | None:
+    """`full` for whole episodes, or a number of steps.
+
+    Raises:
+        ValueError: neither.
+    """
+    return None if text == "full" else int(text)
+
+
+segment_length.__name__ = "full or a number"  # as argparse shows it
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """Where a command writes and what its randomness begins with.
@@ -18,6 +30,8 @@ class RunSettings:
     Raises:
         ValueError: a seed that not every generator takes.
     """
+
+    group = "the run"
 
     # fmt: off
     out: str = setting(MISSING, "folder that everything is written to; made if missing")
@@ -30,6 +44,11 @@ class RunSettings:
     def __post_init__(self) -> None:
         require_seed(self.seed)
 
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return f"Stopped. Go on with the same command and --resume; {self.out} is whole."
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExperienceSettings:
@@ -39,10 +58,12 @@ class ExperienceSettings:
         ValueError: a number below 1.
     """
 
+    group = "experience"
+
     # fmt: off
     env: str = setting(MISSING, "which environment, for instance CartPole-v0")
-    steps: int = setting(200_000, "of experience in all")
-    iteration_steps: int = setting(20_000, "between two rows of metrics.csv; episodes begin anew there, and a stopped run goes on from there")
+    steps: int = setting(200_000, "steps of experience in all")
+    iteration_steps: int = setting(20_000, "steps between two rows of metrics.csv; episodes begin anew there, and a stopped run goes on from there")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -56,6 +77,8 @@ class QuerySettings(TeacherSettings):
     Raises:
         ValueError: a value that no run can have.
     """
+
+    group = "questions"
 
     # fmt: off
     labels: int = setting(700, "answers in all; a skipped query is shown, not answered, and asked for again but in the last session")
@@ -74,10 +97,14 @@ class QuerySettings(TeacherSettings):
 class PrefPPOSettings(ExperienceSettings, QuerySettings, PPOSettings, RewardSettings):
     """PrefPPO's: those of its parts. Raises as they do."""
 
+    group = "experience"
+
     # fmt: off
-    iteration_steps: int = setting(10_000, "between two sessions of questions; episodes begin anew there, and a stopped run goes on from there")
+    iteration_steps: int = setting(10_000, "steps between two sessions of questions; episodes begin anew there, and a stopped run goes on from there")
     # fmt: on
 
     def __post_init__(self) -> None:
         for part in (ExperienceSettings, QuerySettings, PPOSettings, RewardSettings):
             part.__post_init__(self)
+        if self.queries == "disagreement" and self.ensemble < 2:
+            raise ValueError("--queries disagreement needs an --ensemble of 2 or more, not 1")

@@ -122,7 +122,7 @@ def test_ctrl_c(prefs, tmp_path, capsys, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("prefloop.data.exchange.write_parquet", interrupted)
+    monkeypatch.setattr("prefloop.data.parquet.write_parquet", interrupted)
     with pytest.raises(SystemExit) as stop:
         cli.main(["convert", "prefs", "a.parquet"])
     assert stop.value.code == 130

@@ -60,6 +60,30 @@ def test_pairs_writes_what_it_says(run, demonstrations, tmp_path):
         for pair in zip(grown.first.tolist(), grown.second.tolist(), strict=True)
     }
     assert len(asked) == 20  # no pair twice
+    assert_one_sentence(run(line + " --resume"), "p holds 20 queries already, more than 12")
+
+
+def test_pairs_go_on_by_what_files_hold_not_by_what_they_are_called(run, demonstrations, tmp_path):
+    weak = tmp_path / "weak.params"
+    weak.write_bytes((demonstrations / "weak.params").read_bytes())
+    line = "prefloop.cli pairs --env CartPole-v0 --episodes 8 --out p --policies"
+    assert run(f"{line} weak.params --pairs 5").code == 0
+    assert run(f"{line} {weak} --pairs 6 --resume").code == 0
+    weak.write_bytes((demonstrations / "strong.params").read_bytes())
+    assert_one_sentence(
+        run(f"{line} weak.params --pairs 7 --resume"), "p was begun with other policies than these"
+    )
+    assert len(dataset.read(tmp_path / "p")) == 6
+
+
+def test_pairs_that_teach_nothing_are_told(run, demonstrations):
+    outcome = run(
+        f"prefloop.cli pairs --env CartPole-v0 --policies {demonstrations}/weak.params --pairs 5 "
+        "--episodes 8 --equal-within 1e9 --out ties"
+    )
+    assert outcome.code == 0
+    assert "Note: Nothing can be learned" in outcome.out and "all 5 answers are ties" in outcome.out
+    assert "Next:" not in outcome.out
 
 
 def test_pairs_by_disagreement(run, demonstrations, tmp_path):
@@ -74,6 +98,11 @@ def test_pairs_by_disagreement(run, demonstrations, tmp_path):
         "--episodes 10 --queries disagreement --out q"
     )
     assert_one_sentence(run(line), "--queries disagreement needs --reward")
+    uniform = line.replace("disagreement", "uniform")
+    assert_one_sentence(run(f"{uniform} --reward r"), "--reward is for --queries disagreement")
+    single = f"prefloop.cli reward --preferences {demonstrations}/prefs --reward-epochs 1 "
+    assert run(single + "--ensemble 1 --out r1").code == 0
+    assert_one_sentence(run(line + " --reward r1"), "r1 has one member, which can't disagree")
     assert run(line + " --reward r").code == 0
     assert len(dataset.read(tmp_path / "q")) == 5
     grow = line.replace("--pairs 5", "--pairs 6") + " --reward r --resume"
@@ -143,6 +172,78 @@ def test_pref_ppo_leaves_policy_reward_answers_and_pictures(run, tmp_path):
     )
     assert outcome.code == 0, outcome.err  # the reward is one that `ppo` takes
     assert_one_sentence(run(line), "p holds a run already", "--resume")
+
+
+PREF_PPO = f"prefloop.cli pref-ppo --env CartPole-v0 {SMALL} --reward-epochs 2 --out p"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--iteration-steps 512", "make a single iteration of 512"),
+        ("--segment-length 300", "longer than any episode of CartPole-v0 here"),
+        ("--labels 20000000", "--labels 20000000 are more than the 384 steps"),
+        ("--labels 380 --schedule exponential --segment-length 10", "--labels 380 are too many"),
+        ("--ensemble 1", "--queries disagreement needs an --ensemble of 2 or more"),
+    ],
+)
+def test_a_plan_that_can_not_be_kept_is_refused_before_anything_is_written(
+    run, tmp_path, flags, words
+):
+    assert_one_sentence(run(f"{PREF_PPO} --labels 20 --segment-length 10 {flags}"), words)
+    assert not (tmp_path / "p" / "preferences").exists()
+    assert not (tmp_path / "p" / "run.json").exists()
+
+
+def test_pref_ppo_without_a_difference_to_learn_from_leaves_no_policy(run, tmp_path):
+    line = f"{PREF_PPO} --labels 6 --segment-length 10 --equal-within 1e9"
+    assert_one_sentence(run(line), "No reward could be learned: of 6 queries 6 were answered")
+    assert not (tmp_path / "p" / "final_policy.params").exists()
+    assert len(dataset.read(tmp_path / "p" / "preferences")) == 6
+
+
+def test_pref_ppo_says_how_many_labels_came(run):
+    # of the queries of the last session, those that are skipped are not asked again
+    outcome = run(
+        f"{PREF_PPO} --labels 30 --steps 2048 --iteration-steps 512 --segment-length 30 --skip-below 25"
+    )
+    assert outcome.code == 0, outcome.err
+    assert "of 30 labels came" in outcome.out and "were skipped" in outcome.out
+
+
+@pytest.mark.parametrize("command", ["ppo", "dpo", "bc", "reward"])
+def test_learning_that_diverges_ends_in_a_sentence(run, demonstrations, tmp_path, command):
+    given = f"--preferences {demonstrations}/prefs"
+    line = {
+        "ppo": f"ppo --env CartPole-v0 {SMALL} --learning-rate 1e30",
+        "dpo": f"dpo {given} --reference {demonstrations}/weak.params --dpo-learning-rate 1e30",
+        "bc": f"bc {given} --bc-learning-rate 1e30",
+        "reward": f"reward {given} --reward-learning-rate 1e30",
+    }[command]
+    outcome = run(f"prefloop.cli {line} --out d")
+    assert_one_sentence(outcome, "Learning diverged", "smaller learning rate")
+    assert not list((tmp_path / "d").glob("*.params"))
+
+
+def test_a_run_is_not_put_into_another_jobs_folder(run, demonstrations):
+    prefs = demonstrations / "prefs"
+    before = sorted(path.name for path in prefs.iterdir())
+    line = f"prefloop.cli bc --preferences {prefs} --out"
+    assert_one_sentence(run(f"{line} {prefs}"), "holds something else than a run")
+    assert sorted(path.name for path in prefs.iterdir()) == before
+    assert run(f"{line} b --bc-epochs 1").code == 0
+    dpo = f"prefloop.cli dpo --preferences {prefs} --reference {demonstrations}/weak.params --out b"
+    assert_one_sentence(run(f"{dpo} --resume"), "holds a run of prefloop bc, not of prefloop dpo")
+
+
+def test_evaluations_add_up(run, demonstrations, tmp_path):
+    line = f"prefloop.cli evaluate {demonstrations}/weak.params --env CartPole-v0 --out e"
+    for flags in ("--episodes 3", "--episodes 4", "--episodes 3 --seed 1", "--episodes 3"):
+        assert run(f"{line} {flags}").code == 0
+    table = rows(tmp_path / "e" / "evaluation.csv")
+    assert [(row["episodes"], row["seed"]) for row in table] == [("4", "0"), ("3", "1"), ("3", "0")]
+    (tmp_path / "e" / "evaluation.csv").write_text("a,b\n1,2\n")
+    assert_one_sentence(run(f"{line} --episodes 3"), "evaluation.csv is not of this program")
 
 
 @pytest.mark.parametrize("command", ["ppo", "pref-ppo"])

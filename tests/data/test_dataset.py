@@ -132,13 +132,22 @@ def test_appending_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "torn", [b'{"first": 0, "seco', b'{"first": 0, "second": 1, "label": 1.0}']
+    "torn", [b'{"first": 0, "seco', b'{"first": 0, "second": 1, "label": 1.0', b"1"]
 )
 def test_a_torn_line_is_dropped(tmp_path, torn):
     first, second = some(seed=0), some(seed=1)
     written(tmp_path, first)
     with (tmp_path / "preferences.jsonl").open("ab") as file:
-        file.write(torn)  # no newline: it was never acknowledged
+        file.write(torn)  # it was never acknowledged
+    assert_same(dataset.read(tmp_path), first)
+    assert_same(dataset.read(written(tmp_path, second)), joined(first, second))
+
+
+def test_a_last_line_that_lacks_only_its_newline_counts(tmp_path):
+    first, second = some(seed=0), some(seed=1)
+    written(tmp_path, first)
+    lines = tmp_path / "preferences.jsonl"
+    lines.write_bytes(lines.read_bytes()[:-1])  # as an editor may leave it
     assert_same(dataset.read(tmp_path), first)
     assert_same(dataset.read(written(tmp_path, second)), joined(first, second))
 

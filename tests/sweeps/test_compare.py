@@ -40,7 +40,15 @@ def test_what_is_run():
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ("--seeds 3-1", "names no seed"),
+        ("--seeds 3-1", "runs upwards"),
+        ("--seeds 4294967296", "below 2**32"),
+        ("--seeds 0-99999", "more than 10000 seeds"),
+        ("--steps 4000 --methods dpo pref-ppo", "make a single iteration"),
+        (
+            "--methods pref-ppo --steps 40000 --segment-length 300",
+            "longer than any episode of CartPole-v0",
+        ),
+        ("--env FrozenLake-v1", "FrozenLake-v1 has observations in Discrete(16)"),
         ("--seeds x", "invalid seed or range value: 'x'"),
         ("--labels 0", "--labels must be above 0"),
         ("--methods bogus", "invalid choice: 'bogus'"),
@@ -49,8 +57,9 @@ def test_what_is_run():
         ("--segment-length half", "invalid full or a number value"),
     ],
 )
-def test_wrong_flags(run, flags, words):
+def test_wrong_flags(run, tmp_path, flags, words):
     assert_one_sentence(run(f"prefloop.cli {SMALL} {flags}"), words)
+    assert not (tmp_path / "c").exists()
 
 
 def test_a_comparison_is_made_once_and_grows(run, tmp_path):
@@ -72,17 +81,49 @@ def test_a_comparison_is_made_once_and_grows(run, tmp_path):
     times = {p: p.stat().st_mtime_ns for p in folder.rglob("result.json")}
     before = dataset.read(folder / "seeds" / "seed-0" / "preferences")
 
+    fewer = run(f"prefloop.cli {SMALL} --methods dpo --labels 5 --seeds 0")
+    assert fewer.code == 0 and "1 of 1 runs are there already." in fewer.out
+    assert rows(folder / "results.csv") == table  # nothing that was done is left out
+
     grown = run(f"prefloop.cli {SMALL} --methods dpo constant --labels 5 8 --seeds 0-1")
     assert grown.code == 0, grown.err
     assert "4 of 6 runs are there already." in grown.out
     assert {p: p.stat().st_mtime_ns for p in times} == times
     after = dataset.read(folder / "seeds" / "seed-0" / "preferences")
+    assert len(rows(folder / "results.csv")) == 8
     assert len(before) == 5 and len(after) == 8
     assert (after.labels[:5] == before.labels).all()  # a small budget begins a larger one
     assert_one_sentence(
         run(f"prefloop.cli {SMALL} --teacher mistake --seeds 0"),
         "a comparison with teacher 'oracle'",
     )
+
+
+def test_a_grown_comparison_is_one_that_was_made_at_once(run, tmp_path):
+    methods = "--methods ppo-rlhf random --seeds 0 --processes 1"
+    for out, budgets in (("c", ("5",)), ("c", ("5", "9")), ("d", ("5", "9"))):
+        line = f"prefloop.cli {SMALL} {methods} --labels {' '.join(budgets)} --out {out}"
+        assert run(line).code == 0
+    grown, at_once = (rows(tmp_path / out / "results.csv") for out in "cd")
+    assert len(grown) == 3
+    for row in (*grown, *at_once):
+        del row["seconds"]
+    assert grown == at_once
+
+
+def test_what_fails_does_not_hide_what_is_done(run, tmp_path):
+    # whoever sees no difference below 1e9 answers with ties, from which only controls can learn
+    line = f"prefloop.cli {SMALL} --methods dpo constant --labels 5 --seeds 0 --equal-within 1e9"
+    outcome = run(line)
+    assert_one_sentence(
+        outcome,
+        "1 of 2 runs could not be done",
+        "dpo with 5 labels, seed 0",
+        "all 5 answers are ties",
+    )
+    assert [row["method"] for row in rows(tmp_path / "c" / "results.csv")] == ["constant"]
+    assert (tmp_path / "c" / "index.html").exists()
+    assert "1 of 2 runs are there already" in run(line).out
 
 
 def test_killed_and_started_again_does_what_is_missing(tmp_path):
@@ -127,7 +168,9 @@ def test_given_policies_and_what_is_wrong_with_them(run, demonstrators, tmp_path
     outcome = run(line)
     assert outcome.code == 0, outcome.err
     missing = line.replace("0.params", "{seed}.params.missing").replace("--out c", "--out d")
-    assert_one_sentence(run(missing), "policy_checkpoint0.params.missing does not exist")
+    assert_one_sentence(
+        run(missing), "demonstrators of seed 0", "policy_checkpoint0.params.missing does not exist"
+    )
     assert not (tmp_path / "d" / "results.csv").exists()
 
 

@@ -11,7 +11,8 @@ from prefloop.cli import main
 from prefloop.envs import make_vector_env
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.files import read_csv
-from prefloop.training.on_policy import OnPolicyTraining, make_ppo, num_iterations
+from prefloop.training.on_policy import OnPolicyTraining, make_ppo
+from prefloop.training.plans import num_iterations
 from prefloop.training.pref_ppo import opened
 from prefloop.training.settings import PrefPPOSettings
 

@@ -15,7 +15,8 @@ from prefloop.agents.rollout import true_reward
 from prefloop.agents.settings import PPOSettings
 from prefloop.errors import UserError
 from prefloop.training import loop
-from prefloop.training.on_policy import OnPolicyTraining, make_ppo, num_iterations
+from prefloop.training.on_policy import OnPolicyTraining, make_ppo
+from prefloop.training.plans import num_iterations
 from prefloop.training.settings import ExperienceSettings, RunSettings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -159,12 +159,16 @@ def test_skipped_queries_are_shown_but_not_answered(tmp_path, unbroken):
     assert teacher.asked == [10, 20 - answered[0], 30 - answered[1]]
 
 
-def test_a_teacher_who_sees_no_difference_teaches_nothing_yet(tmp_path):
-    teacher = CountingTeacher(SimulatedTeacher(equal_within=1e9))
-    learner, rows = train(tmp_path / "preferences", teacher=teacher)
-    assert not learner.fitted
-    assert rows[-1]["labels"] == 30
-    assert np.isnan([row["reward"] for row in rows]).all()
+def test_a_teacher_who_sees_no_difference_teaches_nothing(tmp_path):
+    with writing(tmp_path / "preferences") as writer:
+        learner = make(writer, teacher=CountingTeacher(SimulatedTeacher(equal_within=1e9)))
+        rows = [learner.iterate(i) for i in range(len(learner.plan))]
+        assert not learner.fitted
+        assert rows[-1]["labels"] == 30
+        assert np.isnan([row["reward"] for row in rows]).all()
+        # all has been asked: from here on there is nothing to improve on
+        with pytest.raises(UserError, match="of 30 queries 30 were answered with a tie"):
+            learner.iterate(len(learner.plan))
 
 
 def test_same_seed_same_run(tmp_path, unbroken):
