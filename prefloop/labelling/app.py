@@ -66,6 +66,7 @@ def create_app(
         openapi_url="/api/openapi.json",
         docs_url=None,  # these pages load scripts from another host
         redoc_url=None,
+        redirect_slashes=False,
         responses=_ERRORS,
         generate_unique_id_function=_operation_id,
     )

@@ -25,16 +25,19 @@ from prefloop.labelling.store import NotFoundError
 router = APIRouter(prefix="/api", tags=["training"])
 
 
-def _binary(media_type: str) -> dict[str, Any]:
-    """Says in the OpenAPI document that a body is a file."""
-    content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
-    return {"requestBody": {"required": True, "content": content}}
+# says in the OpenAPI document that a body is a file
+_BINARY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 
 
 @router.post(
     "/runs/{name}/segments",
     dependencies=[trainers_only],
-    openapi_extra=_binary("application/octet-stream"),
+    openapi_extra=_BINARY,
 )
 async def add_segments(name: RunName, request: Request, service: ServiceDep) -> SegmentsOut:
     """Stores the segments of an archive of NumPy arrays (.npz, docs/labelling_api.md)."""
@@ -59,9 +62,7 @@ def get_segment(segment: UUID, service: ServiceDep) -> SegmentOut:
     )
 
 
-@router.put(
-    "/segments/{segment}/clip", dependencies=[trainers_only], openapi_extra=_binary("video/mp4")
-)
+@router.put("/segments/{segment}/clip", dependencies=[trainers_only], openapi_extra=_BINARY)
 async def put_clip(segment: UUID, request: Request, service: ServiceDep) -> ClipOut:
     """Stores a video that shows a segment: H.264 in MP4."""
     data = await request.body()
