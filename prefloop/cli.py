@@ -20,6 +20,8 @@ COMMANDS = {
     "evaluate": "play episodes and report the true returns",
     "compare": "many methods on the same labels, with controls and intervals",
     "convert": "preferences to Parquet and back",
+    "collect": "act, cut segments, and queue pairs of them for people to compare",
+    "runs": "the labelling server's runs: list, export, import, rename, delete",
     "label": "serve the page on which people label, and its API",
 }
 

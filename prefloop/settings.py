@@ -118,9 +118,10 @@ def _add_argument(parser: argparse._ActionsContainer, field: dataclasses.Field) 
     # of `float | None` and `tuple[int, ...]` the first is the type of a value
     value_type = (typing.get_args(field.type) or (field.type,))[0]
     choices = field.metadata["choices"]
+    many = typing.get_origin(field.type) is tuple
     options: dict[str, Any] = {
         "type": field.metadata["parse"] or value_type,
-        "nargs": "+" if typing.get_origin(field.type) is tuple else None,
+        "nargs": ("+" if required or not field.metadata["positional"] else "*") if many else None,
         "choices": choices or None,
         "help": text,
     }

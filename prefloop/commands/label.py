@@ -41,10 +41,10 @@ class Settings:
         if not 0 <= self.port < 65536:
             raise ValueError(f"--port must be between 0 and 65535, not {self.port}")
 
-
-def when_interrupted(settings: Settings) -> str:
-    """What to say after Ctrl-C."""
-    return "Stopped; every answer is on disk."
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return "Stopped; every answer is on disk."
 
 
 def main(settings: Settings) -> None:

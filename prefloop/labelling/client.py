@@ -71,7 +71,7 @@ class LabellingClient:
         on_waiting: Callable[[str], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._url = url.rstrip("/")
+        self.url = self._url = url.rstrip("/")
         self._patience = patience
         self._on_waiting = on_waiting
         self._sleep = sleep

@@ -1,5 +1,6 @@
 """Acting so that every segment can be shown again."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,3 +115,22 @@ def _record_one_by_one(env_id: str, act: Act, num_episodes: int, seed: int) -> R
     stops, *how = (np.array(x) for x in zip(*ends, strict=True))
     lengths = np.diff(stops, prepend=0)
     return Recording(Trajectories(obs, actions, rewards, next_obs, lengths, *how), seeds)
+
+
+def concatenate_replays(replays: Sequence[Mapping[str, NDArray]]) -> dict[str, NDArray]:
+    """What shows the segments of one recording after the other, padded to the longest.
+
+    Args:
+        replays: as `Recording.cut` gives them, of one environment, so all with the same names.
+    """
+    joined = {}
+    for name in replays[0]:
+        arrays = [replay[name] for replay in replays]
+        if arrays[0].ndim > 1:
+            length = max(array.shape[1] for array in arrays)
+            arrays = [
+                np.pad(a, [(0, 0), (0, length - a.shape[1]), *[(0, 0)] * (a.ndim - 2)])
+                for a in arrays
+            ]
+        joined[name] = np.concatenate(arrays)
+    return joined

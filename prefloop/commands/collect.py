@@ -1,0 +1,129 @@
+"""`prefloop collect`: act, cut segments, and queue pairs of them for people to compare."""
+
+from dataclasses import MISSING, dataclass
+
+from prefloop.labelling.settings import ServerSettings
+from prefloop.settings import require_above_zero, require_between, require_seed, setting
+
+DESCRIPTION = """Acts with one policy or several (one that nobody has trained, if none is given), cuts
+what they did into segments and sends pairs of them to the labelling server, which renders the clips.
+A name that is known is continued: the same command goes on where it was stopped, and with more
+--pairs the run grows."""
+EPILOG = """Example: prefloop label in one terminal; prefloop collect --name cartpole-01 --env
+CartPole-v1 --pairs 50 in another. Then label in the browser. Details: docs/labelling.md."""
+IMPORTS = ("torch", "gymnasium")
+STEPS = 50  # of a segment: a second of CartPole, long enough to see what happens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(ServerSettings):
+    """What people are asked about.
+
+    Raises:
+        ValueError: a value that can't be meant.
+    """
+
+    # fmt: off
+    name: str = setting(MISSING, "the run's name on the server: letters, digits, dots, dashes")
+    env: str = setting(MISSING, "which environment, for instance CartPole-v1")
+    policies: tuple[str, ...] = setting((), "checkpoints that act, of vpg.py or of prefloop; if none, an untrained policy does")
+    pairs: int = setting(50, "queries of this command in all; those that are there already stay")
+    segment_length: str = setting("", f"full (whole episodes) or a number of steps; if not given, {STEPS}, or full where no episode is that long")
+    segments: int = setting(500, "fixed-length segments that are cut from each policy's episodes")
+    episodes: int = setting(50, "episodes of each policy")
+    instructions: str = setting("", "what annotators read before they begin")
+    annotators_per_query: int | None = setting(None, "how many people are to label each query; if not given, as labelling.yaml says")
+    repeats: float | None = setting(None, "share of queries that an annotator gets a second time, in [0, 1]; if not given, as labelling.yaml says")
+    trace: bool = setting(False, "show observations and actions as plots where the environment can't be drawn")
+    seed: int = setting(0, "same seed, same pairs")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_seed(self.seed)
+        require_above_zero(self, "pairs", "segments", "episodes", "annotators_per_query")
+        if self.segment_length not in ("", "full") and not self.segment_length.isdecimal():
+            raise ValueError(f"--segment_length is full or a number, not {self.segment_length!r}")
+        if self.repeats is not None:
+            require_between(self, 0, 1, "repeats")
+
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return "Stopped. The same command goes on; what was queued stays."
+
+
+def main(settings: Settings) -> None:
+    """Fills the queue."""
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+
+    from prefloop import policies
+    from prefloop.data.preferences import Queries
+    from prefloop.data.segments import concatenate
+    from prefloop.envs import make_vector_env, step_sizes
+    from prefloop.errors import UserError
+    from prefloop.labelling.connecting import connected
+    from prefloop.labelling.recording import concatenate_replays, record_episodes
+    from prefloop.labelling.rendering import Renderer
+    from prefloop.queries.selection import random_pairs
+    from prefloop.teachers.human import HumanTeacher
+
+    envs = make_vector_env(settings.env, 1)
+    obs_dim, action_dim, discrete = step_sizes(envs)
+    if not settings.trace:
+        try:
+            Renderer(settings.env).close()
+        except UserError as error:
+            raise UserError(f"{error} Give --trace for that.") from None
+    torch.manual_seed(settings.seed)
+    acting = [policies.load(Path(path), envs) for path in settings.policies] or [
+        policies.make_policy(envs, (64, 64))
+    ]
+    with connected(settings) as client:
+        recordings = []
+        seeds = np.random.SeedSequence(settings.seed).generate_state(2 * len(acting)).reshape(-1, 2)
+        for policy, (env_seed, action_seed) in zip(acting, seeds.tolist(), strict=True):
+            act = policies.acting(policy, np.random.default_rng(action_seed))
+            recordings.append(record_episodes(settings.env, act, settings.episodes, env_seed))
+        longest = max(int(recording.trajectories.lengths.max()) for recording in recordings)
+        length = (
+            int(settings.segment_length or STEPS) if settings.segment_length != "full" else None
+        )
+        if not settings.segment_length and longest < STEPS:
+            length = None
+        rng = np.random.default_rng((settings.seed, 3))
+        parts, replays = zip(
+            *(
+                recording.cut(length, settings.segments, rng, i)
+                for i, recording in enumerate(recordings)
+            ),
+            strict=True,
+        )
+        segments, replay = concatenate(parts), concatenate_replays(replays)
+        rng = np.random.default_rng((settings.seed, 4))
+        used, place = np.unique(
+            random_pairs(len(segments), settings.pairs, rng), return_inverse=True
+        )
+        first, second = place.reshape(-1, 2).T
+        shown = {name: array[used] for name, array in replay.items()}
+        before = client.put_run(
+            settings.name,
+            env=settings.env,
+            obs_dim=obs_dim,
+            action_dim=action_dim,
+            discrete=discrete,
+            instructions=settings.instructions or None,
+            annotators_per_query=settings.annotators_per_query,
+            repeats=settings.repeats,
+        ).counts.queries
+        teacher = HumanTeacher(client, settings.name, replay=lambda _: shown)
+        teacher.ask(Queries(segments[used], first, second))
+        counts = client.run(settings.name).counts
+    print(
+        f"{settings.name}: {counts.queries} queries, {counts.queries - before} of them new; "
+        f"{counts.answered} answered, {counts.skipped} skipped, {counts.left} left."
+    )
+    print(f"Next: label at {client.url}/#run={settings.name}")
+    print(f"Then: prefloop reward --run {settings.name} --out {settings.name}-reward")

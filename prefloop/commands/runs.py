@@ -1,0 +1,74 @@
+"""`prefloop runs`: what a user may do with the labelling server's runs."""
+
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass
+from functools import partial
+
+from prefloop.labelling.settings import ServerSettings
+from prefloop.settings import setting
+
+DESCRIPTION = """Lists the labelling server's runs and what stands in them, takes labels out as a
+preference dataset and in again, renames a run, deletes it with its labels, or has everything in it
+labelled again."""
+EPILOG = """Examples: prefloop runs list; prefloop runs show cartpole-01; prefloop runs export
+cartpole-01 prefs (then prefloop dpo --preferences prefs ...); prefloop runs import prefs cartpole-02;
+prefloop runs rename cartpole-01 pilot; prefloop runs label-again pilot; prefloop runs delete pilot."""
+IMPORTS = ()
+
+# what is to be done, and what must be named for it
+ACTIONS = {
+    "list": (),
+    "show": ("NAME",),
+    "export": ("NAME", "FOLDER"),
+    "import": ("FOLDER", "NAME"),
+    "rename": ("NAME", "NEW-NAME"),
+    "delete": ("NAME",),
+    "label-again": ("NAME",),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(ServerSettings):
+    """What is to be done with which run.
+
+    Raises:
+        ValueError: more or fewer words than the action takes.
+    """
+
+    # fmt: off
+    action: str = setting(MISSING, "what to do", choices=tuple(ACTIONS), positional=True)
+    words: tuple[str, ...] = setting((), "the run's name, and what else the action takes: export NAME FOLDER, import FOLDER NAME, rename NAME NEW-NAME", positional=True)
+    yes: bool = setting(False, "delete without asking")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        wanted = ACTIONS[self.action]
+        if len(self.words) != len(wanted):
+            raise ValueError(
+                f"{self.action} takes {' and '.join(wanted) or 'nothing'} after it, not "
+                f"{' '.join(self.words) or 'nothing'}"
+            )
+
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return "Stopped."
+
+
+def main(settings: Settings) -> None:
+    """Does it."""
+    from prefloop.labelling.connecting import connected
+
+    with connected(settings) as client:
+        from prefloop.labelling import managing
+
+        do: dict[str, Callable[..., None]] = {
+            "list": managing.list_runs,
+            "show": managing.show,
+            "export": managing.export_to_folder,
+            "import": managing.import_from_folder,
+            "rename": managing.rename,
+            "delete": partial(managing.delete, ask=not settings.yes),
+            "label-again": managing.label_again,
+        }
+        do[settings.action](client, *settings.words)

@@ -1,0 +1,160 @@
+"""What `prefloop runs` does: a run's labels in and out, its name, its end."""
+
+import io
+import uuid
+import zipfile
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+
+from prefloop.data import dataset
+from prefloop.data.preferences import Queries
+from prefloop.envs import make_env, step_sizes
+from prefloop.errors import UserError
+from prefloop.labelling.client import LabellingClient
+from prefloop.labelling.schemas import RunOut
+from prefloop.teachers.human import HumanTeacher
+
+_NAMESPACE = UUID("7d1f0b0c-6a55-4c3e-9a56-0f2b8f0f6a11")  # of the ids of imported labels
+LABELS_AT_ONCE = 1000
+
+
+def list_runs(client: LabellingClient) -> None:
+    """Prints a line for each run."""
+    runs = client.runs()
+    if not runs:
+        print("There are no runs yet. prefloop collect makes one.")
+        return
+    width = max(4, *(len(run.name) for run in runs))
+    print(f"{'name':{width}}  {'env':20}  queries  answered  skipped  left  made")
+    for run in runs:
+        counts = run.counts
+        print(
+            f"{run.name:{width}}  {run.env:20}  {counts.queries:7}  {counts.answered:8}  "
+            f"{counts.skipped:7}  {counts.left:4}  {run.created_at:%Y-%m-%d %H:%M}"
+        )
+
+
+def show(client: LabellingClient, name: str) -> None:
+    """Prints what is known of a run."""
+    run, results = client.run(name), client.results(name)
+    counts = run.counts
+    lines = [
+        f"{run.name}: {run.env}, made {run.created_at:%Y-%m-%d %H:%M}, round {run.round}",
+        f"{counts.queries} queries: {counts.answered} answered, {counts.skipped} skipped, "
+        f"{counts.left} left; {counts.labels} labels of {counts.annotators} annotators",
+        f"{run.annotators_per_query} annotators a query, {run.repeats:.0%} repeats",
+    ]
+    if results.agreement.share is not None:
+        lines.append(
+            f"annotators agree in {results.agreement.share:.0%} of {results.agreement.n} pairs"
+        )
+    if results.consistency.share is not None:
+        lines.append(
+            f"repeats agree in {results.consistency.share:.0%} of {results.consistency.n} cases"
+        )
+    if results.median_seconds is not None:
+        lines.append(f"median {results.median_seconds:.1f} s a label")
+    if results.reward is not None:
+        lines.append(
+            f"the reward model agrees with {results.reward.accuracy:.0%} of "
+            f"{results.reward.labels} labels"
+        )
+    if run.instructions:
+        lines.append(f"instructions: {run.instructions}")
+    print("\n".join(lines))
+
+
+def export_to_folder(client: LabellingClient, name: str, folder: str) -> None:
+    """Writes a run's labels as a preference dataset."""
+    path = Path(folder)
+    if path.exists():
+        raise UserError(f"{path} exists already; choose another folder.")
+    write_export(client, name, path)
+    preferences = dataset.read(path)
+    print(
+        f"Wrote {path}: {len(preferences)} labels, {len(preferences.answered)} answers "
+        f"({preferences.answered.num_ties} ties)."
+    )
+    print(f"Next: prefloop reward --preferences {path} --out reward")
+
+
+def write_export(client: LabellingClient, name: str, path: Path) -> None:
+    """Writes a run's labels as a preference dataset, in place of an earlier export.
+
+    Raises:
+        UserError: there are no labels yet, or the folder can't be written.
+    """
+    archive = zipfile.ZipFile(io.BytesIO(client.export(name)))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # what others name comes first and what names them last, as a writer of a dataset does
+        for member in (dataset.SEGMENTS, dataset.PREFERENCES, dataset.METADATA):
+            (path / member).write_bytes(archive.read(member))
+    except OSError as error:
+        raise UserError(f"Can't write {path}: {error.strerror}.") from None
+
+
+def import_from_folder(client: LabellingClient, folder: str, name: str) -> None:
+    """Makes a run of a preference dataset, with its labels; sent twice, it is there once."""
+    path = Path(folder)
+    preferences = dataset.read(path)
+    env_id = dataset.read_metadata(path).get("env")
+    if not isinstance(env_id, str):
+        raise UserError(f"{path / dataset.METADATA} names no environment.")
+    obs_dim, action_dim, discrete = step_sizes(make_env(env_id))
+    client.put_run(name, env=env_id, obs_dim=obs_dim, action_dim=action_dim, discrete=discrete)
+    teacher = HumanTeacher(client, name)
+    ids = teacher.ask(Queries(preferences.segments, preferences.first, preferences.second))
+    labels = [
+        {
+            "id": str(uuid.uuid5(_NAMESPACE, f"{name} {query} {i}")),
+            "query": str(query),
+            "annotator": "imported",
+            "label": None if np.isnan(label) else float(label),
+        }
+        for i, (query, label) in enumerate(zip(ids, preferences.labels, strict=True))
+    ]
+    added = sum(
+        client.add_labels(name, labels[start : start + LABELS_AT_ONCE])
+        for start in range(0, len(labels), LABELS_AT_ONCE)
+    )
+    print(f"{name}: {added} labels added, {len(labels) - added} were there.")
+
+
+def rename(client: LabellingClient, name: str, new_name: str) -> None:
+    """Gives a run another name."""
+    client.rename(name, new_name)
+    print(f"{name} is now {new_name}.")
+
+
+def label_again(client: LabellingClient, name: str) -> None:
+    """Asks every query again."""
+    run = client.label_again(name)
+    print(f"{name}: {run.counts.left} queries are asked again; the labels so far are kept apart.")
+
+
+def delete(client: LabellingClient, name: str, ask: bool) -> None:
+    """Removes a run with all its labels, once the user has said so.
+
+    Raises:
+        UserError: the user said no, or there is nobody to ask.
+    """
+    run = client.run(name)
+    if ask and not _agreed(run):
+        raise UserError(f"{name} was not deleted.")
+    client.delete(name)
+    print(f"Deleted {name} and its {run.counts.labels} labels.")
+
+
+def _agreed(run: RunOut) -> bool:
+    try:
+        typed = input(
+            f"Delete {run.name} with {run.counts.labels} labels for good? Type its name: "
+        )
+    except EOFError:
+        raise UserError(
+            f"{run.name} was not deleted: give --yes where nobody can be asked."
+        ) from None
+    return typed.strip() == run.name

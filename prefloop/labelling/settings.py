@@ -1,0 +1,18 @@
+"""What can be set of programs that speak to the labelling server; free of HTTP, so that `--help` is quick."""
+
+from dataclasses import dataclass
+
+from prefloop.settings import setting
+
+DEFAULT_SERVER = "http://127.0.0.1:8000"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """Which server."""
+
+    group = "the labelling server"
+
+    # fmt: off
+    server: str = setting("", f"its address; if not given, PREFLOOP_SERVER, or else {DEFAULT_SERVER}; where it demands a token, PREFLOOP_TOKEN has the trainers'")
+    # fmt: on
