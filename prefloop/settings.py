@@ -38,7 +38,7 @@ def parse_settings(
 ) -> T:
     """Reads the command line into a settings dataclass whose fields are made by `setting`.
 
-    A field's type decides how its flag is read: `bool` is a switch, `tuple[int, ...]` takes one
+    A field's type decides how its flag is read: `bool` is a switch (with a `--no_` where it is on by default), `tuple[int, ...]` takes one
     value or more, everything else takes one. `--num_envs` is also `--num-envs`. A class among the
     bases that has a `group` gets a heading of that name over its flags, and the `Source:` of its
     docstring is shown below them.
@@ -108,7 +108,14 @@ def _add_argument(parser: argparse._ActionsContainer, field: dataclasses.Field) 
     names = (f"--{field.name}", *field.metadata["aliases"])
     text = field.metadata["help"].replace("%", "%%")
     if field.type is bool:
-        parser.add_argument(*names, dest=field.name, action="store_true", help=text)
+        on = bool(field.default)
+        text += " (the default)" if on else ""
+        parser.add_argument(*names, dest=field.name, action="store_true", default=on, help=text)
+        if on:
+            off = f"--no_{field.name}"
+            parser.add_argument(
+                off, dest=field.name, action="store_false", help=f"not --{field.name}"
+            )
         return
     required = field.default is dataclasses.MISSING
     # () stands for "not given", so nothing is shown of it either

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from prefloop.labelling.settings import ServerSettings
 from prefloop.settings import setting
+from prefloop.teachers.simulated import PRESETS
 from prefloop.training.settings import PrefPPOSettings, RunSettings
 
 DESCRIPTION = """Learns from preferences while it acts (Christiano et al. 2017): asks a teacher about
@@ -11,45 +13,92 @@ the labels and the steps are spent."""
 EPILOG = """Example: prefloop pref-ppo --env Pendulum-v1 --teacher oracle --labels 700 --queries
 disagreement --schedule hyperbolic --out pendulum. Writes final_policy.params, the reward model
 (reward.params), every answer (preferences/), run.json, metrics.csv, learning_curve.png and
-schedule.png. Details: docs/pref_ppo.md."""
+schedule.png. With people: prefloop pref-ppo --run cartpole-01 --teacher human --labels 100; the same
+command goes on where it was stopped. Details: docs/pref_ppo.md, docs/labelling.md."""
 IMPORTS = ("torch", "gymnasium", "matplotlib.figure")
 
 
+HUMAN = "human"
+
+
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings, PrefPPOSettings):
-    """A run's."""
+class Settings(RunSettings, PrefPPOSettings, ServerSettings):
+    """A run's.
+
+    Raises:
+        ValueError: a value that no run can have, or people without a run that they label.
+    """
 
     # fmt: off
+    env: str = setting("", "which environment, for instance Pendulum-v1; with --run, that of the run")
+    out: str = setting("", "folder that everything is written to; made if missing; with --run, if not given, one of the run's name")
+    teacher: str = setting("oracle", "who answers: people (human), or one of B-Pref's simulated teachers, who judge by the true return (L)", choices=(HUMAN, *PRESETS))
+    run: str = setting("", "the run on the labelling server that people label, with --teacher human; made if missing and --env is given")
+    wait: bool = setting(True, "wait for people's labels after each iteration; without, learning goes on while they label")
     init: str = setting("", "policy checkpoint to start from")
     # fmt: on
 
     def __post_init__(self) -> None:
         RunSettings.__post_init__(self)
         PrefPPOSettings.__post_init__(self)
+        if (self.teacher == HUMAN) != bool(self.run):
+            raise ValueError("--teacher human and --run NAME go together")
+        if not self.run and not (self.env and self.out):
+            raise ValueError("--env and --out are needed, or --teacher human and --run")
+        if self.teacher == HUMAN and self.teacher_overrides():
+            raise ValueError(f"people have no --{next(iter(self.teacher_overrides()))}")
+
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        if self.run:
+            return "Stopped. The same command goes on; every label is on the server."
+        return super().when_interrupted
 
 
 def main(settings: Settings) -> None:
     """Trains and writes the policy, the reward and the answers."""
+    from contextlib import ExitStack
+    from dataclasses import replace
     from pathlib import Path
 
     import torch
 
     from prefloop import runs
     from prefloop.devices import usable_device
+    from prefloop.labelling.connecting import connected
     from prefloop.training import loop, outputs
     from prefloop.training.on_policy import make_ppo
     from prefloop.training.plans import num_iterations
-    from prefloop.training.pref_ppo import opened
+    from prefloop.training.pref_ppo import PrefPPO, opened
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     device = usable_device(settings.device)
     init = Path(settings.init) if settings.init else None
-    ppo = make_ppo(settings.env, settings, settings.seed, device, init)
-    directory = Path(settings.out)
-    with (
-        runs.claimed(directory, settings.resume, keep_earlier=True),
-        opened(ppo, settings, settings.seed, directory, settings.resume) as learner,
-    ):
+    with ExitStack() as stack:
+        if settings.run:
+            # people take their time, and their server may be started again meanwhile
+            client = stack.enter_context(connected(settings, start=True, patience=None))
+            out = Path(settings.out or settings.run)
+            env = settings.env or client.run(settings.run).env
+            stopped = (out / runs.FACTS).is_file()
+            settings = replace(settings, env=env, out=str(out), resume=stopped)
+        directory = Path(settings.out)
+        ppo = make_ppo(settings.env, settings, settings.seed, device, init)
+        stack.enter_context(runs.claimed(directory, settings.resume, keep_earlier=True))
+        learner: PrefPPO
+        if settings.run:
+            from prefloop.training.pref_ppo_people import opened_with_people
+
+            learner = stack.enter_context(
+                opened_with_people(
+                    ppo, settings, settings.seed, directory, client, settings.run, settings.wait
+                )
+            )
+        else:
+            learner = stack.enter_context(
+                opened(ppo, settings, settings.seed, directory, settings.resume)
+            )
         facts = outputs.facts("pref-ppo", settings.env, ppo.policy, init=settings.init)
         rows = loop.run(
             learner,
@@ -64,7 +113,7 @@ def main(settings: Settings) -> None:
         if answered < settings.labels:
             print(
                 f"Note: {answered} of {settings.labels} labels came; of {learner.shown} queries "
-                f"{learner.shown - answered} were skipped."
+                f"{learner.shown - answered} were skipped or are still to be labelled."
             )
         curves = ("true_return", "reward", "labels", "held_out_accuracy")
         outputs.save_policy(directory, ppo.acting_policy, rows, "steps", curves, settings.env)

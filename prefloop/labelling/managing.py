@@ -1,6 +1,7 @@
 """What `prefloop runs` does: a run's labels in and out, its name, its end."""
 
 import io
+import json
 import uuid
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from prefloop.data import dataset
 from prefloop.data.preferences import Queries
 from prefloop.envs import make_env, step_sizes
 from prefloop.errors import UserError
+from prefloop.files import write_atomically
 from prefloop.labelling.client import LabellingClient
 from prefloop.labelling.schemas import RunOut
 from prefloop.teachers.human import HumanTeacher
@@ -80,18 +82,26 @@ def export_to_folder(client: LabellingClient, name: str, folder: str) -> None:
     print(f"Next: prefloop reward --preferences {path} --out reward")
 
 
-def write_export(client: LabellingClient, name: str, path: Path) -> None:
+def write_export(client: LabellingClient, name: str, path: Path, repeats: bool = True) -> None:
     """Writes a run's labels as a preference dataset, in place of an earlier export.
+
+    Args:
+        repeats: also those that measure how consistent an annotator is; they are no new evidence.
 
     Raises:
         UserError: there are no labels yet, or the folder can't be written.
     """
     archive = zipfile.ZipFile(io.BytesIO(client.export(name)))
+    files = {member: archive.read(member) for member in archive.namelist()}
+    if not repeats:
+        lines = files[dataset.PREFERENCES].splitlines(keepends=True)
+        kept = [line for line in lines if not json.loads(line)["repeat"]]
+        files[dataset.PREFERENCES] = b"".join(kept)
     try:
         path.mkdir(parents=True, exist_ok=True)
         # what others name comes first and what names them last, as a writer of a dataset does
         for member in (dataset.SEGMENTS, dataset.PREFERENCES, dataset.METADATA):
-            (path / member).write_bytes(archive.read(member))
+            write_atomically(path / member, files[member])
     except OSError as error:
         raise UserError(f"Can't write {path}: {error.strerror}.") from None
 

@@ -17,6 +17,8 @@ MAY_DIFFER_ON_RESUME = (
     "out",
     "resume",
     "track",
+    "server",
+    "wait",
     "device",
     "reward",
     "init",

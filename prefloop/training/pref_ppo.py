@@ -14,7 +14,7 @@ from prefloop.agents.ppo import PPO
 from prefloop.agents.rollout import Rollout, as_trajectories
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences, Queries
-from prefloop.data.segments import Segments, cut
+from prefloop.data.segments import cut
 from prefloop.envs import step_sizes
 from prefloop.errors import UserError
 from prefloop.evaluation.plots import plot_schedule
@@ -128,35 +128,37 @@ class PrefPPO:
 
     def _ask(self, rollouts: list[Rollout], iteration: int) -> None:
         """Brings the number of answers up to the plan, with pairs from the last iteration."""
-        settings, known = self.settings, self.preferences.preferences
+        known = self.preferences.preferences
         # what an iteration that was cut short had asked is there already
         earlier = known[: self.shown] if known is not None else None
         answered = len(earlier.answered) if earlier is not None else 0
         wanted = int(self.plan[iteration]) - answered
         if wanted > 0:
-            rng = np.random.default_rng((self.seed, iteration, 1))
-            pool = self._pool(rollouts, wanted, rng)
-            queries = select_queries(
-                settings.queries if self.fitted else "uniform",
-                pool,
-                wanted,
-                rng,
-                num_candidates=settings.candidates * wanted,
-                predict=self.model.probabilities if self.fitted else None,
-            )
+            queries = self._choose(rollouts, wanted, iteration)
             asked_already = (len(known) if known is not None else 0) - self.shown
             if asked_already < wanted:
-                rest = Queries(pool, queries.first[asked_already:], queries.second[asked_already:])
+                first, second = queries.first[asked_already:], queries.second[asked_already:]
+                rest = Queries(queries.segments, first, second)
                 labels = self.teacher.label(rest)
-                new = Preferences(pool, rest.first, rest.second, labels)
+                new = Preferences(rest.segments, rest.first, rest.second, labels)
                 self.preferences.append(new, iteration=iteration)
             self.shown += wanted
 
-    def _pool(self, rollouts: list[Rollout], wanted: int, rng: np.random.Generator) -> Segments:
-        trajectories = as_trajectories(rollouts)
+    def _choose(self, rollouts: list[Rollout], wanted: int, iteration: int) -> Queries:
+        """Pairs of segments of what was done last."""
+        settings = self.settings
+        rng = np.random.default_rng((self.seed, iteration, 1))
         # two segments for each candidate pair, as far as there are any
-        num_segments = 2 * self.settings.candidates * wanted
-        return cut(trajectories, self.settings.segment_length, num_segments, rng)
+        num_segments = 2 * settings.candidates * wanted
+        pool = cut(as_trajectories(rollouts), settings.segment_length, num_segments, rng)
+        return select_queries(
+            settings.queries if self.fitted else "uniform",
+            pool,
+            wanted,
+            rng,
+            num_candidates=settings.candidates * wanted,
+            predict=self.model.probabilities if self.fitted else None,
+        )
 
     def _fit(self) -> dict[str, float]:
         answers = self.preferences.preferences

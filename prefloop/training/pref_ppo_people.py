@@ -1,0 +1,109 @@
+"""PrefPPO with people who answer: it waits for them, or learns on while they label.
+
+Source: Christiano et al. 2017, arXiv:1706.03741, section 2.2 (labels arrive while the policy
+learns). Details: docs/labelling.md.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefloop.agents.ppo import PPO
+from prefloop.agents.rollout import Rollout
+from prefloop.data.preferences import Preferences
+from prefloop.envs import step_sizes
+from prefloop.labelling.client import LabellingClient
+from prefloop.labelling.people import People, report_reward
+from prefloop.rewards.reward_model import RewardModel
+from prefloop.rewards.training import make_model
+from prefloop.training.pref_ppo import PREFERENCES, PrefPPO
+from prefloop.training.settings import PrefPPOSettings
+
+
+@dataclass
+class _Fetched:
+    """What people have said so far, as it was fetched last."""
+
+    preferences: Preferences | None = None
+
+
+class PeoplePrefPPO(PrefPPO):
+    """PrefPPO whose answers stand on the labelling server, whoever asked for them.
+
+    The plan counts all answers of the run, those to `prefloop collect` included, and what is asked
+    but not answered yet is not asked for again. So a run that is taken up asks for what is missing.
+    """
+
+    def __init__(
+        self,
+        ppo: PPO,
+        model: RewardModel,
+        people: People,
+        settings: PrefPPOSettings,
+        seed: int,
+        wait: bool,
+    ) -> None:
+        """Plans when the labels are spent.
+
+        Args:
+            model: not yet fitted.
+            wait: for all labels that were asked for, before each fit; otherwise with those there are.
+
+        Raises:
+            UserError: as `plan_labels`.
+        """
+        self._fetched = _Fetched()
+        super().__init__(ppo, model, None, self._fetched, settings, seed)  # type: ignore[arg-type]
+        self.people, self.wait = people, wait
+
+    def iterate(self, iteration: int) -> dict[str, float]:
+        """As PrefPPO's; but what was labelled before it began is learned from at once."""
+        if not self.fitted:
+            self._fetched.preferences = self.people.preferences()
+            self._fit()
+        row = super().iterate(iteration)
+        if iteration >= len(self.plan) and not self.wait:
+            self._fetched.preferences = self.people.preferences()
+            self._fit()  # labels that came after the last question
+        return row
+
+    def _ask(self, rollouts: list[Rollout], iteration: int) -> None:
+        counts = self.people.counts()
+        wanted = int(self.plan[iteration]) - counts.answered - counts.left
+        if wanted > 0:
+            self.people.ask(self._choose(rollouts, wanted, iteration), iteration)
+        if self.wait:
+            self.people.wait()
+        self.shown = self.people.counts().queries
+        self._fetched.preferences = self.people.preferences()
+
+    def _fit(self) -> dict[str, float]:
+        row = super()._fit()
+        answers = self._fetched.preferences
+        if row and answers is not None:
+            report_reward(self.people, answers, self.model.probabilities(answers).mean(axis=0))
+        return row
+
+
+@contextmanager
+def opened_with_people(
+    ppo: PPO,
+    settings: PrefPPOSettings,
+    seed: int,
+    directory: Path,
+    client: LabellingClient,
+    run: str,
+    wait: bool,
+) -> Iterator[PeoplePrefPPO]:
+    """PrefPPO with an unfitted reward and the people of a run on the labelling server.
+
+    Raises:
+        UserError: as `plan_labels`; or there is no such run, and it can't be made.
+    """
+    obs_dim, action_dim, discrete = sizes = step_sizes(ppo.envs)
+    model = make_model(sizes, settings, seed).to(ppo.device)
+    people = People(client, run, directory / PREFERENCES)
+    learner = PeoplePrefPPO(ppo, model, people, settings, seed, wait)
+    client.put_run(run, env=settings.env, obs_dim=obs_dim, action_dim=action_dim, discrete=discrete)
+    yield learner
