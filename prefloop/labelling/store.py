@@ -15,9 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
-    Select,
     and_,
     case,
     delete,
@@ -31,6 +29,7 @@ from sqlalchemy import (
 )
 
 from prefloop.errors import UserError
+from prefloop.labelling import statements as sql
 from prefloop.labelling.arrays import Segment, pack, unpack
 from prefloop.labelling.database import Database
 from prefloop.labelling.records import (
@@ -77,22 +76,6 @@ class ConflictError(UserError):
 def utc_now() -> datetime:
     """The time."""
     return datetime.now(timezone.utc)
-
-
-_first, _second = segments.alias("first_segment"), segments.alias("second_segment")
-_SHOWN = queries.join(_first, _first.c.id == queries.c.first).join(
-    _second, _second.c.id == queries.c.second
-)
-_SIDES = (
-    queries.c.first,
-    _first.c.length.label("first_length"),
-    _first.c.clip.label("first_clip"),
-    _first.c.clip_error.label("first_error"),
-    queries.c.second,
-    _second.c.length.label("second_length"),
-    _second.c.clip.label("second_clip"),
-    _second.c.clip_error.label("second_error"),
-)
 
 
 class Store:
@@ -142,7 +125,9 @@ class Store:
         given = {field.name: getattr(facts, field.name) for field in fields(RunFacts)}
 
         def job(connection: Connection) -> None:
-            found = connection.execute(_run_named(name).with_for_update()).one_or_none()
+            found = connection.execute(
+                sql.RUN_NAMED.with_for_update(), {"name": name}
+            ).one_or_none()
             if found is None:
                 defaults = {
                     "instructions": "",
@@ -197,7 +182,7 @@ class Store:
 
         def job(connection: Connection) -> None:
             run = _find_run(connection, name)
-            taken = connection.execute(_run_named(new_name)).one_or_none()
+            taken = connection.execute(sql.RUN_NAMED, {"name": new_name}).one_or_none()
             if taken is not None and taken.id != run.id:
                 raise ConflictError(f"There is a run {new_name} already.")
             connection.execute(update(runs).where(runs.c.id == run.id).values(name=new_name))
@@ -290,7 +275,7 @@ class Store:
         ]
 
         def job(connection: Connection) -> list[UUID]:
-            run = connection.execute(_run_named(name).with_for_update()).one_or_none()
+            run = connection.execute(sql.RUN_NAMED.with_for_update(), {"name": name}).one_or_none()
             if run is None:
                 raise _no_run(name)
             for segment in new:
@@ -374,8 +359,8 @@ class Store:
         found: dict[UUID, ToShow] = {}
         with self._database.reading() as connection:
             for run in connection.execute(select(runs.c.id, runs.c.env, runs.c.frames_per_second)):
-                leased = select(func.count()).where(leases.c.run == run.id, self._live())
-                limit = count + connection.execute(leased).scalar_one()
+                leased = select(func.count()).where(leases.c.run == run.id, sql.LIVE)
+                limit = count + connection.execute(leased, {"now": self._now()}).scalar_one()
                 pairs = (
                     select(queries.c.first, queries.c.second)
                     .where(queries.c.run == run.id, queries.c.done < queries.c.wanted)
@@ -408,7 +393,7 @@ class Store:
         """
 
         def job(connection: Connection) -> None:
-            run = connection.execute(_run_named(name).with_for_update()).one_or_none()
+            run = connection.execute(sql.RUN_NAMED.with_for_update(), {"name": name}).one_or_none()
             if run is None:
                 raise _no_run(name)
             known = _queries_by_id(connection, [query.id for query in new])
@@ -492,7 +477,7 @@ class Store:
                     for row in new
                 ]  # fmt: skip
                 if rows:
-                    connection.execute(insert(leases), rows)
+                    connection.execute(sql.INSERT_LEASE, rows)
                 given += [
                     _lease(lease["id"], row.id, lease["first_is_left"], row, expires_at)
                     for lease, row in zip(rows, new, strict=True)
@@ -530,7 +515,7 @@ class Store:
         """
 
         def job(connection: Connection) -> Event:
-            row = _leased(connection, lease)
+            row = connection.execute(sql.LEASED, {"lease": lease}).one_or_none()
             if row is None:
                 raise NotFoundError("There is no such lease; fetch the next queries.")
             label = {"tie": 0.5, "skip": None}.get(
@@ -544,7 +529,7 @@ class Store:
                 "trim_stop": trim[1] if trim else None,
                 "seconds": seconds,
             }
-            stored = connection.execute(select(events).where(events.c.id == id)).one_or_none()
+            stored = _stored(connection, id)
             if stored is not None:
                 if any(getattr(stored, key) != value for key, value in said.items()):
                     raise ConflictError("This id stands for another answer already.")
@@ -556,9 +541,8 @@ class Store:
                     f"{lengths[1]} steps."
                 )
             self._require_free(connection, row)
-            _close_lease(connection, lease)
-            done = update(queries).where(queries.c.id == row.query).values(done=queries.c.done + 1)
-            connection.execute(done)
+            connection.execute(sql.CLOSE_LEASE, {"this_lease": lease})
+            connection.execute(sql.ONE_MORE_DONE, {"this_query": row.query})
             values = {
                 **said, "id": id, "run": row.run, "query": row.query, "annotator": row.annotator,
                 "round": row.round, "first_was_left": row.first_is_left,
@@ -584,7 +568,7 @@ class Store:
 
         def job(connection: Connection) -> Leases:
             run = _find_run(connection, name)
-            stored = connection.execute(select(events).where(events.c.id == id)).one_or_none()
+            stored = _stored(connection, id)
             if stored is not None:
                 if (stored.kind, stored.run, stored.annotator) != (UNDO, run.id, annotator):
                     raise ConflictError("This id stands for another answer already.")
@@ -604,7 +588,7 @@ class Store:
             ).one_or_none()
             if last is None:
                 raise ConflictError("There is nothing to take back.")
-            shown = select(*_SIDES, queries.c.repeat_of).select_from(_SHOWN)
+            shown = select(*sql.SIDES, queries.c.repeat_of).select_from(sql.SHOWN)
             row = connection.execute(
                 shown.where(queries.c.id == last.query).with_for_update(of=queries)
             ).one()
@@ -619,7 +603,7 @@ class Store:
                 "first_is_left": last.first_was_left is not False, "open": True,
                 "expires_at": now + timedelta(seconds=seconds),
             }  # fmt: skip
-            connection.execute(insert(leases).values(**lease))
+            connection.execute(sql.INSERT_LEASE, lease)
             values = {
                 "id": id, "run": run.id, "query": last.query, "lease": last.lease,
                 "annotator": annotator, "round": run.round, "kind": UNDO, "undoes": last.id,
@@ -647,9 +631,7 @@ class Store:
             run = _find_run(connection, name)
             added = 0
             for label in new:
-                stored = connection.execute(
-                    select(events).where(events.c.id == label.id)
-                ).one_or_none()
+                stored = _stored(connection, label.id)
                 said = {
                     "query": label.query,
                     "annotator": label.annotator,
@@ -672,7 +654,7 @@ class Store:
                     raise ConflictError(
                         f"A label is for a query that the run {name} does not have."
                     )
-                if self._has_labelled(connection, label.query, label.annotator, run.round):
+                if _has_labelled(connection, label.query, label.annotator, run.round):
                     raise ConflictError(
                         f"{label.annotator} has labelled the query {label.query} already."
                     )
@@ -751,77 +733,43 @@ class Store:
 
     # what the methods above are made of
 
-    def _live(self) -> ColumnElement[bool]:
-        return and_(leases.c.open, leases.c.expires_at > self._now())
-
     def _held(
         self, connection: Connection, run: AnyRow, annotator: str, session: UUID
     ) -> Sequence[AnyRow]:
         """Live leases of one page, the oldest first."""
-        return connection.execute(
-            select(
-                leases.c.id, leases.c.query, leases.c.first_is_left, leases.c.expires_at, *_SIDES
-            )
-            .select_from(_SHOWN.join(leases, leases.c.query == queries.c.id))
-            .where(
-                leases.c.session == session,
-                leases.c.run == run.id,
-                leases.c.annotator == annotator,
-                leases.c.round == run.round,
-                self._live(),
-            )
-            .order_by(leases.c.created_at, queries.c.position)
-        ).all()
+        asked = {"session": session, "annotator": annotator, "run": run.id, "round": run.round}
+        return connection.execute(sql.HELD, {**asked, "now": self._now()}).all()
 
     def _spent(self, connection: Connection, run: AnyRow, annotator: str) -> int:
         """Labels of an annotator, and leases that may become some."""
         theirs = [current_labels.c.run == run.id, current_labels.c.annotator == annotator]
         given = connection.execute(select(func.count()).where(*theirs)).scalar_one()
-        open_leases = select(func.count()).where(
-            leases.c.run == run.id, leases.c.annotator == annotator, self._live()
+        live = select(func.count()).where(
+            leases.c.run == run.id, leases.c.annotator == annotator, sql.LIVE
         )
-        return given + connection.execute(open_leases).scalar_one()
-
-    def _unlabelled_by(self, run: AnyRow, annotator: str) -> list[ColumnElement[bool]]:
-        """Queries of a run that want labels and have none by this annotator."""
-        return [
-            queries.c.run == run.id,
-            queries.c.done < queries.c.wanted,
-            queries.c.repeat_of.is_(None),
-            ~_labelled(queries.c.id, annotator, run.round),
-        ]
+        return given + connection.execute(live, {"now": self._now()}).scalar_one()
 
     def _next(
         self, connection: Connection, run: AnyRow, annotator: str, count: int
     ) -> list[AnyRow]:
         """Free queries, locked until the transaction ends; some of them repeats, if there are to be."""
-        live = and_(leases.c.query == queries.c.id, self._live())
-        taken = select(func.count()).where(live).correlate(queries).scalar_subquery()
-        free = (
-            select(queries.c.id, queries.c.wanted, queries.c.done, *_SIDES)
-            .select_from(_SHOWN)
-            .where(
-                *self._unlabelled_by(run, annotator),
-                queries.c.done + taken < queries.c.wanted,
-                or_(
-                    queries.c.wanted == 1,
-                    ~exists().where(live, leases.c.annotator == annotator).correlate(queries),
-                ),
-            )
-            .order_by(queries.c.position)
-            .limit(count)
-            .with_for_update(of=queries, skip_locked=True)
-        )
-        found = list(connection.execute(free).all())
+        asked = {
+            "run": run.id,
+            "round": run.round,
+            "annotator": annotator,
+            "count": count,
+            "now": self._now(),
+        }
+        found = list(connection.execute(sql.FREE, asked).all())
         if found and not self._database.is_sqlite:
             # Another server may have leased one of them between this transaction's look and its
             # lock. It has ended by now, so another look sees its lease.
-            still_free = free.where(queries.c.id.in_([row.id for row in found]))
-            found = list(connection.execute(still_free).all())
+            again = {**asked, "found": [row.id for row in found]}
+            found = list(connection.execute(sql.STILL_FREE, again).all())
         repeats = sum(self._rng.random() < run.repeats for _ in found) if run.repeats else 0
         if repeats:
-            again = self._repeats(connection, run, annotator, repeats)
-            found = [*again, *found[: len(found) - len(again)]]
+            repeated = self._repeats(connection, run, annotator, repeats)
+            found = [*repeated, *found[: len(found) - len(repeated)]]
         return found
 
     def _repeats(
@@ -840,7 +788,7 @@ class Store:
         if newest is None:
             return []
         again = queries.alias("again")
-        leased = and_(leases.c.query == again.c.id, self._live())
+        leased = and_(leases.c.query == again.c.id, sql.LIVE)
         due = (
             select(queries, again.c.id.label("again"))
             .join(current_labels, current_labels.c.query == queries.c.id)
@@ -858,60 +806,49 @@ class Store:
             .limit(count)
         )
         ids = []
-        for row in connection.execute(due).all():
+        for row in connection.execute(due, {"now": self._now()}).all():
             ids.append(row.again or uuid.uuid4())
             if row.again is None:
                 connection.execute(
                     insert(queries).values(
                         id=ids[-1], run=run.id, first=row.first, second=row.second, wanted=1, done=0,
-                        iteration=row.iteration, position=_count_up(connection, run.id, "last_position"),
+                        iteration=row.iteration, position=connection.execute(sql.NEXT_POSITION, {"this_run": run.id}).scalar_one(),
                         repeat_of=row.id, only_for=annotator, created_at=self._now(),
                     )
                 )  # fmt: skip
         if not ids:
             return []
-        shown = select(queries.c.id, *_SIDES).select_from(_SHOWN).where(queries.c.id.in_(ids))
+        shown = select(queries.c.id, *sql.SIDES).select_from(sql.SHOWN).where(queries.c.id.in_(ids))
         return list(connection.execute(shown.with_for_update(of=queries)).all())
 
     def _may_come(self, connection: Connection, run: AnyRow, annotator: str) -> bool:
         """Whether a query is left that this annotator could get once others let go of it."""
-        left = select(queries.c.id).where(*self._unlabelled_by(run, annotator)).limit(1)
-        return connection.execute(left).one_or_none() is not None
+        asked = {"run": run.id, "round": run.round, "annotator": annotator}
+        return connection.execute(sql.UNLABELLED, asked).one_or_none() is not None
 
     def _require_free(self, connection: Connection, row: AnyRow) -> None:
-        """Refuses an answer that is late or given already; `row` is of `_leased`."""
+        """Refuses an answer that is late or given already; `row` is of `sql.LEASED`."""
         if row.round != row.current_round:
             raise ConflictError("The run has begun a new round; fetch the next queries.")
-        if self._has_labelled(connection, row.query, row.annotator, row.round):
+        if _has_labelled(connection, row.query, row.annotator, row.round):
             raise ConflictError("You have answered this query already.")
-        if row.open and row.expires_at > self._now():
+        now = self._now()
+        if row.open and row.expires_at > now:
             return
-        others = and_(
-            leases.c.query == row.query, self._live(), leases.c.annotator != row.annotator
-        )
-        taken = connection.execute(
-            select(func.count()).select_from(leases).where(others)
-        ).scalar_one()
-        if row.done + taken >= row.wanted:
+        asked = {"query": row.query, "annotator": row.annotator, "now": now}
+        if row.done + connection.execute(sql.TAKEN_BY_OTHERS, asked).scalar_one() >= row.wanted:
             raise ConflictError("The time for this query had run out and somebody else has it now.")
-
-    def _has_labelled(
-        self, connection: Connection, query: UUID, annotator: str, round: int
-    ) -> bool:
-        return bool(connection.execute(select(_labelled(query, annotator, round))).scalar_one())
 
     def _store_event(
         self, connection: Connection, values: dict[str, Any], repeat_of: UUID | None
     ) -> Event:
-        absent = {column.name: None for column in events.columns}
-        number = _count_up(connection, values["run"], "last_event")
-        row = {**absent, **values, "number": number, "created_at": self._now()}
-        connection.execute(insert(events).values(**row))
+        number = connection.execute(sql.NEXT_EVENT, {"this_run": values["run"]}).scalar_one()
+        row = {**_NO_EVENT, **values, "number": number, "created_at": self._now()}
+        connection.execute(sql.INSERT_EVENT, row)
         return _event_from(row, repeat_of)
 
 
-def _run_named(name: str) -> Select[Any]:
-    return select(runs).where(runs.c.name == name)
+_NO_EVENT: dict[str, Any] = {column.name: None for column in events.columns}
 
 
 def _no_run(name: str) -> NotFoundError:
@@ -919,7 +856,7 @@ def _no_run(name: str) -> NotFoundError:
 
 
 def _find_run(connection: Connection, name: str) -> AnyRow:
-    row = connection.execute(_run_named(name)).one_or_none()
+    row = connection.execute(sql.RUN_NAMED, {"name": name}).one_or_none()
     if row is None:
         raise _no_run(name)
     return row
@@ -968,50 +905,16 @@ def _counts(connection: Connection, run: UUID | None = None) -> dict[UUID, Count
 
 
 def _left_over(connection: Connection, run: UUID) -> int:
-    left = select(func.count()).where(
-        queries.c.run == run, queries.c.done < queries.c.wanted, queries.c.repeat_of.is_(None)
-    )
-    return connection.execute(left).scalar_one()
+    return connection.execute(sql.LEFT_OVER, {"run": run}).scalar_one()
 
 
-def _count_up(connection: Connection, run: UUID, counter: str) -> int:
-    """The next number of a run's events or positions."""
-    column = runs.c[counter]
-    more = update(runs).where(runs.c.id == run).values({column: column + 1})
-    return connection.execute(more.returning(column)).scalar_one()
+def _has_labelled(connection: Connection, query: UUID, annotator: str, round: int) -> bool:
+    asked = {"query": query, "annotator": annotator, "round": round}
+    return bool(connection.execute(sql.HAS_LABELLED, asked).scalar_one())
 
 
-def _labelled(query: Any, annotator: str, round: int) -> ColumnElement[bool]:
-    """Whether an annotator's label of a query stands."""
-    undone = events.alias("undone")
-    return exists().where(
-        events.c.query == query,
-        events.c.annotator == annotator,
-        events.c.round == round,
-        events.c.kind != UNDO,
-        ~exists().where(undone.c.undoes == events.c.id).correlate(events),
-    )
-
-
-def _leased(connection: Connection, lease: UUID) -> AnyRow | None:
-    """A lease with its query, which stays locked until the transaction ends."""
-    return connection.execute(
-        select(
-            leases.c.run, leases.c.query, leases.c.annotator, leases.c.round, leases.c.open,
-            leases.c.first_is_left, leases.c.expires_at, queries.c.done, queries.c.wanted,
-            queries.c.repeat_of, runs.c.round.label("current_round"),
-            _first.c.length.label("first_length"), _second.c.length.label("second_length"),
-        )
-        .select_from(
-            _SHOWN.join(leases, leases.c.query == queries.c.id).join(runs, runs.c.id == leases.c.run)
-        )
-        .where(leases.c.id == lease)
-        .with_for_update(of=queries)
-    ).one_or_none()  # fmt: skip
-
-
-def _close_lease(connection: Connection, lease: UUID) -> None:
-    connection.execute(update(leases).where(leases.c.id == lease).values(open=False))
+def _stored(connection: Connection, event: UUID) -> AnyRow | None:
+    return connection.execute(sql.EVENT, {"event": event}).one_or_none()
 
 
 def _lease(id: UUID, query: UUID, first_is_left: bool, row: AnyRow, expires_at: datetime) -> Lease:

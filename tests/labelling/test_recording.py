@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
+from test_rendering import needs_mujoco
 
 from prefloop.data.segments import cut, whole_episodes
 from prefloop.labelling import rendering
 from prefloop.labelling.arrays import from_archive, pack, to_archive, unpack
 from prefloop.labelling.recording import record_episodes
 from prefloop.labelling.rendering import ACTIONS, SEED, STATES, Renderer
-from tests.labelling.test_rendering import needs_mujoco
 
 
 @pytest.fixture(autouse=True)

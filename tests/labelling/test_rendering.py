@@ -1,5 +1,4 @@
 import importlib.util
-import os
 
 import gymnasium as gym
 import numpy as np
@@ -223,9 +222,13 @@ def mujoco_missing():
     if importlib.util.find_spec("mujoco") is None or importlib.util.find_spec("imageio") is None:
         return "mujoco and imageio are not installed"
     rendering._draw_without_display()
-    if {"MUJOCO_GL", "DISPLAY"} & os.environ.keys():
-        return ""
-    return "neither libEGL nor libOSMesa is installed"
+    import mujoco
+
+    try:
+        mujoco.GLContext(64, 64).free()
+    except Exception as error:  # whatever the driver makes of it
+        return f"no GL library draws without a display (libegl1, libosmesa6): {error!r}"[:200]
+    return ""
 
 
 reason = mujoco_missing()

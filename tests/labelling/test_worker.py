@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ PARENT = """
     import sys, time
     from pathlib import Path
     from prefloop.labelling.worker import Job, RenderWorker
-    from tests.labelling.test_worker import cartpole
+    from test_worker import cartpole
 
     if __name__ == "__main__":
         def on_result(result):
@@ -131,7 +132,10 @@ def start_parent(tmp_path, pytestconfig):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(pytestconfig.rootpath)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(pytestconfig.rootpath), str(Path(__file__).parent)]),
+        },
         start_new_session=True,
     )
     made, pid = process.stdout.readline().split()

@@ -1,6 +1,11 @@
-"""What the page does: fetch queries, answer them, take an answer back."""
+"""What the page does: fetch queries, answer them, take an answer back.
+
+These are called most. They go to a thread once, for the database; FastAPI would send plain functions
+there a second time, to check what they return.
+"""
 
 from fastapi import APIRouter, HTTPException
+from fastapi.concurrency import run_in_threadpool
 
 from prefloop.labelling.config import LabellingConfig
 from prefloop.labelling.schemas import AnswerIn, AnswerOut, LeaseIn, LeasesOut, RunName, UndoIn
@@ -10,10 +15,11 @@ router = APIRouter(prefix="/api", tags=["labelling"], dependencies=[annotators_o
 
 
 @router.post("/runs/{name}/leases")
-def lease_queries(name: RunName, wish: LeaseIn, service: ServiceDep) -> LeasesOut:
+async def lease_queries(name: RunName, wish: LeaseIn, service: ServiceDep) -> LeasesOut:
     """Gives an annotator queries that nobody else gets until the lease runs out."""
     settings = service.settings.current
-    leases = service.store.lease(
+    leases = await run_in_threadpool(
+        service.store.lease,
         name,
         wish.annotator,
         wish.session,
@@ -26,21 +32,24 @@ def lease_queries(name: RunName, wish: LeaseIn, service: ServiceDep) -> LeasesOu
 
 
 @router.post("/answers")
-def answer(said: AnswerIn, service: ServiceDep) -> AnswerOut:
+async def answer(said: AnswerIn, service: ServiceDep) -> AnswerOut:
     """Stores an answer. When the reply arrives, it is on disk."""
     _require_allowed(said, service.settings.current)
     trim = (said.trim.start, said.trim.stop) if said.trim else None
-    event = service.store.answer(said.id, said.lease, said.choice, trim, said.seconds)
+    event = await run_in_threadpool(
+        service.store.answer, said.id, said.lease, said.choice, trim, said.seconds
+    )
     return AnswerOut.model_validate(event)
 
 
 @router.post("/undo")
-def undo(said: UndoIn, service: ServiceDep) -> LeasesOut:
+async def undo(said: UndoIn, service: ServiceDep) -> LeasesOut:
     """Takes back an annotator's last answer that stands, and gives them the query again."""
     seconds = service.settings.current.lease_seconds
-    return LeasesOut.of(
-        service.store.undo(said.id, said.run, said.annotator, said.session, seconds)
+    leases = await run_in_threadpool(
+        service.store.undo, said.id, said.run, said.annotator, said.session, seconds
     )
+    return LeasesOut.of(leases)
 
 
 def _require_allowed(said: AnswerIn, settings: LabellingConfig) -> None:
