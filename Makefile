@@ -12,7 +12,7 @@ help: ## list the targets
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[dev,data,labelling,tracking]'
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[dev,data,labelling,mujoco,tracking]'
 	@touch $@
 
 assignment: $(INSTALLED) ## Parts 1 to 3 and the evaluation, with seed 0

@@ -16,7 +16,7 @@ from prefloop.errors import UserError
 from prefloop.labelling.clips import ClipStore
 from prefloop.labelling.config import SettingsFile
 from prefloop.labelling.database import StoreUnavailableError
-from prefloop.labelling.routes import annotate, clips, results, runs, settings, training
+from prefloop.labelling.routes import annotate, clips, frames, results, runs, settings, training
 from prefloop.labelling.schemas import ErrorOut
 from prefloop.labelling.security import LOOPBACK, Guard, Tokens
 from prefloop.labelling.service import Service
@@ -71,7 +71,7 @@ def create_app(
         generate_unique_id_function=_operation_id,
     )
     app.state.service = Service(store, clip_store, settings_file, tokens)
-    for module in (runs, annotate, training, results, settings, clips):
+    for module in (runs, annotate, training, frames, results, settings, clips):
         app.include_router(module.router)
     app.add_exception_handler(UserError, _as_sentence)
     app.add_exception_handler(RequestValidationError, _as_first_mistake)

@@ -141,7 +141,7 @@ def from_archive(data: bytes) -> list[Segment]:
     Raises:
         UserError: it is no such archive, too large unpacked, or its arrays do not belong together.
     """
-    arrays = _read_arrays(data)
+    arrays = read_arrays(data)
     missing = {"obs", "actions"} - arrays.keys()
     if missing:
         raise UserError(f"The archive holds no array {' and no array '.join(sorted(missing))}.")
@@ -221,7 +221,12 @@ def _as_segments(arrays: Mapping[str, NDArray]) -> Segments:
     )
 
 
-def _read_arrays(data: bytes) -> dict[str, NDArray]:
+def read_arrays(data: bytes) -> dict[str, NDArray]:
+    """The arrays of an archive that a stranger may have made.
+
+    Raises:
+        UserError: it is no archive of numbers, or too large unpacked.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()

@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
@@ -107,7 +108,7 @@ class LabellingClient:
 
     def run(self, name: str) -> RunOut:
         """One run."""
-        return self._read(self._call("GET", f"/api/runs/{name}"), RunOut)
+        return self._read(self._call("GET", f"/api/runs/{quote(name, safe='')}"), RunOut)
 
     def put_run(self, name: str, **facts: Any) -> RunOut:
         """Makes a run or continues it.
@@ -116,30 +117,37 @@ class LabellingClient:
             facts: `env`, `obs_dim`, `action_dim` and `discrete`; optionally `instructions`,
                 `frames_per_second`, `annotators_per_query` and `repeats`.
         """
-        return self._read(self._call("PUT", f"/api/runs/{name}", json=facts), RunOut)
+        return self._read(
+            self._call("PUT", f"/api/runs/{quote(name, safe='')}", json=facts), RunOut
+        )
 
     def rename(self, name: str, new_name: str) -> RunOut:
         """Gives a run another name."""
         body = {"name": new_name}
         return self._read(
-            self._call("POST", f"/api/runs/{name}/rename", once=True, json=body), RunOut
+            self._call("POST", f"/api/runs/{quote(name, safe='')}/rename", once=True, json=body),
+            RunOut,
         )
 
     def delete(self, name: str) -> None:
         """Removes a run with all its labels."""
-        self._call("DELETE", f"/api/runs/{name}", once=True)
+        self._call("DELETE", f"/api/runs/{quote(name, safe='')}", once=True)
 
     def label_again(self, name: str) -> RunOut:
         """Asks every query again."""
-        return self._read(self._call("POST", f"/api/runs/{name}/label-again", once=True), RunOut)
+        return self._read(
+            self._call("POST", f"/api/runs/{quote(name, safe='')}/label-again", once=True), RunOut
+        )
 
     def export(self, name: str) -> bytes:
         """The run's labels as a preference dataset, in a zip."""
-        return self._call("GET", f"/api/runs/{name}/export").content
+        return self._call("GET", f"/api/runs/{quote(name, safe='')}/export").content
 
     def results(self, name: str) -> ResultsOut:
         """What a run's labels say of its annotators."""
-        return self._read(self._call("GET", f"/api/runs/{name}/results"), ResultsOut)
+        return self._read(
+            self._call("GET", f"/api/runs/{quote(name, safe='')}/results"), ResultsOut
+        )
 
     # training
 
@@ -162,7 +170,7 @@ class LabellingClient:
         return ids
 
     def _send_segments(self, name: str, archive: bytes) -> list[UUID]:
-        reply = self._call("POST", f"/api/runs/{name}/segments", content=archive)
+        reply = self._call("POST", f"/api/runs/{quote(name, safe='')}/segments", content=archive)
         return self._read(reply, SegmentsOut).ids
 
     def put_clip(self, segment: UUID, video: bytes) -> str:
@@ -185,11 +193,13 @@ class LabellingClient:
                 for id, first, second in queries[start : start + MAX_QUERIES]
             ]
             body = {"iteration": iteration, "queries": some}
-            self._call("POST", f"/api/runs/{name}/queries", json=body)
+            self._call("POST", f"/api/runs/{quote(name, safe='')}/queries", json=body)
 
     def labels(self, name: str, after: int = 0) -> LabelsOut:
         """One page of a run's events since a cursor."""
-        reply = self._call("GET", f"/api/runs/{name}/labels", params={"after": after})
+        reply = self._call(
+            "GET", f"/api/runs/{quote(name, safe='')}/labels", params={"after": after}
+        )
         return self._read(reply, LabelsOut)
 
     def all_labels(self, name: str) -> Iterator[EventOut]:
@@ -207,7 +217,7 @@ class LabellingClient:
             labels: each with `id`, `query`, `annotator`, `label`, and optionally `trim`, `seconds`.
         """
         body = {"labels": [dict(label) for label in labels]}
-        reply = self._call("POST", f"/api/runs/{name}/labels", json=body)
+        reply = self._call("POST", f"/api/runs/{quote(name, safe='')}/labels", json=body)
         return self._read(reply, NewLabelsOut).added
 
     def put_reward_report(
@@ -215,7 +225,7 @@ class LabellingClient:
     ) -> None:
         """Says how well a reward model agrees with the labels, for the results page."""
         body = {"accuracy": accuracy, "labels": labels, "hardest": [dict(h) for h in hardest]}
-        self._call("PUT", f"/api/runs/{name}/reward-report", json=body)
+        self._call("PUT", f"/api/runs/{quote(name, safe='')}/reward-report", json=body)
 
     # labelling
 
@@ -234,7 +244,9 @@ class LabellingClient:
             "count": count,
             "holding": [str(lease) for lease in holding],
         }
-        return self._read(self._call("POST", f"/api/runs/{name}/leases", json=body), LeasesOut)
+        return self._read(
+            self._call("POST", f"/api/runs/{quote(name, safe='')}/leases", json=body), LeasesOut
+        )
 
     def answer(
         self,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefloop.errors import UserError
-from prefloop.labelling.arrays import _read_arrays
+from prefloop.labelling.arrays import read_arrays
 from prefloop.labelling.clips import MAX_FRAMES, MAX_PIXELS, ClipStore
 from prefloop.labelling.rendering import write_clip
 
@@ -49,7 +49,7 @@ def store_frames(data: bytes, length: int, clips: ClipStore) -> str:
 
 
 def _read(data: bytes, length: int) -> tuple[NDArray, float]:
-    arrays = _read_arrays(data)
+    arrays = read_arrays(data)
     deltas, fps = arrays.get("deltas"), arrays.get("fps")
     if deltas is None or deltas.dtype != np.uint8 or deltas.ndim != 4 or deltas.shape[3] != 3:
         raise UserError("The archive holds no pictures: deltas, uint8, [length, height, width, 3].")

@@ -16,7 +16,6 @@ from serving import serving
 from prefloop.labelling.app import create_app
 from prefloop.labelling.clips import ClipStore, examine
 from prefloop.labelling.config import SettingsFile
-from prefloop.labelling.routes import frames
 from prefloop.labelling.security import make_tokens
 from prefloop.labelling.store import Store
 
@@ -43,10 +42,7 @@ def clips(tmp_path):
 
 
 def make_app(tmp_path, store, clips, tokens=None):
-    app = create_app(store, clips, SettingsFile(tmp_path / "labelling.yaml"), tokens)
-    if not any(getattr(route, "name", "") == "put_frames" for route in app.routes):
-        app.router.routes[:0] = frames.router.routes  # before the page, which takes what is left
-    return app
+    return create_app(store, clips, SettingsFile(tmp_path / "labelling.yaml"), tokens)
 
 
 @pytest.fixture

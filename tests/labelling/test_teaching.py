@@ -1,0 +1,224 @@
+"""The way through it, as a user meets it: collect, label, fit, train, and what becomes of runs."""
+
+import contextlib
+import csv
+import json
+import threading
+import time
+import uuid
+
+import pytest
+from conftest import assert_one_sentence
+from serving import ServerProcess
+
+from prefloop.data import dataset
+from prefloop.labelling.client import LabellingClient
+
+COLLECT = "prefloop.cli collect --name cartpole-01 --env CartPole-v0 --episodes 10"
+SMALL = "--num-envs 4 --rollout-steps 32 --steps 768 --iteration-steps 256 --segment-length 10 --reward-epochs 3"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    with ServerProcess("--home", str(home)) as process:
+        yield process
+
+
+@pytest.fixture(autouse=True)
+def _address(server, monkeypatch):
+    monkeypatch.setenv("PREFLOOP_SERVER", server.url)
+
+
+@pytest.fixture
+def client(server):
+    with LabellingClient(server.url) as client:
+        yield client
+        for run in client.runs():
+            client.delete(run.name)
+
+
+@contextlib.contextmanager
+def labelling(client, run, choose=None):
+    """Somebody who labels whatever comes: the longer one, where nothing else is said."""
+    stop, session = threading.Event(), uuid.uuid4()
+
+    def longer(query):
+        left, right = query.left.length, query.right.length
+        return "tie" if left == right else "left" if left > right else "right"
+
+    def label():
+        while not stop.is_set():
+            with contextlib.suppress(Exception):  # the run is not there yet
+                for query in client.lease(run, "ada", session, 4).queries:
+                    client.answer(uuid.uuid4(), query.lease, (choose or longer)(query))
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=label)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_collecting_again_goes_on_and_never_overwrites(run, client):
+    outcome = run(f"{COLLECT} --pairs 6")
+    assert outcome.code == 0, outcome.err
+    assert "6 queries, 6 of them new" in outcome.out and "#run=cartpole-01" in outcome.out
+    assert "6 queries, 0 of them new" in run(f"{COLLECT} --pairs 6").out
+    assert "9 queries, 3 of them new" in run(f"{COLLECT} --pairs 9").out
+    assert_one_sentence(
+        run(COLLECT.replace("CartPole-v0", "Acrobot-v1") + " --pairs 6"),
+        "CartPole-v0, not Acrobot-v1",
+    )
+    assert client.run("cartpole-01").counts.queries == 9
+
+
+def test_collecting_with_policies_and_instructions(run, client, demonstrators):
+    policies = " ".join(f"{demonstrators}/policy_checkpoint{i}.params" for i in (0, 9))
+    line = f"{COLLECT} --policies {policies} --pairs 5 --segment-length full --repeats 0.5"
+    assert run(f"{line} --instructions 'Which stands longer?'").code == 0
+    made = client.run("cartpole-01")
+    assert made.instructions == "Which stands longer?" and made.repeats == 0.5
+    # a command that says nothing of them leaves them
+    assert run(f"{COLLECT} --policies {policies} --pairs 5 --segment-length full").code == 0
+    assert client.run("cartpole-01").instructions == "Which stands longer?"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--pairs 0", "--pairs must be above 0"),
+        ("--segment-length short", "--segment_length is full or a number, not 'short'"),
+        ("--segment-length 150", "Can't cut segments of 150 steps"),
+        ("--env FrozenLake-v1", "FrozenLake-v1 has observations in Discrete(16)"),
+        ("--policies nothing.params", "nothing.params does not exist"),
+        ("--name 'a b'", "name: String should match pattern"),
+        ("--server http://127.0.0.1:1", "does not answer"),
+        ("--server nowhere", "nowhere"),
+    ],
+)
+def test_what_is_wrong_with_collecting(run, client, flags, words, monkeypatch):
+    monkeypatch.setattr("prefloop.labelling.connecting.PATIENCE", 0.2)
+    assert_one_sentence(run(f"{COLLECT} --pairs 6 {flags}"), words)
+    assert client.runs() == []
+
+
+def test_labels_become_a_reward_and_the_results_page_hears_of_it(run, client, tmp_path):
+    assert_one_sentence(run("prefloop.cli reward --run cartpole-01 --out r"), "no run cartpole-01")
+    run(f"{COLLECT} --pairs 12")
+    assert_one_sentence(
+        run("prefloop.cli reward --run cartpole-01 --out r"), "Nobody has labelled anything"
+    )
+    with labelling(client, "cartpole-01"):
+        while client.run("cartpole-01").counts.left:
+            time.sleep(0.05)
+    outcome = run("prefloop.cli reward --run cartpole-01 --reward-epochs 30 --out r")
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "r" / "reward.params").exists()
+    assert len(dataset.read(tmp_path / "r" / "preferences")) == 12
+    report = client.results("cartpole-01").reward
+    assert report is not None and report.accuracy > 0.7
+    assert len(report.hardest) == min(10, report.labels)
+    assert_one_sentence(
+        run("prefloop.cli reward --run cartpole-01 --preferences p --out q"), "give either"
+    )
+
+
+@pytest.mark.parametrize("flags", ["--wait", "--no-wait"])
+def test_people_teach_a_policy_and_a_run_that_was_stopped_goes_on(run, client, tmp_path, flags):
+    line = f"prefloop.cli pref-ppo --teacher human --run cp {flags} {SMALL}"
+    assert_one_sentence(run(f"{line} --labels 8"), "There is no run cp")
+    with labelling(client, "cp"):
+        outcome = run(f"{line} --labels 8 --env CartPole-v0")
+    assert outcome.code == 0, outcome.err
+    table = rows(tmp_path / "cp" / "metrics.csv")
+    assert len(table) == 3
+    if flags == "--wait":
+        assert [row["labels"] for row in table] == ["6", "8", "8"]
+    assert client.run("cp").counts.queries == 8
+    assert (tmp_path / "cp" / "final_policy.params").exists()
+    assert client.results("cp").reward is not None or "labels came" in outcome.out
+    # the same command again finds everything done, and asks nobody anything
+    again = run(f"{line} --labels 8")
+    assert again.code == 0, again.err
+    assert client.run("cp").counts.queries == 8
+
+
+def test_labels_that_were_collected_count(run, client, tmp_path):
+    run(f"{COLLECT.replace('cartpole-01', 'cp')} --pairs 8")
+    with labelling(client, "cp"):
+        assert run(f"prefloop.cli pref-ppo --teacher human --run cp {SMALL} --labels 8").code == 0
+    table = rows(tmp_path / "cp" / "metrics.csv")
+    assert [row["labels"] for row in table] == ["8", "8", "8"]
+    assert table[0]["reward"] != "nan"  # learned from at once
+    assert client.run("cp").counts.queries == 8
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--teacher human --env CartPole-v0 --out p", "--teacher human and --run NAME go together"),
+        ("--run cp", "--teacher human and --run NAME go together"),
+        ("--teacher human --run cp --mistakes 0.1", "people have no --mistakes"),
+        ("--env CartPole-v0", "--env and --out are needed"),
+    ],
+)
+def test_what_people_can_not_be_asked(run, flags, words):
+    assert_one_sentence(run(f"prefloop.cli pref-ppo {flags}"), words)
+
+
+def test_what_can_be_done_with_runs(run, client, tmp_path, monkeypatch):
+    assert "There are no runs yet" in run("prefloop.cli runs list").out
+    run(f"{COLLECT} --pairs 6")
+    with labelling(client, "cartpole-01"):
+        while client.run("cartpole-01").counts.left:
+            time.sleep(0.05)
+    assert "cartpole-01  CartPole-v0" in run("prefloop.cli runs list").out
+    assert "6 queries: 6 answered" in run("prefloop.cli runs show cartpole-01").out
+    assert run("prefloop.cli runs export cartpole-01 prefs").code == 0
+    preferences = dataset.read(tmp_path / "prefs")
+    line = json.loads((tmp_path / "prefs" / "preferences.jsonl").read_text().splitlines()[0])
+    assert len(preferences) == 6 and line["annotator"] == "ada"
+    assert_one_sentence(run("prefloop.cli runs export cartpole-01 prefs"), "prefs exists already")
+    assert "6 labels added, 0 were there" in run("prefloop.cli runs import prefs copy").out
+    assert "0 labels added, 6 were there" in run("prefloop.cli runs import prefs copy").out
+    assert client.run("copy").counts.answered == 6
+    assert run("prefloop.cli runs rename copy pilot").code == 0
+    assert_one_sentence(run("prefloop.cli runs rename pilot cartpole-01"), "cartpole-01")
+    assert "6 queries are asked again" in run("prefloop.cli runs label-again pilot").out
+    assert client.run("pilot").counts.answered == 0
+    monkeypatch.setattr("builtins.input", lambda question: "no")
+    assert_one_sentence(run("prefloop.cli runs delete pilot"), "pilot was not deleted")
+    monkeypatch.setattr("builtins.input", lambda question: "pilot")
+    assert run("prefloop.cli runs delete pilot").code == 0
+    assert run("prefloop.cli runs delete cartpole-01 --yes").code == 0
+    assert client.runs() == []
+    assert_one_sentence(run("prefloop.cli runs show"), "show takes NAME after it")
+    assert_one_sentence(run("prefloop.cli runs delete gone"), "no run gone")
+
+
+def test_a_trainer_without_a_server_starts_one(run, tmp_path, monkeypatch):
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("PREFLOOP_SERVER", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with LabellingClient(f"http://127.0.0.1:{port}", patience=0.1) as own, labelling(own, "cp"):
+        outcome = run(
+            f"prefloop.cli pref-ppo --teacher human --run cp --env CartPole-v0 --labels 8 {SMALL}"
+        )
+    assert outcome.code == 0, outcome.err
+    assert f"one was started: label at http://127.0.0.1:{port}" in outcome.out
+    assert (tmp_path / "home" / ".prefloop" / "default" / "labels.sqlite3").exists()
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=1)  # it ended with the trainer
