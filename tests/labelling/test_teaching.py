@@ -3,6 +3,8 @@
 import contextlib
 import csv
 import json
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -222,3 +224,38 @@ def test_a_trainer_without_a_server_starts_one(run, tmp_path, monkeypatch):
     assert (tmp_path / "home" / ".prefloop" / "default" / "labels.sqlite3").exists()
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", port), timeout=1)  # it ended with the trainer
+
+
+def test_a_trainer_that_was_killed_and_a_server_that_went_away_lose_nothing(tmp_path):
+    home, line = (
+        tmp_path / "home",
+        ["pref-ppo", "--teacher", "human", "--run", "cp", "--labels", "8"],
+    )
+    line += ["--env", "CartPole-v0", *SMALL.split()]
+    with ServerProcess("--home", str(home)) as server, LabellingClient(server.url) as own:
+        environment = {**server.env, "PREFLOOP_SERVER": server.url}
+
+        def trainer():
+            return subprocess.Popen(
+                [sys.executable, "-m", "prefloop", *line], cwd=tmp_path, env=environment,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
+
+        killed = trainer()
+        assert any("Waiting for" in output for output in killed.stdout)
+        killed.kill()
+        killed.communicate()
+        asked = own.run("cp").counts.queries
+        second = trainer()
+        assert any("Waiting for" in output for output in second.stdout)
+        assert own.run("cp").counts.queries == asked  # what is asked is not asked again
+        server.kill()
+        assert any("does not answer; waiting" in output for output in second.stdout)
+        server.start()
+        with labelling(own, "cp"):
+            rest = second.stdout.read()
+        second.stdout.close()
+        assert second.wait() == 0, rest
+        assert own.run("cp").counts.queries == 8
+    table = rows(tmp_path / "cp" / "metrics.csv")
+    assert [row["labels"] for row in table] == ["6", "8", "8"]
