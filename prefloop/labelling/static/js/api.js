@@ -1,0 +1,149 @@
+// Talking to the server: one function for each thing that the page asks of it.
+
+import { token } from "./session.js";
+
+const PATIENCE = 20_000; // milliseconds until a reply counts as lost
+const PING = 1000; // milliseconds between looks whether the server is back
+
+/** The server has replied, and says no, with a sentence. */
+export class Refused extends Error {
+  constructor(status, sentence) {
+    super(sentence);
+    this.status = status;
+  }
+}
+
+/** The server did not reply, or could not do its work now. Asking again may help. */
+export class Unreachable extends Error {}
+
+/** Whether the server can be reached. Tells "change"; "token" where one is needed. */
+class Connection extends EventTarget {
+  reachable = true;
+  #timer = null;
+
+  report(reachable) {
+    if (!reachable) this.#watch();
+    if (reachable === this.reachable) return;
+    this.reachable = reachable;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  demandToken() {
+    this.dispatchEvent(new Event("token"));
+  }
+
+  #watch() {
+    this.#timer ??= setTimeout(async () => {
+      this.#timer = null;
+      await health().catch(() => {});
+      if (!this.reachable) this.#watch();
+    }, PING);
+  }
+}
+
+export const connection = new Connection();
+
+/** How far the server's clock is ahead of this one's, in milliseconds. */
+let ahead = 0;
+
+/** The time by the server's clock. */
+export function serverNow() {
+  return Date.now() + ahead;
+}
+
+async function send(method, path, body) {
+  const headers = {};
+  if (token()) headers.authorization = `Bearer ${token()}`;
+  if (body !== undefined) headers["content-type"] = "application/json";
+  let reply;
+  try {
+    reply = await fetch(path, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal: AbortSignal.timeout(PATIENCE),
+    });
+  } catch {
+    connection.report(false);
+    throw new Unreachable("The server can't be reached.");
+  }
+  if (reply.status >= 500) {
+    connection.report(false);
+    throw new Unreachable(await sentenceOf(reply));
+  }
+  connection.report(true);
+  const date = Date.parse(reply.headers.get("date") ?? "");
+  if (!Number.isNaN(date)) ahead = date - Date.now();
+  if (reply.status === 401) connection.demandToken();
+  if (!reply.ok) throw new Refused(reply.status, await sentenceOf(reply));
+  return reply;
+}
+
+async function sentenceOf(reply) {
+  try {
+    return String((await reply.json()).detail);
+  } catch {
+    return `The server replied ${reply.status}.`;
+  }
+}
+
+async function json(method, path, body) {
+  const reply = await send(method, path, body);
+  try {
+    return await reply.json();
+  } catch {
+    // the connection broke in the middle of the reply
+    throw new Unreachable("The server's reply was cut short.");
+  }
+}
+
+const run = (name) => `/api/runs/${encodeURIComponent(name)}`;
+
+export const health = () => json("GET", "/api/health");
+export const listRuns = () => json("GET", "/api/runs");
+export const getRun = (name) => json("GET", run(name));
+export const getResults = (name) => json("GET", `${run(name)}/results`);
+export const getSegment = (id) => json("GET", `/api/segments/${id}`);
+export const lease = (name, wish) => json("POST", `${run(name)}/leases`, wish);
+export const answer = (said) => json("POST", "/api/answers", said);
+export const undo = (said) => json("POST", "/api/undo", said);
+export const getSettings = () => json("GET", "/api/settings");
+export const putSettings = (changes) => json("PUT", "/api/settings", changes);
+
+/** A clip's bytes. They are fetched here and not by the video, which could send no token. */
+export async function getClip(url) {
+  const reply = await send("GET", url);
+  try {
+    return await reply.blob();
+  } catch {
+    throw new Unreachable("The clip was cut short.");
+  }
+}
+
+/** Does something until the server can be reached; `signal` ends it. Refusals are passed on. */
+export async function persist(job, signal) {
+  for (let wait = 250; ; wait = Math.min(2 * wait, 4000)) {
+    try {
+      return await job();
+    } catch (error) {
+      if (!(error instanceof Unreachable) || signal?.aborted) throw error;
+      await pause(wait, signal);
+    }
+  }
+}
+
+/** Waits; less if the connection comes back or `signal` says stop. */
+export function pause(milliseconds, signal) {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      connection.removeEventListener("change", changed);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const changed = () => connection.reachable && done();
+    const timer = setTimeout(done, milliseconds);
+    connection.addEventListener("change", changed);
+    signal?.addEventListener("abort", done);
+  });
+}

@@ -1,0 +1,94 @@
+// The page's beginning: what stands on every page, and which page an address means.
+
+import { connection, health, persist } from "./api.js";
+import { make } from "./dom.js";
+import { startHelp } from "./keys.js";
+import { showLabel } from "./label.js";
+import { startName } from "./name.js";
+import { startNotices } from "./notices.js";
+import { outbox } from "./outbox.js";
+import { showResults } from "./results.js";
+import { showRuns } from "./runs.js";
+import { setToken, takeToken, token } from "./session.js";
+import { showSettings } from "./settings.js";
+import { startTheme } from "./theme.js";
+
+const view = document.getElementById("view");
+const PAGES = { "": ["runs", showRuns], label: ["label", showLabel], results: ["results", showResults], settings: ["settings", showSettings] };
+
+let leave = new AbortController();
+
+/** Leaves the page that is shown, for another of the address's. */
+async function route() {
+  leave.abort();
+  leave = new AbortController();
+  const { signal } = leave;
+  const [kind, ...rest] = window.location.hash.replace(/^#\/?/, "").split("/");
+  let name;
+  try {
+    name = decodeURIComponent(rest.join("/"));
+  } catch {
+    name = rest.join("/");
+  }
+  const [page, show] = PAGES[kind] ?? PAGES[""];
+  document.title = name ? `${name} · prefloop` : "prefloop";
+  view.dataset.page = page;
+  delete view.dataset.state;
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.dataset.page === page) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  view.replaceChildren(make("p", { class: "empty" }, "Loading …"));
+  try {
+    await show(view, signal, name);
+  } catch (error) {
+    if (!signal.aborted && error.status !== 401) throw error;
+  }
+  if (!signal.aborted && isFirst === false) view.querySelector("h1")?.focus();
+  isFirst = false;
+}
+
+let isFirst = true;
+
+/** Asks for a token in place of the page. */
+function askToken() {
+  if (view.dataset.page === "token") return;
+  leave.abort();
+  view.dataset.page = "token";
+  const field = make("input", { id: "token-field", type: "password", autocomplete: "off", required: true });
+  const enter = (event) => {
+    event.preventDefault();
+    setToken(field.value.trim());
+    route();
+    outbox.send();
+  };
+  view.replaceChildren(
+    make(
+      "form",
+      { class: "card token-form", onsubmit: enter },
+      make("h1", {}, "A token is needed"),
+      make("p", {}, token()
+        ? "The token that was given does not hold here. Whoever started the server has the right one."
+        : "Open the address that whoever started the server gave you, or enter its token here."),
+      make("label", { for: "token-field" }, "Token"),
+      field,
+      make("div", { class: "buttons" }, make("button", { class: "primary", type: "submit" }, "Go on")),
+    ),
+  );
+  field.focus();
+}
+
+takeToken();
+startTheme();
+startHelp();
+startNotices();
+startName(route);
+connection.addEventListener("token", askToken);
+window.addEventListener("hashchange", () => {
+  takeToken();
+  if (window.location.hash !== "#view") route();
+});
+const { role } = await persist(health);
+if (role === null) askToken();
+else await route();
+outbox.send();

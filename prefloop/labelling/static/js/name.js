@@ -1,0 +1,65 @@
+// The annotator's name: asked once, shown in the head of the page, changed there.
+
+import { setText } from "./dom.js";
+import { annotator, setAnnotator } from "./session.js";
+
+const dialog = document.getElementById("name-dialog");
+const field = document.getElementById("name-field");
+const mistake = document.getElementById("name-mistake");
+const shown = document.getElementById("name-shown");
+const button = document.getElementById("name-button");
+
+let answered = [];
+
+/** Asks for a name; resolves when there is one. */
+export function askName() {
+  return new Promise((resolve) => {
+    answered.push(resolve);
+    open();
+  });
+}
+
+function open() {
+  if (dialog.open) return;
+  field.value = annotator();
+  mistake.textContent = "";
+  document.getElementById("name-cancel").hidden = !annotator() && answered.length > 0;
+  dialog.showModal();
+  field.select();
+}
+
+function show() {
+  setText(shown, annotator() || "No name");
+  button.setAttribute("aria-label", annotator() ? `Labelling as ${annotator()}; change` : "Say who is labelling");
+}
+
+/** Shows the name; `changed` is called when it is another. */
+export function startName(changed) {
+  show();
+  button.addEventListener("click", open);
+  document.getElementById("name-cancel").addEventListener("click", () => dialog.close());
+  document.getElementById("name-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const name = field.value.trim();
+    if (!name) {
+      mistake.textContent = "A name has at least one letter.";
+      field.focus();
+      return;
+    }
+    const before = annotator();
+    setAnnotator(name);
+    show();
+    dialog.close();
+    const waiting = answered;
+    answered = [];
+    for (const resolve of waiting) resolve();
+    if (before !== name && !waiting.length) changed();
+  });
+  // without a name nothing can be labelled: Escape leads back to the runs
+  dialog.addEventListener("close", () => {
+    if (!annotator() && answered.length) {
+      answered = [];
+      window.location.hash = "#/";
+    }
+  });
+}

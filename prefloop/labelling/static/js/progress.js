@@ -1,0 +1,90 @@
+// How far the run is, and how fast this annotator is.
+
+import { getRun, Refused, Unreachable } from "./api.js";
+import { make, setText } from "./dom.js";
+import { outbox } from "./outbox.js";
+import { tab } from "./storage.js";
+
+const LONGEST = 120; // seconds that one label counts for: whoever has a coffee is not slower
+const REFRESH = 5000;
+
+export class Progress {
+  #run;
+  #key;
+  #counts;
+  #own; // labels of this session, and the seconds that they took
+  #since = 0; // labels that the counts do not hold yet
+  #nodes = {};
+  #soon = null;
+
+  constructor(run, annotator, signal) {
+    this.#run = run.name;
+    this.#counts = run.counts;
+    this.#key = `labelled.${run.name}.${annotator}`;
+    this.#own = tab.read(this.#key, { labels: 0, seconds: 0 });
+    const number = (name) => (this.#nodes[name] = make("b", { "data-count": name }));
+    this.#nodes.bar = make("progress", { "aria-label": "Pairs of this run that are done" });
+    this.node = make(
+      "div",
+      { class: "progress" },
+      this.#nodes.bar,
+      make(
+        "p",
+        {},
+        make("span", {}, number("done"), " done"),
+        make("span", {}, number("left"), " left"),
+        make("span", {}, number("session"), " this session"),
+        make("span", { class: "rate" }, number("rate"), " per minute"),
+      ),
+    );
+    const timer = setInterval(() => this.#refresh(), REFRESH);
+    const refresh = () => this.refreshSoon();
+    outbox.addEventListener("stored", refresh, { signal });
+    signal.addEventListener("abort", () => {
+      clearInterval(timer);
+      clearTimeout(this.#soon);
+    });
+    this.#show();
+  }
+
+  /** Counts a label, or takes one back. */
+  count(labels, seconds) {
+    this.#since += labels;
+    this.#own.labels = Math.max(this.#own.labels + labels, 0);
+    this.#own.seconds += Math.min(seconds, LONGEST);
+    if (!this.#own.labels) this.#own.seconds = 0;
+    tab.write(this.#key, this.#own);
+    this.#show();
+  }
+
+  refreshSoon() {
+    clearTimeout(this.#soon);
+    this.#soon = setTimeout(() => this.#refresh(), 300);
+  }
+
+  async #refresh() {
+    if (document.hidden || outbox.waiting().length) return;
+    const since = this.#since;
+    try {
+      this.#counts = (await getRun(this.#run)).counts;
+    } catch (error) {
+      if (error instanceof Refused || error instanceof Unreachable) return;
+      throw error;
+    }
+    this.#since -= since;
+    this.#show();
+  }
+
+  #show() {
+    const { queries, left } = this.#counts;
+    // a query that wants several annotators is not done with one of them
+    const remaining = Math.min(Math.max(left - this.#since, 0), queries);
+    const { labels, seconds } = this.#own;
+    setText(this.#nodes.done, String(queries - remaining));
+    setText(this.#nodes.left, String(remaining));
+    setText(this.#nodes.session, String(labels));
+    setText(this.#nodes.rate, seconds > 0 ? (60 * labels / seconds).toFixed(labels < 3 ? 0 : 1) : "–");
+    this.#nodes.bar.max = Math.max(queries, 1);
+    this.#nodes.bar.value = queries - remaining;
+  }
+}

@@ -1,0 +1,50 @@
+// Who is here: the token, the annotator's name, and this page's session.
+
+import { browser, tab } from "./storage.js";
+
+/** A random id. `crypto.randomUUID` is missing on pages that come over plain HTTP. */
+export function uuid() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}
+
+// A reload goes on with the same session, and so gets the same queries again. A tab that was
+// duplicated must not: while a page lives, nothing is there to be copied.
+const own = tab.read("session") ?? uuid();
+tab.remove("session");
+window.addEventListener("pagehide", () => tab.write("session", own));
+window.addEventListener("pageshow", () => tab.remove("session"));
+
+/** This page's session. */
+export function session() {
+  return own;
+}
+
+/** The token that was given, or null. */
+export function token() {
+  return tab.read("token");
+}
+
+export function setToken(given) {
+  tab.write("token", given);
+}
+
+/** Takes the token out of the address (#token=...), so that it stands in no history. */
+export function takeToken() {
+  const found = /^#token=([^&/]+)/.exec(window.location.hash);
+  if (!found) return;
+  setToken(decodeURIComponent(found[1]));
+  window.history.replaceState(null, "", "#/");
+}
+
+/** The annotator's name, or an empty text. */
+export function annotator() {
+  return browser.read("annotator", "");
+}
+
+export function setAnnotator(name) {
+  browser.write("annotator", name);
+}

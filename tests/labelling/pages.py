@@ -1,0 +1,127 @@
+"""The page in a browser: a run whose clips are real, and a Chromium that forgives no error."""
+
+import contextlib
+import functools
+import importlib.util
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+
+import numpy as np
+
+from prefloop.data.segments import Segments
+from prefloop.labelling.arrays import Segment, pad, to_archive
+from prefloop.labelling.rendering import Renderer, write_clip
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+REASON = "Chromium is not installed"
+if importlib.util.find_spec("playwright") is None:
+    CHROMIUM, REASON = None, "Playwright is not installed"
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+WIDE = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 844}
+
+RUN = {"env": "CartPole-v1", "obs_dim": 4, "action_dim": 2, "discrete": True}
+
+
+def make_segments(count, length=25, seed=0):
+    """Poles that fall sooner or later; the rewards say how long they stood."""
+    rng = np.random.default_rng(seed)
+    segments = []
+    for _ in range(count):
+        obs = np.zeros((length, 4), dtype=np.float32)
+        time = np.arange(length)
+        obs[:, 0] = rng.uniform(-1, 1) + rng.uniform(-0.03, 0.03) * time
+        obs[:, 2] = rng.uniform(-0.05, 0.05) + rng.uniform(-0.02, 0.02) * time
+        upright = (np.abs(obs[:, 2]) < 0.2).astype(np.float32)
+        segments.append(Segment(obs, rng.integers(2, size=length), upright))
+    return segments
+
+
+@functools.cache
+def _renderer():
+    return Renderer("CartPole-v1")
+
+
+def clip_of(segment):
+    """An MP4 of a segment."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.mp4"
+        write_clip(path, _renderer().frames(segment), 50)
+        return path.read_bytes()
+
+
+def make_run(api, name="cartpole-01", num_queries=6, seed=0, length=25, clips=True, **facts):
+    """A run with queries and clips."""
+    assert api.put(f"/api/runs/{name}", json={**RUN, **facts}).status_code == 200
+    return add_pairs(api, name, num_queries, seed, length, clips)
+
+
+def add_pairs(api, name, num_queries, seed=0, length=25, clips=True):
+    """Queries for a run: [(id, first segment's id, second's)] and the segments by id."""
+    if not num_queries:
+        return []
+    segments = make_segments(2 * num_queries, length, seed)
+    padded: Segments = pad(segments)
+    reply = api.post(f"/api/runs/{name}/segments", content=to_archive(padded))
+    ids = reply.json()["ids"]
+    if clips:
+        for id, segment in zip(ids, segments, strict=True):
+            assert api.put(f"/api/segments/{id}/clip", content=clip_of(segment)).status_code == 200
+    asked = [(str(uuid.uuid4()), ids[2 * i], ids[2 * i + 1]) for i in range(num_queries)]
+    body = {"queries": [{"id": id, "first": one, "second": two} for id, one, two in asked]}
+    assert api.post(f"/api/runs/{name}/queries", json=body).status_code == 204
+    return asked
+
+
+def labels(api, name="cartpole-01"):
+    """The run's events."""
+    return api.get(f"/api/runs/{name}/labels").json()["events"]
+
+
+@contextlib.contextmanager
+def chromium():
+    """A browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextlib.contextmanager
+def opened(browser, expected=(), viewport=WIDE, annotator="ada", **options):
+    """A page; whatever its console complains about fails the test.
+
+    Args:
+        expected: parts of complaints that a test provokes, such as a server that is away.
+        annotator: the name that the browser knows; None: it asks.
+    """
+    context = browser.new_context(viewport=viewport, locale="en-GB", **options)
+    if annotator is not None:
+        context.add_init_script(
+            f"localStorage.getItem('prefloop.annotator') ?? "
+            f"localStorage.setItem('prefloop.annotator', '\"{annotator}\"')"
+        )
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    complaints = []
+
+    def complain(text):
+        if not any(part in text for part in expected):
+            complaints.append(text)
+
+    # a violation of the content security policy is an error of the console, too
+    page.on("console", lambda m: complain(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None)  # fmt: skip
+    page.on("pageerror", lambda error: complain(f"uncaught: {error}"))
+    page.on("dialog", lambda dialog: (complain(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.on("request", lambda r: None if r.url.startswith(("http://127.0.0.1:", "blob:", "data:")) else complain(f"elsewhere: {r.url}"))  # fmt: skip
+    try:
+        yield page
+        assert complaints == []
+    finally:
+        context.close()
