@@ -125,5 +125,5 @@ def main(settings: Settings) -> None:
         f"{settings.name}: {counts.queries} queries, {counts.queries - before} of them new; "
         f"{counts.answered} answered, {counts.skipped} skipped, {counts.left} left."
     )
-    print(f"Next: label at {client.url}/#run={settings.name}")
+    print(f"Next: label at {client.page(settings.name)}")
     print(f"Then: prefloop reward --run {settings.name} --out {settings.name}-reward")

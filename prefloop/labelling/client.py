@@ -95,6 +95,10 @@ class LabellingClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def page(self, name: str) -> str:
+        """Address at which people label a run."""
+        return f"{self.url}/#/label/{quote(name, safe='')}"
+
     def health(self) -> HealthOut:
         """What answers there."""
         return self._read(self._call("GET", "/api/health"), HealthOut)

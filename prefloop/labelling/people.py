@@ -59,7 +59,7 @@ class People:
         while (left := self.counts().left) > 0:
             if told < 0:
                 self._say(
-                    f"Waiting for {left} labels at {self.client.url}/#run={self.run} (Ctrl-C stops, "
+                    f"Waiting for {left} labels at {self.client.page(self.run)} (Ctrl-C stops, "
                     "the same command goes on)."
                 )
             told = left

@@ -73,7 +73,7 @@ def rows(path):
 def test_collecting_again_goes_on_and_never_overwrites(run, client):
     outcome = run(f"{COLLECT} --pairs 6")
     assert outcome.code == 0, outcome.err
-    assert "6 queries, 6 of them new" in outcome.out and "#run=cartpole-01" in outcome.out
+    assert "6 queries, 6 of them new" in outcome.out and "/#/label/cartpole-01" in outcome.out
     assert "6 queries, 0 of them new" in run(f"{COLLECT} --pairs 6").out
     assert "9 queries, 3 of them new" in run(f"{COLLECT} --pairs 9").out
     assert_one_sentence(
