@@ -20,6 +20,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,6 +28,7 @@ import numpy as np
 
 from prefloop.labelling.arrays import Segment, pad
 from prefloop.labelling.client import LabellingClient
+from prefloop.labelling.rendering import write_clip
 
 BARE = """
 import sys
@@ -141,6 +143,12 @@ def fill(url: str, num_queries: int) -> None:
         ids = client.add_segments(RUN, pad(segments))
         pairs = [(ids[i], ids[j]) for i in range(num) for j in range(i)][: num_queries + 2000]
         client.add_queries(RUN, [(uuid.uuid4(), *pair) for pair in pairs])
+        # clips as a collector sends them, so that nothing has to be drawn meanwhile
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "clip.mp4"
+            write_clip(path, (np.full((64, 64, 3), i, np.uint8) for i in range(50)), fps=50)
+            for id in ids:
+                client.put_clip(id, path.read_bytes())
 
 
 def free_port() -> int:

@@ -1,6 +1,7 @@
 """The server: one application around a store, made by `create_app`. Importing this opens nothing."""
 
 import logging
+import mimetypes
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,8 @@ def create_app(
         app.include_router(module.router)
     app.add_exception_handler(UserError, _as_sentence)
     app.add_exception_handler(RequestValidationError, _as_first_mistake)
+    # Windows may call scripts plain text, and then browsers refuse to run them
+    mimetypes.add_type("text/javascript", ".js")
     app.mount("/", StaticFiles(directory=static, html=True, check_dir=False), name="page")
     app.add_middleware(Guard, hosts=hosts, origins=origins)
     return app

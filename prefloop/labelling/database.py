@@ -209,9 +209,7 @@ def _engine(url: URL) -> Engine:
         options = {"options": "-c synchronous_commit=on", "connect_timeout": 10}
         if "options" in url.query:
             options.pop("options")
-        return sqlalchemy.create_engine(
-            url, pool_size=10, max_overflow=40, pool_pre_ping=True, connect_args=options
-        )
+        return sqlalchemy.create_engine(url, pool_size=10, max_overflow=40, connect_args=options)
     engine = sqlalchemy.create_engine(
         url, pool_size=10, max_overflow=40, connect_args={"timeout": BUSY_SECONDS}
     )

@@ -95,7 +95,8 @@ class Side:
         segment: its id.
         length: in steps.
         clip: digest of its video; None while there is none.
-        clip_error: why there will be none; None if nothing is wrong.
+        clip_error: why the segment can't be drawn; a clip it has all the same is a plot of it. None
+            if nothing is wrong.
     """
 
     segment: UUID
@@ -121,7 +122,7 @@ class Leases:
 
     Attributes:
         queries: the leases.
-        left_over: queries of the run that want labels, without these.
+        left_over: queries of the run that want labels, without these; counted up to 1,000.
         state: `waiting`: all that is left is leased to others; `finished`: nothing is left for
             this annotator, until somebody adds queries.
     """
@@ -197,6 +198,8 @@ class ToShow:
     Attributes:
         clip: digest of its video; None if there is none yet.
         clip_was_sent: whether the video came from outside, so that it can't be rendered again.
+        clip_error: why the segment can't be drawn, so that it is to be plotted; None if nothing is
+            wrong.
     """
 
     segment: UUID
@@ -204,6 +207,7 @@ class ToShow:
     frames_per_second: float | None
     clip: str | None
     clip_was_sent: bool
+    clip_error: str | None
 
 
 @dataclass(frozen=True)

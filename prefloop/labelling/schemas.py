@@ -178,7 +178,9 @@ class SideOut(Out):
     segment: UUID
     length: int = Field(description="Steps.")
     clip_url: str | None = Field(description="Null while the clip is not rendered.")
-    clip_error: str | None = Field(description="Why there will be no clip.")
+    clip_error: str | None = Field(
+        description="Why the segment can't be drawn; a clip it has all the same is a plot of it."
+    )
 
     @classmethod
     def of(cls, side: Side) -> "SideOut":
@@ -216,7 +218,9 @@ class LeasesOut(Out):
     """What to label next."""
 
     queries: list[LeasedQueryOut]
-    left_over: int = Field(description="Queries of the run that want labels, without these.")
+    left_over: int = Field(
+        description="Queries of the run that want labels, without these; counted up to 1,000."
+    )
     state: Literal["queries", "waiting", "finished"] = Field(
         description="waiting: all that is left is leased to others; finished: nothing is left for "
         "this annotator until the trainer adds queries."

@@ -19,6 +19,7 @@ from prefloop.labelling.app import create_app
 from prefloop.labelling.clips import ClipStore
 from prefloop.labelling.config import SettingsFile
 from prefloop.labelling.database import sqlite_url
+from prefloop.labelling.feeding import ClipFeeder
 from prefloop.labelling.store import Store
 
 DATABASE, CLIPS, TOKENS, SETTINGS = "labels.sqlite3", "clips", "tokens.json", "labelling.yaml"
@@ -100,6 +101,7 @@ def serve(
         ahead.start()
         app = create_app(store, clips, settings_file, tokens, _hosts(address), origins)
         port = listening.getsockname()[1]
+        stack.enter_context(ClipFeeder(store, clips, settings_file))
         _Server(
             uvicorn.Config(
                 app,

@@ -25,6 +25,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    text,
     update,
 )
 
@@ -248,11 +249,11 @@ class Store:
         Raises:
             NotFoundError: there is no such run.
         """
-        text = json.dumps(report)
+        content = json.dumps(report)
 
         def job(connection: Connection) -> None:
             run = _find_run(connection, name)
-            values = update(runs).where(runs.c.id == run.id).values(reward_report=text)
+            values = update(runs).where(runs.c.id == run.id).values(reward_report=content)
             connection.execute(values)
 
         self._database.write(job)
@@ -329,13 +330,15 @@ class Store:
             if was_sent is None:
                 raise NotFoundError("There is no such segment.")
             if sent or not was_sent:
-                values = {"clip": digest, "clip_was_sent": sent, "clip_error": None}
+                values: dict[str, Any] = {"clip": digest, "clip_was_sent": sent}
+                if sent:
+                    values["clip_error"] = None
                 connection.execute(update(segments).where(this).values(**values))
 
         self._database.write(job)
 
     def set_clip_error(self, segment: UUID, sentence: str) -> None:
-        """Says why a segment can't be shown."""
+        """Says why a segment can't be drawn. A clip that comes later is a plot of it."""
 
         def job(connection: Connection) -> None:
             this = and_(segments.c.id == segment, ~segments.c.clip_was_sent)
@@ -371,16 +374,24 @@ class Store:
                 clips = {
                     row.id: row
                     for row in connection.execute(
-                        select(segments.c.id, segments.c.clip, segments.c.clip_was_sent).where(
-                            segments.c.id.in_(set(wanted)), segments.c.clip_error.is_(None)
-                        )
+                        select(
+                            segments.c.id,
+                            segments.c.clip,
+                            segments.c.clip_was_sent,
+                            segments.c.clip_error,
+                        ).where(segments.c.id.in_(set(wanted)))
                     )
                 }
                 for side in wanted:
                     if side in clips:
                         row = clips[side]
                         found[side] = ToShow(
-                            side, run.env, run.frames_per_second, row.clip, row.clip_was_sent
+                            side,
+                            run.env,
+                            run.frames_per_second,
+                            row.clip,
+                            row.clip_was_sent,
+                            row.clip_error,
                         )
         return list(found.values())
 
@@ -419,6 +430,9 @@ class Store:
                 connection.execute(
                     update(runs).where(runs.c.id == run.id).values(last_position=last)
                 )
+                if not self._database.is_sqlite:
+                    # until PostgreSQL has looked, it takes the queue for short and sorts all of it
+                    connection.execute(text("ANALYZE queries, segments"))
 
         self._database.write(job)
 

@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import shutil
 import tempfile
+import time
 import uuid
 from pathlib import Path
 
@@ -44,8 +45,17 @@ def _renderer():
     return Renderer("CartPole-v1")
 
 
+_clips = {}
+
+
 def clip_of(segment):
-    """An MP4 of a segment."""
+    """An MP4 of a segment; drawn once, whichever tests show it."""
+    if segment.digest not in _clips:
+        _clips[segment.digest] = _drawn(segment)
+    return _clips[segment.digest]
+
+
+def _drawn(segment):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
         write_clip(path, _renderer().frames(segment), 50)
@@ -122,6 +132,14 @@ def opened(browser, expected=(), viewport=WIDE, annotator="ada", **options):
     page.on("request", lambda r: None if r.url.startswith(("http://127.0.0.1:", "blob:", "data:")) else complain(f"elsewhere: {r.url}"))  # fmt: skip
     try:
         yield page
-        assert complaints == []
+        assert not complaints, complaints
     finally:
         context.close()
+
+
+def until(page, script, arg=None, seconds=20):
+    """Waits until a script says true. Playwright's own way is refused by the page's policy."""
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(script, arg):
+        assert time.monotonic() < deadline, f"never came true: {script}"
+        page.wait_for_timeout(15)

@@ -3,14 +3,20 @@
 import socket
 import subprocess
 import sys
+import uuid
 
 import httpx
+import numpy as np
 import pytest
 from conftest import ROOT, assert_one_sentence
+from made_up import make_segments
 from serving import ServerProcess
 
+from prefloop.envs import make_env
 from prefloop.errors import UserError
 from prefloop.labelling import server
+from prefloop.labelling.client import LabellingClient
+from prefloop.labelling.clips import examine
 from prefloop.labelling.security import origin_of
 from prefloop.labelling.store import Store
 
@@ -165,3 +171,28 @@ def test_origins(url, origin):
 def test_what_is_no_origin(url):
     with pytest.raises(UserError, match="no address such as"):
         origin_of(url)
+
+
+def test_clips_appear_by_themselves(tmp_path):
+    env = make_env("CartPole-v1")
+    states = [env.reset(seed=0)[0]]
+    for _ in range(4):
+        states.append(env.step(0)[0])
+    env.close()
+    segments = make_segments([states, states[::-1]], np.zeros((2, 5), dtype=np.int64))
+    with (
+        ServerProcess("--home", str(tmp_path)) as process,
+        LabellingClient(process.url) as client,
+    ):
+        client.put_run("r", env="CartPole-v1", obs_dim=4, action_dim=2, discrete=True)
+        first, second = client.add_segments("r", segments)
+        client.add_queries("r", [(uuid.uuid4(), first, second)])
+        while True:
+            (query,) = client.lease("r", "ada", uuid.UUID(int=1)).queries
+            if query.left.clip_url and query.right.clip_url:
+                break
+        assert (query.left.clip_error, query.right.clip_error) == (None, None)
+        video = httpx.get(process.url + query.left.clip_url, trust_env=False)
+        assert examine(video.content).frames == 5
+        code, output = process.stop()
+    assert (code, "Traceback" in output) == (130, False)

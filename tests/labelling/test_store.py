@@ -257,7 +257,13 @@ def test_what_is_looked_at_next_is_rendered_first(store):
     store.set_clip(order[0], "a" * 64, sent=False)
     store.set_clip_error(order[1], "No picture.")
     shown = store.ahead(1)
-    assert [(s.segment, s.clip) for s in shown[:2]] == [(order[0], "a" * 64), (order[2], None)]
+    assert [(s.segment, s.clip, s.clip_error) for s in shown[:3]] == [
+        (order[0], "a" * 64, None),
+        (order[1], None, "No picture."),
+        (order[2], None, None),
+    ]
+    store.set_clip(order[1], "b" * 64, sent=False)
+    assert (store.ahead(1)[1].clip, store.ahead(1)[1].clip_error) == ("b" * 64, "No picture.")
     label_one(store)
     lease = store.lease(RUN, "ada", SESSION, 1)
     assert {lease.queries[0].left.segment, lease.queries[0].right.segment} == set(order[2:4])
@@ -642,3 +648,21 @@ def test_a_database_that_is_busy_for_too_long_is_told(sqlite_url, monkeypatch):
     assert other.put_run(RUN, FACTS).name == RUN
     store.close()
     other.close()
+
+
+def test_a_database_that_was_restarted_is_found_again(postgres):
+    psycopg = pytest.importorskip("psycopg")
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        store = Store(postgres.replace("/postgres?", f"/{name}?"))
+        make_run(store)
+        # all its connections end, as they do when PostgreSQL is restarted
+        end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+        connection.execute(end, [name])
+        assert label_one(store).number == 1
+        connection.execute(end, [name])
+        with pytest.raises(StoreUnavailableError, match="can't be read"):
+            store.current(RUN)
+        assert len(store.current(RUN)) == 1
+        store.close()

@@ -2,7 +2,6 @@
 
 import { count, draw, make } from "./dom.js";
 
-const WIDTH = 640;
 const HEIGHT = 200;
 const EDGE = { left: 44, right: 12, top: 12, bottom: 26 };
 
@@ -20,23 +19,23 @@ function timeText(milliseconds, span) {
     : time.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", ...(span < 300e3 && { second: "2-digit" }) });
 }
 
-/** How many labels there were when; points of {time, labels}. */
-export function labelsOverTime(points) {
+/** How many labels there were when; points of {time, labels}; `width` in pixels. */
+export function labelsOverTime(points, width) {
   const times = points.map((point) => Date.parse(point.time));
   const first = times[0];
   const span = Math.max(times.at(-1) - first, 1000);
   const most = points.at(-1).labels;
   const step = Math.max(roundStep(most, 4), 1);
   const top = Math.ceil(most / step) * step;
-  const x = (time) => EDGE.left + ((time - first) / span) * (WIDTH - EDGE.left - EDGE.right);
+  const x = (time) => EDGE.left + ((time - first) / span) * (width - EDGE.left - EDGE.right);
   const y = (labels) => HEIGHT - EDGE.bottom - (labels / top) * (HEIGHT - EDGE.top - EDGE.bottom);
   const chart = draw("svg", {
-    class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img",
+    class: "chart", viewBox: `0 0 ${width} ${HEIGHT}`, role: "img",
     "aria-label": `${count(most, "label")} from ${timeText(first, span)} to ${timeText(times.at(-1), span)}`,
   });
   for (let labels = 0; labels <= top; labels += step) {
     chart.append(
-      draw("line", { class: "grid", x1: EDGE.left, x2: WIDTH - EDGE.right, y1: y(labels), y2: y(labels) }),
+      draw("line", { class: "grid", x1: EDGE.left, x2: width - EDGE.right, y1: y(labels), y2: y(labels) }),
       draw("text", { class: "tick", x: EDGE.left - 8, y: y(labels) + 4, "text-anchor": "end" }, String(labels)),
     );
   }

@@ -1,7 +1,22 @@
 // Under the clips: play and pause, frames, speed, the timeline with the part that is compared.
 
-import { make, setText } from "./dom.js";
+import { draw, make, setText } from "./dom.js";
 import { keycaps, keyShortcuts } from "./keys.js";
+
+// drawn, since few systems have letters for these
+const ICONS = {
+  play: "M5 3l9 5-9 5z",
+  pause: "M4 3h3v10H4zM9 3h3v10H9z",
+  back: "M3 3h2v10H3zM13 3v10L6 8z",
+  forward: "M11 3h2v10h-2zM3 3v10l7-5z",
+  slower: "M3 7h10v2H3z",
+  faster: "M3 7h4V3h2v4h4v2H9v4H7V9H3z",
+};
+
+function icon(name) {
+  const path = draw("path", { d: ICONS[name] });
+  return draw("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, path);
+}
 
 /** A button that shows its key; a mouse leaves no focus on it, so that keys go on answering. */
 export function keyButton(action, act, attributes, ...children) {
@@ -35,14 +50,13 @@ export class Controls {
   /** `act(action)` does what a key would. */
   constructor(player, act, signal) {
     this.#player = player;
-    const icon = (name, text) => make("span", { class: "icon", "aria-hidden": "true" }, text);
-    const plain = (action, label, text) =>
-      keyButton(action, act, { class: "plain", "aria-label": label, title: label }, icon(action, text));
+    const plain = (action, label) =>
+      keyButton(action, act, { class: "plain", "aria-label": label, title: label }, icon(action));
     const n = this.#nodes;
-    n.playIcon = icon("play", "▶");
+    n.playIcon = icon("pause");
     n.play = keyButton("play", act, { class: "plain play", "aria-label": "Pause" }, n.playIcon);
-    n.speed = make("output", { class: "speed", "aria-label": "Speed" });
-    n.frame = make("output", { class: "frame" });
+    n.speed = make("output", { class: "readout speed", "aria-label": "Speed" });
+    n.frame = make("span", { class: "readout frame" }); // no output: it would be read aloud all the time
     n.scrub = slider({ class: "scrub", "aria-label": "Frame", max: 0 }, (step) => player.scrub(step));
     n.start = slider(
       { class: "trim-start", "aria-label": "Compare from frame", max: 1 },
@@ -54,34 +68,33 @@ export class Controls {
       (step) => this.#drag(player.start, step),
       () => this.#drop(),
     );
-    n.range = make("output", { class: "range" });
-    n.reset = keyButton("trimReset", act, { class: "plain" }, "All");
+    n.range = make("output", { class: "readout range" });
+    n.reset = keyButton("trimReset", act, { class: "plain" }, "All frames");
     n.trim = make(
       "div",
-      { class: "trim", role: "group", "aria-label": "Part that is compared" },
-      keyButton("trimStart", act, { class: "plain" }, "From"),
+      { class: "row trim", role: "group", "aria-label": "Part that is compared" },
+      make("span", { class: "group" },
+        keyButton("trimStart", act, { class: "plain", title: "Compare from this frame on" }, "From"),
+        keyButton("trimStop", act, { class: "plain", title: "Compare up to this frame" }, "To")),
       make("div", { class: "trim-track" }, make("div", { class: "band" }), n.start, n.stop),
-      keyButton("trimStop", act, { class: "plain" }, "To"),
-      n.reset,
       n.range,
+      n.reset,
     );
     this.node = make(
       "div",
       { class: "controls", role: "group", "aria-label": "Playback of both clips" },
       make(
         "div",
-        { class: "transport" },
-        plain("back", "One frame back", "⏴"),
-        n.play,
-        plain("forward", "One frame forward", "⏵"),
+        { class: "row" },
+        make("span", { class: "group" }, plain("back", "One frame back"), n.play, plain("forward", "One frame forward")),
         n.scrub,
         n.frame,
         make(
           "span",
-          { class: "speeds", role: "group", "aria-label": "Speed" },
-          plain("slower", "Slower", "−"),
+          { class: "group speeds", role: "group", "aria-label": "Speed" },
+          plain("slower", "Slower"),
           n.speed,
-          plain("faster", "Faster", "+"),
+          plain("faster", "Faster"),
         ),
       ),
       n.trim,
@@ -124,19 +137,19 @@ export class Controls {
     const player = this.#player;
     const n = this.#nodes;
     const { length, step, start, stop } = player;
-    setText(n.playIcon, player.playing ? "⏸" : "▶");
+    n.playIcon.firstChild.setAttribute("d", ICONS[player.playing ? "pause" : "play"]);
     n.play.setAttribute("aria-label", player.playing ? "Pause" : "Play");
     setText(n.speed, `${player.speed}×`);
     setText(n.frame, length ? `${step + 1} / ${length}` : "");
     n.scrub.max = Math.max(length - 1, 0);
     n.scrub.value = step;
-    n.scrub.setAttribute("aria-valuetext", `frame ${step + 1} of ${length}`);
+    if (!player.playing) n.scrub.setAttribute("aria-valuetext", `frame ${step + 1} of ${length}`);
     for (const handle of [n.start, n.stop]) handle.max = Math.max(length, 1);
     n.start.value = start;
     n.stop.value = stop;
     n.start.setAttribute("aria-valuetext", `from frame ${start + 1}`);
     n.stop.setAttribute("aria-valuetext", `up to frame ${stop}`);
-    setText(n.range, this.trimmed || "all frames");
+    setText(n.range, this.trimmed || "all compared");
     n.trim.classList.toggle("narrowed", this.trimmed !== "");
     n.trim.style.setProperty("--from", length ? start / length : 0);
     n.trim.style.setProperty("--to", length ? stop / length : 1);

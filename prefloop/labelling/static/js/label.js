@@ -20,6 +20,8 @@ const SAID = {
   skip: "Skipped",
 };
 
+const NARROW = window.matchMedia("(max-width: 640px)");
+
 /** Shows the page of a run until the signal says stop. */
 export async function showLabel(view, signal, name) {
   if (!annotator()) await askName();
@@ -57,6 +59,7 @@ class LabelPage {
   #message = make("div", { class: "message" });
   #last = make("p", { class: "last" });
   #stage;
+  #details = null;
 
   constructor(view, run, signal) {
     this.#view = view;
@@ -138,12 +141,12 @@ class LabelPage {
     const text = this.#run.instructions.trim();
     if (!text) return null;
     const key = `read.${this.#run.name}`;
-    const details = make(
+    const details = (this.#details = make(
       "details",
       { class: "instructions", open: browser.read(key) !== text },
       make("summary", {}, "What to look for"),
       make("p", {}, text),
-    );
+    ));
     // closed once, it stays closed until there is something new to read
     details.addEventListener("toggle", () => {
       if (details.open) browser.remove(key);
@@ -197,6 +200,8 @@ class LabelPage {
     this.#queue.markAnswered(pair.lease);
     this.#queue.remove(pair);
     this.#shown = null;
+    // on a phone both clips fit in only without what was read by now
+    if (this.#details && NARROW.matches) this.#details.open = false;
     this.#update();
     say(`${SAID[choice]}. ${this.#shown ? "Next pair." : ""}`);
   }

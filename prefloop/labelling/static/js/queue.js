@@ -15,6 +15,7 @@ const UNRENDERED_POLL = 700;
 class Pair {
   clips = null;
   ready = false;
+  isAgain = false; // its answer was taken back
   problem = null;
 
   constructor(leased, signal) {
@@ -85,9 +86,11 @@ export class PairQueue extends EventTarget {
     this.#work();
   }
 
-  /** The pair to show: the first whose clips are there. */
+  /** The pair to show: the first whose clips are there; before all others one that was undone. */
   next() {
     if (this.settings === null) return null; // what may be said of them is not known yet
+    const again = this.pairs.find((pair) => pair.isAgain && pair.rendered && !pair.problem);
+    if (again) return again.ready ? again : null;
     return this.pairs.find((pair) => pair.ready) ?? null;
   }
 
@@ -101,7 +104,10 @@ export class PairQueue extends EventTarget {
   putFirst(leased) {
     const again = leased.map((one) => this.#known(one) ?? new Pair(one, this.#signal));
     this.pairs = [...again, ...this.pairs.filter((pair) => !again.includes(pair))];
-    for (const pair of again) this.#prepare(pair);
+    for (const pair of again) {
+      pair.isAgain = true;
+      this.#prepare(pair);
+    }
     this.#changed();
   }
 

@@ -60,18 +60,20 @@ function sections(run, results) {
   }
   const { annotators, agreement, consistency } = results;
   const sum = (key) => annotators.reduce((total, one) => total + one[key], 0);
+  const all = sum("answers") + sum("skips");
+  const repeats = all - counts.labels;
   return [
     make(
       "dl",
       { class: "facts" },
-      fact("Labels", counts.labels.toLocaleString("en"), `${count(counts.left, "pair")} left of ${counts.queries}`),
+      fact("Labels", all.toLocaleString("en"), `${repeats ? `${count(repeats, "repeat")} among them; ` : ""}${count(counts.left, "pair")} left of ${counts.queries}`),
       fact("Seconds per label", seconds(results.median_seconds), "median"),
       fact("Annotators agree", percent(agreement.share), basis(agreement, "pair of labels", "pairs of labels", "needs two annotators on the same pair")),
       fact("Agree with themselves", percent(consistency.share), basis(consistency, "repeat", "repeats", "needs pairs that are shown again")),
       fact("Ties", percent(share(sum("ties"), sum("answers"))), "of the answers"),
-      fact("Skipped", percent(share(sum("skips"), sum("answers") + sum("skips"))), "of the labels"),
+      fact("Skipped", percent(share(sum("skips"), all)), "of the labels"),
     ),
-    section("Labels over time", results.over_time.length ? labelsOverTime(results.over_time) : null),
+    section("Labels over time", results.over_time.length ? labelsOverTime(results.over_time, Math.min(window.innerWidth - 64, 1040)) : null),
     section(
       "Labels per annotator",
       bars(

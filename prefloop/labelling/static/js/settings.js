@@ -102,12 +102,13 @@ function makeField(key) {
   const mistake = make("p", { class: "mistake", id: `${id}-mistake`, role: "alert" });
   const title = key.key.replaceAll("_", " ");
   const limits = key.low === null ? "" : ` From ${brief(key.low)} to ${brief(key.high)}.`;
+  const help = key.help.replace(/\bnull\b/, "empty"); // as it is typed here
   const node = make(
     "div",
     { class: `setting${isSwitch ? " switch" : ""}`, "data-key": key.key },
     make("label", { for: id }, title[0].toUpperCase() + title.slice(1)),
     input,
-    make("p", { class: "faint", id: `${id}-help` }, `${key.help[0].toUpperCase()}${key.help.slice(1)}.${limits}`),
+    make("p", { class: "faint", id: `${id}-help` }, `${help[0].toUpperCase()}${help.slice(1)}.${limits}`),
     mistake,
   );
   return {

@@ -1,0 +1,134 @@
+"""Sees to it that what people look at next has a clip, and that clips keep within their limit."""
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+from prefloop.errors import UserError
+from prefloop.labelling.arrays import pack
+from prefloop.labelling.clips import ClipStore
+from prefloop.labelling.config import SettingsFile
+from prefloop.labelling.records import ToShow
+from prefloop.labelling.store import Store
+from prefloop.labelling.worker import Job, RenderWorker, Result
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5  # between two looks at what is needed
+LOOKS_PER_TRIM = 120  # looks between two tidyings of the folder
+
+
+class Worker(Protocol):
+    """What a feeder needs of `RenderWorker`."""
+
+    def start(self) -> None:
+        """Lets work begin."""
+        ...
+
+    def submit(self, job: Job) -> bool:
+        """Asks for a clip; False: later."""
+        ...
+
+    def close(self) -> None:
+        """Ends it."""
+        ...
+
+
+class ClipFeeder:
+    """Asks the worker for the clips that are needed next, in a thread of its own.
+
+    A segment that can't be drawn gets a plot of its observations and actions, and the sentence
+    that says why.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clips: ClipStore,
+        settings: SettingsFile,
+        make_worker: Callable[[Path, Callable[[Result], None]], Worker] = RenderWorker,
+    ) -> None:
+        self._store = store
+        self._clips = clips
+        self._settings = settings
+        self._worker = make_worker(clips.directory, self.take)
+        self._asked: dict[UUID, Job] = {}
+        self._hopeless: set[UUID] = set()  # not even plotted; asked for again by the next server
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="clip-feeder", daemon=True)
+
+    def __enter__(self) -> "ClipFeeder":
+        self._worker.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._thread.join(timeout=10)
+        self._worker.close()
+
+    def look(self) -> None:
+        """Asks for the clips that are missing, in the order of need."""
+        for shown in self._needed():
+            if shown.clip_was_sent or self._has_clip(shown) or shown.segment in self._hopeless:
+                continue
+            with self._lock:
+                if shown.segment in self._asked:
+                    continue
+            job = self._job(shown, trace=shown.clip_error is not None)
+            with self._lock:
+                if not self._worker.submit(job):
+                    return
+                self._asked[shown.segment] = job
+
+    def take(self, result: Result) -> None:
+        """Stores what became of a job."""
+        segment = UUID(result.key)
+        with self._lock:
+            job = self._asked.pop(segment, None)
+        try:
+            if result.clip is not None:
+                self._store.set_clip(segment, result.clip, sent=False)
+            elif job is not None:
+                logger.warning("no clip of a segment of %s: %s", job.env, result.error)
+                if job.trace:
+                    self._hopeless.add(segment)
+                else:
+                    self._store.set_clip_error(segment, result.error or "It can't be drawn.")
+        except UserError as error:
+            # its run was deleted meanwhile, or the database is away: the next look asks again
+            logger.info("a clip was not taken: %s", error)
+
+    def trim(self) -> None:
+        """Keeps the folder within its limit; what nobody can draw again stays."""
+        protected = self._store.sent_clips()
+        protected |= {shown.clip for shown in self._needed() if shown.clip is not None}
+        self._clips.trim(protected)
+
+    def _needed(self) -> list[ToShow]:
+        return self._store.ahead(self._settings.current.rendered_queue_size)
+
+    def _has_clip(self, shown: ToShow) -> bool:
+        return shown.clip is not None and self._clips.path(shown.clip) is not None
+
+    def _job(self, shown: ToShow, trace: bool) -> Job:
+        fps = self._settings.current.frames_per_second or shown.frames_per_second
+        segment = pack(self._store.segment(shown.segment))
+        return Job(str(shown.segment), shown.env, segment, fps, trace)
+
+    def _run(self) -> None:
+        looks = 0
+        while not self._closing.wait(LOOK_SECONDS):
+            try:
+                self.look()
+                looks += 1
+                if looks % LOOKS_PER_TRIM == 0:
+                    self.trim()
+            except UserError as error:
+                logger.warning("clips can't be asked for now: %s", error)
+            except Exception:  # whatever it was: people still label
+                logger.exception("clips can't be asked for now")
