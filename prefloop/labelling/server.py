@@ -14,7 +14,6 @@ import uvicorn
 from prefloop.errors import UserError
 from prefloop.files import claimed_directory
 from prefloop.labelling import security
-from prefloop.labelling.ahead import ClipsAhead
 from prefloop.labelling.app import create_app
 from prefloop.labelling.clips import ClipStore
 from prefloop.labelling.config import SettingsFile
@@ -96,9 +95,6 @@ def serve(
             tokens, announced = _tokens(home / TOKENS, new_tokens)
         clips = ClipStore(home / CLIPS, settings_file.current.cache_size_mb * 10**6)
         origins = [security.origin_of(address.public_url)] if address.public_url else []
-        ahead = ClipsAhead(store, clips, settings_file)
-        stack.callback(ahead.close)
-        ahead.start()
         app = create_app(store, clips, settings_file, tokens, _hosts(address), origins)
         port = listening.getsockname()[1]
         stack.enter_context(ClipFeeder(store, clips, settings_file))
