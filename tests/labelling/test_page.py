@@ -6,13 +6,14 @@ import uuid
 import pages
 import pytest
 from pages import PHONE, add_pairs, labels, make_run, opened, until
+from people import Clock
 from serving import ServerProcess, serving
 
 from prefloop.labelling.app import create_app
 from prefloop.labelling.clips import ClipStore
 from prefloop.labelling.config import SettingsFile
 from prefloop.labelling.security import make_tokens
-from prefloop.labelling.store import Store
+from prefloop.labelling.store import Store, utc_now
 
 pytestmark = pytest.mark.skipif(pages.CHROMIUM is None, reason=pages.REASON)
 
@@ -28,8 +29,8 @@ def browser():
 class Site:
     """A served application; `api` is a client of it, `url` is where its page is."""
 
-    def __init__(self, tmp_path, **kwargs):
-        self.store = Store(f"sqlite:///{tmp_path / 'labels.sqlite3'}")
+    def __init__(self, tmp_path, clock=utc_now, **kwargs):
+        self.store = Store(f"sqlite:///{tmp_path / 'labels.sqlite3'}", clock)
         self.settings = SettingsFile(tmp_path / "labelling.yaml")
         self.clips = ClipStore(tmp_path / "clips", 10**8)
         self.app = create_app(self.store, self.clips, self.settings, **kwargs)
@@ -332,6 +333,47 @@ def test_a_tie_that_was_switched_off_meanwhile_is_not_stored(site, browser):
     assert len(labels(site.api)) == 1
 
 
+def test_a_pair_that_went_to_somebody_else_is_told_of(tmp_path, browser):
+    clock = Clock()
+    clock.time = utc_now()
+    with Site(tmp_path, clock) as site, opened(browser, AWAY) as page:
+        make_run(site.api, num_queries=4)
+        begin(page, site.url)
+        page.wait_for_load_state("networkidle")  # all four are hers, so it asks for nothing more
+        clock.go(3600)
+        wish = {"annotator": "grace", "session": str(uuid.uuid4()), "count": 4}
+        for given in site.api.post("/api/runs/cartpole-01/leases", json=wish).json()["queries"]:
+            said = {"id": str(uuid.uuid4()), "lease": given["lease"], "choice": "tie"}
+            assert site.api.post("/api/answers", json=said).status_code == 200
+        page.keyboard.press("1")
+        page.wait_for_selector(".notice")
+        assert "somebody else has it" in shown(page, ".notice")
+        page.wait_for_selector("[data-state=finished]")
+        assert page.locator("[data-count=session]").inner_text() == "0"
+        add_pairs(site.api, "cartpole-01", 1, seed=9)
+        page.wait_for_selector("[data-state=pair]")
+        press(page, "2")
+        settled(page)
+        assert [event["annotator"] for event in labels(site.api)] == ["grace"] * 4 + ["ada"]
+
+
+def test_a_pair_that_is_leased_anew_is_shown_as_it_is_leased(tmp_path, browser):
+    clock = Clock()
+    clock.time = utc_now()
+    with Site(tmp_path, clock) as site, opened(browser) as page:
+        ((query, first, _),) = make_run(site.api, num_queries=1)
+        begin(page, site.url)
+        for _ in range(4):  # left and right change places sooner or later
+            before = lease(page)
+            clock.go(3600)
+            until(page, "b => document.querySelector('.stage').dataset.lease !== b", before)
+        chosen = sides(page)[0]
+        press(page, "1")
+        settled(page)
+        (event,) = labels(site.api)
+        assert (event["query"], event["label"]) == (query, 0 if chosen == first else 1)
+
+
 def test_the_next_pair_plays_at_once(site, browser):
     make_run(site.api, num_queries=6)
     with opened(browser, (*AWAY, "ERR_")) as page:
@@ -389,7 +431,7 @@ def test_what_cannot_be_drawn_is_plotted(site, browser):
     with opened(browser) as page:
         begin(page, site.url)
         assert page.locator(".trace-line").count() == 10
-        assert "can't be drawn <b>here</b>" in page.locator(".trace p").first.inner_text()
+        assert "can't be drawn <b>here</b>" in page.locator(".note").first.inner_text()
         at = "document.querySelector('.trace-cursor').getAttribute('x1')"
         until(page, f"Number({at}) > 100")
         press(page, "2")

@@ -109,18 +109,17 @@ export class TraceClip {
   moves = false;
   seconds = null;
   #place = 0;
+  #plot;
   #cursor = draw("line", { class: "trace-cursor", y1: 0, y2: HEIGHT });
 
   constructor(side, label, signal) {
     this.length = side.length;
     this.node = make("div", { class: "trace" });
     this.#plot = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label });
-    this.node.append(this.#plot, make("p", {}, side.clip_error ?? ""));
+    this.node.append(this.#plot);
     this.ready = persist(() => getSegment(side.segment), signal).then((segment) => this.#draw(segment));
     this.ready.catch(() => {});
   }
-
-  #plot;
 
   #draw({ obs, actions, discrete }) {
     const action = actions.map((value) => (discrete ? [value] : value));

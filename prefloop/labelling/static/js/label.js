@@ -22,6 +22,12 @@ const SAID = {
 
 const NARROW = window.matchMedia("(max-width: 640px)");
 
+/** A choice in words; on a phone the clips are one above the other. */
+function inWords(choice) {
+  const text = SAID[choice];
+  return NARROW.matches ? text.replace("Left", "Upper").replace("Right", "Lower") : text;
+}
+
 /** Shows the page of a run until the signal says stop. */
 export async function showLabel(view, signal, name) {
   if (!annotator()) await askName();
@@ -72,6 +78,7 @@ class LabelPage {
     listen((action) => this.#act(action), signal);
     this.#queue.addEventListener("change", () => this.#update(), { signal });
     this.#player.addEventListener("change", () => this.#showEnds(), { signal });
+    outbox.addEventListener("stored", () => this.#shown || this.#queue.look(), { signal });
     outbox.addEventListener("refused", (event) => this.#refused(event.detail), { signal });
     document.addEventListener("visibilitychange", () => this.#watch(!document.hidden), { signal });
     signal.addEventListener("abort", () => this.#player.hide());
@@ -87,14 +94,16 @@ class LabelPage {
       ];
       const screen = make("div", { class: "screen" });
       const steps = make("span", { class: "steps" });
+      const note = make("p", { class: "note" });
       const figure = make(
         "figure",
         { class: `clip ${name}`, "data-side": name },
         screen,
         make("figcaption", {}, make("span", { class: "title" }, title), steps),
+        note,
       );
       screen.addEventListener("click", () => act("play"));
-      this.#sides[name] = { figure, screen, steps };
+      this.#sides[name] = { figure, screen, steps, note };
       const better = [
         make("span", { class: "beside" }, name === "left" ? "Left is better" : "Right is better"),
         make("span", { class: "stacked" }, `${upper} is better`),
@@ -193,9 +202,9 @@ class LabelPage {
     if (!kept) {
       notify("This browser keeps nothing: don't close the page while it says it is offline.");
     }
-    this.#said.set(pair.query, SAID[choice]);
+    this.#said.set(pair.query, inWords(choice));
     this.#progress.count(1, seconds);
-    setText(this.#last, SAID[choice]);
+    setText(this.#last, inWords(choice));
     this.#last.dataset.choice = choice;
     this.#queue.markAnswered(pair.lease);
     this.#queue.remove(pair);
@@ -203,7 +212,7 @@ class LabelPage {
     // on a phone both clips fit in only without what was read by now
     if (this.#details && NARROW.matches) this.#details.open = false;
     this.#update();
-    say(`${SAID[choice]}. ${this.#shown ? "Next pair." : ""}`);
+    say(`${inWords(choice)}. ${this.#shown ? "Next pair." : ""}`);
   }
 
   #isAllowed(choice) {
@@ -280,27 +289,28 @@ class LabelPage {
   #show(pair) {
     this.#shown = pair;
     for (const [i, name] of ["left", "right"].entries()) {
-      const { figure, screen, steps } = this.#sides[name];
+      const { figure, screen, steps, note } = this.#sides[name];
       screen.replaceChildren(pair.clips[i].node);
       figure.dataset.segment = pair[name].segment;
+      // then what is shown is a plot, of the server's or of this page's
+      setText(note, pair[name].clip_error ?? "");
       setText(steps, count(pair.clips[i].length, "step"));
     }
     this.#stage.dataset.lease = pair.lease;
     const speed = this.#queue.settings.playback_speed;
-    this.#player.speed = this.#speed === null || speed !== this.#initialSpeed ? speed : this.#player.speed;
+    // whoever has changed the speed keeps theirs, until the settings say another
+    if (speed !== this.#initialSpeed) this.#player.setSpeed(speed);
     this.#initialSpeed = speed;
-    this.#speed = this.#player.speed;
     this.#player.show(pair.clips);
     this.#seconds = 0;
     this.#watch(!document.hidden);
     if (this.#waited) {
       this.#waited = false;
-      document.title = document.hidden ? "● New pairs" : this.#run.name;
+      if (document.hidden) document.title = "● New pairs";
       say("There are pairs to compare.");
     }
   }
 
-  #speed = null;
   #initialSpeed = null;
   #waited = false;
 
@@ -314,7 +324,7 @@ class LabelPage {
         : {
             loading: ["Fetching pairs …", ""],
             waiting: ["Nothing to compare right now", `${left} New pairs appear here by themselves.`],
-            finished: ["All pairs are done", "Thank you! New pairs appear here by themselves."],
+            finished: this.#finished(leftOver),
             gone: ["This run is gone", "Somebody has removed or renamed it."],
           }[state] ?? ["Fetching pairs …", ""];
     if (this.#message.dataset.title === title + text) return;
@@ -330,6 +340,14 @@ class LabelPage {
       say(`${title}. ${text}`);
       this.#waited = true;
     }
+  }
+
+  #finished(leftOver) {
+    const more = "New pairs appear here by themselves.";
+    if (this.#progress.isEmpty) return ["No pairs yet", more];
+    if (!leftOver) return ["All pairs are done", `Thank you! ${more}`];
+    const others = `${count(leftOver, "pair")} can only be labelled by others.`;
+    return ["Nothing is left for you here", `Thank you! ${others} ${more}`];
   }
 
   #showButtons() {
@@ -356,7 +374,7 @@ class LabelPage {
     const now = performance.now();
     if (this.#since !== null) this.#seconds += (now - this.#since) / 1000;
     this.#since = looking && this.#shown ? now : null;
-    if (looking && document.title.startsWith("●")) document.title = this.#run.name;
+    if (looking && document.title.startsWith("●")) document.title = `${this.#run.name} · prefloop`;
     return this.#seconds;
   }
 }

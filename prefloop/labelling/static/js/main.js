@@ -1,6 +1,6 @@
 // The page's beginning: what stands on every page, and which page an address means.
 
-import { connection, health, persist } from "./api.js";
+import { connection, health, persist, Refused } from "./api.js";
 import { make } from "./dom.js";
 import { startHelp } from "./keys.js";
 import { showLabel } from "./label.js";
@@ -42,7 +42,9 @@ async function route() {
   try {
     await show(view, signal, name);
   } catch (error) {
-    if (!signal.aborted && error.status !== 401) throw error;
+    if (signal.aborted || error.status === 401) return;
+    if (!(error instanceof Refused)) throw error;
+    view.replaceChildren(make("p", { class: "empty" }, error.message));
   }
   if (!signal.aborted && isFirst === false) view.querySelector("h1")?.focus();
   isFirst = false;
@@ -88,7 +90,15 @@ window.addEventListener("hashchange", () => {
   takeToken();
   if (window.location.hash !== "#view") route();
 });
-const { role } = await persist(health);
-if (role === null) askToken();
-else await route();
-outbox.send();
+try {
+  const { role } = await persist(health);
+  if (role === null) {
+    askToken();
+  } else {
+    outbox.send(); // what was left over when the page was closed
+    await route();
+  }
+} catch (error) {
+  if (!(error instanceof Refused)) throw error;
+  view.replaceChildren(make("p", { class: "empty" }, error.message));
+}

@@ -47,6 +47,11 @@ export class Progress {
     this.#show();
   }
 
+  /** Whether nobody has asked anything yet. */
+  get isEmpty() {
+    return this.#counts.queries === 0;
+  }
+
   /** Counts a label, or takes one back. */
   count(labels, seconds) {
     this.#since += labels;

@@ -10,6 +10,8 @@ const MOST_HELD = 32; // that it wants to be told of
 const EMPTY_POLL = 1000; // milliseconds between looks into an empty queue, at first
 const SLOWEST_POLL = 4000;
 const UNRENDERED_POLL = 700;
+const SETTINGS_LAST = 5000; // milliseconds
+const IDLE = 300_000; // milliseconds after which others may have what nobody looks at
 
 /** A leased pair; `left` and `right` are what the server says of the sides. */
 class Pair {
@@ -69,6 +71,8 @@ export class PairQueue extends EventTarget {
   state = "loading";
   leftOver = 0;
   settings = null;
+  #settingsAt = 0;
+  #active = Date.now();
   #run;
   #annotator;
   #session;
@@ -82,6 +86,9 @@ export class PairQueue extends EventTarget {
     this.#annotator = annotator;
     this.#session = session;
     this.#signal = signal;
+    for (const sign of ["keydown", "pointerdown", "pointermove"]) {
+      window.addEventListener(sign, () => this.#isHere(), { signal, passive: true });
+    }
     document.addEventListener("visibilitychange", () => document.hidden || this.#wake(), { signal });
     this.#work();
   }
@@ -92,6 +99,11 @@ export class PairQueue extends EventTarget {
     const again = this.pairs.find((pair) => pair.isAgain && pair.rendered && !pair.problem);
     if (again) return again.ready ? again : null;
     return this.pairs.find((pair) => pair.ready) ?? null;
+  }
+
+  /** Looks now whether there is something new. */
+  look() {
+    this.#wake();
   }
 
   /** Takes a pair out that was answered. */
@@ -116,6 +128,17 @@ export class PairQueue extends EventTarget {
     this.pairs = [];
     this.#wake();
     this.#changed();
+  }
+
+  /** Somebody does something: their pairs stay theirs. */
+  #isHere() {
+    const wasAway = this.#isAway();
+    this.#active = Date.now();
+    if (wasAway) this.#wake();
+  }
+
+  #isAway() {
+    return document.hidden || Date.now() - this.#active > IDLE;
   }
 
   #wake() {
@@ -150,8 +173,7 @@ export class PairQueue extends EventTarget {
   #outdated() {
     const now = serverNow();
     return this.pairs.filter(
-      // whoever has left lets others have their pairs
-      (pair) => !pair.rendered || (pair.renewAt < now && !document.hidden),
+      (pair) => !pair.rendered || (pair.renewAt < now && !this.#isAway()),
     );
   }
 
@@ -171,7 +193,7 @@ export class PairQueue extends EventTarget {
         count: Math.min(Math.max(outdated.length + room, 1), MOST),
         holding: [...held, ...answered].slice(-MOST_HELD),
       }),
-      this.settings && room === 0 ? this.settings : getSettings().then((found) => found.values),
+      this.#currentSettings(),
     ]);
     if (this.#signal.aborted) return;
     this.settings = settings;
@@ -184,12 +206,22 @@ export class PairQueue extends EventTarget {
       else if (!gone.has(leased.lease)) fresh.push(new Pair(leased, this.#signal));
     }
     const given = new Set(leases.queries.map((leased) => leased.lease));
-    const lost = (pair) => !given.has(pair.lease) && pair.expires < serverNow();
+    // a query that comes with another lease may have its sides the other way round
+    const leasedAnew = new Set(fresh.map((pair) => pair.query));
+    const lost = (pair) =>
+      !given.has(pair.lease) && (pair.expires < serverNow() || leasedAnew.has(pair.query));
     this.pairs = [...this.pairs.filter((pair) => !lost(pair)), ...fresh];
     for (const pair of this.pairs) this.#prepare(pair);
     this.leftOver = leases.left_over;
     this.state = this.pairs.length ? "queries" : leases.state;
     this.#changed();
+  }
+
+  async #currentSettings() {
+    if (this.settings && Date.now() - this.#settingsAt < SETTINGS_LAST) return this.settings;
+    const { values } = await getSettings();
+    this.#settingsAt = Date.now();
+    return values;
   }
 
   /** Leases that were answered on this page; the newest are enough. */

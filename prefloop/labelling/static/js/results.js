@@ -66,10 +66,10 @@ function sections(run, results) {
     make(
       "dl",
       { class: "facts" },
-      fact("Labels", all.toLocaleString("en"), `${repeats ? `${count(repeats, "repeat")} among them; ` : ""}${count(counts.left, "pair")} left of ${counts.queries}`),
+      fact("Labels", all.toLocaleString("en"), `${repeats ? `${count(repeats, "repeat")}; ` : ""}${count(counts.left, "pair")} left of ${counts.queries}`),
       fact("Seconds per label", seconds(results.median_seconds), "median"),
       fact("Annotators agree", percent(agreement.share), basis(agreement, "pair of labels", "pairs of labels", "needs two annotators on the same pair")),
-      fact("Agree with themselves", percent(consistency.share), basis(consistency, "repeat", "repeats", "needs pairs that are shown again")),
+      fact("Consistency", percent(consistency.share), basis(consistency, "repeat", "repeats", "needs pairs that are shown twice")),
       fact("Ties", percent(share(sum("ties"), sum("answers"))), "of the answers"),
       fact("Skipped", percent(share(sum("skips"), all)), "of the labels"),
     ),

@@ -100,7 +100,7 @@ function makeField(key) {
     "aria-describedby": `${id}-help ${id}-mistake`,
   });
   const mistake = make("p", { class: "mistake", id: `${id}-mistake`, role: "alert" });
-  const title = key.key.replaceAll("_", " ");
+  const title = key.key.replaceAll("_", " ").replace(/ mb$/, " (MB)");
   const limits = key.low === null ? "" : ` From ${brief(key.low)} to ${brief(key.high)}.`;
   const help = key.help.replace(/\bnull\b/, "empty"); // as it is typed here
   const node = make(
