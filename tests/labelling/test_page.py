@@ -77,6 +77,19 @@ def press(page, key):
     )
 
 
+def undo(page):
+    """Takes the last answer back, and waits until its pair is shown again."""
+    before = lease(page)
+    page.keyboard.press("u")
+    until(
+        page,
+        "before => document.querySelector('main').dataset.state === 'pair'"
+        " && document.querySelector('.stage').dataset.lease !== before",
+        before,
+    )
+    page.wait_for_selector("[data-action=undo][aria-disabled=false]")
+
+
 def settled(page):
     until(page, "Object.keys(localStorage).every(key => !key.startsWith('prefloop.answer.'))")  # fmt: skip
 
@@ -129,16 +142,12 @@ def test_ties_skips_and_undo(site, browser):
         press(page, "=")
         press(page, "s")
         press(page, "ArrowLeft")
-        page.keyboard.press("u")
-        until(page, "document.querySelector('.last').textContent.includes('Taken back')")
+        undo(page)
         assert "left is better" in shown(page, ".last")
         press(page, "ArrowRight")
         # and back to the very first
         for _ in range(3):
-            before = lease(page)
-            page.keyboard.press("u")
-            until(page, "b => document.querySelector('.stage').dataset.lease !== b", before)  # fmt: skip
-            page.wait_for_selector("[data-action=undo][aria-disabled=false]")
+            undo(page)
         assert sides(page) == first
         page.keyboard.press("u")
         until(page, "document.querySelector('.last').textContent.includes('nothing to take back')")  # fmt: skip
@@ -245,13 +254,14 @@ def test_a_shorter_clip_waits_for_the_longer(site, browser):
     assert api.post("/api/runs/cartpole-01/queries", json=body).status_code == 204
     with opened(browser) as page:
         begin(page, site.url)
-        press(page, "1")
-        press(page, "1")
+        while set(sides(page)) != {long[1], short[1]}:
+            press(page, "1")
+            page.wait_for_selector("[data-state=pair]")
         page.wait_for_selector(".clip.over")
         side = page.get_attribute(".clip.over", "data-side")
         assert shown(page, f"[data-side={side}] .steps") == "12 steps"
         page.wait_for_selector(".clip.over", state="detached")  # both have begun again
-        assert len(set(sides(page)) & {long[1], short[1]}) == 2
+        settled(page)
 
 
 def test_a_trim_arrives_and_can_be_taken_back(site, browser):
@@ -405,10 +415,15 @@ def test_an_empty_queue_says_so_and_fills_by_itself(site, browser):
         page.wait_for_selector("[data-state=pair]")
         assert "pairs to compare" in page.locator("#polite").text_content()
         press(page, "2")
-        # what others look at may come back
-        site.api.post("/api/runs/cartpole-01/label-again")
+        press(page, "2")
+        page.wait_for_selector("[data-state=finished]")
         settled(page)
-    assert site.api.get("/api/runs/cartpole-01").json()["round"] == 2
+        assert len(labels(site.api)) == 3
+        site.api.post("/api/runs/cartpole-01/label-again")
+        page.wait_for_selector("[data-state=pair]")
+        press(page, "1")
+        settled(page)
+    assert len(labels(site.api)) == 1  # of the new round
 
 
 def test_clips_that_are_not_rendered_yet_are_waited_for(site, browser):

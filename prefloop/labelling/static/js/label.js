@@ -2,8 +2,10 @@
 
 import { getRun, persist, Refused, undo } from "./api.js";
 import { Controls, keyButton } from "./controls.js";
-import { count, make, setText } from "./dom.js";
+import { make, setText } from "./dom.js";
+import { instructions } from "./instructions.js";
 import { listen } from "./keys.js";
+import { Message } from "./message.js";
 import { askName } from "./name.js";
 import { notify, say } from "./notices.js";
 import { outbox } from "./outbox.js";
@@ -11,22 +13,12 @@ import { Player } from "./player.js";
 import { Progress } from "./progress.js";
 import { PairQueue } from "./queue.js";
 import { annotator, session, uuid } from "./session.js";
-import { browser } from "./storage.js";
+import { isStacked, sideName, sideText, Stage } from "./stage.js";
 
-const SAID = {
-  left: "Left is better",
-  right: "Right is better",
-  tie: "Both equal",
-  skip: "Skipped",
-};
+const SAID = { tie: "Both equal", skip: "Skipped" };
+const CHOICES = ["left", "right", "tie", "skip"];
 
-const NARROW = window.matchMedia("(max-width: 640px)");
-
-/** A choice in words; on a phone the clips are one above the other. */
-function inWords(choice) {
-  const text = SAID[choice];
-  return NARROW.matches ? text.replace("Left", "Upper").replace("Right", "Lower") : text;
-}
+const inWords = (choice) => SAID[choice] ?? sideText(choice, " is better");
 
 /** Shows the page of a run until the signal says stop. */
 export async function showLabel(view, signal, name) {
@@ -61,11 +53,12 @@ class LabelPage {
   #seconds = 0; // of looking at this pair, before `#since`
   #since = null;
   #buttons = {};
-  #sides = {};
-  #message = make("div", { class: "message" });
+  #message;
   #last = make("p", { class: "last" });
   #stage;
-  #details = null;
+  #instructions;
+  #initialSpeed = null;
+  #waited = false; // for pairs, since the last one was shown
 
   constructor(view, run, signal) {
     this.#view = view;
@@ -74,10 +67,12 @@ class LabelPage {
     this.#queue = new PairQueue(run.name, annotator(), session(), signal);
     this.#progress = new Progress(run, annotator(), signal);
     this.#controls = new Controls(this.#player, (action) => this.#act(action), signal);
+    this.#stage = new Stage(this.#player, this.#controls.node, signal);
+    this.#message = new Message(run.name);
+    this.#instructions = instructions(run);
     this.#build();
     listen((action) => this.#act(action), signal);
     this.#queue.addEventListener("change", () => this.#update(), { signal });
-    this.#player.addEventListener("change", () => this.#showEnds(), { signal });
     outbox.addEventListener("stored", () => this.#shown || this.#queue.look(), { signal });
     outbox.addEventListener("refused", (event) => this.#refused(event.detail), { signal });
     document.addEventListener("visibilitychange", () => this.#watch(!document.hidden), { signal });
@@ -87,41 +82,13 @@ class LabelPage {
 
   #build() {
     const act = (action) => this.#act(action);
-    const side = (name, upper) => {
-      const title = [
-        make("span", { class: "beside" }, name === "left" ? "Left" : "Right"),
-        make("span", { class: "stacked" }, upper),
-      ];
-      const screen = make("div", { class: "screen" });
-      const steps = make("span", { class: "steps" });
-      const note = make("p", { class: "note" });
-      const figure = make(
-        "figure",
-        { class: `clip ${name}`, "data-side": name },
-        screen,
-        make("figcaption", {}, make("span", { class: "title" }, title), steps),
-        note,
-      );
-      screen.addEventListener("click", () => act("play"));
-      this.#sides[name] = { figure, screen, steps, note };
-      const better = [
-        make("span", { class: "beside" }, name === "left" ? "Left is better" : "Right is better"),
-        make("span", { class: "stacked" }, `${upper} is better`),
-      ];
-      this.#buttons[name] = keyButton(name, act, { class: `choice ${name}` }, better);
-      return figure;
-    };
-    const figures = [side("left", "Upper"), side("right", "Lower")];
     const b = this.#buttons;
+    for (const side of ["left", "right"]) {
+      b[side] = keyButton(side, act, { class: `choice ${side}` }, sideName(side, " is better"));
+    }
     b.tie = keyButton("tie", act, { class: "choice tie" }, "Equal");
     b.skip = keyButton("skip", act, { class: "choice skip" }, "Can't tell");
     b.undo = keyButton("undo", act, { class: "choice undo" }, "Undo");
-    this.#stage = make(
-      "section",
-      { class: "stage", "aria-label": "The two clips", hidden: true },
-      make("div", { class: "clips" }, figures),
-      this.#controls.node,
-    );
     const choices = make(
       "div",
       { class: "choices", role: "group", "aria-label": "Which is better?" },
@@ -137,37 +104,19 @@ class LabelPage {
           make("h1", { tabindex: "-1" }, this.#run.name, " ", make("small", {}, this.#run.env)),
           this.#progress.node,
         ),
-        this.#instructions(),
-        this.#message,
-        this.#stage,
+        ...(this.#instructions ? [this.#instructions] : []),
+        this.#message.node,
+        this.#stage.node,
         choices,
         this.#last,
       ),
     );
   }
 
-  #instructions() {
-    const text = this.#run.instructions.trim();
-    if (!text) return null;
-    const key = `read.${this.#run.name}`;
-    const details = (this.#details = make(
-      "details",
-      { class: "instructions", open: browser.read(key) !== text },
-      make("summary", {}, "What to look for"),
-      make("p", {}, text),
-    ));
-    // closed once, it stays closed until there is something new to read
-    details.addEventListener("toggle", () => {
-      if (details.open) browser.remove(key);
-      else browser.write(key, text);
-    });
-    return details;
-  }
-
   /** Does what a key or a button asks for. */
   #act(action) {
     const player = this.#player;
-    if (action in SAID) this.#choose(action);
+    if (CHOICES.includes(action)) this.#choose(action);
     else if (action === "undo") this.#undo();
     else if (!this.#shown) return;
     else if (action === "play") player.toggle();
@@ -210,7 +159,7 @@ class LabelPage {
     this.#queue.remove(pair);
     this.#shown = null;
     // on a phone both clips fit in only without what was read by now
-    if (this.#details && NARROW.matches) this.#details.open = false;
+    if (this.#instructions && isStacked()) this.#instructions.open = false;
     this.#update();
     say(`${inWords(choice)}. ${this.#shown ? "Next pair." : ""}`);
   }
@@ -277,10 +226,14 @@ class LabelPage {
     if (this.#shown && !this.#queue.pairs.includes(this.#shown)) this.#leave();
     const pair = this.#shown ?? this.#queue.next();
     if (pair && !this.#shown) this.#show(pair);
-    const problem = this.#queue.pairs.find((one) => one.problem)?.problem;
-    this.#stage.hidden = !this.#shown;
-    this.#message.hidden = Boolean(this.#shown);
-    if (!this.#shown) this.#tell(problem);
+    this.#stage.node.hidden = !this.#shown;
+    this.#message.node.hidden = Boolean(this.#shown);
+    if (this.#shown) {
+      this.#message.clear();
+    } else {
+      this.#player.hide();
+      this.#tell();
+    }
     this.#view.dataset.state = this.#shown ? "pair" : this.#queue.state;
     this.#controls.allowTrim(this.#queue.settings?.allow_trim ?? false);
     this.#showButtons();
@@ -288,20 +241,11 @@ class LabelPage {
 
   #show(pair) {
     this.#shown = pair;
-    for (const [i, name] of ["left", "right"].entries()) {
-      const { figure, screen, steps, note } = this.#sides[name];
-      screen.replaceChildren(pair.clips[i].node);
-      figure.dataset.segment = pair[name].segment;
-      // then what is shown is a plot, of the server's or of this page's
-      setText(note, pair[name].clip_error ?? "");
-      setText(steps, count(pair.clips[i].length, "step"));
-    }
-    this.#stage.dataset.lease = pair.lease;
     const speed = this.#queue.settings.playback_speed;
     // whoever has changed the speed keeps theirs, until the settings say another
     if (speed !== this.#initialSpeed) this.#player.setSpeed(speed);
     this.#initialSpeed = speed;
-    this.#player.show(pair.clips);
+    this.#stage.show(pair);
     this.#seconds = 0;
     this.#watch(!document.hidden);
     if (this.#waited) {
@@ -311,43 +255,13 @@ class LabelPage {
     }
   }
 
-  #initialSpeed = null;
-  #waited = false;
-
-  #tell(problem) {
-    const { state, leftOver, pairs } = this.#queue;
-    const left = leftOver ? ` ${count(leftOver, "pair is", "pairs are")} being looked at by others.` : "";
-    const [title, text] = problem
-      ? ["These clips can't be shown", problem]
-      : pairs.length
-        ? ["The clips are on their way …", "They are shown as soon as they are ready."]
-        : {
-            loading: ["Fetching pairs …", ""],
-            waiting: ["Nothing to compare right now", `${left} New pairs appear here by themselves.`],
-            finished: this.#finished(leftOver),
-            gone: ["This run is gone", "Somebody has removed or renamed it."],
-          }[state] ?? ["Fetching pairs …", ""];
-    if (this.#message.dataset.title === title + text) return;
-    this.#message.dataset.title = title + text;
-    this.#message.replaceChildren(
-      make("h2", {}, title),
-      make("p", {}, text.trim()),
-      ...(state === "gone" || (state === "finished" && !pairs.length)
-        ? [make("p", {}, make("a", { href: `#/results/${this.#run.name}` }, "Results"), " · ", make("a", { href: "#/" }, "All runs"))]
-        : []),
-    );
-    if (state !== "loading" && !pairs.length) {
-      say(`${title}. ${text}`);
-      this.#waited = true;
-    }
-  }
-
-  #finished(leftOver) {
-    const more = "New pairs appear here by themselves.";
-    if (this.#progress.isEmpty) return ["No pairs yet", more];
-    if (!leftOver) return ["All pairs are done", `Thank you! ${more}`];
-    const others = `${count(leftOver, "pair")} can only be labelled by others.`;
-    return ["Nothing is left for you here", `Thank you! ${others} ${more}`];
+  /** Says why there is no pair. */
+  #tell() {
+    const { state, pairs } = this.#queue;
+    const news = this.#message.show(this.#queue, this.#progress.isEmpty);
+    if (state === "loading" || pairs.length) return;
+    this.#waited = true;
+    if (news) say(news);
   }
 
   #showButtons() {
@@ -356,17 +270,8 @@ class LabelPage {
     const b = this.#buttons;
     b.tie.hidden = settings !== null && !settings.allow_ties;
     b.skip.hidden = settings !== null && !settings.allow_skip;
-    for (const name of Object.keys(SAID)) b[name].setAttribute("aria-disabled", String(!ready));
+    for (const choice of CHOICES) b[choice].setAttribute("aria-disabled", String(!ready));
     b.undo.setAttribute("aria-disabled", String(this.#undoing));
-  }
-
-  /** Marks a clip that is over while the other goes on. */
-  #showEnds() {
-    const { clips, step, stop } = this.#player;
-    clips.forEach((clip, i) => {
-      const over = step >= clip.length && stop > clip.length;
-      this.#sides[i ? "right" : "left"].figure.classList.toggle("over", over);
-    });
   }
 
   /** Counts the seconds that the pair is looked at; those so far. */

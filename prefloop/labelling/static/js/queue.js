@@ -10,6 +10,7 @@ const MOST_HELD = 32; // that it wants to be told of
 const EMPTY_POLL = 1000; // milliseconds between looks into an empty queue, at first
 const SLOWEST_POLL = 4000;
 const UNRENDERED_POLL = 700;
+const RECENT = 6; // answered pairs that are shown at once when they are undone
 const SETTINGS_LAST = 5000; // milliseconds
 const IDLE = 300_000; // milliseconds after which others may have what nobody looks at
 
@@ -109,18 +110,36 @@ export class PairQueue extends EventTarget {
   /** Takes a pair out that was answered. */
   remove(pair) {
     this.pairs = this.pairs.filter((other) => other !== pair);
+    this.#recent = [...this.#recent, pair].slice(-RECENT);
     this.#wake();
   }
 
   /** Puts pairs in front that are to be answered again. */
   putFirst(leased) {
-    const again = leased.map((one) => this.#known(one) ?? new Pair(one, this.#signal));
-    this.pairs = [...again, ...this.pairs.filter((pair) => !again.includes(pair))];
+    const again = leased.map((one) => this.#remembered(one) ?? this.#known(one) ?? new Pair(one, this.#signal));
+    const queries = new Set(again.map((pair) => pair.query));
+    this.pairs = [...again, ...this.pairs.filter((pair) => !queries.has(pair.query))];
     for (const pair of again) {
       pair.isAgain = true;
       this.#prepare(pair);
     }
     this.#changed();
+  }
+
+  #recent = [];
+
+  /** An answered pair, with its clips, where it is leased again as it was shown. */
+  #remembered(leased) {
+    const found = this.#recent.find(
+      ({ query, left, right }) =>
+        query === leased.query &&
+        left.segment === leased.left.segment &&
+        right.segment === leased.right.segment,
+    );
+    if (!found) return null;
+    this.#recent = this.#recent.filter((pair) => pair !== found);
+    found.update(leased);
+    return found;
   }
 
   /** Lets go of all pairs: the server says that they are no longer ours. */

@@ -1,0 +1,23 @@
+// What annotators are to look for, as whoever made the run wrote it.
+
+import { make } from "./dom.js";
+import { browser } from "./storage.js";
+
+/** Instructions that can be folded away; null if a run has none. */
+export function instructions(run) {
+  const text = run.instructions.trim();
+  if (!text) return null;
+  const key = `read.${run.name}`;
+  const details = make(
+    "details",
+    { class: "instructions", open: browser.read(key) !== text },
+    make("summary", {}, "What to look for"),
+    make("p", {}, text),
+  );
+  // closed once, it stays closed until there is something new to read
+  details.addEventListener("toggle", () => {
+    if (details.open) browser.remove(key);
+    else browser.write(key, text);
+  });
+  return details;
+}
