@@ -17,7 +17,8 @@ def make_env(env_id: str, render_mode: str | None = None) -> gym.Env:
     Raises:
         UserError: there is no such environment, or a package it needs is missing.
     """
-    return _make(gym.make, env_id, render_mode=render_mode)
+    # some take no render_mode
+    return _make(gym.make, env_id, **({"render_mode": render_mode} if render_mode else {}))
 
 
 def make_vector_env(env_id: str, num_envs: int) -> gym.vector.VectorEnv:

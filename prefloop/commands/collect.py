@@ -1,5 +1,6 @@
 """`prefloop collect`: act, cut segments, and queue pairs of them for people to compare."""
 
+import re
 from dataclasses import MISSING, dataclass
 
 from prefloop.labelling.settings import ServerSettings
@@ -41,7 +42,7 @@ class Settings(ServerSettings):
     def __post_init__(self) -> None:
         require_seed(self.seed)
         require_above_zero(self, "pairs", "segments", "episodes", "annotators_per_query")
-        if self.segment_length not in ("", "full") and not self.segment_length.isdecimal():
+        if not re.fullmatch(r"(full|0*[1-9][0-9]*)?", self.segment_length):
             raise ValueError(f"--segment_length is full or a number, not {self.segment_length!r}")
         if self.repeats is not None:
             require_between(self, 0, 1, "repeats")

@@ -34,7 +34,7 @@ class Settings(RunSettings, PrefPPOSettings, ServerSettings):
     out: str = setting("", "folder that everything is written to; made if missing; with --run, if not given, one of the run's name")
     teacher: str = setting("oracle", "who answers: people (human), or one of B-Pref's simulated teachers, who judge by the true return (L)", choices=(HUMAN, *PRESETS))
     run: str = setting("", "the run on the labelling server that people label, with --teacher human; made if missing and --env is given")
-    wait: bool = setting(True, "wait for people's labels after each iteration; without, learning goes on while they label")
+    wait: bool = setting(True, "wait for people's labels after each iteration; without, only for the first ones, and learning goes on while they label")
     init: str = setting("", "policy checkpoint to start from")
     # fmt: on
 
@@ -66,6 +66,7 @@ def main(settings: Settings) -> None:
 
     from prefloop import runs
     from prefloop.devices import usable_device
+    from prefloop.envs import step_sizes
     from prefloop.labelling.connecting import connected
     from prefloop.training import loop, outputs
     from prefloop.training.on_policy import make_ppo
@@ -85,6 +86,15 @@ def main(settings: Settings) -> None:
             settings = replace(settings, env=env, out=str(out), resume=stopped)
         directory = Path(settings.out)
         ppo = make_ppo(settings.env, settings, settings.seed, device, init)
+        if settings.run:
+            obs_dim, action_dim, discrete = step_sizes(ppo.envs)
+            client.put_run(
+                settings.run,
+                env=settings.env,
+                obs_dim=obs_dim,
+                action_dim=action_dim,
+                discrete=discrete,
+            )
         stack.enter_context(runs.claimed(directory, settings.resume, keep_earlier=True))
         learner: PrefPPO
         if settings.run:

@@ -58,14 +58,15 @@ def main(settings: Settings) -> None:
     directory, source = Path(settings.out), settings.preferences
     with ExitStack() as stack:
         if settings.run:
-            stack.enter_context(runs.claimed(directory, settings.resume, keep_earlier=True))
             client = stack.enter_context(connected(settings))
             from prefloop.labelling.people import People, report_reward
 
             people = People(client, settings.run, directory / PREFERENCES)
-            # a fit that goes on stays with the labels that it began with
-            if not settings.resume and people.preferences() is None:
+            if not people.counts().labels:
                 raise UserError(f"Nobody has labelled anything of the run {settings.run} yet.")
+            stack.enter_context(runs.claimed(directory, settings.resume, keep_earlier=True))
+            if not settings.resume:  # a fit that goes on stays with the labels that it began with
+                people.preferences()
             source = str(people.folder)
         preferences, env_id, env, file = outputs.read_preferences(source)
         model = make_model(step_sizes(env), settings, settings.seed)

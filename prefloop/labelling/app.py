@@ -97,6 +97,8 @@ def _as_first_mistake(request: Request, error: Exception) -> JSONResponse:
     mistake = error.errors()[0]
     place = ".".join(str(part) for part in mistake["loc"][1:])
     reason = mistake["msg"].removeprefix("Value error, ")
+    if mistake["type"] == "string_pattern_mismatch" and place in ("name", "run"):
+        reason = "a run is named by letters, digits, dots, dashes and underscores, 64 at most"
     sentence = f"{place}: {reason}." if place else f"{reason}."
     return JSONResponse({"detail": _clean(sentence)[:500]}, 422)
 

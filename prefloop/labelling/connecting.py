@@ -39,6 +39,10 @@ def connected(
         ) from None
     url = settings.server or os.environ.get("PREFLOOP_SERVER") or DEFAULT_SERVER
     token = os.environ.get("PREFLOOP_TOKEN") or None
+    if not url.startswith(("http://", "https://")):
+        raise UserError(f"{url} is no address such as {DEFAULT_SERVER}.")
+    if token and not token.isascii():
+        raise UserError("PREFLOOP_TOKEN is no token of a labelling server.")
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(LabellingClient(url, token, patience=PATIENCE))
         if start and urlsplit(url).hostname in ("127.0.0.1", "localhost") and not _answers(url):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences, Queries
-from prefloop.labelling.client import LabellingClient, RefusedError
+from prefloop.labelling.client import LabellingClient
 from prefloop.labelling.managing import write_export
 from prefloop.labelling.schemas import CountsOut
 from prefloop.teachers.human import HumanTeacher
@@ -67,12 +67,9 @@ class People:
 
     def preferences(self) -> Preferences | None:
         """Every label that stands, one preference each; None while there are none."""
-        try:
-            write_export(self.client, self.run, self.folder, repeats=False)
-        except RefusedError as refused:
-            if refused.status == 400:  # no labels yet
-                return None
-            raise
+        if not self.counts().labels:
+            return None
+        write_export(self.client, self.run, self.folder, repeats=False)
         return dataset.read(self.folder)
 
 

@@ -49,6 +49,8 @@ def _required(*roles: Role) -> Callable[..., Awaitable[None]]:
         role = service.role(credentials)
         if role is None:
             sentence = "A token is needed; whoever started the server has it."
+            if credentials is not None:
+                sentence = "The token is not this server's; whoever started the server has it."
             raise HTTPException(401, sentence, {"www-authenticate": "Bearer"})
         if role not in roles:
             raise HTTPException(403, "This needs the trainers' token.")

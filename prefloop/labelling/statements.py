@@ -67,6 +67,20 @@ HELD = (
     .order_by(leases.c.created_at, queries.c.position)
 )
 
+# the same of an annotator's other pages, which may have been closed
+HELD_ELSEWHERE = (
+    select(leases.c.id, leases.c.query, leases.c.first_is_left, leases.c.expires_at, *SIDES)
+    .select_from(SHOWN.join(leases, leases.c.query == queries.c.id))
+    .where(
+        leases.c.session != bindparam("session"),
+        leases.c.run == bindparam("run"),
+        leases.c.annotator == bindparam("annotator"),
+        leases.c.round == bindparam("round"),
+        LIVE,
+    )
+    .order_by(leases.c.created_at, queries.c.position)
+)
+
 # queries of `run` that want labels and have none by `annotator`
 _UNLABELLED = (
     queries.c.run == bindparam("run"),

@@ -496,6 +496,9 @@ class Store:
                     _lease(lease["id"], row.id, lease["first_is_left"], row, expires_at)
                     for lease, row in zip(rows, new, strict=True)
                 ]
+            if not given:
+                # a page that was closed keeps nothing from whoever opens it again
+                given = self._taken_over(connection, run, annotator, session, count, expires_at)
             left = max(_left_over(connection, run.id) - len(given), 0)
             if given:
                 return Leases(given, left, "queries")
@@ -753,6 +756,24 @@ class Store:
         """Live leases of one page, the oldest first."""
         asked = {"session": session, "annotator": annotator, "run": run.id, "round": run.round}
         return connection.execute(sql.HELD, {**asked, "now": self._now()}).all()
+
+    def _taken_over(
+        self,
+        connection: Connection,
+        run: AnyRow,
+        annotator: str,
+        session: UUID,
+        count: int,
+        expires_at: datetime,
+    ) -> list[Lease]:
+        """Live leases of the annotator's other pages, which become this one's."""
+        asked = {"session": session, "annotator": annotator, "run": run.id, "round": run.round}
+        rows = connection.execute(sql.HELD_ELSEWHERE, {**asked, "now": self._now()}).all()[:count]
+        if rows:
+            theirs = leases.c.id.in_([row.id for row in rows])
+            values = {"session": session, "expires_at": expires_at}
+            connection.execute(update(leases).where(theirs).values(**values))
+        return [_lease(row.id, row.query, row.first_is_left, row, expires_at) for row in rows]
 
     def _spent(self, connection: Connection, run: AnyRow, annotator: str) -> int:
         """Labels of an annotator, and leases that may become some."""

@@ -48,7 +48,8 @@ class PeoplePrefPPO(PrefPPO):
 
         Args:
             model: not yet fitted.
-            wait: for all labels that were asked for, before each fit; otherwise with those there are.
+            wait: for all labels that were asked for, before each fit; otherwise before the first
+                one only, and later with those there are.
 
         Raises:
             UserError: as `plan_labels`.
@@ -73,7 +74,7 @@ class PeoplePrefPPO(PrefPPO):
         wanted = int(self.plan[iteration]) - counts.answered - counts.left
         if wanted > 0:
             self.people.ask(self._choose(rollouts, wanted, iteration), iteration)
-        if self.wait:
+        if self.wait or not self.fitted:  # without any label there is nothing to go on with
             self.people.wait()
         self.shown = self.people.counts().queries
         self._fetched.preferences = self.people.preferences()
@@ -98,12 +99,13 @@ def opened_with_people(
 ) -> Iterator[PeoplePrefPPO]:
     """PrefPPO with an unfitted reward and the people of a run on the labelling server.
 
+    Args:
+        run: its name; it must exist.
+
     Raises:
-        UserError: as `plan_labels`; or there is no such run, and it can't be made.
+        UserError: as `plan_labels`.
     """
-    obs_dim, action_dim, discrete = sizes = step_sizes(ppo.envs)
-    model = make_model(sizes, settings, seed).to(ppo.device)
+    model = make_model(step_sizes(ppo.envs), settings, seed).to(ppo.device)
     people = People(client, run, directory / PREFERENCES)
     learner = PeoplePrefPPO(ppo, model, people, settings, seed, wait)
-    client.put_run(run, env=settings.env, obs_dim=obs_dim, action_dim=action_dim, discrete=discrete)
     yield learner

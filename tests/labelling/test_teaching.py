@@ -98,13 +98,14 @@ def test_collecting_with_policies_and_instructions(run, client, demonstrators):
     ("flags", "words"),
     [
         ("--pairs 0", "--pairs must be above 0"),
+        ("--segment-length 0", "--segment_length is full or a number, not '0'"),
         ("--segment-length short", "--segment_length is full or a number, not 'short'"),
         ("--segment-length 150", "Can't cut segments of 150 steps"),
         ("--env FrozenLake-v1", "FrozenLake-v1 has observations in Discrete(16)"),
         ("--policies nothing.params", "nothing.params does not exist"),
-        ("--name 'a b'", "name: String should match pattern"),
+        ("--name 'a b'", "a run is named by letters"),
         ("--server http://127.0.0.1:1", "does not answer"),
-        ("--server nowhere", "nowhere"),
+        ("--server nowhere", "nowhere is no address such as http://"),
     ],
 )
 def test_what_is_wrong_with_collecting(run, client, flags, words, monkeypatch):
@@ -119,6 +120,7 @@ def test_labels_become_a_reward_and_the_results_page_hears_of_it(run, client, tm
     assert_one_sentence(
         run("prefloop.cli reward --run cartpole-01 --out r"), "Nobody has labelled anything"
     )
+    assert not (tmp_path / "r").exists()
     with labelling(client, "cartpole-01"):
         while client.run("cartpole-01").counts.left:
             time.sleep(0.05)
