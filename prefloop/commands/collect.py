@@ -10,8 +10,8 @@ DESCRIPTION = """Acts with one policy or several (one that nobody has trained, i
 what they did into segments and sends pairs of them to the labelling server, which renders the clips.
 A name that is known is continued: the same command goes on where it was stopped, and with more
 --pairs the run grows."""
-EPILOG = """Example: prefloop label in one terminal; prefloop collect --name cartpole-01 --env
-CartPole-v1 --pairs 50 in another. Then label in the browser. Details: docs/labelling.md."""
+EPILOG = """Example: prefloop collect --name cartpole-01 --env CartPole-v1 --pairs 50, while prefloop
+label runs in another terminal. Then label in the browser. Details: docs/labelling.md."""
 IMPORTS = ("torch", "gymnasium")
 STEPS = 50  # of a segment: a second of CartPole, long enough to see what happens
 

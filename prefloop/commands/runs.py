@@ -10,7 +10,7 @@ from prefloop.settings import setting
 DESCRIPTION = """Lists the labelling server's runs and what stands in them, takes labels out as a
 preference dataset and in again, renames a run, deletes it with its labels, or has everything in it
 labelled again."""
-EPILOG = """Examples: prefloop runs list; prefloop runs show cartpole-01; prefloop runs export
+EPILOG = """Example: prefloop runs list; prefloop runs show cartpole-01; prefloop runs export
 cartpole-01 prefs (then prefloop dpo --preferences prefs ...); prefloop runs import prefs cartpole-02;
 prefloop runs rename cartpole-01 pilot; prefloop runs label-again pilot; prefloop runs delete pilot."""
 IMPORTS = ()

@@ -41,15 +41,15 @@ def store(tmp_path):
 
 @pytest.fixture
 def feeder(store, tmp_path):
-    (tmp_path / "labelling.yaml").write_text("rendered_queue_size: 2\n")
+    (tmp_path / "labelling.yaml").write_text("rendered_queue_size: 2\ncache_size_mb: 10\n")
     clips = ClipStore(tmp_path / "clips", 10**7)
     clips.directory.mkdir()
     return ClipFeeder(store, clips, SettingsFile(tmp_path / "labelling.yaml"), FakeWorker)
 
 
-def put_file(feeder, digest):
+def put_file(feeder, digest, content=b"clip"):
     """A clip's file; what is in it matters to nobody here."""
-    (feeder._clips.directory / f"{digest}.mp4").write_bytes(b"clip")
+    (feeder._clips.directory / f"{digest}.mp4").write_bytes(content)
 
 
 def test_what_is_needed_next_is_asked_for_once(store, feeder):
@@ -139,13 +139,12 @@ def test_a_run_that_was_deleted_meanwhile(store, feeder):
 
 def test_trimming_keeps_what_was_sent_and_what_is_needed(store, feeder):
     make_run(store, num_queries=4)
-    feeder._clips.max_bytes = 0
     order = [shown.segment for shown in store.ahead(4)]
     store.set_clip(order[0], "a" * 64, sent=False)  # needed next
     store.set_clip(order[7], "b" * 64, sent=True)
     store.set_clip(order[6], "c" * 64, sent=False)
     for digest in "abc":
-        put_file(feeder, digest * 64)
+        put_file(feeder, digest * 64, b"x" * 6_000_000)  # three are more than 10 MB
     feeder.trim()
     left = {path.stem[0] for path in feeder._clips.directory.glob("*.mp4")}
     assert left == {"a", "b"}

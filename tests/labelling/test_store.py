@@ -290,8 +290,12 @@ def test_nobody_gets_what_another_has(store):
     assert (ids(second), second.left_over, second.state) == (asked[2:], 2, "queries")
     third = store.lease(RUN, "eve", uuid.uuid4(), 1)
     assert (third.queries, third.left_over, third.state) == ([], 4, "waiting")
-    # nor in another window of one's own
-    assert store.lease(RUN, "ada", uuid.uuid4(), 1).state == "waiting"
+    # but where nothing else is free, one's own: the window that had it may have been closed
+    window = uuid.uuid4()
+    taken = store.lease(RUN, "ada", window, 1)
+    assert ids(taken) == asked[:1]
+    store.answer(uuid.uuid4(), taken.queries[0].id, "tie")
+    assert ids(store.lease(RUN, "ada", window, 8)) == asked[1:2]
 
 
 def test_a_reply_that_never_arrived_is_given_again(store):

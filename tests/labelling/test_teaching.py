@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ import time
 import uuid
 
 import pytest
-from conftest import assert_one_sentence
+from conftest import ROOT, assert_one_sentence
 from serving import ServerProcess
 
 from prefloop.data import dataset
@@ -261,3 +262,15 @@ def test_a_trainer_that_was_killed_and_a_server_that_went_away_lose_nothing(tmp_
         assert own.run("cp").counts.queries == 8
     table = rows(tmp_path / "cp" / "metrics.csv")
     assert [row["labels"] for row in table] == ["6", "8", "8"]
+
+
+def test_the_commands_of_the_readme(run, client, tmp_path):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    serve, collect, train = re.findall(
+        r"^prefloop (label|collect[^#\n]*|pref-ppo.*human.*?)\s*(?:#.*)?$", readme, re.MULTILINE
+    )
+    assert serve == "label"  # which runs already
+    assert run(f"prefloop.cli {collect} --pairs 6 --episodes 10").code == 0
+    with labelling(client, "cartpole-01"):
+        assert run(f"prefloop.cli {train} --labels 8 {SMALL}").code == 0
+    assert (tmp_path / "cartpole-01" / "final_policy.params").exists()
