@@ -1,3 +1,4 @@
+import gymnasium as gym
 import pytest
 
 from prefloop.envs import make_env, make_vector_env, policy_sizes, return_threshold
@@ -22,6 +23,21 @@ def test_cartpole_v0_stops_at_200_without_a_warning(recwarn):
     assert envs.max_episode_steps == 200
     assert not recwarn.list
     assert return_threshold("CartPole-v0") == 195
+
+
+class Blind(gym.Env):
+    """Takes no render_mode, as some people's own environments."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,))
+    action_space = gym.spaces.Discrete(2)
+
+
+def test_an_environment_that_knows_no_render_mode():
+    gym.register("Blind-v0", entry_point=Blind, disable_env_checker=True)
+    try:
+        assert policy_sizes(make_env("Blind-v0")) == (1, 2)
+    finally:
+        gym.registry.pop("Blind-v0")
 
 
 @pytest.mark.parametrize(

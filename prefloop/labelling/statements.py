@@ -53,12 +53,11 @@ def _labelled(query: ColumnElement[Any]) -> ColumnElement[bool]:
 
 RUN_NAMED = select(runs).where(runs.c.name == bindparam("name"))
 
-# live leases of one page, the oldest first
-HELD = (
+# live leases of an annotator's pages, the oldest first
+_HELD = (
     select(leases.c.id, leases.c.query, leases.c.first_is_left, leases.c.expires_at, *SIDES)
     .select_from(SHOWN.join(leases, leases.c.query == queries.c.id))
     .where(
-        leases.c.session == bindparam("session"),
         leases.c.run == bindparam("run"),
         leases.c.annotator == bindparam("annotator"),
         leases.c.round == bindparam("round"),
@@ -66,20 +65,8 @@ HELD = (
     )
     .order_by(leases.c.created_at, queries.c.position)
 )
-
-# the same of an annotator's other pages, which may have been closed
-HELD_ELSEWHERE = (
-    select(leases.c.id, leases.c.query, leases.c.first_is_left, leases.c.expires_at, *SIDES)
-    .select_from(SHOWN.join(leases, leases.c.query == queries.c.id))
-    .where(
-        leases.c.session != bindparam("session"),
-        leases.c.run == bindparam("run"),
-        leases.c.annotator == bindparam("annotator"),
-        leases.c.round == bindparam("round"),
-        LIVE,
-    )
-    .order_by(leases.c.created_at, queries.c.position)
-)
+HELD = _HELD.where(leases.c.session == bindparam("session"))
+HELD_ELSEWHERE = _HELD.where(leases.c.session != bindparam("session"))  # perhaps closed
 
 # queries of `run` that want labels and have none by `annotator`
 _UNLABELLED = (

@@ -155,6 +155,10 @@ def test_people_teach_a_policy_and_a_run_that_was_stopped_goes_on(run, client, t
     again = run(f"{line} --labels 8")
     assert again.code == 0, again.err
     assert client.run("cp").counts.queries == 8
+    # and so it does where the run has another name by now
+    client.rename("cp", "pilot")
+    renamed = run(f"{line.replace('--run cp', '--run pilot --out cp')} --labels 8")
+    assert renamed.code == 0, renamed.err
 
 
 def test_labels_that_were_collected_count(run, client, tmp_path):
