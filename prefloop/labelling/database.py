@@ -2,7 +2,9 @@
 
 Whoever wants to write hands in a job. One job at a time runs; those that arrive meanwhile wait and
 then share one transaction, so that many people cost one write to disk and not one each. A job's
-result is handed out only after the commit, which returns when the data are on disk.
+result is handed out only after the commit, which returns when the data are on disk. Processes take
+turns too: SQLite has one writer, and on PostgreSQL a transaction that writes begins with a lock. So a
+job never meets another's half, and needs no locks of its own.
 """
 
 import logging
@@ -20,7 +22,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from prefloop.errors import UserError
 
@@ -29,8 +31,10 @@ logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 30  # how long SQLite waits for another process that writes
 MAX_BATCH = 64  # jobs in one transaction
-ATTEMPTS = 5  # at a transaction that another server's got in the way of
-_MIGRATION_LOCK = 5_017_230_948_117  # any number; two servers that start at once take turns
+ATTEMPTS = 5  # at a transaction
+_WRITER_LOCK = 5_017_230_948_117  # any number; whoever writes to PostgreSQL holds this lock
+
+_TAKE_TURNS = sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(_WRITER_LOCK))
 
 
 def sqlite_url(path: Path) -> str:
@@ -161,6 +165,8 @@ class Database:
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         with self._writing.begin() as connection:
+            if not self.is_sqlite:
+                connection.execute(_TAKE_TURNS)
             yield connection
 
     def _upgrade(self) -> int:
@@ -169,9 +175,6 @@ class Database:
         scripts = ScriptDirectory.from_config(config)
         head = scripts.get_current_head()
         with self._transaction() as connection:
-            if not self.is_sqlite:
-                lock = sqlalchemy.func.pg_advisory_xact_lock(_MIGRATION_LOCK)
-                connection.execute(sqlalchemy.select(lock))
             found = MigrationContext.configure(connection).get_current_revision()
             if found not in {None, *(script.revision for script in scripts.walk_revisions())}:
                 raise UserError(
@@ -209,7 +212,14 @@ def _engine(url: URL) -> Engine:
         options = {"options": "-c synchronous_commit=on", "connect_timeout": 10}
         if "options" in url.query:
             options.pop("options")
-        return sqlalchemy.create_engine(url, pool_size=10, max_overflow=40, connect_args=options)
+        return sqlalchemy.create_engine(
+            url,
+            pool_size=10,
+            max_overflow=40,
+            connect_args=options,
+            # whoever got the writers' lock must see what the one before wrote
+            isolation_level="READ COMMITTED",
+        )
     engine = sqlalchemy.create_engine(
         url, pool_size=10, max_overflow=40, connect_args={"timeout": BUSY_SECONDS}
     )
@@ -230,10 +240,8 @@ def _engine(url: URL) -> Engine:
 
 
 def _worth_another_try(error: DBAPIError) -> bool:
-    """A deadlock or a clash with another server, or a connection that a restart cut."""
-    if isinstance(error, IntegrityError):
-        return True  # another server stored the same at the same moment: the next look finds it
-    return error.connection_invalidated or getattr(error.orig, "sqlstate", "") in ("40001", "40P01")
+    """A connection that a restart of PostgreSQL cut, or a deadlock with somebody else's statements."""
+    return error.connection_invalidated or getattr(error.orig, "sqlstate", "") == "40P01"
 
 
 def _reason(error: Exception) -> str:

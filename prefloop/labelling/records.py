@@ -122,13 +122,14 @@ class Leases:
 
     Attributes:
         queries: the leases.
-        left_over: queries of the run that want labels, without these; counted up to 1,000.
+        left_over: where there are none, how many of the run want labels all the same, counted up
+            to 1,000; None otherwise.
         state: `waiting`: all that is left is leased to others; `finished`: nothing is left for
             this annotator, until somebody adds queries.
     """
 
     queries: list[Lease]
-    left_over: int
+    left_over: int | None
     state: State
 
 

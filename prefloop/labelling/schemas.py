@@ -218,8 +218,9 @@ class LeasesOut(Out):
     """What to label next."""
 
     queries: list[LeasedQueryOut]
-    left_over: int = Field(
-        description="Queries of the run that want labels, without these; counted up to 1,000."
+    left_over: int | None = Field(
+        description="Where there are none: queries of the run that want labels all the same, "
+        "counted up to 1,000."
     )
     state: Literal["queries", "waiting", "finished"] = Field(
         description="waiting: all that is left is leased to others; finished: nothing is left for "

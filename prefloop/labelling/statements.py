@@ -7,7 +7,11 @@ in `bindparam`; those of updates begin with `this_`, apart from the names of col
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
+    Insert,
+    ScalarSelect,
+    Table,
     and_,
     bindparam,
     exists,
@@ -39,47 +43,67 @@ SIDES = (
 LIVE = and_(leases.c.open, leases.c.expires_at > bindparam("now"))
 
 
-def _labelled(query: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Whether a label of a query by `annotator` stands in `round`."""
+def _labelled(
+    query: ColumnElement[Any], annotator: ColumnElement[Any], round: ColumnElement[Any]
+) -> ColumnElement[bool]:
+    """Whether a label of a query by an annotator stands in a round."""
     undone = events.alias("undone")
-    return exists().where(
+    standing = select(func.count()).where(
         events.c.query == query,
-        events.c.annotator == bindparam("annotator"),
-        events.c.round == bindparam("round"),
+        events.c.annotator == annotator,
+        events.c.round == round,
         events.c.kind != UNDO,
         ~exists().where(undone.c.undoes == events.c.id).correlate(events),
     )
+    # a count and not `exists`, which PostgreSQL turns into a join with all of the annotator's events
+    return standing.correlate_except(events, undone).scalar_subquery() > 0
 
 
 RUN_NAMED = select(runs).where(runs.c.name == bindparam("name"))
 
-# live leases of an annotator's pages, the oldest first
-_HELD = (
-    select(leases.c.id, leases.c.query, leases.c.first_is_left, leases.c.expires_at, *SIDES)
-    .select_from(SHOWN.join(leases, leases.c.query == queries.c.id))
-    .where(
-        leases.c.run == bindparam("run"),
-        leases.c.annotator == bindparam("annotator"),
-        leases.c.round == bindparam("round"),
-        LIVE,
-    )
-    .order_by(leases.c.created_at, queries.c.position)
+_LEASE = (
+    leases.c.id.label("lease"),
+    leases.c.query,
+    leases.c.first_is_left,
+    leases.c.expires_at,
+    *SIDES,
 )
-HELD = _HELD.where(leases.c.session == bindparam("session"))
-HELD_ELSEWHERE = _HELD.where(leases.c.session != bindparam("session"))  # perhaps closed
+_LEASED = SHOWN.join(leases, leases.c.query == queries.c.id)
+_IN_ORDER = (leases.c.created_at, queries.c.position)
+_THEIRS = and_(
+    leases.c.run == runs.c.id,
+    leases.c.round == runs.c.round,
+    leases.c.annotator == bindparam("annotator"),
+    LIVE,
+)
+# a run and the live leases of one page, the oldest first; without any there is one row that holds
+# none
+PAGE = (
+    select(runs.c.id, runs.c.round, runs.c.repeats, *_LEASE)
+    .select_from(runs.outerjoin(_LEASED, and_(_THEIRS, leases.c.session == bindparam("session"))))
+    .where(runs.c.name == bindparam("name"))
+    .order_by(*_IN_ORDER)
+)
+# those of the annotator's other pages, perhaps closed
+HELD_ELSEWHERE = (
+    select(*_LEASE)
+    .select_from(_LEASED.join(runs, _THEIRS))
+    .where(runs.c.id == bindparam("run"), leases.c.session != bindparam("session"))
+    .order_by(*_IN_ORDER)
+)
 
 # queries of `run` that want labels and have none by `annotator`
 _UNLABELLED = (
     queries.c.run == bindparam("run"),
     queries.c.done < queries.c.wanted,
     queries.c.repeat_of.is_(None),
-    ~_labelled(queries.c.id),
+    ~_labelled(queries.c.id, bindparam("annotator"), bindparam("round")),
 )
 UNLABELLED = select(queries.c.id).where(*_UNLABELLED).limit(1)
 
 _live_here = and_(leases.c.query == queries.c.id, LIVE)
 _taken = select(func.count()).where(_live_here).correlate(queries).scalar_subquery()
-# those of them that `annotator` may have, locked until the transaction ends
+# those of them that `annotator` may have
 FREE = (
     select(queries.c.id, queries.c.wanted, queries.c.done, *SIDES)
     .select_from(SHOWN)
@@ -95,12 +119,9 @@ FREE = (
     )
     .order_by(queries.c.position)
     .limit(bindparam("count"))
-    .with_for_update(of=queries, skip_locked=True)
 )
-STILL_FREE = FREE.where(queries.c.id.in_(bindparam("found", expanding=True)))
 
-# how many queries of `run` want labels; counting tens of thousands each time would take longer than
-# all the rest
+# how many queries of `run` want labels; counting tens of thousands would take long
 MOST_COUNTED = 1000
 LEFT_OVER = select(func.count()).select_from(
     select(queries.c.id)
@@ -113,23 +134,26 @@ LEFT_OVER = select(func.count()).select_from(
     .subquery()
 )
 
-# a lease with its query, which stays locked until the transaction ends
+# a lease with its query, and what speaks against storing `event` as its answer
 LEASED = (
     select(
         leases.c.run, leases.c.query, leases.c.annotator, leases.c.round, leases.c.open,
         leases.c.first_is_left, leases.c.expires_at, queries.c.done, queries.c.wanted,
         queries.c.repeat_of, runs.c.round.label("current_round"),
         _first.c.length.label("first_length"), _second.c.length.label("second_length"),
+        exists().where(events.c.id == bindparam("event")).label("is_stored"),
+        _labelled(leases.c.query, leases.c.annotator, leases.c.round).label("is_labelled"),
     )
-    .select_from(
-        SHOWN.join(leases, leases.c.query == queries.c.id).join(runs, runs.c.id == leases.c.run)
-    )
+    .select_from(_LEASED.join(runs, runs.c.id == leases.c.run))
     .where(leases.c.id == bindparam("lease"))
-    .with_for_update(of=queries)
 )  # fmt: skip
 
 EVENT = select(events).where(events.c.id == bindparam("event"))
-HAS_LABELLED = select(_labelled(bindparam("query", type_=queries.c.id.type)))
+IS_LABELLED = select(
+    _labelled(
+        bindparam("query", type_=queries.c.id.type), bindparam("annotator"), bindparam("round")
+    )
+)
 
 # live leases of a query that others than `annotator` have
 TAKEN_BY_OTHERS = (
@@ -146,18 +170,28 @@ CLOSE_LEASE = update(leases).where(leases.c.id == bindparam("this_lease")).value
 ONE_MORE_DONE = (
     update(queries).where(queries.c.id == bindparam("this_query")).values(done=queries.c.done + 1)
 )
-# the next number of a run's events, and of its queries' positions
-NEXT_EVENT = (
-    update(runs)
-    .where(runs.c.id == bindparam("this_run"))
-    .values(last_event=runs.c.last_event + 1)
-    .returning(runs.c.last_event)
+
+
+def _next(column: Column[Any], run: ColumnElement[Any]) -> ScalarSelect[Any]:
+    """The next number of a run's events, or of its queries' positions.
+
+    Writers take turns, so numbers appear in order and a reader's cursor never passes one over. A
+    database's own sequence does not promise that.
+    """
+    taken = column.table.alias("taken")
+    last = func.max(taken.c[column.name])
+    return select(func.coalesce(last, 0) + 1).where(taken.c.run == run).scalar_subquery()
+
+
+def _insert(table: Table, numbered: Column[Any]) -> Insert:
+    values = {column.name: bindparam(column.name, type_=column.type) for column in table.columns}
+    number = _next(numbered, bindparam("run", type_=table.c.run.type))
+    return insert(table).values({**values, numbered.name: number})
+
+
+INSERT_EVENT = _insert(events, events.c.number).returning(events.c.number)
+INSERT_REPEAT = _insert(queries, queries.c.position)
+LAST_POSITION = select(func.coalesce(func.max(queries.c.position), 0)).where(
+    queries.c.run == bindparam("run")
 )
-NEXT_POSITION = (
-    update(runs)
-    .where(runs.c.id == bindparam("this_run"))
-    .values(last_position=runs.c.last_position + 1)
-    .returning(runs.c.last_position)
-)
-INSERT_EVENT = insert(events)
 INSERT_LEASE = insert(leases)

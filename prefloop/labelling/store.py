@@ -126,9 +126,7 @@ class Store:
         given = {field.name: getattr(facts, field.name) for field in fields(RunFacts)}
 
         def job(connection: Connection) -> None:
-            found = connection.execute(
-                sql.RUN_NAMED.with_for_update(), {"name": name}
-            ).one_or_none()
+            found = connection.execute(sql.RUN_NAMED, {"name": name}).one_or_none()
             if found is None:
                 defaults = {
                     "instructions": "",
@@ -138,8 +136,7 @@ class Store:
                 values = {k: defaults.get(k) if v is None else v for k, v in given.items()}
                 connection.execute(
                     insert(runs).values(
-                        id=uuid.uuid4(), name=name, created_at=self._now(), round=1,
-                        last_event=0, last_position=0, **values,
+                        id=uuid.uuid4(), name=name, created_at=self._now(), round=1, **values,
                     )
                 )  # fmt: skip
                 return
@@ -276,9 +273,7 @@ class Store:
         ]
 
         def job(connection: Connection) -> list[UUID]:
-            run = connection.execute(sql.RUN_NAMED.with_for_update(), {"name": name}).one_or_none()
-            if run is None:
-                raise _no_run(name)
+            run = _find_run(connection, name)
             for segment in new:
                 _require_fitting(segment, run)
             ids = _segments_by_digest(connection, run.id, [row["digest"] for row in rows])
@@ -325,7 +320,7 @@ class Store:
 
         def job(connection: Connection) -> None:
             this = segments.c.id == segment
-            found = select(segments.c.clip_was_sent).where(this).with_for_update()
+            found = select(segments.c.clip_was_sent).where(this)
             was_sent = connection.execute(found).scalar_one_or_none()
             if was_sent is None:
                 raise NotFoundError("There is no such segment.")
@@ -404,9 +399,7 @@ class Store:
         """
 
         def job(connection: Connection) -> None:
-            run = connection.execute(sql.RUN_NAMED.with_for_update(), {"name": name}).one_or_none()
-            if run is None:
-                raise _no_run(name)
+            run = _find_run(connection, name)
             known = _queries_by_id(connection, [query.id for query in new])
             fresh: dict[UUID, dict[str, Any]] = {}
             for query in new:
@@ -419,17 +412,14 @@ class Store:
             sides = {side for row in fresh.values() for side in row.values()}
             if _segments_of(connection, run.id, sides) != sides:
                 raise ConflictError(f"A query names a segment that the run {name} does not have.")
-            for number, (id, row) in enumerate(fresh.items(), run.last_position + 1):
+            last = connection.execute(sql.LAST_POSITION, {"run": run.id}).scalar_one()
+            for number, (id, row) in enumerate(fresh.items(), last + 1):
                 row.update(
                     id=id, run=run.id, iteration=iteration, position=number, done=0,
                     wanted=run.annotators_per_query, created_at=self._now(),
                 )  # fmt: skip
             if fresh:
                 connection.execute(insert(queries), list(fresh.values()))
-                last = run.last_position + len(fresh)
-                connection.execute(
-                    update(runs).where(runs.c.id == run.id).values(last_position=last)
-                )
                 if not self._database.is_sqlite:
                     # until PostgreSQL has looked, it takes the queue for short and sorts all of it
                     connection.execute(text("ANALYZE queries, segments"))
@@ -463,22 +453,19 @@ class Store:
         """
 
         def job(connection: Connection) -> Leases:
-            run = _find_run(connection, name)
             now = self._now()
+            run, held = self._page(connection, name, annotator, session)
             expires_at = now + timedelta(seconds=seconds)
-            held = self._held(connection, run, annotator, session)
-            missed = [row for row in held if row.id not in holding][:count]
+            missed = [row for row in held if row.lease not in holding][:count]
             if missed:
-                again = leases.c.id.in_([row.id for row in missed])
+                again = leases.c.id.in_([row.lease for row in missed])
                 connection.execute(update(leases).where(again).values(expires_at=expires_at))
-            given = [
-                _lease(row.id, row.query, row.first_is_left, row, expires_at) for row in missed
-            ]
+            given = [_lease(row, expires_at) for row in missed]
             room = count - len(given)
             if room and max_labels is not None:
                 room = min(room, max_labels - self._spent(connection, run, annotator))
                 if room <= 0 and not given:
-                    return Leases([], _left_over(connection, run.id), "finished")
+                    return Leases([], _left_over(connection, run), "finished")
             if room > 0:
                 new = self._next(connection, run, annotator, room)
                 rows = [
@@ -492,16 +479,13 @@ class Store:
                 ]  # fmt: skip
                 if rows:
                     connection.execute(sql.INSERT_LEASE, rows)
-                given += [
-                    _lease(lease["id"], row.id, lease["first_is_left"], row, expires_at)
-                    for lease, row in zip(rows, new, strict=True)
-                ]
+                given += [_new_lease(lease, row) for lease, row in zip(rows, new, strict=True)]
             if not given:
                 # a page that was closed keeps nothing from whoever opens it again
                 given = self._taken_over(connection, run, annotator, session, count, expires_at)
-            left = max(_left_over(connection, run.id) - len(given), 0)
             if given:
-                return Leases(given, left, "queries")
+                return Leases(given, None, "queries")
+            left = _left_over(connection, run)
             waiting = left and self._may_come(connection, run, annotator)
             return Leases([], left, "waiting" if waiting else "finished")
 
@@ -532,7 +516,7 @@ class Store:
         """
 
         def job(connection: Connection) -> Event:
-            row = connection.execute(sql.LEASED, {"lease": lease}).one_or_none()
+            row = connection.execute(sql.LEASED, {"lease": lease, "event": id}).one_or_none()
             if row is None:
                 raise NotFoundError("There is no such lease; fetch the next queries.")
             label = {"tie": 0.5, "skip": None}.get(
@@ -546,8 +530,8 @@ class Store:
                 "trim_stop": trim[1] if trim else None,
                 "seconds": seconds,
             }
-            stored = _stored(connection, id)
-            if stored is not None:
+            if row.is_stored:
+                stored = connection.execute(sql.EVENT, {"event": id}).one()
                 if any(getattr(stored, key) != value for key, value in said.items()):
                     raise ConflictError("This id stands for another answer already.")
                 return _event(stored, row.repeat_of)
@@ -584,19 +568,15 @@ class Store:
         """
 
         def job(connection: Connection) -> Leases:
-            run = _find_run(connection, name)
+            run, held = self._page(connection, name, annotator, session)
             stored = _stored(connection, id)
             if stored is not None:
                 if (stored.kind, stored.run, stored.annotator) != (UNDO, run.id, annotator):
                     raise ConflictError("This id stands for another answer already.")
-                held = self._held(connection, run, annotator, session)
-                given = [
-                    _lease(row.id, row.query, row.first_is_left, row, row.expires_at)
-                    for row in held
-                    if row.query == stored.query
-                ]
-                left = max(_left_over(connection, run.id) - len(given), 0)
-                return Leases(given, left, "queries" if given else "waiting")
+                given = [_lease(row, row.expires_at) for row in held if row.query == stored.query]
+                if given:
+                    return Leases(given, None, "queries")
+                return Leases([], _left_over(connection, run), "waiting")
             last = connection.execute(
                 select(current_labels)
                 .where(current_labels.c.run == run.id, current_labels.c.annotator == annotator)
@@ -606,9 +586,7 @@ class Store:
             if last is None:
                 raise ConflictError("There is nothing to take back.")
             shown = select(*sql.SIDES, queries.c.repeat_of).select_from(sql.SHOWN)
-            row = connection.execute(
-                shown.where(queries.c.id == last.query).with_for_update(of=queries)
-            ).one()
+            row = connection.execute(shown.where(queries.c.id == last.query)).one()
             fewer = (
                 update(queries).where(queries.c.id == last.query).values(done=queries.c.done - 1)
             )
@@ -626,10 +604,7 @@ class Store:
                 "annotator": annotator, "round": run.round, "kind": UNDO, "undoes": last.id,
             }  # fmt: skip
             self._store_event(connection, values, row.repeat_of)
-            given = [
-                _lease(lease["id"], last.query, lease["first_is_left"], row, lease["expires_at"])
-            ]
-            return Leases(given, max(_left_over(connection, run.id) - 1, 0), "queries")
+            return Leases([_new_lease(lease, row)], None, "queries")
 
         return self._database.write(job)
 
@@ -663,9 +638,7 @@ class Store:
                         raise ConflictError(f"The id {label.id} stands for another label already.")
                     continue
                 query = connection.execute(
-                    select(queries)
-                    .where(queries.c.id == label.query, queries.c.run == run.id)
-                    .with_for_update()
+                    select(queries).where(queries.c.id == label.query, queries.c.run == run.id)
                 ).one_or_none()
                 if query is None:
                     raise ConflictError(
@@ -750,12 +723,15 @@ class Store:
 
     # what the methods above are made of
 
-    def _held(
-        self, connection: Connection, run: AnyRow, annotator: str, session: UUID
-    ) -> Sequence[AnyRow]:
-        """Live leases of one page, the oldest first."""
-        asked = {"session": session, "annotator": annotator, "run": run.id, "round": run.round}
-        return connection.execute(sql.HELD, {**asked, "now": self._now()}).all()
+    def _page(
+        self, connection: Connection, name: str, annotator: str, session: UUID
+    ) -> tuple[AnyRow, list[AnyRow]]:
+        """A run, and the live leases of one of its pages, the oldest first."""
+        asked = {"name": name, "annotator": annotator, "session": session, "now": self._now()}
+        rows = connection.execute(sql.PAGE, asked).all()
+        if not rows:
+            raise _no_run(name)
+        return rows[0], [row for row in rows if row.lease is not None]
 
     def _taken_over(
         self,
@@ -767,13 +743,13 @@ class Store:
         expires_at: datetime,
     ) -> list[Lease]:
         """Live leases of the annotator's other pages, which become this one's."""
-        asked = {"session": session, "annotator": annotator, "run": run.id, "round": run.round}
-        rows = connection.execute(sql.HELD_ELSEWHERE, {**asked, "now": self._now()}).all()[:count]
+        asked = {"session": session, "annotator": annotator, "run": run.id, "now": self._now()}
+        rows = connection.execute(sql.HELD_ELSEWHERE, asked).all()[:count]
         if rows:
-            theirs = leases.c.id.in_([row.id for row in rows])
+            theirs = leases.c.id.in_([row.lease for row in rows])
             values = {"session": session, "expires_at": expires_at}
             connection.execute(update(leases).where(theirs).values(**values))
-        return [_lease(row.id, row.query, row.first_is_left, row, expires_at) for row in rows]
+        return [_lease(row, expires_at) for row in rows]
 
     def _spent(self, connection: Connection, run: AnyRow, annotator: str) -> int:
         """Labels of an annotator, and leases that may become some."""
@@ -787,7 +763,7 @@ class Store:
     def _next(
         self, connection: Connection, run: AnyRow, annotator: str, count: int
     ) -> list[AnyRow]:
-        """Free queries, locked until the transaction ends; some of them repeats, if there are to be."""
+        """Free queries; some of them repeats, if there are to be."""
         asked = {
             "run": run.id,
             "round": run.round,
@@ -796,11 +772,6 @@ class Store:
             "now": self._now(),
         }
         found = list(connection.execute(sql.FREE, asked).all())
-        if found and not self._database.is_sqlite:
-            # Another server may have leased one of them between this transaction's look and its
-            # lock. It has ended by now, so another look sees its lease.
-            again = {**asked, "found": [row.id for row in found]}
-            found = list(connection.execute(sql.STILL_FREE, again).all())
         repeats = sum(self._rng.random() < run.repeats for _ in found) if run.repeats else 0
         if repeats:
             repeated = self._repeats(connection, run, annotator, repeats)
@@ -844,17 +815,16 @@ class Store:
         for row in connection.execute(due, {"now": self._now()}).all():
             ids.append(row.again or uuid.uuid4())
             if row.again is None:
-                connection.execute(
-                    insert(queries).values(
-                        id=ids[-1], run=run.id, first=row.first, second=row.second, wanted=1, done=0,
-                        iteration=row.iteration, position=connection.execute(sql.NEXT_POSITION, {"this_run": run.id}).scalar_one(),
-                        repeat_of=row.id, only_for=annotator, created_at=self._now(),
-                    )
-                )  # fmt: skip
+                repeat = {
+                    "id": ids[-1], "run": run.id, "first": row.first, "second": row.second,
+                    "wanted": 1, "done": 0, "iteration": row.iteration, "repeat_of": row.id,
+                    "only_for": annotator, "created_at": self._now(),
+                }  # fmt: skip
+                connection.execute(sql.INSERT_REPEAT, repeat)
         if not ids:
             return []
         shown = select(queries.c.id, *sql.SIDES).select_from(sql.SHOWN).where(queries.c.id.in_(ids))
-        return list(connection.execute(shown.with_for_update(of=queries)).all())
+        return list(connection.execute(shown).all())
 
     def _may_come(self, connection: Connection, run: AnyRow, annotator: str) -> bool:
         """Whether a query is left that this annotator could get once others let go of it."""
@@ -865,7 +835,7 @@ class Store:
         """Refuses an answer that is late or given already; `row` is of `sql.LEASED`."""
         if row.round != row.current_round:
             raise ConflictError("The run has begun a new round; fetch the next queries.")
-        if _has_labelled(connection, row.query, row.annotator, row.round):
+        if row.is_labelled:
             raise ConflictError("You have answered this query already.")
         now = self._now()
         if row.open and row.expires_at > now:
@@ -877,13 +847,12 @@ class Store:
     def _store_event(
         self, connection: Connection, values: dict[str, Any], repeat_of: UUID | None
     ) -> Event:
-        number = connection.execute(sql.NEXT_EVENT, {"this_run": values["run"]}).scalar_one()
-        row = {**_NO_EVENT, **values, "number": number, "created_at": self._now()}
-        connection.execute(sql.INSERT_EVENT, row)
-        return _event_from(row, repeat_of)
+        row = {**_NO_EVENT, **values, "created_at": self._now()}
+        number = connection.execute(sql.INSERT_EVENT, row).scalar_one()
+        return _event_from({**row, "number": number}, repeat_of)
 
 
-_NO_EVENT: dict[str, Any] = {column.name: None for column in events.columns}
+_NO_EVENT: dict[str, Any] = {c.name: None for c in events.columns if c is not events.c.number}
 
 
 def _no_run(name: str) -> NotFoundError:
@@ -939,20 +908,29 @@ def _counts(connection: Connection, run: UUID | None = None) -> dict[UUID, Count
     return counts
 
 
-def _left_over(connection: Connection, run: UUID) -> int:
-    return connection.execute(sql.LEFT_OVER, {"run": run}).scalar_one()
+def _left_over(connection: Connection, run: AnyRow) -> int:
+    return connection.execute(sql.LEFT_OVER, {"run": run.id}).scalar_one()
 
 
 def _has_labelled(connection: Connection, query: UUID, annotator: str, round: int) -> bool:
     asked = {"query": query, "annotator": annotator, "round": round}
-    return bool(connection.execute(sql.HAS_LABELLED, asked).scalar_one())
+    return bool(connection.execute(sql.IS_LABELLED, asked).scalar_one())
 
 
 def _stored(connection: Connection, event: UUID) -> AnyRow | None:
     return connection.execute(sql.EVENT, {"event": event}).one_or_none()
 
 
-def _lease(id: UUID, query: UUID, first_is_left: bool, row: AnyRow, expires_at: datetime) -> Lease:
+def _lease(row: AnyRow, expires_at: datetime) -> Lease:
+    """From a row of `sql.PAGE` and its kin."""
+    return _shown(row.lease, row.query, row.first_is_left, row, expires_at)
+
+
+def _new_lease(made: Mapping[str, Any], row: AnyRow) -> Lease:
+    return _shown(made["id"], made["query"], made["first_is_left"], row, made["expires_at"])
+
+
+def _shown(id: UUID, query: UUID, first_is_left: bool, row: AnyRow, expires_at: datetime) -> Lease:
     first = Side(row.first, row.first_length, row.first_clip, row.first_error)
     second = Side(row.second, row.second_length, row.second_clip, row.second_error)
     left, right = (first, second) if first_is_left else (second, first)

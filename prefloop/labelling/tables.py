@@ -90,11 +90,6 @@ runs = Table(
     Column("repeats", Float, nullable=False),
     # label-again begins a new round; labels of earlier ones stay, and no longer count
     Column("round", Integer, nullable=False),
-    # Counters that the writer of an event or query takes its number from: whoever holds the row
-    # commits first, so numbers appear in order and a reader's cursor never passes one over. A
-    # database's own sequence does not promise that.
-    Column("last_event", BigInteger, nullable=False),
-    Column("last_position", BigInteger, nullable=False),
     Column("reward_report", Text),  # JSON: what the trainer last said of its reward model
 )
 

@@ -86,7 +86,7 @@ def test_from_a_run_to_its_labels(api):
     assert (run["name"], run["env"], run["instructions"]) == ("cartpole-01", "CartPole-v1", "Watch the pole.")  # fmt: skip
     assert run["counts"] == {"queries": 3, "answered": 0, "skipped": 0, "left": 3, "labels": 0, "annotators": 0}  # fmt: skip
     given = lease(api, count=2)
-    assert (given["state"], given["left_over"]) == ("queries", 1)
+    assert (given["state"], given["left_over"]) == ("queries", None)
     assert [query["query"] for query in given["queries"]] == queries[:2]
     assert given["queries"][0]["left"].keys() == {"segment", "length", "clip_url", "clip_error"}
     assert "repeat" not in json.dumps(given)
@@ -219,7 +219,7 @@ def test_locked_settings_are_not_changed(serve, tmp_path):
 def test_health_says_what_answers(api):
     assert api.get("/api/health").json() == {
         "version": prefloop.__version__,
-        "schema": 1,
+        "schema": 2,
         "role": "trainer",
     }
 
