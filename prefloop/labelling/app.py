@@ -16,12 +16,13 @@ import prefloop
 from prefloop.errors import UserError
 from prefloop.labelling.clips import ClipStore
 from prefloop.labelling.config import SettingsFile
-from prefloop.labelling.database import StoreUnavailableError
 from prefloop.labelling.routes import annotate, clips, frames, results, runs, settings, training
 from prefloop.labelling.schemas import ErrorOut
 from prefloop.labelling.security import LOOPBACK, Guard, Tokens
 from prefloop.labelling.service import Service
-from prefloop.labelling.store import ConflictError, NotFoundError, Store
+from prefloop.labelling.storage.database import StoreUnavailableError
+from prefloop.labelling.storage.errors import ConflictError, NotFoundError
+from prefloop.labelling.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

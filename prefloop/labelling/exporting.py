@@ -14,7 +14,7 @@ from prefloop.data.preferences import Preferences
 from prefloop.errors import UserError
 from prefloop.files import write_atomically
 from prefloop.labelling.arrays import Segment, pad
-from prefloop.labelling.records import Event, Exported
+from prefloop.labelling.storage.records import Event, Exported
 
 
 def as_zip(exported: Exported) -> bytes:

@@ -11,8 +11,8 @@ from prefloop.errors import UserError
 from prefloop.labelling.arrays import pack
 from prefloop.labelling.clips import ClipStore
 from prefloop.labelling.config import SettingsFile
-from prefloop.labelling.records import ToShow
-from prefloop.labelling.store import Store
+from prefloop.labelling.storage.records import ToShow
+from prefloop.labelling.storage.store import Store
 from prefloop.labelling.worker import Job, RenderWorker, Result
 
 logger = logging.getLogger(__name__)
@@ -92,13 +92,15 @@ class ClipFeeder:
             job = self._asked.pop(segment, None)
         try:
             if result.clip is not None:
-                self._store.set_clip(segment, result.clip, sent=False)
+                self._store.segments.set_clip(segment, result.clip, sent=False)
             elif job is not None:
                 logger.warning("no clip of a segment of %s: %s", job.env, result.error)
                 if job.trace:
                     self._hopeless.add(segment)
                 else:
-                    self._store.set_clip_error(segment, result.error or "It can't be drawn.")
+                    self._store.segments.set_clip_error(
+                        segment, result.error or "It can't be drawn."
+                    )
         except UserError as error:
             # its run was deleted meanwhile, or the database is away: the next look asks again
             logger.info("a clip was not taken: %s", error)
@@ -106,19 +108,19 @@ class ClipFeeder:
     def trim(self) -> None:
         """Keeps the folder within its limit; what nobody can draw again stays."""
         self._clips.max_bytes = self._settings.current.cache_size_mb * 10**6
-        protected = self._store.sent_clips()
+        protected = self._store.segments.sent_clips()
         protected |= {shown.clip for shown in self._needed() if shown.clip is not None}
         self._clips.trim(protected)
 
     def _needed(self) -> list[ToShow]:
-        return self._store.ahead(self._settings.current.rendered_queue_size)
+        return self._store.queue.ahead(self._settings.current.rendered_queue_size)
 
     def _has_clip(self, shown: ToShow) -> bool:
         return shown.clip is not None and self._clips.path(shown.clip) is not None
 
     def _job(self, shown: ToShow, trace: bool) -> Job:
         fps = self._settings.current.frames_per_second or shown.frames_per_second
-        segment = pack(self._store.segment(shown.segment))
+        segment = pack(self._store.segments.get(shown.segment))
         return Job(str(shown.segment), shown.env, segment, fps, trace)
 
     def _run(self) -> None:

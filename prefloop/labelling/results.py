@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
 
-from prefloop.labelling.records import Event
+from prefloop.labelling.storage.records import Event
 
 MAX_POINTS = 200  # of the curve over time
 

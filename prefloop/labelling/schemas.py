@@ -14,8 +14,8 @@ from pydantic import (
     model_validator,
 )
 
-from prefloop.labelling.records import Event, Lease, Leases, Run, Side
-from prefloop.labelling.tables import MAX_ENV, MAX_NAME
+from prefloop.labelling.storage.records import Event, Lease, Leases, Run, Side
+from prefloop.labelling.storage.tables import MAX_ENV, MAX_NAME
 
 MAX_QUERIES = 10_000  # or labels in one request
 MAX_AHEAD = 8  # queries that a page may hold ahead

@@ -17,9 +17,9 @@ from prefloop.labelling import security
 from prefloop.labelling.app import create_app
 from prefloop.labelling.clips import ClipStore
 from prefloop.labelling.config import SettingsFile
-from prefloop.labelling.database import sqlite_url
 from prefloop.labelling.feeding import ClipFeeder
-from prefloop.labelling.store import Store
+from prefloop.labelling.storage.database import sqlite_url
+from prefloop.labelling.storage.store import Store
 
 DATABASE, CLIPS, TOKENS, SETTINGS = "labels.sqlite3", "clips", "tokens.json", "labelling.yaml"
 

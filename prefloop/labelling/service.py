@@ -10,7 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prefloop.labelling.clips import ClipStore
 from prefloop.labelling.config import SettingsFile
 from prefloop.labelling.security import Role, Tokens
-from prefloop.labelling.store import Store
+from prefloop.labelling.storage.store import Store
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 
 from prefloop.labelling.arrays import Segment
-from prefloop.labelling.records import NewQuery, RunFacts
+from prefloop.labelling.storage.records import NewQuery, RunFacts
 
 FACTS = RunFacts(env="CartPole-v1", obs_dim=4, action_dim=2, discrete=True)
+RUN = "cartpole-01"
 SESSION = uuid.UUID(int=1)
 
 
@@ -36,21 +37,21 @@ def make_segment(number, length=5):
     )
 
 
-def make_run(store, name="cartpole-01", num_queries=4, length=5, **facts):
+def make_run(store, name=RUN, num_queries=4, length=5, **facts):
     """A run whose query i compares segment 2 i with segment 2 i + 1; the queries' ids."""
-    store.put_run(name, RunFacts(**{**FACTS.__dict__, **facts}))
-    segments = store.add_segments(name, [make_segment(i, length) for i in range(2 * num_queries)])
+    store.runs.put(name, RunFacts(**{**FACTS.__dict__, **facts}))
+    segments = store.segments.add(name, [make_segment(i, length) for i in range(2 * num_queries)])
     new = [NewQuery(uuid.uuid4(), segments[2 * i], segments[2 * i + 1]) for i in range(num_queries)]
-    store.add_queries(name, new, iteration=0)
+    store.queue.add(name, new, iteration=0)
     return [query.id for query in new]
 
 
-def label_one(store, name="cartpole-01", annotator="ada", choice="left", **lease):
+def label_one(store, name=RUN, annotator="ada", choice="left", **lease):
     """Leases a query and answers it; the event, or None where nothing is free."""
-    given = store.lease(name, annotator, SESSION, 1, **lease)
+    given = store.queue.lease(name, annotator, SESSION, 1, **lease)
     if not given.queries:
         return None
-    return store.answer(uuid.uuid4(), given.queries[0].id, choice)
+    return store.labels.answer(uuid.uuid4(), given.queries[0].id, choice)
 
 
 def seeded(seed=0):

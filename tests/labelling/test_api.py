@@ -17,7 +17,7 @@ from prefloop.labelling.arrays import pad, to_archive
 from prefloop.labelling.clips import ClipStore
 from prefloop.labelling.config import SettingsFile
 from prefloop.labelling.security import HEADERS, make_tokens
-from prefloop.labelling.store import Store
+from prefloop.labelling.storage.store import Store
 
 RUN = {"env": "CartPole-v1", "obs_dim": 4, "action_dim": 2, "discrete": True}
 ADA = {"annotator": "ada", "session": str(uuid.UUID(int=1))}

@@ -17,7 +17,7 @@ from prefloop.labelling.app import create_app
 from prefloop.labelling.clips import ClipStore, examine
 from prefloop.labelling.config import SettingsFile
 from prefloop.labelling.security import make_tokens
-from prefloop.labelling.store import Store
+from prefloop.labelling.storage.store import Store
 
 sys.path.insert(0, str(ROOT / "collector"))
 import prefloop_collector
@@ -60,7 +60,7 @@ def test_pairs_reach_the_server(tmp_path, store, clips):
             run = api.get("/api/runs/pole").json()
             assert (run["env"], run["obs_dim"], run["frames_per_second"]) == ("CartPole-v1", 4, 50)
             assert run["counts"]["queries"] == 4
-            assert len(store.sent_clips()) == 4
+            assert len(store.segments.sent_clips()) == 4
         ada = {"annotator": "ada", "session": "0" * 31 + "1", "count": 8}
         leased = api.post("/api/runs/pole/leases", json=ada).json()["queries"]
         assert len(leased) == 4
@@ -117,8 +117,8 @@ def test_an_environment_without_pictures(store, clips, url, my_envs):
     act = lambda obs: np.array([0.25, -1], dtype=np.float32)  # noqa: E731
     collect(Server(url), "sloped", "Sloped-v0", 3, 7, act=act, say=said.append)
     assert "makes no pictures" in said[0]
-    assert store.sent_clips() == set()
-    run = store.run("sloped")
+    assert store.segments.sent_clips() == set()
+    run = store.runs.get("sloped")
     assert (run.obs_dim, run.action_dim, run.discrete) == (7, 2, False)
     # 20 steps are two segments of 7; a time limit cut the third short
     with pytest.raises(CollectorError, match="No episode has the 21 steps"):
@@ -149,7 +149,7 @@ def test_tokens(tmp_path, store, clips):
         with pytest.raises(CollectorError, match="A token is needed"):
             collect(Server(url), "a", "CartPole-v1", 3, 5, say=str)
         collect(Server(url, new.trainer), "a", "CartPole-v1", 3, 5, say=str)
-    assert len(store.sent_clips()) == 3
+    assert len(store.segments.sent_clips()) == 3
 
 
 def test_large_pictures_are_made_smaller(monkeypatch):
@@ -226,6 +226,6 @@ def test_another_python_environment(old_python, url, store, clips, env_id, modul
     flags = ["--run", "a", "--env", env_id, "--import", module, "--pairs", "3"]
     done = in_its_environment(old_python, url, *flags, "--segment-length", "8")
     assert done.returncode == 0, done.stderr
-    shown = [examine(clips.path(digest).read_bytes()) for digest in store.sent_clips()]
+    shown = [examine(clips.path(digest).read_bytes()) for digest in store.segments.sent_clips()]
     assert {(x.width, x.height) for x in shown} == {size}
-    assert len(shown) == 3 and store.run("a").counts.queries == 3
+    assert len(shown) == 3 and store.runs.get("a").counts.queries == 3

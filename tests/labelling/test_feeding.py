@@ -7,7 +7,7 @@ from prefloop.labelling import feeding
 from prefloop.labelling.clips import ClipStore
 from prefloop.labelling.config import SettingsFile
 from prefloop.labelling.feeding import ClipFeeder
-from prefloop.labelling.store import Store
+from prefloop.labelling.storage.store import Store
 from prefloop.labelling.worker import Result
 
 RUN = "cartpole-01"
@@ -57,12 +57,12 @@ def test_what_is_needed_next_is_asked_for_once(store, feeder):
     feeder.look()
     feeder.look()
     jobs = feeder._worker.jobs
-    needed = [str(shown.segment) for shown in store.ahead(2)]
+    needed = [str(shown.segment) for shown in store.queue.ahead(2)]
     assert [job.key for job in jobs] == needed
     assert len(jobs) == 4
     assert {(job.env, job.fps, job.trace) for job in jobs} == {("CartPole-v1", 50.0, False)}
     feeder._settings.change({"frames_per_second": 10.0})
-    store.lease(RUN, "ada", SESSION, 1)
+    store.queue.lease(RUN, "ada", SESSION, 1)
     feeder.look()
     assert [job.fps for job in jobs[4:]] == [10.0, 10.0]
 
@@ -73,7 +73,7 @@ def test_a_clip_reaches_the_page(store, feeder):
     job = feeder._worker.jobs[0]
     put_file(feeder, "a" * 64)
     feeder.take(Result(job.key, "a" * 64, None))
-    (lease,) = store.lease(RUN, "ada", SESSION, 1).queries
+    (lease,) = store.queue.lease(RUN, "ada", SESSION, 1).queries
     assert "a" * 64 in (lease.left.clip, lease.right.clip)
     feeder.look()
     assert [j.key for j in feeder._worker.jobs].count(job.key) == 1
@@ -93,7 +93,7 @@ def test_what_can_not_be_drawn_is_plotted_and_says_why(store, feeder):
     assert (again.key, again.trace) == (job.key, True)
     put_file(feeder, "b" * 64)
     feeder.take(Result(again.key, "b" * 64, None))
-    (lease,) = store.lease(RUN, "ada", SESSION, 1).queries
+    (lease,) = store.queue.lease(RUN, "ada", SESSION, 1).queries
     sides = [(side.clip, side.clip_error) for side in (lease.left, lease.right)]
     assert ("b" * 64, "It has no picture.") in sides
 
@@ -120,8 +120,8 @@ def test_a_full_worker_is_asked_again(store, feeder):
 
 def test_a_clip_that_was_sent_is_not_drawn(store, feeder):
     make_run(store, num_queries=1)
-    side = store.ahead(1)[0].segment
-    store.set_clip(side, "c" * 64, sent=True)
+    side = store.queue.ahead(1)[0].segment
+    store.segments.set_clip(side, "c" * 64, sent=True)
     feeder.look()
     assert str(side) not in {job.key for job in feeder._worker.jobs}
 
@@ -129,20 +129,20 @@ def test_a_clip_that_was_sent_is_not_drawn(store, feeder):
 def test_a_run_that_was_deleted_meanwhile(store, feeder):
     make_run(store)
     feeder.look()
-    store.delete(RUN)
+    store.runs.delete(RUN)
     for job in list(feeder._worker.jobs):
         feeder.take(Result(job.key, "a" * 64, None))
     feeder.take(Result(str(uuid.uuid4()), None, "No."))
     feeder.look()
-    assert store.ahead(9) == []
+    assert store.queue.ahead(9) == []
 
 
 def test_trimming_keeps_what_was_sent_and_what_is_needed(store, feeder):
     make_run(store, num_queries=4)
-    order = [shown.segment for shown in store.ahead(4)]
-    store.set_clip(order[0], "a" * 64, sent=False)  # needed next
-    store.set_clip(order[7], "b" * 64, sent=True)
-    store.set_clip(order[6], "c" * 64, sent=False)
+    order = [shown.segment for shown in store.queue.ahead(4)]
+    store.segments.set_clip(order[0], "a" * 64, sent=False)  # needed next
+    store.segments.set_clip(order[7], "b" * 64, sent=True)
+    store.segments.set_clip(order[6], "c" * 64, sent=False)
     for digest in "abc":
         put_file(feeder, digest * 64, b"x" * 6_000_000)  # three are more than 10 MB
     feeder.trim()
@@ -160,7 +160,7 @@ def test_it_goes_on_after_trouble(store, feeder, monkeypatch):
             feeder._closing.set()
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(store, "ahead", broken)
+    monkeypatch.setattr(store.queue, "ahead", broken)
     with feeder:
         feeder._closing.wait()
     assert len(looks) > 3

@@ -22,7 +22,7 @@ from prefloop.labelling.arrays import pad, to_archive
 from prefloop.labelling.clips import ClipStore
 from prefloop.labelling.config import SettingsFile
 from prefloop.labelling.security import make_tokens
-from prefloop.labelling.store import Store
+from prefloop.labelling.storage.store import Store
 
 RUN = "cartpole-01"
 FACTS = {"env": "CartPole-v1", "obs_dim": 4, "action_dim": 2, "discrete": True}
@@ -158,7 +158,7 @@ def test_what_users_type_comes_back_as_data(served, text):
     export = api.get(f"/api/runs/{RUN}/export").content
     (line,) = zipfile.ZipFile(io.BytesIO(export)).read(dataset.PREFERENCES).splitlines()
     assert json.loads(line)["annotator"] == text[:64].strip()
-    assert len(store.runs()) == 1
+    assert len(store.runs.all()) == 1
 
 
 @pytest.mark.parametrize("text", ["", "   ", "a\0b", "a\nb", "a\x1b[2J", "a" * 65])
@@ -195,10 +195,10 @@ def test_bodies_that_are_none(shared, body):
 @pytest.mark.parametrize("name", ["..", "a b", "-x", "a/b", "<script>", "x" * 65, "%00", "a\u0301"])
 def test_runs_are_named_by_plain_words(shared, name):
     store, api = shared
-    before = [run.name for run in store.runs()]
+    before = [run.name for run in store.runs.all()]
     assert api.put(f"/api/runs/{name}", json=FACTS).status_code in (404, 405, 422)
     assert api.post(f"/api/runs/{RUN}/rename", json={"name": name}).status_code == 422
-    assert [run.name for run in store.runs()] == before
+    assert [run.name for run in store.runs.all()] == before
 
 
 # files
@@ -325,12 +325,12 @@ def test_pickles_are_not_opened(served):
 )  # fmt: skip
 def test_pages_of_other_sites_can_not_write(shared, origin, status):
     store, api = shared
-    before, name = len(store.runs()), f"run-{uuid.uuid4()}"
+    before, name = len(store.runs.all()), f"run-{uuid.uuid4()}"
     own = str(api.base_url).rstrip("/")
     headers = {} if origin is None else {"origin": own if origin == "own" else origin}
     reply = api.put(f"/api/runs/{name}", json=FACTS, headers=headers)
     assert reply.status_code == status
-    assert len(store.runs()) - before == (status == 200)
+    assert len(store.runs.all()) - before == (status == 200)
     # and nothing lets them read
     assert not any(name.startswith("access-control") for name in reply.headers)
 
@@ -363,7 +363,7 @@ def test_wrong_tokens(served):
         reply = api.put(f"/api/runs/{RUN}", json=FACTS, headers=headers)
         assert reply.status_code == 401, value
         assert reply.headers["www-authenticate"] == "Bearer"
-    assert store.runs() == []
+    assert store.runs.all() == []
 
 
 # what goes wrong inside
@@ -375,7 +375,7 @@ def test_no_stack_trace_leaves_the_server(served, monkeypatch, caplog):
     def broken():
         raise RuntimeError("the secret is 42")
 
-    monkeypatch.setattr(store, "runs", broken)
+    monkeypatch.setattr(store.runs, "all", broken)
     reply = api.get("/api/runs")
     assert reply.status_code == 500
     assert reply.json() == {"detail": "Something went wrong in the server; its log says what."}

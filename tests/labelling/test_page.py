@@ -13,7 +13,7 @@ from prefloop.labelling.app import create_app
 from prefloop.labelling.clips import ClipStore
 from prefloop.labelling.config import SettingsFile
 from prefloop.labelling.security import make_tokens
-from prefloop.labelling.store import Store, utc_now
+from prefloop.labelling.storage.store import Store, utc_now
 
 pytestmark = pytest.mark.skipif(pages.CHROMIUM is None, reason=pages.REASON)
 
@@ -131,7 +131,10 @@ def test_labels_by_keyboard_alone_are_those_that_were_meant(site, browser):
         assert queries[event["query"]][int(event["label"])] == better[event["query"]]
         assert event["annotator"] == "Ada L."
         assert 0 < event["seconds"] < 600
-    assert {event.first_was_left for event in site.store.current("cartpole-01")} == {True, False}
+    assert {event.first_was_left for event in site.store.labels.current("cartpole-01")} == {
+        True,
+        False,
+    }
 
 
 def test_ties_skips_and_undo(site, browser):
@@ -161,7 +164,7 @@ def test_ties_skips_and_undo(site, browser):
         "answer", "skip", "answer", "undo", "answer", "undo", "undo", "undo",
         "answer", "answer", "skip", "answer",
     ]  # fmt: skip
-    standing = site.store.current("cartpole-01")
+    standing = site.store.labels.current("cartpole-01")
     assert [event.label in (0, 1) for event in standing] == [True, False, False, True]
     assert [event.label for event in standing][1:3] == [0.5, None]
 
@@ -442,7 +445,7 @@ def test_clips_that_are_not_rendered_yet_are_waited_for(site, browser):
 def test_what_cannot_be_drawn_is_plotted(site, browser):
     ((_, first, second),) = make_run(site.api, num_queries=1, clips=False)
     for id in (first, second):
-        site.store.set_clip_error(uuid.UUID(id), "CartPole-v1 can't be drawn <b>here</b>.")
+        site.store.segments.set_clip_error(uuid.UUID(id), "CartPole-v1 can't be drawn <b>here</b>.")
     with opened(browser) as page:
         begin(page, site.url)
         assert page.locator(".trace-line").count() == 10

@@ -3,8 +3,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from prefloop.labelling.records import Event
 from prefloop.labelling.results import MAX_POINTS, Share, cohens_kappa, results
+from prefloop.labelling.storage.records import Event
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 QUERIES = [uuid.UUID(int=i) for i in range(1000)]

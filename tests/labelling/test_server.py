@@ -18,7 +18,7 @@ from prefloop.labelling import server
 from prefloop.labelling.client import LabellingClient
 from prefloop.labelling.clips import examine
 from prefloop.labelling.security import origin_of
-from prefloop.labelling.store import Store
+from prefloop.labelling.storage.store import Store
 
 
 def test_it_starts_says_where_and_stops(tmp_path):

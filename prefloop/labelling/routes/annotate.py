@@ -19,7 +19,7 @@ async def lease_queries(name: RunName, wish: LeaseIn, service: ServiceDep) -> Le
     """Gives an annotator queries that nobody else gets until the lease runs out."""
     settings = service.settings.current
     leases = await run_in_threadpool(
-        service.store.lease,
+        service.store.queue.lease,
         name,
         wish.annotator,
         wish.session,
@@ -37,7 +37,7 @@ async def answer(said: AnswerIn, service: ServiceDep) -> AnswerOut:
     _require_allowed(said, service.settings.current)
     trim = (said.trim.start, said.trim.stop) if said.trim else None
     event = await run_in_threadpool(
-        service.store.answer, said.id, said.lease, said.choice, trim, said.seconds
+        service.store.labels.answer, said.id, said.lease, said.choice, trim, said.seconds
     )
     return AnswerOut.model_validate(event)
 
@@ -47,7 +47,7 @@ async def undo(said: UndoIn, service: ServiceDep) -> LeasesOut:
     """Takes back an annotator's last answer that stands, and gives them the query again."""
     seconds = service.settings.current.lease_seconds
     leases = await run_in_threadpool(
-        service.store.undo, said.id, said.run, said.annotator, said.session, seconds
+        service.store.labels.undo, said.id, said.run, said.annotator, said.session, seconds
     )
     return LeasesOut.of(leases)
 

@@ -7,7 +7,7 @@ from fastapi.responses import FileResponse
 
 from prefloop.labelling.schemas import Digest
 from prefloop.labelling.service import ServiceDep, annotators_only
-from prefloop.labelling.store import NotFoundError
+from prefloop.labelling.storage.errors import NotFoundError
 
 router = APIRouter(prefix="/clips", tags=["clips"], dependencies=[annotators_only])
 

@@ -28,8 +28,8 @@ async def put_frames(segment: UUID, request: Request, service: ServiceDep) -> Cl
         # here, since FFmpeg and Gymnasium take long to load and not every server needs them
         from prefloop.labelling.frames import store_frames
 
-        digest = store_frames(data, service.store.segment(segment).length, service.clips)
-        service.store.set_clip(segment, digest, sent=True)
+        digest = store_frames(data, service.store.segments.get(segment).length, service.clips)
+        service.store.segments.set_clip(segment, digest, sent=True)
         return digest
 
     return ClipOut(clip_url=f"/clips/{await run_in_threadpool(store)}.mp4")

@@ -14,6 +14,6 @@ router = APIRouter(prefix="/api", tags=["results"])
 @router.get("/runs/{name}/results", dependencies=[annotators_only])
 def get_results(name: RunName, service: ServiceDep) -> ResultsOut:
     """Labels over time and per annotator, agreement, seconds, and the reward model's accuracy."""
-    run = service.store.run(name)
-    found = results.results(service.store.current(name))
+    run = service.store.runs.get(name)
+    found = results.results(service.store.labels.current(name))
     return ResultsOut.model_validate({**asdict(found), "reward": run.reward_report})

@@ -5,9 +5,9 @@ import contextlib
 from fastapi import APIRouter, Response
 
 from prefloop.labelling import exporting
-from prefloop.labelling.records import RunFacts
 from prefloop.labelling.schemas import RenameIn, RewardReportIn, RunIn, RunName, RunOut
 from prefloop.labelling.service import ServiceDep, annotators_only, trainers_only
+from prefloop.labelling.storage.records import RunFacts
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 
@@ -15,13 +15,13 @@ router = APIRouter(prefix="/api/runs", tags=["runs"])
 @router.get("", dependencies=[annotators_only])
 def list_runs(service: ServiceDep) -> list[RunOut]:
     """All runs with their progress, the newest first."""
-    return [RunOut.of(run) for run in service.store.runs()]
+    return [RunOut.of(run) for run in service.store.runs.all()]
 
 
 @router.get("/{name}", dependencies=[annotators_only])
 def get_run(name: RunName, service: ServiceDep) -> RunOut:
     """One run with its progress."""
-    return RunOut.of(service.store.run(name))
+    return RunOut.of(service.store.runs.get(name))
 
 
 @router.put("/{name}", dependencies=[trainers_only])
@@ -29,20 +29,20 @@ def put_run(name: RunName, run: RunIn, service: ServiceDep) -> RunOut:
     """Makes a run, or continues the one of this name; 409 if it is of something else."""
     defaults = service.settings.current
     facts = RunFacts(**run.model_dump())
-    made = service.store.put_run(name, facts, defaults.annotators_per_query, defaults.repeats)
+    made = service.store.runs.put(name, facts, defaults.annotators_per_query, defaults.repeats)
     return RunOut.of(made)
 
 
 @router.post("/{name}/rename", dependencies=[trainers_only])
 def rename_run(name: RunName, new: RenameIn, service: ServiceDep) -> RunOut:
     """Gives a run another name."""
-    return RunOut.of(service.store.rename(name, new.name))
+    return RunOut.of(service.store.runs.rename(name, new.name))
 
 
 @router.delete("/{name}", dependencies=[trainers_only], status_code=204)
 def delete_run(name: RunName, service: ServiceDep) -> None:
     """Removes a run with all its labels, for good."""
-    for digest in service.store.delete(name):
+    for digest in service.store.runs.delete(name):
         path = service.clips.path(digest)
         if path is not None:
             with contextlib.suppress(OSError):  # a file that nobody refers to does no harm
@@ -52,13 +52,13 @@ def delete_run(name: RunName, service: ServiceDep) -> None:
 @router.post("/{name}/label-again", dependencies=[trainers_only])
 def label_run_again(name: RunName, service: ServiceDep) -> RunOut:
     """Asks every query of a run again; the labels so far are kept and no longer count."""
-    return RunOut.of(service.store.label_again(name))
+    return RunOut.of(service.store.runs.label_again(name))
 
 
 @router.put("/{name}/reward-report", dependencies=[trainers_only], status_code=204)
 def put_reward_report(name: RunName, report: RewardReportIn, service: ServiceDep) -> None:
     """Says how well a reward model agrees with the labels, for the results page."""
-    service.store.put_reward_report(name, report.model_dump(mode="json"))
+    service.store.runs.put_reward_report(name, report.model_dump(mode="json"))
 
 
 @router.get(

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
 from prefloop.labelling import arrays
-from prefloop.labelling.records import NewLabel, NewQuery
 from prefloop.labelling.schemas import (
     ClipOut,
     EventOut,
@@ -20,7 +19,8 @@ from prefloop.labelling.schemas import (
     SegmentsOut,
 )
 from prefloop.labelling.service import ServiceDep, annotators_only, trainers_only
-from prefloop.labelling.store import NotFoundError
+from prefloop.labelling.storage.errors import NotFoundError
+from prefloop.labelling.storage.records import NewLabel, NewQuery
 
 router = APIRouter(prefix="/api", tags=["training"])
 
@@ -44,7 +44,7 @@ async def add_segments(name: RunName, request: Request, service: ServiceDep) -> 
     data = await request.body()
 
     def store() -> list[UUID]:
-        return service.store.add_segments(name, arrays.from_archive(data))
+        return service.store.segments.add(name, arrays.from_archive(data))
 
     return SegmentsOut(ids=await run_in_threadpool(store))
 
@@ -52,7 +52,7 @@ async def add_segments(name: RunName, request: Request, service: ServiceDep) -> 
 @router.get("/segments/{segment}", dependencies=[annotators_only])
 def get_segment(segment: UUID, service: ServiceDep) -> SegmentOut:
     """What was observed and done in a segment, to plot it where there is no clip."""
-    found = service.store.segment(segment)
+    found = service.store.segments.get(segment)
     return SegmentOut(
         id=segment,
         length=found.length,
@@ -68,10 +68,10 @@ async def put_clip(segment: UUID, request: Request, service: ServiceDep) -> Clip
     data = await request.body()
 
     def store() -> str:
-        if not service.store.has_segment(segment):
+        if not service.store.segments.has(segment):
             raise NotFoundError("There is no such segment.")
         digest = service.clips.put(data)
-        service.store.set_clip(segment, digest, sent=True)
+        service.store.segments.set_clip(segment, digest, sent=True)
         return digest
 
     return ClipOut(clip_url=f"/clips/{await run_in_threadpool(store)}.mp4")
@@ -81,7 +81,7 @@ async def put_clip(segment: UUID, request: Request, service: ServiceDep) -> Clip
 def add_queries(name: RunName, asked: QueriesIn, service: ServiceDep) -> None:
     """Puts queries at the end of the queue; those that are there already stay as they are."""
     new = [NewQuery(query.id, query.first, query.second) for query in asked.queries]
-    service.store.add_queries(name, new, asked.iteration)
+    service.store.queue.add(name, new, asked.iteration)
 
 
 @router.get("/runs/{name}/labels", dependencies=[trainers_only])
@@ -89,7 +89,7 @@ def list_labels(
     name: RunName, service: ServiceDep, after: Annotated[int, Query(ge=0, lt=2**53)] = 0
 ) -> LabelsOut:
     """The run's events since a cursor: answers, skips, and undos of earlier ones."""
-    labels = service.store.labels(name, after)
+    labels = service.store.labels.since(name, after)
     return LabelsOut(
         events=[EventOut.of(event) for event in labels.events],
         next=labels.next,
@@ -113,4 +113,4 @@ def add_labels(name: RunName, given: NewLabelsIn, service: ServiceDep) -> NewLab
         )
         for label in given.labels
     ]
-    return NewLabelsOut(added=service.store.add_labels(name, new))
+    return NewLabelsOut(added=service.store.labels.add(name, new))

@@ -174,7 +174,7 @@ class NewLabel:
 
 
 @dataclass(frozen=True)
-class Labels:
+class EventPage:
     """A run's events of its current round.
 
     Attributes:

@@ -10,8 +10,9 @@ job never meets another's half, and needs no locks of its own.
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -27,14 +28,22 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from prefloop.errors import UserError
 
 T = TypeVar("T")
+AnyRow = Any  # of a result; which columns it has depends on the query
+Clock = Callable[[], datetime]
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 30  # how long SQLite waits for another process that writes
 MAX_BATCH = 64  # jobs in one transaction
+MAX_VALUES = 500  # in one statement; databases have limits
 ATTEMPTS = 5  # at a transaction
 _WRITER_LOCK = 5_017_230_948_117  # any number; whoever writes to PostgreSQL holds this lock
 
 _TAKE_TURNS = sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(_WRITER_LOCK))
+
+
+def chunks(values: Sequence[T]) -> list[Sequence[T]]:
+    """Values in portions that one statement takes."""
+    return [values[i : i + MAX_VALUES] for i in range(0, len(values), MAX_VALUES)]
 
 
 def sqlite_url(path: Path) -> str:

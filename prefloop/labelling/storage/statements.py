@@ -22,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 
-from prefloop.labelling.tables import UNDO, events, leases, queries, runs, segments
+from prefloop.labelling.storage.tables import UNDO, events, leases, queries, runs, segments
 
 _first, _second = segments.alias("first_segment"), segments.alias("second_segment")
 SHOWN = queries.join(_first, _first.c.id == queries.c.first).join(

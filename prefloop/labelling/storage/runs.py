@@ -1,0 +1,243 @@
+"""Runs: labelling jobs, each for one environment, and how far they are."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    Connection,
+    and_,
+    case,
+    delete,
+    distinct,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from prefloop.labelling.storage import statements as sql
+from prefloop.labelling.storage.database import AnyRow, Clock, Database
+from prefloop.labelling.storage.errors import ConflictError, no_run
+from prefloop.labelling.storage.records import Counts, Run, RunFacts
+from prefloop.labelling.storage.tables import (
+    ANSWER,
+    current_labels,
+    events,
+    leases,
+    queries,
+    runs,
+    segments,
+)
+
+
+class Runs:
+    """The runs of a database."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database, self._now = database, clock
+
+    def put(
+        self, name: str, facts: RunFacts, annotators_per_query: int = 1, repeats: float = 0.0
+    ) -> Run:
+        """Makes a run, or goes on with the one of this name.
+
+        Args:
+            annotators_per_query, repeats: for a new run whose facts leave them open.
+
+        Raises:
+            ConflictError: the name is taken by a run of another environment or of other sizes.
+        """
+        given = {field.name: getattr(facts, field.name) for field in fields(RunFacts)}
+
+        def job(connection: Connection) -> None:
+            found = connection.execute(sql.RUN_NAMED, {"name": name}).one_or_none()
+            if found is None:
+                defaults = {
+                    "instructions": "",
+                    "annotators_per_query": annotators_per_query,
+                    "repeats": repeats,
+                }
+                values = {k: defaults.get(k) if v is None else v for k, v in given.items()}
+                connection.execute(
+                    insert(runs).values(
+                        id=uuid.uuid4(), name=name, created_at=self._now(), round=1, **values,
+                    )
+                )  # fmt: skip
+                return
+            for fact in ("env", "obs_dim", "action_dim", "discrete"):
+                if getattr(found, fact) != given[fact]:
+                    raise ConflictError(
+                        f"The run {name} exists and its {fact} is {getattr(found, fact)}, not "
+                        f"{given[fact]}; choose another name."
+                    )
+            changed = {k: v for k, v in given.items() if v is not None and v != getattr(found, k)}
+            if changed:
+                connection.execute(update(runs).where(runs.c.id == found.id).values(**changed))
+
+        self._database.write(job)
+        return self.get(name)
+
+    def all(self) -> list[Run]:
+        """All runs, the newest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(runs).order_by(runs.c.created_at.desc(), runs.c.name))
+            counts = _counts(connection)
+            return [_run(row, counts.get(row.id, Counts())) for row in rows]
+
+    def get(self, name: str) -> Run:
+        """One run.
+
+        Raises:
+            NotFoundError: there is none of this name.
+        """
+        with self._database.reading() as connection:
+            return with_counts(connection, find_run(connection, name))
+
+    def rename(self, name: str, new_name: str) -> Run:
+        """Gives a run another name.
+
+        Raises:
+            NotFoundError: there is no such run.
+            ConflictError: the new name is taken.
+        """
+
+        def job(connection: Connection) -> None:
+            run = find_run(connection, name)
+            taken = connection.execute(sql.RUN_NAMED, {"name": new_name}).one_or_none()
+            if taken is not None and taken.id != run.id:
+                raise ConflictError(f"There is a run {new_name} already.")
+            connection.execute(update(runs).where(runs.c.id == run.id).values(name=new_name))
+
+        self._database.write(job)
+        return self.get(new_name)
+
+    def delete(self, name: str) -> list[str]:
+        """Removes a run with all its segments, queries and labels.
+
+        Returns:
+            Digests of videos that were sent to it and that no other run shows.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+
+        def job(connection: Connection) -> list[str]:
+            run = find_run(connection, name)
+            others = segments.alias()
+            sent = (
+                select(segments.c.clip)
+                .distinct()
+                .where(
+                    segments.c.run == run.id,
+                    segments.c.clip_was_sent,
+                    segments.c.clip.is_not(None),
+                    ~exists().where(others.c.clip == segments.c.clip, others.c.run != run.id),
+                )
+            )
+            digests = list(connection.execute(sent).scalars())
+            # in this order no row has to be looked for that refers to a removed one
+            for table in (events, leases, queries, segments):
+                connection.execute(delete(table).where(table.c.run == run.id))
+            connection.execute(delete(runs).where(runs.c.id == run.id))
+            return digests
+
+        return self._database.write(job)
+
+    def label_again(self, name: str) -> Run:
+        """Begins a new round: every query is asked again. The labels so far stay stored.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+
+        def job(connection: Connection) -> None:
+            run = find_run(connection, name)
+            asked = queries.c.run == run.id
+            connection.execute(update(queries).where(asked).values(done=0))
+            connection.execute(
+                update(runs).where(runs.c.id == run.id).values(round=runs.c.round + 1)
+            )
+            live = and_(leases.c.run == run.id, leases.c.open)
+            connection.execute(update(leases).where(live).values(open=False))
+
+        self._database.write(job)
+        return self.get(name)
+
+    def put_reward_report(self, name: str, report: Mapping[str, Any]) -> None:
+        """Keeps what the trainer says of its reward model.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        content = json.dumps(report)
+
+        def job(connection: Connection) -> None:
+            run = find_run(connection, name)
+            values = update(runs).where(runs.c.id == run.id).values(reward_report=content)
+            connection.execute(values)
+
+        self._database.write(job)
+
+
+def find_run(connection: Connection, name: str) -> AnyRow:
+    """The row of a run.
+
+    Raises:
+        NotFoundError: there is none of this name.
+    """
+    row = connection.execute(sql.RUN_NAMED, {"name": name}).one_or_none()
+    if row is None:
+        raise no_run(name)
+    return row
+
+
+def with_counts(connection: Connection, row: AnyRow) -> Run:
+    """A run's row, and how far its labelling is."""
+    return _run(row, _counts(connection, row.id).get(row.id, Counts()))
+
+
+def _run(row: AnyRow, counts: Counts) -> Run:
+    own = {field.name: getattr(row, field.name) for field in fields(Run) if field.name != "counts"}
+    own["reward_report"] = json.loads(row.reward_report) if row.reward_report else None
+    return Run(**own, counts=counts)
+
+
+def _counts(connection: Connection, run: UUID | None = None) -> dict[UUID, Counts]:
+    """Of one run or of all, by id."""
+    asked = select(
+        queries.c.run,
+        func.count().label("queries"),
+        func.sum(case((queries.c.done < queries.c.wanted, 1), else_=0)).label("left"),
+    ).where(queries.c.repeat_of.is_(None))
+    answered = case((current_labels.c.kind == ANSWER, current_labels.c.query))
+    said = (
+        select(
+            current_labels.c.run,
+            func.count().label("labels"),
+            func.count(distinct(current_labels.c.query)).label("labelled"),
+            func.count(distinct(answered)).label("answered"),
+            func.count(distinct(current_labels.c.annotator)).label("annotators"),
+        )
+        .join(queries, queries.c.id == current_labels.c.query)
+        .where(queries.c.repeat_of.is_(None))
+    )
+    if run is not None:
+        asked, said = asked.where(queries.c.run == run), said.where(current_labels.c.run == run)
+    labels = {row.run: row for row in connection.execute(said.group_by(current_labels.c.run))}
+    counts = {}
+    for row in connection.execute(asked.group_by(queries.c.run)):
+        own = labels.get(row.run)
+        counts[row.run] = Counts(
+            queries=row.queries,
+            answered=own.answered if own else 0,
+            skipped=own.labelled - own.answered if own else 0,
+            left=int(row.left),
+            labels=own.labels if own else 0,
+            annotators=own.annotators if own else 0,
+        )
+    return counts

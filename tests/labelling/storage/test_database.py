@@ -1,0 +1,231 @@
+import threading
+import uuid
+
+import pytest
+import sqlalchemy
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.command import upgrade
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from people import FACTS, RUN, SESSION, label_one, make_run, make_segment
+from standing import done_is_what_stands
+
+from prefloop.errors import UserError
+from prefloop.labelling.storage import database
+from prefloop.labelling.storage.database import Database, StoreUnavailableError
+from prefloop.labelling.storage.store import Store, utc_now
+from prefloop.labelling.storage.tables import metadata
+
+
+def test_migrations_make_the_tables_that_the_code_expects(database_url):
+    store = Store(database_url)
+    with store._database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    assert store.schema == 2
+    store.close()
+    again = Store(database_url)
+    assert again.schema == 2
+    again.close()
+
+
+def test_a_database_of_the_first_schema_goes_on(database_url, monkeypatch):
+    with monkeypatch.context() as patch:
+        head = lambda scripts: "1"  # noqa: E731
+        patch.setattr(ScriptDirectory, "get_current_head", head)
+        patch.setattr(command, "upgrade", lambda config, _: upgrade(config, "1"))
+        old = Database(database_url)
+    of_then = FACTS.__dict__ | {"instructions": "", "annotators_per_query": 1, "repeats": 0.0}
+    row = of_then | {"id": uuid.uuid4(), "name": RUN, "created_at": utc_now(), "round": 1}
+    counters = {"last_event": 0, "last_position": 0}
+    columns = [*row, *counters]
+    insert = (
+        f"INSERT INTO runs ({', '.join(columns)}) VALUES ({', '.join(':' + c for c in columns)})"
+    )
+    types = [sqlalchemy.bindparam(c, type_=metadata.tables["runs"].c[c].type) for c in row]
+    statement = sqlalchemy.text(insert).bindparams(*types)
+    old.write(lambda connection: connection.execute(statement, row | counters))
+    assert old.schema == 1
+    old.close()
+    store = Store(database_url)
+    assert store.schema == 2
+    make_run(store)
+    assert [label_one(store).number for _ in range(2)] == [1, 2]
+    store.close()
+
+
+def test_a_newer_schema_is_refused(database_url):
+    store = Store(database_url)
+    store._database.write(
+        lambda c: c.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = '999'"))
+    )
+    store.close()
+    with pytest.raises(UserError, match="has schema 999, and this prefloop knows up to 2; install"):
+        Store(database_url)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nonsense", "must look like"),
+        ("mysql://host/name", "SQLite or PostgreSQL, not in mysql"),
+        ("sqlite://", "would lose labels"),
+        ("sqlite:////nowhere/at/all/labels.sqlite3", "Can't open the database"),
+        ("postgresql://user:secret@/name?host=/nowhere", "Can't open the database"),
+    ],
+)
+def test_an_address_that_is_none_ends_in_a_sentence(url, words):
+    with pytest.raises(UserError, match=words) as error:
+        Store(url)
+    assert "secret" not in str(error.value)
+
+
+def test_a_file_that_is_no_database_ends_in_a_sentence(tmp_path):
+    path = tmp_path / "labels.sqlite3"
+    path.write_bytes(b"no database" * 100)
+    with pytest.raises(UserError, match="Can't open the database"):
+        Store(f"sqlite:///{path}")
+    assert path.read_bytes() == b"no database" * 100
+
+
+def test_sqlite_waits_for_the_disk(sqlite_url):
+    store = Store(sqlite_url)
+    with store._database.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    store.close()
+
+
+def test_the_next_query_is_found_by_an_index(sqlite_url):
+    store = Store(sqlite_url)
+    with store._database.reading() as connection:
+        plan = connection.exec_driver_sql(
+            "EXPLAIN QUERY PLAN SELECT id FROM queries WHERE run = 'x' AND done < wanted "
+            "ORDER BY position LIMIT 1"
+        ).all()
+    assert "ix_queries_open" in plan[0][-1]
+    store.close()
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+def test_many_at_once_never_share_a_query(database_url, servers):
+    stores = [Store(database_url) for _ in range(servers)]
+    asked = make_run(stores[0], num_queries=60)
+    given, labels, failures = [], [], []
+
+    def work(number):
+        store, session = stores[number % servers], uuid.uuid4()
+        try:
+            while leases := store.queue.lease(RUN, f"annotator {number}", session, 2).queries:
+                given.extend(lease.query for lease in leases)
+                labels.extend(
+                    store.labels.answer(uuid.uuid4(), lease.id, "left") for lease in leases
+                )
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(given) == len(set(given))
+    assert sorted(event.query for event in labels) == sorted(asked)
+    assert [event.number for event in stores[0].labels.since(RUN).events] == list(range(1, 61))
+    assert done_is_what_stands(stores[0])
+    for store in stores:
+        store.close()
+
+
+def test_a_job_that_fails_takes_no_other_with_it(sqlite_url):
+    base = Database(sqlite_url)
+    begun, outcomes = threading.Event(), {}
+
+    def slow(connection):
+        begun.set()
+        while len(base._waiting) < 3:
+            pass
+
+    def insert(value):
+        def job(connection):
+            connection.execute(sqlalchemy.text(f"INSERT INTO notes VALUES ({value})"))
+            if value == 2:
+                raise UserError("not this one")
+            return value
+
+        return job
+
+    def write(name, job):
+        try:
+            outcomes[name] = base.write(job)
+        except UserError as error:
+            outcomes[name] = str(error)
+
+    base.write(lambda c: c.execute(sqlalchemy.text("CREATE TABLE notes (value INTEGER)")))
+    threads = [threading.Thread(target=write, args=("slow", slow))]
+    threads[0].start()
+    begun.wait()
+    threads += [threading.Thread(target=write, args=(i, insert(i))) for i in (1, 2, 3)]
+    for thread in threads[1:]:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == {"slow": None, 1: 1, 2: "not this one", 3: 3}
+    with base.reading() as connection:
+        found = connection.execute(sqlalchemy.text("SELECT value FROM notes ORDER BY value"))
+        assert found.scalars().all() == [1, 3]
+    base.close()
+
+
+def test_a_full_disk_is_told_and_nothing_is_stored(sqlite_url):
+    store = Store(sqlite_url)
+    make_run(store)
+    (lease,) = store.queue.lease(RUN, "ada", SESSION, 1).queries
+    with store._database.reading() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    store.close()
+    store = Store(sqlite_url)
+    # a database that may not grow behaves as one on a full disk
+    limit = lambda connection, _: connection.execute(f"PRAGMA max_page_count={pages}")  # noqa: E731
+    sqlalchemy.event.listen(store._database._engine, "connect", limit)
+    store._database._engine.dispose()
+    with pytest.raises(StoreUnavailableError, match="nothing was stored"):
+        store.segments.add(RUN, [make_segment(i, length=2000) for i in range(100, 120)])
+    assert store.labels.answer(uuid.uuid4(), lease.id, "left").number == 1
+    assert len(store.export(RUN).segments) == 8
+    store.close()
+
+
+def test_a_database_that_is_busy_for_too_long_is_told(sqlite_url, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    store, other = Store(sqlite_url), Store(sqlite_url)
+
+    def job(connection):
+        with pytest.raises(StoreUnavailableError, match="locked"):
+            other.runs.put(RUN, FACTS)
+
+    store._database.write(job)
+    assert other.runs.put(RUN, FACTS).name == RUN
+    store.close()
+    other.close()
+
+
+def test_a_database_that_was_restarted_is_found_again(postgres):
+    psycopg = pytest.importorskip("psycopg")
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        store = Store(postgres.replace("/postgres?", f"/{name}?"))
+        make_run(store)
+        # all its connections end, as they do when PostgreSQL is restarted
+        end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+        connection.execute(end, [name])
+        assert label_one(store).number == 1
+        connection.execute(end, [name])
+        with pytest.raises(StoreUnavailableError, match="can't be read"):
+            store.labels.current(RUN)
+        assert len(store.labels.current(RUN)) == 1
+        store.close()

@@ -1,0 +1,124 @@
+import uuid
+
+import pytest
+from people import RUN, SESSION, label_one, make_run
+from standing import done_is_what_stands, ids
+
+from prefloop.labelling.storage.errors import ConflictError
+from prefloop.labelling.storage.queue import REPEAT_AFTER
+
+OTHER_SESSION = uuid.UUID(int=2)
+
+
+def test_nobody_gets_what_another_has(store):
+    asked = make_run(store, num_queries=4)
+    assert ids(store.queue.lease(RUN, "ada", SESSION, 2)) == asked[:2]
+    second = store.queue.lease(RUN, "bob", OTHER_SESSION, 8)
+    assert (ids(second), second.left_over, second.state) == (asked[2:], None, "queries")
+    third = store.queue.lease(RUN, "eve", uuid.uuid4(), 1)
+    assert (third.queries, third.left_over, third.state) == ([], 4, "waiting")
+    # but where nothing else is free, one's own: the window that had it may have been closed
+    window = uuid.uuid4()
+    taken = store.queue.lease(RUN, "ada", window, 1)
+    assert ids(taken) == asked[:1]
+    store.labels.answer(uuid.uuid4(), taken.queries[0].id, "tie")
+    assert ids(store.queue.lease(RUN, "ada", window, 8)) == asked[1:2]
+
+
+def test_a_reply_that_never_arrived_is_given_again(store):
+    asked = make_run(store, num_queries=4)
+    lost = store.queue.lease(RUN, "ada", SESSION, 2)
+    again = store.queue.lease(RUN, "ada", SESSION, 2)
+    assert ids(again) == ids(lost) == asked[:2]
+    assert [lease.left for lease in again.queries] == [lease.left for lease in lost.queries]
+    more = store.queue.lease(RUN, "ada", SESSION, 2, holding=[lease.id for lease in again.queries])
+    assert ids(more) == asked[2:]
+
+
+def test_a_lease_runs_out(store, clock):
+    asked = make_run(store, num_queries=1)
+    given = store.queue.lease(RUN, "ada", SESSION, 1, seconds=60)
+    clock.go(59)
+    assert store.queue.lease(RUN, "bob", OTHER_SESSION, 1).state == "waiting"
+    clock.go(1)
+    taken = store.queue.lease(RUN, "bob", OTHER_SESSION, 1, seconds=60)
+    assert ids(taken) == asked
+    with pytest.raises(ConflictError, match="somebody else has it now"):
+        store.labels.answer(uuid.uuid4(), given.queries[0].id, "left")
+    clock.go(61)  # bob's has run out too
+    late = store.labels.answer(uuid.uuid4(), given.queries[0].id, "left")
+    assert (late.annotator, late.query) == ("ada", asked[0])
+    with pytest.raises(ConflictError, match="somebody else has it now"):
+        store.labels.answer(uuid.uuid4(), taken.queries[0].id, "left")
+    assert len(store.labels.current(RUN)) == 1
+    assert store.queue.lease(RUN, "bob", OTHER_SESSION, 1).state == "finished"
+
+
+def test_several_annotators_where_they_are_wanted(store, clock):
+    asked = make_run(store, num_queries=1, annotators_per_query=2)
+    ada = store.queue.lease(RUN, "ada", SESSION, 1)
+    assert ids(store.queue.lease(RUN, "bob", OTHER_SESSION, 1)) == asked
+    assert store.queue.lease(RUN, "eve", uuid.uuid4(), 1).state == "waiting"
+    store.labels.answer(uuid.uuid4(), ada.queries[0].id, "left")
+    # never again to one who has answered
+    assert store.queue.lease(RUN, "ada", SESSION, 1).state == "finished"
+    clock.go(1000)
+    assert ids(store.queue.lease(RUN, "eve", uuid.uuid4(), 1)) == asked
+
+
+def test_a_limit_of_labels_for_each_annotator(store):
+    make_run(store, num_queries=4)
+    first = store.queue.lease(RUN, "ada", SESSION, 8, max_labels=2)
+    assert len(first.queries) == 2
+    for lease in first.queries:
+        store.labels.answer(uuid.uuid4(), lease.id, "skip")
+    after = store.queue.lease(RUN, "ada", SESSION, 1, max_labels=2)
+    assert (after.queries, after.state, after.left_over) == ([], "finished", 2)
+    assert len(store.queue.lease(RUN, "bob", OTHER_SESSION, 8, max_labels=2).queries) == 2
+
+
+def test_sides_are_shuffled_and_remembered(store):
+    asked = make_run(store, num_queries=40)
+    queries = store.export(RUN).queries
+    lefts = 0
+    for query in asked:
+        (lease,) = store.queue.lease(RUN, "ada", SESSION, 1).queries
+        first = queries[query][0]
+        assert {lease.left.segment, lease.right.segment} == set(queries[query][:2])
+        first_is_left = lease.left.segment == first
+        lefts += first_is_left
+        event = store.labels.answer(uuid.uuid4(), lease.id, "left")
+        # the label is of first and second, whatever was left
+        assert event.label == (0 if first_is_left else 1)
+        assert event.first_was_left == first_is_left
+    assert 10 < lefts < 30
+
+
+def test_a_share_of_repeats(store):
+    asked = make_run(store, num_queries=20, repeats=1.0)
+    events = []
+    while event := label_one(store):
+        events.append(event)
+    again = [event for event in events if event.repeat]
+    # every query that was answered long enough before the last
+    assert len(again) >= 20 - REPEAT_AFTER
+    assert len({event.query for event in again}) == len(again)
+    assert {event.query for event in events if not event.repeat} == set(asked)
+    for place, event in enumerate(events):
+        if event.repeat:
+            before = [i for i, other in enumerate(events[:place]) if other.query == event.query]
+            assert len(before) == 1
+            assert place - before[0] > REPEAT_AFTER
+    counts = store.runs.get(RUN).counts
+    assert (counts.queries, counts.answered, counts.labels) == (20, 20, 20)
+    assert done_is_what_stands(store)
+
+
+def test_repeats_are_asked_of_the_same_annotator_only(store):
+    make_run(store, num_queries=30, repeats=0.5)
+    for _ in range(15):
+        label_one(store, annotator="ada")
+    while event := label_one(store, annotator="bob"):
+        if event.repeat:
+            own = [e for e in store.labels.current(RUN) if e.query == event.query and not e.repeat]
+            assert [e.annotator for e in own] == ["bob"]

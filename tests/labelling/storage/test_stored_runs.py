@@ -1,0 +1,65 @@
+from dataclasses import replace
+
+import pytest
+from people import FACTS, RUN, label_one, make_run
+
+from prefloop.labelling.storage.errors import ConflictError, NotFoundError
+
+
+def test_a_run_is_made_once_and_continued(store):
+    run = store.runs.put(RUN, replace(FACTS, instructions="Watch the pole."), repeats=0.25)
+    assert (run.env, run.round, run.annotators_per_query, run.repeats) == (
+        "CartPole-v1",
+        1,
+        1,
+        0.25,
+    )
+    again = store.runs.put(RUN, replace(FACTS, annotators_per_query=2))
+    assert again.id == run.id
+    assert (again.instructions, again.annotators_per_query) == ("Watch the pole.", 2)
+    assert [run.name for run in store.runs.all()] == [RUN]
+
+
+@pytest.mark.parametrize("other", [{"env": "Acrobot-v1"}, {"obs_dim": 3}, {"discrete": False}])
+def test_a_run_of_something_else_is_not_overwritten(store, other):
+    store.runs.put(RUN, FACTS)
+    with pytest.raises(ConflictError, match=f"exists and its {next(iter(other))} is"):
+        store.runs.put(RUN, replace(FACTS, **other))
+
+
+def test_renaming(store):
+    make_run(store)
+    store.runs.put("other", FACTS)
+    with pytest.raises(ConflictError, match="a run other already"):
+        store.runs.rename(RUN, "other")
+    assert store.runs.rename(RUN, "better").counts.queries == 4
+    assert store.runs.rename("better", "better").name == "better"
+    with pytest.raises(NotFoundError, match=f"no run {RUN}"):
+        store.runs.get(RUN)
+
+
+def test_deleting_removes_one_run_and_names_the_clips_that_nobody_shows_any_more(store):
+    make_run(store, num_queries=10)
+    make_run(store, "other")
+    label_one(store)
+    label_one(store, "other")
+    mine, theirs = (store.export(name).segments for name in (RUN, "other"))
+    for segment, clip in zip(list(mine)[:2], ("a" * 64, "b" * 64), strict=True):
+        store.segments.set_clip(segment, clip, sent=True)
+    store.segments.set_clip(next(iter(theirs)), "b" * 64, sent=True)
+    assert store.runs.delete(RUN) == ["a" * 64]
+    assert [run.name for run in store.runs.all()] == ["other"]
+    assert len(store.labels.current("other")) == 1
+    with pytest.raises(NotFoundError):
+        store.runs.delete(RUN)
+
+
+def test_counts(store):
+    make_run(store, num_queries=5, annotators_per_query=2)
+    label_one(store, annotator="ada")
+    label_one(store, annotator="bob")
+    label_one(store, annotator="ada", choice="skip")
+    counts = store.runs.get(RUN).counts
+    assert (counts.queries, counts.answered, counts.skipped, counts.left) == (5, 1, 1, 4)
+    assert (counts.labels, counts.annotators) == (3, 2)
+    assert store.runs.all()[0].counts == counts

@@ -1,0 +1,106 @@
+import uuid
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from people import FACTS, RUN, SESSION, label_one, make_run, make_segment
+from standing import ids
+
+from prefloop.labelling.storage.errors import ConflictError, NotFoundError
+from prefloop.labelling.storage.records import NewQuery
+
+
+def test_a_segment_is_stored_once_and_comes_back(store):
+    store.runs.put(RUN, FACTS)
+    segment = replace(make_segment(0), replay={"replay_seed": np.int64(7)})
+    first = store.segments.add(RUN, [segment, make_segment(1), segment])
+    assert first[0] == first[2] != first[1]
+    assert store.segments.add(RUN, [make_segment(1), make_segment(0)]) == [first[1], first[0]]
+    back = store.segments.get(first[0])
+    np.testing.assert_array_equal(back.obs, segment.obs)
+    np.testing.assert_array_equal(back.actions, segment.actions)
+    assert back.replay["replay_seed"] == 7
+    with pytest.raises(NotFoundError):
+        store.segments.get(uuid.uuid4())
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"obs_dim": 3}, "3 numbers in an observation, not 4"),
+        ({"discrete": False}, "actions are vectors"),
+        ({"action_dim": 1}, "actions are 0 to 0"),
+    ],
+)
+def test_segments_of_other_sizes_are_refused(store, facts, words):
+    store.runs.put(RUN, replace(FACTS, **facts))
+    with pytest.raises(ConflictError, match=words):
+        store.segments.add(RUN, [make_segment(i) for i in range(4)])
+    assert store.export(RUN).segments == {}
+
+
+def test_the_same_queries_are_stored_once(store):
+    store.runs.put(RUN, FACTS)
+    a, b, c = store.segments.add(RUN, [make_segment(i) for i in range(3)])
+    new = [NewQuery(uuid.uuid4(), a, b), NewQuery(uuid.uuid4(), b, c)]
+    store.queue.add(RUN, [*new, new[0]], 0)
+    store.queue.add(RUN, new, 1)
+    assert list(store.export(RUN).queries.values()) == [(a, b, 0), (b, c, 0)]
+    with pytest.raises(ConflictError, match="stands for another query"):
+        store.queue.add(RUN, [replace(new[0], second=c)], 0)
+
+
+def test_a_query_about_another_runs_segments_is_refused(store):
+    make_run(store, "other")
+    theirs = next(iter(store.export("other").segments))
+    store.runs.put(RUN, FACTS)
+    (mine,) = store.segments.add(RUN, [make_segment(100)])
+    with pytest.raises(ConflictError, match="does not have"):
+        store.queue.add(RUN, [NewQuery(uuid.uuid4(), mine, theirs)], 0)
+    assert store.runs.get(RUN).counts.queries == 0
+
+
+def test_more_queries_than_one_statement_takes(store):
+    store.runs.put(RUN, FACTS)
+    made = store.segments.add(RUN, [make_segment(i, length=1) for i in range(1200)])
+    new = [NewQuery(uuid.uuid4(), first, made[0]) for first in made[1:]]
+    store.queue.add(RUN, new, 0)
+    store.queue.add(RUN, new, 0)
+    assert store.runs.get(RUN).counts.queries == 1199
+    assert ids(store.queue.lease(RUN, "ada", SESSION, 8)) == [query.id for query in new[:8]]
+
+
+def test_what_is_looked_at_next_is_rendered_first(store):
+    make_run(store, num_queries=4)
+    export = store.export(RUN)
+    order = [side for first, second, _ in export.queries.values() for side in (first, second)]
+    assert [shown.segment for shown in store.queue.ahead(1)] == order[:2]
+    store.queue.lease(RUN, "ada", SESSION, 1)
+    assert [shown.segment for shown in store.queue.ahead(1)] == order[:4]
+    store.segments.set_clip(order[0], "a" * 64, sent=False)
+    store.segments.set_clip_error(order[1], "No picture.")
+    shown = store.queue.ahead(1)
+    assert [(s.segment, s.clip, s.clip_error) for s in shown[:3]] == [
+        (order[0], "a" * 64, None),
+        (order[1], None, "No picture."),
+        (order[2], None, None),
+    ]
+    store.segments.set_clip(order[1], "b" * 64, sent=False)
+    assert (store.queue.ahead(1)[1].clip, store.queue.ahead(1)[1].clip_error) == (
+        "b" * 64,
+        "No picture.",
+    )
+    label_one(store)
+    lease = store.queue.lease(RUN, "ada", SESSION, 1)
+    assert {lease.queries[0].left.segment, lease.queries[0].right.segment} == set(order[2:4])
+
+
+def test_a_clip_that_was_sent_is_not_replaced_by_a_rendered_one(store):
+    make_run(store, num_queries=1)
+    side = store.queue.ahead(1)[0].segment
+    store.segments.set_clip(side, "a" * 64, sent=True)
+    store.segments.set_clip(side, "b" * 64, sent=False)
+    store.segments.set_clip_error(side, "No picture.")
+    assert next((s.clip, s.clip_was_sent) for s in store.queue.ahead(1)) == ("a" * 64, True)
+    with pytest.raises(NotFoundError):
+        store.segments.set_clip(uuid.uuid4(), "a" * 64, sent=True)
