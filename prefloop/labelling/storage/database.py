@@ -32,7 +32,7 @@ AnyRow = Any  # of a result; which columns it has depends on the query
 Clock = Callable[[], datetime]
 logger = logging.getLogger(__name__)
 
-BUSY_SECONDS = 30  # how long SQLite waits for another process that writes
+BUSY_SECONDS = 30.0  # how long another process that writes is waited for
 MAX_BATCH = 64  # jobs in one transaction
 MAX_VALUES = 500  # in one statement; databases have limits
 ATTEMPTS = 5  # at a transaction
@@ -217,8 +217,15 @@ def _parsed(url: str) -> URL:
 
 def _engine(url: URL) -> Engine:
     if url.drivername != "sqlite":
-        # an answer is acknowledged when it is on disk, whatever the database's own default is
-        options = {"options": "-c synchronous_commit=on", "connect_timeout": 10}
+        # An answer is acknowledged when it is on disk, whatever the database's own default is. Who
+        # waits for the writers' lock is told in the end, and who holds it and is gone lets go.
+        settings = {
+            "synchronous_commit": "on",
+            "lock_timeout": f"{1000 * BUSY_SECONDS:.0f}ms",
+            "idle_in_transaction_session_timeout": "60s",
+        }
+        given = " ".join(f"-c {key}={value}" for key, value in settings.items())
+        options = {"options": given, "connect_timeout": 10}
         if "options" in url.query:
             options.pop("options")
         return sqlalchemy.create_engine(
