@@ -16,10 +16,16 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from people import Clock
+
+    from prefloop.labelling.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -150,3 +156,29 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     return address.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture
+def clock() -> "Clock":
+    """A clock that goes when it is told to."""
+    from people import Clock
+
+    return Clock()
+
+
+@pytest.fixture
+def store(database_url: str, clock: "Clock") -> "Iterator[Store]":
+    """A store of labels that draws from a seed; on SQLite and on PostgreSQL."""
+    from people import seeded
+
+    from prefloop.labelling.storage.store import Store
+
+    store = Store(database_url, clock, seeded())
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The address of an empty SQLite file."""
+    return f"sqlite:///{tmp_path / 'labels.sqlite3'}"
