@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -21,17 +22,51 @@ def make_env(env_id: str, render_mode: str | None = None) -> gym.Env:
     return _make(gym.make, env_id, **({"render_mode": render_mode} if render_mode else {}))
 
 
-def make_vector_env(env_id: str, num_envs: int) -> gym.vector.VectorEnv:
+class SeededEpisodes(gym.Wrapper):
+    """A new copy with a seed for every episode, so that any can be acted again without the others.
+
+    A reset is not enough: in some environments (BipedalWalker) what was done before shows after it.
+
+    Attributes:
+        episode_seed: what the episode under way was reset with.
+    """
+
+    def __init__(self, env: gym.Env) -> None:
+        super().__init__(env)
+        self.episode_seed = 0
+        self._rng = np.random.default_rng(0)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begins an episode; the seeds of those that follow a given one follow from it."""
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
+        self.episode_seed = int(self._rng.integers(2**31))
+        self.env.close()
+        self.env = _make(gym.make, self.env.spec)
+        return self.env.reset(seed=self.episode_seed, options=options)
+
+
+def make_vector_env(
+    env_id: str, num_envs: int, seeded_episodes: bool = False
+) -> gym.vector.VectorEnv:
     """Makes many copies of an environment that step together.
 
     Uses the environment's own vectorised implementation where it has one (CartPole: about ten
     times faster than one copy at a time), otherwise steps the copies in turn.
 
+    Args:
+        env_id: which environment.
+        num_envs: how many copies.
+        seeded_episodes: each is a `SeededEpisodes`, and they step in turn.
+
     Raises:
         UserError: as `make_env`; or the environment does not reset on the step after an
             episode's end, which is how `prefloop.data.rollouts` tells episodes apart.
     """
-    envs = _make(gym.make_vec, env_id, num_envs=num_envs)
+    kwargs = {"vectorization_mode": "sync", "wrappers": [SeededEpisodes]} if seeded_episodes else {}
+    envs = _make(gym.make_vec, env_id, num_envs=num_envs, **kwargs)
     mode = envs.metadata.get("autoreset_mode")
     if mode != gym.vector.AutoresetMode.NEXT_STEP:
         raise UserError(f"{env_id} resets in mode {mode}, and only NEXT_STEP is supported.")
@@ -48,7 +83,17 @@ def mujoco_states(envs: gym.vector.VectorEnv) -> NDArray:
     return np.stack([np.concatenate([env.data.qpos, env.data.qvel]) for env in copies])
 
 
-def _make(make, env_id: str, **kwargs):  # type: ignore[no-untyped-def]
+def episode_seeds(envs: gym.vector.VectorEnv) -> NDArray:
+    """What the episodes under way were reset with, of environments with `seeded_episodes`.
+
+    Returns:
+        int64; [num_envs].
+    """
+    copies = envs.unwrapped.envs  # type: ignore[attr-defined]
+    return np.array([env.episode_seed for env in copies], dtype=np.int64)
+
+
+def _make(make, env_id, **kwargs):  # type: ignore[no-untyped-def]
     with warnings.catch_warnings():
         # CartPole-v0's limit of 200 steps is wanted here, not an oversight
         warnings.filterwarnings("ignore", message=".*is out of date.*")

@@ -1,7 +1,14 @@
 import gymnasium as gym
+import numpy as np
 import pytest
 
-from prefloop.envs import make_env, make_vector_env, policy_sizes, return_threshold
+from prefloop.envs import (
+    episode_seeds,
+    make_env,
+    make_vector_env,
+    policy_sizes,
+    return_threshold,
+)
 from prefloop.errors import UserError
 
 
@@ -63,3 +70,18 @@ def test_unknown_environments(env_id, reason):
 def test_spaces_that_do_not_fit_are_named(env_id, space):
     with pytest.raises(UserError, match=space):
         policy_sizes(make_env(env_id))
+
+
+def test_any_episode_can_be_begun_again_from_its_seed():
+    envs = make_vector_env("CartPole-v1", 3, seeded_episodes=True)
+    obs, _ = envs.reset(seed=5)
+    began, over, seeds = np.ones(3, dtype=bool), np.zeros(3, dtype=bool), []
+    for _ in range(50):
+        for i in np.flatnonzero(began):
+            seeds.append(int(episode_seeds(envs)[i]))
+            np.testing.assert_array_equal(make_env("CartPole-v1").reset(seed=seeds[-1])[0], obs[i])
+        obs, _, terminated, truncated, _ = envs.step(np.zeros(3, dtype=np.int64))
+        began, over = over, terminated | truncated  # the step after an episode's end resets
+    assert len(seeds) > 6 and len(set(seeds)) == len(seeds)
+    envs.reset(seed=5)
+    assert episode_seeds(envs).tolist() == seeds[:3]

@@ -14,6 +14,7 @@ from torch import nn
 from prefloop import policies
 from prefloop.agents.rollout import Rollout
 from prefloop.agents.settings import PPOSettings
+from prefloop.data.rollouts import Record
 from prefloop.devices import to_tensor
 from prefloop.envs import flat_obs_dim
 from prefloop.errors import UserError
@@ -67,12 +68,14 @@ class PPO:
         envs: gym.vector.VectorEnv,
         device: torch.device,
         init: Policy | None = None,
+        record: Record | None = None,
     ) -> None:
         """Builds the networks; draw their weights with `torch.manual_seed` before.
 
         Args:
             envs: as `prefloop.envs.make_vector_env` makes them.
             init: a policy to start from, and with `settings.kl_coef` the reference.
+            record: what is to stand in `Rollout.states`, if anything is.
 
         Raises:
             UserError: the environment's observations or actions are of a kind PPO can't handle, or
@@ -84,6 +87,7 @@ class PPO:
             raise UserError("--normalise_obs is for policies from scratch; leave out --init.")
         obs_dim = flat_obs_dim(envs)
         self.settings, self.envs, self.device = settings, envs, device
+        self._record = record
         if init is None:
             self.policy = policies.make_policy(envs, settings.hidden_sizes).to(device)
         else:
@@ -123,11 +127,12 @@ class PPO:
         space = self.envs.single_action_space
         history: list[tuple[NDArray, ...]] = []
         for _ in range(self.settings.rollout_steps):
+            states = () if self._record is None else (self._record(),)
             action = draw(self._obs)
             applied = np.clip(action, space.low, space.high) if clipped else action  # type: ignore[attr-defined]
             obs, reward, terminated, truncated, _ = self.envs.step(applied)
             history.append(
-                (self._obs, action, applied, reward, terminated, truncated, ~self._resets)
+                (self._obs, action, applied, reward, terminated, truncated, ~self._resets, *states)
             )
             self._resets = terminated | truncated
             self._obs = obs

@@ -21,6 +21,8 @@ class Rollout:
         rewards: the environment's; [steps, num_envs].
         terminated, truncated: how the step ended an episode, if it did; [steps, num_envs].
         valid: False for a step that only resets and belongs to no episode; [steps, num_envs].
+        states: what `record` gave before each step, as in `Trajectories`; None without it;
+            [steps, num_envs, ...].
     """
 
     obs: NDArray
@@ -30,6 +32,7 @@ class Rollout:
     terminated: NDArray
     truncated: NDArray
     valid: NDArray
+    states: NDArray | None = None
 
     @property
     def ended(self) -> NDArray:
@@ -50,6 +53,7 @@ def as_trajectories(rollouts: Sequence[Rollout]) -> Trajectories:
     """Rollouts that follow each other, as episodes.
 
     What was under way when the first began or the last ended is cut there, as by a time limit.
+    States are kept where all of them have some.
     """
 
     def columns(name: str) -> NDArray:
@@ -73,6 +77,7 @@ def as_trajectories(rollouts: Sequence[Rollout]) -> Trajectories:
         lengths=np.diff(ends, prepend=-1),
         terminated=terminated[valid][ends],
         truncated=truncated[valid][ends],
+        states=None if any(r.states is None for r in rollouts) else columns("states")[valid],
     )
 
 

@@ -104,11 +104,7 @@ def main(settings: Settings) -> None:
         )
         segments, replay = concatenate(parts), concatenate_replays(replays)
         rng = np.random.default_rng((settings.seed, 4))
-        used, place = np.unique(
-            random_pairs(len(segments), settings.pairs, rng), return_inverse=True
-        )
-        first, second = place.reshape(-1, 2).T
-        shown = {name: array[used] for name, array in replay.items()}
+        first, second = random_pairs(len(segments), settings.pairs, rng).T
         before = client.put_run(
             settings.name,
             env=settings.env,
@@ -119,8 +115,7 @@ def main(settings: Settings) -> None:
             annotators_per_query=settings.annotators_per_query,
             repeats=settings.repeats,
         ).counts.queries
-        teacher = HumanTeacher(client, settings.name, replay=lambda _: shown)
-        teacher.ask(Queries(segments[used], first, second))
+        HumanTeacher(client, settings.name).ask(Queries(segments, first, second), replay)
         counts = client.run(settings.name).counts
     print(
         f"{settings.name}: {counts.queries} queries, {counts.queries - before} of them new; "

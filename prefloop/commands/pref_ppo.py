@@ -85,8 +85,20 @@ def main(settings: Settings) -> None:
             stopped = (out / runs.FACTS).is_file()
             settings = replace(settings, env=env, out=str(out), resume=stopped)
         directory = Path(settings.out)
-        ppo = make_ppo(settings.env, settings, settings.seed, device, init)
         if settings.run:
+            from prefloop.labelling.recording import RecordedEnvs
+            from prefloop.training.pref_ppo_people import opened_with_people
+
+            recorded = RecordedEnvs.make(settings.env, settings.num_envs)
+            ppo = make_ppo(
+                settings.env,
+                settings,
+                settings.seed,
+                device,
+                init,
+                recorded.envs,
+                recorded.record,
+            )
             obs_dim, action_dim, discrete = step_sizes(ppo.envs)
             client.put_run(
                 settings.run,
@@ -95,14 +107,21 @@ def main(settings: Settings) -> None:
                 action_dim=action_dim,
                 discrete=discrete,
             )
+        else:
+            ppo = make_ppo(settings.env, settings, settings.seed, device, init)
         stack.enter_context(runs.claimed(directory, settings.resume, keep_earlier=True))
         learner: PrefPPO
         if settings.run:
-            from prefloop.training.pref_ppo_people import opened_with_people
-
             learner = stack.enter_context(
                 opened_with_people(
-                    ppo, settings, settings.seed, directory, client, settings.run, settings.wait
+                    ppo,
+                    recorded,
+                    settings,
+                    settings.seed,
+                    directory,
+                    client,
+                    settings.run,
+                    settings.wait,
                 )
             )
         else:

@@ -10,7 +10,8 @@ from prefloop.data.trajectories import Trajectories
 
 # observations [num_envs, obs_dim] -> actions, [num_envs] or [num_envs, action_dim]
 Act = Callable[[NDArray], NDArray]
-# what else is to be kept of each step: the environments' states before it, [num_envs, state_dim]
+# what else is to be kept of each step, asked for before it: the environments' states,
+# [num_envs, state_dim], or what stands for them, [num_envs]
 Record = Callable[[], NDArray]
 
 
@@ -28,7 +29,7 @@ def collect_steps(
         act: chooses actions [num_envs] for observations [num_envs, obs_dim].
         min_steps: the budget, in steps over all environments together.
         seed: of the environments.
-        record: gives the simulators' states, where they are wanted.
+        record: gives what is to stand in `Trajectories.states`, if anything is.
     """
     return _collect(
         envs, act, lambda steps, finished: np.full(envs.num_envs, steps < min_steps), seed, record

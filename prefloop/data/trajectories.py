@@ -23,8 +23,9 @@ class Trajectories:
         lengths: steps in each episode, in the order in which the episodes lie; [episodes].
         terminated: the episode ended in a terminal state; [episodes].
         truncated: the episode was cut by a time limit, which is no terminal state; [episodes].
-        states: the simulator's state that each observation was made of, where it was recorded so
-            that the step can be drawn again; [steps, state_dim].
+        states: where it was recorded so that the step can be drawn again, the simulator's state
+            that each observation was made of, [steps, state_dim], or the seed that its episode
+            began with, [steps].
     """
 
     obs: NDArray

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +48,12 @@ class People:
         """How far they are."""
         return self.client.run(self.run).counts
 
-    def ask(self, queries: Queries, iteration: int) -> None:
-        """Queues queries; does not wait."""
+    def ask(
+        self, queries: Queries, iteration: int, replay: Mapping[str, NDArray] | None = None
+    ) -> None:
+        """Queues queries; does not wait. `replay` as `HumanTeacher.ask` takes it."""
         self._teacher.iteration = iteration
-        self._teacher.ask(queries)
+        self._teacher.ask(queries, replay)
 
     def wait(self) -> None:
         """Waits until nothing is left to label."""

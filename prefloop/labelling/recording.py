@@ -1,12 +1,13 @@
 """Acting so that every segment can be shown again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from prefloop.data.rollouts import Act, collect_episodes
+from prefloop.data.rollouts import Act, Record, collect_episodes
 from prefloop.data.segments import (
     Segments,
     episode_of,
@@ -16,7 +17,7 @@ from prefloop.data.segments import (
     take,
 )
 from prefloop.data.trajectories import Trajectories
-from prefloop.envs import make_env, make_vector_env, mujoco_states
+from prefloop.envs import episode_seeds, make_env, make_vector_env, mujoco_states
 from prefloop.labelling.rendering import ACTIONS, SEED, STATES, what_to_record
 
 MAX_ENVS = 64
@@ -70,12 +71,49 @@ class Recording:
         return take(trajectories, starts, lengths, policy), replay
 
 
+@dataclass(frozen=True)
+class RecordedEnvs:
+    """Environments that step together, and how what happens in them is recorded.
+
+    Attributes:
+        envs: as `prefloop.envs.make_vector_env` makes them.
+        way: what must be recorded, as `prefloop.labelling.rendering.what_to_record` says.
+    """
+
+    envs: gym.vector.VectorEnv
+    way: str
+
+    @classmethod
+    def make(cls, env_id: str, num_envs: int) -> "RecordedEnvs":
+        """Makes copies of an environment.
+
+        Raises:
+            UserError: as `make_vector_env`.
+        """
+        env = make_env(env_id)
+        way = what_to_record(env)
+        env.close()
+        return cls(make_vector_env(env_id, num_envs, seeded_episodes=way == "seed"), way)
+
+    @property
+    def record(self) -> Record | None:
+        """Gives what must be recorded before each step; None where observations are enough."""
+        if self.way == "states":
+            return lambda: mujoco_states(self.envs)
+        if self.way == "seed":
+            return lambda: episode_seeds(self.envs)
+        return None
+
+    def recording(self, trajectories: Trajectories) -> Recording:
+        """What was done in these environments while `record` was asked."""
+        if self.way != "seed" or trajectories.states is None:
+            return Recording(trajectories)
+        first_steps, _ = episode_places(trajectories)
+        return Recording(replace(trajectories, states=None), trajectories.states[first_steps])
+
+
 def record_episodes(env_id: str, act: Act, num_episodes: int, seed: int) -> Recording:
     """Collects whole episodes, and with them whatever it takes to draw them.
-
-    Many environments step together where the simulator's state can be had; otherwise one at a
-    time, reset with a seed for each episode, since one that goes on after its first episode can't
-    be brought back to where its second began.
 
     Args:
         env_id: which environment.
@@ -86,35 +124,12 @@ def record_episodes(env_id: str, act: Act, num_episodes: int, seed: int) -> Reco
     Raises:
         UserError: there is no such environment.
     """
-    way = what_to_record(make_env(env_id))
-    if way == "seed":
-        return _record_one_by_one(env_id, act, num_episodes, seed)
-    envs = make_vector_env(env_id, min(num_episodes, MAX_ENVS))
-    record = (lambda: mujoco_states(envs)) if way == "states" else None
+    recorded = RecordedEnvs.make(env_id, min(num_episodes, MAX_ENVS))
     try:
-        return Recording(collect_episodes(envs, act, num_episodes, seed, record))
+        episodes = collect_episodes(recorded.envs, act, num_episodes, seed, recorded.record)
+        return recorded.recording(episodes)
     finally:
-        envs.close()
-
-
-def _record_one_by_one(env_id: str, act: Act, num_episodes: int, seed: int) -> Recording:
-    env = make_env(env_id)
-    seeds = np.random.default_rng(seed).integers(2**31, size=num_episodes)
-    steps, ends = [], []
-    for episode_seed in seeds:
-        obs, _ = env.reset(seed=int(episode_seed))
-        terminated = truncated = False
-        while not (terminated or truncated):
-            action = act(np.asarray(obs)[None])[0]
-            next_obs, reward, terminated, truncated, _ = env.step(action)
-            steps.append((obs, action, reward, next_obs))
-            obs = next_obs
-        ends.append((len(steps), terminated, truncated))
-    env.close()
-    obs, actions, rewards, next_obs = (np.array(x) for x in zip(*steps, strict=True))
-    stops, *how = (np.array(x) for x in zip(*ends, strict=True))
-    lengths = np.diff(stops, prepend=0)
-    return Recording(Trajectories(obs, actions, rewards, next_obs, lengths, *how), seeds)
+        recorded.envs.close()
 
 
 def concatenate_replays(replays: Sequence[Mapping[str, NDArray]]) -> dict[str, NDArray]:

@@ -155,6 +155,10 @@ class Renderer:
         actions, first = segment.replay[ACTIONS], segment.first_step
         if len(actions) < first + segment.length:
             raise UserError(f"{self.env_id} needs all actions from the episode's first step on.")
+        if self._viewer is None:
+            # as `SeededEpisodes`: what was drawn before must not show
+            self._env.close()
+            self._env = self._call(make_env, self.env_id, render_mode="rgb_array")
         obs, _ = self._call(self._env.reset, seed=int(segment.replay[SEED]))
         for step in range(first + segment.length):
             if step >= first:

@@ -45,7 +45,6 @@ class HumanTeacher:
     Args:
         server: where the queries go.
         run: the run's name there; it must exist.
-        replay: what it takes to show segments again, as arrays named `replay_...`, one row each.
         pause: seconds between two looks for new labels.
         on_progress: called with the number of finished queries and of all, whenever it changes.
     """
@@ -54,7 +53,6 @@ class HumanTeacher:
         self,
         server: LabelServer,
         run: str,
-        replay: Callable[[Segments], Mapping[str, NDArray]] | None = None,
         pause: float = 1.0,
         on_progress: Callable[[int, int], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
@@ -62,7 +60,6 @@ class HumanTeacher:
         self.run = run
         self.iteration = 0  # that queries are said to belong to; a loop may count it up
         self._server = server
-        self._replay = replay
         self._pause = pause
         self._on_progress = on_progress
         self._sleep = sleep
@@ -71,20 +68,29 @@ class HumanTeacher:
         self._round: int | None = None
         self._wanted = 1
 
-    def label(self, queries: Queries) -> NDArray:
-        """Answers queries as `prefloop.teachers.teacher.Teacher` asks; returns when all are done."""
-        ids = self.ask(queries)
+    def label(self, queries: Queries, replay: Mapping[str, NDArray] | None = None) -> NDArray:
+        """Answers queries as `prefloop.teachers.teacher.Teacher` asks; returns when all are done.
+
+        Args:
+            replay: as in `ask`.
+        """
+        ids = self.ask(queries, replay)
         self.wait(ids)
         return self.labels(ids)
 
-    def preferences(self, queries: Queries) -> Preferences:
+    def preferences(
+        self, queries: Queries, replay: Mapping[str, NDArray] | None = None
+    ) -> Preferences:
         """Asks, waits, and returns each person's label of the part that they compared.
+
+        Args:
+            replay: as in `ask`.
 
         Returns:
             One preference for every label; a person who skipped gives NaN. Where the compared part
             was narrowed, the segments are that part.
         """
-        ids = self.ask(queries)
+        ids = self.ask(queries, replay)
         self.wait(ids)
         return self.preferences_so_far(queries, ids)
 
@@ -108,16 +114,19 @@ class HumanTeacher:
             concatenate(parts), columns[0].astype(np.int64), columns[1].astype(np.int64), columns[2]
         )
 
-    def ask(self, queries: Queries) -> list[UUID]:
+    def ask(self, queries: Queries, replay: Mapping[str, NDArray] | None = None) -> list[UUID]:
         """Queues queries for people to answer, and does not wait.
+
+        Args:
+            replay: what it takes to show the segments again: arrays named `replay_...`, one row for
+                each of `queries.segments`; only those of segments that are asked about are sent.
 
         Returns:
             The queries' ids, in order.
         """
         shown = np.unique(np.concatenate([queries.first, queries.second]))
-        segments = queries.segments[shown]
-        replay = self._replay(segments) if self._replay is not None else None
-        sent = self._server.add_segments(self.run, segments, replay)
+        rows = {name: array[shown] for name, array in (replay or {}).items()}
+        sent = self._server.add_segments(self.run, queries.segments[shown], rows)
         of = dict(zip(shown.tolist(), sent, strict=True))
         pairs = [
             (of[first], of[second])

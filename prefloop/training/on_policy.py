@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 
@@ -10,6 +11,7 @@ from prefloop import policies
 from prefloop.agents.ppo import PPO
 from prefloop.agents.rollout import RewardFunction, Rollout, finished_returns
 from prefloop.agents.settings import PPOSettings
+from prefloop.data.rollouts import Record
 from prefloop.envs import make_vector_env
 from prefloop.rewards.reward_model import RewardModel
 from prefloop.training.plans import num_rollouts
@@ -17,19 +19,28 @@ from prefloop.training.settings import ExperienceSettings
 
 
 def make_ppo(
-    env_id: str, settings: PPOSettings, seed: int, device: torch.device, init: Path | None = None
+    env_id: str,
+    settings: PPOSettings,
+    seed: int,
+    device: torch.device,
+    init: Path | None = None,
+    envs: gym.vector.VectorEnv | None = None,
+    record: Record | None = None,
 ) -> PPO:
-    """An agent with weights drawn from a seed, in environments of its own.
+    """An agent with weights drawn from a seed.
 
     Args:
         init: a policy checkpoint to start from, and with `settings.kl_coef` the reference.
+        envs: to act in; if not given, `settings.num_envs` of its own.
+        record: what is to stand in `Rollout.states`, if anything is.
 
     Raises:
         UserError: the environment or the checkpoint can't be used.
     """
-    envs = make_vector_env(env_id, settings.num_envs)
+    if envs is None:
+        envs = make_vector_env(env_id, settings.num_envs)
     torch.manual_seed(seed)
-    return PPO(settings, envs, device, policies.load(init, envs) if init else None)
+    return PPO(settings, envs, device, policies.load(init, envs) if init else None, record)
 
 
 def from_model(model: RewardModel) -> RewardFunction:

@@ -4,17 +4,19 @@ Source: Christiano et al. 2017, arXiv:1706.03741. Details: docs/pref_ppo.md.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prefloop.agents.ppo import PPO
 from prefloop.agents.rollout import Rollout, as_trajectories
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences, Queries
-from prefloop.data.segments import cut
+from prefloop.data.segments import Segments, cut
+from prefloop.data.trajectories import Trajectories
 from prefloop.envs import step_sizes
 from prefloop.errors import UserError
 from prefloop.evaluation.plots import plot_schedule
@@ -134,7 +136,7 @@ class PrefPPO:
         answered = len(earlier.answered) if earlier is not None else 0
         wanted = int(self.plan[iteration]) - answered
         if wanted > 0:
-            queries = self._choose(rollouts, wanted, iteration)
+            queries, _ = self._choose(rollouts, wanted, iteration)
             asked_already = (len(known) if known is not None else 0) - self.shown
             if asked_already < wanted:
                 first, second = queries.first[asked_already:], queries.second[asked_already:]
@@ -144,14 +146,16 @@ class PrefPPO:
                 self.preferences.append(new, iteration=iteration)
             self.shown += wanted
 
-    def _choose(self, rollouts: list[Rollout], wanted: int, iteration: int) -> Queries:
-        """Pairs of segments of what was done last."""
+    def _choose(
+        self, rollouts: list[Rollout], wanted: int, iteration: int
+    ) -> tuple[Queries, Mapping[str, NDArray]]:
+        """Pairs of segments of what was done last, and what shows the segments."""
         settings = self.settings
         rng = np.random.default_rng((self.seed, iteration, 1))
         # two segments for each candidate pair, as far as there are any
         num_segments = 2 * settings.candidates * wanted
-        pool = cut(as_trajectories(rollouts), settings.segment_length, num_segments, rng)
-        return select_queries(
+        pool, replay = self._cut(as_trajectories(rollouts), num_segments, rng)
+        queries = select_queries(
             settings.queries if self.fitted else "uniform",
             pool,
             wanted,
@@ -159,6 +163,13 @@ class PrefPPO:
             num_candidates=settings.candidates * wanted,
             predict=self.model.probabilities if self.fitted else None,
         )
+        return queries, replay
+
+    def _cut(
+        self, trajectories: Trajectories, num_segments: int, rng: np.random.Generator
+    ) -> tuple[Segments, Mapping[str, NDArray]]:
+        """Segments to choose from, and what shows them: nothing to a teacher who sees numbers."""
+        return cut(trajectories, self.settings.segment_length, num_segments, rng), {}
 
     def _fit(self) -> dict[str, float]:
         answers = self.preferences.preferences

@@ -4,17 +4,23 @@ Source: Christiano et al. 2017, arXiv:1706.03741, section 2.2 (labels arrive whi
 learns). Details: docs/labelling.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from prefloop.agents.ppo import PPO
 from prefloop.agents.rollout import Rollout
 from prefloop.data.preferences import Preferences
+from prefloop.data.segments import Segments
+from prefloop.data.trajectories import Trajectories
 from prefloop.envs import step_sizes
 from prefloop.labelling.client import LabellingClient
 from prefloop.labelling.people import People, report_reward
+from prefloop.labelling.recording import RecordedEnvs
 from prefloop.rewards.reward_model import RewardModel
 from prefloop.rewards.training import make_model
 from prefloop.training.pref_ppo import PREFERENCES, PrefPPO
@@ -40,6 +46,7 @@ class PeoplePrefPPO(PrefPPO):
         ppo: PPO,
         model: RewardModel,
         people: People,
+        recorded: RecordedEnvs,
         settings: PrefPPOSettings,
         seed: int,
         wait: bool,
@@ -48,6 +55,7 @@ class PeoplePrefPPO(PrefPPO):
 
         Args:
             model: not yet fitted.
+            recorded: what `ppo` acts in and records, so that people see what it did.
             wait: for all labels that were asked for, before each fit; otherwise before the first
                 one only, and later with those there are.
 
@@ -56,7 +64,7 @@ class PeoplePrefPPO(PrefPPO):
         """
         self._fetched = _Fetched()
         super().__init__(ppo, model, None, self._fetched, settings, seed)  # type: ignore[arg-type]
-        self.people, self.wait = people, wait
+        self.people, self.recorded, self.wait = people, recorded, wait
 
     def iterate(self, iteration: int) -> dict[str, float]:
         """As PrefPPO's; but what was labelled before it began is learned from at once."""
@@ -73,11 +81,18 @@ class PeoplePrefPPO(PrefPPO):
         counts = self.people.counts()
         wanted = int(self.plan[iteration]) - counts.answered - counts.left
         if wanted > 0:
-            self.people.ask(self._choose(rollouts, wanted, iteration), iteration)
+            queries, replay = self._choose(rollouts, wanted, iteration)
+            self.people.ask(queries, iteration, replay)
         if self.wait or not self.fitted:  # without any label there is nothing to go on with
             self.people.wait()
         self.shown = self.people.counts().queries
         self._fetched.preferences = self.people.preferences()
+
+    def _cut(
+        self, trajectories: Trajectories, num_segments: int, rng: np.random.Generator
+    ) -> tuple[Segments, Mapping[str, NDArray]]:
+        recording = self.recorded.recording(trajectories)
+        return recording.cut(self.settings.segment_length, num_segments, rng)
 
     def _fit(self) -> dict[str, float]:
         row = super()._fit()
@@ -90,6 +105,7 @@ class PeoplePrefPPO(PrefPPO):
 @contextmanager
 def opened_with_people(
     ppo: PPO,
+    recorded: RecordedEnvs,
     settings: PrefPPOSettings,
     seed: int,
     directory: Path,
@@ -100,6 +116,7 @@ def opened_with_people(
     """PrefPPO with an unfitted reward and the people of a run on the labelling server.
 
     Args:
+        recorded: what `ppo` acts in and records.
         run: its name; it must exist.
 
     Raises:
@@ -107,5 +124,5 @@ def opened_with_people(
     """
     model = make_model(step_sizes(ppo.envs), settings, seed).to(ppo.device)
     people = People(client, run, directory / PREFERENCES)
-    learner = PeoplePrefPPO(ppo, model, people, settings, seed, wait)
+    learner = PeoplePrefPPO(ppo, model, people, recorded, settings, seed, wait)
     yield learner

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -5,14 +7,16 @@ import torch
 from prefloop.agents.ppo import PPO
 from prefloop.agents.rollout import Rollout, as_trajectories, finished_returns, true_reward
 from prefloop.agents.settings import PPOSettings
-from prefloop.envs import make_vector_env
+from prefloop.envs import make_env, make_vector_env, mujoco_states
 from prefloop.evaluation.evaluate import evaluate
 
 
-def collect(env_id, num_rollouts, num_envs=4, rollout_steps=100):
+def collect(env_id, num_rollouts, num_envs=4, rollout_steps=100, record=None):
     settings = PPOSettings(num_envs=num_envs, rollout_steps=rollout_steps, hidden_sizes=(8,))
     torch.manual_seed(0)
-    ppo = PPO(settings, make_vector_env(env_id, num_envs), torch.device("cpu"))
+    envs = make_vector_env(env_id, num_envs)
+    recording = record and (lambda: record(envs))
+    ppo = PPO(settings, envs, torch.device("cpu"), record=recording)
     ppo.begin(seed=3)
     return [ppo.collect() for _ in range(num_rollouts)]
 
@@ -157,3 +161,33 @@ def test_the_environment_received_what_the_trajectories_hold():
     np.testing.assert_array_equal(rollout.applied, rollout.actions.clip(-2, 2))
     assert (np.abs(rollout.actions) > 2).any()
     assert np.abs(as_trajectories(rollouts).actions).max() == 2
+
+
+def test_states_go_with_their_steps():
+    parts = [dataclasses.replace(ENDS, states=ENDS.obs[:-1] + shift) for shift in (0.5, 100)]
+    episodes = as_trajectories(parts)
+    # the end of the first is no end, since the second follows
+    assert episodes.lengths.tolist() == [2, 1, 3, 1, 1]
+    assert episodes.states[:, 0].tolist() == [0.5, 1.5, 3.5, 5.5, 100, 101, 103, 105]
+    assert as_trajectories([ENDS, parts[0]]).states is None
+
+
+@pytest.mark.parametrize("env_id", ["Hopper-v5", "HalfCheetah-v5"])
+def test_each_observation_was_made_of_the_state_beside_it(env_id):
+    """Through falls (Hopper), time limits (HalfCheetah) and the resets after them."""
+    pytest.importorskip("mujoco")
+    pytest.importorskip("imageio")
+    rollouts = collect(env_id, 3, num_envs=2, rollout_steps=400, record=mujoco_states)
+    episodes = as_trajectories(rollouts)
+    assert episodes.terminated.any() == (env_id == "Hopper-v5")
+    assert len(episodes) > 2
+    base = make_env(env_id).unwrapped
+    base.reset(seed=0)
+    for state, obs in zip(episodes.states, episodes.obs, strict=True):
+        base.set_state(*np.split(state, [base.model.nq]))
+        np.testing.assert_array_equal(base._get_obs().astype(np.float32), obs)
+    # and recording them changes nothing
+    for rollout, alone in zip(rollouts, collect(env_id, 3, 2, 400), strict=True):
+        assert alone.states is None
+        for name in ("obs", "actions", "rewards", "valid"):
+            np.testing.assert_array_equal(getattr(rollout, name), getattr(alone, name))

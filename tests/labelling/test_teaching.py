@@ -4,18 +4,24 @@ import contextlib
 import csv
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import uuid
 
+import numpy as np
 import pytest
 from conftest import ROOT, assert_one_sentence
 from serving import ServerProcess
+from test_rendering import needs_mujoco
 
 from prefloop.data import dataset
+from prefloop.envs import make_env
+from prefloop.labelling.arrays import unpack
 from prefloop.labelling.client import LabellingClient
+from prefloop.labelling.rendering import STATES
 
 COLLECT = "prefloop.cli collect --name cartpole-01 --env CartPole-v0 --episodes 10"
 SMALL = "--num-envs 4 --rollout-steps 32 --steps 768 --iteration-steps 256 --segment-length 10 --reward-epochs 3"
@@ -266,6 +272,60 @@ def test_a_trainer_that_was_killed_and_a_server_that_went_away_lose_nothing(tmp_
         assert own.run("cp").counts.queries == 8
     table = rows(tmp_path / "cp" / "metrics.csv")
     assert [row["labels"] for row in table] == ["6", "8", "8"]
+
+
+def shown(home, run):
+    """The segments of a run as the server has them, in an order that does not depend on its ids."""
+    with contextlib.closing(sqlite3.connect(home / "labels.sqlite3")) as database:
+        rows = database.execute(
+            "SELECT arrays FROM segments JOIN runs ON runs.id = segments.run WHERE runs.name = ?",
+            (run,),
+        ).fetchall()
+    return sorted((unpack(arrays) for (arrays,) in rows), key=lambda segment: segment.digest)
+
+
+@needs_mujoco
+def test_people_see_what_a_robot_did_also_where_the_trainer_was_killed(run, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    line = f"pref-ppo --teacher human --env Hopper-v5 --labels 8 {SMALL}"
+    with ServerProcess("--home", str(home)) as server, LabellingClient(server.url) as own:
+        monkeypatch.setenv("PREFLOOP_SERVER", server.url)
+
+        def trainer():
+            return subprocess.Popen(
+                [sys.executable, "-m", "prefloop", *line.split(), "--run", "killed"],
+                cwd=tmp_path, env={**server.env, "PREFLOOP_SERVER": server.url},
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
+
+        with labelling(own, "unbroken"):
+            assert run(f"prefloop.cli {line} --run unbroken").code == 0
+        with trainer() as first:  # killed while it waits for the first labels
+            assert any("Waiting for" in output for output in first.stdout)
+            first.kill()
+        with trainer() as second:  # and again while it waits for those of the next iteration
+            assert "Waiting for" in second.stdout.readline()
+            with labelling(own, "killed"):
+                while own.run("killed").counts.left:
+                    time.sleep(0.05)
+            assert any("Waiting for" in output for output in second.stdout)
+            second.kill()
+        with labelling(own, "killed"):
+            assert run(f"prefloop.cli {line} --run killed").code == 0
+    for name in ("metrics.csv", "final_policy.params"):
+        killed, unbroken = (tmp_path / folder / name for folder in ("killed", "unbroken"))
+        assert killed.read_bytes() == unbroken.read_bytes()
+    ours, theirs = shown(home, "killed"), shown(home, "unbroken")
+    assert len(ours) == len(theirs) > 8
+    base = make_env("Hopper-v5").unwrapped
+    base.reset(seed=0)
+    for segment, other in zip(ours, theirs, strict=True):
+        assert segment.digest == other.digest
+        states = segment.replay[STATES][: segment.length]
+        np.testing.assert_array_equal(states, other.replay[STATES][: other.length])
+        for state, obs in zip(states, segment.obs, strict=True):
+            base.set_state(*np.split(state, [base.model.nq]))
+            np.testing.assert_array_equal(base._get_obs().astype(np.float32), obs)
 
 
 def test_the_commands_of_the_readme(run, client, tmp_path):
