@@ -26,6 +26,7 @@ from prefloop.labelling.storage.errors import ConflictError, no_run
 from prefloop.labelling.storage.records import Counts, Run, RunFacts
 from prefloop.labelling.storage.tables import (
     ANSWER,
+    SKIP,
     current_labels,
     events,
     leases,
@@ -86,8 +87,7 @@ class Runs:
         """All runs, the newest first."""
         with self._database.reading() as connection:
             rows = connection.execute(select(runs).order_by(runs.c.created_at.desc(), runs.c.name))
-            counts = _counts(connection)
-            return [_run(row, counts.get(row.id, Counts())) for row in rows]
+            return [with_counts(connection, row) for row in rows.all()]
 
     def get(self, name: str) -> Run:
         """One run.
@@ -198,46 +198,41 @@ def find_run(connection: Connection, name: str) -> AnyRow:
 
 def with_counts(connection: Connection, row: AnyRow) -> Run:
     """A run's row, and how far its labelling is."""
-    return _run(row, _counts(connection, row.id).get(row.id, Counts()))
-
-
-def _run(row: AnyRow, counts: Counts) -> Run:
     own = {field.name: getattr(row, field.name) for field in fields(Run) if field.name != "counts"}
     own["reward_report"] = json.loads(row.reward_report) if row.reward_report else None
-    return Run(**own, counts=counts)
+    return Run(**own, counts=_counts(connection, row.id))
 
 
-def _counts(connection: Connection, run: UUID | None = None) -> dict[UUID, Counts]:
-    """Of one run or of all, by id."""
+def _counts(connection: Connection, run: UUID) -> Counts:
+    """The page asks after every label, so what the queries know is not counted from the labels."""
     asked = select(
-        queries.c.run,
-        func.count().label("queries"),
-        func.sum(case((queries.c.done < queries.c.wanted, 1), else_=0)).label("left"),
-    ).where(queries.c.repeat_of.is_(None))
-    answered = case((current_labels.c.kind == ANSWER, current_labels.c.query))
-    said = (
-        select(
-            current_labels.c.run,
-            func.count().label("labels"),
-            func.count(distinct(current_labels.c.query)).label("labelled"),
-            func.count(distinct(answered)).label("answered"),
-            func.count(distinct(current_labels.c.annotator)).label("annotators"),
-        )
-        .join(queries, queries.c.id == current_labels.c.query)
-        .where(queries.c.repeat_of.is_(None))
+        func.count(),
+        func.coalesce(func.sum(case((queries.c.done < queries.c.wanted, 1), else_=0)), 0),
+        func.coalesce(func.sum(case((queries.c.done > 0, 1), else_=0)), 0),
+        func.coalesce(func.sum(queries.c.done), 0),
+    ).where(queries.c.run == run, queries.c.repeat_of.is_(None))
+    total, left, labelled, labels = connection.execute(asked).one()
+    people = select(func.count(distinct(current_labels.c.annotator))).where(
+        current_labels.c.run == run
     )
-    if run is not None:
-        asked, said = asked.where(queries.c.run == run), said.where(current_labels.c.run == run)
-    labels = {row.run: row for row in connection.execute(said.group_by(current_labels.c.run))}
-    counts = {}
-    for row in connection.execute(asked.group_by(queries.c.run)):
-        own = labels.get(row.run)
-        counts[row.run] = Counts(
-            queries=row.queries,
-            answered=own.answered if own else 0,
-            skipped=own.labelled - own.answered if own else 0,
-            left=int(row.left),
-            labels=own.labels if own else 0,
-            annotators=own.annotators if own else 0,
+    answers = current_labels.alias("answers")
+    is_answered = exists().where(answers.c.query == queries.c.id, answers.c.kind == ANSWER)
+    only_skipped = (
+        select(func.count(distinct(queries.c.id)))
+        .join(current_labels, current_labels.c.query == queries.c.id)
+        .where(
+            current_labels.c.run == run,
+            current_labels.c.kind == SKIP,
+            queries.c.repeat_of.is_(None),
+            ~is_answered,
         )
-    return counts
+    )
+    skipped = connection.execute(only_skipped).scalar_one()
+    return Counts(
+        queries=total,
+        answered=int(labelled) - skipped,
+        skipped=skipped,
+        left=int(left),
+        labels=int(labels),
+        annotators=connection.execute(people).scalar_one(),
+    )
