@@ -56,8 +56,8 @@ def show(client: LabellingClient, name: str) -> None:
         lines.append(
             f"repeats agree in {results.consistency.share:.0%} of {results.consistency.n} cases"
         )
-    if results.median_seconds is not None:
-        lines.append(f"median {results.median_seconds:.1f} s a label")
+    if results.seconds.median is not None:
+        lines.append(f"median {results.seconds.median:.1f} s a label")
     if results.reward is not None:
         lines.append(
             f"the reward model agrees with {results.reward.accuracy:.0%} of "

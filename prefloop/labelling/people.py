@@ -58,8 +58,9 @@ class People:
         told = -1
         while (left := self.counts().left) > 0:
             if told < 0:
+                labels = "1 label" if left == 1 else f"{left} labels"
                 self._say(
-                    f"Waiting for {left} labels at {self.client.page(self.run)} (Ctrl-C stops, "
+                    f"Waiting for {labels} at {self.client.page(self.run)} (Ctrl-C stops, "
                     "the same command goes on)."
                 )
             told = left

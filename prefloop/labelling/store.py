@@ -8,7 +8,7 @@ many as the annotators it wants, so nobody labels in vain.
 import json
 import random
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -569,7 +569,13 @@ class Store:
         return self._database.write(job)
 
     def undo(
-        self, id: UUID, name: str, annotator: str, session: UUID, seconds: float = 300.0
+        self,
+        id: UUID,
+        name: str,
+        annotator: str,
+        session: UUID,
+        seconds: float = 300.0,
+        undoes: UUID | None = None,
     ) -> Leases:
         """Takes back the last answer or skip of an annotator that stands, and asks again.
 
@@ -577,17 +583,20 @@ class Store:
             id: made by the page; the same undo sent again is stored once.
             session: of the page.
             seconds: how long the query is the annotator's again.
+            undoes: the event that is meant; None: whichever is the last.
 
         Raises:
             NotFoundError: there is no such run.
-            ConflictError: the id stands for something else, or there is nothing to take back.
+            ConflictError: the id stands for something else, there is nothing to take back, or the
+                last that stands is not the one that is meant.
         """
 
         def job(connection: Connection) -> Leases:
             run = _find_run(connection, name)
             stored = _stored(connection, id)
             if stored is not None:
-                if (stored.kind, stored.run, stored.annotator) != (UNDO, run.id, annotator):
+                same = (stored.kind, stored.run, stored.annotator) == (UNDO, run.id, annotator)
+                if not same or undoes not in (None, stored.undoes):
                     raise ConflictError("This id stands for another answer already.")
                 held = self._held(connection, run, annotator, session)
                 given = [
@@ -605,6 +614,10 @@ class Store:
             ).one_or_none()
             if last is None:
                 raise ConflictError("There is nothing to take back.")
+            if undoes not in (None, last.id):
+                raise ConflictError(
+                    "That is not your last answer that stands; it is not taken back."
+                )
             shown = select(*sql.SIDES, queries.c.repeat_of).select_from(sql.SHOWN)
             row = connection.execute(
                 shown.where(queries.c.id == last.query).with_for_update(of=queries)
@@ -684,6 +697,18 @@ class Store:
             return added
 
         return self._database.write(job)
+
+    def sides(self, name: str, asked: Collection[UUID]) -> dict[UUID, tuple[Side, Side]]:
+        """First and second of queries, as they are shown; queries of other runs are left out.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        with self._database.reading() as connection:
+            run = _find_run(connection, name)
+            shown = select(queries.c.id, *sql.SIDES).select_from(sql.SHOWN)
+            of_run = shown.where(queries.c.run == run.id, queries.c.id.in_(asked))
+            return {row.id: _sides(row) for row in connection.execute(of_run)}
 
     # reading
 
@@ -953,10 +978,17 @@ def _stored(connection: Connection, event: UUID) -> AnyRow | None:
 
 
 def _lease(id: UUID, query: UUID, first_is_left: bool, row: AnyRow, expires_at: datetime) -> Lease:
-    first = Side(row.first, row.first_length, row.first_clip, row.first_error)
-    second = Side(row.second, row.second_length, row.second_clip, row.second_error)
+    first, second = _sides(row)
     left, right = (first, second) if first_is_left else (second, first)
     return Lease(id, query, expires_at, left, right)
+
+
+def _sides(row: AnyRow) -> tuple[Side, Side]:
+    """First and second, from `sql.SIDES`."""
+    return (
+        Side(row.first, row.first_length, row.first_clip, row.first_error),
+        Side(row.second, row.second_length, row.second_clip, row.second_error),
+    )
 
 
 def _event(row: AnyRow, repeat_of: UUID | None) -> Event:

@@ -670,3 +670,36 @@ def test_a_database_that_was_restarted_is_found_again(postgres):
             store.current(RUN)
         assert len(store.current(RUN)) == 1
         store.close()
+
+
+def test_an_undo_that_names_an_answer_takes_back_no_other(store):
+    asked = make_run(store, num_queries=3)
+    before = label_one(store)
+    last = label_one(store)
+    for other in (before.id, uuid.uuid4()):
+        with pytest.raises(ConflictError, match="not your last answer"):
+            store.undo(uuid.uuid4(), RUN, "ada", SESSION, undoes=other)
+    assert len(store.current(RUN)) == 2
+    id = uuid.uuid4()
+    back = store.undo(id, RUN, "ada", SESSION, undoes=last.id)
+    assert ids(back) == [asked[1]]
+    # the same once more; the same id for another answer is a mistake
+    assert store.undo(id, RUN, "ada", SESSION, undoes=last.id) == back
+    with pytest.raises(ConflictError, match="stands for another"):
+        store.undo(id, RUN, "ada", SESSION, undoes=before.id)
+    assert [event.id for event in store.current(RUN)] == [before.id]
+    assert done_is_what_stands(store)
+
+
+def test_the_sides_of_a_runs_queries(store):
+    asked = make_run(store, num_queries=2)
+    others = make_run(store, "other", num_queries=1)
+    (lease,) = store.lease(RUN, "ada", SESSION, 1).queries
+    store.set_clip(lease.left.segment, "d" * 64, sent=True)
+    shown = store.sides(RUN, [asked[0], *others, uuid.uuid4()])
+    assert list(shown) == [asked[0]]
+    assert {side.segment for side in shown[asked[0]]} == {lease.left.segment, lease.right.segment}
+    assert {side.clip for side in shown[asked[0]]} == {"d" * 64, None}
+    assert store.sides(RUN, []) == {}
+    with pytest.raises(NotFoundError):
+        store.sides("missing", asked)
