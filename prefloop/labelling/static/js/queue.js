@@ -123,6 +123,19 @@ export class PairQueue extends EventTarget {
     this.#changed();
   }
 
+  /** Puts a pair in front whose answer was never sent; the pair, or null if the server is to say. */
+  takeBack(lease) {
+    this.#answered = this.#answered.filter((other) => other !== lease);
+    const pair = this.#recent.find((other) => other.lease === lease) ?? null;
+    if (pair) {
+      this.#recent = this.#recent.filter((other) => other !== pair);
+      this.pairs = [pair, ...this.pairs];
+      pair.isAgain = true;
+    }
+    this.#wake();
+    return pair;
+  }
+
   #recent = [];
 
   /** An answered pair, with its clips, where it is leased again as it was shown. */
@@ -200,7 +213,7 @@ export class PairQueue extends EventTarget {
   async #fetch() {
     const outdated = this.#outdated();
     const held = this.pairs.filter((pair) => !outdated.includes(pair)).map((pair) => pair.lease);
-    const answered = outbox.waiting().map((entry) => entry.said.lease);
+    const answered = outbox.waiting().flatMap(({ kind, said }) => (kind === "answer" ? [said.lease] : []));
     const room = Math.max(AHEAD - this.pairs.length, 0);
     const [leases, settings] = await Promise.all([
       lease(this.#run, {
