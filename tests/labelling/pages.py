@@ -228,3 +228,10 @@ def say(api, annotator, choices, run="cartpole-01", **more):
         said = {"id": str(uuid.uuid4()), "lease": query["lease"], "choice": choice, **more}
         assert api.post("/api/answers", json=said).status_code == 200
     return [query["query"] for query in given]
+
+
+def report(api, *hard, accuracy=0.75):
+    """What a trainer says of its reward model; hard pairs as (query, label, probability)."""
+    hardest = [dict(zip(("query", "label", "probability"), pair, strict=True)) for pair in hard]
+    body = {"accuracy": accuracy, "labels": 4, "hardest": hardest}
+    assert api.put("/api/runs/cartpole-01/reward-report", json=body).status_code == 204

@@ -36,7 +36,7 @@ def test_the_list_of_runs_shows_progress_as_it_happens(site, browser):
         assert site.api.post("/api/answers", json=said).status_code == 200
         until(page, "document.querySelector('.run-counts').textContent.includes('1 of 2')")  # fmt: skip
         assert "1 label by 1 annotator" in shown(page, ".run-counts")
-        assert page.get_by_role("link", name="Label cartpole-01").count() == 1
+        assert page.get_by_role("link", name="Go on labelling cartpole-01").count() == 1
 
 
 def test_what_users_typed_is_shown_as_text(site, browser):

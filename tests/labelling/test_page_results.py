@@ -1,16 +1,9 @@
 """The results of a run."""
 
-from pages import AWAY, NEEDS_CHROMIUM, add_pairs, make_run, opened, say, shown, until
+from pages import AWAY, NEEDS_CHROMIUM, add_pairs, make_run, opened, report, say, shown, until
 
 pytest_plugins = ["page_fixtures"]
 pytestmark = NEEDS_CHROMIUM
-
-
-def report(api, *hard, accuracy=0.75):
-    """What a trainer says of its reward model; hard pairs as (query, label, probability)."""
-    hardest = [dict(zip(("query", "label", "probability"), pair, strict=True)) for pair in hard]
-    body = {"accuracy": accuracy, "labels": 4, "hardest": hardest}
-    assert api.put("/api/runs/cartpole-01/reward-report", json=body).status_code == 204
 
 
 def test_results(site, browser):

@@ -269,8 +269,10 @@ class LabelPage {
     if (this.#shown && !this.#queue.pairs.includes(this.#shown)) this.#leave();
     const pair = this.#shown ?? this.#queue.next();
     if (pair && !this.#shown) this.#show(pair);
+    const losesFocus = !this.#shown && this.#stage.node.contains(document.activeElement);
     this.#stage.node.hidden = !this.#shown;
     this.#message.node.hidden = Boolean(this.#shown);
+    if (losesFocus) this.#message.node.focus();
     if (this.#shown) {
       this.#message.clear();
     } else {
@@ -311,8 +313,10 @@ class LabelPage {
     const settings = this.#queue.settings;
     const ready = Boolean(this.#shown) && !this.#undoing;
     const b = this.#buttons;
+    const focused = document.activeElement;
     b.tie.hidden = settings !== null && !settings.allow_ties;
     b.skip.hidden = settings !== null && !settings.allow_skip;
+    if (focused?.hidden) b.left.focus();
     for (const choice of CHOICES) b[choice].setAttribute("aria-disabled", String(!ready));
     b.undo.setAttribute("aria-disabled", String(Boolean(this.#undoing)));
   }
