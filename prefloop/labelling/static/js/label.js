@@ -72,16 +72,19 @@ class LabelPage {
     this.#stage = new Stage(this.#player, this.#controls.node, signal);
     this.#message = new Message(run.name);
     this.#instructions = instructions(run);
-    // what was answered before a reload
-    for (const { kind, said, run: name, annotator: who } of outbox.waiting()) {
-      if (kind === "answer" && name === run.name && who === annotator()) this.#given.push({ id: said.id, lease: said.lease });
-    }
+    const own = (entry) => entry.run === run.name && entry.annotator === annotator();
+    const waiting = outbox.waiting().filter(own); // from before a reload
+    const takenBack = new Set(waiting.map(({ said }) => said.undoes));
+    this.#given = waiting
+      .filter(({ kind, said }) => kind === "answer" && !takenBack.has(said.id))
+      .map(({ said: { id, lease } }) => ({ id, lease }));
     this.#build();
     listen((action) => this.#act(action), signal);
     this.#queue.addEventListener("change", () => this.#update(), { signal });
     outbox.addEventListener("stored", () => this.#shown || this.#queue.look(), { signal });
-    const own = (entry) => entry.run === run.name && entry.annotator === annotator();
-    outbox.addEventListener("undone", ({ detail }) => own(detail.entry) && this.#undone(detail), { signal });
+    const isHere = ({ said }) => said.session === session(); // not another tab's, which gets the pair
+    outbox.addEventListener("undone", ({ detail }) => own(detail.entry) && isHere(detail.entry) && this.#undone(detail), { signal });
+    outbox.addEventListener("change", () => this.#stopWaiting(), { signal });
     outbox.addEventListener("refused", ({ detail }) => own(detail.entry) && this.#refused(detail), { signal });
     connection.addEventListener("change", () => connection.reachable || this.#goOn(), { signal });
     this.#progress.addEventListener("round", () => this.#askedAgain(), { signal });
@@ -207,6 +210,14 @@ class LabelPage {
     if (!this.#undoing) return;
     this.#undoing = null;
     this.#tellLast("It is taken back once the server replies. Go on.", "undo");
+    this.#showButtons();
+  }
+
+  /** Another tab has sent the undo that is waited for: its pair comes with the next ones. */
+  #stopWaiting() {
+    if (!this.#undoing || outbox.waiting().some(({ said }) => said.id === this.#undoing)) return;
+    this.#undoing = null;
+    this.#queue.look();
     this.#showButtons();
   }
 

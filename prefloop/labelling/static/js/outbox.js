@@ -21,6 +21,12 @@ class Outbox extends EventTarget {
   #sending = false;
   #newest = 0;
 
+  constructor() {
+    super();
+    // other tabs share what is kept, and send it too
+    window.addEventListener("storage", () => this.#changed());
+  }
+
   /** Keeps an answer or an undo, then sends it. Returns false where it will not outlive the page. */
   add(kind, said, run, annotator) {
     // in the order in which they were given, even within a millisecond
