@@ -143,6 +143,7 @@ def test_answers_and_pairs_are_told_of_and_the_focus_stays(site, browser):
         press(page, "=")
         told("Both equal. Next pair.")
         assert page.locator(".scrub").evaluate("node => node === document.activeElement")
+        settled(page)
         page.keyboard.press("u")
         told("Taken back: both equal. Choose again.")
         # a button that is switched off while it has the focus

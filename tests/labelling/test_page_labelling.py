@@ -70,9 +70,11 @@ def test_ties_skips_and_undo(site, browser):
         press(page, "=")
         press(page, "s")
         press(page, "ArrowLeft")
+        settled(page)  # what was not sent yet would simply be dropped
         undo(page)
         assert "left is better" in shown(page, ".last")
         press(page, "ArrowRight")
+        settled(page)
         # and back to the very first
         for _ in range(3):
             undo(page)

@@ -242,9 +242,7 @@ def test_an_answer_of_an_unknown_lease_is_kept_until_it_is_discarded(site, brows
     with opened(browser, AWAY) as page:
         page.goto(site.url)
         page.wait_for_selector(".run")
-        entry = json.dumps(
-            {"kind": "answer", "said": said, "run": "old", "annotator": "ada", "at": 1}
-        )
+        entry = json.dumps({"said": said, "at": 1, "aside": None})  # as older pages kept it
         page.evaluate("([key, entry]) => localStorage.setItem(key, entry)", [f"prefloop.answer.{id}", entry])  # fmt: skip
         page.reload()
         page.wait_for_selector(".notice")
@@ -252,6 +250,6 @@ def test_an_answer_of_an_unknown_lease_is_kept_until_it_is_discarded(site, brows
         page.get_by_role("button", name="Send again").click()
         page.reload()
         page.wait_for_selector(".notice")
-        page.get_by_role("button", name="Discard: old").click()
+        page.get_by_role("button", name="Discard: a run").click()
         settled(page)
         assert page.locator(".notice").count() == 0

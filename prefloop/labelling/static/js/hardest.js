@@ -21,7 +21,7 @@ function peopleSay(said) {
 }
 
 /** The model's probability that the second is better, in words, beside what people said. */
-export function modelSays(probability, said) {
+function modelSays(probability, said) {
   const sure = Math.max(probability, 1 - probability);
   if (percent(sure) === "50%") return "The model can't tell them apart.";
   const side = probability > 0.5 ? "second" : "first";
@@ -29,7 +29,7 @@ export function modelSays(probability, said) {
   const howSure = sure > 0.995 ? "more than 99%" : percent(sure);
   if (chosen.size !== 1) return `The model is ${howSure} sure of the ${side}.`;
   const agrees = chosen.has(side === "second" ? 1 : 0);
-  return `The model is ${howSure} sure of ${agrees ? `the same` : "the other"}: the ${side}.`;
+  return `The model is ${howSure} sure of ${agrees ? "the same" : "the other"}: the ${side}.`;
 }
 
 /** Shows a reward model's report; clips are loaded when they come into sight, and one pair plays at a time. */
@@ -132,8 +132,7 @@ export class HardPairs {
 
   /** A side's clip, ready and on its screen; a plot where there is no video any more. */
   async #clip(side, label, screen) {
-    const first = make("p", { class: "faint" }, "Loading …");
-    screen.replaceChildren(first);
+    setText(screen, "Loading …");
     let clip = makeClip(side, label, this.#signal);
     try {
       await clip.ready;

@@ -207,7 +207,7 @@ class LabelPage {
 
   /** Labels on, where the server does not reply to an undo. */
   #goOn() {
-    if (!this.#undoing) return;
+    if (!this.#undoing || this.#signal.aborted) return;
     this.#undoing = null;
     this.#tellLast("It is taken back once the server replies. Go on.", "undo");
     this.#showButtons();
