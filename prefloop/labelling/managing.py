@@ -38,30 +38,38 @@ def list_runs(client: LabellingClient) -> None:
         )
 
 
+def counted(number: int, word: str, plural: str = "") -> str:
+    """`1 label`, `2 labels`."""
+    return f"{number} {word if number == 1 else plural or word + 's'}"
+
+
 def show(client: LabellingClient, name: str) -> None:
     """Prints what is known of a run."""
     run, results = client.run(name), client.results(name)
     counts = run.counts
     lines = [
         f"{run.name}: {run.env}, made {run.created_at:%Y-%m-%d %H:%M}, round {run.round}",
-        f"{counts.queries} queries: {counts.answered} answered, {counts.skipped} skipped, "
-        f"{counts.left} left; {counts.labels} labels of {counts.annotators} annotators",
-        f"{run.annotators_per_query} annotators a query, {run.repeats:.0%} repeats",
+        f"{counted(counts.queries, 'query', 'queries')}: {counts.answered} answered, "
+        f"{counts.skipped} skipped, {counts.left} left; {counted(counts.labels, 'label')} of "
+        f"{counted(counts.annotators, 'annotator')}",
+        f"{counted(run.annotators_per_query, 'annotator')} a query, {run.repeats:.0%} repeats",
     ]
     if results.agreement.share is not None:
         lines.append(
-            f"annotators agree in {results.agreement.share:.0%} of {results.agreement.n} pairs"
+            f"annotators agree in {results.agreement.share:.0%} of "
+            f"{counted(results.agreement.n, 'pair')}"
         )
     if results.consistency.share is not None:
         lines.append(
-            f"repeats agree in {results.consistency.share:.0%} of {results.consistency.n} cases"
+            f"repeats agree in {results.consistency.share:.0%} of "
+            f"{counted(results.consistency.n, 'case')}"
         )
-    if results.median_seconds is not None:
-        lines.append(f"median {results.median_seconds:.1f} s a label")
+    if results.seconds.median is not None:
+        lines.append(f"median {results.seconds.median:.1f} s a label")
     if results.reward is not None:
         lines.append(
             f"the reward model agrees with {results.reward.accuracy:.0%} of "
-            f"{results.reward.labels} labels"
+            f"{counted(results.reward.labels, 'label')}"
         )
     if run.instructions:
         lines.append(f"instructions: {run.instructions}")
@@ -155,13 +163,13 @@ def delete(client: LabellingClient, name: str, ask: bool) -> None:
     if ask and not _agreed(run):
         raise UserError(f"{name} was not deleted.")
     client.delete(name)
-    print(f"Deleted {name} and its {run.counts.labels} labels.")
+    print(f"Deleted {name} and its {counted(run.counts.labels, 'label')}.")
 
 
 def _agreed(run: RunOut) -> bool:
     try:
         typed = input(
-            f"Delete {run.name} with {run.counts.labels} labels for good? Type its name: "
+            f"Delete {run.name} with {counted(run.counts.labels, 'label')} for good? Type its name: "
         )
     except EOFError:
         raise UserError(

@@ -2,14 +2,15 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
 
 from prefloop.labelling.storage.records import Event
 
-MAX_POINTS = 200  # of the curve over time
+MAX_POINTS = 200  # of a curve over time
+MAX_CURVES = 6  # annotators that have one of their own: more can't be told apart
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,27 @@ class Pair(Share):
 
 
 @dataclass(frozen=True)
+class Seconds:
+    """How long labels took; the quantiles at 10, 50 and 90 percent.
+
+    Attributes:
+        n: labels whose time is known.
+        low, median, high: None where n is 0.
+    """
+
+    n: int
+    low: float | None
+    median: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
 class Annotator:
     """What one annotator did.
 
     Attributes:
         chose_left: share of the answers that are no ties; about 0.5 if sides do not matter.
-        median_seconds: of the labels whose time is known.
+        seconds: that a label took.
         consistency: agreement with themselves on repeats.
     """
 
@@ -52,7 +68,7 @@ class Annotator:
     ties: int
     skips: int
     chose_left: float | None
-    median_seconds: float | None
+    seconds: Seconds
     consistency: Share
 
 
@@ -65,15 +81,28 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """How many labels of one annotator there were at a time."""
+
+    annotator: str
+    points: list[Point]
+
+
+@dataclass(frozen=True)
 class Results:
-    """What can be said of a run's labels; see `Annotator`, `Share` and `Pair`."""
+    """What can be said of a run's labels; see `Annotator`, `Share` and `Pair`.
+
+    Attributes:
+        curves: of those who labelled most, if they are several.
+    """
 
     over_time: list[Point]
+    curves: list[Curve]
     annotators: list[Annotator]
     agreement: Share
     consistency: Share
     pairs: list[Pair]
-    median_seconds: float | None
+    seconds: Seconds
 
 
 def results(labels: Sequence[Event]) -> Results:
@@ -100,13 +129,14 @@ def results(labels: Sequence[Event]) -> Results:
     agreed = sum(pair.n * pair.share for pair in pairs if pair.share is not None)
     return Results(
         over_time=_over_time(labels),
+        curves=_curves(by_annotator),
         annotators=[
             _annotator(name, events, repeats[name]) for name, events in sorted(by_annotator.items())
         ],
         agreement=Share(compared, agreed / compared if compared else None),
         consistency=_share([pair for own in repeats.values() for pair in own]),
         pairs=[pair for pair in pairs if pair.n],
-        median_seconds=_median_seconds(labels),
+        seconds=_seconds(labels),
     )
 
 
@@ -162,14 +192,28 @@ def _annotator(
         ties=sum(event.label == 0.5 for event in answers),
         skips=len(events) - len(answers),
         chose_left=lefts / len(sided) if sided else None,
-        median_seconds=_median_seconds(events),
+        seconds=_seconds(events),
         consistency=_share(repeated),
     )
 
 
-def _median_seconds(events: Sequence[Event]) -> float | None:
+def _seconds(events: Sequence[Event]) -> Seconds:
     known = [event.seconds for event in events if event.seconds is not None]
-    return statistics.median(known) if known else None
+    if not known:
+        return Seconds(0, None, None, None)
+    if len(known) == 1:
+        return Seconds(1, *known, *known, *known)
+    # the shortest and the longest are the ends: no quantile lies beyond what was measured
+    tenths = statistics.quantiles(known, n=10, method="inclusive")
+    return Seconds(len(known), tenths[0], tenths[4], tenths[8])
+
+
+def _curves(by_annotator: Mapping[str, Sequence[Event]]) -> list[Curve]:
+    """Of those who labelled most; of one annotator alone, the curve of all says the same."""
+    if len(by_annotator) < 2:
+        return []
+    most = sorted(by_annotator.items(), key=lambda item: (-len(item[1]), item[0]))
+    return [Curve(name, _over_time(events)) for name, events in most[:MAX_CURVES]]
 
 
 def _over_time(labels: Sequence[Event]) -> list[Point]:

@@ -118,7 +118,7 @@ class CountsOut(Out):
     annotators: int
 
 
-class HardestOut(In):
+class HardestIn(In):
     """A query that the reward model finds hard."""
 
     query: UUID
@@ -131,7 +131,7 @@ class RewardReportIn(In):
 
     accuracy: float = Field(ge=0, le=1, description="Share of the labels that it agrees with.")
     labels: int = Field(ge=0, le=_INT, description="How many labels were judged; ties are not.")
-    hardest: list[HardestOut] = Field([], max_length=20)
+    hardest: list[HardestIn] = Field([], max_length=20)
 
 
 class RunOut(Out):
@@ -270,6 +270,9 @@ class UndoIn(In):
     run: RunName
     annotator: AnnotatorName
     session: UUID
+    undoes: UUID | None = Field(
+        None, description="The answer that is meant; if it is not the last that stands: 409."
+    )
 
 
 # training
@@ -318,6 +321,11 @@ class TrimOut(Out):
     start: int
     stop: int
 
+    @classmethod
+    def of(cls, trim: tuple[int, int] | None) -> "TrimOut | None":
+        """From the store's."""
+        return cls(start=trim[0], stop=trim[1]) if trim else None
+
 
 class EventOut(Out):
     """An answer, a skip or an undo."""
@@ -345,7 +353,7 @@ class EventOut(Out):
             annotator=event.annotator,
             kind=event.kind,
             label=event.label,
-            trim=TrimOut(start=event.trim[0], stop=event.trim[1]) if event.trim else None,
+            trim=TrimOut.of(event.trim),
             seconds=event.seconds,
             created_at=event.created_at,
             undoes=event.undoes,
@@ -408,6 +416,15 @@ class PairOut(ShareOut):
     kappa: float | None = Field(description="Cohen's kappa over first, second and tie.")
 
 
+class SecondsOut(Out):
+    """How long labels took: the quantiles at 10, 50 and 90 percent."""
+
+    n: int = Field(description="Labels whose time is known.")
+    low: float | None = Field(description="A tenth took less; null where n is 0.")
+    median: float | None
+    high: float | None = Field(description="A tenth took more.")
+
+
 class AnnotatorOut(Out):
     """What one annotator did."""
 
@@ -416,7 +433,7 @@ class AnnotatorOut(Out):
     ties: int
     skips: int
     chose_left: float | None = Field(description="Share of the answers that are no ties.")
-    median_seconds: float | None
+    seconds: SecondsOut
     consistency: ShareOut = Field(description="Agreement with themselves on repeats.")
 
 
@@ -427,16 +444,62 @@ class PointOut(Out):
     labels: int
 
 
+class CurveOut(Out):
+    """How many labels of one annotator there were at a time."""
+
+    annotator: str
+    points: list[PointOut]
+
+
+class SaidOut(Out):
+    """What one annotator said of a query."""
+
+    annotator: str
+    label: float | None = Field(description="Probability that the second is preferred; null: skip.")
+    trim: TrimOut | None
+    repeat: bool
+
+    @classmethod
+    def of(cls, event: Event) -> "SaidOut":
+        """From the store's."""
+        return cls(
+            annotator=event.annotator,
+            label=event.label,
+            trim=TrimOut.of(event.trim),
+            repeat=event.repeat,
+        )
+
+
+class HardPairOut(Out):
+    """A query that the reward model finds hard, and what stands of people's labels."""
+
+    query: UUID
+    label: float = Field(description="The one that the reward model contradicts most.")
+    probability: float = Field(description="The reward model's, that the second is preferred.")
+    first: SideOut
+    second: SideOut
+    said: list[SaidOut]
+
+
+class RewardReportOut(Out):
+    """What a trainer said of its reward model in this round."""
+
+    accuracy: float = Field(description="Share of the labels that it agrees with.")
+    labels: int = Field(description="How many labels were judged; ties are not.")
+    hardest: list[HardPairOut]
+
+
 class ResultsOut(Out):
     """What can be said of a run's labels."""
 
     over_time: list[PointOut]
+    curves: list[CurveOut] = Field(description="Of those who labelled most, if they are several.")
     annotators: list[AnnotatorOut]
     agreement: ShareOut = Field(description="Between annotators, on the same query.")
     consistency: ShareOut = Field(description="Of annotators with themselves, on repeats.")
     pairs: list[PairOut]
-    median_seconds: float | None
-    reward: RewardReportIn | None
+    seconds: SecondsOut
+    reward: RewardReportOut | None
 
 
 # settings

@@ -10,15 +10,23 @@ import uuid
 from pathlib import Path
 
 import numpy as np
+import pytest
+from serving import serving
 
 from prefloop.data.segments import Segments
+from prefloop.labelling.app import create_app
 from prefloop.labelling.arrays import Segment, pad, to_archive
+from prefloop.labelling.clips import ClipStore
+from prefloop.labelling.config import SettingsFile
 from prefloop.labelling.rendering import Renderer, write_clip
+from prefloop.labelling.storage.store import Store, utc_now
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 REASON = "Chromium is not installed"
 if importlib.util.find_spec("playwright") is None:
     CHROMIUM, REASON = None, "Playwright is not installed"
+NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason=REASON)
+AWAY = ("Failed to load resource",)  # what Chromium says of a server that refuses or is away
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
@@ -143,3 +151,87 @@ def until(page, script, arg=None, seconds=20):
     while not page.evaluate(script, arg):
         assert time.monotonic() < deadline, f"never came true: {script}"
         page.wait_for_timeout(15)
+
+
+class Site:
+    """A served application; `api` is a client of it, `url` is where its page is."""
+
+    def __init__(self, tmp_path, clock=utc_now, **kwargs):
+        self.store = Store(f"sqlite:///{tmp_path / 'labels.sqlite3'}", clock)
+        self.settings = SettingsFile(tmp_path / "labelling.yaml")
+        self.clips = ClipStore(tmp_path / "clips", 10**8)
+        self.app = create_app(self.store, self.clips, self.settings, **kwargs)
+
+    def __enter__(self):
+        self._serving = serving(self.app)
+        self.api = self._serving.__enter__()
+        self.url = str(self.api.base_url).rstrip("/")
+        return self
+
+    def __exit__(self, *error):
+        self._serving.__exit__(*error)
+        self.store.close()
+
+
+def begin(page, url, name="cartpole-01"):
+    page.goto(f"{url}/#/label/{name}")
+    page.wait_for_selector("[data-state=pair]")
+
+
+def lease(page):
+    return page.get_attribute(".stage", "data-lease")
+
+
+def sides(page):
+    return [page.get_attribute(f"[data-side={side}]", "data-segment") for side in ("left", "right")]
+
+
+def press(page, key):
+    """Presses an answering key, and waits until that pair has gone."""
+    before = lease(page)
+    page.keyboard.press(key)
+    until(
+        page,
+        "before => document.querySelector('main').dataset.state !== 'pair'"
+        " || document.querySelector('.stage').dataset.lease !== before",
+        arg=before,
+    )
+
+
+def undo(page):
+    """Takes the last answer back, and waits until its pair is shown again."""
+    before = lease(page)
+    page.keyboard.press("u")
+    until(
+        page,
+        "before => document.querySelector('main').dataset.state === 'pair'"
+        " && document.querySelector('.stage').dataset.lease !== before",
+        before,
+    )
+    page.wait_for_selector("[data-action=undo][aria-disabled=false]")
+
+
+def settled(page):
+    until(page, "Object.keys(localStorage).every(key => !key.startsWith('prefloop.answer.'))")  # fmt: skip
+
+
+def shown(page, name):
+    """Waits for a text of an element of the page."""
+    return page.locator(name).inner_text()
+
+
+def say(api, annotator, choices, run="cartpole-01", **more):
+    """Answers by the API, as another page would give them; the queries."""
+    wish = {"annotator": annotator, "session": str(uuid.uuid4()), "count": len(choices)}
+    given = api.post(f"/api/runs/{run}/leases", json=wish).json()["queries"]
+    for query, choice in zip(given, choices, strict=True):
+        said = {"id": str(uuid.uuid4()), "lease": query["lease"], "choice": choice, **more}
+        assert api.post("/api/answers", json=said).status_code == 200
+    return [query["query"] for query in given]
+
+
+def report(api, *hard, accuracy=0.75):
+    """What a trainer says of its reward model; hard pairs as (query, label, probability)."""
+    hardest = [dict(zip(("query", "label", "probability"), pair, strict=True)) for pair in hard]
+    body = {"accuracy": accuracy, "labels": 4, "hardest": hardest}
+    assert api.put("/api/runs/cartpole-01/reward-report", json=body).status_code == 204

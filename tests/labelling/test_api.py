@@ -170,14 +170,28 @@ def test_results(api):
         session = str(uuid.uuid4())
         given = lease(api, annotator=annotator, session=session, count=3)["queries"]
         say(api, given[0], "tie", seconds=1.0)
-    report = {"accuracy": 0.75, "labels": 4, "hardest": [{"query": queries[0], "label": 0.5, "probability": 0.9}]}  # fmt: skip
+    hard = [
+        {"query": query, "label": 0.5, "probability": 0.9}
+        for query in (queries[0], str(uuid.uuid4()))  # the run has no such query
+    ]
+    report = {"accuracy": 0.75, "labels": 4, "hardest": hard}
     assert api.put("/api/runs/cartpole-01/reward-report", json=report).status_code == 204
     found = api.get("/api/runs/cartpole-01/results").json()
     assert found["agreement"] == {"n": 1, "share": 1.0}
     assert [row["annotator"] for row in found["annotators"]] == ["ada", "bob"]
-    assert found["median_seconds"] == 1.0
+    assert found["seconds"] == {"n": 2, "low": 1.0, "median": 1.0, "high": 1.0}
+    assert [curve["annotator"] for curve in found["curves"]] == ["ada", "bob"]
     assert found["over_time"][-1]["labels"] == 2
-    assert found["reward"] == report
+    reward = found["reward"]
+    assert (reward["accuracy"], reward["labels"]) == (0.75, 4)
+    (pair,) = reward["hardest"]
+    assert (pair["query"], pair["label"], pair["probability"]) == (queries[0], 0.5, 0.9)
+    shown = {given[0][side]["segment"] for side in ("left", "right")}
+    assert {pair["first"]["segment"], pair["second"]["segment"]} == shown
+    assert [(said["annotator"], said["label"]) for said in pair["said"]] == [("ada", 0.5), ("bob", 0.5)]  # fmt: skip
+    # of labels that no longer count, nothing is said
+    api.post("/api/runs/cartpole-01/label-again")
+    assert api.get("/api/runs/cartpole-01/results").json()["reward"] is None
 
 
 def test_settings_switch_things_off(api):

@@ -3,7 +3,14 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from prefloop.labelling.results import MAX_POINTS, Share, cohens_kappa, results
+from prefloop.labelling.results import (
+    MAX_CURVES,
+    MAX_POINTS,
+    Seconds,
+    Share,
+    cohens_kappa,
+    results,
+)
 from prefloop.labelling.storage.records import Event
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -81,7 +88,30 @@ def test_sides_and_seconds():
     )  # fmt: skip
     # left was chosen in the first two, right in the third
     assert found.annotators[0].chose_left == pytest.approx(2 / 3)
-    assert found.median_seconds == found.annotators[0].median_seconds == 3.0
+    assert found.seconds == found.annotators[0].seconds == Seconds(3, 1.4, 3.0, 3.0)
+
+
+def test_seconds_are_told_by_their_quantiles():
+    def seconds(*known):
+        events = make_events(*(("ada", i, 0, {"seconds": s}) for i, s in enumerate(known)))
+        return results(events).seconds
+
+    assert seconds() == seconds(None) == Seconds(0, None, None, None)
+    assert seconds(None, 4.0) == Seconds(1, 4.0, 4.0, 4.0)
+    assert seconds(*map(float, range(11))) == Seconds(11, 1.0, 5.0, 9.0)
+
+
+def test_those_who_labelled_most_have_curves_of_their_own():
+    alone = make_events(("ada", 0, 0), ("ada", 1, 0))
+    assert results(alone).curves == []
+    names = [f"annotator {i}" for i in range(MAX_CURVES + 1)]
+    said = [(name, query, 0) for query, name in enumerate([*names[1:], *names[1:], names[0]])]
+    curves = results(make_events(*said)).curves
+    assert [curve.annotator for curve in curves] == names[1:]
+    assert [(point.time, point.labels) for point in curves[0].points] == [
+        (START + timedelta(seconds=1), 1),
+        (START + timedelta(seconds=1 + MAX_CURVES), 2),
+    ]
 
 
 @pytest.mark.parametrize("n", [1, 2, MAX_POINTS, MAX_POINTS + 1, 999])

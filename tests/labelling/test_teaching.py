@@ -197,7 +197,9 @@ def test_what_can_be_done_with_runs(run, client, tmp_path, monkeypatch):
         while client.run("cartpole-01").counts.left:
             time.sleep(0.05)
     assert "cartpole-01  CartPole-v0" in run("prefloop.cli runs list").out
-    assert "6 queries: 6 answered" in run("prefloop.cli runs show cartpole-01").out
+    facts = run("prefloop.cli runs show cartpole-01").out
+    assert "6 queries: 6 answered" in facts
+    assert "6 labels of 1 annotator\n1 annotator a query" in facts
     assert run("prefloop.cli runs export cartpole-01 prefs").code == 0
     preferences = dataset.read(tmp_path / "prefs")
     line = json.loads((tmp_path / "prefs" / "preferences.jsonl").read_text().splitlines()[0])

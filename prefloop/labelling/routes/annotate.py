@@ -44,10 +44,19 @@ async def answer(said: AnswerIn, service: ServiceDep) -> AnswerOut:
 
 @router.post("/undo")
 async def undo(said: UndoIn, service: ServiceDep) -> LeasesOut:
-    """Takes back an annotator's last answer that stands, and gives them the query again."""
+    """Takes back an annotator's last answer that stands, and gives them the query again.
+
+    If that is not the one which `undoes` names, nothing is taken back (409).
+    """
     seconds = service.settings.current.lease_seconds
     leases = await run_in_threadpool(
-        service.store.labels.undo, said.id, said.run, said.annotator, said.session, seconds
+        service.store.labels.undo,
+        said.id,
+        said.run,
+        said.annotator,
+        said.session,
+        seconds,
+        said.undoes,
     )
     return LeasesOut.of(leases)
 

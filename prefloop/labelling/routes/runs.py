@@ -58,7 +58,9 @@ def label_run_again(name: RunName, service: ServiceDep) -> RunOut:
 @router.put("/{name}/reward-report", dependencies=[trainers_only], status_code=204)
 def put_reward_report(name: RunName, report: RewardReportIn, service: ServiceDep) -> None:
     """Says how well a reward model agrees with the labels, for the results page."""
-    service.store.runs.put_reward_report(name, report.model_dump(mode="json"))
+    # once everything is asked again, it is of labels that no longer count
+    about = {**report.model_dump(mode="json"), "round": service.store.runs.get(name).round}
+    service.store.runs.put_reward_report(name, about)
 
 
 @router.get(

@@ -87,7 +87,13 @@ class Labels:
         return self._database.write(job)
 
     def undo(
-        self, id: UUID, name: str, annotator: str, session: UUID, seconds: float = 300.0
+        self,
+        id: UUID,
+        name: str,
+        annotator: str,
+        session: UUID,
+        seconds: float = 300.0,
+        undoes: UUID | None = None,
     ) -> Leases:
         """Takes back the last answer or skip of an annotator that stands, and asks again.
 
@@ -95,17 +101,20 @@ class Labels:
             id: made by the page; the same undo sent again is stored once.
             session: of the page.
             seconds: how long the query is the annotator's again.
+            undoes: the event that is meant; None: whichever is the last.
 
         Raises:
             NotFoundError: there is no such run.
-            ConflictError: the id stands for something else, or there is nothing to take back.
+            ConflictError: the id stands for something else, there is nothing to take back, or the
+                last that stands is not the one that is meant.
         """
 
         def job(connection: Connection) -> Leases:
             run, held = page_of(connection, self._now(), name, annotator, session)
             stored = _stored(connection, id)
             if stored is not None:
-                if (stored.kind, stored.run, stored.annotator) != (UNDO, run.id, annotator):
+                same = (stored.kind, stored.run, stored.annotator) == (UNDO, run.id, annotator)
+                if not same or undoes not in (None, stored.undoes):
                     raise ConflictError("This id stands for another answer already.")
                 given = [lease_of(row, row.expires_at) for row in held if row.query == stored.query]
                 if given:
@@ -119,6 +128,10 @@ class Labels:
             ).one_or_none()
             if last is None:
                 raise ConflictError("There is nothing to take back.")
+            if undoes not in (None, last.id):
+                raise ConflictError(
+                    "That is not your last answer that stands; it is not taken back."
+                )
             shown = select(*sql.SIDES, queries.c.repeat_of).select_from(sql.SHOWN)
             row = connection.execute(shown.where(queries.c.id == last.query)).one()
             fewer = (

@@ -39,8 +39,15 @@ def new_lease(made: Mapping[str, Any], row: AnyRow) -> Lease:
     return _shown(made["id"], made["query"], made["first_is_left"], row, made["expires_at"])
 
 
+def sides_of(row: AnyRow) -> tuple[Side, Side]:
+    """First and second, from `sql.SIDES`."""
+    return (
+        Side(row.first, row.first_length, row.first_clip, row.first_error),
+        Side(row.second, row.second_length, row.second_clip, row.second_error),
+    )
+
+
 def _shown(id: UUID, query: UUID, first_is_left: bool, row: AnyRow, expires_at: datetime) -> Lease:
-    first = Side(row.first, row.first_length, row.first_clip, row.first_error)
-    second = Side(row.second, row.second_length, row.second_clip, row.second_error)
+    first, second = sides_of(row)
     left, right = (first, second) if first_is_left else (second, first)
     return Lease(id, query, expires_at, left, right)

@@ -6,7 +6,7 @@ as many as the annotators it wants, so nobody labels in vain.
 
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -16,8 +16,8 @@ from sqlalchemy import Connection, and_, exists, func, insert, or_, select, text
 from prefloop.labelling.storage import statements as sql
 from prefloop.labelling.storage.database import AnyRow, Clock, Database, chunks
 from prefloop.labelling.storage.errors import ConflictError
-from prefloop.labelling.storage.leases import lease_of, left_over, new_lease, page_of
-from prefloop.labelling.storage.records import Lease, Leases, NewQuery, ToShow
+from prefloop.labelling.storage.leases import lease_of, left_over, new_lease, page_of, sides_of
+from prefloop.labelling.storage.records import Lease, Leases, NewQuery, Side, ToShow
 from prefloop.labelling.storage.runs import find_run
 from prefloop.labelling.storage.tables import (
     ANSWER,
@@ -135,6 +135,18 @@ class Queue:
             return Leases([], left, "waiting" if waiting else "finished")
 
         return self._database.write(job)
+
+    def sides(self, name: str, asked: Collection[UUID]) -> dict[UUID, tuple[Side, Side]]:
+        """First and second of queries, as they are shown; queries of other runs are left out.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        with self._database.reading() as connection:
+            run = find_run(connection, name)
+            shown = select(queries.c.id, *sql.SIDES).select_from(sql.SHOWN)
+            of_run = shown.where(queries.c.run == run.id, queries.c.id.in_(asked))
+            return {row.id: sides_of(row) for row in connection.execute(of_run)}
 
     def ahead(self, count: int) -> list[ToShow]:
         """Segments that are being looked at or will be soon, in the order of need.

@@ -155,3 +155,22 @@ def test_the_reward_report_is_kept(store):
     store.runs.put(RUN, FACTS)
     store.runs.put_reward_report(RUN, {"accuracy": 0.9})
     assert store.runs.get(RUN).reward_report == {"accuracy": 0.9}
+
+
+def test_an_undo_that_names_an_answer_takes_back_no_other(store):
+    asked = make_run(store, num_queries=3)
+    before = label_one(store)
+    last = label_one(store)
+    for other in (before.id, uuid.uuid4()):
+        with pytest.raises(ConflictError, match="not your last answer"):
+            store.labels.undo(uuid.uuid4(), RUN, "ada", SESSION, undoes=other)
+    assert len(store.labels.current(RUN)) == 2
+    id = uuid.uuid4()
+    back = store.labels.undo(id, RUN, "ada", SESSION, undoes=last.id)
+    assert ids(back) == [asked[1]]
+    # the same once more; the same id for another answer is a mistake
+    assert store.labels.undo(id, RUN, "ada", SESSION, undoes=last.id) == back
+    with pytest.raises(ConflictError, match="stands for another"):
+        store.labels.undo(id, RUN, "ada", SESSION, undoes=before.id)
+    assert [event.id for event in store.labels.current(RUN)] == [before.id]
+    assert done_is_what_stands(store)

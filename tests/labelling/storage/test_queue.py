@@ -4,7 +4,7 @@ import pytest
 from people import RUN, SESSION, label_one, make_run
 from standing import done_is_what_stands, ids
 
-from prefloop.labelling.storage.errors import ConflictError
+from prefloop.labelling.storage.errors import ConflictError, NotFoundError
 from prefloop.labelling.storage.queue import REPEAT_AFTER
 
 OTHER_SESSION = uuid.UUID(int=2)
@@ -122,3 +122,17 @@ def test_repeats_are_asked_of_the_same_annotator_only(store):
         if event.repeat:
             own = [e for e in store.labels.current(RUN) if e.query == event.query and not e.repeat]
             assert [e.annotator for e in own] == ["bob"]
+
+
+def test_the_sides_of_a_runs_queries(store):
+    asked = make_run(store, num_queries=2)
+    others = make_run(store, "other", num_queries=1)
+    (lease,) = store.queue.lease(RUN, "ada", SESSION, 1).queries
+    store.segments.set_clip(lease.left.segment, "d" * 64, sent=True)
+    shown = store.queue.sides(RUN, [asked[0], *others, uuid.uuid4()])
+    assert list(shown) == [asked[0]]
+    assert {side.segment for side in shown[asked[0]]} == {lease.left.segment, lease.right.segment}
+    assert {side.clip for side in shown[asked[0]]} == {"d" * 64, None}
+    assert store.queue.sides(RUN, []) == {}
+    with pytest.raises(NotFoundError):
+        store.queue.sides("missing", asked)

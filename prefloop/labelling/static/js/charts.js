@@ -19,8 +19,11 @@ function timeText(milliseconds, span) {
     : time.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", ...(span < 300e3 && { second: "2-digit" }) });
 }
 
-/** How many labels there were when; points of {time, labels}; `width` in pixels. */
-export function labelsOverTime(points, width) {
+/**
+ * How many labels there were when; points of {time, labels}; `width` in pixels.
+ * `curves` are those of annotators, a line each: {annotator, points}.
+ */
+export function labelsOverTime(points, width, curves = []) {
   const times = points.map((point) => Date.parse(point.time));
   const first = times[0];
   const span = Math.max(times.at(-1) - first, 1000);
@@ -49,6 +52,11 @@ export function labelsOverTime(points, width) {
     draw("polygon", { class: "area", points: `${x(first)},${base} ${line.join(" ")} ${x(times.at(-1))},${base}` }),
     draw("polyline", { class: "line", points: line.join(" ") }),
   );
+  curves.forEach((curve, i) => {
+    const places = curve.points.map((point) => `${x(Date.parse(point.time)).toFixed(1)},${y(point.labels).toFixed(1)}`);
+    const end = `${x(times.at(-1)).toFixed(1)},${y(curve.points.at(-1).labels).toFixed(1)}`;
+    chart.append(draw("polyline", { class: `line own line-${i + 1}`, points: [...places, end].join(" ") }));
+  });
   if (points.length <= 60) {
     points.forEach((point, i) => {
       const said = `${count(point.labels, "label")} at ${timeText(times[i], span)}`;
@@ -58,22 +66,54 @@ export function labelsOverTime(points, width) {
   return chart;
 }
 
+/** Which line of `labelsOverTime` is whose. */
+export function lineLegend(curves) {
+  const entry = (kind, name) =>
+    make("span", {}, draw("svg", { class: "line-key", viewBox: "0 0 30 8", "aria-hidden": "true" }, draw("path", { class: `line ${kind}`, d: "M0 4h30" })), name);
+  const own = curves.map(({ annotator }, i) => entry(`own line-${i + 1}`, annotator));
+  return make("p", { class: "legend" }, entry("", "together"), own);
+}
+
+/** A stretch for each row: {name, low, median, high, text}; all on the same scale, from 0. */
+export function ranges(rows, label) {
+  const most = Math.max(...rows.map((row) => row.high ?? 0), 1e-9);
+  return named(rows, label, ({ low, median, high }) => {
+    if (median === null) return [];
+    const x = (value) => (100 * value) / most;
+    return [
+      draw("rect", { class: "part spread", x: x(low), y: 0, width: Math.max(x(high) - x(low), 0.5), height: 10 }),
+      draw("rect", { class: "part median", x: Math.min(Math.max(x(median) - 0.5, 0), 99), y: 0, width: 1, height: 10 }),
+    ];
+  });
+}
+
 /** A bar for each row: {name, parts: [{kind, value}], text}; all on the same scale. */
 export function bars(rows, label) {
   const total = (row) => row.parts.reduce((sum, part) => sum + part.value, 0);
   const most = Math.max(...rows.map(total), 1e-9);
+  return named(rows, label, ({ parts }) => {
+    let from = 0;
+    return parts.map(({ kind, value }) => {
+      const width = (100 * value) / most;
+      from += width;
+      return width > 0 ? draw("rect", { class: `part ${kind}`, x: from - width, y: 0, width, height: 10 }) : null;
+    });
+  });
+}
+
+/** Rows of a name, what `fill` draws of 100 by 10, and a text. */
+function named(rows, label, fill) {
   return make(
     "div",
     { class: "bars", role: "group", "aria-label": label },
-    rows.map((row) => {
-      const bar = draw("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" });
-      let from = 0;
-      for (const { kind, value } of row.parts) {
-        const width = (100 * value) / most;
-        if (width > 0) bar.append(draw("rect", { class: `part ${kind}`, x: from, y: 0, width, height: 10 }));
-        from += width;
-      }
-      return make("div", { class: "bar-row" }, make("span", { class: "bar-name" }, row.name), bar, make("span", { class: "bar-text" }, row.text));
-    }),
+    rows.map((row) =>
+      make(
+        "div",
+        { class: "bar-row" },
+        make("span", { class: "bar-name" }, row.name),
+        draw("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" }, fill(row)),
+        make("span", { class: "bar-text" }, row.text),
+      ),
+    ),
   );
 }

@@ -101,6 +101,13 @@ export class VideoClip {
   }
 }
 
+/** A clip of a side, as the server describes it. */
+export function makeClip(side, label, signal) {
+  return side.clip_url
+    ? new VideoClip(side.clip_url, side.length, label, signal)
+    : new TraceClip(side, label, signal);
+}
+
 const WIDTH = 480;
 const HEIGHT = 320;
 const MAX_LINES = 12;

@@ -18,6 +18,11 @@ function icon(name) {
   return draw("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, path);
 }
 
+/** The steps from `start` up to but without `stop`, in words. */
+export function framesText(start, stop) {
+  return stop - start === 1 ? `frame ${stop}` : `frames ${start + 1} to ${stop}`;
+}
+
 /** A button that shows its key; a mouse leaves no focus on it, so that keys go on answering. */
 export function keyButton(action, act, attributes, ...children) {
   const button = make(
@@ -111,7 +116,7 @@ export class Controls {
   /** The part that is compared, in words; empty where it is all. */
   get trimmed() {
     const { start, stop, length } = this.#player;
-    return start === 0 && stop === length ? "" : `frames ${start + 1} to ${stop}`;
+    return start === 0 && stop === length ? "" : framesText(start, stop);
   }
 
   #drag(start, stop) {

@@ -1,6 +1,6 @@
 // The labelling page: two clips, and a key for what is better.
 
-import { getRun, persist, Refused, undo } from "./api.js";
+import { connection, getRun, persist, Refused } from "./api.js";
 import { Controls, keyButton } from "./controls.js";
 import { make, setText } from "./dom.js";
 import { instructions } from "./instructions.js";
@@ -17,6 +17,7 @@ import { isStacked, sideName, sideText, Stage } from "./stage.js";
 
 const SAID = { tie: "Both equal", skip: "Skipped" };
 const CHOICES = ["left", "right", "tie", "skip"];
+const PATIENCE = 2000; // milliseconds that labelling waits for an undo
 
 const inWords = (choice) => SAID[choice] ?? sideText(choice, " is better");
 
@@ -48,7 +49,8 @@ class LabelPage {
   #progress;
   #controls;
   #shown = null; // the pair on the page
-  #undoing = false;
+  #undoing = null; // the undo that labelling waits for: its pair is to be answered next
+  #given = []; // answers that can be taken back, the last first to go: {id, lease}
   #said = new Map(); // query to choice, to tell what is taken back
   #seconds = 0; // of looking at this pair, before `#since`
   #since = null;
@@ -70,11 +72,22 @@ class LabelPage {
     this.#stage = new Stage(this.#player, this.#controls.node, signal);
     this.#message = new Message(run.name);
     this.#instructions = instructions(run);
+    const own = (entry) => entry.run === run.name && entry.annotator === annotator();
+    const waiting = outbox.waiting().filter(own); // from before a reload
+    const takenBack = new Set(waiting.map(({ said }) => said.undoes));
+    this.#given = waiting
+      .filter(({ kind, said }) => kind === "answer" && !takenBack.has(said.id))
+      .map(({ said: { id, lease } }) => ({ id, lease }));
     this.#build();
     listen((action) => this.#act(action), signal);
     this.#queue.addEventListener("change", () => this.#update(), { signal });
     outbox.addEventListener("stored", () => this.#shown || this.#queue.look(), { signal });
-    outbox.addEventListener("refused", (event) => this.#refused(event.detail), { signal });
+    const isHere = ({ said }) => said.session === session(); // not another tab's, which gets the pair
+    outbox.addEventListener("undone", ({ detail }) => own(detail.entry) && isHere(detail.entry) && this.#undone(detail), { signal });
+    outbox.addEventListener("change", () => this.#stopWaiting(), { signal });
+    outbox.addEventListener("refused", ({ detail }) => own(detail.entry) && this.#refused(detail), { signal });
+    connection.addEventListener("change", () => connection.reachable || this.#goOn(), { signal });
+    this.#progress.addEventListener("round", () => this.#askedAgain(), { signal });
     document.addEventListener("visibilitychange", () => this.#watch(!document.hidden), { signal });
     signal.addEventListener("abort", () => this.#player.hide());
     this.#update();
@@ -141,27 +154,26 @@ class LabelPage {
     if (!pair || this.#undoing || !this.#isAllowed(choice)) return;
     const { start, stop } = this.#player;
     const seconds = this.#watch(false);
-    const kept = outbox.add({
+    const said = {
       id: uuid(),
       lease: pair.lease,
       choice,
       trim: this.#controls.trimmed && choice !== "skip" ? { start, stop } : null,
       seconds: Math.min(Math.round(1000 * seconds) / 1000, 86400),
-    });
-    if (!kept) {
+    };
+    this.#given.push({ id: said.id, lease: said.lease });
+    if (!outbox.add("answer", said, this.#run.name, annotator())) {
       notify("This browser keeps nothing: don't close the page while it says it is offline.");
     }
     this.#said.set(pair.query, inWords(choice));
     this.#progress.count(1, seconds);
-    setText(this.#last, inWords(choice));
-    this.#last.dataset.choice = choice;
     this.#queue.markAnswered(pair.lease);
     this.#queue.remove(pair);
     this.#shown = null;
     // on a phone both clips fit in only without what was read by now
     if (this.#instructions && isStacked()) this.#instructions.open = false;
     this.#update();
-    say(`${inWords(choice)}. ${this.#shown ? "Next pair." : ""}`);
+    this.#tellLast(inWords(choice), choice, `${inWords(choice)}. ${this.#shown ? "Next pair." : ""}`);
   }
 
   #isAllowed(choice) {
@@ -171,46 +183,88 @@ class LabelPage {
     return true;
   }
 
-  async #undo() {
+  /** Takes the last answer back. An undo names its answer, so that it can take back no other. */
+  #undo() {
     if (this.#undoing) return;
-    this.#undoing = true; // what is answered meanwhile would be taken back in its place
-    this.#showButtons();
-    const waits = setTimeout(() => setText(this.#last, "Taking back, once the server replies …"), 400);
-    try {
-      await outbox.settled();
-      const id = uuid();
-      const said = { id, run: this.#run.name, annotator: annotator(), session: session() };
-      const leases = await persist(() => undo(said), this.#signal);
-      if (this.#signal.aborted) return;
-      const before = this.#said.get(leases.queries[0]?.query);
-      const text = before ? `Taken back: ${before.toLowerCase()}` : "Taken back";
-      setText(this.#last, text);
-      say(`${text}. Choose again.`);
-      this.#last.dataset.choice = "undo";
-      this.#progress.count(-1, 0);
-      this.#progress.refreshSoon();
-      this.#leave();
-      this.#queue.putFirst(leases.queries);
-    } catch (error) {
-      if (!(error instanceof Refused)) {
-        if (this.#signal.aborted) return;
-        throw error;
-      }
-      setText(this.#last, error.message);
-      say(error.message);
-    } finally {
-      clearTimeout(waits);
-      this.#undoing = false;
-      this.#showButtons();
+    const last = this.#given.pop();
+    if (last && outbox.drop(last.id)) {
+      // the server has never heard of it: its pair is still ours
+      const pair = this.#queue.takeBack(last.lease);
+      if (pair) this.#leave();
+      this.#tookBack(this.#said.get(pair?.query));
+      return;
     }
+    const waiting = outbox.waiting().filter(({ kind }) => kind === "undo");
+    if (!last && waiting.some(({ said }) => said.undoes === null)) return; // once is enough
+    const id = uuid();
+    const said = { id, run: this.#run.name, annotator: annotator(), session: session(), undoes: last?.id ?? null };
+    this.#undoing = id; // what is answered in the meantime would be meant for the other pair
+    this.#showButtons();
+    outbox.add("undo", said, this.#run.name, annotator());
+    if (connection.reachable) setTimeout(() => this.#undoing === id && this.#goOn(), PATIENCE);
+    else this.#goOn();
   }
 
-  /** An answer was not stored, so the queue is not what it was thought to be. */
-  #refused({ error }) {
+  /** Labels on, where the server does not reply to an undo. */
+  #goOn() {
+    if (!this.#undoing || this.#signal.aborted) return;
+    this.#undoing = null;
+    this.#tellLast("It is taken back once the server replies. Go on.", "undo");
+    this.#showButtons();
+  }
+
+  /** Another tab has sent the undo that is waited for: its pair comes with the next ones. */
+  #stopWaiting() {
+    if (!this.#undoing || outbox.waiting().some(({ said }) => said.id === this.#undoing)) return;
+    this.#undoing = null;
+    this.#queue.look();
+    this.#showButtons();
+  }
+
+  /** The server has taken an answer back. */
+  #undone({ entry, reply }) {
+    if (this.#undoing === entry.said.id) this.#undoing = null;
+    this.#leave();
+    this.#queue.putFirst(reply.queries);
+    this.#tookBack(this.#said.get(reply.queries[0]?.query));
+  }
+
+  #tookBack(words) {
+    this.#progress.count(-1, 0);
+    this.#progress.refreshSoon();
+    this.#update();
+    const text = words ? `Taken back: ${words.toLowerCase()}` : "Taken back";
+    this.#tellLast(text, "undo", `${text}. Choose again.`);
+  }
+
+  /** Something was not stored, so the queue is not what it was thought to be. */
+  #refused({ entry, error, undos }) {
+    if (undos.some(({ said }) => said.id === this.#undoing) || entry.said.id === this.#undoing) this.#undoing = null;
+    if (entry.kind === "undo") {
+      this.#tellLast(error.message, "undo");
+      this.#showButtons();
+      return;
+    }
+    this.#given = this.#given.filter(({ id }) => id !== entry.said.id);
     this.#progress.count(-1, 0);
     this.#progress.refreshSoon();
     if (error.status === 403) this.#queue.settings = null;
     this.#queue.forget();
+    if (undos.length) this.#tellLast("There was nothing to take back: that answer was not stored.", "undo");
+  }
+
+  /** Somebody has begun a new round: no answer and no pair of the last one counts. */
+  #askedAgain() {
+    this.#given = [];
+    this.#queue.forget();
+    this.#tellLast("Everything is asked again.", "undo");
+  }
+
+  /** Says what became of the last key. */
+  #tellLast(text, choice, spoken = text) {
+    setText(this.#last, text);
+    this.#last.dataset.choice = choice;
+    say(spoken);
   }
 
   /** Takes the pair off the page; it stays in the queue. */
@@ -226,8 +280,10 @@ class LabelPage {
     if (this.#shown && !this.#queue.pairs.includes(this.#shown)) this.#leave();
     const pair = this.#shown ?? this.#queue.next();
     if (pair && !this.#shown) this.#show(pair);
+    const losesFocus = !this.#shown && this.#stage.node.contains(document.activeElement);
     this.#stage.node.hidden = !this.#shown;
     this.#message.node.hidden = Boolean(this.#shown);
+    if (losesFocus) this.#message.node.focus();
     if (this.#shown) {
       this.#message.clear();
     } else {
@@ -268,10 +324,12 @@ class LabelPage {
     const settings = this.#queue.settings;
     const ready = Boolean(this.#shown) && !this.#undoing;
     const b = this.#buttons;
+    const focused = document.activeElement;
     b.tie.hidden = settings !== null && !settings.allow_ties;
     b.skip.hidden = settings !== null && !settings.allow_skip;
+    if (focused?.hidden) b.left.focus();
     for (const choice of CHOICES) b[choice].setAttribute("aria-disabled", String(!ready));
-    b.undo.setAttribute("aria-disabled", String(this.#undoing));
+    b.undo.setAttribute("aria-disabled", String(Boolean(this.#undoing)));
   }
 
   /** Counts the seconds that the pair is looked at; those so far. */

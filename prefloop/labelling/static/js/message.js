@@ -23,7 +23,7 @@ function wording(queue, isEmpty) {
 }
 
 export class Message {
-  node = make("div", { class: "message" });
+  node = make("div", { class: "message", tabindex: "-1" });
   #shown = "";
   #run;
 

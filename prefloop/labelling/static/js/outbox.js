@@ -1,58 +1,74 @@
-// Answers on their way. Each is kept in this browser from the key press until the server has said
-// that it is on its disk; whatever happens in between, it is sent again under the same id.
+// Answers and undos on their way. Each is kept in this browser from the key press until the server
+// has said that it is on its disk; whatever happens in between, it is sent again under the same id.
 
-import { answer, connection, pause, Refused, Unreachable } from "./api.js";
+import { answer, connection, pause, Refused, Unreachable, undo } from "./api.js";
 import { browser } from "./storage.js";
 
 const KEY = "answer.";
+const REFUSED = "refused.";
+const SEND = { answer, undo };
 
 /**
- * Tells "change" (how many wait), "stored" and "refused" (detail: {entry, error}).
- * Entries that the server knows nothing of are kept aside, not dropped: perhaps another server
- * answers at this address than the one that asked.
+ * An entry is {kind, said, run, annotator, at, tried}: `said` is what the server is told, as an
+ * "answer" or an "undo"; `tried` whether it may have arrived. A refused one has `reason`, and
+ * `again`: whether it can be sent once more, since the server knew nothing of what it is about:
+ * perhaps another server answers at this address than the one that asked.
+ *
+ * Tells "change" (what waits), "stored" and "undone" (detail: {entry, reply}), and "refused"
+ * (detail: {entry, error, undos}; the last are undos of the entry, which went with it).
  */
 class Outbox extends EventTarget {
   #sending = false;
   #newest = 0;
 
-  /** Keeps an answer, then sends it. Returns false where it will not outlive the page. */
-  add(said) {
+  constructor() {
+    super();
+    // other tabs share what is kept, and send it too
+    window.addEventListener("storage", () => this.#changed());
+  }
+
+  /** Keeps an answer or an undo, then sends it. Returns false where it will not outlive the page. */
+  add(kind, said, run, annotator) {
     // in the order in which they were given, even within a millisecond
     this.#newest = Math.max(Date.now(), this.#newest + 1);
-    const kept = browser.write(KEY + said.id, { said, at: this.#newest, aside: null });
+    const entry = { kind, said, run, annotator, at: this.#newest, tried: false };
+    const kept = browser.write(KEY + said.id, entry);
     this.#changed();
     this.send();
     return kept;
   }
 
-  /** Answers that the server has not acknowledged, in order. */
+  /** What the server has not acknowledged, in order. */
   waiting() {
-    return this.#all().filter((entry) => !entry.aside);
+    return all(KEY);
   }
 
-  /** Answers that the server would not take. */
-  aside() {
-    return this.#all().filter((entry) => entry.aside);
-  }
-
-  /** Sends what was kept aside once more. */
-  retryAside() {
-    for (const entry of this.aside()) browser.write(KEY + entry.said.id, { ...entry, aside: null });
+  /** Drops an answer that was never sent; false where the server may have it. */
+  drop(id) {
+    const entry = browser.read(KEY + id);
+    if (!entry || entry.tried) return false;
+    browser.remove(KEY + id);
     this.#changed();
+    return true;
+  }
+
+  /** Answers that the server would not take, in order. */
+  refused() {
+    return all(REFUSED);
+  }
+
+  /** Forgets a refused answer. */
+  discard(id) {
+    browser.remove(REFUSED + id);
+    this.#changed();
+  }
+
+  /** Sends a refused answer once more. */
+  retry(id) {
+    const { reason, again, ...entry } = browser.read(REFUSED + id);
+    browser.write(KEY + id, entry);
+    this.discard(id);
     this.send();
-  }
-
-  discardAside() {
-    for (const entry of this.aside()) browser.remove(KEY + entry.said.id);
-    this.#changed();
-  }
-
-  /** Waits until everything is acknowledged. */
-  async settled() {
-    while (this.waiting().length) {
-      this.send();
-      await new Promise((resolve) => this.addEventListener("change", resolve, { once: true }));
-    }
   }
 
   /** Sends all that waits, one after the other, until nothing does. */
@@ -63,16 +79,16 @@ class Outbox extends EventTarget {
       for (let wait = 250; ; ) {
         const [next] = this.waiting();
         if (!next) return;
+        browser.write(KEY + next.said.id, { ...next, tried: true });
         try {
-          await answer(next.said);
-          this.#done(next);
+          this.#done(next, await SEND[next.kind](next.said));
           wait = 250;
         } catch (error) {
           if (error instanceof Unreachable || error.status === 401 || error.status === 408) {
             await pause(wait);
             wait = Math.min(2 * wait, 4000);
           } else if (error instanceof Refused) {
-            this.#refused(next, error);
+            this.#refuse(next, error);
           } else {
             throw error;
           }
@@ -83,33 +99,38 @@ class Outbox extends EventTarget {
     }
   }
 
-  #done(entry) {
+  #done(entry, reply) {
     browser.remove(KEY + entry.said.id);
-    this.dispatchEvent(new CustomEvent("stored", { detail: { entry } }));
+    const type = entry.kind === "undo" ? "undone" : "stored";
+    this.dispatchEvent(new CustomEvent(type, { detail: { entry, reply } }));
     this.#changed();
   }
 
-  #refused(entry, error) {
-    if (error.status === 409 || error.status === 403) {
-      browser.remove(KEY + entry.said.id); // the server knows the query, and why it can't be
-    } else {
-      browser.write(KEY + entry.said.id, { ...entry, aside: error.message });
+  #refuse(entry, error) {
+    // what is not stored needs no taking back, and the undo must not take back another
+    const undos = this.waiting().filter(({ said }) => said.undoes === entry.said.id);
+    for (const { said } of [entry, ...undos]) browser.remove(KEY + said.id);
+    if (entry.kind === "answer" && !undos.length) {
+      const again = error.status !== 409 && error.status !== 403; // else the server knows why not
+      browser.write(REFUSED + entry.said.id, { ...entry, reason: error.message, again });
     }
-    this.dispatchEvent(new CustomEvent("refused", { detail: { entry, error } }));
+    this.dispatchEvent(new CustomEvent("refused", { detail: { entry, error, undos } }));
     this.#changed();
-  }
-
-  #all() {
-    return browser
-      .keys(KEY)
-      .map((key) => browser.read(key))
-      .filter((entry) => entry?.said?.id)
-      .sort((one, other) => one.at - other.at);
   }
 
   #changed() {
     this.dispatchEvent(new Event("change"));
   }
+}
+
+function all(start) {
+  return browser
+    .keys(start)
+    .map((key) => browser.read(key))
+    .filter((entry) => entry?.said?.id)
+    // older pages kept answers only, and not of which run
+    .map((entry) => ({ kind: "answer", run: "a run", ...entry }))
+    .sort((one, other) => one.at - other.at);
 }
 
 export const outbox = new Outbox();

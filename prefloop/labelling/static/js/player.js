@@ -7,6 +7,13 @@ const HOLD = 450; // milliseconds on the last frame, so that an end is seen as o
 const SPEEDS = [0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 10];
 const STEPS_PER_SECOND = 30; // of traces, which have no time of their own
 
+const REDUCED = window.matchMedia("(prefers-reduced-motion: reduce)");
+
+/** Whether nothing is to move before somebody asks for it. */
+export function calm() {
+  return REDUCED.matches;
+}
+
 /** Tells "change" when what it shows has changed. */
 export class Player extends EventTarget {
   clips = [];
@@ -36,13 +43,13 @@ export class Player extends EventTarget {
     return Math.min(Math.floor(this.#place), Math.max(this.stop - 1, 0));
   }
 
-  /** Plays two clips from their beginning; both must be ready. */
-  show(clips) {
+  /** Shows clips at their beginning, and plays them from there; all must be ready. */
+  show(clips, playing = true) {
     this.hide();
     this.clips = clips;
     this.start = 0;
     this.stop = this.length;
-    this.playing = true;
+    this.playing = playing;
     this.#last = performance.now();
     this.#frame = requestAnimationFrame((now) => this.#tick(now));
     return this.#goTo(0);

@@ -8,8 +8,10 @@ import { tab } from "./storage.js";
 const LONGEST = 120; // seconds that one label counts for: whoever has a coffee is not slower
 const REFRESH = 5000;
 
-export class Progress {
+/** Tells "round" when everything is asked again. */
+export class Progress extends EventTarget {
   #run;
+  #round;
   #key;
   #counts;
   #own; // labels of this session, and the seconds that they took
@@ -18,7 +20,9 @@ export class Progress {
   #soon = null;
 
   constructor(run, annotator, signal) {
+    super();
     this.#run = run.name;
+    this.#round = run.round;
     this.#counts = run.counts;
     this.#key = `labelled.${run.name}.${annotator}`;
     this.#own = tab.read(this.#key, { labels: 0, seconds: 0 });
@@ -70,14 +74,19 @@ export class Progress {
   async #refresh() {
     if (document.hidden || outbox.waiting().length) return;
     const since = this.#since;
+    let run;
     try {
-      this.#counts = (await getRun(this.#run)).counts;
+      run = await getRun(this.#run);
     } catch (error) {
       if (error instanceof Refused || error instanceof Unreachable) return;
       throw error;
     }
+    this.#counts = run.counts;
     this.#since -= since;
     this.#show();
+    if (run.round === this.#round) return;
+    this.#round = run.round;
+    this.dispatchEvent(new Event("round"));
   }
 
   #show() {

@@ -1,7 +1,8 @@
 // The pairs to label: leased from the server some ahead of need, with their clips loaded.
 
 import { getSettings, lease, pause, Refused, serverNow, Unreachable } from "./api.js";
-import { TraceClip, VideoClip } from "./clips.js";
+import { makeClip } from "./clips.js";
+import { count } from "./dom.js";
 import { outbox } from "./outbox.js";
 
 const AHEAD = 4; // pairs, with the one that is shown
@@ -41,12 +42,8 @@ class Pair {
   /** Loads the clips as soon as there are some; calls `done` when they can be shown, or can't. */
   prepare(done) {
     if (this.clips || !this.rendered) return;
-    const clip = (side, name) => {
-      const label = `${name} clip, ${side.length} steps`;
-      return side.clip_url
-        ? new VideoClip(side.clip_url, side.length, label, this.signal)
-        : new TraceClip(side, label, this.signal);
-    };
+    const clip = (side, name) =>
+      makeClip(side, `${name} clip, ${count(side.length, "step")}`, this.signal);
     const clips = [clip(this.left, "Left"), clip(this.right, "Right")];
     this.clips = clips;
     Promise.all(clips.map((one) => one.ready)).then(
@@ -126,6 +123,19 @@ export class PairQueue extends EventTarget {
     this.#changed();
   }
 
+  /** Puts a pair in front whose answer was never sent; the pair, or null if the server is to say. */
+  takeBack(lease) {
+    this.#answered = this.#answered.filter((other) => other !== lease);
+    const pair = this.#recent.find((other) => other.lease === lease) ?? null;
+    if (pair) {
+      this.#recent = this.#recent.filter((other) => other !== pair);
+      this.pairs = [pair, ...this.pairs];
+      pair.isAgain = true;
+    }
+    this.#wake();
+    return pair;
+  }
+
   #recent = [];
 
   /** An answered pair, with its clips, where it is leased again as it was shown. */
@@ -203,7 +213,7 @@ export class PairQueue extends EventTarget {
   async #fetch() {
     const outdated = this.#outdated();
     const held = this.pairs.filter((pair) => !outdated.includes(pair)).map((pair) => pair.lease);
-    const answered = outbox.waiting().map((entry) => entry.said.lease);
+    const answered = outbox.waiting().flatMap(({ kind, said }) => (kind === "answer" ? [said.lease] : []));
     const room = Math.max(AHEAD - this.pairs.length, 0);
     const [leases, settings] = await Promise.all([
       lease(this.#run, {

@@ -1,8 +1,9 @@
 // The results of a run: how much was labelled, by whom, how fast, and how alike.
 
 import { getResults, getRun, persist, Refused, Unreachable } from "./api.js";
-import { bars, labelsOverTime } from "./charts.js";
+import { bars, labelsOverTime, lineLegend, ranges } from "./charts.js";
 import { count, make, percent } from "./dom.js";
+import { HardPairs } from "./hardest.js";
 
 const REFRESH = 5000;
 
@@ -11,14 +12,9 @@ export async function showResults(view, signal, name) {
     const [run, results] = await Promise.all([getRun(name), getResults(name)]);
     return { run, results };
   };
-  let shown = "";
-  const show = ({ run, results }) => {
-    const now = JSON.stringify([run.counts, results]);
-    if (now === shown) return;
-    shown = now;
-    body.replaceChildren(...sections(run, results));
-  };
   const body = make("div", { class: "results" });
+  const hardPairs = new HardPairs(signal);
+  const show = upToDate(body, ({ run, results }) => sections(run, results, hardPairs));
   let found;
   try {
     found = await persist(load, signal);
@@ -53,58 +49,91 @@ export async function showResults(view, signal, name) {
   signal.addEventListener("abort", () => clearInterval(timer));
 }
 
-function sections(run, results) {
+const FOCUSABLE = "a, button, [tabindex]";
+
+/** A function that brings the parts of a node up to date: [key, what it is about, how it is built] each. */
+function upToDate(body, parts) {
+  const kept = new Map(); // what has not changed stays as it is, with the focus and what plays in it
+  return (found) => {
+    const now = parts(found);
+    const keys = new Set(now.map(([key]) => key));
+    for (const [key, { node }] of kept) {
+      if (keys.has(key)) continue;
+      node.remove();
+      kept.delete(key);
+    }
+    now.forEach(([key, about, build], i) => {
+      const text = JSON.stringify(about);
+      const old = kept.get(key);
+      if (old?.text === text) return;
+      const focused = old ? [...old.node.querySelectorAll(FOCUSABLE)].indexOf(document.activeElement) : -1;
+      const node = build();
+      kept.set(key, { text, node });
+      if (old) old.node.replaceWith(node);
+      else body.insertBefore(node, body.children[i] ?? null);
+      if (focused >= 0) node.querySelectorAll(FOCUSABLE)[focused]?.focus();
+    });
+  };
+}
+
+function sections(run, results, hardPairs) {
   const { counts } = run;
   if (!counts.labels) {
-    return [make("div", { class: "empty" }, make("h2", {}, "No labels yet"), make("p", {}, "The first one shows here by itself."))];
+    const nothing = () =>
+      make("div", { class: "empty" }, make("h2", {}, "No labels yet"), make("p", {}, "The first one shows here by itself."));
+    return [["empty", null, nothing]];
   }
-  const { annotators, agreement, consistency } = results;
+  const { annotators, curves, over_time: points, pairs, reward, seconds } = results;
+  const parts = [
+    ["facts", [counts, results], () => facts(counts, results)],
+    ["time", [points, curves], () => {
+      const width = Math.min(window.innerWidth - 64, 1040);
+      return section("Labels over time", labelsOverTime(points, width, curves), curves.length ? lineLegend(curves) : null);
+    }],
+    ["labels", annotators, () => section("Labels per annotator", ...labelBars(annotators))],
+    ["seconds", [annotators, seconds], () => section("Seconds per label", ...secondRanges(annotators, seconds))],
+    ["annotators", annotators, () => section("Annotators", annotatorTable(annotators))],
+  ];
+  if (pairs.length) parts.push(["pairs", pairs, () => section("Agreement between annotators", pairTable(pairs))]);
+  if (reward) parts.push(["reward", reward, () => section("Reward model", ...hardPairs.show(reward))]);
+  return parts;
+}
+
+function facts(counts, { annotators, agreement, consistency, seconds: took }) {
   const sum = (key) => annotators.reduce((total, one) => total + one[key], 0);
   const all = sum("answers") + sum("skips");
   const repeats = all - counts.labels;
-  return [
-    make(
-      "dl",
-      { class: "facts" },
-      fact("Labels", all.toLocaleString("en"), `${repeats ? `${count(repeats, "repeat")}; ` : ""}${count(counts.left, "pair")} left of ${counts.queries}`),
-      fact("Seconds per label", seconds(results.median_seconds), "median"),
-      fact("Annotators agree", percent(agreement.share), basis(agreement, "pair of labels", "pairs of labels", "needs two annotators on the same pair")),
-      fact("Consistency", percent(consistency.share), basis(consistency, "repeat", "repeats", "needs pairs that are shown twice")),
-      fact("Ties", percent(share(sum("ties"), sum("answers"))), "of the answers"),
-      fact("Skipped", percent(share(sum("skips"), all)), "of the labels"),
-    ),
-    section("Labels over time", results.over_time.length ? labelsOverTime(results.over_time, Math.min(window.innerWidth - 64, 1040)) : null),
-    section(
-      "Labels per annotator",
-      bars(
-        annotators.map((one) => ({
-          name: one.annotator,
-          parts: [
-            { kind: "answer", value: one.answers - one.ties },
-            { kind: "tie", value: one.ties },
-            { kind: "skip", value: one.skips },
-          ],
-          text: String(one.answers + one.skips),
-        })),
-        "Labels per annotator",
-      ),
-      legend([["answer", "one is better"], ["tie", "equal"], ["skip", "skipped"]]),
-    ),
-    section(
-      "Seconds per label",
-      bars(
-        annotators.map((one) => ({
-          name: one.annotator,
-          parts: [{ kind: "answer", value: one.median_seconds ?? 0 }],
-          text: seconds(one.median_seconds),
-        })),
-        "Median seconds per label",
-      ),
-    ),
-    section("Annotators", annotatorTable(annotators)),
-    results.pairs.length ? section("Agreement between annotators", pairTable(results.pairs)) : null,
-    results.reward ? section("Reward model", ...rewardReport(results.reward)) : null,
-  ].filter((part) => part !== null);
+  const most = took.n > 1 ? `; 80% between ${took.low.toFixed(1)} and ${took.high.toFixed(1)}` : "";
+  return make(
+    "dl",
+    { class: "facts" },
+    fact("Labels", all.toLocaleString("en"), `${repeats ? `${count(repeats, "repeat")}; ` : ""}${count(counts.left, "pair")} left of ${counts.queries}`),
+    fact("Seconds per label", seconds(took.median), `median${most}`),
+    fact("Annotators agree", percent(agreement.share), basis(agreement, "pair of labels", "pairs of labels", "needs two annotators on the same pair")),
+    fact("Consistency", percent(consistency.share), basis(consistency, "repeat", "repeats", "needs pairs that are shown twice")),
+    fact("Ties", percent(share(sum("ties"), sum("answers"))), "of the answers"),
+    fact("Skipped", percent(share(sum("skips"), all)), "of the labels"),
+  );
+}
+
+function labelBars(annotators) {
+  const rows = annotators.map((one) => ({
+    name: one.annotator,
+    parts: [
+      { kind: "answer", value: one.answers - one.ties },
+      { kind: "tie", value: one.ties },
+      { kind: "skip", value: one.skips },
+    ],
+    text: String(one.answers + one.skips),
+  }));
+  return [bars(rows, "Labels per annotator"), legend([["answer", "one is better"], ["tie", "equal"], ["skip", "skipped"]])];
+}
+
+function secondRanges(annotators, all) {
+  const row = (name, took) => ({ name, ...took, text: seconds(took.median) });
+  const rows = annotators.map((one) => row(one.annotator, one.seconds));
+  if (rows.length > 1) rows.push(row("together", all));
+  return [ranges(rows, "Seconds per label: median"), legend([["spread", "10% to 90%"], ["median", "median"]])];
 }
 
 function section(title, ...content) {
@@ -121,6 +150,7 @@ function basis({ n }, one, many, none) {
 
 const share = (part, whole) => (whole ? part / whole : null);
 const seconds = (value) => (value === null ? "–" : `${value.toFixed(1)} s`);
+const quantiles = ({ n, low, median, high }) => (n ? [low, median, high].map((value) => value.toFixed(1)).join(" / ") : "–");
 
 function legend(entries) {
   return make("p", { class: "legend" }, entries.map(([kind, text]) => make("span", {}, make("i", { class: `part ${kind}` }), text)));
@@ -143,14 +173,14 @@ function table(caption, heads, rows) {
 function annotatorTable(annotators) {
   return table(
     "Annotators",
-    ["Name", "Answers", "Ties", "Skips", "Chose left", "Seconds", "With themselves"],
+    ["Name", "Answers", "Ties", "Skips", "Chose left", "Seconds (10 / 50 / 90%)", "With themselves"],
     annotators.map((one) => [
       one.annotator,
       String(one.answers),
       String(one.ties),
       String(one.skips),
       percent(one.chose_left),
-      seconds(one.median_seconds),
+      quantiles(one.seconds),
       one.consistency.n ? `${percent(one.consistency.share)} of ${one.consistency.n}` : "–",
     ]),
   );
@@ -167,18 +197,4 @@ function pairTable(pairs) {
       kappa === null ? "–" : kappa.toFixed(2),
     ]),
   );
-}
-
-function rewardReport({ accuracy, labels, hardest }) {
-  const said = (label) => (label === 0.5 ? "equal" : label > 0.5 ? "second" : "first");
-  return [
-    make("p", {}, make("b", {}, percent(accuracy)), ` of ${count(labels, "label")} agree with the reward model.`),
-    hardest.length
-      ? table(
-          "Pairs that the reward model finds hardest",
-          ["Hardest pairs", "People say", "Model: second is better"],
-          hardest.map(({ query, label, probability }) => [query.slice(0, 8), said(label), percent(probability)]),
-        )
-      : null,
-  ];
 }

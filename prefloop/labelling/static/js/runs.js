@@ -48,7 +48,7 @@ export async function showRuns(view, signal) {
 
 function makeCard(run) {
   const path = encodeURIComponent(run.name);
-  const label = make("a", { class: "button primary", href: `#/label/${path}`, "aria-label": `Label ${run.name}` });
+  const label = make("a", { class: "button primary", href: `#/label/${path}` });
   const bar = make("progress", { "aria-label": `Pairs of ${run.name} that are done` });
   const done = make("span", {});
   const left = make("span", { class: "left-count" });
@@ -83,6 +83,7 @@ function makeCard(run) {
     setText(left, counts.left ? `${counts.left} left` : counts.queries ? "finished" : "no pairs yet");
     setText(people, counts.labels ? `${count(counts.labels, "label")} by ${count(counts.annotators, "annotator")}` : "");
     setText(label, counts.left || !counts.queries ? (counts.labels ? "Go on labelling" : "Start labelling") : "Open");
+    label.setAttribute("aria-label", `${label.textContent} ${run.name}`);
     node.classList.toggle("finished", counts.queries > 0 && counts.left === 0);
   };
   return { node, update };

@@ -1,6 +1,7 @@
 // The two clips beside each other; on a phone, one above the other.
 
 import { count, make, setText } from "./dom.js";
+import { calm } from "./player.js";
 
 const NARROW = window.matchMedia("(max-width: 640px)");
 const NAMES = { left: ["Left", "Upper"], right: ["Right", "Lower"] };
@@ -67,7 +68,7 @@ export class Stage {
       setText(steps, count(pair.clips[i].length, "step"));
     });
     this.node.dataset.lease = pair.lease;
-    this.#player.show(pair.clips);
+    this.#player.show(pair.clips, !calm());
   }
 
   /** Marks a clip that is over while the other goes on. */

@@ -4,10 +4,11 @@ import { browser } from "./storage.js";
 
 const NAMES = { auto: ["◐", "as the system"], light: ["☀", "light"], dark: ["☾", "dark"] };
 const ORDER = ["auto", "light", "dark"];
+const MEDIA = { auto: "(prefers-color-scheme: dark)", light: "not all", dark: "all" }; // of the dark colours
 const button = document.getElementById("theme-button");
 
 function show(theme) {
-  document.documentElement.dataset.theme = theme;
+  document.getElementById("dark").media = MEDIA[theme];
   const [icon, name] = NAMES[theme];
   button.textContent = icon;
   button.setAttribute("aria-label", `Colours: ${name}; change`);

@@ -1,0 +1,97 @@
+"""The results of a run."""
+
+from pages import AWAY, NEEDS_CHROMIUM, add_pairs, make_run, opened, report, say, shown, until
+
+pytest_plugins = ["page_fixtures"]
+pytestmark = NEEDS_CHROMIUM
+
+
+def test_results(site, browser):
+    make_run(site.api, num_queries=3, clips=False, annotators_per_query=2)
+    with opened(browser) as page:
+        page.goto(f"{site.url}/#/results/cartpole-01")
+        page.wait_for_selector("text=No labels yet")
+        for name in ("ada", "grace"):
+            (query, *_) = say(site.api, name, ["tie"] * 3, seconds=2)
+        report(site.api, (query, 0.5, 0.9))
+        page.wait_for_selector("text=of 4 labels agree with the reward model")
+        assert "100%" in shown(page, ".fact:has-text('Annotators agree')")
+        assert "2.0 s" in shown(page, ".fact:has-text('Seconds per label')")
+        assert "80% between 2.0 and 2.0" in shown(page, ".fact:has-text('Seconds per label')")
+        assert page.locator(".chart .dot").count() == 6
+        assert page.locator(".chart .line.own").count() == 2
+        assert page.locator(".bar-name").all_inner_texts() == ["ada", "grace"] * 2 + ["together"]
+        assert "2.0 / 2.0 / 2.0" in shown(page, "table >> nth=0")
+        assert "ada and grace" in shown(page, "table >> nth=1")
+
+
+def test_the_hardest_pairs_are_shown_with_what_people_and_the_model_say(site, browser):
+    asked = make_run(site.api, num_queries=4, annotators_per_query=2)
+    make_run(site.api, "other", num_queries=1)
+    queries = say(site.api, "ada", ["left", "left", "tie", "skip"])
+    say(site.api, "bob", ["right", "tie", "tie", "skip"])
+    chosen = site.store.labels.current("cartpole-01")[1].label
+    report(
+        site.api,
+        (queries[0], 0, 0.93),
+        (queries[1], chosen, 0.93 - 0.86 * chosen),
+        (queries[2], 0.5, 0.999),
+        (queries[3], 0, 0.502),
+    )
+    with opened(browser, AWAY) as page:
+        page.goto(f"{site.url}/#/results/cartpole-01")
+        page.wait_for_selector(".hard-pair")
+        pair = page.locator(".hard-pair")
+        assert [one.get_attribute("data-query") for one in pair.all()] == queries
+        for one, (_, *segments) in zip(pair.all(), asked, strict=True):
+            shown_segments = [f.get_attribute("data-segment") for f in one.locator("figure").all()]
+            assert shown_segments == segments
+        words = {0.0: "first", 0.5: "equal", 1.0: "second", None: "can't tell"}
+        for query, one in zip(queries, pair.all(), strict=True):
+            said = one.locator(".said li").all_inner_texts()
+            labels = [e for e in site.store.labels.current("cartpole-01") if str(e.query) == query]
+            assert said == [f"{event.annotator}: {words[event.label]}" for event in labels]
+        other = "second" if chosen == 0 else "first"
+        model = [text.rstrip(".") for text in page.locator(".model").all_inner_texts()]
+        assert model[1] == f"The model is 93% sure of the other: the {other}"
+        assert model[2] == "The model is more than 99% sure of the second"
+        assert model[3] == "The model can't tell them apart"
+        # nothing moves before it is asked to; then both do, and one pair at a time
+        assert page.locator(".hard-pair video").count() == 0  # they are not in sight yet
+        pair.first.scroll_into_view_if_needed()
+        until(page, "document.querySelector('.hard-pair').querySelectorAll('video').length === 2")
+        pair.last.scroll_into_view_if_needed()
+        until(page, "document.querySelectorAll('.hard-pair video').length === 8")
+        still = "[...document.querySelectorAll('.hard-pair video')].every(v => v.paused)"
+        assert page.evaluate(still)
+        moving = "[...document.querySelectorAll('.hard-pair')].map(p => [...p.querySelectorAll('video')].some(v => v.currentTime > 0.1))"  # fmt: skip
+        page.get_by_role("button", name="Play pair 1").click()
+        until(page, f"({moving})[0]")
+        page.get_by_role("button", name="Play pair 2").click()
+        until(page, f"({moving})[1] && !({moving})[0]")
+        page.get_by_role("button", name="Stop pair 2").press("Enter")
+        until(page, still)
+        page.locator(".hard-pair .clips").first.hover()
+        until(page, f"({moving})[0]")
+        page.mouse.move(0, 0)
+        until(page, still)
+        # what has not changed stays as it is when more is known
+        button = page.get_by_role("button", name="Play pair 4")
+        button.focus()
+        add_pairs(site.api, "cartpole-01", 1, seed=5)
+        say(site.api, "ada", ["left"])
+        page.wait_for_selector(".fact:has-text('Labels') >> text=9")
+        assert button.evaluate("node => node === document.activeElement")
+
+
+def test_a_hard_pair_whose_clip_is_gone_is_plotted(site, tmp_path, browser):
+    make_run(site.api, num_queries=1)
+    (query,) = say(site.api, "ada", ["left"])
+    report(site.api, (query, 0, 0.9))
+    for clip in (tmp_path / "clips").glob("**/*.mp4"):
+        clip.unlink()
+    with opened(browser, AWAY) as page:
+        page.goto(f"{site.url}/#/results/cartpole-01")
+        until(page, "document.querySelectorAll('.hard-pair .trace-line').length === 10")
+        page.get_by_role("button", name="Play pair 1").click()
+        until(page, "Number(document.querySelector('.trace-cursor').getAttribute('x1')) > 100")
