@@ -79,7 +79,9 @@ def main(settings: Settings) -> None:
     with ExitStack() as stack:
         if settings.run:
             # people take their time, and their server may be started again meanwhile
-            client = stack.enter_context(connected(settings, start=True, patience=None))
+            client = stack.enter_context(
+                connected(settings, f"prefloop pref-ppo --run {settings.run}", None)
+            )
             out = Path(settings.out or settings.run)
             env = settings.env or client.run(settings.run).env
             stopped = (out / runs.FACTS).is_file()

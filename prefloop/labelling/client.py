@@ -1,6 +1,7 @@
 """What programs say to the labelling server. A server that is restarted meanwhile is waited for."""
 
 import random
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -101,7 +102,12 @@ class LabellingClient:
 
     def health(self) -> HealthOut:
         """What answers there."""
-        return self._read(self._call("GET", "/api/health"), HealthOut)
+        try:
+            return self._read(self._call("GET", "/api/health"), HealthOut)
+        except RefusedError as error:
+            if error.status == 404:  # a server, but its page's address or a wrong path
+                raise self._none() from None
+            raise
 
     # runs
 
@@ -296,9 +302,10 @@ class LabellingClient:
                     raise UserError(
                         f"The server {self._url} went away; look whether it did what it was asked."
                     ) from None
-                reason = (
-                    "it can't be reached" if isinstance(error, httpx.ConnectError) else "no reply"
-                )
+                _require_tls(self._url, error)
+                reason = "it can't be reached"
+                if not isinstance(error, httpx.ConnectError):
+                    reason = "it takes the connection and sends no reply"
             if self._patience is not None and waited >= self._patience:
                 raise UserError(
                     f"The labelling server {self._url} does not answer ({reason}); is it running? "
@@ -317,6 +324,9 @@ class LabellingClient:
     def _accepted(self, reply: httpx.Response) -> httpx.Response:
         if reply.is_success:
             return reply
+        if reply.is_redirect:
+            elsewhere = reply.headers.get("location", "elsewhere")
+            raise UserError(f"{self._url} sends its visitors to {elsewhere}; give that address.")
         try:
             sentence = str(reply.json()["detail"])
         except (ValueError, KeyError, TypeError):
@@ -342,3 +352,13 @@ class LabellingClient:
         return UserError(
             f"{self._url} is no labelling server, or of a version that this prefloop does not know."
         )
+
+
+def _require_tls(url: str, error: BaseException | None) -> None:
+    """Ends what waiting does not mend: TLS where none is spoken, or a certificate that is not trusted."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            raise UserError(f"{url} has no certificate that holds: {error.verify_message}.")
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+            raise UserError(f"{url} speaks no TLS; is its address http://...?")
+        error = error.__cause__ or error.__context__
