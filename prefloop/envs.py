@@ -5,6 +5,7 @@ import warnings
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import find_highest_version, parse_env_id
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
@@ -49,6 +50,9 @@ def mujoco_states(envs: gym.vector.VectorEnv) -> NDArray:
 
 
 def _make(make, env_id: str, **kwargs):  # type: ignore[no-untyped-def]
+    newest = _newest(env_id)
+    if newest is not None:
+        raise UserError(f"There is no environment {env_id!r}; did you mean {newest!r}?")
     with warnings.catch_warnings():
         # CartPole-v0's limit of 200 steps is wanted here, not an oversight
         warnings.filterwarnings("ignore", message=".*is out of date.*")
@@ -57,6 +61,21 @@ def _make(make, env_id: str, **kwargs):  # type: ignore[no-untyped-def]
         except (gym.error.Error, ImportError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"Can't make the environment {env_id!r}: {reason}") from None
+
+
+def _newest(env_id: str) -> str | None:
+    """An id that lacks a version, with the newest one; None of every other.
+
+    Gymnasium would take the newest with a warning, and another one after its next release.
+    """
+    try:
+        namespace, name, version = parse_env_id(env_id)
+    except gym.error.Error:
+        return None
+    if version is not None or env_id in gym.registry:
+        return None
+    newest = find_highest_version(namespace, name)
+    return None if newest is None else f"{env_id}-v{newest}"
 
 
 def single_spaces(env: gym.Env | gym.vector.VectorEnv) -> tuple[gym.Space, gym.Space]:

@@ -31,7 +31,7 @@ class Settings:
     profile: str = setting("", "keep everything in ~/.prefloop/PROFILE, apart from the rest; if not given, PREFLOOP_PROFILE, or else default")
     home: str = setting("", "keep everything in this folder instead")
     database_url: str = setting("", "labels go to this database, for instance postgresql://user@host/name; if not given, PREFLOOP_DATABASE_URL, or else an SQLite file in the folder")
-    settings: str = setting("", "settings of the page; if not given, labelling.yaml in the folder, which is made if missing")
+    settings: str = setting("", "file with the settings of the page; if not given, labelling.yaml in the folder, which is made if missing")
     public_url: str = setting("", "what browsers call this server, where a reverse proxy stands before it; demands tokens")
     tokens: bool = setting(False, "demand tokens on this machine too")
     new_tokens: bool = setting(False, "make new tokens; the ones so far no longer hold")

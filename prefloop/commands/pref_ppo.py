@@ -70,7 +70,7 @@ def main(settings: Settings) -> None:
     from prefloop.labelling.connecting import connected
     from prefloop.training import loop, outputs
     from prefloop.training.on_policy import make_ppo
-    from prefloop.training.plans import num_iterations
+    from prefloop.training.plans import num_iterations, plan_labels
     from prefloop.training.pref_ppo import PrefPPO, opened
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
@@ -88,6 +88,9 @@ def main(settings: Settings) -> None:
             settings = replace(settings, env=env, out=str(out), resume=stopped)
         directory = Path(settings.out)
         ppo = make_ppo(settings.env, settings, settings.seed, device, init)
+        spec = ppo.envs.spec
+        # before anything is made, here or on the server
+        plan_labels(settings, ppo.settings, spec.max_episode_steps if spec else None)
         if settings.run:
             obs_dim, action_dim, discrete = step_sizes(ppo.envs)
             client.put_run(

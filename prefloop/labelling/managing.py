@@ -38,15 +38,22 @@ def list_runs(client: LabellingClient) -> None:
         )
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """1 label, 2 labels; `many` where an s is not enough."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def show(client: LabellingClient, name: str) -> None:
     """Prints what is known of a run."""
     run, results = client.run(name), client.results(name)
     counts = run.counts
     lines = [
         f"{run.name}: {run.env}, made {run.created_at:%Y-%m-%d %H:%M}, round {run.round}",
-        f"{counts.queries} queries: {counts.answered} answered, {counts.skipped} skipped, "
-        f"{counts.left} left; {counts.labels} labels of {counts.annotators} annotators",
-        f"{run.annotators_per_query} annotators a query, {run.repeats:.0%} repeats",
+        f"{counted(counts.queries, 'query', 'queries')}: {counts.answered} answered, "
+        f"{counts.skipped} skipped, "
+        f"{counts.left} left; {counted(counts.labels, 'label')} of "
+        f"{counted(counts.annotators, 'annotator')}",
+        f"{counted(run.annotators_per_query, 'annotator')} a query, {run.repeats:.0%} repeats",
     ]
     if results.agreement.share is not None:
         lines.append(
@@ -76,8 +83,9 @@ def export_to_folder(client: LabellingClient, name: str, folder: str) -> None:
     write_export(client, name, path)
     preferences = dataset.read(path)
     print(
-        f"Wrote {path}: {len(preferences)} labels, {len(preferences.answered)} answers "
-        f"({preferences.answered.num_ties} ties)."
+        f"Wrote {path}: {counted(len(preferences), 'label')}, "
+        f"{counted(len(preferences.answered), 'answer')} "
+        f"({counted(preferences.answered.num_ties, 'tie')})."
     )
     print(f"Next: prefloop reward --preferences {path} --out reward")
 
@@ -130,11 +138,13 @@ def import_from_folder(client: LabellingClient, folder: str, name: str) -> None:
         client.add_labels(name, labels[start : start + LABELS_AT_ONCE])
         for start in range(0, len(labels), LABELS_AT_ONCE)
     )
-    print(f"{name}: {added} labels added, {len(labels) - added} were there.")
+    print(f"{name}: {counted(added, 'label')} added, {len(labels) - added} were there.")
 
 
 def rename(client: LabellingClient, name: str, new_name: str) -> None:
     """Gives a run another name."""
+    if name == new_name:
+        raise UserError(f"{name} is its name already.")
     client.rename(name, new_name)
     print(f"{name} is now {new_name}.")
 
@@ -142,7 +152,9 @@ def rename(client: LabellingClient, name: str, new_name: str) -> None:
 def label_again(client: LabellingClient, name: str) -> None:
     """Asks every query again."""
     run = client.label_again(name)
-    print(f"{name}: {run.counts.left} queries are asked again; the labels so far are kept apart.")
+    print(
+        f"{name}: {counted(run.counts.left, 'query is', 'queries are')} asked again; the labels so far are kept apart."
+    )
 
 
 def delete(client: LabellingClient, name: str, ask: bool) -> None:
@@ -155,13 +167,13 @@ def delete(client: LabellingClient, name: str, ask: bool) -> None:
     if ask and not _agreed(run):
         raise UserError(f"{name} was not deleted.")
     client.delete(name)
-    print(f"Deleted {name} and its {run.counts.labels} labels.")
+    print(f"Deleted {name} and its {counted(run.counts.labels, 'label')}.")
 
 
 def _agreed(run: RunOut) -> bool:
     try:
         typed = input(
-            f"Delete {run.name} with {run.counts.labels} labels for good? Type its name: "
+            f"Delete {run.name} with {counted(run.counts.labels, 'label')} for good? Type its name: "
         )
     except EOFError:
         raise UserError(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences, Queries
 from prefloop.labelling.client import LabellingClient
-from prefloop.labelling.managing import write_export
+from prefloop.labelling.managing import counted, write_export
 from prefloop.labelling.schemas import CountsOut
 from prefloop.teachers.human import HumanTeacher
 
@@ -55,14 +55,15 @@ class People:
 
     def wait(self) -> None:
         """Waits until nothing is left to label."""
-        told = -1
+        told = 0
         while (left := self.counts().left) > 0:
-            if told < 0:
+            # more than was said: it is to be labelled again, say; or much less
+            if left > told or 2 * left <= told:
                 self._say(
-                    f"Waiting for {left} labels at {self.client.page(self.run)} (Ctrl-C stops, "
+                    f"Waiting for {counted(left, 'label')} at {self.client.page(self.run)} (Ctrl-C stops, "
                     "the same command goes on)."
                 )
-            told = left
+                told = left
             time.sleep(self._pause)
 
     def preferences(self) -> Preferences | None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -23,6 +24,7 @@ from prefloop.labelling.config import SettingsFile
 from prefloop.labelling.database import sqlite_url
 from prefloop.labelling.feeding import ClipFeeder
 from prefloop.labelling.store import Store
+from prefloop.labelling.worker import RenderWorker
 
 START_SECONDS = 30.0  # that a server which is just starting or ending in the same folder may take
 DATABASE, CLIPS, TOKENS, SETTINGS = "labels.sqlite3", "clips", "tokens.json", "labelling.yaml"
@@ -61,7 +63,7 @@ def serve(
     Args:
         home: holds the database, clips, settings and hashes of tokens; made if missing.
         database_url: another database than the SQLite file in `home`.
-        settings: another file than labelling.yaml in `home`.
+        settings: another file than labelling.yaml in `home`; it must be there.
         demand_tokens: also where only this machine reaches the server.
         new_tokens: the ones so far no longer hold.
         started_by: the program that started this one by a pipe to its standard input, with whose
@@ -73,6 +75,10 @@ def serve(
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("prefloop").setLevel(logging.INFO)
+    if settings is not None and not settings.exists():
+        raise UserError(
+            f"There is no file {settings}; without --settings, {home / SETTINGS} is made."
+        )
     with ExitStack() as stack:
         _claim(stack, home)
         settings_file = SettingsFile(settings or home / SETTINGS)
@@ -86,7 +92,9 @@ def serve(
         origins = [security.origin_of(address.public_url)] if address.public_url else []
         app = create_app(store, clips, settings_file, tokens, _hosts(address), origins)
         port = listening.getsockname()[1]
-        stack.enter_context(ClipFeeder(store, clips, settings_file))
+        # the environments of a server that only this machine reaches are its user's own
+        make_worker = partial(RenderWorker, may_import=address.is_private)
+        stack.enter_context(ClipFeeder(store, clips, settings_file, make_worker))
         server = _Server(
             uvicorn.Config(
                 app,

@@ -1,5 +1,6 @@
 """The server as its users start it."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -14,9 +15,11 @@ from serving import ServerProcess
 
 from prefloop.envs import make_env
 from prefloop.errors import UserError
+from prefloop.files import claimed_directory
 from prefloop.labelling import server
 from prefloop.labelling.client import LabellingClient
 from prefloop.labelling.clips import examine
+from prefloop.labelling.home import SERVER, Running, announce, home_directory, running_server
 from prefloop.labelling.security import origin_of
 from prefloop.labelling.store import Store
 
@@ -52,14 +55,14 @@ def test_profiles_are_apart(monkeypatch, tmp_path):
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.delenv("PREFLOOP_PROFILE", raising=False)
     folder = tmp_path / ".prefloop"
-    assert server.home_directory("", "") == folder / "default"
-    assert server.home_directory("dev", "") == folder / "dev"
+    assert home_directory("", "") == folder / "default"
+    assert home_directory("dev", "") == folder / "dev"
     monkeypatch.setenv("PREFLOOP_PROFILE", "test")
-    assert server.home_directory("", "") == folder / "test"
-    assert server.home_directory("dev", str(tmp_path)) == tmp_path
+    assert home_directory("") == folder / "test"
+    assert home_directory("dev", str(tmp_path)) == tmp_path
     for wrong in ("..", "a/b", ".hidden", "a" * 65):
         with pytest.raises(UserError, match="A profile is named by"):
-            server.home_directory(wrong, "")
+            home_directory(wrong, "")
 
 
 def test_a_taken_port_ends_in_a_sentence(run, tmp_path):
@@ -78,7 +81,8 @@ def test_a_taken_port_ends_in_a_sentence(run, tmp_path):
         ("--profile ../up", "A profile is named by"),
         ("--database-url mysql://x/y --port 0", "SQLite or PostgreSQL"),
         ("--public-url labels.example.org --port 0", "no address such as"),
-        ("--settings missing/labelling.yaml/x --home file", "is a file"),
+        ("--home file", "is a file"),
+        ("--settings nosuch.yaml --port 0", "There is no file nosuch.yaml"),
     ],
 )
 def test_a_mistake_ends_in_a_sentence(run, tmp_path, monkeypatch, flags, words):
@@ -89,9 +93,58 @@ def test_a_mistake_ends_in_a_sentence(run, tmp_path, monkeypatch, flags, words):
 
 
 def test_two_servers_do_not_share_a_folder(run, tmp_path):
-    with ServerProcess("--home", str(tmp_path)):
+    with ServerProcess("--home", str(tmp_path)) as process:
+        outcome = run(f"prefloop.cli label --home {tmp_path} --port 0")
+        told = f"A server for {tmp_path} runs already at {process.url} (process {process.process.pid})."
+        assert_one_sentence(outcome, told)
+        assert running_server(tmp_path) == Running(process.url, process.process.pid)
+        process.stop()
+    assert not (tmp_path / SERVER).exists()
+
+
+def test_who_started_a_server_is_said(run, tmp_path):
+    with claimed_directory(tmp_path):
+        announce(tmp_path, Running("http://127.0.0.1:9", 7, "prefloop pref-ppo (process 6)"))
+        outcome = run(f"prefloop.cli label --home {tmp_path} --port 0")
+    assert_one_sentence(outcome, "(process 7); prefloop pref-ppo (process 6) started it")
+
+
+def test_a_server_that_leaves_its_folder_is_waited_for(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "START_SECONDS", 0.1)
+    with claimed_directory(tmp_path):
         outcome = run(f"prefloop.cli label --home {tmp_path} --port 0")
     assert_one_sentence(outcome, "Another process is writing")
+
+
+def test_what_a_killed_server_says_is_not_believed(tmp_path):
+    with ServerProcess("--home", str(tmp_path)) as process:
+        process.kill()
+        assert json.loads((tmp_path / SERVER).read_text())["url"] == process.url
+        assert running_server(tmp_path) is None
+        with claimed_directory(tmp_path):
+            (tmp_path / SERVER).write_text("{}")
+            assert running_server(tmp_path) is None
+
+
+def test_a_server_ends_with_the_program_that_started_it(tmp_path):
+    code = (
+        "import subprocess, sys, time\n"
+        "subprocess.Popen([sys.executable, '-m', 'prefloop', 'label', *sys.argv[1:]],"
+        " stdin=subprocess.PIPE, start_new_session=True)\n"
+        "time.sleep(600)"
+    )
+    flags = ["--home", str(tmp_path), "--port", "0", "--started-by", "me"]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *flags], stdout=subprocess.PIPE, cwd=ROOT, text=True
+    ) as starter:
+        assert "Labelling at" in starter.stdout.readline()
+        found = running_server(tmp_path)
+        assert found.started_by == "me"
+        starter.kill()
+        assert starter.stdout.read() == ""  # the server has it, too, and holds it until it ends
+    assert not (tmp_path / SERVER).exists()
+    with claimed_directory(tmp_path):
+        pass
 
 
 def test_bad_settings_are_named_before_anything_is_made(run, tmp_path):
