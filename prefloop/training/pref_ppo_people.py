@@ -71,7 +71,8 @@ class PeoplePrefPPO(PrefPPO):
 
     def _ask(self, rollouts: list[Rollout], iteration: int) -> None:
         counts = self.people.counts()
-        wanted = int(self.plan[iteration]) - counts.answered - counts.left
+        # not answered + left: what one of several annotators has answered is in both
+        wanted = int(self.plan[iteration]) - (counts.queries - counts.skipped)
         if wanted > 0:
             self.people.ask(self._choose(rollouts, wanted, iteration), iteration)
         if self.wait or not self.fitted:  # without any label there is nothing to go on with
