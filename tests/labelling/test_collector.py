@@ -183,6 +183,14 @@ def test_as_a_program(url, store):
     assert "Traceback" not in done.stderr
 
 
+def test_the_server_may_stand_in_a_variable(url, monkeypatch, capsys):
+    flags = "--run a --env CartPole-v1 --pairs 3 --segment-length 5"
+    monkeypatch.setattr(sys, "argv", ["prefloop_collector.py", *flags.split()])
+    monkeypatch.setenv("PREFLOOP_SERVER", url)
+    prefloop_collector.main()
+    assert "a has 3 pairs more to compare" in capsys.readouterr().out
+
+
 def test_it_needs_nothing_else():
     code = "import json, sys; import prefloop_collector; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(

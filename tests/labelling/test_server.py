@@ -1,6 +1,7 @@
 """The server as its users start it."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -249,3 +250,33 @@ def test_clips_appear_by_themselves(tmp_path):
         assert examine(video.content).frames == 5
         code, output = process.stop()
     assert (code, "Traceback" in output) == (130, False)
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_a_module_that_others_name_is_not_imported(tmp_path, public):
+    (tmp_path / "somebodys.py").write_text(
+        "from pathlib import Path\n"
+        "import gymnasium\n"
+        "Path(__file__).with_suffix('.imported').touch()\n"
+        "gymnasium.register('Pole-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
+    )
+    path = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    flags = ["--public-url", "https://labels.example.org"] if public else []
+    segments = make_segments([[[0.0] * 4] * 3, [[0.1] * 4] * 3], np.zeros((2, 3), dtype=np.int64))
+    with ServerProcess(
+        "--home", str(tmp_path / "home"), *flags, port=free_port(), env=path
+    ) as process:
+        # the trainers' token stands in the line after the address and what is said of it
+        said = [process.process.stdout.readline() for _ in range(2)] if public else []
+        token = said[1].strip().removeprefix("PREFLOOP_TOKEN=") if public else None
+        with LabellingClient(process.url, token) as client:
+            client.put_run("r", env="somebodys:Pole-v0", obs_dim=4, action_dim=2, discrete=True)
+            first, second = client.add_segments("r", segments)
+            client.add_queries("r", [(uuid.uuid4(), first, second)])
+            sides = []
+            while not all(side.clip_url for side in sides) or not sides:
+                (query,) = client.lease("r", "ada", uuid.UUID(int=1)).queries
+                sides = [query.left, query.right]
+    assert (tmp_path / "somebodys.imported").exists() != public
+    for side in sides:
+        assert ("imports no module that they name" in (side.clip_error or "")) == public
