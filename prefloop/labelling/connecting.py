@@ -80,7 +80,9 @@ def _default(profile: str) -> str:
 
 
 def _is_here(url: str) -> bool:
-    return not url or urlsplit(url).hostname in ("127.0.0.1", "localhost")
+    """Whether a server that is started here could be there."""
+    parts = urlsplit(url or DEFAULT_SERVER)
+    return parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")
 
 
 def _look(home: Path, url: str, seconds: float) -> Running | None:

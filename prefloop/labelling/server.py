@@ -121,12 +121,10 @@ def _claim(stack: ExitStack, home: Path) -> None:
         except ClaimedError:
             other = homes.running_server(home)
             if other is not None:
-                whose = f"; {other.started_by} started it, and it ends with that" * bool(
-                    other.started_by
-                )
-                raise UserError(
-                    f"A server for {home} runs already at {other.url} (process {other.pid}){whose}."
-                ) from None
+                told = f"A server for {home} runs already at {other.url} (process {other.pid})"
+                if other.started_by:
+                    told += f"; {other.started_by} started it, and it ends with that"
+                raise UserError(f"{told}.") from None
             if time.monotonic() > give_up:
                 raise
             time.sleep(0.1)
