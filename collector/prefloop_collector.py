@@ -7,8 +7,8 @@ gymnasium >= 0.29 and numpy, nothing else of prefloop.
         --import fancy_gym --env fancy/Reacher5d-v0 --pairs 50
 
 The same command may be given again after it was stopped: what the server has is not stored twice.
-Another --seed adds other segments to the same run. Where the server demands a token, put the
-trainers' into the variable PREFLOOP_TOKEN.
+Another --seed adds other segments to the same run. The variable PREFLOOP_SERVER may name the server
+instead of --server; where it demands a token, put the trainers' into PREFLOOP_TOKEN.
 
 What is sent: docs/labelling_api.md.
 """
@@ -374,7 +374,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--server", default="http://127.0.0.1:8000", help="its address")
+    address = os.environ.get("PREFLOOP_SERVER") or "http://127.0.0.1:8000"
+    parser.add_argument("--server", default=address, help=f"its address (default: {address})")
     parser.add_argument("--run", required=True, help="the run's name")
     parser.add_argument("--env", required=True, help="the environment's id")
     parser.add_argument(

@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec, find_highest_version, parse_env_id
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
@@ -93,7 +94,10 @@ def episode_seeds(envs: gym.vector.VectorEnv) -> NDArray:
     return np.array([env.episode_seed for env in copies], dtype=np.int64)
 
 
-def _make(make, env_id, **kwargs):  # type: ignore[no-untyped-def]
+def _make(make, env_id: str | EnvSpec | None, **kwargs):  # type: ignore[no-untyped-def]
+    newest = _newest(env_id) if isinstance(env_id, str) else None
+    if newest is not None:
+        raise UserError(f"There is no environment {env_id!r}; did you mean {newest!r}?")
     with warnings.catch_warnings():
         # CartPole-v0's limit of 200 steps is wanted here, not an oversight
         warnings.filterwarnings("ignore", message=".*is out of date.*")
@@ -102,6 +106,21 @@ def _make(make, env_id, **kwargs):  # type: ignore[no-untyped-def]
         except (gym.error.Error, ImportError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"Can't make the environment {env_id!r}: {reason}") from None
+
+
+def _newest(env_id: str) -> str | None:
+    """An id that lacks a version, with the newest one; None of every other.
+
+    Gymnasium would take the newest with a warning, and another one after its next release.
+    """
+    try:
+        namespace, name, version = parse_env_id(env_id)
+    except gym.error.Error:
+        return None
+    if version is not None or env_id in gym.registry:
+        return None
+    newest = find_highest_version(namespace, name)
+    return None if newest is None else f"{env_id}-v{newest}"
 
 
 def single_spaces(env: gym.Env | gym.vector.VectorEnv) -> tuple[gym.Space, gym.Space]:

@@ -91,12 +91,17 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+class ClaimedError(UserError):
+    """Another process keeps the directory."""
+
+
 @contextlib.contextmanager
 def claimed_directory(path: Path) -> Iterator[Path]:
     """Makes a directory and keeps it for this process until the block ends.
 
     Raises:
-        UserError: it can't be made or written, or another process works in it.
+        ClaimedError: another process works in it.
+        UserError: it can't be made or written.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -107,7 +112,7 @@ def claimed_directory(path: Path) -> Iterator[Path]:
     except NotADirectoryError:
         raise UserError(f"Can't make the directory {path}: a file is in the way.") from None
     except filelock.Timeout:
-        raise UserError(
+        raise ClaimedError(
             f"Another process is writing to {path}; wait for it or choose another."
         ) from None
     except (OSError, NotImplementedError) as error:
@@ -117,3 +122,16 @@ def claimed_directory(path: Path) -> Iterator[Path]:
         yield path
     finally:
         lock.release()
+
+
+def is_claimed(path: Path) -> bool:
+    """Whether a process keeps a directory by `claimed_directory` now; False where that can't be told."""
+    lock = filelock.FileLock(path / ".lock", timeout=0)
+    try:
+        lock.acquire()
+        lock.release()
+    except filelock.Timeout:
+        return True
+    except (OSError, NotImplementedError):
+        return False
+    return False

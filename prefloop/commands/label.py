@@ -31,10 +31,11 @@ class Settings:
     profile: str = setting("", "keep everything in ~/.prefloop/PROFILE, apart from the rest; if not given, PREFLOOP_PROFILE, or else default")
     home: str = setting("", "keep everything in this folder instead")
     database_url: str = setting("", "labels go to this database, for instance postgresql://user@host/name; if not given, PREFLOOP_DATABASE_URL, or else an SQLite file in the folder")
-    settings: str = setting("", "settings of the page; if not given, labelling.yaml in the folder, which is made if missing")
+    settings: str = setting("", "file with the settings of the page; if not given, labelling.yaml in the folder, which is made if missing")
     public_url: str = setting("", "what browsers call this server, where a reverse proxy stands before it; demands tokens")
     tokens: bool = setting(False, "demand tokens on this machine too")
     new_tokens: bool = setting(False, "make new tokens; the ones so far no longer hold")
+    started_by: str = setting("", "for programs that start a server: their name; it then ends when its standard input does, so also when they are killed")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -56,15 +57,17 @@ def main(settings: Settings) -> None:
 
     try:
         from prefloop.labelling import server
+        from prefloop.labelling.home import home_directory
     except ModuleNotFoundError as error:
         raise UserError(
             f"{error.name} is not installed; the server needs pip install 'prefloop[labelling]'."
         ) from None
     server.serve(
-        server.home_directory(settings.profile, settings.home),
+        home_directory(settings.profile, settings.home),
         server.Address(settings.host, settings.port, settings.public_url),
         settings.database_url or os.environ.get("PREFLOOP_DATABASE_URL", ""),
         Path(settings.settings) if settings.settings else None,
         settings.tokens or settings.new_tokens,
         settings.new_tokens,
+        settings.started_by,
     )

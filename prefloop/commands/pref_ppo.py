@@ -70,7 +70,7 @@ def main(settings: Settings) -> None:
     from prefloop.labelling.connecting import connected
     from prefloop.training import loop, outputs
     from prefloop.training.on_policy import make_ppo
-    from prefloop.training.plans import num_iterations
+    from prefloop.training.plans import num_iterations, plan_labels
     from prefloop.training.pref_ppo import PrefPPO, opened
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
@@ -79,26 +79,25 @@ def main(settings: Settings) -> None:
     with ExitStack() as stack:
         if settings.run:
             # people take their time, and their server may be started again meanwhile
-            client = stack.enter_context(connected(settings, start=True, patience=None))
+            client = stack.enter_context(
+                connected(settings, f"prefloop pref-ppo --run {settings.run}", None)
+            )
             out = Path(settings.out or settings.run)
             env = settings.env or client.run(settings.run).env
             stopped = (out / runs.FACTS).is_file()
             settings = replace(settings, env=env, out=str(out), resume=stopped)
         directory = Path(settings.out)
+        recorded, envs, record = None, None, None
         if settings.run:
             from prefloop.labelling.recording import RecordedEnvs
-            from prefloop.training.pref_ppo_people import opened_with_people
 
             recorded = RecordedEnvs.make(settings.env, settings.num_envs)
-            ppo = make_ppo(
-                settings.env,
-                settings,
-                settings.seed,
-                device,
-                init,
-                recorded.envs,
-                recorded.record,
-            )
+            envs, record = recorded.envs, recorded.record
+        ppo = make_ppo(settings.env, settings, settings.seed, device, init, envs, record)
+        spec = ppo.envs.spec
+        # before anything is made, here or on the server
+        plan_labels(settings, ppo.settings, spec.max_episode_steps if spec else None)
+        if settings.run:
             obs_dim, action_dim, discrete = step_sizes(ppo.envs)
             client.put_run(
                 settings.run,
@@ -107,11 +106,11 @@ def main(settings: Settings) -> None:
                 action_dim=action_dim,
                 discrete=discrete,
             )
-        else:
-            ppo = make_ppo(settings.env, settings, settings.seed, device, init)
         stack.enter_context(runs.claimed(directory, settings.resume, keep_earlier=True))
         learner: PrefPPO
-        if settings.run:
+        if recorded is not None:
+            from prefloop.training.pref_ppo_people import opened_with_people
+
             learner = stack.enter_context(
                 opened_with_people(
                     ppo,

@@ -8,13 +8,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
+from starlette.types import Scope
 
 import prefloop
 from prefloop.errors import UserError
-from prefloop.labelling.clips import ClipStore
+from prefloop.labelling.clips import ClipStore, NoRoomError
 from prefloop.labelling.config import SettingsFile
 from prefloop.labelling.routes import annotate, clips, frames, results, runs, settings, training
 from prefloop.labelling.schemas import ErrorOut
@@ -31,6 +32,7 @@ _STATUS: dict[type[UserError], int] = {
     NotFoundError: 404,
     ConflictError: 409,
     StoreUnavailableError: 503,
+    NoRoomError: 507,
 }
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorOut, "description": "What was sent is not what it should be."},
@@ -42,6 +44,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     413: {"model": ErrorOut, "description": "Too much was sent."},
     422: {"model": ErrorOut, "description": "A value is missing or can't be meant."},
     503: {"model": ErrorOut, "description": "The database does not answer; try again."},
+    507: {"model": ErrorOut, "description": "There is no room for more clips."},
 }
 
 
@@ -79,9 +82,19 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _as_first_mistake)
     # Windows may call scripts plain text, and then browsers refuse to run them
     mimetypes.add_type("text/javascript", ".js")
-    app.mount("/", StaticFiles(directory=static, html=True, check_dir=False), name="page")
+    app.mount("/", _Page(directory=static, html=True, check_dir=False), name="page")
     app.add_middleware(Guard, hosts=hosts, origins=origins)
     return app
+
+
+class _Page(StaticFiles):
+    """The page's files, which browsers keep and ask after: a reload is quick, and sees what changed."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """One file, or that it is what the browser has."""
+        response = await super().get_response(path, scope)
+        response.headers["cache-control"] = "no-cache"
+        return response
 
 
 def _operation_id(route: APIRoute) -> str:

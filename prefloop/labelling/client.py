@@ -1,6 +1,7 @@
 """What programs say to the labelling server. A server that is restarted meanwhile is waited for."""
 
 import random
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -101,7 +102,12 @@ class LabellingClient:
 
     def health(self) -> HealthOut:
         """What answers there."""
-        return self._read(self._call("GET", "/api/health"), HealthOut)
+        try:
+            return self._read(self._call("GET", "/api/health"), HealthOut)
+        except RefusedError as error:
+            if error.status == 404:  # a server, but its page's address or a wrong path
+                raise self._none() from None
+            raise
 
     # runs
 
@@ -290,24 +296,24 @@ class LabellingClient:
                 reply = self._http.request(method, path, **request)
                 if reply.status_code not in _TRY_AGAIN or once:
                     return self._accepted(reply)
-                reason = f"it replies {reply.status_code}"
+                hint = ""
+                trouble = f"can't do it now ({_sentence(reply).rstrip('.') or reply.status_code})"
             except httpx.TransportError as error:
                 if once and not isinstance(error, httpx.ConnectError):
                     raise UserError(
                         f"The server {self._url} went away; look whether it did what it was asked."
                     ) from None
-                reason = (
-                    "it can't be reached" if isinstance(error, httpx.ConnectError) else "no reply"
-                )
+                _require_tls(self._url, error)
+                trouble = "does not answer"
+                reached = not isinstance(error, httpx.ConnectError)
+                hint = ", though something takes the connection" if reached else ""
             if self._patience is not None and waited >= self._patience:
                 raise UserError(
-                    f"The labelling server {self._url} does not answer ({reason}); is it running? "
+                    f"The labelling server {self._url} {trouble}{hint}; is it running? "
                     "`prefloop label` starts it."
                 )
             if not told and self._on_waiting is not None:
-                self._on_waiting(
-                    f"The labelling server {self._url} does not answer; waiting for it."
-                )
+                self._on_waiting(f"The labelling server {self._url} {trouble}; waiting for it.")
             told = True
             # many clients that wait for one server should not all come back at once
             self._sleep(pause * random.uniform(0.5, 1))
@@ -317,11 +323,11 @@ class LabellingClient:
     def _accepted(self, reply: httpx.Response) -> httpx.Response:
         if reply.is_success:
             return reply
-        try:
-            sentence = str(reply.json()["detail"])
-        except (ValueError, KeyError, TypeError):
-            sentence = f"{self._url} is no labelling server: it replied {reply.status_code}."
-        raise RefusedError(reply.status_code, sentence)
+        if reply.is_redirect:
+            elsewhere = reply.headers.get("location", "elsewhere")
+            raise UserError(f"{self._url} sends its visitors to {elsewhere}; give that address.")
+        nothing = f"{self._url} is no labelling server: it replied {reply.status_code}."
+        raise RefusedError(reply.status_code, _sentence(reply) or nothing)
 
     def _read(self, reply: httpx.Response, model: type[M]) -> M:
         return self._checked(model, self._json(reply))
@@ -342,3 +348,21 @@ class LabellingClient:
         return UserError(
             f"{self._url} is no labelling server, or of a version that this prefloop does not know."
         )
+
+
+def _sentence(reply: httpx.Response) -> str:
+    """What a labelling server says of what went wrong; empty where it is none."""
+    try:
+        return str(reply.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _require_tls(url: str, error: BaseException | None) -> None:
+    """Ends what waiting does not mend: TLS where none is spoken, or a certificate that is not trusted."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            raise UserError(f"{url} has no certificate that holds: {error.verify_message}.")
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+            raise UserError(f"{url} speaks no TLS; is its address http://...?")
+        error = error.__cause__ or error.__context__

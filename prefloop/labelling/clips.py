@@ -27,6 +27,10 @@ MAX_PIXELS = 1280 * 1280  # of one frame
 LEFT_BEHIND = 3600  # seconds after which an unfinished file is a killed process's
 
 
+class NoRoomError(UserError):
+    """The clips that were sent take as much as they may."""
+
+
 @dataclass(frozen=True)
 class ClipFacts:
     """What a clip is.
@@ -112,18 +116,26 @@ class ClipStore:
         self.directory = directory
         self.max_bytes = max_bytes
 
-    def put(self, data: bytes) -> str:
+    def put(self, data: bytes, room: int | None = None) -> str:
         """Stores a clip; when this returns, it is on disk. The same clip is stored once.
+
+        Args:
+            room: how many bytes it may have; None: as many as any clip.
 
         Returns:
             Its name, the SHA-256 of its bytes in 64 hexadecimal digits.
 
         Raises:
+            NoRoomError: it has more than there is room for; nothing is stored.
             UserError: it is no clip (`examine`), or the disk refuses.
         """
         digest = hashlib.sha256(data).hexdigest()
         if self.path(digest) is not None:
             return digest
+        if room is not None and len(data) > room:
+            raise NoRoomError(
+                "No more clips can be sent: they have reached sent_clips_mb of labelling.yaml."
+            )
         examine(data)
         with self._writing:
             try:
@@ -133,14 +145,22 @@ class ClipStore:
             write_atomically(self.directory / f"{digest}.mp4", data, durable=True)
         return digest
 
-    def put_file(self, path: Path) -> str:
+    def put_file(self, path: Path, room: int | None = None) -> str:
         """Stores a copy of a file; otherwise as `put`."""
         try:
             if path.stat().st_size > MAX_CLIP_BYTES:
                 raise UserError(f"A clip has at most {MAX_CLIP_BYTES >> 20} MiB.")
-            return self.put(path.read_bytes())
+            return self.put(path.read_bytes(), room)
         except OSError as error:
             raise UserError(f"Can't read {path}: {error.strerror}.") from None
+
+    def size(self, digests: Collection[str]) -> int:
+        """How many bytes these clips take; those that are not there take none."""
+        total = 0
+        for digest in digests:
+            with contextlib.suppress(OSError):
+                total += (self.directory / f"{digest}.mp4").stat().st_size
+        return total
 
     def path(self, digest: str) -> Path | None:
         """Where a clip lies, and that it is in use; None where there is none of that name.

@@ -32,14 +32,15 @@ class LabellingConfig:
     allow_skip: bool = _key(True, "whether they may say that they can't tell")
     allow_trim: bool = _key(True, "whether they may narrow the part that is compared")
     settings_locked: bool = _key(False, "whether the page may not change this file")
-    frames_per_second: float | None = _key(None, "of the clips; null: the environment's own", 1, 240)
-    playback_speed: float = _key(1.0, "that clips begin to play with; 1 is real time", 0.1, 10)
+    frames_per_second: float | None = _key(None, "frames per second of the clips; null: the environment's own", 1, 240)
+    playback_speed: float = _key(1.0, "speed that clips begin to play with; 1 is real time", 0.1, 10)
     rendered_queue_size: int = _key(10, "queries of each run whose clips are rendered ahead of need", 1, 1000)
-    cache_size_mb: int = _key(2000, "megabytes of clips that are kept; those that can't be rendered again always are", 10, 10_000_000)
+    cache_size_mb: int = _key(2000, "megabytes of clips that are kept; those that were sent always are", 10, 10_000_000)
+    sent_clips_mb: int = _key(5000, "megabytes that clips may take which collectors send; more are refused", 1, 10_000_000)
     annotators_per_query: int = _key(1, "of new runs: how many people label each query", 1, 100)
     repeats: float = _key(0.0, "of new runs: share of queries that an annotator gets a second time", 0, 1)
     max_queries_per_annotator: int | None = _key(None, "labels that one annotator gives in a run; null: any number", 1, 1_000_000)
-    lease_seconds: float = _key(300, "after which a query that was shown but not answered goes to somebody else", 10, 86_400)
+    lease_seconds: float = _key(300, "seconds after which a query that was shown but not answered goes to somebody else", 10, 86_400)
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -132,7 +133,7 @@ def _value(node: yaml.Node) -> Any:
 
 def as_yaml(config: LabellingConfig) -> str:
     """The file that says `config`, with a comment above each key."""
-    lines = ["# Settings of the labelling page; see docs/labelling_api.md.\n"]
+    lines = ["# Settings of the labelling page; what they mean: docs/labelling.md, Settings.\n"]
     for key in fields(config):
         value = yaml.safe_dump(getattr(config, key.name)).partition("\n")[0]
         lines.append(f"# {key.metadata['help']}\n{key.name}: {value}\n")

@@ -20,18 +20,20 @@ from prefloop.labelling.clips import MAX_FRAMES, MAX_PIXELS, ClipStore
 from prefloop.labelling.rendering import write_clip
 
 
-def store_frames(data: bytes, length: int, clips: ClipStore) -> str:
+def store_frames(data: bytes, length: int, clips: ClipStore, room: int | None = None) -> str:
     """Makes a clip of pictures that were sent, and stores it.
 
     Args:
         data: the archive.
         length: of the segment that they show; one picture for each step.
         clips: where the clip goes.
+        room: how many bytes the clip may have; None: as many as any clip.
 
     Returns:
         The clip's name.
 
     Raises:
+        NoRoomError: it has more than there is room for; nothing is stored.
         UserError: the archive is damaged or too large, or holds something else than pictures of
             the segment's steps.
     """
@@ -43,7 +45,7 @@ def store_frames(data: bytes, length: int, clips: ClipStore) -> str:
     path = clips.directory / f".{uuid.uuid4().hex}.mp4"
     try:
         write_clip(path, _frames(deltas), fps)
-        return clips.put_file(path)
+        return clips.put_file(path, room)
     finally:
         path.unlink(missing_ok=True)
 

@@ -38,9 +38,9 @@ def list_runs(client: LabellingClient) -> None:
         )
 
 
-def counted(number: int, word: str, plural: str = "") -> str:
-    """`1 label`, `2 labels`."""
-    return f"{number} {word if number == 1 else plural or word + 's'}"
+def counted(number: int, one: str, many: str = "") -> str:
+    """1 label, 2 labels; `many` where an s is not enough."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def show(client: LabellingClient, name: str) -> None:
@@ -84,8 +84,9 @@ def export_to_folder(client: LabellingClient, name: str, folder: str) -> None:
     write_export(client, name, path)
     preferences = dataset.read(path)
     print(
-        f"Wrote {path}: {len(preferences)} labels, {len(preferences.answered)} answers "
-        f"({preferences.answered.num_ties} ties)."
+        f"Wrote {path}: {counted(len(preferences), 'label')}, "
+        f"{counted(len(preferences.answered), 'answer')} "
+        f"({counted(preferences.answered.num_ties, 'tie')})."
     )
     print(f"Next: prefloop reward --preferences {path} --out reward")
 
@@ -138,11 +139,13 @@ def import_from_folder(client: LabellingClient, folder: str, name: str) -> None:
         client.add_labels(name, labels[start : start + LABELS_AT_ONCE])
         for start in range(0, len(labels), LABELS_AT_ONCE)
     )
-    print(f"{name}: {added} labels added, {len(labels) - added} were there.")
+    print(f"{name}: {counted(added, 'label')} added, {len(labels) - added} were there.")
 
 
 def rename(client: LabellingClient, name: str, new_name: str) -> None:
     """Gives a run another name."""
+    if name == new_name:
+        raise UserError(f"{name} is its name already.")
     client.rename(name, new_name)
     print(f"{name} is now {new_name}.")
 
@@ -150,7 +153,9 @@ def rename(client: LabellingClient, name: str, new_name: str) -> None:
 def label_again(client: LabellingClient, name: str) -> None:
     """Asks every query again."""
     run = client.label_again(name)
-    print(f"{name}: {run.counts.left} queries are asked again; the labels so far are kept apart.")
+    print(
+        f"{name}: {counted(run.counts.left, 'query is', 'queries are')} asked again; the labels so far are kept apart."
+    )
 
 
 def delete(client: LabellingClient, name: str, ask: bool) -> None:

@@ -57,14 +57,15 @@ class People:
 
     def wait(self) -> None:
         """Waits until nothing is left to label."""
-        told = -1
+        told = 0
         while (left := self.counts().left) > 0:
-            if told < 0:
+            # more than was said: it is to be labelled again, say; or much less
+            if left > told or 2 * left <= told:
                 self._say(
                     f"Waiting for {counted(left, 'label')} at {self.client.page(self.run)} (Ctrl-C stops, "
                     "the same command goes on)."
                 )
-            told = left
+                told = left
             time.sleep(self._pause)
 
     def preferences(self) -> Preferences | None:

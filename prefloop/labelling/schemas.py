@@ -533,6 +533,7 @@ class SettingsIn(In):
     playback_speed: float | None = None
     rendered_queue_size: int | None = None
     cache_size_mb: int | None = None
+    sent_clips_mb: int | None = None
     annotators_per_query: int | None = None
     repeats: float | None = None
     max_queries_per_annotator: int | None = None

@@ -2,17 +2,21 @@
 
 import logging
 import os
-import re
 import socket
+import sys
+import threading
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 
 from prefloop.errors import UserError
-from prefloop.files import claimed_directory
+from prefloop.files import ClaimedError, claimed_directory
+from prefloop.labelling import home as homes
 from prefloop.labelling import security
 from prefloop.labelling.app import create_app
 from prefloop.labelling.clips import ClipStore
@@ -20,7 +24,9 @@ from prefloop.labelling.config import SettingsFile
 from prefloop.labelling.feeding import ClipFeeder
 from prefloop.labelling.storage.database import sqlite_url
 from prefloop.labelling.storage.store import Store
+from prefloop.labelling.worker import RenderWorker
 
+START_SECONDS = 30.0  # that a server which is just starting or ending in the same folder may take
 DATABASE, CLIPS, TOKENS, SETTINGS = "labels.sqlite3", "clips", "tokens.json", "labelling.yaml"
 
 
@@ -43,24 +49,6 @@ class Address:
         return self.host in security.LOOPBACK and not self.public_url
 
 
-def home_directory(profile: str, home: str) -> Path:
-    """The folder that everything is kept in.
-
-    Args:
-        profile: a part of ~/.prefloop; empty: what PREFLOOP_PROFILE says, or `default`.
-        home: the folder itself, instead.
-
-    Raises:
-        UserError: the profile is no name for a folder.
-    """
-    if home:
-        return Path(home).expanduser()
-    name = profile or os.environ.get("PREFLOOP_PROFILE") or "default"
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise UserError(f"A profile is named by letters, digits and dashes, not {name!r}.")
-    return Path.home() / ".prefloop" / name
-
-
 def serve(
     home: Path,
     address: Address,
@@ -68,15 +56,18 @@ def serve(
     settings: Path | None = None,
     demand_tokens: bool = False,
     new_tokens: bool = False,
+    started_by: str = "",
 ) -> None:
     """Serves until it is told to stop, by Ctrl-C or SIGTERM.
 
     Args:
         home: holds the database, clips, settings and hashes of tokens; made if missing.
         database_url: another database than the SQLite file in `home`.
-        settings: another file than labelling.yaml in `home`.
+        settings: another file than labelling.yaml in `home`; it must be there.
         demand_tokens: also where only this machine reaches the server.
         new_tokens: the ones so far no longer hold.
+        started_by: the program that started this one by a pipe to its standard input, with whose
+            end the server ends, too.
 
     Raises:
         UserError: the folder can't be written or another server works in it, the settings are
@@ -84,8 +75,12 @@ def serve(
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("prefloop").setLevel(logging.INFO)
+    if settings is not None and not settings.exists():
+        raise UserError(
+            f"There is no file {settings}; without --settings, {home / SETTINGS} is made."
+        )
     with ExitStack() as stack:
-        stack.enter_context(claimed_directory(home))
+        _claim(stack, home)
         settings_file = SettingsFile(settings or home / SETTINGS)
         listening = stack.enter_context(_listening(address))
         store = Store(database_url or sqlite_url(home / DATABASE))
@@ -97,8 +92,10 @@ def serve(
         origins = [security.origin_of(address.public_url)] if address.public_url else []
         app = create_app(store, clips, settings_file, tokens, _hosts(address), origins)
         port = listening.getsockname()[1]
-        stack.enter_context(ClipFeeder(store, clips, settings_file))
-        _Server(
+        # the environments of a server that only this machine reaches are its user's own
+        make_worker = partial(RenderWorker, may_import=address.is_private)
+        stack.enter_context(ClipFeeder(store, clips, settings_file, make_worker))
+        server = _Server(
             uvicorn.Config(
                 app,
                 log_config=None,
@@ -106,21 +103,68 @@ def serve(
                 server_header=False,
                 timeout_graceful_shutdown=5,
             ),
+            home,
+            homes.Running(_local_url(address, port), os.getpid(), started_by),
             _announcement(address, port, tokens is not None, announced),
-        ).run(sockets=[listening])
+        )
+        if started_by:
+            threading.Thread(target=_end_with_input, args=(server,), daemon=True).start()
+        server.run(sockets=[listening])
+
+
+def _claim(stack: ExitStack, home: Path) -> None:
+    """Keeps the folder for this server; one that is about to leave it is waited for."""
+    give_up = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            stack.enter_context(claimed_directory(home))
+        except ClaimedError:
+            other = homes.running_server(home)
+            if other is not None:
+                told = f"A server for {home} runs already at {other.url} (process {other.pid})"
+                if other.started_by:
+                    told += f"; {other.started_by} started it, and it ends with that"
+                raise UserError(f"{told}.") from None
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.1)
+        else:
+            homes.withdraw(home)  # what a killed server left
+            return
 
 
 class _Server(uvicorn.Server):
-    """Says where it is once it answers there."""
+    """Says where it is, on the terminal and in its folder, as long as it answers there."""
 
-    def __init__(self, config: uvicorn.Config, announcement: str) -> None:
+    def __init__(
+        self, config: uvicorn.Config, home: Path, running: homes.Running, announcement: str
+    ) -> None:
         super().__init__(config)
-        self._announcement = announcement
+        self._home, self._running, self._announcement = home, running, announcement
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts to listen."""
         await super().startup(sockets)
+        homes.announce(self._home, self._running)
         print(self._announcement, flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends what is under way."""
+        homes.withdraw(self._home)  # first: whoever does not reach it must not find it here
+        await super().shutdown(sockets)
+
+
+def _end_with_input(server: uvicorn.Server) -> None:
+    """Ends the server when nobody holds the other end of its standard input any more."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    server.should_exit = True
+
+
+def _local_url(address: Address, port: int) -> str:
+    """Where programs on this machine reach it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _listening(address: Address) -> socket.socket:

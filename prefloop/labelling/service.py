@@ -26,6 +26,11 @@ class Service:
     settings: SettingsFile
     tokens: Tokens | None
 
+    def room_for_clips(self) -> int:
+        """Bytes that the next clip may have which is sent."""
+        limit = self.settings.current.sent_clips_mb * 10**6
+        return limit - self.clips.size(self.store.segments.sent_clips())
+
     def role(self, credentials: HTTPAuthorizationCredentials | None) -> Role | None:
         """What a request's sender may do."""
         if self.tokens is None:

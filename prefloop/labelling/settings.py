@@ -14,5 +14,6 @@ class ServerSettings:
     group = "the labelling server"
 
     # fmt: off
-    server: str = setting("", f"its address; if not given, PREFLOOP_SERVER, or else {DEFAULT_SERVER}; where it demands a token, PREFLOOP_TOKEN has the trainers'")
+    server: str = setting("", f"its address; if not given, PREFLOOP_SERVER, or else that of the server that runs in ~/.prefloop/PROFILE, or else {DEFAULT_SERVER}; where it demands a token, PREFLOOP_TOKEN has the trainers'")
+    profile: str = setting("", "the server's profile; if not given, PREFLOOP_PROFILE, or else default")
     # fmt: on

@@ -1,6 +1,6 @@
 """Clips are made ahead of need, in a process of their own: drawing would hold up the server.
 
-A crash of that process (a graphics driver's, say) costs one segment its clip and no more.
+A crash of that process (a graphics driver's, say) costs at most one segment its clip.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ from pathlib import Path
 from prefloop.errors import UserError
 
 MAX_ENVS = 4  # that are kept for the next segment
+ATTEMPTS = 2  # to draw a segment: a crash may have had nothing to do with it
 RENDER_SECONDS = 300.0  # after which drawing one segment counts as hung
 
 
@@ -62,6 +63,7 @@ class RenderWorker:
         on_result: Callable[[Result], None],
         max_jobs: int = 64,
         render_seconds: float = RENDER_SECONDS,
+        may_import: bool = True,
     ) -> None:
         """Starts nothing yet.
 
@@ -70,10 +72,13 @@ class RenderWorker:
             on_result: is told what became of each job, in a thread of the worker's.
             max_jobs: how many may wait.
             render_seconds: how long one may take.
+            may_import: whether an environment's id, `module:Env-v0`, may name a module to import;
+                where strangers name environments, it may not.
         """
         self._directory = directory
         self._on_result = on_result
         self._render_seconds = render_seconds
+        self._may_import = may_import
         self._jobs: queue.Queue[Job | None] = queue.Queue(max_jobs)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._feed, name="render-worker", daemon=True)
@@ -128,35 +133,41 @@ class RenderWorker:
 
     def _render(self, job: Job) -> Result:
         """Has one segment drawn; by a new process where the last one has died."""
-        for _ in range(2):
-            try:
-                pipe = self._running_process()
-                pipe.send(job)
-                break
-            except (OSError, ValueError):
-                self._end_process()  # it died while it had nothing to do
-        else:
-            return Result(job.key, None, "The process that makes clips does not start.")
-        waited = 0.0
-        while waited < self._render_seconds and not self._closing.is_set():
-            try:
+        for _ in range(ATTEMPTS):
+            result = self._attempt(job)
+            if result is not None:
+                return result
+            self._end_process()
+        return Result(job.key, None, f"Drawing {job.env} crashed.")
+
+    def _attempt(self, job: Job) -> Result | None:
+        """The result; None where the process died, before or now."""
+        try:
+            pipe = self._running_process()
+            pipe.send(job)
+            waited = 0.0
+            while waited < self._render_seconds and not self._closing.is_set():
                 if pipe.poll(0.2):
                     return pipe.recv()
-            except (EOFError, OSError):
-                self._end_process()
-                return Result(job.key, None, f"Drawing {job.env} crashed.")
-            waited += 0.2
+                waited += 0.2
+        except (EOFError, OSError, ValueError):
+            return None
         self._end_process()
         sentence = f"Drawing {job.env} took longer than {self._render_seconds:g} seconds."
         return Result(job.key, None, sentence)
 
     def _running_process(self) -> Connection:
+        if self._process is not None and not self._process.is_alive():
+            self._end_process()  # it died while it had nothing to do
         if self._pipe is None:
             # not by fork: the server has threads, and graphics drivers do not survive it
             spawn = multiprocessing.get_context("spawn")
             self._pipe, theirs = spawn.Pipe()
             self._process = spawn.Process(
-                target=_work, args=(theirs, self._directory), name="prefloop-clips", daemon=True
+                target=_work,
+                args=(theirs, self._directory, self._may_import),
+                name="prefloop-clips",
+                daemon=True,
             )
             self._process.start()
             theirs.close()  # so that its end is noticed here
@@ -172,7 +183,7 @@ class RenderWorker:
             process.join()
 
 
-def _work(pipe: Connection, directory: Path) -> None:
+def _work(pipe: Connection, directory: Path, may_import: bool) -> None:
     """Makes clips until the other end of the pipe is gone; runs in a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -185,6 +196,7 @@ def _work(pipe: Connection, directory: Path) -> None:
         while True:
             job: Job = pipe.recv()
             try:
+                _require_no_import(job, may_import)
                 result = Result(job.key, _make_clip(job, directory, renderers), None)
             except UserError as error:
                 result = Result(job.key, None, str(error))
@@ -199,6 +211,14 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)  # in the middle of whatever it does: an environment may never return
+
+
+def _require_no_import(job: Job, may_import: bool) -> None:
+    if ":" in job.env and not job.trace and not may_import:
+        raise UserError(
+            f"{job.env} can't be drawn: a server that other machines reach imports no module that "
+            "they name. A plotted trace of its observations and actions is shown instead."
+        )
 
 
 def _make_clip(job: Job, directory: Path, renderers: dict) -> str:

@@ -18,6 +18,7 @@ MAY_DIFFER_ON_RESUME = (
     "resume",
     "track",
     "server",
+    "profile",
     "run",
     "wait",
     "device",

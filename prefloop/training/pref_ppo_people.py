@@ -79,7 +79,8 @@ class PeoplePrefPPO(PrefPPO):
 
     def _ask(self, rollouts: list[Rollout], iteration: int) -> None:
         counts = self.people.counts()
-        wanted = int(self.plan[iteration]) - counts.answered - counts.left
+        # not answered + left: what one of several annotators has answered is in both
+        wanted = int(self.plan[iteration]) - (counts.queries - counts.skipped)
         if wanted > 0:
             queries, replay = self._choose(rollouts, wanted, iteration)
             self.people.ask(queries, iteration, replay)

@@ -267,6 +267,19 @@ def test_the_page_is_served_under_a_strict_policy(api):
     assert "http" not in policy
 
 
+def test_a_page_that_is_loaded_again_is_quick_and_sees_what_changed(api, tmp_path):
+    first = api.get("/")
+    assert first.headers["cache-control"] == "no-cache"
+    known = {"if-none-match": first.headers["etag"]}
+    again = api.get("/", headers=known)
+    assert (again.status_code, again.text) == (304, "")
+    assert "content-security-policy" in again.headers
+    (tmp_path / "static" / "index.html").write_text("changed")
+    changed = api.get("/", headers=known)
+    assert (changed.status_code, changed.text) == (200, "changed")
+    assert api.get("/api/runs").headers["cache-control"] == "no-store"
+
+
 # clips
 
 
@@ -312,6 +325,27 @@ def test_a_video_that_is_none_is_not_stored(api, clip, tmp_path):
     assert api.put(f"/api/segments/{uuid.uuid4()}/clip", content=clip).status_code == 404
     assert list((tmp_path / "clips").glob("*")) == []
     assert lease(api)["queries"][0]["left"]["clip_url"] is None
+
+
+def test_clips_that_are_sent_have_a_limit(api, clip, tmp_path):
+    fill(api)
+    sides = lease(api)["queries"][0]
+    first, second = (f"/api/segments/{sides[side]['segment']}" for side in ("left", "right"))
+    assert api.put("/api/settings", json={"sent_clips_mb": 1}).status_code == 200
+    assert api.put(f"{first}/clip", content=clip).status_code == 200
+    (stored,) = (tmp_path / "clips").glob("*.mp4")
+    with stored.open("ab") as file:  # as if it had been that large
+        file.truncate(10**6)
+    deltas = io.BytesIO()
+    np.savez(deltas, deltas=np.zeros((5, 32, 32, 3), dtype=np.uint8), fps=np.float64(10))
+    sent_anew = {f"{second}/clip": clip + b"\0" * 8, f"{second}/frames": deltas.getvalue()}
+    for url, data in sent_anew.items():
+        reply = api.put(url, content=data)
+        assert reply.status_code == 507, reply.text
+        assert "sent_clips_mb" in reply.json()["detail"]
+    assert list((tmp_path / "clips").iterdir()) == [stored]
+    assert api.put("/api/settings", json={"sent_clips_mb": 2}).status_code == 200
+    assert api.put(f"{second}/frames", content=deltas.getvalue()).status_code == 200
 
 
 def test_deleting_a_run_deletes_the_clips_that_were_sent(api, clip, tmp_path):

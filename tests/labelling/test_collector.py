@@ -183,6 +183,14 @@ def test_as_a_program(url, store):
     assert "Traceback" not in done.stderr
 
 
+def test_the_server_may_stand_in_a_variable(url, monkeypatch, capsys):
+    flags = "--run a --env CartPole-v1 --pairs 3 --segment-length 5"
+    monkeypatch.setattr(sys, "argv", ["prefloop_collector.py", *flags.split()])
+    monkeypatch.setenv("PREFLOOP_SERVER", url)
+    prefloop_collector.main()
+    assert "a has 3 pairs more to compare" in capsys.readouterr().out
+
+
 def test_it_needs_nothing_else():
     code = "import json, sys; import prefloop_collector; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
@@ -194,6 +202,11 @@ def test_it_needs_nothing_else():
     )
     loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
     assert not loaded & {"prefloop", "torch", "av", "httpx", "pydantic"}
+
+
+def pinned(package):
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return next(line for line in lines if line.startswith(f"{package}=="))
 
 
 @pytest.fixture(scope="module")
@@ -208,10 +221,10 @@ def old_python(tmp_path_factory):
     directory = tmp_path_factory.mktemp("fancy") / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True)
     python = str(directory / ("Scripts" if os.name == "nt" else "bin") / "python")
-    install = [python, "-m", "pip", "install", "--quiet", "fancy_gym==0.3.0", "gymnasium==0.29.1"]
-    done = subprocess.run(
-        [*install, "numpy<2", "pygame"], capture_output=True, text=True, check=False
-    )
+    # as docs/labelling.md says; PyTorch, which fancy_gym asks for, as pinned everywhere here
+    pins = ["fancy_gym==0.3.0", "gymnasium==0.29.1", "numpy<2", "pygame", pinned("torch")]
+    install = [python, "-m", "pip", "install", "--quiet", *pins]
+    done = subprocess.run(install, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"fancy_gym can't be installed here: {done.stderr.strip()[-200:]}")
     return python

@@ -1,4 +1,6 @@
 import pytest
+import yaml
+from conftest import ROOT
 
 from prefloop.errors import UserError
 from prefloop.labelling.config import KEYS, LabellingConfig, SettingsFile, as_yaml, read
@@ -87,3 +89,28 @@ def test_locked_settings_stay(path):
 
 def test_the_page_can_change_every_key_but_the_lock():
     assert set(SettingsIn.model_fields) == set(KEYS) - {"settings_locked"}
+
+
+def documented(key):
+    """A key's row in the table of docs/labelling.md."""
+    low, high = key.metadata["low"], key.metadata["high"]
+    default = yaml.safe_dump(key.default).partition("\n")[0]
+    bounds = "true, false" if low is None else f"{low:,} to {high:,}"
+    return f"| `{key.name}` | {default} | {bounds} | {key.metadata['help']} |"
+
+
+def test_the_documentation_has_every_key():
+    page = (ROOT / "docs" / "labelling.md").read_text(encoding="utf-8")
+    table = [
+        "| key | default | values | what |",
+        "|---|---|---|---|",
+        *map(documented, KEYS.values()),
+    ]
+    assert "\n".join(["", *table, ""]) in page
+
+
+def test_the_file_says_where_its_keys_are_described(path):
+    SettingsFile(path)
+    assert path.read_text(encoding="utf-8").startswith(
+        "# Settings of the labelling page; what they mean: docs/labelling.md, Settings.\n"
+    )

@@ -1,5 +1,7 @@
 """The server as its users start it."""
 
+import json
+import os
 import socket
 import subprocess
 import sys
@@ -14,9 +16,11 @@ from serving import ServerProcess
 
 from prefloop.envs import make_env
 from prefloop.errors import UserError
+from prefloop.files import claimed_directory
 from prefloop.labelling import server
 from prefloop.labelling.client import LabellingClient
 from prefloop.labelling.clips import examine
+from prefloop.labelling.home import SERVER, Running, announce, home_directory, running_server
 from prefloop.labelling.security import origin_of
 from prefloop.labelling.storage.store import Store
 
@@ -52,14 +56,14 @@ def test_profiles_are_apart(monkeypatch, tmp_path):
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.delenv("PREFLOOP_PROFILE", raising=False)
     folder = tmp_path / ".prefloop"
-    assert server.home_directory("", "") == folder / "default"
-    assert server.home_directory("dev", "") == folder / "dev"
+    assert home_directory("", "") == folder / "default"
+    assert home_directory("dev", "") == folder / "dev"
     monkeypatch.setenv("PREFLOOP_PROFILE", "test")
-    assert server.home_directory("", "") == folder / "test"
-    assert server.home_directory("dev", str(tmp_path)) == tmp_path
+    assert home_directory("") == folder / "test"
+    assert home_directory("dev", str(tmp_path)) == tmp_path
     for wrong in ("..", "a/b", ".hidden", "a" * 65):
         with pytest.raises(UserError, match="A profile is named by"):
-            server.home_directory(wrong, "")
+            home_directory(wrong, "")
 
 
 def test_a_taken_port_ends_in_a_sentence(run, tmp_path):
@@ -78,7 +82,8 @@ def test_a_taken_port_ends_in_a_sentence(run, tmp_path):
         ("--profile ../up", "A profile is named by"),
         ("--database-url mysql://x/y --port 0", "SQLite or PostgreSQL"),
         ("--public-url labels.example.org --port 0", "no address such as"),
-        ("--settings missing/labelling.yaml/x --home file", "is a file"),
+        ("--home file", "is a file"),
+        ("--settings nosuch.yaml --port 0", "There is no file nosuch.yaml"),
     ],
 )
 def test_a_mistake_ends_in_a_sentence(run, tmp_path, monkeypatch, flags, words):
@@ -89,9 +94,58 @@ def test_a_mistake_ends_in_a_sentence(run, tmp_path, monkeypatch, flags, words):
 
 
 def test_two_servers_do_not_share_a_folder(run, tmp_path):
-    with ServerProcess("--home", str(tmp_path)):
+    with ServerProcess("--home", str(tmp_path)) as process:
+        outcome = run(f"prefloop.cli label --home {tmp_path} --port 0")
+        told = f"A server for {tmp_path} runs already at {process.url} (process {process.process.pid})."
+        assert_one_sentence(outcome, told)
+        assert running_server(tmp_path) == Running(process.url, process.process.pid)
+        process.stop()
+    assert not (tmp_path / SERVER).exists()
+
+
+def test_who_started_a_server_is_said(run, tmp_path):
+    with claimed_directory(tmp_path):
+        announce(tmp_path, Running("http://127.0.0.1:9", 7, "prefloop pref-ppo (process 6)"))
+        outcome = run(f"prefloop.cli label --home {tmp_path} --port 0")
+    assert_one_sentence(outcome, "(process 7); prefloop pref-ppo (process 6) started it")
+
+
+def test_a_server_that_leaves_its_folder_is_waited_for(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "START_SECONDS", 0.1)
+    with claimed_directory(tmp_path):
         outcome = run(f"prefloop.cli label --home {tmp_path} --port 0")
     assert_one_sentence(outcome, "Another process is writing")
+
+
+def test_what_a_killed_server_says_is_not_believed(tmp_path):
+    with ServerProcess("--home", str(tmp_path)) as process:
+        process.kill()
+        assert json.loads((tmp_path / SERVER).read_text())["url"] == process.url
+        assert running_server(tmp_path) is None
+        with claimed_directory(tmp_path):
+            (tmp_path / SERVER).write_text("{}")
+            assert running_server(tmp_path) is None
+
+
+def test_a_server_ends_with_the_program_that_started_it(tmp_path):
+    code = (
+        "import subprocess, sys, time\n"
+        "subprocess.Popen([sys.executable, '-m', 'prefloop', 'label', *sys.argv[1:]],"
+        " stdin=subprocess.PIPE, start_new_session=True)\n"
+        "time.sleep(600)"
+    )
+    flags = ["--home", str(tmp_path), "--port", "0", "--started-by", "me"]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *flags], stdout=subprocess.PIPE, cwd=ROOT, text=True
+    ) as starter:
+        assert "Labelling at" in starter.stdout.readline()
+        found = running_server(tmp_path)
+        assert found.started_by == "me"
+        starter.kill()
+        assert starter.stdout.read() == ""  # the server has it, too, and holds it until it ends
+    assert not (tmp_path / SERVER).exists()
+    with claimed_directory(tmp_path):
+        pass
 
 
 def test_bad_settings_are_named_before_anything_is_made(run, tmp_path):
@@ -196,3 +250,33 @@ def test_clips_appear_by_themselves(tmp_path):
         assert examine(video.content).frames == 5
         code, output = process.stop()
     assert (code, "Traceback" in output) == (130, False)
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_a_module_that_others_name_is_not_imported(tmp_path, public):
+    (tmp_path / "somebodys.py").write_text(
+        "from pathlib import Path\n"
+        "import gymnasium\n"
+        "Path(__file__).with_suffix('.imported').touch()\n"
+        "gymnasium.register('Pole-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
+    )
+    path = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    flags = ["--public-url", "https://labels.example.org"] if public else []
+    segments = make_segments([[[0.0] * 4] * 3, [[0.1] * 4] * 3], np.zeros((2, 3), dtype=np.int64))
+    with ServerProcess(
+        "--home", str(tmp_path / "home"), *flags, port=free_port(), env=path
+    ) as process:
+        # the trainers' token stands in the line after the address and what is said of it
+        said = [process.process.stdout.readline() for _ in range(2)] if public else []
+        token = said[1].strip().removeprefix("PREFLOOP_TOKEN=") if public else None
+        with LabellingClient(process.url, token) as client:
+            client.put_run("r", env="somebodys:Pole-v0", obs_dim=4, action_dim=2, discrete=True)
+            first, second = client.add_segments("r", segments)
+            client.add_queries("r", [(uuid.uuid4(), first, second)])
+            sides = []
+            while not all(side.clip_url for side in sides) or not sides:
+                (query,) = client.lease("r", "ada", uuid.UUID(int=1)).queries
+                sides = [query.left, query.right]
+    assert (tmp_path / "somebodys.imported").exists() != public
+    for side in sides:
+        assert ("imports no module that they name" in (side.clip_error or "")) == public

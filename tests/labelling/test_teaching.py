@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -19,8 +20,11 @@ from test_rendering import needs_mujoco
 
 from prefloop.data import dataset
 from prefloop.envs import make_env
+from prefloop.files import claimed_directory
 from prefloop.labelling.arrays import unpack
 from prefloop.labelling.client import LabellingClient
+from prefloop.labelling.home import running_server
+from prefloop.labelling.people import People
 from prefloop.labelling.rendering import STATES
 
 COLLECT = "prefloop.cli collect --name cartpole-01 --env CartPole-v0 --episodes 10"
@@ -113,6 +117,7 @@ def test_collecting_with_policies_and_instructions(run, client, demonstrators):
         ("--name 'a b'", "a run is named by letters"),
         ("--server http://127.0.0.1:1", "does not answer"),
         ("--server nowhere", "nowhere is no address such as http://"),
+        ("--env CartPole", "no environment 'CartPole'; did you mean 'CartPole-v1'?"),
     ],
 )
 def test_what_is_wrong_with_collecting(run, client, flags, words, monkeypatch):
@@ -190,6 +195,50 @@ def test_what_people_can_not_be_asked(run, flags, words):
     assert_one_sentence(run(f"prefloop.cli pref-ppo {flags}"), words)
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--run cp --env CartPole --labels 8", "did you mean 'CartPole-v1'?"),
+        ("--run cp --env CartPole-v0 --labels 100000", "more than the 512 steps"),
+        ("--run 'c p' --env CartPole-v0 --labels 8", "a run is named by"),
+        ("--run cp --labels 8", "There is no run cp"),
+    ],
+)
+def test_a_trainer_that_can_not_begin_leaves_nothing(run, client, tmp_path, flags, words):
+    before = set(tmp_path.iterdir())
+    assert_one_sentence(run(f"prefloop.cli pref-ppo --teacher human {SMALL} {flags}"), words)
+    assert set(tmp_path.iterdir()) == before
+    assert client.runs() == []
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("{}/foo", "/foo is no labelling server"),
+        ("https://{}", "speaks no TLS; is its address http://"),
+        ("{}/#/label/cp", ""),  # the page's own address
+    ],
+)
+def test_addresses_that_are_nearly_right(run, server, address, words):
+    url = address.format(server.url if "{}/" in address else server.url.removeprefix("http://"))
+    outcome = run(f"prefloop.cli runs list --server {url}")
+    if words:
+        assert_one_sentence(outcome, words)
+    else:
+        assert outcome.code == 0, outcome.err
+
+
+def test_waiting_is_said_again_when_it_is_another_number(tmp_path, monkeypatch):
+    said, left = [], iter([3, 3, 2, 1, 4, 0])
+    people = People(None, "cp", tmp_path, say=said.append, pause=0)
+    people.client = type("Client", (), {"page": lambda self, name: "http://page"})()
+    monkeypatch.setattr(people, "counts", lambda: type("Counts", (), {"left": next(left)}))
+    people.wait()
+    assert [sentence.partition(" at ")[0] for sentence in said] == [
+        "Waiting for 3 labels", "Waiting for 1 label", "Waiting for 4 labels",
+    ]  # fmt: skip
+
+
 def test_what_can_be_done_with_runs(run, client, tmp_path, monkeypatch):
     assert "There are no runs yet" in run("prefloop.cli runs list").out
     run(f"{COLLECT} --pairs 6")
@@ -210,6 +259,7 @@ def test_what_can_be_done_with_runs(run, client, tmp_path, monkeypatch):
     assert client.run("copy").counts.answered == 6
     assert run("prefloop.cli runs rename copy pilot").code == 0
     assert_one_sentence(run("prefloop.cli runs rename pilot cartpole-01"), "cartpole-01")
+    assert_one_sentence(run("prefloop.cli runs rename pilot pilot"), "pilot is its name already")
     assert "6 queries are asked again" in run("prefloop.cli runs label-again pilot").out
     assert client.run("pilot").counts.answered == 0
     monkeypatch.setattr("builtins.input", lambda question: "no")
@@ -239,6 +289,67 @@ def test_a_trainer_without_a_server_starts_one(run, tmp_path, monkeypatch):
     assert (tmp_path / "home" / ".prefloop" / "default" / "labels.sqlite3").exists()
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", port), timeout=1)  # it ended with the trainer
+
+
+def test_a_trainer_that_was_killed_leaves_no_server_and_goes_on(tmp_path):
+    home = tmp_path / ".prefloop" / "default"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
+    environment |= {"USERPROFILE": str(tmp_path), "PREFLOOP_PROFILE": "default"}
+    environment.pop("PREFLOOP_SERVER", None)
+
+    def prefloop(*line):
+        return subprocess.Popen(
+            [sys.executable, "-m", "prefloop", *line], cwd=tmp_path, env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def train(name):
+        flags = ["--teacher", "human", "--run", name, "--env", "CartPole-v0", "--labels", "8"]
+        trainer = prefloop("pref-ppo", *flags, *SMALL.split())
+        assert any("Waiting for 6 labels" in line for line in trainer.stdout)
+        return trainer
+
+    first = train("cp")
+    found = running_server(home)
+    assert found.started_by == f"prefloop pref-ppo --run cp (process {first.pid})"
+    other = train("other")  # which uses the first one's server
+    refused = prefloop("label")
+    assert found.started_by in refused.communicate()[0] and refused.returncode == 2
+    first.kill()
+    first.communicate()
+    again = train("cp")
+    # whichever of the two was quicker has started it, on which they both go on
+    for line in other.stdout:
+        if "does not answer" in line:
+            break
+    listed = prefloop("runs", "list")
+    assert "cp " in listed.communicate()[0] and listed.returncode == 0
+    with LabellingClient(running_server(home).url) as own, labelling(own, "cp"):
+        assert again.wait() == 0, again.stdout.read()
+    again.communicate()
+    other.kill()
+    other.communicate()
+    while running_server(home):
+        time.sleep(0.05)
+    with claimed_directory(home):  # nobody works there any more
+        pass
+
+
+def test_programs_find_the_server_of_their_profile(run, tmp_path, monkeypatch):
+    monkeypatch.delenv("PREFLOOP_SERVER")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setattr("prefloop.labelling.connecting.PATIENCE", 0.2)
+    with ServerProcess("--profile", "dev", env={"HOME": str(tmp_path)}) as server:
+        assert run("prefloop.cli runs list --profile dev").code == 0
+        monkeypatch.setenv("PREFLOOP_PROFILE", "dev")
+        assert run(f"{COLLECT} --pairs 3").code == 0
+        server.stop()
+    assert_one_sentence(
+        run("prefloop.cli runs list"),
+        "No labelling server of the profile dev",
+        "label --profile dev",
+    )
 
 
 def test_a_trainer_that_was_killed_and_a_server_that_went_away_lose_nothing(tmp_path):

@@ -55,6 +55,55 @@ def test_clips_are_made_in_turn(worker, results, tmp_path):
     assert len(list((tmp_path / "clips").iterdir())) == 3
 
 
+def test_a_module_is_imported_only_where_nobody_else_names_it(tmp_path, results, monkeypatch):
+    (tmp_path / "somebodys.py").write_text(
+        "from pathlib import Path\n"
+        "import gymnasium\n"
+        "Path(__file__).with_suffix('.imported').touch()\n"
+        "gymnasium.register('Pole-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)  # which the process that draws inherits
+    for may_import in (False, True):
+        worker = RenderWorker(tmp_path / "clips", results.put, may_import=may_import)
+        worker.start()
+        worker.submit(Job("a", "somebodys:Pole-v0", cartpole()))
+        drawn = results.get(timeout=WAIT)
+        worker.submit(Job("b", "somebodys:Pole-v0", cartpole(), trace=True))
+        plotted = results.get(timeout=WAIT)
+        worker.close()
+        assert plotted.clip is not None
+        assert (drawn.clip is not None) == may_import
+        assert may_import or "imports no module that they name" in drawn.error
+        assert (tmp_path / "somebodys.imported").exists() == may_import
+
+
+CRASHES = """
+    import os
+    from pathlib import Path
+    import gymnasium
+
+    tries = Path(__file__).with_suffix(".tries")
+    with tries.open("a") as file:
+        file.write("x")
+    if len(tries.read_text()) <= TIMES:
+        os._exit(3)
+    gymnasium.register("Pole-v0", "gymnasium.envs.classic_control:CartPoleEnv")
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_crashed_is_drawn_once_more(tmp_path, worker, results, monkeypatch, times):
+    code = textwrap.dedent(CRASHES).replace("TIMES", str(times))
+    (tmp_path / "crashing.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    worker.start()
+    worker.submit(Job("a", "crashing:Pole-v0", cartpole()))
+    result = results.get(timeout=WAIT)
+    assert (result.clip is not None) == (times == 1)
+    assert result.error == (None if times == 1 else "Drawing crashing:Pole-v0 crashed.")
+    assert (tmp_path / "crashing.tries").read_text() == "xx"
+
+
 def test_only_so_many_wait(worker, results):
     accepted = [worker.submit(Job(str(i), "CartPole-v1", cartpole())) for i in range(10)]
     assert accepted == [True] * 8 + [False] * 2

@@ -28,7 +28,8 @@ async def put_frames(segment: UUID, request: Request, service: ServiceDep) -> Cl
         # here, since FFmpeg and Gymnasium take long to load and not every server needs them
         from prefloop.labelling.frames import store_frames
 
-        digest = store_frames(data, service.store.segments.get(segment).length, service.clips)
+        length = service.store.segments.get(segment).length
+        digest = store_frames(data, length, service.clips, service.room_for_clips())
         service.store.segments.set_clip(segment, digest, sent=True)
         return digest
 

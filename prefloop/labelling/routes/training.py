@@ -70,7 +70,7 @@ async def put_clip(segment: UUID, request: Request, service: ServiceDep) -> Clip
     def store() -> str:
         if not service.store.segments.has(segment):
             raise NotFoundError("There is no such segment.")
-        digest = service.clips.put(data)
+        digest = service.clips.put(data, service.room_for_clips())
         service.store.segments.set_clip(segment, digest, sent=True)
         return digest
 

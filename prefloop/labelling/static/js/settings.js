@@ -6,7 +6,7 @@ import { say } from "./notices.js";
 
 const GROUPS = {
   "What annotators may do": ["allow_ties", "allow_skip", "allow_trim", "max_queries_per_annotator"],
-  Clips: ["frames_per_second", "playback_speed", "rendered_queue_size", "cache_size_mb"],
+  Clips: ["frames_per_second", "playback_speed", "rendered_queue_size", "cache_size_mb", "sent_clips_mb"],
   Queue: ["annotators_per_query", "repeats", "lease_seconds"],
 };
 const ELSEWHERE = "settings_locked"; // can only be changed in the file
