@@ -18,7 +18,7 @@ from prefloop.errors import UserError
 from prefloop.labelling.clips import ClipStore, NoRoomError
 from prefloop.labelling.config import SettingsFile
 from prefloop.labelling.routes import annotate, clips, frames, results, runs, settings, training
-from prefloop.labelling.schemas import ErrorOut
+from prefloop.labelling.schemas.base import ErrorOut
 from prefloop.labelling.security import LOOPBACK, Guard, Tokens
 from prefloop.labelling.service import Service
 from prefloop.labelling.storage.database import StoreUnavailableError

@@ -15,17 +15,15 @@ from pydantic import BaseModel, ValidationError
 from prefloop.data.segments import Segments
 from prefloop.errors import UserError
 from prefloop.labelling.arrays import to_archive
-from prefloop.labelling.schemas import (
-    MAX_QUERIES,
-    AnswerOut,
+from prefloop.labelling.schemas.annotate import AnswerOut, LeasesOut
+from prefloop.labelling.schemas.base import MAX_QUERIES, HealthOut
+from prefloop.labelling.schemas.results import ResultsOut
+from prefloop.labelling.schemas.runs import RunOut
+from prefloop.labelling.schemas.training import (
     ClipOut,
     EventOut,
-    HealthOut,
     LabelsOut,
-    LeasesOut,
     NewLabelsOut,
-    ResultsOut,
-    RunOut,
     SegmentsOut,
 )
 

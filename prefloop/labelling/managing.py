@@ -15,7 +15,7 @@ from prefloop.envs import make_env, step_sizes
 from prefloop.errors import UserError
 from prefloop.files import write_atomically
 from prefloop.labelling.client import LabellingClient
-from prefloop.labelling.schemas import RunOut
+from prefloop.labelling.schemas.runs import RunOut
 from prefloop.teachers.human import HumanTeacher
 
 _NAMESPACE = UUID("7d1f0b0c-6a55-4c3e-9a56-0f2b8f0f6a11")  # of the ids of imported labels

@@ -12,7 +12,7 @@ from prefloop.data import dataset
 from prefloop.data.preferences import Preferences, Queries
 from prefloop.labelling.client import LabellingClient
 from prefloop.labelling.managing import counted, write_export
-from prefloop.labelling.schemas import CountsOut
+from prefloop.labelling.schemas.runs import CountsOut
 from prefloop.teachers.human import HumanTeacher
 
 PAUSE = 1.0  # seconds between two looks for new labels

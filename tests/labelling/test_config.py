@@ -4,7 +4,7 @@ from conftest import ROOT
 
 from prefloop.errors import UserError
 from prefloop.labelling.config import KEYS, LabellingConfig, SettingsFile, as_yaml, read
-from prefloop.labelling.schemas import SettingsIn
+from prefloop.labelling.schemas.settings import SettingsIn
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from fastapi import APIRouter, HTTPException
 from fastapi.concurrency import run_in_threadpool
 
 from prefloop.labelling.config import LabellingConfig
-from prefloop.labelling.schemas import AnswerIn, AnswerOut, LeaseIn, LeasesOut, RunName, UndoIn
+from prefloop.labelling.schemas.annotate import AnswerIn, AnswerOut, LeaseIn, LeasesOut, UndoIn
+from prefloop.labelling.schemas.base import RunName
 from prefloop.labelling.service import ServiceDep, annotators_only
 
 router = APIRouter(prefix="/api", tags=["labelling"], dependencies=[annotators_only])

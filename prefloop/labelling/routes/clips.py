@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response
 from fastapi.responses import FileResponse
 
-from prefloop.labelling.schemas import Digest
+from prefloop.labelling.schemas.base import Digest
 from prefloop.labelling.service import ServiceDep, annotators_only
 from prefloop.labelling.storage.errors import NotFoundError
 

@@ -5,7 +5,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 
-from prefloop.labelling.schemas import ClipOut
+from prefloop.labelling.schemas.training import ClipOut
 from prefloop.labelling.service import ServiceDep, trainers_only
 
 router = APIRouter(prefix="/api", tags=["training"])

@@ -6,15 +6,10 @@ from dataclasses import asdict
 from fastapi import APIRouter
 
 from prefloop.labelling import results
-from prefloop.labelling.schemas import (
-    HardPairOut,
-    ResultsOut,
-    RewardReportIn,
-    RewardReportOut,
-    RunName,
-    SaidOut,
-    SideOut,
-)
+from prefloop.labelling.schemas.annotate import SideOut
+from prefloop.labelling.schemas.base import RunName
+from prefloop.labelling.schemas.results import HardPairOut, ResultsOut, RewardReportOut, SaidOut
+from prefloop.labelling.schemas.runs import RewardReportIn
 from prefloop.labelling.service import ServiceDep, annotators_only
 from prefloop.labelling.storage.records import Event, Run
 from prefloop.labelling.storage.store import Store

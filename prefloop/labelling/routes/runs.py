@@ -5,7 +5,8 @@ import contextlib
 from fastapi import APIRouter, Response
 
 from prefloop.labelling import exporting
-from prefloop.labelling.schemas import RenameIn, RewardReportIn, RunIn, RunName, RunOut
+from prefloop.labelling.schemas.base import RunName
+from prefloop.labelling.schemas.runs import RenameIn, RewardReportIn, RunIn, RunOut
 from prefloop.labelling.service import ServiceDep, annotators_only, trainers_only
 from prefloop.labelling.storage.records import RunFacts
 

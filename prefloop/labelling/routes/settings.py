@@ -4,7 +4,8 @@ from fastapi import APIRouter, HTTPException
 
 import prefloop
 from prefloop.labelling import config
-from prefloop.labelling.schemas import HealthOut, KeyOut, SettingsIn, SettingsOut
+from prefloop.labelling.schemas.base import HealthOut
+from prefloop.labelling.schemas.settings import KeyOut, SettingsIn, SettingsOut
 from prefloop.labelling.service import (
     Credentials,
     Service,

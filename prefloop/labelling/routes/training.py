@@ -7,14 +7,14 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
 from prefloop.labelling import arrays
-from prefloop.labelling.schemas import (
+from prefloop.labelling.schemas.base import RunName
+from prefloop.labelling.schemas.training import (
     ClipOut,
     EventOut,
     LabelsOut,
     NewLabelsIn,
     NewLabelsOut,
     QueriesIn,
-    RunName,
     SegmentOut,
     SegmentsOut,
 )

@@ -1,0 +1,85 @@
+"""What all requests and replies are made of. What comes in has limits on everything; what goes out has none."""
+
+import unicodedata
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from prefloop.labelling.storage.tables import MAX_ENV, MAX_NAME
+
+MAX_QUERIES = 10_000  # or labels in one request
+MAX_AHEAD = 8  # queries that a page may hold ahead
+
+MAX_INT = 2**31 - 1  # what an integer column holds
+
+
+def _plain(text: str) -> str:
+    """Text without what no keyboard types and some databases refuse."""
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t":
+            raise ValueError("control characters are not allowed")
+    return text
+
+
+def _one_line(text: str) -> str:
+    if "\n" in text or "\t" in text:
+        raise ValueError("it must be one line")
+    return _plain(text)
+
+
+RunName = Annotated[
+    str,
+    StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}$"),
+    Field(description="Letters, digits, dots, dashes and underscores."),
+]
+AnnotatorName = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME),
+    AfterValidator(_one_line),
+]
+Env = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ENV), AfterValidator(_one_line)]
+Instructions = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_plain)]
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+
+
+class In(BaseModel):
+    """What is sent to the server."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Out(BaseModel):
+    """What the server replies."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class ErrorOut(Out):
+    """What was wrong, in a sentence."""
+
+    detail: str
+
+
+class HealthOut(Out):
+    """What answers here."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    version: str
+    schema_: int = Field(alias="schema")
+    role: Literal["annotator", "trainer"] | None = Field(
+        description="What the token that was sent allows; null: none, or a wrong one."
+    )
+
+
+class TrimOut(Out):
+    """The steps that were compared, half-open."""
+
+    start: int
+    stop: int
+
+    @classmethod
+    def of(cls, trim: tuple[int, int] | None) -> "TrimOut | None":
+        """From the store's."""
+        return cls(start=trim[0], stop=trim[1]) if trim else None

@@ -1,0 +1,110 @@
+"""What a run's labels say of its annotators, and a reward model of the labels."""
+
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import Field
+
+from prefloop.labelling.schemas.annotate import SideOut
+from prefloop.labelling.schemas.base import Out, TrimOut
+from prefloop.labelling.storage.records import Event
+
+
+class ShareOut(Out):
+    """How often two labels agree."""
+
+    n: int = Field(description="Pairs of labels that were compared.")
+    share: float | None = Field(description="Of the pairs, those that agree; null where n is 0.")
+
+
+class PairOut(ShareOut):
+    """How often two annotators agree on the same queries."""
+
+    annotators: tuple[str, str]
+    kappa: float | None = Field(description="Cohen's kappa over first, second and tie.")
+
+
+class SecondsOut(Out):
+    """How long labels took: the quantiles at 10, 50 and 90 percent."""
+
+    n: int = Field(description="Labels whose time is known.")
+    low: float | None = Field(description="A tenth took less; null where n is 0.")
+    median: float | None
+    high: float | None = Field(description="A tenth took more.")
+
+
+class AnnotatorOut(Out):
+    """What one annotator did."""
+
+    annotator: str
+    answers: int
+    ties: int
+    skips: int
+    chose_left: float | None = Field(description="Share of the answers that are no ties.")
+    seconds: SecondsOut
+    consistency: ShareOut = Field(description="Agreement with themselves on repeats.")
+
+
+class PointOut(Out):
+    """How many labels there were at a time."""
+
+    time: datetime
+    labels: int
+
+
+class CurveOut(Out):
+    """How many labels of one annotator there were at a time."""
+
+    annotator: str
+    points: list[PointOut]
+
+
+class SaidOut(Out):
+    """What one annotator said of a query."""
+
+    annotator: str
+    label: float | None = Field(description="Probability that the second is preferred; null: skip.")
+    trim: TrimOut | None
+    repeat: bool
+
+    @classmethod
+    def of(cls, event: Event) -> "SaidOut":
+        """From the store's."""
+        return cls(
+            annotator=event.annotator,
+            label=event.label,
+            trim=TrimOut.of(event.trim),
+            repeat=event.repeat,
+        )
+
+
+class HardPairOut(Out):
+    """A query that the reward model finds hard, and what stands of people's labels."""
+
+    query: UUID
+    label: float = Field(description="The one that the reward model contradicts most.")
+    probability: float = Field(description="The reward model's, that the second is preferred.")
+    first: SideOut
+    second: SideOut
+    said: list[SaidOut]
+
+
+class RewardReportOut(Out):
+    """What a trainer said of its reward model in this round."""
+
+    accuracy: float = Field(description="Share of the labels that it agrees with.")
+    labels: int = Field(description="How many labels were judged; ties are not.")
+    hardest: list[HardPairOut]
+
+
+class ResultsOut(Out):
+    """What can be said of a run's labels."""
+
+    over_time: list[PointOut]
+    curves: list[CurveOut] = Field(description="Of those who labelled most, if they are several.")
+    annotators: list[AnnotatorOut]
+    agreement: ShareOut = Field(description="Between annotators, on the same query.")
+    consistency: ShareOut = Field(description="Of annotators with themselves, on repeats.")
+    pairs: list[PairOut]
+    seconds: SecondsOut
+    reward: RewardReportOut | None

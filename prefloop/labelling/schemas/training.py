@@ -1,0 +1,128 @@
+"""What trainers and collectors send and read."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from prefloop.labelling.schemas.annotate import TrimIn
+from prefloop.labelling.schemas.base import (
+    MAX_INT,
+    MAX_QUERIES,
+    AnnotatorName,
+    In,
+    Out,
+    Seconds,
+    TrimOut,
+)
+from prefloop.labelling.storage.records import Event
+
+
+class SegmentsOut(Out):
+    """The ids of the segments that were sent, in order."""
+
+    ids: list[UUID]
+
+
+class SegmentOut(Out):
+    """What was observed and done, for a plot where there is no clip."""
+
+    id: UUID
+    length: int
+    discrete: bool
+    obs: list[list[float]]
+    actions: list[int] | list[list[float]]
+
+
+class ClipOut(Out):
+    """Where a clip is."""
+
+    clip_url: str
+
+
+class QueryIn(In):
+    """Two segments to compare."""
+
+    id: UUID = Field(description="Made by the trainer; the same query sent again is stored once.")
+    first: UUID
+    second: UUID
+
+
+class QueriesIn(In):
+    """Queries for the end of the queue."""
+
+    iteration: int = Field(0, ge=0, le=MAX_INT)
+    queries: list[QueryIn] = Field(max_length=MAX_QUERIES)
+
+
+class EventOut(Out):
+    """An answer, a skip or an undo."""
+
+    id: UUID
+    number: int
+    query: UUID = Field(description="Of a repeat, the query that it repeats.")
+    repeat: bool
+    annotator: str
+    kind: Literal["answer", "skip", "undo"]
+    label: float | None = Field(description="Probability that the second is preferred.")
+    trim: TrimOut | None
+    seconds: float | None
+    created_at: datetime
+    undoes: UUID | None
+
+    @classmethod
+    def of(cls, event: Event) -> "EventOut":
+        """From the store's."""
+        return cls(
+            id=event.id,
+            number=event.number,
+            query=event.query,
+            repeat=event.repeat,
+            annotator=event.annotator,
+            kind=event.kind,
+            label=event.label,
+            trim=TrimOut.of(event.trim),
+            seconds=event.seconds,
+            created_at=event.created_at,
+            undoes=event.undoes,
+        )
+
+
+class LabelsOut(Out):
+    """A run's events of its current round, from a cursor on."""
+
+    events: list[EventOut]
+    next: int = Field(description="Give this as `after` to read on.")
+    more: bool
+    round: int = Field(description="If it is another than before, earlier labels no longer count.")
+    annotators_per_query: int
+
+
+class LabelIn(In):
+    """A label that was given elsewhere; null is a skip."""
+
+    id: UUID
+    query: UUID
+    annotator: AnnotatorName
+    label: float | None = Field(ge=0, le=1)
+    trim: TrimIn | None = None
+    seconds: Seconds | None = None
+
+    @model_validator(mode="after")
+    def _trimmed_part_has_steps(self) -> "LabelIn":
+        if self.trim is not None and self.trim.start >= self.trim.stop:
+            raise ValueError("a trim must have steps")
+        return self
+
+
+class NewLabelsIn(In):
+    """Labels that were given elsewhere."""
+
+    labels: list[LabelIn] = Field(max_length=MAX_QUERIES)
+
+
+class NewLabelsOut(Out):
+    """How many labels were not stored before."""
+
+    added: int
