@@ -1,129 +1,27 @@
-"""The way through it, as a user meets it: collect, label, fit, train, and what becomes of runs."""
+"""Labels become a reward and a policy, as a user meets it."""
 
 import contextlib
-import csv
-import json
-import os
-import re
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
-import uuid
 
 import numpy as np
 import pytest
-from conftest import ROOT, assert_one_sentence
+from conftest import assert_one_sentence
 from serving import ServerProcess
+from teaching import COLLECT, SMALL, labelling, rows
 from test_rendering import needs_mujoco
 
 from prefloop.data import dataset
 from prefloop.envs import make_env
-from prefloop.files import claimed_directory
 from prefloop.labelling.arrays import unpack
 from prefloop.labelling.client import LabellingClient
-from prefloop.labelling.home import running_server
 from prefloop.labelling.people import People
 from prefloop.labelling.rendering import STATES
 
-COLLECT = "prefloop.cli collect --name cartpole-01 --env CartPole-v0 --episodes 10"
-SMALL = "--num-envs 4 --rollout-steps 32 --steps 768 --iteration-steps 256 --segment-length 10 --reward-epochs 3"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
-    with ServerProcess("--home", str(home)) as process:
-        yield process
-
-
-@pytest.fixture(autouse=True)
-def _address(server, monkeypatch):
-    monkeypatch.setenv("PREFLOOP_SERVER", server.url)
-
-
-@pytest.fixture
-def client(server):
-    with LabellingClient(server.url) as client:
-        yield client
-        for run in client.runs():
-            client.delete(run.name)
-
-
-@contextlib.contextmanager
-def labelling(client, run, choose=None):
-    """Somebody who labels whatever comes: the longer one, where nothing else is said."""
-    stop, session = threading.Event(), uuid.uuid4()
-
-    def longer(query):
-        left, right = query.left.length, query.right.length
-        return "tie" if left == right else "left" if left > right else "right"
-
-    def label():
-        while not stop.is_set():
-            with contextlib.suppress(Exception):  # the run is not there yet
-                for query in client.lease(run, "ada", session, 4).queries:
-                    client.answer(uuid.uuid4(), query.lease, (choose or longer)(query))
-            time.sleep(0.05)
-
-    thread = threading.Thread(target=label)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-def rows(path):
-    with path.open() as file:
-        return list(csv.DictReader(file))
-
-
-def test_collecting_again_goes_on_and_never_overwrites(run, client):
-    outcome = run(f"{COLLECT} --pairs 6")
-    assert outcome.code == 0, outcome.err
-    assert "6 queries, 6 of them new" in outcome.out and "/#/label/cartpole-01" in outcome.out
-    assert "6 queries, 0 of them new" in run(f"{COLLECT} --pairs 6").out
-    assert "9 queries, 3 of them new" in run(f"{COLLECT} --pairs 9").out
-    assert_one_sentence(
-        run(COLLECT.replace("CartPole-v0", "Acrobot-v1") + " --pairs 6"),
-        "CartPole-v0, not Acrobot-v1",
-    )
-    assert client.run("cartpole-01").counts.queries == 9
-
-
-def test_collecting_with_policies_and_instructions(run, client, demonstrators):
-    policies = " ".join(f"{demonstrators}/policy_checkpoint{i}.params" for i in (0, 9))
-    line = f"{COLLECT} --policies {policies} --pairs 5 --segment-length full --repeats 0.5"
-    assert run(f"{line} --instructions 'Which stands longer?'").code == 0
-    made = client.run("cartpole-01")
-    assert made.instructions == "Which stands longer?" and made.repeats == 0.5
-    # a command that says nothing of them leaves them
-    assert run(f"{COLLECT} --policies {policies} --pairs 5 --segment-length full").code == 0
-    assert client.run("cartpole-01").instructions == "Which stands longer?"
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        ("--pairs 0", "--pairs must be above 0"),
-        ("--segment-length 0", "--segment_length is full or a number, not '0'"),
-        ("--segment-length short", "--segment_length is full or a number, not 'short'"),
-        ("--segment-length 150", "Can't cut segments of 150 steps"),
-        ("--env FrozenLake-v1", "FrozenLake-v1 has observations in Discrete(16)"),
-        ("--policies nothing.params", "nothing.params does not exist"),
-        ("--name 'a b'", "a run is named by letters"),
-        ("--server http://127.0.0.1:1", "does not answer"),
-        ("--server nowhere", "nowhere is no address such as http://"),
-        ("--env CartPole", "no environment 'CartPole'; did you mean 'CartPole-v1'?"),
-    ],
-)
-def test_what_is_wrong_with_collecting(run, client, flags, words, monkeypatch):
-    monkeypatch.setattr("prefloop.labelling.connecting.PATIENCE", 0.2)
-    assert_one_sentence(run(f"{COLLECT} --pairs 6 {flags}"), words)
-    assert client.runs() == []
+pytest_plugins = ["teaching_fixtures"]
+pytestmark = pytest.mark.usefixtures("known_server")
 
 
 def test_labels_become_a_reward_and_the_results_page_hears_of_it(run, client, tmp_path):
@@ -211,23 +109,6 @@ def test_a_trainer_that_can_not_begin_leaves_nothing(run, client, tmp_path, flag
     assert client.runs() == []
 
 
-@pytest.mark.parametrize(
-    ("address", "words"),
-    [
-        ("{}/foo", "/foo is no labelling server"),
-        ("https://{}", "speaks no TLS; is its address http://"),
-        ("{}/#/label/cp", ""),  # the page's own address
-    ],
-)
-def test_addresses_that_are_nearly_right(run, server, address, words):
-    url = address.format(server.url if "{}/" in address else server.url.removeprefix("http://"))
-    outcome = run(f"prefloop.cli runs list --server {url}")
-    if words:
-        assert_one_sentence(outcome, words)
-    else:
-        assert outcome.code == 0, outcome.err
-
-
 def test_waiting_is_said_again_when_it_is_another_number(tmp_path, monkeypatch):
     said, left = [], iter([3, 3, 2, 1, 4, 0])
     people = People(None, "cp", tmp_path, say=said.append, pause=0)
@@ -237,154 +118,6 @@ def test_waiting_is_said_again_when_it_is_another_number(tmp_path, monkeypatch):
     assert [sentence.partition(" at ")[0] for sentence in said] == [
         "Waiting for 3 labels", "Waiting for 1 label", "Waiting for 4 labels",
     ]  # fmt: skip
-
-
-def test_what_can_be_done_with_runs(run, client, tmp_path, monkeypatch):
-    assert "There are no runs yet" in run("prefloop.cli runs list").out
-    run(f"{COLLECT} --pairs 6")
-    with labelling(client, "cartpole-01"):
-        while client.run("cartpole-01").counts.left:
-            time.sleep(0.05)
-    assert "cartpole-01  CartPole-v0" in run("prefloop.cli runs list").out
-    facts = run("prefloop.cli runs show cartpole-01").out
-    assert "6 queries: 6 answered" in facts
-    assert "6 labels of 1 annotator\n1 annotator a query" in facts
-    assert run("prefloop.cli runs export cartpole-01 prefs").code == 0
-    preferences = dataset.read(tmp_path / "prefs")
-    line = json.loads((tmp_path / "prefs" / "preferences.jsonl").read_text().splitlines()[0])
-    assert len(preferences) == 6 and line["annotator"] == "ada"
-    assert_one_sentence(run("prefloop.cli runs export cartpole-01 prefs"), "prefs exists already")
-    assert "6 labels added, 0 were there" in run("prefloop.cli runs import prefs copy").out
-    assert "0 labels added, 6 were there" in run("prefloop.cli runs import prefs copy").out
-    assert client.run("copy").counts.answered == 6
-    assert run("prefloop.cli runs rename copy pilot").code == 0
-    assert_one_sentence(run("prefloop.cli runs rename pilot cartpole-01"), "cartpole-01")
-    assert_one_sentence(run("prefloop.cli runs rename pilot pilot"), "pilot is its name already")
-    assert "6 queries are asked again" in run("prefloop.cli runs label-again pilot").out
-    assert client.run("pilot").counts.answered == 0
-    monkeypatch.setattr("builtins.input", lambda question: "no")
-    assert_one_sentence(run("prefloop.cli runs delete pilot"), "pilot was not deleted")
-    monkeypatch.setattr("builtins.input", lambda question: "pilot")
-    assert run("prefloop.cli runs delete pilot").code == 0
-    assert run("prefloop.cli runs delete cartpole-01 --yes").code == 0
-    assert client.runs() == []
-    assert_one_sentence(run("prefloop.cli runs show"), "show takes NAME after it")
-    assert_one_sentence(run("prefloop.cli runs delete gone"), "no run gone")
-
-
-def test_a_trainer_without_a_server_starts_one(run, tmp_path, monkeypatch):
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    monkeypatch.setenv("PREFLOOP_SERVER", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    with LabellingClient(f"http://127.0.0.1:{port}", patience=0.1) as own, labelling(own, "cp"):
-        outcome = run(
-            f"prefloop.cli pref-ppo --teacher human --run cp --env CartPole-v0 --labels 8 {SMALL}"
-        )
-    assert outcome.code == 0, outcome.err
-    assert f"one was started: label at http://127.0.0.1:{port}" in outcome.out
-    assert (tmp_path / "home" / ".prefloop" / "default" / "labels.sqlite3").exists()
-    with pytest.raises(OSError):
-        socket.create_connection(("127.0.0.1", port), timeout=1)  # it ended with the trainer
-
-
-def test_a_trainer_that_was_killed_leaves_no_server_and_goes_on(tmp_path):
-    home = tmp_path / ".prefloop" / "default"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
-    environment |= {"USERPROFILE": str(tmp_path), "PREFLOOP_PROFILE": "default"}
-    environment.pop("PREFLOOP_SERVER", None)
-
-    def prefloop(*line):
-        return subprocess.Popen(
-            [sys.executable, "-m", "prefloop", *line], cwd=tmp_path, env=environment,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-
-    def train(name):
-        flags = ["--teacher", "human", "--run", name, "--env", "CartPole-v0", "--labels", "8"]
-        trainer = prefloop("pref-ppo", *flags, *SMALL.split())
-        assert any("Waiting for 6 labels" in line for line in trainer.stdout)
-        return trainer
-
-    first = train("cp")
-    found = running_server(home)
-    assert found.started_by == f"prefloop pref-ppo --run cp (process {first.pid})"
-    other = train("other")  # which uses the first one's server
-    refused = prefloop("label")
-    assert found.started_by in refused.communicate()[0] and refused.returncode == 2
-    first.kill()
-    first.communicate()
-    again = train("cp")
-    # whichever of the two was quicker has started it, on which they both go on
-    for line in other.stdout:
-        if "does not answer" in line:
-            break
-    listed = prefloop("runs", "list")
-    assert "cp " in listed.communicate()[0] and listed.returncode == 0
-    with LabellingClient(running_server(home).url) as own, labelling(own, "cp"):
-        assert again.wait() == 0, again.stdout.read()
-    again.communicate()
-    other.kill()
-    other.communicate()
-    while running_server(home):
-        time.sleep(0.05)
-    with claimed_directory(home):  # nobody works there any more
-        pass
-
-
-def test_programs_find_the_server_of_their_profile(run, tmp_path, monkeypatch):
-    monkeypatch.delenv("PREFLOOP_SERVER")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    monkeypatch.setattr("prefloop.labelling.connecting.PATIENCE", 0.2)
-    with ServerProcess("--profile", "dev", env={"HOME": str(tmp_path)}) as server:
-        assert run("prefloop.cli runs list --profile dev").code == 0
-        monkeypatch.setenv("PREFLOOP_PROFILE", "dev")
-        assert run(f"{COLLECT} --pairs 3").code == 0
-        server.stop()
-    assert_one_sentence(
-        run("prefloop.cli runs list"),
-        "No labelling server of the profile dev",
-        "label --profile dev",
-    )
-
-
-def test_a_trainer_that_was_killed_and_a_server_that_went_away_lose_nothing(tmp_path):
-    home, line = (
-        tmp_path / "home",
-        ["pref-ppo", "--teacher", "human", "--run", "cp", "--labels", "8"],
-    )
-    line += ["--env", "CartPole-v0", *SMALL.split()]
-    with ServerProcess("--home", str(home)) as server, LabellingClient(server.url) as own:
-        environment = {**server.env, "PREFLOOP_SERVER": server.url}
-
-        def trainer():
-            return subprocess.Popen(
-                [sys.executable, "-m", "prefloop", *line], cwd=tmp_path, env=environment,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            )  # fmt: skip
-
-        killed = trainer()
-        assert any("Waiting for" in output for output in killed.stdout)
-        killed.kill()
-        killed.communicate()
-        asked = own.run("cp").counts.queries
-        second = trainer()
-        assert any("Waiting for" in output for output in second.stdout)
-        assert own.run("cp").counts.queries == asked  # what is asked is not asked again
-        server.kill()
-        assert any("does not answer; waiting" in output for output in second.stdout)
-        server.start()
-        with labelling(own, "cp"):
-            rest = second.stdout.read()
-        second.stdout.close()
-        assert second.wait() == 0, rest
-        assert own.run("cp").counts.queries == 8
-    table = rows(tmp_path / "cp" / "metrics.csv")
-    assert [row["labels"] for row in table] == ["6", "8", "8"]
 
 
 def shown(home, run):
@@ -439,15 +172,3 @@ def test_people_see_what_a_robot_did_also_where_the_trainer_was_killed(run, tmp_
         for state, obs in zip(states, segment.obs, strict=True):
             base.set_state(*np.split(state, [base.model.nq]))
             np.testing.assert_array_equal(base._get_obs().astype(np.float32), obs)
-
-
-def test_the_commands_of_the_readme(run, client, tmp_path):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    serve, collect, train = re.findall(
-        r"^prefloop (label|collect[^#\n]*|pref-ppo.*human.*?)\s*(?:#.*)?$", readme, re.MULTILINE
-    )
-    assert serve == "label"  # which runs already
-    assert run(f"prefloop.cli {collect} --pairs 6 --episodes 10").code == 0
-    with labelling(client, "cartpole-01"):
-        assert run(f"prefloop.cli {train} --labels 8 {SMALL}").code == 0
-    assert (tmp_path / "cartpole-01" / "final_policy.params").exists()

@@ -1,0 +1,53 @@
+"""`prefloop collect`, as a user meets it."""
+
+import pytest
+from conftest import assert_one_sentence
+from teaching import COLLECT
+
+pytest_plugins = ["teaching_fixtures"]
+pytestmark = pytest.mark.usefixtures("known_server")
+
+
+def test_collecting_again_goes_on_and_never_overwrites(run, client):
+    outcome = run(f"{COLLECT} --pairs 6")
+    assert outcome.code == 0, outcome.err
+    assert "6 queries, 6 of them new" in outcome.out and "/#/label/cartpole-01" in outcome.out
+    assert "6 queries, 0 of them new" in run(f"{COLLECT} --pairs 6").out
+    assert "9 queries, 3 of them new" in run(f"{COLLECT} --pairs 9").out
+    assert_one_sentence(
+        run(COLLECT.replace("CartPole-v0", "Acrobot-v1") + " --pairs 6"),
+        "CartPole-v0, not Acrobot-v1",
+    )
+    assert client.run("cartpole-01").counts.queries == 9
+
+
+def test_collecting_with_policies_and_instructions(run, client, demonstrators):
+    policies = " ".join(f"{demonstrators}/policy_checkpoint{i}.params" for i in (0, 9))
+    line = f"{COLLECT} --policies {policies} --pairs 5 --segment-length full --repeats 0.5"
+    assert run(f"{line} --instructions 'Which stands longer?'").code == 0
+    made = client.run("cartpole-01")
+    assert made.instructions == "Which stands longer?" and made.repeats == 0.5
+    # a command that says nothing of them leaves them
+    assert run(f"{COLLECT} --policies {policies} --pairs 5 --segment-length full").code == 0
+    assert client.run("cartpole-01").instructions == "Which stands longer?"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--pairs 0", "--pairs must be above 0"),
+        ("--segment-length 0", "--segment_length is full or a number, not '0'"),
+        ("--segment-length short", "--segment_length is full or a number, not 'short'"),
+        ("--segment-length 150", "Can't cut segments of 150 steps"),
+        ("--env FrozenLake-v1", "FrozenLake-v1 has observations in Discrete(16)"),
+        ("--policies nothing.params", "nothing.params does not exist"),
+        ("--name 'a b'", "a run is named by letters"),
+        ("--server http://127.0.0.1:1", "does not answer"),
+        ("--server nowhere", "nowhere is no address such as http://"),
+        ("--env CartPole", "no environment 'CartPole'; did you mean 'CartPole-v1'?"),
+    ],
+)
+def test_what_is_wrong_with_collecting(run, client, flags, words, monkeypatch):
+    monkeypatch.setattr("prefloop.labelling.connecting.PATIENCE", 0.2)
+    assert_one_sentence(run(f"{COLLECT} --pairs 6 {flags}"), words)
+    assert client.runs() == []

@@ -1,0 +1,76 @@
+"""What can be done with runs, and the commands of the README."""
+
+import json
+import re
+import time
+
+import pytest
+from conftest import ROOT, assert_one_sentence
+from teaching import COLLECT, SMALL, labelling
+
+from prefloop.data import dataset
+
+pytest_plugins = ["teaching_fixtures"]
+pytestmark = pytest.mark.usefixtures("known_server")
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("{}/foo", "/foo is no labelling server"),
+        ("https://{}", "speaks no TLS; is its address http://"),
+        ("{}/#/label/cp", ""),  # the page's own address
+    ],
+)
+def test_addresses_that_are_nearly_right(run, server, address, words):
+    url = address.format(server.url if "{}/" in address else server.url.removeprefix("http://"))
+    outcome = run(f"prefloop.cli runs list --server {url}")
+    if words:
+        assert_one_sentence(outcome, words)
+    else:
+        assert outcome.code == 0, outcome.err
+
+
+def test_what_can_be_done_with_runs(run, client, tmp_path, monkeypatch):
+    assert "There are no runs yet" in run("prefloop.cli runs list").out
+    run(f"{COLLECT} --pairs 6")
+    with labelling(client, "cartpole-01"):
+        while client.run("cartpole-01").counts.left:
+            time.sleep(0.05)
+    assert "cartpole-01  CartPole-v0" in run("prefloop.cli runs list").out
+    facts = run("prefloop.cli runs show cartpole-01").out
+    assert "6 queries: 6 answered" in facts
+    assert "6 labels of 1 annotator\n1 annotator a query" in facts
+    assert run("prefloop.cli runs export cartpole-01 prefs").code == 0
+    preferences = dataset.read(tmp_path / "prefs")
+    line = json.loads((tmp_path / "prefs" / "preferences.jsonl").read_text().splitlines()[0])
+    assert len(preferences) == 6 and line["annotator"] == "ada"
+    assert_one_sentence(run("prefloop.cli runs export cartpole-01 prefs"), "prefs exists already")
+    assert "6 labels added, 0 were there" in run("prefloop.cli runs import prefs copy").out
+    assert "0 labels added, 6 were there" in run("prefloop.cli runs import prefs copy").out
+    assert client.run("copy").counts.answered == 6
+    assert run("prefloop.cli runs rename copy pilot").code == 0
+    assert_one_sentence(run("prefloop.cli runs rename pilot cartpole-01"), "cartpole-01")
+    assert_one_sentence(run("prefloop.cli runs rename pilot pilot"), "pilot is its name already")
+    assert "6 queries are asked again" in run("prefloop.cli runs label-again pilot").out
+    assert client.run("pilot").counts.answered == 0
+    monkeypatch.setattr("builtins.input", lambda question: "no")
+    assert_one_sentence(run("prefloop.cli runs delete pilot"), "pilot was not deleted")
+    monkeypatch.setattr("builtins.input", lambda question: "pilot")
+    assert run("prefloop.cli runs delete pilot").code == 0
+    assert run("prefloop.cli runs delete cartpole-01 --yes").code == 0
+    assert client.runs() == []
+    assert_one_sentence(run("prefloop.cli runs show"), "show takes NAME after it")
+    assert_one_sentence(run("prefloop.cli runs delete gone"), "no run gone")
+
+
+def test_the_commands_of_the_readme(run, client, tmp_path):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    serve, collect, train = re.findall(
+        r"^prefloop (label|collect[^#\n]*|pref-ppo.*human.*?)\s*(?:#.*)?$", readme, re.MULTILINE
+    )
+    assert serve == "label"  # which runs already
+    assert run(f"prefloop.cli {collect} --pairs 6 --episodes 10").code == 0
+    with labelling(client, "cartpole-01"):
+        assert run(f"prefloop.cli {train} --labels 8 {SMALL}").code == 0
+    assert (tmp_path / "cartpole-01" / "final_policy.params").exists()
