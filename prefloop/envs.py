@@ -1,5 +1,7 @@
 """Environments by id, one or many."""
 
+import contextlib
+import logging
 import re
 import warnings
 from typing import Any
@@ -11,6 +13,8 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from prefloop.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 def make_env(env_id: str, render_mode: str | None = None) -> gym.Env:
@@ -98,6 +102,7 @@ def _make(make, env_id: str | EnvSpec | None, **kwargs):  # type: ignore[no-unty
     newest = _newest(env_id) if isinstance(env_id, str) else None
     if newest is not None:
         raise UserError(f"There is no environment {env_id!r}; did you mean {newest!r}?")
+    _hush_mujoco(env_id)
     with warnings.catch_warnings():
         # CartPole-v0's limit of 200 steps is wanted here, not an oversight
         warnings.filterwarnings("ignore", message=".*is out of date.*")
@@ -106,6 +111,19 @@ def _make(make, env_id: str | EnvSpec | None, **kwargs):  # type: ignore[no-unty
         except (gym.error.Error, ImportError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"Can't make the environment {env_id!r}: {reason}") from None
+
+
+def _hush_mujoco(env_id: str | EnvSpec | None) -> None:
+    """Sends MuJoCo's warnings to the log; it would print them for every copy, and write a file.
+
+    They are about the models that Gymnasium ships, which users can't change.
+    """
+    spec = gym.registry.get(env_id) if isinstance(env_id, str) else env_id
+    if spec is not None and "mujoco" in str(spec.entry_point):
+        with contextlib.suppress(ImportError):  # which making the environment tells better
+            import mujoco  # type: ignore[import-untyped]
+
+            mujoco.set_mju_user_warning(logger.debug)
 
 
 def _newest(env_id: str) -> str | None:

@@ -64,6 +64,11 @@ def main(settings: Settings) -> None:
             people = People(client, settings.run, directory / PREFERENCES)
             if not people.counts().labels:
                 raise UserError(f"Nobody has labelled anything of the run {settings.run} yet.")
+            if (directory / runs.FACTS).is_file() and not settings.resume:
+                raise UserError(
+                    f"{directory} holds a fit to earlier labels; choose another --out for those of "
+                    "now, or go on with one that was stopped by --resume."
+                )
             stack.enter_context(runs.claimed(directory, settings.resume, keep_earlier=True))
             if not settings.resume:  # a fit that goes on stays with the labels that it began with
                 people.preferences()
@@ -83,7 +88,12 @@ def main(settings: Settings) -> None:
         )
         reward_model.save(directory, fit.finish())
         summary = write_report(directory, model, preferences.answered, fit.held_out, fit.best_epoch)
-        if settings.run:
+        if settings.run and len(preferences) < people.counts().labels:
+            print(
+                f"Note: it was fitted to the {len(preferences)} labels that it began with, of "
+                f"{people.counts().labels} by now; the results page does not hear of it."
+            )
+        elif settings.run:
             report_reward(people, preferences, model.probabilities(preferences).mean(axis=0))
     print(summary)
     print(

@@ -1,5 +1,6 @@
 """labelling.yaml: what can be set of the page and the queue, and the file that says it."""
 
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
@@ -10,6 +11,8 @@ import yaml
 
 from prefloop.errors import UserError
 from prefloop.files import write_atomically
+
+logger = logging.getLogger(__name__)
 
 MAX_BYTES = 100_000
 
@@ -150,29 +153,62 @@ class SettingsFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._read_at: tuple[int, ...] | None = None
+        self._is_wrong = False  # what was read last
         if path.exists():
-            self.current = read(path)
+            self._current = read(path)
         else:
             # so that who looks for it finds it, with every key explained
-            self.current = LabellingConfig()
-            self._write(self.current)
+            self._current = LabellingConfig()
+            self._write(self._current)
+        self._read_at = self._state()
+
+    @property
+    def current(self) -> LabellingConfig:
+        """What the file says; while somebody has a mistake in it, what it said before."""
+        if self._state() != self._read_at:
+            with self._lock:
+                try:
+                    self._take_in()
+                except UserError as error:
+                    logger.warning("The settings stay as they were: %s", error)
+        return self._current
 
     def change(self, changes: Mapping[str, Any]) -> LabellingConfig:
         """Changes some keys, in the file too.
 
         Raises:
             ValueError: a bad value; nothing is changed.
-            UserError: the settings are locked, or the file can't be written.
+            UserError: the settings are locked, the file can't be written, or what somebody wrote
+                into it meanwhile is wrong.
         """
         with self._lock:
-            if self.current.settings_locked:
+            self._take_in()
+            if self._current.settings_locked:
                 raise UserError("The settings are locked; change them in the file.")
             if "settings_locked" in changes:
                 raise ValueError("settings_locked can only be changed in the file")
-            new = replace(self.current, **changes)
+            new = replace(self._current, **changes)
             self._write(new)
-            self.current = new
+            self._current, self._read_at = new, self._state()
             return new
+
+    def _take_in(self) -> None:
+        """Reads what somebody has changed in the file; one that is gone says what it said before."""
+        state = self._state()
+        if state != self._read_at or self._is_wrong:
+            self._read_at, self._is_wrong = state, state is not None
+            if state is not None:
+                self._current = read(self._path)
+            self._is_wrong = False
+
+    def _state(self) -> tuple[int, ...] | None:
+        """What changes with every change of the file; None if there is none."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
     def _write(self, config: LabellingConfig) -> None:
         try:

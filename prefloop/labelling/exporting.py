@@ -4,6 +4,7 @@ import io
 import json
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -16,17 +17,23 @@ from prefloop.files import write_atomically
 from prefloop.labelling.arrays import Segment, pad
 from prefloop.labelling.storage.records import Event, Exported
 
+REPEATS = "repeats.jsonl"  # beside the dataset's own files
+
 
 def as_zip(exported: Exported) -> bytes:
     """The dataset's folder in a zip: every label that stands is a line, the oldest first.
 
-    Where the annotator narrowed what was compared, the line's segments are that part.
+    Where the annotator narrowed what was compared, the line's segments are that part. Labels of
+    repeats say how consistent somebody is and are no new evidence: they stand in a file of their
+    own, which no reader of datasets looks into.
 
     Raises:
         UserError: there are no labels yet.
     """
     if not exported.labels:
         raise UserError(f"The run {exported.run.name} has no labels yet.")
+    labels = [event for event in exported.labels if not event.repeat]
+    repeats = [event for event in exported.labels if event.repeat]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "preferences"
         metadata = {
@@ -37,16 +44,22 @@ def as_zip(exported: Exported) -> bytes:
             "round": exported.run.round,
         }
         with dataset.writing(path, metadata) as writer:
-            writer.append(_preferences(exported), teacher="human")
-        _add_facts(path / dataset.PREFERENCES, exported)
+            writer.append(_preferences(exported, labels), teacher="human")
+        _add_facts(path / dataset.PREFERENCES, exported, labels)
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in (dataset.METADATA, dataset.SEGMENTS, dataset.PREFERENCES):
                 archive.write(path / name, name)
+            if repeats:
+                lines = [
+                    json.dumps({"label": event.label, **_facts(event, exported)})
+                    for event in repeats
+                ]
+                archive.writestr(REPEATS, "".join(line + "\n" for line in lines))
         return buffer.getvalue()
 
 
-def _preferences(exported: Exported) -> Preferences:
+def _preferences(exported: Exported, given: Sequence[Event]) -> Preferences:
     places: dict[tuple[UUID, tuple[int, int] | None], int] = {}
     parts: list[Segment] = []
 
@@ -57,28 +70,27 @@ def _preferences(exported: Exported) -> Preferences:
             parts.append(whole.part(*trim) if trim else whole)
         return places[id, trim]
 
-    sides = [[place(id, e.trim) for id in exported.queries[e.query][:2]] for e in exported.labels]
+    sides = [[place(id, e.trim) for id in exported.queries[e.query][:2]] for e in given]
     first, second = np.array(sides, dtype=np.int64).T
-    labels = [np.nan if event.label is None else event.label for event in exported.labels]
+    labels = [np.nan if event.label is None else event.label for event in given]
     return Preferences(pad(parts), first, second, np.array(labels, dtype=np.float64))
 
 
-def _add_facts(path: Path, exported: Exported) -> None:
+def _add_facts(path: Path, exported: Exported, labels: Sequence[Event]) -> None:
     """Says in each line who gave the label, and how."""
     lines = path.read_text(encoding="utf-8").splitlines()
     with_facts = [
-        json.dumps({**json.loads(line), **_facts(event, exported.queries[event.query][2])})
-        for line, event in zip(lines, exported.labels, strict=True)
+        json.dumps({**json.loads(line), **_facts(event, exported)})
+        for line, event in zip(lines, labels, strict=True)
     ]
     write_atomically(path, "".join(line + "\n" for line in with_facts).encode())
 
 
-def _facts(event: Event, iteration: int) -> dict[str, object]:
+def _facts(event: Event, exported: Exported) -> dict[str, object]:
     return {
         "annotator": event.annotator,
         "query": str(event.query),
-        "iteration": iteration,
-        "repeat": event.repeat,
+        "iteration": exported.queries[event.query][2],
         "first_was_left": event.first_was_left,
         "trim": list(event.trim) if event.trim else None,
         "seconds": event.seconds,

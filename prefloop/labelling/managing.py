@@ -4,6 +4,7 @@ import io
 import json
 import uuid
 import zipfile
+from collections import Counter
 from pathlib import Path
 from uuid import UUID
 
@@ -15,7 +16,9 @@ from prefloop.envs import make_env, step_sizes
 from prefloop.errors import UserError
 from prefloop.files import write_atomically
 from prefloop.labelling.client import LabellingClient
+from prefloop.labelling.exporting import REPEATS
 from prefloop.labelling.schemas.runs import RunOut
+from prefloop.labelling.storage.tables import MAX_NAME
 from prefloop.teachers.human import HumanTeacher
 
 _NAMESPACE = UUID("7d1f0b0c-6a55-4c3e-9a56-0f2b8f0f6a11")  # of the ids of imported labels
@@ -84,33 +87,27 @@ def export_to_folder(client: LabellingClient, name: str, folder: str) -> None:
     write_export(client, name, path)
     preferences = dataset.read(path)
     print(
-        f"Wrote {path}: {counted(len(preferences), 'label')}, "
-        f"{counted(len(preferences.answered), 'answer')} "
-        f"({counted(preferences.answered.num_ties, 'tie')})."
+        f"Wrote {path}: {counted(len(preferences.answered), 'answer')} "
+        f"({counted(preferences.answered.num_ties, 'tie')}), "
+        f"{counted(len(preferences) - len(preferences.answered), 'skip')}."
     )
     print(f"Next: prefloop reward --preferences {path} --out reward")
 
 
-def write_export(client: LabellingClient, name: str, path: Path, repeats: bool = True) -> None:
+def write_export(client: LabellingClient, name: str, path: Path) -> None:
     """Writes a run's labels as a preference dataset, in place of an earlier export.
-
-    Args:
-        repeats: also those that measure how consistent an annotator is; they are no new evidence.
 
     Raises:
         UserError: there are no labels yet, or the folder can't be written.
     """
     archive = zipfile.ZipFile(io.BytesIO(client.export(name)))
     files = {member: archive.read(member) for member in archive.namelist()}
-    if not repeats:
-        lines = files[dataset.PREFERENCES].splitlines(keepends=True)
-        kept = [line for line in lines if not json.loads(line)["repeat"]]
-        files[dataset.PREFERENCES] = b"".join(kept)
     try:
         path.mkdir(parents=True, exist_ok=True)
         # what others name comes first and what names them last, as a writer of a dataset does
-        for member in (dataset.SEGMENTS, dataset.PREFERENCES, dataset.METADATA):
-            write_atomically(path / member, files[member])
+        for member in (REPEATS, dataset.SEGMENTS, dataset.PREFERENCES, dataset.METADATA):
+            if member in files:
+                write_atomically(path / member, files[member])
     except OSError as error:
         raise UserError(f"Can't write {path}: {error.strerror}.") from None
 
@@ -126,15 +123,24 @@ def import_from_folder(client: LabellingClient, folder: str, name: str) -> None:
     client.put_run(name, env=env_id, obs_dim=obs_dim, action_dim=action_dim, discrete=discrete)
     teacher = HumanTeacher(client, name)
     ids = teacher.ask(Queries(preferences.segments, preferences.first, preferences.second))
-    labels = [
-        {
-            "id": str(uuid.uuid5(_NAMESPACE, f"{name} {query} {i}")),
-            "query": str(query),
-            "annotator": "imported",
-            "label": None if np.isnan(label) else float(label),
-        }
-        for i, (query, label) in enumerate(zip(ids, preferences.labels, strict=True))
-    ]
+    lines = (path / dataset.PREFERENCES).read_text(encoding="utf-8").splitlines()
+    times: Counter[tuple[UUID, str]] = Counter()
+    labels = []
+    for i, (query, label) in enumerate(zip(ids, preferences.labels, strict=True)):
+        said = json.loads(lines[i])
+        who = str(said.get("annotator") or "imported")
+        times[query, who] += 1
+        # an annotator labels a query once; simulated teachers are asked the same pair again
+        again = f" ({times[query, who]})" if times[query, who] > 1 else ""
+        labels.append(
+            {
+                "id": str(uuid.uuid5(_NAMESPACE, f"{name} {query} {i}")),
+                "query": str(query),
+                "annotator": who[: MAX_NAME - len(again)] + again,
+                "label": None if np.isnan(label) else float(label),
+                "seconds": said.get("seconds"),
+            }
+        )
     added = sum(
         client.add_labels(name, labels[start : start + LABELS_AT_ONCE])
         for start in range(0, len(labels), LABELS_AT_ONCE)

@@ -72,7 +72,7 @@ class People:
         """Every label that stands, one preference each; None while there are none."""
         if not self.counts().labels:
             return None
-        write_export(self.client, self.run, self.folder, repeats=False)
+        write_export(self.client, self.run, self.folder)
         return dataset.read(self.folder)
 
 

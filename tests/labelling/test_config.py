@@ -87,6 +87,32 @@ def test_locked_settings_stay(path):
     assert path.read_text(encoding="utf-8") == "settings_locked: true\n"
 
 
+def test_what_is_written_into_the_file_by_hand_holds_at_once_and_is_kept(path):
+    file = SettingsFile(path)
+    path.write_text(as_yaml(LabellingConfig(lease_seconds=30)), encoding="utf-8")
+    assert file.current.lease_seconds == 30
+    assert file.change({"playback_speed": 2.0}) == read(path)
+    assert (file.current.lease_seconds, file.current.playback_speed) == (30, 2.0)
+    path.write_text(as_yaml(LabellingConfig(settings_locked=True)), encoding="utf-8")
+    with pytest.raises(UserError, match="locked"):
+        file.change({"allow_ties": False})
+    assert read(path).settings_locked
+    path.unlink()
+    assert file.current.settings_locked
+
+
+def test_a_mistake_in_the_file_changes_nothing_and_is_not_overwritten(path, caplog):
+    file = SettingsFile(path)
+    file.change({"repeats": 0.5})
+    path.write_text("repeats: 7\n", encoding="utf-8")
+    assert file.current.repeats == 0.5
+    assert "line 1: repeats must be between 0 and 1" in caplog.text
+    for _ in range(2):
+        with pytest.raises(UserError, match="line 1: repeats"):
+            file.change({"allow_ties": False})
+    assert path.read_text(encoding="utf-8") == "repeats: 7\n"
+
+
 def test_the_page_can_change_every_key_but_the_lock():
     assert set(SettingsIn.model_fields) == set(KEYS) - {"settings_locked"}
 

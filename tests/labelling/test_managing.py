@@ -3,6 +3,7 @@
 import json
 import re
 import time
+import uuid
 
 import pytest
 from conftest import ROOT, assert_one_sentence
@@ -12,6 +13,25 @@ from prefloop.data import dataset
 
 pytest_plugins = ["teaching_fixtures"]
 pytestmark = pytest.mark.usefixtures("known_server")
+
+
+def test_several_people_and_their_repeats_are_taken_out_and_in(run, client, tmp_path):
+    run(f"{COLLECT} --pairs 8 --annotators-per-query 2 --repeats 0.25")
+    for who in ("ada", "bob"):
+        session = uuid.uuid4()
+        while given := client.lease("cartpole-01", who, session, 1).queries:
+            client.answer(uuid.uuid4(), given[0].lease, "left")
+    outcome = run("prefloop.cli runs export cartpole-01 prefs")
+    assert "16 answers (0 ties), 0 skips" in outcome.out
+    assert len(dataset.read(tmp_path / "prefs")) == 16
+    repeats = (tmp_path / "prefs" / "repeats.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["annotator"] for line in repeats) == ["ada", "ada", "bob", "bob"]
+    assert "16 labels added, 0 were there" in run("prefloop.cli runs import prefs copy").out
+    assert "0 labels added, 16 were there" in run("prefloop.cli runs import prefs copy").out
+    before, after = client.results("cartpole-01"), client.results("copy")
+    assert [who.annotator for who in after.annotators] == ["ada", "bob"]
+    assert after.agreement == before.agreement
+    assert client.run("copy").counts.left == 0
 
 
 @pytest.mark.parametrize(

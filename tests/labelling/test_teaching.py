@@ -44,6 +44,17 @@ def test_labels_become_a_reward_and_the_results_page_hears_of_it(run, client, tm
     assert_one_sentence(
         run("prefloop.cli reward --run cartpole-01 --preferences p --out q"), "give either"
     )
+    # labels that came since are another fit's, and the report is of the newest
+    assert_one_sentence(
+        run("prefloop.cli reward --run cartpole-01 --out r"), "holds a fit to earlier labels"
+    )
+    run(f"{COLLECT} --pairs 15")
+    with labelling(client, "cartpole-01"):
+        while client.run("cartpole-01").counts.left:
+            time.sleep(0.05)
+    outcome = run("prefloop.cli reward --run cartpole-01 --reward-epochs 30 --out r --resume")
+    assert "12 labels that it began with, of 15 by now" in outcome.out
+    assert client.results("cartpole-01").reward == report
 
 
 @pytest.mark.parametrize("flags", ["--wait", "--no-wait"])

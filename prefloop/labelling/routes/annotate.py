@@ -8,7 +8,14 @@ from fastapi import APIRouter, HTTPException
 from fastapi.concurrency import run_in_threadpool
 
 from prefloop.labelling.config import LabellingConfig
-from prefloop.labelling.schemas.annotate import AnswerIn, AnswerOut, LeaseIn, LeasesOut, UndoIn
+from prefloop.labelling.schemas.annotate import (
+    AnswerIn,
+    AnswerOut,
+    LeaseIn,
+    LeasesOut,
+    ReleaseIn,
+    UndoIn,
+)
 from prefloop.labelling.schemas.base import RunName
 from prefloop.labelling.service import ServiceDep, annotators_only
 
@@ -30,6 +37,14 @@ async def lease_queries(name: RunName, wish: LeaseIn, service: ServiceDep) -> Le
         settings.max_queries_per_annotator,
     )
     return LeasesOut.of(leases)
+
+
+@router.post("/runs/{name}/release", status_code=204)
+async def release_queries(name: RunName, given: ReleaseIn, service: ServiceDep) -> None:
+    """Gives queries back before their leases run out, so that others need not wait for them."""
+    await run_in_threadpool(
+        service.store.queue.release, name, given.annotator, given.session, given.leases
+    )
 
 
 @router.post("/answers")

@@ -37,7 +37,10 @@ def get_settings(service: ServiceDep, credentials: Credentials) -> SettingsOut:
 def put_settings(changes: SettingsIn, service: ServiceDep) -> SettingsOut:
     """Changes keys of labelling.yaml; 403 where the settings are locked."""
     if service.settings.current.settings_locked:
-        raise HTTPException(403, "The settings are locked; they can be changed in labelling.yaml.")
+        raise HTTPException(
+            403,
+            "The settings are locked; whoever runs the server can unlock them in labelling.yaml.",
+        )
     try:
         service.settings.change(changes.model_dump(exclude_unset=True))
     except ValueError as error:

@@ -31,6 +31,14 @@ class LeaseIn(In):
     )
 
 
+class ReleaseIn(In):
+    """Queries that a page will not answer, since it is closed."""
+
+    annotator: AnnotatorName
+    session: UUID
+    leases: list[UUID] = Field(max_length=4 * MAX_AHEAD)
+
+
 class SideOut(Out):
     """One of the two segments of a query."""
 

@@ -136,6 +136,28 @@ class Queue:
 
         return self._database.write(job)
 
+    def release(self, name: str, annotator: str, session: UUID, given: Sequence[UUID]) -> None:
+        """Takes back leases of a page that is closed, so that others get their queries at once.
+
+        Args:
+            given: the leases; those of other pages or annotators stay.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+
+        def job(connection: Connection) -> None:
+            run = find_run(connection, name)
+            theirs = (
+                leases.c.run == run.id,
+                leases.c.annotator == annotator,
+                leases.c.session == session,
+                leases.c.id.in_(given),
+            )
+            connection.execute(update(leases).where(*theirs).values(open=False))
+
+        self._database.write(job)
+
     def sides(self, name: str, asked: Collection[UUID]) -> dict[UUID, tuple[Side, Side]]:
         """First and second of queries, as they are shown; queries of other runs are left out.
 
@@ -220,7 +242,7 @@ class Queue:
     def _next(
         self, connection: Connection, run: AnyRow, annotator: str, count: int
     ) -> list[AnyRow]:
-        """Free queries; some of them repeats, if there are to be."""
+        """Free queries, after repeats that are due."""
         asked = {
             "run": run.id,
             "round": run.round,
@@ -229,11 +251,33 @@ class Queue:
             "now": self._now(),
         }
         found = list(connection.execute(sql.FREE, asked).all())
-        repeats = sum(self._rng.random() < run.repeats for _ in found) if run.repeats else 0
-        if repeats:
-            repeated = self._repeats(connection, run, annotator, repeats)
-            found = [*repeated, *found[: len(found) - len(repeated)]]
+        owed = self._owed(connection, run, annotator) if run.repeats else 0
+        if owed > 0:
+            repeated = self._repeats(connection, run, annotator, min(owed, count))
+            found = [*repeated, *found[: count - len(repeated)]]
         return found
+
+    def _owed(self, connection: Connection, run: AnyRow, annotator: str) -> int:
+        """How many repeats an annotator is to get for the labels so far, without those they have."""
+        labelled = (
+            select(func.count())
+            .select_from(current_labels)
+            .join(queries, queries.c.id == current_labels.c.query)
+            .where(
+                current_labels.c.run == run.id,
+                current_labels.c.annotator == annotator,
+                queries.c.repeat_of.is_(None),
+            )
+        )
+        leased = exists().where(leases.c.query == queries.c.id, sql.LIVE)
+        repeated = select(func.count()).where(
+            queries.c.run == run.id,
+            queries.c.only_for == annotator,
+            or_(queries.c.done > 0, leased),
+        )
+        labels = connection.execute(labelled).scalar_one()
+        had = connection.execute(repeated, {"now": self._now()}).scalar_one()
+        return int(run.repeats * labels) - had
 
     def _repeats(
         self, connection: Connection, run: AnyRow, annotator: str, count: int

@@ -114,6 +114,32 @@ def test_a_share_of_repeats(store):
     assert done_is_what_stands(store)
 
 
+def test_a_short_run_has_its_share_of_repeats_too(store):
+    make_run(store, num_queries=12, repeats=0.25, annotators_per_query=2)
+    for annotator in ("ada", "bob"):
+        events = []
+        while event := label_one(store, annotator=annotator):
+            events.append(event)
+        assert sum(event.repeat for event in events) == 3
+
+
+def test_what_a_closed_page_gives_back_is_free_at_once(store):
+    asked = make_run(store, num_queries=3)
+    held = store.queue.lease(RUN, "ada", SESSION, 3).queries
+    assert store.queue.lease(RUN, "bob", OTHER_SESSION, 3).state == "waiting"
+    # nobody gives back what others hold
+    for who, session in (("bob", SESSION), ("ada", OTHER_SESSION)):
+        store.queue.release(RUN, who, session, [lease.id for lease in held])
+    assert store.queue.lease(RUN, "bob", OTHER_SESSION, 3).state == "waiting"
+    store.queue.release(RUN, "ada", SESSION, [lease.id for lease in held[1:]])
+    assert ids(store.queue.lease(RUN, "bob", OTHER_SESSION, 3)) == asked[1:]
+    assert store.labels.answer(uuid.uuid4(), held[0].id, "left").number == 1
+    with pytest.raises(ConflictError, match="somebody else has it"):
+        store.labels.answer(uuid.uuid4(), held[1].id, "left")
+    with pytest.raises(NotFoundError):
+        store.queue.release("missing", "ada", SESSION, [])
+
+
 def test_repeats_are_asked_of_the_same_annotator_only(store):
     make_run(store, num_queries=30, repeats=0.5)
     for _ in range(15):
