@@ -2,9 +2,10 @@
 
 import logging
 import mimetypes
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -56,6 +57,7 @@ def create_app(
     hosts: Collection[str] | None = LOOPBACK,
     origins: Collection[str] = (),
     static: Path = STATIC,
+    want_clips: Callable[[Collection[UUID]], None] = lambda segments: None,
 ) -> FastAPI:
     """Makes the application.
 
@@ -63,6 +65,7 @@ def create_app(
         tokens: whose hashes requests must match; None: everybody may do everything.
         hosts, origins: as `Guard`.
         static: the folder of the page.
+        want_clips: told of segments that somebody looks at, as `ClipFeeder.want`; nobody is by default.
     """
     app = FastAPI(
         title="prefloop labelling",
@@ -75,7 +78,7 @@ def create_app(
         responses=_ERRORS,
         generate_unique_id_function=_operation_id,
     )
-    app.state.service = Service(store, clip_store, settings_file, tokens)
+    app.state.service = Service(store, clip_store, settings_file, tokens, want_clips)
     for module in (runs, annotate, training, frames, results, settings, clips):
         app.include_router(module.router)
     app.add_exception_handler(UserError, _as_sentence)

@@ -1,8 +1,9 @@
-"""Sees to it that what people look at next has a clip, and that clips keep within their limit."""
+"""Sees to it that what people look at has a clip, and that clips keep within their limit."""
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5  # between two looks at what is needed
 LOOKS_PER_TRIM = 120  # looks between two tidyings of the folder
+WANTED_SECONDS = 30.0  # that a wish lasts; a page that is open says it again every few seconds
 
 
 class Worker(Protocol):
@@ -57,6 +59,7 @@ class ClipFeeder:
         self._worker = make_worker(clips.directory, self.take)
         self._asked: dict[UUID, Job] = {}
         self._hopeless: set[UUID] = set()  # not even plotted; asked for again by the next server
+        self._wanted: dict[UUID, float] = {}  # until when, by the monotonic clock
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="clip-feeder", daemon=True)
@@ -70,6 +73,12 @@ class ClipFeeder:
         self._closing.set()
         self._thread.join(timeout=10)
         self._worker.close()
+
+    def want(self, segments: Collection[UUID]) -> None:
+        """Says that somebody looks at segments that need not be in a queue, as those of results are."""
+        until = time.monotonic() + WANTED_SECONDS
+        with self._lock:
+            self._wanted.update(dict.fromkeys(segments, until))
 
     def look(self) -> None:
         """Asks for the clips that are missing, in the order of need."""
@@ -89,7 +98,7 @@ class ClipFeeder:
         """Stores what became of a job."""
         segment = UUID(result.key)
         with self._lock:
-            job = self._asked.pop(segment, None)
+            job = self._asked.get(segment)
         try:
             if result.clip is not None:
                 self._store.segments.set_clip(segment, result.clip, sent=False)
@@ -104,6 +113,10 @@ class ClipFeeder:
         except UserError as error:
             # its run was deleted meanwhile, or the database is away: the next look asks again
             logger.info("a clip was not taken: %s", error)
+        finally:
+            # last, or a look meanwhile would ask for what is about to be stored
+            with self._lock:
+                self._asked.pop(segment, None)
 
     def trim(self) -> None:
         """Keeps the folder within its limit; what nobody can draw again stays."""
@@ -113,7 +126,12 @@ class ClipFeeder:
         self._clips.trim(protected)
 
     def _needed(self) -> list[ToShow]:
-        return self._store.queue.ahead(self._settings.current.rendered_queue_size)
+        ahead = self._store.queue.ahead(self._settings.current.rendered_queue_size)
+        now = time.monotonic()
+        with self._lock:
+            self._wanted = {id: until for id, until in self._wanted.items() if until > now}
+            wanted = list(self._wanted)
+        return ahead + self._store.queue.to_show(wanted)
 
     def _has_clip(self, shown: ToShow) -> bool:
         return shown.clip is not None and self._clips.path(shown.clip) is not None

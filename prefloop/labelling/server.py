@@ -90,11 +90,14 @@ def serve(
             tokens, announced = _tokens(home / TOKENS, new_tokens)
         clips = ClipStore(home / CLIPS, settings_file.current.cache_size_mb * 10**6)
         origins = [security.origin_of(address.public_url)] if address.public_url else []
-        app = create_app(store, clips, settings_file, tokens, _hosts(address), origins)
-        port = listening.getsockname()[1]
         # the environments of a server that only this machine reaches are its user's own
         make_worker = partial(RenderWorker, may_import=address.is_private)
-        stack.enter_context(ClipFeeder(store, clips, settings_file, make_worker))
+        feeder = stack.enter_context(ClipFeeder(store, clips, settings_file, make_worker))
+        hosts = _hosts(address)
+        app = create_app(
+            store, clips, settings_file, tokens, hosts, origins, want_clips=feeder.want
+        )
+        port = listening.getsockname()[1]
         server = _Server(
             uvicorn.Config(
                 app,

@@ -1,8 +1,9 @@
 """What the routes work with, and who may call them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -19,12 +20,14 @@ class Service:
 
     Attributes:
         tokens: whoever may do something must show one of these; None: everybody may do everything.
+        want_clips: told of segments that somebody looks at, so that they get clips.
     """
 
     store: Store
     clips: ClipStore
     settings: SettingsFile
     tokens: Tokens | None
+    want_clips: Callable[[Collection[UUID]], None]
 
     def room_for_clips(self) -> int:
         """Bytes that the next clip may have which is sent."""

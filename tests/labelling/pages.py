@@ -113,7 +113,7 @@ def chromium():
 
 @contextlib.contextmanager
 def opened(browser, expected=(), viewport=WIDE, annotator="ada", **options):
-    """A page; whatever its console complains about fails the test.
+    """A page; whatever its console complains about, or another tab's of its context, fails the test.
 
     Args:
         expected: parts of complaints that a test provokes, such as a server that is away.
@@ -122,11 +122,10 @@ def opened(browser, expected=(), viewport=WIDE, annotator="ada", **options):
     context = browser.new_context(viewport=viewport, locale="en-GB", **options)
     if annotator is not None:
         context.add_init_script(
-            f"localStorage.getItem('prefloop.annotator') ?? "
-            f"localStorage.setItem('prefloop.annotator', '\"{annotator}\"')"
+            "location.protocol === 'about:' || (localStorage.getItem('prefloop.annotator') ?? "
+            f"localStorage.setItem('prefloop.annotator', '\"{annotator}\"'))"
         )
-    page = context.new_page()
-    page.set_default_timeout(20_000)
+    context.set_default_timeout(20_000)
     complaints = []
 
     def complain(text):
@@ -134,12 +133,12 @@ def opened(browser, expected=(), viewport=WIDE, annotator="ada", **options):
             complaints.append(text)
 
     # a violation of the content security policy is an error of the console, too
-    page.on("console", lambda m: complain(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None)  # fmt: skip
-    page.on("pageerror", lambda error: complain(f"uncaught: {error}"))
-    page.on("dialog", lambda dialog: (complain(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda r: None if r.url.startswith(("http://127.0.0.1:", "blob:", "data:")) else complain(f"elsewhere: {r.url}"))  # fmt: skip
+    context.on("console", lambda m: complain(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None)  # fmt: skip
+    context.on("weberror", lambda uncaught: complain(f"uncaught: {uncaught.error}"))
+    context.on("dialog", lambda dialog: (complain(f"dialog: {dialog.message}"), dialog.dismiss()))
+    context.on("request", lambda r: None if r.url.startswith(("http://127.0.0.1:", "blob:", "data:")) else complain(f"elsewhere: {r.url}"))  # fmt: skip
     try:
-        yield page
+        yield context.new_page()
         assert not complaints, complaints
     finally:
         context.close()
@@ -213,6 +212,26 @@ def undo(page):
 
 def settled(page):
     until(page, "Object.keys(localStorage).every(key => !key.startsWith('prefloop.answer.'))")  # fmt: skip
+
+
+def cut(page):
+    """The server is away, for this page."""
+    page.route("**/api/**", lambda route: route.abort())
+
+
+def mend(page):
+    """It is back."""
+    page.unroute("**/api/**")
+
+
+def last(page, text):
+    """Waits until the page says so of the last key."""
+    until(page, "text => document.querySelector('.last').textContent.includes(text)", text)
+
+
+def kinds(site):
+    """What the run's events are."""
+    return [event["kind"] for event in labels(site.api)]
 
 
 def shown(page, name):

@@ -194,6 +194,28 @@ def test_results(api):
     assert api.get("/api/runs/cartpole-01/results").json()["reward"] is None
 
 
+def test_clips_of_results_that_are_gone_are_asked_for(serve, store, tmp_path):
+    wanted = []
+    api = serve(want_clips=wanted.extend)
+    (query, _) = fill(api, num_queries=2)
+    (first, second) = (side.segment for side in store.queue.sides("cartpole-01", [uuid.UUID(query)])[uuid.UUID(query)])  # fmt: skip
+    body = {"labels": 1, "accuracy": 1.0, "hardest": [{"query": query, "label": 0, "probability": 0.9}]}  # fmt: skip
+    assert api.put("/api/runs/cartpole-01/reward-report", json=body).status_code == 204
+
+    def clips():
+        (pair,) = api.get("/api/runs/cartpole-01/results").json()["reward"]["hardest"]
+        return [pair["first"]["clip_url"], pair["second"]["clip_url"]]
+
+    assert clips() == [None, None]
+    assert set(wanted) == {first, second}
+    store.segments.set_clip(first, "a" * 64, sent=False)
+    store.segments.set_clip(second, "b" * 64, sent=True)
+    assert clips() == [None, f"/clips/{'b' * 64}.mp4"]  # of the second nobody can make another
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / f"{'a' * 64}.mp4").write_bytes(b"clip")
+    assert clips() == [f"/clips/{'a' * 64}.mp4", f"/clips/{'b' * 64}.mp4"]
+
+
 def test_settings_switch_things_off(api):
     fill(api)
     (given,) = lease(api)["queries"]

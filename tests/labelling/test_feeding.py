@@ -1,7 +1,7 @@
 import uuid
 
 import pytest
-from people import SESSION, make_run
+from people import SESSION, label_one, make_run
 
 from prefloop.labelling import feeding
 from prefloop.labelling.clips import ClipStore
@@ -81,6 +81,29 @@ def test_a_clip_reaches_the_page(store, feeder):
     (feeder._clips.directory / ("a" * 64 + ".mp4")).unlink()
     feeder.look()
     assert [j.key for j in feeder._worker.jobs].count(job.key) == 2
+
+
+def test_what_somebody_looks_at_is_made_again_and_stays(store, feeder, monkeypatch):
+    make_run(store, num_queries=1)
+    (first, second) = (shown.segment for shown in store.queue.ahead(1))
+    store.segments.set_clip(first, "a" * 64, sent=False)
+    store.segments.set_clip(second, "b" * 64, sent=True)  # nobody can make it again
+    label_one(store)
+    feeder.look()
+    assert feeder._worker.jobs == []
+    feeder.want({first, second, uuid.uuid4()})
+    feeder.look()
+    feeder.look()
+    (job,) = feeder._worker.jobs
+    assert job.key == str(first)
+    put_file(feeder, "a" * 64, b"x" * 12_000_000)  # more than 10 MB
+    feeder.trim()
+    assert feeder._clips.path("a" * 64) is not None
+    # and when nobody looks any more
+    monkeypatch.setattr(feeding, "WANTED_SECONDS", -1.0)
+    feeder.want({first})
+    feeder.trim()
+    assert feeder._clips.path("a" * 64) is None
 
 
 def test_what_can_not_be_drawn_is_plotted_and_says_why(store, feeder):

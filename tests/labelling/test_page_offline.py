@@ -7,9 +7,13 @@ from pages import (
     AWAY,
     NEEDS_CHROMIUM,
     begin,
+    cut,
+    kinds,
     labels,
+    last,
     lease,
     make_run,
+    mend,
     opened,
     press,
     say,
@@ -17,7 +21,6 @@ from pages import (
     shown,
     sides,
     undo,
-    until,
 )
 from serving import ServerProcess
 
@@ -65,24 +68,6 @@ def test_a_server_that_is_killed_loses_nothing(tmp_path, browser):
         with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as api:
             events = labels(api)
     assert sorted(event["query"] for event in events) == sorted(query for query, _, _ in queries)
-
-
-def cut(page):
-    """The server is away, for this page."""
-    page.route("**/api/**", lambda route: route.abort())
-
-
-def mend(page):
-    page.unroute("**/api/**")
-
-
-def last(page, text):
-    """Waits until the page says so of the last key."""
-    until(page, "text => document.querySelector('.last').textContent.includes(text)", text)
-
-
-def kinds(site):
-    return [event["kind"] for event in labels(site.api)]
 
 
 def test_an_undo_while_the_server_is_away_takes_back_what_it_is_meant_for(site, browser):

@@ -1,6 +1,8 @@
 """The results of a run."""
 
-from pages import AWAY, NEEDS_CHROMIUM, add_pairs, make_run, opened, report, say, shown, until
+from pages import AWAY, NEEDS_CHROMIUM, Site, add_pairs, make_run, opened, report, say, shown, until
+
+from prefloop.labelling.feeding import ClipFeeder
 
 pytest_plugins = ["page_fixtures"]
 pytestmark = NEEDS_CHROMIUM
@@ -84,7 +86,34 @@ def test_the_hardest_pairs_are_shown_with_what_people_and_the_model_say(site, br
         assert button.evaluate("node => node === document.activeElement")
 
 
-def test_a_hard_pair_whose_clip_is_gone_is_plotted(site, tmp_path, browser):
+def test_clips_of_hard_pairs_that_are_not_there_are_made(tmp_path, browser):
+    """Plots stand in their place meanwhile; a pair that plays goes on with the videos."""
+    videos = "document.querySelectorAll('.hard-pair video').length === 2"
+    with Site(tmp_path, want_clips=lambda segments: feeder.want(segments)) as site:
+        feeder = ClipFeeder(site.store, site.clips, site.settings)
+        make_run(site.api, num_queries=1, clips=False)
+        (query,) = say(site.api, "ada", ["left"])
+        report(site.api, (query, 0, 0.9))
+        with opened(browser) as page:
+            page.goto(f"{site.url}/#/results/cartpole-01")
+            until(page, "document.querySelectorAll('.hard-pair .trace-line').length === 10")
+            page.get_by_role("button", name="Play pair 1").click()
+            button = page.get_by_role("button", name="Stop pair 1")
+            button.focus()
+            with feeder:
+                until(page, videos)
+            moving = "[...document.querySelectorAll('.hard-pair video')].every(v => v.currentTime > 0.1)"  # fmt: skip
+            until(page, moving)
+            assert button.evaluate("node => node === document.activeElement")
+        for clip in (tmp_path / "clips").glob("*.mp4"):
+            clip.unlink()
+        feeder = ClipFeeder(site.store, site.clips, site.settings)
+        with feeder, opened(browser) as page:
+            page.goto(f"{site.url}/#/results/cartpole-01")
+            until(page, videos)
+
+
+def test_a_hard_pair_whose_clip_was_sent_and_is_gone_is_plotted(site, tmp_path, browser):
     make_run(site.api, num_queries=1)
     (query,) = say(site.api, "ada", ["left"])
     report(site.api, (query, 0, 0.9))

@@ -176,41 +176,40 @@ class Queue:
         Args:
             count: queries of each run, beyond those that are leased.
         """
-        found: dict[UUID, ToShow] = {}
+        sides: list[UUID] = []
         with self._database.reading() as connection:
-            for run in connection.execute(select(runs.c.id, runs.c.env, runs.c.frames_per_second)):
-                leased = select(func.count()).where(leases.c.run == run.id, sql.LIVE)
-                limit = count + connection.execute(leased, {"now": self._now()}).scalar_one()
-                pairs = (
-                    select(queries.c.first, queries.c.second)
-                    .where(queries.c.run == run.id, queries.c.done < queries.c.wanted)
-                    .order_by(queries.c.position)
-                    .limit(limit)
-                )
-                wanted = [side for pair in connection.execute(pairs) for side in pair]
-                clips = {
-                    row.id: row
-                    for row in connection.execute(
-                        select(
-                            segments.c.id,
-                            segments.c.clip,
-                            segments.c.clip_was_sent,
-                            segments.c.clip_error,
-                        ).where(segments.c.id.in_(set(wanted)))
-                    )
-                }
-                for side in wanted:
-                    if side in clips:
-                        row = clips[side]
-                        found[side] = ToShow(
-                            side,
-                            run.env,
-                            run.frames_per_second,
-                            row.clip,
-                            row.clip_was_sent,
-                            row.clip_error,
-                        )
-        return list(found.values())
+            for run in connection.execute(select(runs.c.id)).scalars():
+                sides += self._sides_ahead(connection, run, count)
+            return _to_show(connection, sides)
+
+    def to_show(self, asked: Sequence[UUID]) -> list[ToShow]:
+        """The same of segments that are named; those that are not there are left out."""
+        with self._database.reading() as connection:
+            return _to_show(connection, asked)
+
+    def _sides_ahead(self, connection: Connection, run: UUID, count: int) -> list[UUID]:
+        """First what is leased, be it far behind in the queue; then what nobody was shown yet.
+
+        A query that somebody has labelled comes last: its clips were made for them.
+        """
+        sides = select(queries.c.first, queries.c.second)
+        leased = (
+            sides.join(leases, leases.c.query == queries.c.id)
+            .where(leases.c.run == run, sql.LIVE)
+            .order_by(leases.c.created_at, queries.c.position)
+        )
+        now = {"now": self._now()}
+        pairs = list(connection.execute(leased, now).all())
+        is_leased = exists().where(leases.c.query == queries.c.id, sql.LIVE)
+        free = and_(queries.c.run == run, queries.c.done < queries.c.wanted, ~is_leased)
+        for labelled in (queries.c.done == 0, queries.c.done > 0):
+            more = sides.where(free, labelled).order_by(queries.c.position).limit(count)
+            found = connection.execute(more, now).all()
+            pairs += found
+            count -= len(found)
+            if not count:
+                break
+        return [side for pair in pairs for side in pair]
 
     def _taken_over(
         self,
@@ -331,6 +330,26 @@ class Queue:
         """Whether a query is left that this annotator could get once others let go of it."""
         asked = {"run": run.id, "round": run.round, "annotator": annotator}
         return connection.execute(sql.UNLABELLED, asked).one_or_none() is not None
+
+
+def _to_show(connection: Connection, asked: Sequence[UUID]) -> list[ToShow]:
+    found: dict[UUID, ToShow] = {}
+    for some in chunks(list(dict.fromkeys(asked))):
+        rows = connection.execute(
+            select(
+                segments.c.id,
+                runs.c.env,
+                runs.c.frames_per_second,
+                segments.c.clip,
+                segments.c.clip_was_sent,
+                segments.c.clip_error,
+            )
+            .join(runs, runs.c.id == segments.c.run)
+            .where(segments.c.id.in_(some))
+        )
+        shown = {row.id: ToShow(*row) for row in rows}
+        found.update((id, shown[id]) for id in some if id in shown)
+    return list(found.values())
 
 
 def _segments_of(connection: Connection, run: UUID, ids: set[UUID]) -> set[UUID]:

@@ -95,6 +95,33 @@ def test_what_is_looked_at_next_is_rendered_first(store):
     assert {lease.queries[0].left.segment, lease.queries[0].right.segment} == set(order[2:4])
 
 
+def test_an_annotator_far_ahead_of_the_others_has_clips_too(store):
+    """Each query wants two: those that one has labelled stay open for the other."""
+    queries = make_run(store, num_queries=9, annotators_per_query=2)
+    for _ in range(5):
+        label_one(store)
+    (lease,) = store.queue.lease(RUN, "ada", SESSION, 1).queries
+    assert lease.query == queries[5]
+    export = store.export(RUN).queries
+    order = [set(export[query][:2]) for query in queries]
+    ahead = [shown.segment for shown in store.queue.ahead(4)]
+    pairs = [set(ahead[i : i + 2]) for i in range(0, len(ahead), 2)]
+    # the leased one, the three that nobody has labelled, and then the first that somebody has
+    assert pairs == [order[5], *order[6:], order[0]]
+
+
+def test_segments_to_show_by_name(store):
+    make_run(store, num_queries=1, frames_per_second=25.0)
+    first, second = (shown.segment for shown in store.queue.ahead(1))
+    store.segments.set_clip(second, "a" * 64, sent=True)
+    found = store.queue.to_show([second, uuid.uuid4(), first, second])
+    assert [(s.segment, s.clip, s.clip_was_sent) for s in found] == [
+        (second, "a" * 64, True),
+        (first, None, False),
+    ]
+    assert {(s.env, s.frames_per_second) for s in found} == {("CartPole-v1", 25.0)}
+
+
 def test_a_clip_that_was_sent_is_not_replaced_by_a_rendered_one(store):
     make_run(store, num_queries=1)
     side = store.queue.ahead(1)[0].segment

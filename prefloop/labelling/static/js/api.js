@@ -132,6 +132,21 @@ export async function persist(job, signal) {
   }
 }
 
+/** Does what can as well be done later: where the server can't or won't, nothing happens. */
+export async function attempt(job) {
+  try {
+    await job();
+  } catch (error) {
+    if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
+  }
+}
+
+/** Attempts something every so often, while the page is seen; `signal` ends it. */
+export function repeat(job, milliseconds, signal) {
+  const timer = setInterval(() => document.hidden || attempt(job), milliseconds);
+  signal.addEventListener("abort", () => clearInterval(timer));
+}
+
 /** Waits; less if the connection comes back or `signal` says stop. */
 export function pause(milliseconds, signal) {
   return new Promise((resolve) => {

@@ -2,6 +2,7 @@
 
 import { draw, make, setText } from "./dom.js";
 import { keycaps, keyShortcuts } from "./keys.js";
+import { say } from "./say.js";
 
 // drawn, since few systems have letters for these
 const ICONS = {
@@ -52,9 +53,9 @@ export class Controls {
   #nodes = {};
   #wasPlaying = false;
 
-  /** `act(action)` does what a key would. */
-  constructor(player, act, signal) {
+  constructor(player, signal) {
     this.#player = player;
+    const act = (action) => this.act(action);
     const plain = (action, label) =>
       keyButton(action, act, { class: "plain", "aria-label": label, title: label }, icon(action));
     const n = this.#nodes;
@@ -106,6 +107,26 @@ export class Controls {
     );
     player.addEventListener("change", () => this.#show(), { signal });
     this.#show();
+  }
+
+  /** Does what a key or a button asks for. */
+  act(action) {
+    const player = this.#player;
+    if (action === "play") player.toggle();
+    else if (action === "back") player.move(-1);
+    else if (action === "forward") player.move(1);
+    else if (action === "restart") player.restart();
+    else if (action === "slower") player.changeSpeed(-1);
+    else if (action === "faster") player.changeSpeed(1);
+    else if (!this.#nodes.trim.hidden) this.#trim(action);
+  }
+
+  #trim(action) {
+    const { step, start, stop, length } = this.#player;
+    if (action === "trimStart") this.#player.setRange(step, Math.max(stop, step + 1));
+    else if (action === "trimStop") this.#player.setRange(Math.min(start, step), step + 1);
+    else this.#player.setRange(0, length);
+    say(`Comparing ${this.trimmed || "all frames"}.`);
   }
 
   /** Shows trimming or not. */

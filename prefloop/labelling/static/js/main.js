@@ -84,7 +84,7 @@ takeToken();
 startTheme();
 startHelp();
 startNotices();
-startName(route);
+startName(() => view.dataset.page === "label" && route()); // no other page is anybody's own
 connection.addEventListener("token", askToken);
 window.addEventListener("hashchange", () => {
   takeToken();

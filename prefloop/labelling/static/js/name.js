@@ -1,7 +1,7 @@
 // The annotator's name: asked once, shown in the head of the page, changed there.
 
 import { setText } from "./dom.js";
-import { annotator, setAnnotator } from "./session.js";
+import { annotator, setAnnotator, whenRenamedElsewhere } from "./session.js";
 
 const dialog = document.getElementById("name-dialog");
 const field = document.getElementById("name-field");
@@ -33,9 +33,18 @@ function show() {
   button.setAttribute("aria-label", annotator() ? `Labelling as ${annotator()}; change` : "Say who is labelling");
 }
 
-/** Shows the name; `changed` is called when it is another. */
+/** Shows the name; `changed` is called when it is another, here or in another tab. */
 export function startName(changed) {
   show();
+  const take = (isOther) => {
+    show();
+    dialog.close();
+    const waiting = answered;
+    answered = [];
+    for (const resolve of waiting) resolve();
+    if (isOther && !waiting.length) changed();
+  };
+  whenRenamedElsewhere(() => annotator() && take(true));
   button.addEventListener("click", open);
   document.getElementById("name-cancel").addEventListener("click", () => dialog.close());
   document.getElementById("name-form").addEventListener("submit", (event) => {
@@ -48,12 +57,7 @@ export function startName(changed) {
     }
     const before = annotator();
     setAnnotator(name);
-    show();
-    dialog.close();
-    const waiting = answered;
-    answered = [];
-    for (const resolve of waiting) resolve();
-    if (before !== name && !waiting.length) changed();
+    take(before !== name);
   });
   // without a name nothing can be labelled: Escape leads back to the runs
   dialog.addEventListener("close", () => {

@@ -1,19 +1,13 @@
-// What the page tells: to the eye, to a screen reader, or to both.
+// What the page tells, whatever else it shows: that the server is away, and what was not stored.
 
 import { connection } from "./api.js";
+import { inWords } from "./choices.js";
 import { count, make, setText } from "./dom.js";
 import { outbox } from "./outbox.js";
+import { say } from "./say.js";
 
-const polite = document.getElementById("polite");
 const notices = document.getElementById("notices");
 const banner = document.getElementById("offline");
-const SAID = { left: "left is better", right: "right is better", tie: "both equal", skip: "skipped" };
-
-/** Tells a screen reader, when it is done with what it reads. */
-export function say(text) {
-  // the same text twice is no change, which no screen reader would tell
-  polite.textContent = polite.textContent === text ? `${text}\u00a0` : text;
-}
 
 /** Takes a node away; a focus within it goes on to the page. */
 function close(node) {
@@ -85,13 +79,14 @@ class RefusedAnswers {
 
   #item({ said, run, at, reason, again }) {
     const time = new Date(at).toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
-    const what = `${run}, ${time}, ${SAID[said.choice]}`;
+    const choice = inWords(said.choice).toLowerCase();
+    const what = `${run}, ${time}, ${choice}`;
     const button = (text, act) =>
       make("button", { type: "button", "aria-label": `${text}: ${what}`, onclick: () => { this.#leave(said.id); act(); } }, text);
     return make(
       "li",
       {},
-      make("p", {}, make("b", {}, run), `, ${time}, ${SAID[said.choice]}: `, reason),
+      make("p", {}, make("b", {}, run), `, ${time}, ${choice}: `, reason),
       again ? button("Send again", () => outbox.retry(said.id)) : null,
       button("Discard", () => outbox.discard(said.id)),
     );

@@ -2,20 +2,24 @@
 // has said that it is on its disk; whatever happens in between, it is sent again under the same id.
 
 import { answer, connection, pause, Refused, Unreachable, undo } from "./api.js";
-import { browser } from "./storage.js";
+import { session } from "./session.js";
+import { browser, whenOthersWrite } from "./storage.js";
 
 const KEY = "answer.";
 const REFUSED = "refused.";
 const SEND = { answer, undo };
 
 /**
- * An entry is {kind, said, run, annotator, at, tried}: `said` is what the server is told, as an
- * "answer" or an "undo"; `tried` whether it may have arrived. A refused one has `reason`, and
- * `again`: whether it can be sent once more, since the server knew nothing of what it is about:
- * perhaps another server answers at this address than the one that asked.
+ * An entry is {kind, said, run, annotator, session, at, tried}: `said` is what the server is told, as
+ * an "answer" or an "undo"; `session` the tab where it was given; `tried` whether it may have arrived.
+ * A refused one has `reason`, and `again`: whether it can be sent once more, since the server knew
+ * nothing of what it is about: perhaps another server answers at this address than the one that asked.
  *
- * Tells "change" (what waits), "stored" and "undone" (detail: {entry, reply}), and "refused"
- * (detail: {entry, error, undos}; the last are undos of the entry, which went with it).
+ * Tabs share what is kept, and any of them may send it.
+ *
+ * Tells "change" (what waits), "stored" and "undone" (detail: {entry, reply}), "refused" (detail:
+ * {entry, error, undos}; the last are undos of the entry, which went with it), and "elsewhere" (an
+ * answer was given in another tab; detail: {entry}).
  */
 class Outbox extends EventTarget {
   #sending = false;
@@ -23,15 +27,17 @@ class Outbox extends EventTarget {
 
   constructor() {
     super();
-    // other tabs share what is kept, and send it too
-    window.addEventListener("storage", () => this.#changed());
+    whenOthersWrite((key, entry) => {
+      if (key.startsWith(KEY) && entry?.kind === "answer" && !entry.tried) this.#tell("elsewhere", { entry });
+      this.#changed();
+    });
   }
 
   /** Keeps an answer or an undo, then sends it. Returns false where it will not outlive the page. */
   add(kind, said, run, annotator) {
     // in the order in which they were given, even within a millisecond
     this.#newest = Math.max(Date.now(), this.#newest + 1);
-    const entry = { kind, said, run, annotator, at: this.#newest, tried: false };
+    const entry = { kind, said, run, annotator, session: session(), at: this.#newest, tried: false };
     const kept = browser.write(KEY + said.id, entry);
     this.#changed();
     this.send();
@@ -41,6 +47,11 @@ class Outbox extends EventTarget {
   /** What the server has not acknowledged, in order. */
   waiting() {
     return all(KEY);
+  }
+
+  /** Whether something was said in this tab, of a run and under a name. */
+  isOwn(entry, run, annotator) {
+    return entry.session === session() && entry.run === run && entry.annotator === annotator;
   }
 
   /** Drops an answer that was never sent; false where the server may have it. */
@@ -101,8 +112,7 @@ class Outbox extends EventTarget {
 
   #done(entry, reply) {
     browser.remove(KEY + entry.said.id);
-    const type = entry.kind === "undo" ? "undone" : "stored";
-    this.dispatchEvent(new CustomEvent(type, { detail: { entry, reply } }));
+    this.#tell(entry.kind === "undo" ? "undone" : "stored", { entry, reply });
     this.#changed();
   }
 
@@ -114,12 +124,16 @@ class Outbox extends EventTarget {
       const again = error.status !== 409 && error.status !== 403; // else the server knows why not
       browser.write(REFUSED + entry.said.id, { ...entry, reason: error.message, again });
     }
-    this.dispatchEvent(new CustomEvent("refused", { detail: { entry, error, undos } }));
+    this.#tell("refused", { entry, error, undos });
     this.#changed();
   }
 
   #changed() {
-    this.dispatchEvent(new Event("change"));
+    this.#tell("change");
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
 

@@ -1,6 +1,6 @@
 // How far the run is, and how fast this annotator is.
 
-import { getRun, Refused, Unreachable } from "./api.js";
+import { attempt, getRun, repeat } from "./api.js";
 import { make, setText } from "./dom.js";
 import { outbox } from "./outbox.js";
 import { tab } from "./storage.js";
@@ -16,6 +16,7 @@ export class Progress extends EventTarget {
   #counts;
   #own; // labels of this session, and the seconds that they took
   #since = 0; // labels that the counts do not hold yet
+  #turn = 0; // counts refreshes
   #nodes = {};
   #soon = null;
 
@@ -41,13 +42,9 @@ export class Progress extends EventTarget {
         make("span", { class: "rate" }, number("rate"), " per minute"),
       ),
     );
-    const timer = setInterval(() => this.#refresh(), REFRESH);
-    const refresh = () => this.refreshSoon();
-    outbox.addEventListener("stored", refresh, { signal });
-    signal.addEventListener("abort", () => {
-      clearInterval(timer);
-      clearTimeout(this.#soon);
-    });
+    repeat(() => this.#refresh(), REFRESH, signal);
+    outbox.addEventListener("stored", () => this.refreshSoon(), { signal });
+    signal.addEventListener("abort", () => clearTimeout(this.#soon));
     this.#show();
   }
 
@@ -68,19 +65,15 @@ export class Progress extends EventTarget {
 
   refreshSoon() {
     clearTimeout(this.#soon);
-    this.#soon = setTimeout(() => this.#refresh(), 300);
+    this.#soon = setTimeout(() => document.hidden || attempt(() => this.#refresh()), 300);
   }
 
   async #refresh() {
-    if (document.hidden || outbox.waiting().length) return;
+    if (outbox.waiting().length) return;
+    const turn = ++this.#turn;
     const since = this.#since;
-    let run;
-    try {
-      run = await getRun(this.#run);
-    } catch (error) {
-      if (error instanceof Refused || error instanceof Unreachable) return;
-      throw error;
-    }
+    const run = await getRun(this.#run);
+    if (turn !== this.#turn) return; // a later one knows more
     this.#counts = run.counts;
     this.#since -= since;
     this.#show();

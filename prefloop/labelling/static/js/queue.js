@@ -1,9 +1,9 @@
 // The pairs to label: leased from the server some ahead of need, with their clips loaded.
 
 import { getSettings, lease, pause, Refused, serverNow, Unreachable } from "./api.js";
-import { makeClip } from "./clips.js";
-import { count } from "./dom.js";
 import { outbox } from "./outbox.js";
+import { Pair } from "./pair.js";
+import { Presence } from "./presence.js";
 
 const AHEAD = 4; // pairs, with the one that is shown
 const MOST = 8; // that the server gives at once
@@ -12,55 +12,8 @@ const EMPTY_POLL = 1000; // milliseconds between looks into an empty queue, at f
 const SLOWEST_POLL = 4000;
 const UNRENDERED_POLL = 700;
 const RECENT = 6; // answered pairs that are shown at once when they are undone
+const ANSWERED = 100; // leases that are known to be answered; the newest are enough
 const SETTINGS_LAST = 5000; // milliseconds
-const IDLE = 300_000; // milliseconds after which others may have what nobody looks at
-
-/** A leased pair; `left` and `right` are what the server says of the sides. */
-class Pair {
-  clips = null;
-  ready = false;
-  isAgain = false; // its answer was taken back
-  problem = null;
-
-  constructor(leased, signal) {
-    this.signal = signal;
-    this.update(leased);
-  }
-
-  update(leased) {
-    const { left, right } = leased;
-    Object.assign(this, { query: leased.query, lease: leased.lease, left, right });
-    this.expires = Date.parse(leased.expires_at);
-    // by how long the server lets it go on from here
-    this.renewAt = serverNow() + 0.5 * (this.expires - serverNow());
-  }
-
-  get rendered() {
-    return [this.left, this.right].every((side) => side.clip_url || side.clip_error);
-  }
-
-  /** Loads the clips as soon as there are some; calls `done` when they can be shown, or can't. */
-  prepare(done) {
-    if (this.clips || !this.rendered) return;
-    const clip = (side, name) =>
-      makeClip(side, `${name} clip, ${count(side.length, "step")}`, this.signal);
-    const clips = [clip(this.left, "Left"), clip(this.right, "Right")];
-    this.clips = clips;
-    Promise.all(clips.map((one) => one.ready)).then(
-      () => {
-        this.ready = true;
-        done();
-      },
-      (error) => {
-        this.clips = null;
-        // a clip that went out of the server's cache is made again
-        if (error instanceof Refused) this.left = { ...this.left, clip_url: null, clip_error: null };
-        else if (!(error instanceof Unreachable)) this.problem = error.message;
-        done();
-      },
-    );
-  }
-}
 
 /** Tells "change" when there is another pair to show or the state has changed. */
 export class PairQueue extends EventTarget {
@@ -70,11 +23,13 @@ export class PairQueue extends EventTarget {
   leftOver = 0;
   settings = null;
   #settingsAt = 0;
-  #active = Date.now();
+  #recent = []; // answered pairs, with their clips
+  #answered = []; // leases that were answered here or in another tab
   #run;
   #annotator;
   #session;
   #signal;
+  #presence; // pairs that nobody looks at are let go, so that others may have them
   #woken = false;
   #stopWaiting = () => {};
 
@@ -84,10 +39,9 @@ export class PairQueue extends EventTarget {
     this.#annotator = annotator;
     this.#session = session;
     this.#signal = signal;
-    for (const sign of ["keydown", "pointerdown", "pointermove"]) {
-      window.addEventListener(sign, () => this.#isHere(), { signal, passive: true });
-    }
-    document.addEventListener("visibilitychange", () => document.hidden || this.#wake(), { signal });
+    this.#presence = new Presence(signal);
+    this.#presence.addEventListener("back", () => this.look(), { signal });
+    outbox.addEventListener("elsewhere", ({ detail }) => this.#answeredElsewhere(detail.entry), { signal });
     this.#work();
   }
 
@@ -101,14 +55,16 @@ export class PairQueue extends EventTarget {
 
   /** Looks now whether there is something new. */
   look() {
-    this.#wake();
+    this.#woken = true;
+    this.#stopWaiting();
   }
 
   /** Takes a pair out that was answered. */
-  remove(pair) {
+  answered(pair) {
+    this.#markAnswered(pair.lease);
     this.pairs = this.pairs.filter((other) => other !== pair);
     this.#recent = [...this.#recent, pair].slice(-RECENT);
-    this.#wake();
+    this.look();
   }
 
   /** Puts pairs in front that are to be answered again. */
@@ -132,47 +88,42 @@ export class PairQueue extends EventTarget {
       this.pairs = [pair, ...this.pairs];
       pair.isAgain = true;
     }
-    this.#wake();
+    this.look();
     return pair;
   }
 
-  #recent = [];
+  /** Lets go of all pairs, since the server knows better; that of `refused` was not answered after all. */
+  forget(refused = null) {
+    this.#answered = this.#answered.filter((lease) => lease !== refused);
+    this.pairs = [];
+    this.look();
+    this.#changed();
+  }
+
+  /** At a queue's end two tabs of one annotator have the same pairs. */
+  #answeredElsewhere({ said }) {
+    this.#markAnswered(said.lease);
+    if (!this.#known(said)) return;
+    this.pairs = this.pairs.filter((pair) => pair.lease !== said.lease);
+    this.look();
+    this.#changed();
+  }
+
+  #markAnswered(lease) {
+    this.#answered = [...this.#answered, lease].slice(-ANSWERED);
+  }
 
   /** An answered pair, with its clips, where it is leased again as it was shown. */
   #remembered(leased) {
-    const found = this.#recent.find(
-      ({ query, left, right }) =>
-        query === leased.query &&
-        left.segment === leased.left.segment &&
-        right.segment === leased.right.segment,
-    );
+    const found = this.#recent.find((pair) => pair.looksAs(leased));
     if (!found) return null;
     this.#recent = this.#recent.filter((pair) => pair !== found);
     found.update(leased);
     return found;
   }
 
-  /** Lets go of all pairs: the server says that they are no longer ours. */
-  forget() {
-    this.pairs = [];
-    this.#wake();
-    this.#changed();
-  }
-
-  /** Somebody does something: their pairs stay theirs. */
-  #isHere() {
-    const wasAway = this.#isAway();
-    this.#active = Date.now();
-    if (wasAway) this.#wake();
-  }
-
-  #isAway() {
-    return document.hidden || Date.now() - this.#active > IDLE;
-  }
-
-  #wake() {
-    this.#woken = true;
-    this.#stopWaiting();
+  #known({ lease }) {
+    return this.pairs.find((pair) => pair.lease === lease);
   }
 
   async #work() {
@@ -181,12 +132,12 @@ export class PairQueue extends EventTarget {
       let wait = idle;
       this.#woken = false;
       try {
-        if (this.#wanted()) await this.#fetch();
+        if (this.pairs.length < AHEAD || this.#outdated().length) await this.#fetch();
         idle = this.pairs.length ? EMPTY_POLL : Math.min(1.3 * idle, SLOWEST_POLL);
         wait = this.pairs.some((pair) => !pair.rendered) ? UNRENDERED_POLL : idle;
       } catch (error) {
         if (this.#signal.aborted) return;
-        if (error instanceof Refused && error.status === 404) this.#setState("gone");
+        if (error instanceof Refused && error.status === 404) this.#setGone();
         else if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
       }
       if (this.#signal.aborted) return;
@@ -201,13 +152,7 @@ export class PairQueue extends EventTarget {
   /** Pairs that the server should say something new of. */
   #outdated() {
     const now = serverNow();
-    return this.pairs.filter(
-      (pair) => !pair.rendered || (pair.renewAt < now && !this.#isAway()),
-    );
-  }
-
-  #wanted() {
-    return this.pairs.length < AHEAD || this.#outdated().length > 0;
+    return this.pairs.filter((pair) => !pair.rendered || (pair.renewAt < now && !this.#presence.isAway));
   }
 
   async #fetch() {
@@ -226,23 +171,27 @@ export class PairQueue extends EventTarget {
     ]);
     if (this.#signal.aborted) return;
     this.settings = settings;
-    // answers may have been given while the reply was on its way
-    const gone = new Set(this.#answered);
+    this.#take(leases);
+  }
+
+  /** Brings the pairs up to what the server has given; answers may have been given meanwhile. */
+  #take({ queries, state, left_over }) {
+    const answered = new Set(this.#answered);
     const fresh = [];
-    for (const leased of leases.queries) {
+    for (const leased of queries) {
       const known = this.#known(leased);
       if (known) known.update(leased);
-      else if (!gone.has(leased.lease)) fresh.push(new Pair(leased, this.#signal));
+      else if (!answered.has(leased.lease)) fresh.push(new Pair(leased, this.#signal));
     }
-    const given = new Set(leases.queries.map((leased) => leased.lease));
+    const given = new Set(queries.map((leased) => leased.lease));
     // a query that comes with another lease may have its sides the other way round
     const leasedAnew = new Set(fresh.map((pair) => pair.query));
-    const lost = (pair) =>
+    const isLost = (pair) =>
       !given.has(pair.lease) && (pair.expires < serverNow() || leasedAnew.has(pair.query));
-    this.pairs = [...this.pairs.filter((pair) => !lost(pair)), ...fresh];
+    this.pairs = [...this.pairs.filter((pair) => !isLost(pair)), ...fresh];
     for (const pair of this.pairs) this.#prepare(pair);
-    this.leftOver = leases.left_over;
-    this.state = this.pairs.length ? "queries" : leases.state;
+    this.leftOver = left_over;
+    this.state = this.pairs.length ? "queries" : state;
     this.#changed();
   }
 
@@ -253,27 +202,16 @@ export class PairQueue extends EventTarget {
     return values;
   }
 
-  /** Leases that were answered on this page; the newest are enough. */
-  #answered = [];
-
-  markAnswered(lease) {
-    this.#answered = [...this.#answered.slice(-100), lease];
-  }
-
-  #known(leased) {
-    return this.pairs.find((pair) => pair.lease === leased.lease);
-  }
-
   #prepare(pair) {
     pair.prepare(() => {
       this.#changed();
-      if (!pair.rendered) this.#wake();
+      if (!pair.rendered) this.look();
     });
   }
 
-  #setState(state) {
-    if (this.state === state) return;
-    this.state = state;
+  #setGone() {
+    if (this.state === "gone") return;
+    this.state = "gone";
     this.#changed();
   }
 

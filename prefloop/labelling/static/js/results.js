@@ -1,9 +1,10 @@
 // The results of a run: how much was labelled, by whom, how fast, and how alike.
 
-import { getResults, getRun, persist, Refused, Unreachable } from "./api.js";
+import { getResults, getRun, persist, repeat } from "./api.js";
 import { bars, labelsOverTime, lineLegend, ranges } from "./charts.js";
 import { count, make, percent } from "./dom.js";
 import { HardPairs } from "./hardest.js";
+import { showRefusal } from "./refusal.js";
 
 const REFRESH = 5000;
 
@@ -14,16 +15,16 @@ export async function showResults(view, signal, name) {
   };
   const body = make("div", { class: "results" });
   const hardPairs = new HardPairs(signal);
-  const show = upToDate(body, ({ run, results }) => sections(run, results, hardPairs));
+  const update = upToDate(body, ({ run, results }) => sections(run, results, hardPairs));
+  const show = (found) => {
+    update(found);
+    hardPairs.update(found.results.reward?.hardest ?? []);
+  };
   let found;
   try {
     found = await persist(load, signal);
   } catch (error) {
-    if (signal.aborted || !(error instanceof Refused)) throw error;
-    view.replaceChildren(
-      make("h1", { tabindex: "-1" }, name),
-      make("p", { class: "empty" }, error.message, " ", make("a", { href: "#/" }, "All runs")),
-    );
+    if (!signal.aborted) showRefusal(view, name, error);
     return;
   }
   if (signal.aborted) return;
@@ -37,16 +38,11 @@ export async function showResults(view, signal, name) {
     ),
     body,
   );
-  const timer = setInterval(async () => {
-    if (document.hidden) return;
-    try {
-      const later = await load();
-      if (!signal.aborted) show(later);
-    } catch (error) {
-      if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
-    }
-  }, REFRESH);
-  signal.addEventListener("abort", () => clearInterval(timer));
+  const refresh = async () => {
+    const later = await load();
+    if (!signal.aborted) show(later);
+  };
+  repeat(refresh, REFRESH, signal);
 }
 
 const FOCUSABLE = "a, button, [tabindex]";
@@ -83,9 +79,9 @@ function sections(run, results, hardPairs) {
       make("div", { class: "empty" }, make("h2", {}, "No labels yet"), make("p", {}, "The first one shows here by itself."));
     return [["empty", null, nothing]];
   }
-  const { annotators, curves, over_time: points, pairs, reward, seconds } = results;
+  const { annotators, agreement, consistency, curves, over_time: points, pairs, reward, seconds } = results;
   const parts = [
-    ["facts", [counts, results], () => facts(counts, results)],
+    ["facts", [counts, annotators, agreement, consistency, seconds], () => facts(counts, results)],
     ["time", [points, curves], () => {
       const width = Math.min(window.innerWidth - 64, 1040);
       return section("Labels over time", labelsOverTime(points, width, curves), curves.length ? lineLegend(curves) : null);
@@ -95,8 +91,13 @@ function sections(run, results, hardPairs) {
     ["annotators", annotators, () => section("Annotators", annotatorTable(annotators))],
   ];
   if (pairs.length) parts.push(["pairs", pairs, () => section("Agreement between annotators", pairTable(pairs))]);
-  if (reward) parts.push(["reward", reward, () => section("Reward model", ...hardPairs.show(reward))]);
+  // clips that come later are put into what stands there already
+  if (reward) parts.push(["reward", withoutClips(reward), () => section("Reward model", ...hardPairs.show(reward))]);
   return parts;
+}
+
+function withoutClips(reward) {
+  return JSON.stringify(reward, (key, value) => (key.startsWith("clip_") ? undefined : value));
 }
 
 function facts(counts, { annotators, agreement, consistency, seconds: took }) {

@@ -1,6 +1,6 @@
 // The list of runs: how far each is, and one click to label it.
 
-import { listRuns, persist, Refused, Unreachable } from "./api.js";
+import { listRuns, persist, repeat } from "./api.js";
 import { count, make, setText } from "./dom.js";
 
 const REFRESH = 3000;
@@ -34,16 +34,11 @@ export async function showRuns(view, signal) {
   update(await persist(listRuns, signal));
   if (signal.aborted) return;
   view.replaceChildren(make("h1", { tabindex: "-1" }, "Runs"), list, empty);
-  const timer = setInterval(async () => {
-    if (document.hidden) return;
-    try {
-      const runs = await listRuns();
-      if (!signal.aborted) update(runs);
-    } catch (error) {
-      if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
-    }
-  }, REFRESH);
-  signal.addEventListener("abort", () => clearInterval(timer));
+  const refresh = async () => {
+    const runs = await listRuns();
+    if (!signal.aborted) update(runs);
+  };
+  repeat(refresh, REFRESH, signal);
 }
 
 function makeCard(run) {

@@ -1,6 +1,6 @@
 // Who is here: the token, the annotator's name, and this page's session.
 
-import { browser, tab } from "./storage.js";
+import { browser, tab, whenOthersWrite } from "./storage.js";
 
 /** A random id. `crypto.randomUUID` is missing on pages that come over plain HTTP. */
 export function uuid() {
@@ -47,4 +47,9 @@ export function annotator() {
 
 export function setAnnotator(name) {
   browser.write("annotator", name);
+}
+
+/** Calls `act` when another tab has changed the name. */
+export function whenRenamedElsewhere(act) {
+  whenOthersWrite((key) => key === "annotator" && act());
 }

@@ -2,7 +2,7 @@
 
 import { getSettings, persist, putSettings, Refused, Unreachable } from "./api.js";
 import { make, setText } from "./dom.js";
-import { say } from "./notices.js";
+import { say } from "./say.js";
 
 const GROUPS = {
   "What annotators may do": ["allow_ties", "allow_skip", "allow_trim", "max_queries_per_annotator"],

@@ -21,10 +21,9 @@ class Kept {
   read(key, otherwise = null) {
     if (this.#fallback.has(key)) return JSON.parse(this.#fallback.get(key));
     try {
-      const text = this.#storage?.getItem(PREFIX + key);
-      return text === null || text === undefined ? otherwise : JSON.parse(text);
+      return parsed(this.#storage?.getItem(PREFIX + key) ?? null, otherwise);
     } catch {
-      return otherwise;
+      return otherwise; // the browser has changed its mind
     }
   }
 
@@ -66,3 +65,18 @@ export const browser = new Kept(() => window.localStorage);
 
 /** In this tab, until it is closed. */
 export const tab = new Kept(() => window.sessionStorage);
+
+/** Calls `act(key, value)` when another tab writes to `browser`; the value is null where it is removed. */
+export function whenOthersWrite(act) {
+  window.addEventListener("storage", ({ key, newValue }) => {
+    if (key?.startsWith(PREFIX)) act(key.slice(PREFIX.length), parsed(newValue, null));
+  });
+}
+
+function parsed(text, otherwise) {
+  try {
+    return text === null ? otherwise : JSON.parse(text);
+  } catch {
+    return otherwise;
+  }
+}

@@ -1,0 +1,61 @@
+// The answers that can be given of a pair: their buttons, with the one that takes an answer back.
+
+import { keyButton } from "./controls.js";
+import { make } from "./dom.js";
+import { sideName, sideText } from "./stage.js";
+
+const CHOICES = ["left", "right", "tie", "skip"];
+const WORDS = { tie: "Both equal", skip: "Skipped" };
+
+/** Whether what somebody wants to do is to answer. */
+export function isChoice(action) {
+  return CHOICES.includes(action);
+}
+
+/** "Left is better", "Both equal". */
+export function inWords(choice) {
+  return WORDS[choice] ?? sideText(choice, " is better");
+}
+
+/** Whether the settings let annotators say so. */
+export function isAllowed(choice, settings) {
+  if (choice === "tie") return settings.allow_ties;
+  if (choice === "skip") return settings.allow_skip;
+  return true;
+}
+
+export class Choices {
+  node;
+  #buttons = {};
+
+  /** `act(action)` does what a key would. */
+  constructor(act) {
+    const button = (action, kind, ...face) =>
+      (this.#buttons[action] = keyButton(action, act, { class: `choice ${kind}` }, ...face));
+    this.node = make(
+      "div",
+      { class: "choices", role: "group", "aria-label": "Which is better?" },
+      button("left", "left", sideName("left", " is better")),
+      make(
+        "div",
+        { class: "between" },
+        button("tie", "tie", "Equal"),
+        button("skip", "skip", "Can't tell"),
+        button("undo", "undo", "Undo"),
+      ),
+      button("right", "right", sideName("right", " is better")),
+    );
+  }
+
+  /** Shows what the settings allow (null: not known yet), and what can be done now. */
+  show(settings, canAnswer, canUndo) {
+    const focused = document.activeElement;
+    for (const choice of CHOICES) {
+      const button = this.#buttons[choice];
+      button.hidden = settings !== null && !isAllowed(choice, settings);
+      button.setAttribute("aria-disabled", String(!canAnswer));
+    }
+    if (this.node.contains(focused) && focused.hidden) this.#buttons.left.focus();
+    this.#buttons.undo.setAttribute("aria-disabled", String(!canUndo));
+  }
+}

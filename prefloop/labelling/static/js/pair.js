@@ -1,0 +1,57 @@
+// A pair to compare, as the server has leased it, and its two clips.
+
+import { Refused, serverNow, Unreachable } from "./api.js";
+import { makeClip } from "./clips.js";
+import { count } from "./dom.js";
+
+/** `left` and `right` are what the server says of the sides. */
+export class Pair {
+  clips = null;
+  ready = false;
+  isAgain = false; // its answer was taken back
+  problem = null;
+
+  constructor(leased, signal) {
+    this.signal = signal;
+    this.update(leased);
+  }
+
+  update(leased) {
+    const { left, right } = leased;
+    Object.assign(this, { query: leased.query, lease: leased.lease, left, right });
+    this.expires = Date.parse(leased.expires_at);
+    // by how long the server lets it go on from here
+    this.renewAt = serverNow() + 0.5 * (this.expires - serverNow());
+  }
+
+  get rendered() {
+    return [this.left, this.right].every((side) => side.clip_url || side.clip_error);
+  }
+
+  /** Whether it is this pair that was leased, with the same clip on the left. */
+  looksAs({ query, left, right }) {
+    return this.query === query && this.left.segment === left.segment && this.right.segment === right.segment;
+  }
+
+  /** Loads the clips as soon as there are some; calls `done` when they can be shown, or can't. */
+  prepare(done) {
+    if (this.clips || !this.rendered) return;
+    const clip = (side, name) =>
+      makeClip(side, `${name} clip, ${count(side.length, "step")}`, this.signal);
+    const clips = [clip(this.left, "Left"), clip(this.right, "Right")];
+    this.clips = clips;
+    Promise.all(clips.map((one) => one.ready)).then(
+      () => {
+        this.ready = true;
+        done();
+      },
+      (error) => {
+        this.clips = null;
+        // a clip that went out of the server's cache is made again
+        if (error instanceof Refused) this.left = { ...this.left, clip_url: null, clip_error: null };
+        else if (!(error instanceof Unreachable)) this.problem = error.message;
+        done();
+      },
+    );
+  }
+}
