@@ -159,7 +159,7 @@ def test_answers_and_pairs_are_told_of_and_the_focus_stays(site, browser):
             page.locator(".scrub").focus()
             press(page, "2")
         page.wait_for_selector("[data-state=finished]")
-        told("All pairs are done.")
+        told("All pairs so far are done.")
         focused = page.evaluate("document.activeElement.className")
         assert focused == "message"
         settled(page)

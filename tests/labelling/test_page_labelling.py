@@ -142,6 +142,12 @@ def test_what_is_switched_off_has_no_button_and_no_key(site, browser):
         for key in ("=", "s", "i", "o"):
             page.keyboard.press(key)
         assert lease(page) == before
+        page.keyboard.press("?")
+        told = page.locator("#help-dialog").inner_text()
+        assert "undo" in told.lower() or "take back" in told
+        for words in ("equally good", "can't tell", "compare from", "narrow it"):
+            assert words not in told
+        page.keyboard.press("Escape")
         press(page, "2")
         settled(page)
     (event,) = labels(site.api)
@@ -214,7 +220,7 @@ def test_an_empty_queue_says_so_and_fills_by_itself(site, browser):
         begin(page, site.url)
         press(page, "1")
         page.wait_for_selector("[data-state=finished]")
-        assert "All pairs are done" in shown(page, ".message")
+        assert "All pairs so far are done" in shown(page, ".message")
         page.keyboard.press("1")  # answers nothing
         add_pairs(site.api, "cartpole-01", 2, seed=9)
         page.wait_for_selector("[data-state=pair]")
@@ -229,3 +235,21 @@ def test_an_empty_queue_says_so_and_fills_by_itself(site, browser):
         press(page, "1")
         settled(page)
     assert len(labels(site.api)) == 1  # of the new round
+
+
+def test_a_page_that_is_closed_gives_its_pairs_to_the_others_at_once(site, browser):
+    make_run(site.api, num_queries=4)
+    with opened(browser) as closed:
+        begin(closed, site.url)
+        closed.close()
+    with opened(browser, annotator="eve") as left:
+        begin(left, site.url)
+        left.evaluate("location.hash = '#/'")
+        left.wait_for_selector("#view .card")
+        with opened(browser, annotator="bob") as page:
+            begin(page, site.url)
+            for _ in range(4):
+                press(page, "1")
+            settled(page)
+    assert {event["annotator"] for event in labels(site.api)} == {"bob"}
+    assert len(labels(site.api)) == 4

@@ -122,7 +122,6 @@ def test_another_name_holds_in_both(site, tabs):
     before = lease(one)
     two.keyboard.press("Enter")
     until(one, "document.querySelector('#name-shown').textContent === 'grace'")
-    site.api.post("/api/runs/cartpole-01/label-again")  # ada's pairs are not grace's
     until(one, "lease => document.querySelector('.stage')?.dataset.lease !== lease", before)
     one.wait_for_selector("[data-state=pair]")
     press(one, "1")

@@ -42,9 +42,8 @@ async def lease_queries(name: RunName, wish: LeaseIn, service: ServiceDep) -> Le
 @router.post("/runs/{name}/release", status_code=204)
 async def release_queries(name: RunName, given: ReleaseIn, service: ServiceDep) -> None:
     """Gives queries back before their leases run out, so that others need not wait for them."""
-    await run_in_threadpool(
-        service.store.queue.release, name, given.annotator, given.session, given.leases
-    )
+    held = {one.lease: one.expires_at for one in given.leases}
+    await run_in_threadpool(service.store.queue.release, name, given.annotator, given.session, held)
 
 
 @router.post("/answers")

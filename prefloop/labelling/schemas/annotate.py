@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from prefloop.labelling.schemas.base import (
     MAX_AHEAD,
@@ -31,12 +31,19 @@ class LeaseIn(In):
     )
 
 
+class HeldIn(In):
+    """A lease as the page knows it."""
+
+    lease: UUID
+    expires_at: AwareDatetime
+
+
 class ReleaseIn(In):
     """Queries that a page will not answer, since it is closed."""
 
     annotator: AnnotatorName
     session: UUID
-    leases: list[UUID] = Field(max_length=4 * MAX_AHEAD)
+    leases: list[HeldIn] = Field(max_length=4 * MAX_AHEAD)
 
 
 class SideOut(Out):

@@ -6,7 +6,7 @@ as many as the annotators it wants, so nobody labels in vain.
 
 import random
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -136,11 +136,14 @@ class Queue:
 
         return self._database.write(job)
 
-    def release(self, name: str, annotator: str, session: UUID, given: Sequence[UUID]) -> None:
+    def release(
+        self, name: str, annotator: str, session: UUID, given: Mapping[UUID, datetime]
+    ) -> None:
         """Takes back leases of a page that is closed, so that others get their queries at once.
 
         Args:
-            given: the leases; those of other pages or annotators stay.
+            given: when the leases run out, by id. Those of other pages or annotators stay, and
+                those that were renewed: the page was loaded anew, and that was quicker than this.
 
         Raises:
             NotFoundError: there is no such run.
@@ -152,9 +155,10 @@ class Queue:
                 leases.c.run == run.id,
                 leases.c.annotator == annotator,
                 leases.c.session == session,
-                leases.c.id.in_(given),
             )
-            connection.execute(update(leases).where(*theirs).values(open=False))
+            for id, expires_at in given.items():
+                as_known = (*theirs, leases.c.id == id, leases.c.expires_at == expires_at)
+                connection.execute(update(leases).where(*as_known).values(open=False))
 
         self._database.write(job)
 

@@ -123,21 +123,30 @@ def test_a_short_run_has_its_share_of_repeats_too(store):
         assert sum(event.repeat for event in events) == 3
 
 
-def test_what_a_closed_page_gives_back_is_free_at_once(store):
+def known(held):
+    return {lease.id: lease.expires_at for lease in held}
+
+
+def test_what_a_closed_page_gives_back_is_free_at_once(store, clock):
     asked = make_run(store, num_queries=3)
     held = store.queue.lease(RUN, "ada", SESSION, 3).queries
     assert store.queue.lease(RUN, "bob", OTHER_SESSION, 3).state == "waiting"
     # nobody gives back what others hold
     for who, session in (("bob", SESSION), ("ada", OTHER_SESSION)):
-        store.queue.release(RUN, who, session, [lease.id for lease in held])
+        store.queue.release(RUN, who, session, known(held))
     assert store.queue.lease(RUN, "bob", OTHER_SESSION, 3).state == "waiting"
-    store.queue.release(RUN, "ada", SESSION, [lease.id for lease in held[1:]])
+    # nor what a page holds that was loaded anew meanwhile
+    clock.go(1)
+    again = store.queue.lease(RUN, "ada", SESSION, 3).queries
+    store.queue.release(RUN, "ada", SESSION, known(held))
+    assert store.queue.lease(RUN, "bob", OTHER_SESSION, 3).state == "waiting"
+    store.queue.release(RUN, "ada", SESSION, known(again[1:]))
     assert ids(store.queue.lease(RUN, "bob", OTHER_SESSION, 3)) == asked[1:]
     assert store.labels.answer(uuid.uuid4(), held[0].id, "left").number == 1
     with pytest.raises(ConflictError, match="somebody else has it"):
         store.labels.answer(uuid.uuid4(), held[1].id, "left")
     with pytest.raises(NotFoundError):
-        store.queue.release("missing", "ada", SESSION, [])
+        store.queue.release("missing", "ada", SESSION, {})
 
 
 def test_repeats_are_asked_of_the_same_annotator_only(store):

@@ -105,6 +105,14 @@ export const getRun = (name) => json("GET", run(name));
 export const getResults = (name) => json("GET", `${run(name)}/results`);
 export const getSegment = (id) => json("GET", `/api/segments/${id}`);
 export const lease = (name, wish) => json("POST", `${run(name)}/leases`, wish);
+/** Gives pairs back as the page goes: it hears no reply, and without one they come free all the same. */
+export function release(name, held) {
+  const headers = { "content-type": "application/json" };
+  if (token()) headers.authorization = `Bearer ${token()}`;
+  const body = JSON.stringify(held);
+  fetch(`${run(name)}/release`, { method: "POST", headers, body, keepalive: true }).catch(() => {});
+}
+
 export const answer = (said) => json("POST", "/api/answers", said);
 export const undo = (said) => json("POST", "/api/undo", said);
 export const getSettings = () => json("GET", "/api/settings");

@@ -2,6 +2,7 @@
 
 import { keyButton } from "./controls.js";
 import { make } from "./dom.js";
+import { ACTIONS } from "./keys.js";
 import { sideName, sideText } from "./stage.js";
 
 const CHOICES = ["left", "right", "tie", "skip"];
@@ -19,9 +20,8 @@ export function inWords(choice) {
 
 /** Whether the settings let annotators say so. */
 export function isAllowed(choice, settings) {
-  if (choice === "tie") return settings.allow_ties;
-  if (choice === "skip") return settings.allow_skip;
-  return true;
+  const { needs } = ACTIONS[choice];
+  return needs === undefined || settings[needs];
 }
 
 export class Choices {

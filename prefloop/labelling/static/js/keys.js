@@ -2,12 +2,12 @@
 
 import { make } from "./dom.js";
 
-/** What can be done on the labelling page; `keys` are as KeyboardEvent.key names them. */
+/** What can be done on the labelling page; `keys` are as KeyboardEvent.key names them, `needs` is a setting. */
 export const ACTIONS = {
   left: { keys: ["ArrowLeft", "1"], help: "the left (upper) clip is better" },
   right: { keys: ["ArrowRight", "2"], help: "the right (lower) clip is better" },
-  tie: { keys: ["="], help: "both are equally good" },
-  skip: { keys: ["s"], help: "skip: can't tell" },
+  tie: { keys: ["="], help: "both are equally good", needs: "allow_ties" },
+  skip: { keys: ["s"], help: "skip: can't tell", needs: "allow_skip" },
   undo: { keys: ["u"], help: "take back the last answer" },
   play: { keys: [" "], help: "play or pause" },
   back: { keys: [","], help: "one frame back", repeats: true },
@@ -15,9 +15,9 @@ export const ACTIONS = {
   restart: { keys: ["r"], help: "from the beginning" },
   slower: { keys: ["<"], help: "play slower" },
   faster: { keys: [">"], help: "play faster" },
-  trimStart: { keys: ["i"], help: "compare from this frame on" },
-  trimStop: { keys: ["o"], help: "compare up to this frame" },
-  trimReset: { keys: ["x"], help: "compare all again" },
+  trimStart: { keys: ["i"], help: "compare from this frame on", needs: "allow_trim" },
+  trimStop: { keys: ["o"], help: "compare up to this frame", needs: "allow_trim" },
+  trimReset: { keys: ["x"], help: "compare all again", needs: "allow_trim" },
 };
 
 const NAMES = { ArrowLeft: "←", ArrowRight: "→", " ": "space" };
@@ -73,8 +73,8 @@ export function startHelp() {
   const open = () => {
     if (!document.querySelector("dialog[open]")) dialog.showModal();
   };
-  const rows = Object.entries(ACTIONS).map(([action, { help }]) =>
-    make("div", {}, make("dt", {}, keycaps(action)), make("dd", {}, help)),
+  const rows = Object.entries(ACTIONS).map(([action, { help, needs }]) =>
+    make("div", needs ? { "data-needs": needs } : {}, make("dt", {}, keycaps(action)), make("dd", {}, help)),
   );
   const own = make("div", {}, make("dt", {}, make("kbd", {}, "?")), make("dd", {}, "this help"));
   document.getElementById("help-keys").append(make("dl", { class: "key-list" }, rows, own));
@@ -86,4 +86,11 @@ export function startHelp() {
     if (dialog.open) dialog.close();
     else open();
   });
+}
+
+/** Leaves out of the help what the settings do not allow; null: they are not known. */
+export function explain(settings) {
+  for (const node of document.querySelectorAll("#help-dialog [data-needs]")) {
+    node.hidden = settings !== null && !settings[node.dataset.needs];
+  }
 }

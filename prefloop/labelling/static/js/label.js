@@ -5,7 +5,7 @@ import { Choices, inWords, isAllowed, isChoice } from "./choices.js";
 import { Controls } from "./controls.js";
 import { make, setText } from "./dom.js";
 import { instructions } from "./instructions.js";
-import { listen } from "./keys.js";
+import { explain, listen } from "./keys.js";
 import { Message } from "./message.js";
 import { askName } from "./name.js";
 import { notify } from "./notices.js";
@@ -79,7 +79,10 @@ class LabelPage {
       if (entry.kind === "answer" && outbox.isOwn(entry, run.name, annotator)) this.#notStored(entry, error);
     });
     on(document, "visibilitychange", () => this.#watch(!document.hidden));
-    signal.addEventListener("abort", () => this.#player.hide());
+    signal.addEventListener("abort", () => {
+      this.#player.hide();
+      explain(null);
+    });
     this.#update();
   }
 
@@ -133,7 +136,7 @@ class LabelPage {
     if (this.#instructions && isStacked()) this.#instructions.open = false;
     this.#queue.answered(pair);
     this.#update();
-    this.#tellLast(inWords(choice), choice, `${inWords(choice)}. ${this.#shown ? "Next pair." : ""}`);
+    this.#tellLast(`Last answer: ${inWords(choice).toLowerCase()}`, choice, `${inWords(choice)}. ${this.#shown ? "Next pair." : ""}`);
   }
 
   /** An answer was taken back: its pair is to be answered before the one that is shown. */
@@ -222,6 +225,7 @@ class LabelPage {
 
   #showButtons() {
     const isPending = this.#undo.isPending;
+    explain(this.#queue.settings);
     this.#choices.show(this.#queue.settings, Boolean(this.#shown) && !isPending, !isPending);
   }
 

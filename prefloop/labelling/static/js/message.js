@@ -17,7 +17,7 @@ function wording(queue, isEmpty) {
   if (state === "gone") return ["This run is gone", "Somebody has removed or renamed it."];
   if (state !== "finished") return ["Fetching pairs …", ""];
   if (isEmpty) return ["No pairs yet", MORE];
-  if (!leftOver) return ["All pairs are done", `Thank you! ${MORE}`];
+  if (!leftOver) return ["All pairs so far are done", "Thank you! If training asks for more, they appear here by themselves."];
   const others = `${count(leftOver, "pair")} can only be labelled by others.`;
   return ["Nothing is left for you here", `Thank you! ${others} ${MORE}`];
 }

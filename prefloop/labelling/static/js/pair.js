@@ -19,6 +19,7 @@ export class Pair {
   update(leased) {
     const { left, right } = leased;
     Object.assign(this, { query: leased.query, lease: leased.lease, left, right });
+    this.expiresAt = leased.expires_at;
     this.expires = Date.parse(leased.expires_at);
     // by how long the server lets it go on from here
     this.renewAt = serverNow() + 0.5 * (this.expires - serverNow());

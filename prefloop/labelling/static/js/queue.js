@@ -1,6 +1,6 @@
 // The pairs to label: leased from the server some ahead of need, with their clips loaded.
 
-import { getSettings, lease, pause, Refused, serverNow, Unreachable } from "./api.js";
+import { getSettings, lease, pause, Refused, release, serverNow, Unreachable } from "./api.js";
 import { outbox } from "./outbox.js";
 import { Pair } from "./pair.js";
 import { Presence } from "./presence.js";
@@ -41,6 +41,9 @@ export class PairQueue extends EventTarget {
     this.#signal = signal;
     this.#presence = new Presence(signal);
     this.#presence.addEventListener("back", () => this.look(), { signal });
+    signal.addEventListener("abort", () => this.#letGo());
+    window.addEventListener("pagehide", () => this.#letGo(), { signal });
+    window.addEventListener("pageshow", ({ persisted }) => persisted && this.forget(), { signal });
     outbox.addEventListener("elsewhere", ({ detail }) => this.#answeredElsewhere(detail.entry), { signal });
     this.#work();
   }
@@ -107,6 +110,13 @@ export class PairQueue extends EventTarget {
     this.pairs = this.pairs.filter((pair) => pair.lease !== said.lease);
     this.look();
     this.#changed();
+  }
+
+  /** Gives back what nobody will look at here any more, so that others need not wait for it. */
+  #letGo() {
+    const leases = this.pairs.map(({ lease, expiresAt }) => ({ lease, expires_at: expiresAt }));
+    if (!leases.length) return;
+    release(this.#run, { annotator: this.#annotator, session: this.#session, leases: leases.slice(0, MOST_HELD) });
   }
 
   #markAnswered(lease) {
