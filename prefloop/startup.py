@@ -1,8 +1,12 @@
-"""Imports: quick ones for short programs, and of packages that need not be there."""
+"""The beginning of a program: quick imports, packages that need not be there, an early Ctrl-C."""
 
+import contextlib
 import gc
 import importlib
-from types import ModuleType
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType, ModuleType
 
 from prefloop.errors import UserError
 
@@ -43,3 +47,28 @@ def import_optional(what: str, extra: str, *names: str) -> list[ModuleType]:
             package = name.partition(".")[0]
             raise UserError(f"{what} needs {package}: pip install 'prefloop[{extra}]'.") from None
     return modules
+
+
+@contextlib.contextmanager
+def noted_interrupts() -> Iterator[threading.Event]:
+    """Notes Ctrl-C, beside raising KeyboardInterrupt as always.
+
+    Where it meets a destructor or a callback of some library, Python swallows the exception.
+
+    Returns:
+        What is set from the first Ctrl-C on.
+    """
+    noted = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.set()
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield noted  # where no handler can be set, nor is one called
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)

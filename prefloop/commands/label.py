@@ -54,20 +54,23 @@ def main(settings: Settings) -> None:
     from pathlib import Path
 
     from prefloop.errors import UserError
+    from prefloop.startup import noted_interrupts
 
-    try:
-        from prefloop.labelling import server
-        from prefloop.labelling.home import home_directory
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"{error.name} is not installed; the server needs pip install 'prefloop[labelling]'."
-        ) from None
-    server.serve(
-        home_directory(settings.profile, settings.home),
-        server.Address(settings.host, settings.port, settings.public_url),
-        settings.database_url or os.environ.get("PREFLOOP_DATABASE_URL", ""),
-        Path(settings.settings) if settings.settings else None,
-        settings.tokens or settings.new_tokens,
-        settings.new_tokens,
-        settings.started_by,
-    )
+    with noted_interrupts() as interrupted:
+        try:
+            from prefloop.labelling import server
+            from prefloop.labelling.home import home_directory
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"{error.name} is not installed; the server needs pip install 'prefloop[labelling]'."
+            ) from None
+        server.serve(
+            home_directory(settings.profile, settings.home),
+            server.Address(settings.host, settings.port, settings.public_url),
+            settings.database_url or os.environ.get("PREFLOOP_DATABASE_URL", ""),
+            Path(settings.settings) if settings.settings else None,
+            settings.tokens or settings.new_tokens,
+            settings.new_tokens,
+            settings.started_by,
+            interrupted,
+        )

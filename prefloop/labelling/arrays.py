@@ -23,6 +23,8 @@ REPLAY = "replay_"
 MAX_UNPACKED = 512 * 2**20  # bytes of all arrays together
 MAX_SEGMENTS = 10_000
 MAX_STEPS = 100_000
+MAX_FIRST_STEP = 2**53  # of an episode; no episode is as long
+MAX_NUMBERS = 64 * 2**20  # of all observations, actions and rewards together, as they are kept
 
 # what zipfile and NumPy raise on damaged archives; NotImplementedError: packed in an unknown way,
 # RuntimeError: encrypted, SyntaxError: a header that is no literal
@@ -145,6 +147,10 @@ def from_archive(data: bytes) -> list[Segment]:
     missing = {"obs", "actions"} - arrays.keys()
     if missing:
         raise UserError(f"The archive holds no array {' and no array '.join(sorted(missing))}.")
+    # small in the archive and large here: whole numbers of a byte, rewards that are not there
+    numbers = arrays["obs"].size + arrays["actions"].size + 2 * arrays["obs"][..., :1].size
+    if numbers > MAX_NUMBERS:
+        raise UserError(f"An archive holds at most {MAX_NUMBERS} numbers, not {numbers}.")
     try:
         segments = _as_segments(arrays)
     except (ValueError, TypeError) as error:
@@ -156,6 +162,8 @@ def from_archive(data: bytes) -> list[Segment]:
     for name in ("obs", "actions", "rewards"):
         if not np.isfinite(getattr(segments, name)).all():
             raise UserError(f"Segments with NaN or infinite {name} are not stored.")
+    if not ((segments.first_step >= 0) & (segments.first_step < MAX_FIRST_STEP)).all():
+        raise UserError(f"A segment's first step is 0 to {MAX_FIRST_STEP}.")
     replay = {name: array for name, array in arrays.items() if name.startswith(REPLAY)}
     for name, array in replay.items():
         if array.ndim == 0 or len(array) != len(segments) or not name.isidentifier():
@@ -230,7 +238,11 @@ def read_arrays(data: bytes) -> dict[str, NDArray]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
-            if len(members) > 50 or sum(member.file_size for member in members) > MAX_UNPACKED:
+            if len(members) > 50:
+                raise UserError(
+                    f"The archive holds {len(members)} arrays; 50 are too many already."
+                )
+            if sum(member.file_size for member in members) > MAX_UNPACKED:
                 raise UserError(f"The archive is larger than {MAX_UNPACKED >> 20} MiB unpacked.")
             return {m.filename.removesuffix(".npy"): _read_array(archive.read(m)) for m in members}
     except _DAMAGE as error:

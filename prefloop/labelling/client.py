@@ -29,6 +29,7 @@ from prefloop.labelling.schemas.training import (
 
 M = TypeVar("M", bound=BaseModel)
 
+EXPORT_SECONDS = 600.0  # that a large run may take; asked again, it would take them again
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts
 _TRY_AGAIN = {408, 429, 502, 503, 504}
 _SEGMENTS_AT_ONCE = 200
@@ -149,7 +150,8 @@ class LabellingClient:
 
     def export(self, name: str) -> bytes:
         """The run's labels as a preference dataset, in a zip."""
-        return self._call("GET", f"/api/runs/{quote(name, safe='')}/export").content
+        path = f"/api/runs/{quote(name, safe='')}/export"
+        return self._call("GET", path, timeout=EXPORT_SECONDS).content
 
     def results(self, name: str) -> ResultsOut:
         """What a run's labels say of its annotators."""

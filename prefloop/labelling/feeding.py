@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5  # between two looks at what is needed
 LOOKS_PER_TRIM = 120  # looks between two tidyings of the folder
+AGAIN_SECONDS = 30.0  # after which a clip is asked for again that could not be stored
 WANTED_SECONDS = 30.0  # that a wish lasts; a page that is open says it again every few seconds
 
 
@@ -60,6 +61,7 @@ class ClipFeeder:
         self._asked: dict[UUID, Job] = {}
         self._hopeless: set[UUID] = set()  # not even plotted; asked for again by the next server
         self._wanted: dict[UUID, float] = {}  # until when, by the monotonic clock
+        self._not_before: dict[UUID, float] = {}  # by the same clock
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="clip-feeder", daemon=True)
@@ -88,6 +90,9 @@ class ClipFeeder:
             with self._lock:
                 if shown.segment in self._asked:
                     continue
+                if self._not_before.get(shown.segment, 0.0) > time.monotonic():
+                    continue
+                self._not_before.pop(shown.segment, None)
             job = self._job(shown, trace=shown.clip_error is not None)
             with self._lock:
                 if not self._worker.submit(job):
@@ -104,7 +109,10 @@ class ClipFeeder:
                 self._store.segments.set_clip(segment, result.clip, sent=False)
             elif job is not None:
                 logger.warning("no clip of a segment of %s: %s", job.env, result.error)
-                if job.trace:
+                if result.may_come:
+                    with self._lock:
+                        self._not_before[segment] = time.monotonic() + AGAIN_SECONDS
+                elif job.trace:
                     self._hopeless.add(segment)
                 else:
                     self._store.segments.set_clip_error(

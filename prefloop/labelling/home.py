@@ -4,6 +4,7 @@ While a server runs, `server.json` in its folder says so. A server that was kill
 behind, so it is believed only while the folder's lock is held.
 """
 
+import contextlib
 import os
 import re
 from dataclasses import asdict, dataclass
@@ -64,7 +65,8 @@ def announce(home: Path, running: Running) -> None:
 
 def withdraw(home: Path) -> None:
     """Says so no longer."""
-    (home / SERVER).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # nothing that can be taken away is in the way
+        (home / SERVER).unlink()
 
 
 def running_server(home: Path) -> Running | None:

@@ -120,7 +120,11 @@ def import_from_folder(client: LabellingClient, folder: str, name: str) -> None:
     if not isinstance(env_id, str):
         raise UserError(f"{path / dataset.METADATA} names no environment.")
     obs_dim, action_dim, discrete = step_sizes(make_env(env_id))
-    client.put_run(name, env=env_id, obs_dim=obs_dim, action_dim=action_dim, discrete=discrete)
+    run = client.put_run(
+        name, env=env_id, obs_dim=obs_dim, action_dim=action_dim, discrete=discrete
+    )
+    # after label-again the same labels are others
+    place = name if run.round == 1 else f"{name} round {run.round}"
     teacher = HumanTeacher(client, name)
     ids = teacher.ask(Queries(preferences.segments, preferences.first, preferences.second))
     lines = (path / dataset.PREFERENCES).read_text(encoding="utf-8").splitlines()
@@ -134,7 +138,7 @@ def import_from_folder(client: LabellingClient, folder: str, name: str) -> None:
         again = f" ({times[query, who]})" if times[query, who] > 1 else ""
         labels.append(
             {
-                "id": str(uuid.uuid5(_NAMESPACE, f"{name} {query} {i}")),
+                "id": str(uuid.uuid5(_NAMESPACE, f"{place} {query} {i}")),
                 "query": str(query),
                 "annotator": who[: MAX_NAME - len(again)] + again,
                 "label": None if np.isnan(label) else float(label),

@@ -57,6 +57,7 @@ def serve(
     demand_tokens: bool = False,
     new_tokens: bool = False,
     started_by: str = "",
+    interrupted: threading.Event | None = None,
 ) -> None:
     """Serves until it is told to stop, by Ctrl-C or SIGTERM.
 
@@ -68,6 +69,7 @@ def serve(
         new_tokens: the ones so far no longer hold.
         started_by: the program that started this one by a pipe to its standard input, with whose
             end the server ends, too.
+        interrupted: set where somebody has pressed Ctrl-C before the server listens.
 
     Raises:
         UserError: the folder can't be written or another server works in it, the settings are
@@ -104,11 +106,13 @@ def serve(
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                ws="none",  # an upgrade that nobody answers would be a 500
                 timeout_graceful_shutdown=5,
             ),
             home,
             homes.Running(_local_url(address, port), os.getpid(), started_by),
             _announcement(address, port, tokens is not None, announced),
+            interrupted or threading.Event(),
         )
         if started_by:
             threading.Thread(target=_end_with_input, args=(server,), daemon=True).start()
@@ -140,13 +144,21 @@ class _Server(uvicorn.Server):
     """Says where it is, on the terminal and in its folder, as long as it answers there."""
 
     def __init__(
-        self, config: uvicorn.Config, home: Path, running: homes.Running, announcement: str
+        self,
+        config: uvicorn.Config,
+        home: Path,
+        running: homes.Running,
+        announcement: str,
+        interrupted: threading.Event,
     ) -> None:
         super().__init__(config)
+        self._interrupted = interrupted
         self._home, self._running, self._announcement = home, running, announcement
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts to listen."""
+        if self._interrupted.is_set():
+            raise KeyboardInterrupt
         await super().startup(sockets)
         homes.announce(self._home, self._running)
         print(self._announcement, flush=True)

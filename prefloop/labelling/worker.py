@@ -11,10 +11,12 @@ import queue
 import signal
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+
+from numpy.typing import NDArray
 
 from prefloop.errors import UserError
 
@@ -44,11 +46,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a job: a clip's name, or a sentence that says why there is none."""
+    """What became of a job: a clip's name, or a sentence that says why there is none.
+
+    Attributes:
+        may_come: the disk was full, say: the same job may succeed later.
+    """
 
     key: str
     clip: str | None
     error: str | None
+    may_come: bool = False
 
 
 class RenderWorker:
@@ -198,6 +205,8 @@ def _work(pipe: Connection, directory: Path, may_import: bool) -> None:
             try:
                 _require_no_import(job, may_import)
                 result = Result(job.key, _make_clip(job, directory, renderers), None)
+            except _DiskError as error:
+                result = Result(job.key, None, str(error), may_come=True)
             except UserError as error:
                 result = Result(job.key, None, str(error))
             except Exception as error:  # one segment must not stop the others
@@ -221,6 +230,25 @@ def _require_no_import(job: Job, may_import: bool) -> None:
         )
 
 
+class _DiskError(UserError):
+    """A clip could be drawn and not be stored."""
+
+
+class _DrawingError(Exception):
+    """What went wrong was the environment's, whatever its kind."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+def _marked(frames: Iterator[NDArray]) -> Iterator[NDArray]:
+    try:
+        yield from frames
+    except Exception as error:
+        raise _DrawingError(error) from error
+
+
 def _make_clip(job: Job, directory: Path, renderers: dict) -> str:
     from prefloop.labelling.arrays import unpack
     from prefloop.labelling.clips import ClipStore
@@ -237,14 +265,18 @@ def _make_clip(job: Job, directory: Path, renderers: dict) -> str:
         while len(renderers) > MAX_ENVS:
             renderers.pop(next(iter(renderers))).close()
         frames, fps = renderer.frames(segment), job.fps or renderer.fps
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Can't make {directory}: {error.strerror}.") from None
     path = directory / f".{uuid.uuid4().hex}.mp4"
     try:
-        write_clip(path, frames, fps)
+        directory.mkdir(parents=True, exist_ok=True)
+        write_clip(path, _marked(frames), fps)
         # nothing is trimmed here: which clips must stay is for the server to say
         return ClipStore(directory, max_bytes=0).put_file(path)
+    except _DrawingError as error:
+        raise error.reason from None
+    except (UserError, OSError) as error:
+        if isinstance(error, OSError) or isinstance(error.__context__, OSError):
+            raise _DiskError(f"A clip can't be stored: {error}") from None
+        raise
     finally:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)

@@ -92,8 +92,9 @@ class PeoplePrefPPO(PrefPPO):
     def _cut(
         self, trajectories: Trajectories, num_segments: int, rng: np.random.Generator
     ) -> tuple[Segments, Mapping[str, NDArray]]:
-        recording = self.recorded.recording(trajectories)
-        return recording.cut(self.settings.segment_length, num_segments, rng)
+        # a policy that people have taught to fall sooner is shown in shorter segments
+        length = min(self.settings.segment_length, int(trajectories.lengths.max()))
+        return self.recorded.recording(trajectories).cut(length, num_segments, rng)
 
     def _fit(self) -> dict[str, float]:
         row = super()._fit()

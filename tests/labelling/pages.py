@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from people import seeded
 from serving import serving
 
 from prefloop.data.segments import Segments
@@ -156,7 +157,7 @@ class Site:
     """A served application; `api` is a client of it, `url` is where its page is."""
 
     def __init__(self, tmp_path, clock=utc_now, **kwargs):
-        self.store = Store(f"sqlite:///{tmp_path / 'labels.sqlite3'}", clock)
+        self.store = Store(f"sqlite:///{tmp_path / 'labels.sqlite3'}", clock, seeded())
         self.settings = SettingsFile(tmp_path / "labelling.yaml")
         self.clips = ClipStore(tmp_path / "clips", 10**8)
         self.app = create_app(self.store, self.clips, self.settings, **kwargs)
@@ -182,11 +183,16 @@ def lease(page):
 
 
 def sides(page):
-    return [page.get_attribute(f"[data-side={side}]", "data-segment") for side in ("left", "right")]
+    """The segments that are shown, once a pair is."""
+    page.wait_for_selector("[data-state=pair]")
+    return page.evaluate(
+        "['left', 'right'].map(side => document.querySelector(`[data-side=${side}]`).dataset.segment)"
+    )
 
 
 def press(page, key):
-    """Presses an answering key, and waits until that pair has gone."""
+    """Presses an answering key once a pair is shown, and waits until that pair has gone."""
+    page.wait_for_selector("[data-state=pair]")
     before = lease(page)
     page.keyboard.press(key)
     until(

@@ -5,6 +5,7 @@ import uuid
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
+import sqlalchemy
 
 from prefloop.labelling.arrays import Segment
 from prefloop.labelling.storage.records import NewQuery, RunFacts
@@ -52,6 +53,16 @@ def label_one(store, name=RUN, annotator="ada", choice="left", **lease):
     if not given.queries:
         return None
     return store.labels.answer(uuid.uuid4(), given.queries[0].id, choice)
+
+
+def segment_ids(store, name=RUN):
+    """The ids of a run's segments."""
+    of_run = sqlalchemy.text(
+        "SELECT s.id FROM segments s JOIN runs r ON r.id = s.run WHERE r.name = :name"
+    )
+    with store._database.reading() as connection:
+        found = connection.execute(of_run.columns(id=sqlalchemy.Uuid), {"name": name})
+        return list(found.scalars())
 
 
 def seeded(seed=0):

@@ -1,7 +1,9 @@
 """The server as its users start it."""
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from prefloop.labelling.clips import examine
 from prefloop.labelling.home import SERVER, Running, announce, home_directory, running_server
 from prefloop.labelling.security import origin_of
 from prefloop.labelling.storage.store import Store
+from prefloop.startup import noted_interrupts
 
 
 def test_it_starts_says_where_and_stops(tmp_path):
@@ -280,3 +283,13 @@ def test_a_module_that_others_name_is_not_imported(tmp_path, public):
     assert (tmp_path / "somebodys.imported").exists() != public
     for side in sides:
         assert ("imports no module that they name" in (side.clip_error or "")) == public
+
+
+def test_ctrl_c_whose_exception_is_lost_ends_a_starting_server(tmp_path):
+    with noted_interrupts() as interrupted:
+        with contextlib.suppress(KeyboardInterrupt):  # as Python does in a destructor
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            server.serve(tmp_path / "home", server.Address(port=0), interrupted=interrupted)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not (tmp_path / "home" / "server.json").exists()

@@ -2,6 +2,7 @@
 
 import contextlib
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Response
 
 from prefloop.labelling import exporting
@@ -9,8 +10,15 @@ from prefloop.labelling.schemas.base import RunName
 from prefloop.labelling.schemas.runs import RenameIn, RewardReportIn, RunIn, RunOut
 from prefloop.labelling.service import ServiceDep, annotators_only, trainers_only
 from prefloop.labelling.storage.records import RunFacts
+from prefloop.labelling.storage.store import Store
+
+_EXPORTS = CapacityLimiter(1)
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
+
+
+def _zipped(store: Store, name: str) -> bytes:
+    return exporting.as_zip(store.export(name))
 
 
 @router.get("", dependencies=[annotators_only])
@@ -70,8 +78,8 @@ def put_reward_report(name: RunName, report: RewardReportIn, service: ServiceDep
     response_class=Response,
     responses={200: {"content": {"application/zip": {}}}},
 )
-def export_run(name: RunName, service: ServiceDep) -> Response:
-    """The run's labels as a preference dataset, in a zip."""
-    data = exporting.as_zip(service.store.export(name))
+async def export_run(name: RunName, service: ServiceDep) -> Response:
+    """The run's labels as a preference dataset, in a zip. One after the other: they take long."""
+    data = await to_thread.run_sync(_zipped, service.store, name, limiter=_EXPORTS)
     headers = {"content-disposition": f'attachment; filename="{name}.zip"'}
     return Response(data, media_type="application/zip", headers=headers)

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
 from prefloop.labelling import arrays
@@ -24,6 +24,8 @@ from prefloop.labelling.storage.records import NewLabel, NewQuery
 
 router = APIRouter(prefix="/api", tags=["training"])
 
+
+MAX_PLOTTED = 1_000_000  # numbers; as text they take the whole server's time
 
 # says in the OpenAPI document that a body is a file
 _BINARY: dict[str, Any] = {
@@ -53,6 +55,8 @@ async def add_segments(name: RunName, request: Request, service: ServiceDep) -> 
 def get_segment(segment: UUID, service: ServiceDep) -> SegmentOut:
     """What was observed and done in a segment, to plot it where there is no clip."""
     found = service.store.segments.get(segment)
+    if found.obs.size + found.actions.size > MAX_PLOTTED:
+        raise HTTPException(413, "This segment is too large to be plotted by a page.")
     return SegmentOut(
         id=segment,
         length=found.length,

@@ -69,12 +69,8 @@ class Labels:
                 if any(getattr(stored, key) != value for key, value in said.items()):
                     raise ConflictError("This id stands for another answer already.")
                 return _event(stored, row.repeat_of)
-            lengths = sorted((row.first_length, row.second_length))
-            if trim and not (0 <= trim[0] < trim[1] <= lengths[1] and trim[0] < lengths[0]):
-                raise ConflictError(
-                    f"The steps {trim[0]} to {trim[1]} are not in segments of {lengths[0]} and "
-                    f"{lengths[1]} steps."
-                )
+            if trim:
+                _require_inside(trim, (row.first_length, row.second_length))
             self._require_free(connection, row)
             connection.execute(sql.CLOSE_LEASE, {"this_lease": lease})
             connection.execute(sql.ONE_MORE_DONE, {"this_query": row.query})
@@ -191,6 +187,8 @@ class Labels:
                     raise ConflictError(
                         f"A label is for a query that the run {name} does not have."
                     )
+                if label.trim:
+                    _require_inside(label.trim, _lengths(connection, query))
                 if _has_labelled(connection, label.query, label.annotator, run.round):
                     raise ConflictError(
                         f"{label.annotator} has labelled the query {label.query} already."
@@ -262,6 +260,20 @@ class Labels:
 
 
 _NO_EVENT: dict[str, Any] = {c.name: None for c in events.columns if c is not events.c.number}
+
+
+def _require_inside(trim: tuple[int, int], lengths: Sequence[int]) -> None:
+    """Refuses steps that the two segments of a query do not have."""
+    shorter, longer = sorted(lengths)
+    if not (0 <= trim[0] < trim[1] <= longer and trim[0] < shorter):
+        raise ConflictError(
+            f"The steps {trim[0]} to {trim[1]} are not in segments of {shorter} and {longer} steps."
+        )
+
+
+def _lengths(connection: Connection, query: AnyRow) -> list[int]:
+    shown = select(sql.SIDES[1], sql.SIDES[5]).select_from(sql.SHOWN)
+    return list(connection.execute(shown.where(queries.c.id == query.id)).one())
 
 
 def _has_labelled(connection: Connection, query: UUID, annotator: str, round: int) -> bool:

@@ -107,10 +107,10 @@ class Queue:
                 connection.execute(update(leases).where(again).values(expires_at=expires_at))
             given = [lease_of(row, expires_at) for row in missed]
             room = count - len(given)
+            is_done = False
             if room and max_labels is not None:
                 room = min(room, max_labels - self._spent(connection, run, annotator))
-                if room <= 0 and not given:
-                    return Leases([], left_over(connection, run), "finished")
+                is_done = room <= 0
             if room > 0:
                 new = self._next(connection, run, annotator, room)
                 rows = [
@@ -131,7 +131,7 @@ class Queue:
             if given:
                 return Leases(given, None, "queries")
             left = left_over(connection, run)
-            waiting = left and self._may_come(connection, run, annotator)
+            waiting = left and not is_done and self._may_come(connection, run, annotator)
             return Leases([], left, "waiting" if waiting else "finished")
 
         return self._database.write(job)

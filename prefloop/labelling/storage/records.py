@@ -216,7 +216,7 @@ class Exported:
     """All that a preference dataset needs.
 
     Attributes:
-        segments: by id.
+        segments: those that labels are about, by id.
         queries: first, second and iteration, by id.
         labels: the current ones, in order.
     """

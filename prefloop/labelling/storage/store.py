@@ -2,8 +2,9 @@
 
 import random
 from datetime import datetime, timezone
+from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, exists, or_, select
 
 from prefloop.labelling.arrays import unpack
 from prefloop.labelling.storage.database import Clock, Database
@@ -18,6 +19,12 @@ from prefloop.labelling.storage.tables import queries, segments
 def utc_now() -> datetime:
     """The time."""
     return datetime.now(timezone.utc)
+
+
+def _is_labelled(run: UUID) -> ColumnElement[bool]:
+    """Whether a segment stands in a query with a label."""
+    shown = or_(queries.c.first == segments.c.id, queries.c.second == segments.c.id)
+    return exists().where(queries.c.run == run, queries.c.done > 0, shown)
 
 
 class Store:
@@ -75,7 +82,9 @@ class Store:
             stored = {
                 segment.id: unpack(segment.arrays)
                 for segment in connection.execute(
-                    select(segments.c.id, segments.c.arrays).where(segments.c.run == row.id)
+                    select(segments.c.id, segments.c.arrays).where(
+                        segments.c.run == row.id, _is_labelled(row.id)
+                    )
                 )
             }
         return Exported(run, stored, asked, labels)

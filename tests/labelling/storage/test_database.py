@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.command import upgrade
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from people import FACTS, RUN, SESSION, label_one, make_run, make_segment
+from people import FACTS, RUN, SESSION, label_one, make_run, make_segment, segment_ids
 from standing import done_is_what_stands
 
 from prefloop.errors import UserError
@@ -195,7 +195,7 @@ def test_a_full_disk_is_told_and_nothing_is_stored(sqlite_url):
     with pytest.raises(StoreUnavailableError, match="nothing was stored"):
         store.segments.add(RUN, [make_segment(i, length=2000) for i in range(100, 120)])
     assert store.labels.answer(uuid.uuid4(), lease.id, "left").number == 1
-    assert len(store.export(RUN).segments) == 8
+    assert len(segment_ids(store, RUN)) == 8
     store.close()
 
 

@@ -151,6 +151,14 @@ def test_labels_from_elsewhere(store):
     assert done_is_what_stands(store)
 
 
+def test_a_label_from_elsewhere_is_of_steps_that_there_are(store):
+    (query,) = make_run(store, num_queries=1)
+    for trim in ((100, 2_000_000_000), (4, 6)):
+        with pytest.raises(ConflictError, match="not in segments of 5 and 5"):
+            store.labels.add(RUN, [NewLabel(uuid.uuid4(), query, "x", 1.0, trim, None)])
+    assert store.labels.add(RUN, [NewLabel(uuid.uuid4(), query, "x", 1.0, (1, 4), None)]) == 1
+
+
 def test_the_reward_report_is_kept(store):
     store.runs.put(RUN, FACTS)
     store.runs.put_reward_report(RUN, {"accuracy": 0.9})

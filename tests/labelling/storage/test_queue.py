@@ -77,6 +77,19 @@ def test_a_limit_of_labels_for_each_annotator(store):
     assert len(store.queue.lease(RUN, "bob", OTHER_SESSION, 8, max_labels=2).queries) == 2
 
 
+def test_a_limit_lets_a_page_that_was_opened_again_have_its_pairs(store):
+    make_run(store, num_queries=20)
+    held = store.queue.lease(RUN, "ada", SESSION, 4, max_labels=6).queries
+    for lease in held[:2]:
+        store.labels.answer(uuid.uuid4(), lease.id, "left")
+    store.queue.lease(RUN, "ada", SESSION, 2, [lease.id for lease in held], max_labels=6)
+    again = store.queue.lease(RUN, "ada", OTHER_SESSION, 8, max_labels=6)
+    assert len(again.queries) == 4
+    for lease in again.queries:
+        store.labels.answer(uuid.uuid4(), lease.id, "left")
+    assert store.queue.lease(RUN, "ada", OTHER_SESSION, 8, max_labels=6).state == "finished"
+
+
 def test_sides_are_shuffled_and_remembered(store):
     asked = make_run(store, num_queries=40)
     queries = store.export(RUN).queries

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from people import FACTS, RUN, label_one, make_run
+from people import FACTS, RUN, label_one, make_run, segment_ids
 
 from prefloop.labelling.storage.errors import ConflictError, NotFoundError
 
@@ -43,7 +43,7 @@ def test_deleting_removes_one_run_and_names_the_clips_that_nobody_shows_any_more
     make_run(store, "other")
     label_one(store)
     label_one(store, "other")
-    mine, theirs = (store.export(name).segments for name in (RUN, "other"))
+    mine, theirs = (segment_ids(store, name) for name in (RUN, "other"))
     for segment, clip in zip(list(mine)[:2], ("a" * 64, "b" * 64), strict=True):
         store.segments.set_clip(segment, clip, sent=True)
     store.segments.set_clip(next(iter(theirs)), "b" * 64, sent=True)

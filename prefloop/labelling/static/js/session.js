@@ -46,7 +46,8 @@ export function annotator() {
 }
 
 export function setAnnotator(name) {
-  browser.write("annotator", name);
+  // what was pasted may hold tabs and the like, which the server takes for no name
+  browser.write("annotator", name.replace(/[\p{Cc}\p{Z}]+/gu, " ").trim());
 }
 
 /** Calls `act` when another tab has changed the name. */
