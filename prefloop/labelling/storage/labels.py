@@ -271,9 +271,10 @@ def _require_inside(trim: tuple[int, int], lengths: Sequence[int]) -> None:
         )
 
 
-def _lengths(connection: Connection, query: AnyRow) -> list[int]:
-    shown = select(sql.SIDES[1], sql.SIDES[5]).select_from(sql.SHOWN)
-    return list(connection.execute(shown.where(queries.c.id == query.id)).one())
+def _lengths(connection: Connection, query: AnyRow) -> tuple[int, int]:
+    shown = select(*sql.SIDES).select_from(sql.SHOWN).where(queries.c.id == query.id)
+    row = connection.execute(shown).one()
+    return row.first_length, row.second_length
 
 
 def _has_labelled(connection: Connection, query: UUID, annotator: str, round: int) -> bool:
