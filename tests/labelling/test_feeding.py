@@ -3,6 +3,7 @@ import uuid
 import pytest
 from people import SESSION, label_one, make_run
 
+from prefloop.labelling import feeding
 from prefloop.labelling.clips import ClipStore
 from prefloop.labelling.config import SettingsFile
 from prefloop.labelling.feeding import ClipFeeder
