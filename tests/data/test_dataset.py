@@ -271,7 +271,7 @@ def test_two_at_once(tmp_path):
         second = subprocess.run(command, capture_output=True, text=True, check=False)
         writer.append(prefs)
         assert_same(dataset.read(tmp_path), prefs)  # reading is never kept waiting
-    assert "UserError: Another process is writing to" in second.stderr
+    assert "ClaimedError: Another process is writing to" in second.stderr
     assert subprocess.run(command, check=False).returncode == 0
 
 
