@@ -69,13 +69,13 @@ from prefloop.evaluation.statistics import rank_correlation
 from prefloop.files import sha256, write_json
 from prefloop.policies import acting
 from prefloop.optimizers import Adam
+from prefloop.seeding import Stream, generator, integer
 from utils import Net
 
 # BEGIN SOLUTION
 from prefloop.bradley_terry import bradley_terry_loss
 # END SOLUTION
 
-HELD_OUT = 1_000_000  # added to the seed: far from any seed that is used for training
 Pair = tuple[NDArray, NDArray]  # two trajectories: the states they went through, [T, obs_dim]
 
 
@@ -109,9 +109,9 @@ def generate_novice_demos(
     returns: list[float] = []
     for i, path in enumerate(paths):
         policy = checkpoints.load_policy(path, *policy_sizes(env))
-        env_seed, action_seed = np.random.SeedSequence((seed, i)).generate_state(2).tolist()
-        act = acting(policy, np.random.default_rng(action_seed))
-        demos = collect_episodes(envs, act, demos_per_checkpoint, seed=env_seed)
+        act = acting(policy, generator(seed, Stream.POLICY, i))
+        stream = (Stream.ENVIRONMENTS, i)
+        demos = collect_episodes(envs, act, demos_per_checkpoint, seed, stream)
         trajectories += demos.visited_states()
         returns += demos.returns.tolist()
     envs.close()
@@ -225,7 +225,7 @@ def main(settings: Settings) -> None:
         UserError: checkpoints are missing or don't fit, nothing can be learned from the
             preferences, training diverged, or the reward can't be written.
     """
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(integer(settings.seed, Stream.WEIGHTS))
     device = usable_device(settings.device)
     env = make_env(settings.env)
     obs_dim, _ = policy_sizes(env)
@@ -240,10 +240,12 @@ def main(settings: Settings) -> None:
             settings.demos_per_checkpoint,
             seed,
         )
-        rng = np.random.default_rng(seed)
+        rng = generator(seed, Stream.QUERIES)
         return demos, returns, *create_training_data(demos, returns, settings.num_pairs, rng)
 
-    demos, returns, pairs, labels = demonstrations_and_pairs(settings.seed)
+    demos, returns, pairs, labels = demonstrations_and_pairs(
+        integer(settings.seed, Stream.DEMONSTRATIONS)
+    )
     print(
         f"{len(returns)} trajectories of {settings.num_checkpoints} checkpoints: "
         f"returns from {min(returns):g} to {max(returns):g}, mean {np.mean(returns):.1f}"
@@ -258,7 +260,9 @@ def main(settings: Settings) -> None:
         raise UserError(f"Training diverged to NaN or infinity: lower --lr ({settings.lr}).")
 
     # other trajectories of the same policies: nothing about them was seen in training
-    other_demos, other_returns, other_pairs, _ = demonstrations_and_pairs(settings.seed + HELD_OUT)
+    other_demos, other_returns, other_pairs, _ = demonstrations_and_pairs(
+        integer(settings.seed, Stream.HELD_OUT_DEMONSTRATIONS)
+    )
     accuracy = {
         "training": show_ranking("training", reward_net, demos, returns, pairs),
         "held-out": show_ranking("held-out", reward_net, other_demos, other_returns, other_pairs),

@@ -55,7 +55,6 @@ if __name__ == "__main__":
     settings = parse_settings(Settings, description=DESCRIPTION, epilog=EPILOG)
     import_quickly("torch", "gymnasium", "scipy.special")
 
-import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
@@ -63,10 +62,9 @@ from tqdm import tqdm
 from prefloop.checkpoints import checkpoint_path, load_policy, saved_epochs
 from prefloop.envs import make_env, policy_sizes, return_threshold
 from prefloop.errors import UserError, one_sentence_errors
-from prefloop.evaluation.evaluate import evaluate
+from prefloop.evaluation.evaluate import acting_in_episode, env_seed, evaluate
 from prefloop.evaluation.statistics import MeanEstimate, mean_estimate
 from prefloop.files import write_json
-from prefloop.policies import acting
 
 
 @dataclass(frozen=True)
@@ -148,11 +146,13 @@ def watch(policy: nn.Sequential, path: Path, settings: Settings) -> list[float]:
     """Plays the episodes one at a time, in a window or into videos."""
     from prefloop.evaluation.videos import watch_episode
 
-    act = acting(policy, np.random.default_rng(settings.seed), settings.greedy)
     returns = []
     for i in range(settings.num_rollouts):
         video_path = Path(settings.video_dir) / f"{path.parent.name}_{path.stem}_rollout{i}.mp4"
-        episode_return, video = watch_episode(settings.env, act, settings.seed + i, video_path)
+        # an episode is the same, watched or not
+        act = acting_in_episode(policy, settings.seed, i, settings.greedy)
+        seed = env_seed(settings.seed, i)
+        episode_return, video = watch_episode(settings.env, act, seed, video_path)
         returns.append(episode_return)
         if video:
             print(f"rollout {i}: saved as {video}")

@@ -70,6 +70,7 @@ from prefloop.networks import mlp
 from prefloop.policies import acting
 from prefloop.optimizers import Adam
 from prefloop.returns import episode_returns, rewards_to_go
+from prefloop.seeding import Stream, generator, integer
 from utils import load_reward_network
 
 RewardFunction = Callable[[torch.Tensor], torch.Tensor]  # states [steps, obs_dim] -> [steps]
@@ -109,11 +110,10 @@ def train_one_epoch(
         The epoch's row in metrics.csv.
     """
     # an epoch's randomness depends on its number alone, so a resumed run repeats an unbroken one
-    env_seed, action_seed = (
-        np.random.SeedSequence((settings.seed, epoch)).generate_state(2).tolist()
+    act = acting(policy, generator(settings.seed, Stream.POLICY, epoch))
+    batch = collect_steps(
+        envs, act, settings.batch_size, settings.seed, (Stream.ENVIRONMENTS, epoch)
     )
-    act = acting(policy, np.random.default_rng(action_seed))
-    batch = collect_steps(envs, act, settings.batch_size, seed=env_seed)
 
     rewards = batch.rewards
     if reward_function is not None:
@@ -153,7 +153,7 @@ def train(
     Raises:
         UserError: the environment, the reward, the device or the directory can't be used as asked.
     """
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(integer(settings.seed, Stream.WEIGHTS))
     device = usable_device(settings.device)
     envs = make_vector_env(settings.env_name, settings.num_envs)
     obs_dim, num_actions = policy_sizes(envs)
@@ -221,11 +221,13 @@ def progress_line(row: dict[str, float], learned_reward: bool) -> str:
 
 def watch(policy: nn.Sequential, settings: Settings, epoch: int, directory: Path) -> None:
     """Shows an episode of the current policy; training goes the same way with and without it."""
+    from prefloop.evaluation.evaluate import acting_in_episode, env_seed
     from prefloop.evaluation.videos import watch_episode
 
-    act = acting(policy, np.random.default_rng((settings.seed, epoch)))
+    act = acting_in_episode(policy, settings.seed, epoch)
     path = directory / "videos" / f"epoch{epoch}.mp4"
-    episode_return, video = watch_episode(settings.env_name, act, settings.seed + epoch, path)
+    seed = env_seed(settings.seed, epoch)
+    episode_return, video = watch_episode(settings.env_name, act, seed, path)
     if video:
         print(f"epoch {epoch} begins with a return of {episode_return:.0f}: {video}")
 

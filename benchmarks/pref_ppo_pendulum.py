@@ -23,7 +23,7 @@ from prefloop.training.plans import num_iterations
 from prefloop.training.pref_ppo import opened
 from prefloop.training.settings import PrefPPOSettings
 
-ENV, EVALUATION_SEED = "Pendulum-v1", 20_000_003
+ENV = "Pendulum-v1"
 VARIANTS = ("true reward", "oracle", "10 % mistakes")
 
 
@@ -34,7 +34,7 @@ def train(variant: str, seed: int, labels: int) -> tuple[float, float]:
         env=ENV, labels=labels, mistakes=0.1 if variant == "10 % mistakes" else None
     )
     ppo = make_ppo(ENV, settings, seed, torch.device("cpu"))
-    before = evaluate(ppo.acting_policy, ENV, 200, EVALUATION_SEED + seed).mean()
+    before = evaluate(ppo.acting_policy, ENV, 200, seed).mean()
     if variant == "true reward":
         learner = OnPolicyTraining(ppo, true_reward, settings, seed)
         for iteration in range(num_iterations(settings, settings)):
@@ -47,7 +47,7 @@ def train(variant: str, seed: int, labels: int) -> tuple[float, float]:
             for iteration in range(num_iterations(settings, settings)):
                 row = pref_ppo.iterate(iteration)
         assert row["labels"] == labels
-    after = evaluate(ppo.acting_policy, ENV, 200, EVALUATION_SEED + seed).mean()
+    after = evaluate(ppo.acting_policy, ENV, 200, seed).mean()
     return float(before), float(after)
 
 

@@ -232,8 +232,9 @@ def _shrunk(pictures: np.ndarray, factor: int) -> np.ndarray:
 
 def _segments(env: gym.Env, act: "Act | None", length: int, seed: int) -> Iterator[Segment]:
     """Acts for ever, and gives out each stretch of behaviour once it is whole."""
-    seeds = np.random.default_rng(seed)
-    env.action_space.seed(seed)
+    episodes, actions, _ = _streams(seed)
+    seeds = np.random.default_rng(episodes)
+    env.action_space.seed(int(actions.generate_state(1)[0]))
     empty = 0
     while True:
         obs, _ = env.reset(seed=int(seeds.integers(2**31)))
@@ -257,6 +258,11 @@ def _segments(env: gym.Env, act: "Act | None", length: int, seed: int) -> Iterat
         empty = 0 if given else empty + 1
         if empty >= MAX_EMPTY_EPISODES:
             raise CollectorError(f"No episode has the {length} steps of a segment; ask for fewer.")
+
+
+def _streams(seed: int) -> list:
+    """Of random numbers, independent of each other: episodes, random actions, choice of pairs."""
+    return np.random.SeedSequence(seed).spawn(3)
 
 
 def _picture(env: gym.Env, first: bool) -> "np.ndarray | None":
@@ -314,7 +320,7 @@ def _as_array(space: gym.Space, action: Any) -> Any:
 
 def _different_pairs(segments: int, pairs: int, seed: int) -> list:
     """Pairs of different segments, none twice."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_streams(seed)[2])
     chosen: dict = {}
     while len(chosen) < pairs:
         first, second = (int(x) for x in rng.choice(segments, 2, replace=False))

@@ -61,6 +61,7 @@ def compare(directory: Path, seed: int, num_episodes: int) -> dict[str, list[flo
     from prefloop.checkpoints import checkpoint_path, load_policy, saved_epochs
     from prefloop.envs import make_env, policy_sizes
     from prefloop.evaluation.evaluate import evaluate
+    from prefloop.seeding import Stream, integer
 
     env_id = "CartPole-v0"
     sizes = policy_sizes(make_env(env_id))
@@ -69,7 +70,8 @@ def compare(directory: Path, seed: int, num_episodes: int) -> dict[str, list[flo
         return evaluate(load_policy(path, *sizes), env_id, num_episodes, seed).tolist()
 
     demonstrators = [directory / "synthetic" / f"policy_checkpoint{i}.params" for i in range(10)]
-    best = max(demonstrators, key=lambda path: sum(returns(path, seed + 1)))
+    picking_seed = integer(seed, Stream.DEMONSTRATIONS)
+    best = max(demonstrators, key=lambda path: sum(returns(path, picking_seed)))
     learned = checkpoint_path(directory / "rlhf", saved_epochs(directory / "rlhf")[-1])
     return {str(path.relative_to(directory)): returns(path, seed) for path in (best, learned)}
 

@@ -28,16 +28,15 @@ from tqdm import tqdm
 
 import vpg
 from course.assignment import compare
-from offline_reward_learning import HELD_OUT, generate_novice_demos, predict_traj_return
+from offline_reward_learning import generate_novice_demos, predict_traj_return
 from prefloop.checkpoints import checkpoint_path, load_policy, saved_epochs
-from prefloop.data.rollouts import collect_episodes
-from prefloop.envs import make_env, make_vector_env, policy_sizes
+from prefloop.envs import make_env, policy_sizes
 from prefloop.errors import UserError, one_sentence_errors
-from prefloop.evaluation.evaluate import evaluate
+from prefloop.evaluation.evaluate import evaluate, play
 from prefloop.evaluation.plots import save_figure
 from prefloop.evaluation.statistics import MeanEstimate, mean_estimate, rank_correlation
 from prefloop.files import claimed_directory, write_atomically
-from prefloop.policies import acting
+from prefloop.seeding import Stream, integer
 from utils import Net, load_reward_network
 
 ENV_ID = "CartPole-v0"
@@ -105,10 +104,11 @@ def predict_returns(
 
     New ones: neither the reward nor the policy was trained on them.
     """
-    env, envs = make_env(ENV_ID), make_vector_env(ENV_ID, 50)
-    demos, demo_returns = generate_novice_demos(env, str(directory / "synthetic"), seed=HELD_OUT)
-    act = acting(load_policy(learned, *policy_sizes(env)), np.random.default_rng(HELD_OUT))
-    later = collect_episodes(envs, act, 50, seed=HELD_OUT)
+    env = make_env(ENV_ID)
+    demos, demo_returns = generate_novice_demos(
+        env, str(directory / "synthetic"), seed=integer(0, Stream.HELD_OUT_DEMONSTRATIONS)
+    )
+    later = play(load_policy(learned, *policy_sizes(env)), ENV_ID, 50, seed=0)
     groups = {
         "demonstrators": (demos, demo_returns),
         "learned policy": (later.visited_states(), later.returns),
@@ -192,7 +192,7 @@ def run_controls(
         For each reward the true returns over the epochs, [seeds, epochs], and of each seed's last
         policy over 100 episodes.
     """
-    torch.manual_seed(1)
+    torch.manual_seed(integer(0, Stream.WEIGHTS))
     random_net = Net().requires_grad_(False)
     rewards: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
         "learned": reward,

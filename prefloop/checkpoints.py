@@ -21,7 +21,7 @@ from torch import nn
 import prefloop
 from prefloop.errors import UserError
 from prefloop.files import read_json, write_atomically
-from prefloop.networks import ACTIVATIONS, mlp
+from prefloop.networks import ACTIVATIONS, NORMALISATION_WEIGHTS, mlp, with_normalisation
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 MAX_BYTES = 64 * 2**20  # networks here take kilobytes; a larger file is no checkpoint of ours
@@ -138,6 +138,7 @@ def rebuild_policy(
     weights: dict[str, torch.Tensor], path: Path, obs_dim: int, num_actions: int
 ) -> nn.Sequential:
     """The network of weights that were read from `path`; the rest as `load_policy`."""
+    norm = [weights.pop(name) for name in NORMALISATION_WEIGHTS if name in weights]
     sizes = layer_sizes(weights)
     if sizes is None or (sizes[-1] < 2 <= num_actions):
         raise UserError(f"{path} holds no policy; is it a reward network?")
@@ -153,6 +154,11 @@ def rebuild_policy(
         )
     policy = mlp(sizes, ACTIVATIONS[activation])
     policy.load_state_dict(weights)
+    if norm:
+        fits = len(norm) == 2 and all(x.shape == (obs_dim,) for x in norm)
+        if not fits or not (norm[1] > 0).all():
+            raise UserError(f"{path} holds a normalisation of its observations that is damaged.")
+        policy = nn.Sequential(with_normalisation(policy, *(x.float() for x in norm)))
     return policy
 
 

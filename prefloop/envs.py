@@ -13,6 +13,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from prefloop.errors import UserError
+from prefloop.seeding import MAX_SEED, Stream, generator, integers
 
 logger = logging.getLogger(__name__)
 
@@ -39,22 +40,22 @@ class SeededEpisodes(gym.Wrapper):
     def __init__(self, env: gym.Env) -> None:
         super().__init__(env)
         self.episode_seed = 0
-        self._rng = np.random.default_rng(0)
+        self._rng = generator(0, Stream.ENVIRONMENTS)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Begins an episode; the seeds of those that follow a given one follow from it."""
         if seed is not None:
-            self._rng = np.random.default_rng(seed)
-        self.episode_seed = int(self._rng.integers(2**31))
+            self._rng = generator(seed, Stream.ENVIRONMENTS)
+        self.episode_seed = int(self._rng.integers(MAX_SEED))
         self.env.close()
         self.env = _make(gym.make, self.env.spec)
         return self.env.reset(seed=self.episode_seed, options=options)
 
 
 def make_vector_env(
-    env_id: str, num_envs: int, seeded_episodes: bool = False
+    env_id: str, num_envs: int, seeded_episodes: bool = False, separate: bool = False
 ) -> gym.vector.VectorEnv:
     """Makes many copies of an environment that step together.
 
@@ -65,17 +66,35 @@ def make_vector_env(
         env_id: which environment.
         num_envs: how many copies.
         seeded_episodes: each is a `SeededEpisodes`, and they step in turn.
+        separate: step in turn in any case, so that each has random numbers of its own.
 
     Raises:
         UserError: as `make_env`; or the environment does not reset on the step after an
             episode's end, which is how `prefloop.data.rollouts` tells episodes apart.
     """
-    kwargs = {"vectorization_mode": "sync", "wrappers": [SeededEpisodes]} if seeded_episodes else {}
+    kwargs: dict[str, Any] = {"vectorization_mode": "sync"} if separate or seeded_episodes else {}
+    if seeded_episodes:
+        kwargs["wrappers"] = [SeededEpisodes]
     envs = _make(gym.make_vec, env_id, num_envs=num_envs, **kwargs)
     mode = envs.metadata.get("autoreset_mode")
     if mode != gym.vector.AutoresetMode.NEXT_STEP:
         raise UserError(f"{env_id} resets in mode {mode}, and only NEXT_STEP is supported.")
     return envs
+
+
+def reset(envs: gym.vector.VectorEnv, seed: int, *stream: int) -> tuple[NDArray, dict[str, Any]]:
+    """Resets environments that step together, each with a seed of its own where they allow it.
+
+    Some that step as one array (CartPole) draw all their numbers from one generator.
+    Gymnasium gives environment i the seed + i, so that neighbouring seeds share nearly all
+    episodes.
+
+    Returns:
+        What `envs.reset` returns.
+    """
+    separate = isinstance(envs.unwrapped, gym.vector.SyncVectorEnv | gym.vector.AsyncVectorEnv)
+    seeds = integers(seed, *stream, num=envs.num_envs if separate else 1)
+    return envs.reset(seed=seeds if separate else seeds[0])  # type: ignore[arg-type]
 
 
 def mujoco_states(envs: gym.vector.VectorEnv) -> NDArray:

@@ -1,10 +1,14 @@
 """Multi-layer perceptrons, and a quick way to compute with them."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
+
+from prefloop.seeding import RowGenerator
 
 
 def mlp(
@@ -32,6 +36,43 @@ def mlp(
     return nn.Sequential(*layers)
 
 
+class Normalisation(nn.Module):
+    """A first layer that brings inputs to mean 0 and standard deviation 1.
+
+    It could be folded into the weights after it, but not in their precision: with a mean of 1e6
+    and a deviation of 0.01 nothing would be left of the inputs.
+
+    Attributes:
+        mean, std: of the inputs, float32; [input_dim] each.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, mean: torch.Tensor, std: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Inputs [..., input_dim], and what is made of them."""
+        return (x - self.mean) / self.std
+
+
+NORMALISATION = "normalise"  # its name in a network, and so in a checkpoint
+NORMALISATION_WEIGHTS = (f"{NORMALISATION}.mean", f"{NORMALISATION}.std")
+
+
+def with_normalisation(
+    network: nn.Sequential, mean: torch.Tensor, std: torch.Tensor
+) -> OrderedDict[str, nn.Module]:
+    """The layers of a network and a `Normalisation` before them, as `nn.Sequential` takes them.
+
+    The others keep their names, and with them the weights their place in a checkpoint.
+    """
+    return OrderedDict([(NORMALISATION, Normalisation(mean, std)), *network.named_children()])
+
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 NUMPY_ACTIVATIONS: dict[type[nn.Module], Callable[[NDArray], NDArray]] = {
@@ -48,7 +89,7 @@ def as_numpy_function(network: nn.Sequential) -> Callable[[NDArray], NDArray]:
     arithmetic rather than in it; NumPy is several times faster. No gradients are kept.
 
     Args:
-        network: what `mlp` returns. The function sees the weights as they are now: build it
+        network: what `mlp` returns, or one of `with_normalisation`. The function sees the weights as they are now: build it
             again after an update.
 
     Returns:
@@ -59,6 +100,9 @@ def as_numpy_function(network: nn.Sequential) -> Callable[[NDArray], NDArray]:
         if isinstance(layer, nn.Linear):
             weight, bias = (p.detach().cpu().numpy() for p in (layer.weight, layer.bias))
             layers.append(lambda x, weight=weight, bias=bias: x @ weight.T + bias)  # type: ignore[misc]
+        elif isinstance(layer, Normalisation):
+            mean, std = layer.mean.cpu().numpy(), layer.std.cpu().numpy()
+            layers.append(lambda x, mean=mean, std=std: (x - mean) / std)  # type: ignore[misc]
         else:
             layers.append(NUMPY_ACTIVATIONS[type(layer)])
 
@@ -70,7 +114,7 @@ def as_numpy_function(network: nn.Sequential) -> Callable[[NDArray], NDArray]:
     return forward
 
 
-def sample_categorical(logits: NDArray, rng: np.random.Generator) -> NDArray:
+def sample_categorical(logits: NDArray, rng: np.random.Generator | RowGenerator) -> NDArray:
     """Draws one action per row with probabilities softmax(logits), by the Gumbel-max trick.
 
     Args:

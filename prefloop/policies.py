@@ -4,10 +4,11 @@ A policy's weights are those of an `mlp`, under the same names, so that checkpoi
 of this library are interchangeable. A Gaussian policy adds its spread and its environment's bounds.
 """
 
+import copy
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import gymnasium as gym
 import numpy as np
@@ -20,7 +21,14 @@ from torch.nn import functional
 from prefloop import checkpoints
 from prefloop.envs import flat_obs_dim, single_spaces, step_sizes, without_version
 from prefloop.errors import UserError
-from prefloop.networks import ACTIVATIONS, as_numpy_function, mlp, sample_categorical
+from prefloop.networks import (
+    ACTIVATIONS,
+    as_numpy_function,
+    mlp,
+    sample_categorical,
+    with_normalisation,
+)
+from prefloop.seeding import RowGenerator
 
 
 class CategoricalPolicy(nn.Sequential):
@@ -43,25 +51,46 @@ class CategoricalPolicy(nn.Sequential):
 class GaussianPolicy(nn.Sequential):
     """Continuous actions, normal around the output of an `mlp`, with a spread of their own.
 
-    The environment receives them clipped to its bounds; probabilities are those before clipping.
+    Output and spread are in units of the bounds, where -1 is the lower and 1 the upper one, so that
+    the same network can begin with any environment. Actions that go in or out are the
+    environment's. It receives them clipped to its bounds; probabilities are those before clipping,
+    densities those in units of the bounds.
 
     Attributes:
         log_std: logarithm of the standard deviation, the same in every observation; [action_dim].
         low, high: the environment's bounds; [action_dim].
+        shift, scale: an action is shift + scale * (what is drawn): centre and half the width of the
+            bounds; 0 and 1 in checkpoints that come from before there were units; [action_dim].
     """
 
     low: torch.Tensor
     high: torch.Tensor
+    shift: torch.Tensor
+    scale: torch.Tensor
 
-    def __init__(self, layers: nn.Sequential, low: torch.Tensor, high: torch.Tensor) -> None:
-        super().__init__(*layers)
+    def __init__(
+        self,
+        layers: nn.Sequential | OrderedDict[str, nn.Module],
+        low: torch.Tensor,
+        high: torch.Tensor,
+        shift: torch.Tensor | None = None,
+        scale: torch.Tensor | None = None,
+    ) -> None:
+        """Takes the layers over; centre and half the width follow from the bounds if not given."""
+        super().__init__(_named(layers))
         self.log_std = nn.Parameter(torch.zeros_like(low))
         self.register_buffer("low", low)
         self.register_buffer("high", high)
+        half = (high.double() - low.double()) / 2
+        self.register_buffer("shift", (low + half).float() if shift is None else shift)
+        # what can't be chosen is not to be divided by
+        self.register_buffer(
+            "scale", torch.where(half > 0, half, 1).float() if scale is None else scale
+        )
 
     def log_prob(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Log-density of actions [..., action_dim] in observations [..., obs_dim]; [...]."""
-        z = (actions - self(obs)) * torch.exp(-self.log_std)
+        z = ((actions - self.shift) / self.scale - self(obs)) * torch.exp(-self.log_std)
         constant = self.log_std.sum() + 0.5 * math.log(2 * math.pi) * len(self.log_std)
         return -0.5 * (z * z).sum(-1) - constant
 
@@ -149,23 +178,26 @@ def load(path: Path, envs: gym.Env | gym.vector.VectorEnv) -> Policy:
             raise UserError(
                 f"{path} is a policy with continuous actions; {env_id} has discrete ones."
             )
-        return CategoricalPolicy(*checkpoints.rebuild_policy(weights, path, obs_dim, action_dim))
-    extras = [weights.pop(name, None) for name in ("log_std", "low", "high")]
-    if any(extra is None for extra in extras):
+        layers = checkpoints.rebuild_policy(weights, path, obs_dim, action_dim)
+        return CategoricalPolicy(_named(layers))
+    # earlier versions drew actions in the environment's own unit
+    weights = {"shift": torch.zeros(action_dim), "scale": torch.ones(action_dim), **weights}
+    names = ("log_std", "low", "high", "shift", "scale")
+    if not weights.keys() >= set(names):
         raise UserError(f"{path} is a policy with discrete actions; {env_id} has continuous ones.")
-    log_std, low, high = (cast(torch.Tensor, extra).float() for extra in extras)
-    if not log_std.shape == low.shape == high.shape == (action_dim,):
-        raise UserError(
-            f"{path} is a policy for {log_std.numel()} actions; {env_id} has {action_dim}."
-        )
-    layers = checkpoints.rebuild_policy(weights, path, obs_dim, action_dim)
-    policy = GaussianPolicy(layers, low, high)
+    log_std, *bounds = extras = [weights.pop(name).float() for name in names]
+    for extra in extras:
+        if extra.shape != (action_dim,):
+            raise UserError(
+                f"{path} is a policy for {extra.numel()} actions; {env_id} has {action_dim}."
+            )
+    policy = GaussianPolicy(checkpoints.rebuild_policy(weights, path, obs_dim, action_dim), *bounds)
     policy.log_std.data.copy_(log_std)
     return policy
 
 
 def acting(
-    policy: nn.Sequential, rng: np.random.Generator, greedy: bool = False
+    policy: nn.Sequential, rng: np.random.Generator | RowGenerator, greedy: bool = False
 ) -> Callable[[NDArray], NDArray]:
     """How a policy acts with the weights it has now, as the environment receives it.
 
@@ -178,56 +210,76 @@ def acting(
         A function from observations [batch, obs_dim] to actions, int64 [batch] or float32
         [batch, action_dim].
     """
-    draw = as_numpy_function(policy) if greedy else sampling(policy, rng)
+    if not greedy:
+        draw = sampling(policy, rng)
+    elif isinstance(policy, GaussianPolicy):
+        draw = _mean(policy)
+    else:
+        logits = _logits(policy)
+        return lambda obs: logits(obs).argmax(axis=-1)
     if not isinstance(policy, GaussianPolicy):
-        return (lambda obs: draw(obs).argmax(axis=-1)) if greedy else draw
+        return draw
     low, high = policy.low.cpu().numpy(), policy.high.cpu().numpy()
-    # some environments observe in float64 and none acts in it
-    return lambda obs: np.clip(draw(obs.astype(np.float32, copy=False)), low, high)
+    return lambda obs: np.clip(draw(obs), low, high)
 
 
-def sampling(policy: nn.Sequential, rng: np.random.Generator) -> Callable[[NDArray], NDArray]:
+def sampling(
+    policy: nn.Sequential, rng: np.random.Generator | RowGenerator
+) -> Callable[[NDArray], NDArray]:
     """As `acting`, but before the actions are clipped: what probabilities are to be asked of."""
-    network = as_numpy_function(policy)
     if not isinstance(policy, GaussianPolicy):
-        return lambda obs: sample_categorical(network(obs), rng)
-    std = policy.log_std.detach().exp().cpu().numpy()
+        logits = _logits(policy)
+        return lambda obs: sample_categorical(logits(obs), rng)
+    mean = _mean(policy)
+    std = (policy.log_std.detach().exp() * policy.scale).cpu().numpy()
 
     def draw(obs: NDArray) -> NDArray:
-        mean = network(obs.astype(np.float32, copy=False))
-        return mean + std * rng.standard_normal(mean.shape, dtype=np.float32)
+        centre = mean(obs)
+        return centre + std * rng.standard_normal(centre.shape, dtype=np.float32)
 
     return draw
+
+
+def _logits(policy: nn.Sequential) -> Callable[[NDArray], NDArray]:
+    network = as_numpy_function(policy)
+    # some environments observe in float64, in which no policy learns
+    return lambda obs: network(obs.astype(np.float32, copy=False))
+
+
+def _mean(policy: GaussianPolicy) -> Callable[[NDArray], NDArray]:
+    network = _logits(policy)
+    shift, scale = policy.shift.cpu().numpy(), policy.scale.cpu().numpy()
+    return lambda obs: shift + scale * network(obs)
 
 
 def with_normalised_input(policy: Policy, mean: NDArray, std: NDArray) -> Policy:
     """A policy for observations as they are, from one for (obs - mean) / std.
 
-    The normalisation is a linear map, so it goes into the first layer, and a checkpoint needs
-    to say nothing of it.
+    Args:
+        mean, std: of the observations, float32; [obs_dim].
     """
-    folded = copy_of(policy)
-    first = cast(nn.Linear, folded[0])
-    with torch.no_grad():
-        scale, shift = (
-            torch.as_tensor(x, dtype=first.weight.dtype, device=first.weight.device)
-            for x in (1 / std, mean)
-        )
-        first.weight.mul_(scale)
-        first.bias.sub_(first.weight @ shift)
-    return folded
+    device = next(policy.parameters()).device
+    layers = with_normalisation(
+        policy, *(torch.tensor(x, dtype=torch.float32, device=device) for x in (mean, std))
+    )
+    return copy.deepcopy(_with_layers(policy, layers))
+
+
+def _with_layers(policy: Policy, layers: OrderedDict[str, nn.Module]) -> Policy:
+    if not isinstance(policy, GaussianPolicy):
+        return CategoricalPolicy(layers)
+    bounds = (policy.low, policy.high, policy.shift, policy.scale)
+    twin = GaussianPolicy(layers, *bounds).to(policy.low.device)
+    twin.log_std.data.copy_(policy.log_std.data)
+    return twin
 
 
 def copy_of(policy: Policy) -> Policy:
     """A policy of its own with the same weights, on the same device."""
-    layers = mlp(
-        [layer.in_features for layer in policy if isinstance(layer, nn.Linear)]
-        + [[layer.out_features for layer in policy if isinstance(layer, nn.Linear)][-1]],
-        ACTIVATIONS[activation_of(policy)],
-    )
-    if isinstance(policy, GaussianPolicy):
-        twin: Policy = GaussianPolicy(layers, policy.low.clone(), policy.high.clone())
-    else:
-        twin = CategoricalPolicy(*layers)
-    twin.load_state_dict(policy.state_dict())
-    return twin.to(next(policy.parameters()).device)
+    return copy.deepcopy(policy)
+
+
+def _named(layers: nn.Sequential | OrderedDict[str, nn.Module]) -> OrderedDict[str, nn.Module]:
+    if isinstance(layers, nn.Sequential):
+        return OrderedDict(layers.named_children())
+    return layers

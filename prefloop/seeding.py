@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
@@ -71,23 +70,6 @@ def integers(seed: int, *stream: int, num: int) -> list[int]:
 def integer(seed: int, *stream: int) -> int:
     """As `integers`, a single one: for `torch.manual_seed`, or as the seed of a part of a run."""
     return integers(seed, *stream, num=1)[0]
-
-
-def reset(
-    envs: gym.vector.VectorEnv, seed: int, *stream: int
-) -> tuple[NDArray, dict[str, Any]]:
-    """Resets environments that step together, each with a seed of its own where they allow it.
-
-    Some that step as one array (CartPole) draw all their numbers from one generator.
-    Gymnasium gives environment i the seed + i, so that neighbouring seeds share nearly all
-    episodes.
-
-    Returns:
-        What `envs.reset` returns.
-    """
-    separate = isinstance(envs.unwrapped, gym.vector.SyncVectorEnv | gym.vector.AsyncVectorEnv)
-    seeds = integers(seed, *stream, num=envs.num_envs if separate else 1)
-    return envs.reset(seed=seeds if separate else seeds[0])  # type: ignore[arg-type]
 
 
 class RowGenerator:

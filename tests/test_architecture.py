@@ -24,7 +24,7 @@ LEVELS = [
     {"prefloop.evaluation", "prefloop.runs"},
     {"prefloop.agents", "prefloop.rewards", "prefloop.queries", "prefloop.teachers"},
     {"prefloop.data", "prefloop.envs", "prefloop.policies"},
-    {"prefloop.networks", "prefloop.returns", "prefloop.bradley_terry", "prefloop.checkpoints", "prefloop.optimizers", "prefloop.devices", "prefloop.early_stopping"},
+    {"prefloop.networks", "prefloop.returns", "prefloop.bradley_terry", "prefloop.checkpoints", "prefloop.optimizers", "prefloop.devices", "prefloop.early_stopping", "prefloop.seeding"},
     {"prefloop.tracking"},  # what loops call; here because its names are flags
     {"prefloop.files", "prefloop.errors", "prefloop.startup", "prefloop.settings", "prefloop.progress", "prefloop"},
 ]  # fmt: skip

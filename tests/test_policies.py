@@ -55,8 +55,9 @@ def test_two_actions_by_hand():
 
 
 def test_one_normal_action_by_hand():
-    policy = constant([1.0], [-5.0], [5.0])  # mean 1, standard deviation 1
-    log_prob, entropy = policy.log_prob_and_entropy(torch.zeros(2, 4), torch.tensor([[1.0], [3.0]]))
+    policy = constant([1.0], [-5.0], [5.0])  # mean and standard deviation: half the bounds' width
+    actions = torch.tensor([[5.0], [15.0]])
+    log_prob, entropy = policy.log_prob_and_entropy(torch.zeros(2, 4), actions)
     assert log_prob.tolist() == pytest.approx([-0.918939, -2.918939], abs=1e-5)
     assert entropy.tolist() == pytest.approx([1.418939] * 2, abs=1e-5)
 
@@ -76,7 +77,7 @@ def test_gaussian_agrees_with_torch():
     actions = torch.randn(6, 5, 2)
     log_prob, entropy = policy.log_prob_and_entropy(obs, actions)
     expected = Independent(Normal(policy(obs), policy.log_std.exp()), 1)
-    torch.testing.assert_close(log_prob, expected.log_prob(actions))
+    torch.testing.assert_close(log_prob, expected.log_prob(actions / policy.high))
     torch.testing.assert_close(entropy, expected.entropy())
     torch.testing.assert_close(policy.log_prob(obs, actions), log_prob)
 
@@ -88,12 +89,12 @@ def test_discrete_actions_come_as_often_as_they_are_probable():
 
 
 def test_normal_actions_have_the_policys_mean_and_spread():
-    policy = constant([1.0, -2.0], [-9.0, -9.0], [9.0, 9.0])
+    policy = constant([1.0, -2.0], [-9.0, -9.0], [9.0, 11.0])  # centres 0 and 1, widths 18 and 20
     policy.log_std.data.copy_(torch.tensor([0.5, 2.0]).log())
     draw = policies.sampling(policy, np.random.default_rng(0))
     actions = draw(np.zeros((20_000, 4), np.float32))
-    np.testing.assert_allclose(actions.mean(0), [1, -2], atol=0.05)
-    np.testing.assert_allclose(actions.std(0), [0.5, 2], rtol=0.03)
+    np.testing.assert_allclose(actions.mean(0), [9, 1 - 20], atol=0.5)
+    np.testing.assert_allclose(actions.std(0), [4.5, 20], rtol=0.03)
     assert abs(np.corrcoef(actions.T)[0, 1]) < 0.03
 
 
@@ -102,9 +103,9 @@ def test_the_environment_gets_actions_within_its_bounds():
     actions = policies.acting(policy, np.random.default_rng(0))(obs)
     assert actions.shape == (20_000, 1)
     assert actions.min() == -1 and actions.max() == 2
-    # what a standard normal leaves below -1 and above 2
+    # what a standard normal leaves below -1 and above 1: the bounds, in their own unit
     assert (actions == -1).mean() == pytest.approx(0.1587, abs=0.01)
-    assert (actions == 2).mean() == pytest.approx(0.0228, abs=0.005)
+    assert (actions == 2).mean() == pytest.approx(0.1587, abs=0.01)
     unclipped = policies.sampling(policy, np.random.default_rng(0))(obs)
     assert unclipped.min() < -1 and unclipped.max() > 2
 
@@ -119,9 +120,9 @@ def test_an_environment_that_observes_in_float64_gets_its_actions_in_float32(gre
 
 
 def test_greedy_takes_the_mean_within_the_bounds():
-    policy = constant([0.5, 7.0], [-1.0, -1.0], [1.0, 1.0])
+    policy = constant([0.5, 7.0], [0.0, -1.0], [4.0, 1.0])
     greedy = policies.acting(policy, np.random.default_rng(0), greedy=True)
-    assert greedy(np.zeros((2, 4), np.float32)).tolist() == [[0.5, 1.0]] * 2
+    assert greedy(np.zeros((2, 4), np.float32)).tolist() == [[3.0, 1.0]] * 2
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
@@ -233,13 +234,69 @@ def test_environments_without_a_version_are_told_apart(tmp_path):
 
 
 @pytest.mark.parametrize("policy", [categorical(), gaussian()], ids=["discrete", "continuous"])
-def test_normalisation_goes_into_the_first_layer(policy):
+def test_a_normalised_input_is_part_of_the_policy(policy, tmp_path):
     rng = np.random.default_rng(1)
     mean, std = (rng.uniform(0.5, 3, size=4).astype(np.float32) for _ in range(2))
     before = policy(torch.as_tensor((OBS - mean) / std))
-    folded = policies.with_normalised_input(policy, mean, std)
-    torch.testing.assert_close(folded(torch.as_tensor(OBS)), before, rtol=1e-4, atol=1e-5)
+    whole = policies.with_normalised_input(policy, mean, std)
+    assert torch.equal(whole(torch.as_tensor(OBS)), before)
     assert torch.equal(policy(torch.as_tensor((OBS - mean) / std)), before)
+    assert torch.equal(policies.copy_of(whole)(torch.as_tensor(OBS)), before)
+
+
+def test_observations_far_from_zero_keep_what_they_say(tmp_path):
+    # of numbers around 1e6 the weights of a first layer would keep nothing
+    mean, std = np.full(4, 1e6, np.float32), np.full(4, 0.5, np.float32)
+    obs = (mean + std * OBS).astype(np.float32)
+    policy = categorical(nn.ReLU)
+    checkpoints.save(
+        tmp_path / "p.params", policies.with_normalised_input(policy, mean, std).state_dict()
+    )
+    again = checkpoints.load_policy(tmp_path / "p.params", 4, 3)
+    expected = policy(torch.as_tensor((obs - mean) / std))
+    assert torch.equal(again(torch.as_tensor(obs)), expected)
+    actions = policies.acting(again, np.random.default_rng(0), greedy=True)(obs.reshape(-1, 4))
+    assert actions.tolist() == expected.argmax(-1).flatten().tolist()
+    assert len(set(actions.tolist())) > 1
+
+
+@pytest.mark.parametrize("std", [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 0.0]])
+def test_a_damaged_normalisation_is_a_sentence(tmp_path, std):
+    weights = policies.with_normalised_input(categorical(), np.zeros(4), np.ones(4)).state_dict()
+    checkpoints.save(tmp_path / "p.params", {**weights, "normalise.std": torch.tensor(std)})
+    with pytest.raises(UserError, match="normalisation"):
+        checkpoints.load_policy(tmp_path / "p.params", 4, 3)
+
+
+@pytest.mark.parametrize("low, high", [(0, 100), (5, 6), (-1000, 1000), (-0.01, 0.01), (3, 3)])
+def test_the_same_network_acts_alike_in_any_bounds(low, high):
+    obs = OBS.reshape(-1, 4)
+    layers = shaken(mlp([4, 8, 1], nn.Tanh))
+    low, high = torch.tensor([float(low)]), torch.tensor([float(high)])
+    unit = GaussianPolicy(layers, torch.tensor([-1.0]), torch.tensor([1.0]))
+    scaled = GaussianPolicy(layers, low, high)
+    draws = [policies.sampling(p, np.random.default_rng(0))(obs) for p in (unit, scaled)]
+    half = ((high - low) / 2).numpy() if high > low else 1
+    np.testing.assert_allclose((draws[1] - ((low + high) / 2).numpy()) / half, draws[0], atol=1e-4)
+    of_unit, of_scaled = (
+        policy.log_prob(torch.as_tensor(obs), torch.as_tensor(actions))
+        for policy, actions in zip((unit, scaled), draws, strict=True)
+    )
+    torch.testing.assert_close(of_scaled, of_unit, rtol=1e-3, atol=1e-3)
+    applied = policies.acting(scaled, np.random.default_rng(0))(obs)
+    assert ((applied >= low.numpy()) & (applied <= high.numpy())).all()
+
+
+def test_checkpoints_from_before_there_were_units_act_as_they_did(tmp_path):
+    envs = make_vector_env("Pendulum-v1", 2)  # bounds -2 and 2
+    policy = shaken(GaussianPolicy(mlp([3, 8, 1]), torch.tensor([-2.0]), torch.tensor([2.0])))
+    old = {k: v for k, v in policy.state_dict().items() if k not in ("shift", "scale")}
+    checkpoints.save(tmp_path / "p.params", old)
+    again = policies.load(tmp_path / "p.params", envs)
+    obs = OBS.reshape(-1, 4)[:, :3]
+    greedy = policies.acting(again, np.random.default_rng(0), greedy=True)(obs)
+    mean = policy(torch.as_tensor(obs)).detach().numpy()
+    np.testing.assert_allclose(greedy, np.clip(mean, -2, 2), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

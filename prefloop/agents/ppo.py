@@ -16,12 +16,13 @@ from prefloop.agents.rollout import Rollout
 from prefloop.agents.settings import PPOSettings
 from prefloop.data.rollouts import Record
 from prefloop.devices import to_tensor
-from prefloop.envs import flat_obs_dim
+from prefloop.envs import flat_obs_dim, reset
 from prefloop.errors import UserError
 from prefloop.networks import mlp
 from prefloop.optimizers import Adam
 from prefloop.policies import CategoricalPolicy, Policy
 from prefloop.returns import generalized_advantages
+from prefloop.seeding import Stream, generator
 
 
 class RunningScale:
@@ -106,23 +107,28 @@ class PPO:
         self.obs_mean, self.obs_std = np.zeros(obs_dim, np.float32), np.ones(obs_dim, np.float32)
         self._obs_scales = [RunningScale() for _ in range(obs_dim)]
         self._reward_scale = RunningScale()
-        self.begin(seed=0)
 
-    def begin(self, seed: int) -> None:
-        """Resets all environments, so that what follows depends on `seed` and the weights alone."""
-        self._obs = self.envs.reset(seed=seed)[0]
+    def begin(self, seed: int, iteration: int = 0) -> None:
+        """Resets all environments; to be called before anything is collected.
+
+        What follows depends on the weights, the run's seed and the iteration's number alone.
+        """
+        self._obs = reset(self.envs, seed, Stream.ENVIRONMENTS, iteration)[0]
         self._resets = np.zeros(self.envs.num_envs, dtype=bool)
         self._discounted = np.zeros(self.envs.num_envs)
-        self._rng = np.random.default_rng(seed)
+        self._actions_rng = generator(seed, Stream.POLICY, iteration)
+        self._minibatches_rng = generator(seed, Stream.MINIBATCHES, iteration)
 
     @property
     def acting_policy(self) -> Policy:
         """The policy for observations as they are: what a checkpoint holds."""
+        if not self.settings.normalise_obs:
+            return policies.copy_of(self.policy)
         return policies.with_normalised_input(self.policy, self.obs_mean, self.obs_std)
 
     def collect(self) -> Rollout:
         """Acts for `rollout_steps` in each environment, going on where the last call stopped."""
-        draw = policies.sampling(self.acting_policy, self._rng)
+        draw = policies.sampling(self.acting_policy, self._actions_rng)
         clipped = not isinstance(self.policy, CategoricalPolicy)
         space = self.envs.single_action_space
         history: list[tuple[NDArray, ...]] = []
@@ -217,7 +223,7 @@ class PPO:
         sums = torch.zeros(4)
         num_batches = 0
         for _ in range(settings.update_epochs):
-            order = torch.from_numpy(self._rng.permutation(len(obs))).to(self.device)
+            order = torch.from_numpy(self._minibatches_rng.permutation(len(obs))).to(self.device)
             for batch in order.split(settings.minibatch_size):
                 log_prob, entropy = self.policy.log_prob_and_entropy(obs[batch], actions[batch])
                 log_ratio = log_prob - old_log_probs[batch]

@@ -38,10 +38,11 @@ def main(settings: Settings) -> None:
     from prefloop import policies, runs
     from prefloop.agents.behaviour_cloning import BehaviourCloning
     from prefloop.devices import usable_device
+    from prefloop.seeding import Stream, integer
     from prefloop.training import loop, outputs
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(integer(settings.seed, Stream.WEIGHTS))
     preferences, env_id, env, file = outputs.read_preferences(settings.preferences)
     policy = (
         policies.load(Path(settings.init), env)

@@ -57,7 +57,6 @@ def main(settings: Settings) -> None:
     """Fills the queue."""
     from pathlib import Path
 
-    import numpy as np
     import torch
 
     from prefloop import policies
@@ -69,6 +68,7 @@ def main(settings: Settings) -> None:
     from prefloop.labelling.recording import concatenate_replays, record_episodes
     from prefloop.labelling.rendering import Renderer
     from prefloop.queries.selection import random_pairs
+    from prefloop.seeding import Stream, generator, integer
     from prefloop.teachers.human import HumanTeacher
 
     envs = make_vector_env(settings.env, 1)
@@ -78,23 +78,24 @@ def main(settings: Settings) -> None:
             Renderer(settings.env).close()
         except UserError as error:
             raise UserError(f"{error} Give --trace for that.") from None
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(integer(settings.seed, Stream.WEIGHTS))
     acting = [policies.load(Path(path), envs) for path in settings.policies] or [
         policies.make_policy(envs, (64, 64))
     ]
     with connected(settings) as client:
         recordings = []
-        seeds = np.random.SeedSequence(settings.seed).generate_state(2 * len(acting)).reshape(-1, 2)
-        for policy, (env_seed, action_seed) in zip(acting, seeds.tolist(), strict=True):
-            act = policies.acting(policy, np.random.default_rng(action_seed))
-            recordings.append(record_episodes(settings.env, act, settings.episodes, env_seed))
+        seed = integer(settings.seed, Stream.DEMONSTRATIONS)
+        for i, policy in enumerate(acting):
+            act = policies.acting(policy, generator(seed, Stream.POLICY, i))
+            stream = (Stream.ENVIRONMENTS, i)
+            recordings.append(record_episodes(settings.env, act, settings.episodes, seed, stream))
         longest = max(int(recording.trajectories.lengths.max()) for recording in recordings)
         length = (
             int(settings.segment_length or STEPS) if settings.segment_length != "full" else None
         )
         if not settings.segment_length and longest < STEPS:
             length = None
-        rng = np.random.default_rng((settings.seed, 3))
+        rng = generator(settings.seed, Stream.SEGMENTS)
         parts, replays = zip(
             *(
                 recording.cut(length, settings.segments, rng, i)
@@ -103,7 +104,7 @@ def main(settings: Settings) -> None:
             strict=True,
         )
         segments, replay = concatenate(parts), concatenate_replays(replays)
-        rng = np.random.default_rng((settings.seed, 4))
+        rng = generator(settings.seed, Stream.QUERIES)
         first, second = random_pairs(len(segments), settings.pairs, rng).T
         before = client.put_run(
             settings.name,

@@ -47,12 +47,10 @@ def main(settings: Settings) -> None:
     from pathlib import Path
     from typing import Any
 
-    import numpy as np
-
     from prefloop import checkpoints, policies
-    from prefloop.data.rollouts import collect_episodes
     from prefloop.envs import make_vector_env
     from prefloop.errors import UserError
+    from prefloop.evaluation.evaluate import acting_in_episode, env_seed, play
     from prefloop.evaluation.plots import plot_returns
     from prefloop.evaluation.statistics import mean_estimate
     from prefloop.files import claimed_directory, read_csv, write_csv
@@ -63,8 +61,7 @@ def main(settings: Settings) -> None:
         if not isinstance(env_id, str):
             checkpoints.load_weights(path)  # what is wrong with the file comes first
             raise UserError(f"Nothing beside {path} says which environment it is for; give --env.")
-        envs = make_vector_env(env_id, min(settings.episodes, 64))
-        loaded.append((path, env_id, envs, policies.load(path, envs)))
+        loaded.append((path, env_id, policies.load(path, make_vector_env(env_id, 1))))
     rows: list[dict[str, Any]] = []
     returns_of = {}
     with claimed_directory(Path(settings.out)) as directory:
@@ -72,10 +69,8 @@ def main(settings: Settings) -> None:
         earlier = read_csv(table) if table.exists() else []
         if earlier and not earlier[0].keys() >= set(SAME):
             raise UserError(f"{table} is not of this program; choose another --out.")
-        for i, (path, env_id, envs, policy) in enumerate(loaded):
-            rng = np.random.default_rng(settings.seed)
-            act = policies.acting(policy, rng, settings.greedy)
-            episodes = collect_episodes(envs, act, settings.episodes, settings.seed)
+        for i, (path, env_id, policy) in enumerate(loaded):
+            episodes = play(policy, env_id, settings.episodes, settings.seed, settings.greedy)
             if i == 0 and settings.minari:
                 from prefloop.data.minari import write_minari
 
@@ -109,7 +104,9 @@ def main(settings: Settings) -> None:
                 from prefloop.evaluation.videos import record_episode
 
                 video = directory / f"{i}-{path.parent.name or 'policy'}-{path.stem}.mp4"
-                record_episode(env_id, act, settings.seed, video)
+                # the first of those that were counted
+                act = acting_in_episode(policy, settings.seed, 0, settings.greedy)
+                record_episode(env_id, act, env_seed(settings.seed, 0), video)
                 print(f"  {video}")
         # what was measured earlier stays, unless it was measured again
         new = [[str(row[name]) for name in SAME] for row in rows]

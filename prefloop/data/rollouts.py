@@ -1,12 +1,14 @@
 """Acting in vectorised environments, counting whole episodes without favouring short ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from prefloop.data.trajectories import Trajectories
+from prefloop.envs import reset
+from prefloop.seeding import Stream
 
 # observations [num_envs, obs_dim] -> actions, [num_envs] or [num_envs, action_dim]
 Act = Callable[[NDArray], NDArray]
@@ -16,7 +18,12 @@ Record = Callable[[], NDArray]
 
 
 def collect_steps(
-    envs: gym.vector.VectorEnv, act: Act, min_steps: int, seed: int, record: Record | None = None
+    envs: gym.vector.VectorEnv,
+    act: Act,
+    min_steps: int,
+    seed: int,
+    stream: Sequence[int] = (Stream.ENVIRONMENTS,),
+    record: Record | None = None,
 ) -> Trajectories:
     """Collects every episode that starts before `min_steps` steps were taken, run to its end.
 
@@ -28,16 +35,27 @@ def collect_steps(
         envs: vectorised environments that reset on the step after an episode's end.
         act: chooses actions [num_envs] for observations [num_envs, obs_dim].
         min_steps: the budget, in steps over all environments together.
-        seed: of the environments.
+        seed: of the run.
+        stream: which of the seed's streams is the environments', as in `prefloop.envs.reset`; the
+            actions' is another.
         record: gives what is to stand in `Trajectories.states`, if anything is.
     """
     return _collect(
-        envs, act, lambda steps, finished: np.full(envs.num_envs, steps < min_steps), seed, record
+        envs,
+        act,
+        lambda steps, finished: np.full(envs.num_envs, steps < min_steps),
+        reset(envs, seed, *stream)[0],
+        record,
     )
 
 
 def collect_episodes(
-    envs: gym.vector.VectorEnv, act: Act, num_episodes: int, seed: int, record: Record | None = None
+    envs: gym.vector.VectorEnv,
+    act: Act,
+    num_episodes: int,
+    seed: int,
+    stream: Sequence[int] = (Stream.ENVIRONMENTS,),
+    record: Record | None = None,
 ) -> Trajectories:
     """Collects exactly `num_episodes` whole episodes.
 
@@ -47,14 +65,30 @@ def collect_episodes(
     share, rest = divmod(num_episodes, envs.num_envs)
     quota = np.full(envs.num_envs, share)
     quota[:rest] += 1
-    return _collect(envs, act, lambda steps, finished: finished < quota, seed, record)
+    obs, _ = reset(envs, seed, *stream)
+    return _collect(envs, act, lambda steps, finished: finished < quota, obs, record)
+
+
+def collect_one_each(
+    envs: gym.vector.VectorEnv, act: Act, seeds: Sequence[int], record: Record | None = None
+) -> Trajectories:
+    """Collects the first episode of each environment, in their order.
+
+    Args:
+        envs: separate copies, as `make_vector_env` makes them if asked.
+        seeds: what each of the first environments is reset with; others don't count.
+    """
+    others = [None] * (envs.num_envs - len(seeds))
+    obs, _ = envs.reset(seed=[*seeds, *others])  # type: ignore[arg-type]
+    is_asked = np.arange(envs.num_envs) < len(seeds)
+    return _collect(envs, act, lambda steps, finished: is_asked & (finished == 0), obs, record)
 
 
 def _collect(
     envs: gym.vector.VectorEnv,
     act: Act,
     may_start: Callable[[int, NDArray], NDArray],
-    seed: int,
+    obs: NDArray,
     record: Record | None,
 ) -> Trajectories:
     """Acts until no episode that counts is under way.
@@ -62,8 +96,8 @@ def _collect(
     Args:
         may_start: from the steps taken so far and the episodes finished [num_envs], whether an
             episode that starts now counts [num_envs].
+        obs: what all environments begin with; [num_envs, obs_dim].
     """
-    obs, _ = envs.reset(seed=seed)
     steps = 0
     finished = np.zeros(envs.num_envs, dtype=np.int64)
     counts = may_start(steps, finished)

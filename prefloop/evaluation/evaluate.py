@@ -4,28 +4,76 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from prefloop.data.rollouts import collect_episodes
-from prefloop.envs import make_vector_env
+from prefloop import envs as environments
+from prefloop.data.rollouts import Act, collect_one_each
+from prefloop.data.trajectories import Trajectories, concatenate
 from prefloop.policies import acting
+from prefloop.seeding import RowGenerator, Stream, generator, integer
 
-MAX_ENVS = 256
+MAX_ENVS = 64  # more of them wait longer for the slowest episode than they save
 
 
 def evaluate(
     policy: nn.Sequential, env_id: str, num_episodes: int, seed: int, greedy: bool = False
 ) -> NDArray:
-    """Plays whole episodes with the environment's own reward.
-
-    Args:
-        seed: of the environment and of the actions: the same seed gives the same returns.
-        greedy: always take the most probable action instead of sampling one.
+    """Plays whole episodes with the environment's own reward; arguments as in `play`.
 
     Returns:
         The return of each episode; [num_episodes].
     """
-    envs = make_vector_env(env_id, min(num_episodes, MAX_ENVS))
-    act = acting(policy, np.random.default_rng(seed), greedy)
+    return play(policy, env_id, num_episodes, seed, greedy).returns
+
+
+def play(
+    policy: nn.Sequential, env_id: str, num_episodes: int, seed: int, greedy: bool = False
+) -> Trajectories:
+    """Plays whole episodes.
+
+    Each has random numbers of its own, so that the first of many episodes are those of few, and two
+    policies that are played with the same seed meet the same beginnings.
+
+    Args:
+        seed: the same seed gives the same episodes; none of them is one of another seed.
+        greedy: always take the most probable action instead of sampling one.
+    """
+    envs = environments.make_vector_env(env_id, min(num_episodes, MAX_ENVS), separate=True)
+    parts = []
     try:
-        return collect_episodes(envs, act, num_episodes, seed).returns
+        for first in range(0, num_episodes, MAX_ENVS):
+            numbers = range(first, min(first + MAX_ENVS, num_episodes))
+            act = _acting(policy, seed, first, greedy)
+            parts.append(collect_one_each(envs, act, [env_seed(seed, i) for i in numbers]))
     finally:
         envs.close()
+    return concatenate(parts)
+
+
+def env_seed(seed: int, episode: int) -> int:
+    """What the environment of an episode of `play` is reset with."""
+    return integer(seed, Stream.EVALUATION_ENVIRONMENTS, episode)
+
+
+def acting_in_episode(policy: nn.Sequential, seed: int, episode: int, greedy: bool = False) -> Act:
+    """How a policy acts in an episode of `play`, for whoever wants to watch it.
+
+    Returns:
+        A function from observations [1, obs_dim] to actions [1, ...].
+    """
+    row = episode % MAX_ENVS
+    act = _acting(policy, seed, episode - row, greedy)
+    return lambda obs: act(np.repeat(obs, row + 1, axis=0))[row:]
+
+
+def _acting(policy: nn.Sequential, seed: int, first: int, greedy: bool) -> Act:
+    """How a policy acts in episodes from `first` on, as many as there are observations."""
+    numbers = range(first, first + MAX_ENVS)
+    rows = RowGenerator([generator(seed, Stream.EVALUATION_POLICY, i) for i in numbers])
+    act = acting(policy, rows, greedy)
+
+    def act_in_all(obs: NDArray) -> NDArray:
+        # the last bits of a matrix product depend on how many rows it has
+        padded = np.zeros((MAX_ENVS, *obs.shape[1:]), obs.dtype)
+        padded[: len(obs)] = obs
+        return act(padded)[: len(obs)]
+
+    return act_in_all

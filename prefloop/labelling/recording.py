@@ -19,6 +19,7 @@ from prefloop.data.segments import (
 from prefloop.data.trajectories import Trajectories
 from prefloop.envs import episode_seeds, make_env, make_vector_env, mujoco_states
 from prefloop.labelling.rendering import ACTIONS, SEED, STATES, what_to_record
+from prefloop.seeding import Stream
 
 MAX_ENVS = 64
 
@@ -112,21 +113,27 @@ class RecordedEnvs:
         return Recording(replace(trajectories, states=None), trajectories.states[first_steps])
 
 
-def record_episodes(env_id: str, act: Act, num_episodes: int, seed: int) -> Recording:
+def record_episodes(
+    env_id: str,
+    act: Act,
+    num_episodes: int,
+    seed: int,
+    stream: Sequence[int] = (Stream.ENVIRONMENTS,),
+) -> Recording:
     """Collects whole episodes, and with them whatever it takes to draw them.
 
     Args:
         env_id: which environment.
         act: chooses actions for observations [num_envs, obs_dim].
         num_episodes: how many.
-        seed: of the environments.
+        seed, stream: of the environments, as in `collect_episodes`.
 
     Raises:
         UserError: there is no such environment.
     """
     recorded = RecordedEnvs.make(env_id, min(num_episodes, MAX_ENVS))
     try:
-        episodes = collect_episodes(recorded.envs, act, num_episodes, seed, recorded.record)
+        episodes = collect_episodes(recorded.envs, act, num_episodes, seed, stream, recorded.record)
         return recorded.recording(episodes)
     finally:
         recorded.envs.close()

@@ -25,6 +25,7 @@ from prefloop.files import read_json, write_json
 from prefloop.policies import Policy
 from prefloop.rewards.settings import RewardSettings
 from prefloop.rewards.training import fit, make_model
+from prefloop.seeding import Stream, integer
 from prefloop.sweeps.compare import Cell
 from prefloop.sweeps.settings import RESULT, CompareSettings, pref_ppo_settings
 from prefloop.training import demonstrations as demos
@@ -36,9 +37,6 @@ from prefloop.training.settings import ExperienceSettings, RunSettings
 
 STRONG, WEAK = "strong", "weak"
 PREPARED = "prepared.json"
-# far from the seeds that anything is trained with: of the episodes that judge a result, and of those
-# that the weaker demonstrator is picked by
-EVALUATION_SEED, PICKING_SEED = 10_000_019, 20_000_003
 
 
 def prepare(settings: CompareSettings, seed: int) -> None:
@@ -186,7 +184,7 @@ def _segments(settings: CompareSettings, seed: int) -> Segments:
 
 def _judge(settings: CompareSettings, policy: Policy, seed: int) -> dict[str, Any]:
     """True returns of a policy in episodes that all methods of a seed are judged by."""
-    returns = evaluate(policy, settings.env, settings.evaluation_episodes, EVALUATION_SEED + seed)
+    returns = evaluate(policy, settings.env, settings.evaluation_episodes, seed)
     estimate = mean_estimate(returns)
     return {"mean_return": estimate.mean, "low": estimate.low, "high": estimate.high}
 
@@ -197,6 +195,7 @@ def _demonstrators(settings: CompareSettings, seed: int) -> dict[str, Policy]:
         envs = make_vector_env(settings.env, 1)
         files = [Path(text.replace("{seed}", str(seed))) for text in settings.policies]
         return dict(zip((STRONG, WEAK), (policies.load(file, envs) for file in files), strict=True))
+    seed = integer(seed, Stream.DEMONSTRATIONS)  # it is not to see what it will be compared in
     ppo = make_ppo(settings.env, PPOSettings(), seed, torch.device("cpu"))
     every = ppo.settings.rollout_steps * ppo.settings.num_envs
     experience = ExperienceSettings(
@@ -204,16 +203,16 @@ def _demonstrators(settings: CompareSettings, seed: int) -> dict[str, Policy]:
     )
     on_the_way = [policies.copy_of(ppo.acting_policy)]
     for iteration in range(num_iterations(experience, ppo.settings)):
-        improve(ppo, true_reward, experience, seed, iteration)
+        improve(ppo, true_reward, experience, seed, iteration, judged=False)
         on_the_way.append(policies.copy_of(ppo.acting_policy))
 
     def mean_return(policy: Policy) -> float:
-        return float(evaluate(policy, settings.env, 30, PICKING_SEED + seed).mean())
+        return float(evaluate(policy, settings.env, 30, seed).mean())
 
     first, last = mean_return(on_the_way[0]), mean_return(on_the_way[-1])
     if last <= first:
         raise UserError(
-            f"The demonstrator of seed {seed} learned nothing in {settings.demonstrator_steps} steps "
+            f"The demonstrator learned nothing in {settings.demonstrator_steps} steps "
             f"(return {last:.1f}, at first {first:.1f}); give it more --demonstrator_steps, or give "
             "--policies."
         )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from prefloop.data.preferences import Queries
 from prefloop.data.segments import Segments
+from prefloop.seeding import Stream, generator
 
 PRESETS = ("oracle", "stoc", "mistake", "skip", "equal", "myopic")
 
@@ -90,7 +91,7 @@ class SimulatedTeacher:
         shown = np.unique(np.concatenate([queries.first, queries.second]))
         of = {int(i): _fingerprint(queries.segments[i : i + 1]) for i in shown}
         draws = [
-            np.random.default_rng((self.seed, of[first], of[second])).random(2)
+            generator(self.seed, Stream.TEACHER, of[first], of[second]).random(2)
             for first, second in zip(queries.first.tolist(), queries.second.tolist(), strict=True)
         ]
         return np.array(draws).reshape(-1, 2)

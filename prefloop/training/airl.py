@@ -19,6 +19,7 @@ from prefloop.devices import to_tensor
 from prefloop.errors import UserError
 from prefloop.networks import mlp
 from prefloop.optimizers import Adam
+from prefloop.seeding import Stream, generator, integer
 from prefloop.training.on_policy import improve
 from prefloop.training.settings import ExperienceSettings
 
@@ -64,7 +65,7 @@ class AIRL:
         seed: int,
         device: torch.device,
     ) -> None:
-        """Builds the discriminator; call `torch.manual_seed` before.
+        """Builds the discriminator, with weights drawn from the seed.
 
         Args:
             demonstrations: what the expert did; a segment's last step is left out, since what it
@@ -84,6 +85,7 @@ class AIRL:
             self._tensor(demonstrations.actions[:, :-1][follows]),
             self._tensor(next_obs),
         )
+        torch.manual_seed(integer(seed, Stream.WEIGHTS, Stream.DISCRIMINATOR))
         self.discriminator = Discriminator(
             obs.shape[1], settings.airl_hidden_sizes, ppo.settings.gamma
         ).to(device)
@@ -93,11 +95,11 @@ class AIRL:
         self.optimizer = Adam(self.discriminator.parameters(), lr=settings.airl_learning_rate)
         self._acting = ppo.acting_policy  # that of the rollout that is looked at
         self._losses: list[tuple[float, float]] = []
-        self._rng = np.random.default_rng(seed)
+        self._rng = generator(seed, Stream.DISCRIMINATOR)
 
     def iterate(self, iteration: int) -> dict[str, float]:
         """Acts, learns to tell, improves, until `iteration_steps` steps are taken."""
-        self._rng = np.random.default_rng((self.seed, iteration, 2))
+        self._rng = generator(self.seed, Stream.DISCRIMINATOR, iteration)
         self._losses = []
         _, row = improve(self.ppo, self._learn_and_reward, self.experience, self.seed, iteration)
         loss, accuracy = np.mean(self._losses, axis=0)

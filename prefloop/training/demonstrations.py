@@ -18,6 +18,7 @@ from prefloop.data.trajectories import Trajectories
 from prefloop.errors import UserError
 from prefloop.policies import Policy
 from prefloop.queries.selection import Predict, select_queries
+from prefloop.seeding import Stream, generator, integer
 from prefloop.teachers.simulated import SimulatedTeacher, preset
 
 # between two commands that fill one dataset; files are compared by what is in them
@@ -32,11 +33,11 @@ def act(
     Raises:
         UserError: the environment gave NaN or infinite observations or rewards.
     """
-    seeds = np.random.SeedSequence(seed).generate_state(2 * len(acting_policies)).reshape(-1, 2)
+    seed = integer(seed, Stream.DEMONSTRATIONS)
     collected = []
-    for policy, (env_seed, action_seed) in zip(acting_policies, seeds.tolist(), strict=True):
-        draw = policies.acting(policy, np.random.default_rng(action_seed))
-        collected.append(collect_episodes(envs, draw, episodes, env_seed))
+    for i, policy in enumerate(acting_policies):
+        draw = policies.acting(policy, generator(seed, Stream.POLICY, i))
+        collected.append(collect_episodes(envs, draw, episodes, seed, (Stream.ENVIRONMENTS, i)))
     return collected
 
 
@@ -52,7 +53,7 @@ def as_segments(
     Raises:
         UserError: no episode is as long as a segment, or there are NaN among the numbers.
     """
-    rng = np.random.default_rng((seed, 3))
+    rng = generator(seed, Stream.SEGMENTS)
     parts = [
         whole_episodes(episodes, i)
         if length is None
@@ -117,7 +118,7 @@ def ask_for_pairs(
     if resume and not dataset.exists(directory):
         raise UserError(f"There is no preference dataset to go on with in {directory}.")
     queries = select_queries(
-        selection, segments, num_pairs, np.random.default_rng((seed, 4)), num_candidates, predict
+        selection, segments, num_pairs, generator(seed, Stream.QUERIES), num_candidates, predict
     )
     described = {**facts, "teacher": teacher.facts(), "versions": versions()}
     with dataset.writing(directory, described) as writer:

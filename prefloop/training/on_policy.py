@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from prefloop import policies
 from prefloop.agents.ppo import PPO
@@ -13,7 +14,9 @@ from prefloop.agents.rollout import RewardFunction, Rollout, finished_returns
 from prefloop.agents.settings import PPOSettings
 from prefloop.data.rollouts import Record
 from prefloop.envs import make_vector_env
+from prefloop.evaluation.evaluate import evaluate
 from prefloop.rewards.reward_model import RewardModel
+from prefloop.seeding import Stream, integer
 from prefloop.training.plans import num_rollouts
 from prefloop.training.settings import ExperienceSettings
 
@@ -39,13 +42,16 @@ def make_ppo(
     """
     if envs is None:
         envs = make_vector_env(env_id, settings.num_envs)
-    torch.manual_seed(seed)
+    torch.manual_seed(integer(seed, Stream.WEIGHTS))
     return PPO(settings, envs, device, policies.load(init, envs) if init else None, record)
 
 
 def from_model(model: RewardModel) -> RewardFunction:
     """A reward model as PPO asks for it."""
     return lambda rollout: model.reward(rollout.obs[:-1], rollout.applied)
+
+
+EPISODES_PLAYED = 10  # for a row of metrics.csv, where an iteration is shorter than an episode
 
 
 class OnPolicyTraining:
@@ -87,11 +93,13 @@ def improve(
     settings: ExperienceSettings,
     seed: int,
     iteration: int,
+    judged: bool = True,
 ) -> tuple[list[Rollout], dict[str, float]]:
     """One iteration of acting and updating; the last is cut short where `steps` are met.
 
     Args:
         reward_function: what to improve on, asked once for every rollout; None only acts.
+        judged: whether episodes are played for the row where those of the iteration can't tell.
 
     Returns:
         The rollouts, and the row of metrics.csv.
@@ -100,7 +108,7 @@ def improve(
     total = num_rollouts(settings.steps, ppo.settings)
     done = iteration * every
     updates = min(every, total - done)
-    ppo.begin(seed=int(np.random.SeedSequence((seed, iteration)).generate_state(1)[0]))
+    ppo.begin(seed, iteration)
     rollouts, metrics, rewards_seen = [], [], []
     for i in range(updates):
         rollout = ppo.collect()
@@ -110,8 +118,7 @@ def improve(
         rewards = np.asarray(reward_function(rollout))
         rewards_seen.append(rewards[rollout.valid].mean())
         metrics.append(ppo.update(rollout, rewards, progress=(done + i) / total))
-    spec = ppo.envs.spec
-    returns = finished_returns(rollouts, spec.max_episode_steps if spec else None)
+    returns = _true_returns(ppo, rollouts, seed, iteration) if judged else np.zeros(0)
     row = {
         "iteration": iteration,
         "steps": (done + updates) * ppo.settings.rollout_steps * ppo.envs.num_envs,
@@ -125,3 +132,17 @@ def improve(
     for name in names:
         row[name] = float(np.mean([m[name] for m in metrics])) if metrics else float("nan")
     return rollouts, row
+
+
+def _true_returns(ppo: PPO, rollouts: list[Rollout], seed: int, iteration: int) -> NDArray:
+    """Of the episodes of an iteration; of some that are played for it where it is too short.
+
+    Where a full episode outlasts the iteration, only short ones would be counted.
+    """
+    spec = ppo.envs.spec
+    limit = spec.max_episode_steps if spec else None
+    steps = sum(len(rollout.rewards) for rollout in rollouts)
+    if spec is None or limit is None or limit <= steps:
+        return finished_returns(rollouts, limit)
+    evaluation_seed = integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
+    return evaluate(ppo.acting_policy, spec.id, EPISODES_PLAYED, evaluation_seed)

@@ -24,6 +24,7 @@ from prefloop.queries.selection import select_queries
 from prefloop.rewards import reward_model
 from prefloop.rewards.reward_model import RewardModel
 from prefloop.rewards.training import fit, make_model
+from prefloop.seeding import Stream, generator
 from prefloop.teachers.simulated import RELATIVE
 from prefloop.teachers.teacher import Teacher
 from prefloop.training.demonstrations import act, as_segments, make_teacher
@@ -151,7 +152,7 @@ class PrefPPO:
     ) -> tuple[Queries, Mapping[str, NDArray]]:
         """Pairs of segments of what was done last, and what shows the segments."""
         settings = self.settings
-        rng = np.random.default_rng((self.seed, iteration, 1))
+        rng = generator(self.seed, Stream.QUERIES, iteration)
         # two segments for each candidate pair, as far as there are any
         num_segments = 2 * settings.candidates * wanted
         pool, replay = self._cut(as_trajectories(rollouts), num_segments, rng)

@@ -1,8 +1,10 @@
 import dataclasses
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -141,6 +143,7 @@ def test_the_learning_rate_falls_to_0():
 def optimise(ratio, advantage):
     """Change of an action's log-probability where its ratio to the old one was `ratio`."""
     ppo = make(value_coef=0.0, update_epochs=1, learning_rate=1e-3)
+    ppo.begin(seed=0)
     obs, actions = torch.randn(8, 4), torch.ones(8, dtype=torch.int64)
     with torch.no_grad():
         before = ppo.policy.log_prob(obs, actions)
@@ -257,3 +260,46 @@ def test_it_learns_to_balance():
         ppo.update(rollout, rollout.rewards, progress=i / updates)
     act = policies.acting(ppo.acting_policy, np.random.default_rng(0))
     assert collect_episodes(ppo.envs, act, 32, seed=1).returns.mean() > 150
+
+
+class Target(gym.Env):
+    """Pays for actions near a place that is the same in units of any bounds."""
+
+    observation_space = Box(-1, 1, (2,), np.float32)
+
+    def __init__(self, low, high, **_):
+        self.action_space = Box(np.float32(low), np.float32(high), (2,))
+        self.aim = low + np.array([0.8, 0.3]) * (high - low)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.ones(2, np.float32), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        half = (self.action_space.high - self.action_space.low) / 2
+        return (
+            np.ones(2, np.float32),
+            -float(np.abs((action - self.aim) / half).mean()),
+            False,
+            False,
+            {},
+        )
+
+
+gym.register("Target-v0", Target, max_episode_steps=8)
+
+
+@pytest.mark.parametrize("low, high", [(-1, 1), (0, 100), (5, 6), (-1000, 1000), (-0.01, 0.01)])
+def test_it_learns_in_whatever_unit_actions_are(low, high):
+    envs = gym.make_vec("Target-v0", num_envs=16, low=low, high=high)
+    settings = PPOSettings(num_envs=16, rollout_steps=64, hidden_sizes=(16,))
+    torch.manual_seed(0)
+    ppo = PPO(settings, envs, torch.device("cpu"))
+    ppo.begin(0)
+    rewards = []
+    for _ in range(30):
+        rollout = ppo.collect()
+        rewards.append(rollout.rewards[rollout.valid].mean())
+        ppo.update(rollout, rollout.rewards)
+    assert rewards[0] < -0.7 and rewards[-1] > -0.4

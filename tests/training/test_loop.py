@@ -14,8 +14,10 @@ from prefloop import checkpoints, runs
 from prefloop.agents.rollout import true_reward
 from prefloop.agents.settings import PPOSettings
 from prefloop.errors import UserError
+from prefloop.evaluation.evaluate import evaluate
+from prefloop.seeding import Stream, integer
 from prefloop.training import loop
-from prefloop.training.on_policy import OnPolicyTraining, make_ppo
+from prefloop.training.on_policy import OnPolicyTraining, improve, make_ppo
 from prefloop.training.plans import num_iterations
 from prefloop.training.settings import ExperienceSettings, RunSettings
 
@@ -276,3 +278,16 @@ def test_a_row_for_every_tracker(tmp_path, monkeypatch):
         loop.run(Counter(), settings, {}, 3, ("count",), quiet=True)
     assert Noting.rows == ((0, 1), (1, 2), (2, 3))
     assert Noting.closed
+
+
+@pytest.mark.parametrize("env_id", ["Pendulum-v1", "CartPole-v1"])
+def test_where_an_iteration_is_shorter_than_an_episode_some_are_played(tmp_path, env_id):
+    """None of Pendulum's ends in 32 steps, of CartPole's only the worst."""
+    _, rows = train(tmp_path, env=env_id)
+    settings = Settings(out="", env=env_id, steps=512)
+    ppo = make_ppo(env_id, settings, 0, torch.device("cpu"))
+    for iteration, row in enumerate(rows):
+        improve(ppo, true_reward, settings, 0, iteration, judged=False)
+        seed = integer(0, Stream.EVALUATION_ENVIRONMENTS, iteration)
+        assert row["episodes"] == 10
+        assert row["true_return"] == evaluate(ppo.acting_policy, env_id, 10, seed).mean()
