@@ -9,7 +9,8 @@ Whoever seeds anything does it here. NumPy's `SeedSequence` does the mixing:
 https://numpy.org/doc/stable/reference/random/parallel.html
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -73,9 +74,28 @@ def integer(seed: int, *stream: int) -> int:
     return integers(seed, *stream, num=1)[0]
 
 
-def reset(
-    envs: gym.vector.VectorEnv, seed: int, *stream: int
-) -> tuple[NDArray, dict[str, Any]]:
+def uniform_of(keys: Iterable[bytes], seed: int, *stream: int) -> NDArray:
+    """A number for each key that depends on the key and the stream alone, not on what stands beside it.
+
+    So what is decided about a thing stays decided when others come before or after it.
+
+    Args:
+        keys: what tells the things apart.
+        seed, stream: as in `sequence`.
+
+    Returns:
+        Uniform in [0, 1), independent for different keys; [keys].
+
+    Source: BLAKE2b as a keyed hash, RFC 7693. (To seed a generator for every key takes twenty times as
+    long.)
+    """
+    secret = sequence(seed, *stream).generate_state(8, np.uint64).astype("<u8").tobytes()
+    digests = (hashlib.blake2b(key, digest_size=8, key=secret).digest() for key in keys)
+    words = np.frombuffer(b"".join(digests), dtype="<u8")
+    return (words >> np.uint64(11)) * 2.0**-53  # as many bits as a float64 holds
+
+
+def reset(envs: gym.vector.VectorEnv, seed: int, *stream: int) -> tuple[NDArray, dict[str, Any]]:
     """Resets environments that step together, each with a seed of its own where they allow it.
 
     Some that step as one array (CartPole) draw all their numbers from one generator.
