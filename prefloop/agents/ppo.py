@@ -110,7 +110,7 @@ class PPO:
 
     def begin(self, seed: int) -> None:
         """Resets all environments, so that what follows depends on `seed` and the weights alone."""
-        self._obs = self.envs.reset(seed=seed)[0]
+        self._obs = np.array(self.envs.reset(seed=seed)[0])
         self._resets = np.zeros(self.envs.num_envs, dtype=bool)
         self._discounted = np.zeros(self.envs.num_envs)
         self._rng = np.random.default_rng(seed)
@@ -130,7 +130,8 @@ class PPO:
             states = () if self._record is None else (self._record(),)
             action = draw(self._obs)
             applied = np.clip(action, space.low, space.high) if clipped else action  # type: ignore[attr-defined]
-            obs, reward, terminated, truncated, _ = self.envs.step(applied)
+            # copies: some environments hand out arrays that the next step overwrites
+            obs, reward, terminated, truncated = map(np.array, self.envs.step(applied)[:4])
             history.append(
                 (self._obs, action, applied, reward, terminated, truncated, ~self._resets, *states)
             )

@@ -97,7 +97,7 @@ class SimulatedTeacher:
     def _judged_returns(self, segments: Segments) -> NDArray:
         steps_to_go = segments.lengths[:, None] - 1 - np.arange(segments.mask.shape[1])
         weights = np.where(segments.mask, self.myopia ** np.maximum(steps_to_go, 0), 0.0)
-        return (segments.rewards * weights).sum(axis=1)
+        return (segments.rewards * weights).sum(axis=1, where=segments.mask)
 
 
 RELATIVE = ("skip", "equal")  # their thresholds depend on what returns there are

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up import ReusedBuffers
 
 from prefloop import checkpoints, policies
 from prefloop.agents.ppo import PPO, RunningScale
@@ -257,3 +258,14 @@ def test_it_learns_to_balance():
         ppo.update(rollout, rollout.rewards, progress=i / updates)
     act = policies.acting(ppo.acting_policy, np.random.default_rng(0))
     assert collect_episodes(ppo.envs, act, 32, seed=1).returns.mean() > 150
+
+
+def test_environments_that_reuse_their_arrays():
+    plain, reused = (make("Pendulum-v1") for _ in range(2))
+    reused.envs = ReusedBuffers(reused.envs)
+    for ppo in (plain, reused):
+        ppo.begin(seed=0)
+    for _ in range(2):
+        first, second = plain.collect(), reused.collect()
+        for field in dataclasses.fields(first):
+            assert np.array_equal(getattr(first, field.name), getattr(second, field.name))
