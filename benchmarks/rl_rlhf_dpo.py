@@ -10,6 +10,7 @@ each method starts as the weaker one. Needs about six minutes for CartPole and f
 
 import contextlib
 import io
+import itertools
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import vpg
 from prefloop import checkpoints, runs
 from prefloop.errors import one_sentence_errors
 from prefloop.files import read_csv
+from prefloop.seeding import Stream, integer
 from prefloop.settings import parse_settings, setting
 from prefloop.sweeps.compare import compare
 from prefloop.sweeps.settings import DEFAULT_METHODS, CompareSettings
@@ -47,15 +49,16 @@ class Settings:
 def train_demonstrators(env: str, seed: int, root: Path) -> Path:
     """A run of `vpg.py` that learns something, with a checkpoint after each epoch.
 
-    On Acrobot some seeds never see the goal and so never learn; then the next is tried: seed + 1000.
+    On Acrobot some seeds never see the goal and so never learn; then others are tried.
     """
-    while True:
-        directory = root / f"seed-{seed}"
-        train(env, seed, directory)
+    for attempt in itertools.count():
+        directory = root / f"seed-{seed}" / f"attempt-{attempt}"
+        # with random numbers of its own: what is compared is not to learn in the same episodes
+        train(env, integer(seed, Stream.DEMONSTRATIONS, attempt), directory)
         returns = true_returns(directory)
         if returns[-1] > returns[0]:
-            return directory
-        seed += 1000
+            break
+    return directory
 
 
 def train(env: str, seed: int, directory: Path) -> None:

@@ -277,7 +277,7 @@ def _picture(env: gym.Env, first: bool) -> "np.ndarray | None":
         raise CollectorError(f"The environment can't be drawn: {_first_line(error)}.") from error
     if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3:
         return None
-    return frame.astype(np.uint8, copy=False)
+    return frame.astype(np.uint8)  # a copy: some environments draw into one picture again and again
 
 
 def _leave_out_shadows(env: gym.Env) -> None:
@@ -315,7 +315,7 @@ def _sizes(env: gym.Env) -> dict:
 def _as_array(space: gym.Space, action: Any) -> Any:
     if isinstance(space, gym.spaces.Discrete):
         return int(action) - int(space.start)
-    return np.asarray(action, dtype=np.float32).ravel()
+    return np.array(action, dtype=np.float32).ravel()  # a copy: it is kept
 
 
 def _different_pairs(segments: int, pairs: int, seed: int) -> list:

@@ -223,3 +223,28 @@ def return_threshold(env_id: str) -> float | None:
     """The return at which the environment's makers call it solved, where they name one."""
     spec = gym.spec(env_id)
     return spec.reward_threshold
+
+
+# what a step can pay in Gymnasium's environments whose makers say so, lowest and highest
+REWARDS: dict[str, tuple[float, float]] = {
+    "CartPoleEnv": (1.0, 1.0),
+    "MountainCarEnv": (-1.0, -1.0),
+    "AcrobotEnv": (-1.0, 0.0),
+    "PendulumEnv": (-(np.pi**2 + 0.1 * 8**2 + 0.001 * 2**2), 0.0),
+}
+
+
+def return_bounds(env_id: str) -> tuple[float, float]:
+    """The lowest and the highest return an episode can have.
+
+    It is known of environments that say what a step can pay, `REWARDS`, with a limit to the number
+    of steps; of all others it is not, and the bounds are infinite.
+    """
+    spec = gym.spec(env_id)
+    kind = str(spec.entry_point).rpartition(":")[2]
+    known = str(spec.entry_point).startswith("gymnasium.") and not spec.kwargs
+    if not known or kind not in REWARDS:
+        return -np.inf, np.inf
+    low, high = REWARDS[kind]
+    most = spec.max_episode_steps or np.inf
+    return min(low, low * most), max(high, high * most) if high else 0.0

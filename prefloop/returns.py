@@ -7,9 +7,12 @@ from numpy.typing import NDArray
 def rewards_to_go(rewards: NDArray, lengths: NDArray) -> NDArray:
     """Undiscounted sum of the rewards from each step to the end of its episode.
 
+    Every episode is summed by itself: what is wrong with the numbers of one stays there.
+
     Args:
         rewards: rewards of whole episodes, one episode after the other; [steps].
-        lengths: number of steps of each episode, in the same order; [episodes].
+        lengths: number of steps of each episode, in the same order, 0 where there are none;
+            [episodes].
 
     Returns:
         The reward-to-go of every step, float64; [steps].
@@ -19,18 +22,35 @@ def rewards_to_go(rewards: NDArray, lengths: NDArray) -> NDArray:
 
     Source: Achiam 2018, Spinning Up in Deep RL, "Don't Let the Past Distract You".
     """
+    _require_all_steps(rewards, lengths)
+    lengths = np.asarray(lengths, dtype=np.int64)
+    # a row for each episode, its last step first, so that a row's sum so far is what is to go
+    is_step = np.arange(lengths.max(initial=0)) >= lengths.max(initial=0) - lengths[:, None]
+    rows = np.zeros(is_step.shape)
+    rows[is_step] = rewards
+    return np.cumsum(rows[:, ::-1], axis=1)[:, ::-1][is_step]
+
+
+def episode_returns(rewards: NDArray, lengths: NDArray) -> NDArray:
+    """Undiscounted return of each episode, 0 of one without steps; [episodes].
+
+    Arguments and errors as in `rewards_to_go`.
+    """
+    _require_all_steps(rewards, lengths)
+    lengths = np.asarray(lengths, dtype=np.int64)
+    returns = np.zeros(len(lengths))
+    has_steps = lengths > 0  # `reduceat` would take the next episode's first step for them
+    starts = (np.cumsum(lengths) - lengths)[has_steps]
+    if len(starts):
+        returns[has_steps] = np.add.reduceat(np.asarray(rewards, dtype=np.float64), starts)
+    return returns
+
+
+def _require_all_steps(rewards: NDArray, lengths: NDArray) -> None:
     if np.sum(lengths) != len(rewards):
         raise ValueError(
             f"lengths add up to {np.sum(lengths)}, but there are {len(rewards)} rewards"
         )
-    so_far = np.cumsum(rewards, dtype=np.float64)
-    at_end_of_episode = np.repeat(so_far[np.cumsum(lengths) - 1], lengths)
-    return at_end_of_episode - so_far + rewards
-
-
-def episode_returns(rewards: NDArray, lengths: NDArray) -> NDArray:
-    """Undiscounted return of each episode; arguments as in `rewards_to_go`; [episodes]."""
-    return np.add.reduceat(np.asarray(rewards, dtype=np.float64), np.cumsum(lengths) - lengths)
 
 
 def generalized_advantages(
@@ -58,11 +78,12 @@ def generalized_advantages(
     Source: Schulman et al. 2016, arXiv:1506.02438, equation 16.
     """
     # a time limit is not a terminal state: bootstrap
-    deltas = rewards + gamma * values[1:] * ~terminated - values[:-1]
-    carry = gamma * gae_lambda * ~(terminated | truncated)
+    deltas = rewards + gamma * np.where(terminated, 0.0, values[1:]) - values[:-1]
+    ended = terminated | truncated
     advantages = np.zeros_like(deltas)
     later = np.zeros(deltas.shape[1:])
     for t in reversed(range(len(deltas))):
-        later = deltas[t] + carry[t] * later
+        # of an episode that follows nothing is carried over, were it NaN
+        later = deltas[t] + gamma * gae_lambda * np.where(ended[t], 0.0, later)
         advantages[t] = later
     return advantages

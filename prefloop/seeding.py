@@ -9,7 +9,8 @@ Whoever seeds anything does it here. NumPy's `SeedSequence` does the mixing:
 https://numpy.org/doc/stable/reference/random/parallel.html
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -39,9 +40,8 @@ class Stream(IntEnum):
     DEMONSTRATIONS = 11  # acting that is shown, not learned from
     HELD_OUT_DEMONSTRATIONS = 12
     RESAMPLING = 13  # of a statistic's bootstrap
-    REWARD_FIT = 14
-    AGENT = 15
-    DISCRIMINATOR = 16
+    REWARD_MODEL = 14  # beside an agent that is trained with the same seed
+    DISCRIMINATOR = 15
 
 
 def sequence(seed: int, *stream: int) -> np.random.SeedSequence:
@@ -70,6 +70,27 @@ def integers(seed: int, *stream: int, num: int) -> list[int]:
 def integer(seed: int, *stream: int) -> int:
     """As `integers`, a single one: for `torch.manual_seed`, or as the seed of a part of a run."""
     return integers(seed, *stream, num=1)[0]
+
+
+def uniform_of(keys: Iterable[bytes], seed: int, *stream: int) -> NDArray:
+    """A number for each key that depends on the key and the stream alone, not on what stands beside it.
+
+    So what is decided about a thing stays decided when others come before or after it.
+
+    Args:
+        keys: what tells the things apart.
+        seed, stream: as in `sequence`.
+
+    Returns:
+        Uniform in [0, 1), independent for different keys; [keys].
+
+    Source: BLAKE2b as a keyed hash, RFC 7693. (To seed a generator for every key takes twenty times as
+    long.)
+    """
+    secret = sequence(seed, *stream).generate_state(8, np.uint64).astype("<u8").tobytes()
+    digests = (hashlib.blake2b(key, digest_size=8, key=secret).digest() for key in keys)
+    words = np.frombuffer(b"".join(digests), dtype="<u8")
+    return (words >> np.uint64(11)) * 2.0**-53  # as many bits as a float64 holds
 
 
 class RowGenerator:

@@ -1,5 +1,6 @@
 """Segments and answers that were made up: what they are to teach is known."""
 
+import gymnasium as gym
 import numpy as np
 
 from prefloop.data.preferences import Preferences
@@ -46,3 +47,28 @@ def preferences(segments, *answers):
     """Answers as (first, second, label)."""
     first, second, labels = (np.array(column) for column in zip(*answers, strict=True))
     return Preferences(segments, first, second, labels.astype(np.float64))
+
+
+class ReusedBuffers(gym.vector.VectorWrapper):
+    """Hands out the same arrays at every step, as environments in C or shared memory may."""
+
+    def __init__(self, envs):
+        super().__init__(envs)
+        self._buffers = None
+
+    def _handed_out(self, arrays):
+        if self._buffers is None:
+            self._buffers = [np.array(array) for array in arrays]
+        for buffer, array in zip(self._buffers, arrays, strict=True):
+            buffer[...] = array
+        return self._buffers
+
+    def reset(self, *, seed=None, options=None):
+        obs, info = super().reset(seed=seed, options=options)
+        nothing = np.zeros(self.num_envs)
+        arrays = (obs, nothing, nothing.astype(bool), nothing.astype(bool))
+        return self._handed_out(arrays)[0], info
+
+    def step(self, actions):
+        *arrays, info = super().step(actions)
+        return *self._handed_out(arrays), info

@@ -76,3 +76,41 @@ def test_environments_do_not_touch_each_other(seed):
             gamma=0.97, gae_lambda=0.9,
         )  # fmt: skip
         np.testing.assert_allclose(together[:, i], alone)
+
+
+def test_episodes_without_steps_shift_nothing():
+    rewards, lengths = np.array([1.0, 2.0, 4.0, 8.0]), np.array([0, 2, 0, 0, 1, 1, 0])
+    assert episode_returns(rewards, lengths).tolist() == [0, 3, 0, 0, 4, 8, 0]
+    assert rewards_to_go(rewards, lengths).tolist() == [3, 2, 4, 8]
+    nothing = np.zeros(0)
+    assert episode_returns(nothing, np.zeros(2, int)).tolist() == [0, 0]
+    assert len(episode_returns(nothing, np.zeros(0, int))) == 0
+    assert len(rewards_to_go(nothing, np.zeros(0, int))) == 0
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), 1e17])
+def test_what_is_odd_in_one_episode_stays_there(odd):
+    rewards, lengths = np.array([0.1, 0.2, odd, 1.0, 0.1, 0.2]), np.array([2, 2, 2])
+    to_go, returns = rewards_to_go(rewards, lengths), episode_returns(rewards, lengths)
+    np.testing.assert_array_equal(to_go[[0, 1, 4, 5]], [0.2 + 0.1, 0.2, 0.2 + 0.1, 0.2])
+    np.testing.assert_array_equal(returns[[0, 2]], [0.1 + 0.2, 0.1 + 0.2])
+    np.testing.assert_array_equal(to_go[2:4], [odd + 1, 1])  # and before it, in its own
+    np.testing.assert_array_equal(returns[1], odd + 1)
+
+
+def test_integer_rewards():
+    assert rewards_to_go(np.array([1, 2, 3]), np.array([2, 1])).tolist() == [3, 2, 3]
+
+
+def test_lengths_that_do_not_add_up_to_returns():
+    with pytest.raises(ValueError, match="add up to 4"):
+        episode_returns(np.ones(5), np.array([2, 2]))
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), 1e17])
+def test_advantages_do_not_reach_across_the_end_of_an_episode(odd):
+    rewards, values = [1, 2, odd], [2, 4, 6, 8]
+    assert gae(rewards, values, terminated=[1])[:2] == pytest.approx([1.7, -2])
+    assert gae(rewards, values, truncated=[1])[:2] == pytest.approx([4.13, 3.4])
+    # what a terminal state is said to be worth does not count
+    assert gae([1, 2, 3], [2, 4, odd, 8], terminated=[1])[:2] == pytest.approx([1.7, -2])

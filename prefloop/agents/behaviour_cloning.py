@@ -15,6 +15,7 @@ from prefloop.devices import to_tensor
 from prefloop.early_stopping import EarlyStopping
 from prefloop.optimizers import Adam
 from prefloop.policies import Policy, copy_of
+from prefloop.seeding import Stream, generator
 
 
 class BehaviourCloning:
@@ -44,11 +45,12 @@ class BehaviourCloning:
         self.settings, self.seed, self.device = settings, seed, device
         self.policy = copy_of(policy).to(device)
         self.optimizer = Adam(self.policy.parameters(), lr=settings.bc_learning_rate)
-        # whole segments are held out, however often they are shown: neighbouring steps, and all the
-        # more the same ones, are too alike to judge by
-        order = np.random.default_rng(seed).permutation(np.unique(shown))
+        # whole segments are held out, however often they are shown and under whatever numbers:
+        # neighbouring steps, and all the more the same ones, are too alike to judge by
+        content = segments[shown].fingerprints
+        order = generator(seed, Stream.HELD_OUT).permutation(np.unique(content))
         num_held_out = min(round(settings.bc_held_out * len(order)), len(order) - 1)
-        is_held_out = np.isin(shown, order[:num_held_out])
+        is_held_out = np.isin(content, order[:num_held_out])
         self._held_out = self._steps(segments[shown[is_held_out]])
         self._train = self._steps(segments[shown[~is_held_out]])
         self._stopping = EarlyStopping(
@@ -68,7 +70,7 @@ class BehaviourCloning:
     def iterate(self, epoch: int) -> dict[str, float]:
         """One pass: raises the log-probability of the actions that were taken."""
         obs, actions = self._train
-        rng = np.random.default_rng((self.seed, epoch))
+        rng = generator(self.seed, Stream.MINIBATCHES, epoch)
         losses = []
         order = torch.from_numpy(rng.permutation(len(obs))).to(self.device)
         for batch in order.split(self.settings.bc_batch_size):

@@ -15,6 +15,7 @@ from prefloop.data.preferences import Preferences
 from prefloop.devices import to_tensor
 from prefloop.optimizers import Adam
 from prefloop.policies import Policy, copy_of
+from prefloop.seeding import Stream, generator
 
 
 class DPO:
@@ -64,7 +65,7 @@ class DPO:
 
     def iterate(self, epoch: int) -> dict[str, float]:
         """One pass over the preferences in random minibatches."""
-        rng = np.random.default_rng((self.seed, epoch))
+        rng = generator(self.seed, Stream.MINIBATCHES, epoch)
         losses, margins = [], []
         for batch in torch.from_numpy(rng.permutation(len(self._labels))).split(
             self.settings.dpo_batch_size

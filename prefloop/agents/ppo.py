@@ -113,7 +113,7 @@ class PPO:
 
         What follows depends on the weights, the run's seed and the iteration's number alone.
         """
-        self._obs = reset(self.envs, seed, Stream.ENVIRONMENTS, iteration)[0]
+        self._obs = np.array(reset(self.envs, seed, Stream.ENVIRONMENTS, iteration)[0])
         self._resets = np.zeros(self.envs.num_envs, dtype=bool)
         self._discounted = np.zeros(self.envs.num_envs)
         self._actions_rng = generator(seed, Stream.POLICY, iteration)
@@ -136,7 +136,8 @@ class PPO:
             states = () if self._record is None else (self._record(),)
             action = draw(self._obs)
             applied = np.clip(action, space.low, space.high) if clipped else action  # type: ignore[attr-defined]
-            obs, reward, terminated, truncated, _ = self.envs.step(applied)
+            # copies: some environments hand out arrays that the next step overwrites
+            obs, reward, terminated, truncated = map(np.array, self.envs.step(applied)[:4])
             history.append(
                 (self._obs, action, applied, reward, terminated, truncated, ~self._resets, *states)
             )

@@ -103,7 +103,7 @@ def finished_returns(rollouts: Sequence[Rollout], time_limit: int | None) -> NDA
     so_far, began = np.zeros(rewards.shape[1]), np.zeros(rewards.shape[1])
     returns = []
     for t in range(len(rewards)):
-        so_far += rewards[t] * valid[t]
+        so_far += np.where(valid[t], rewards[t], 0.0)
         if ended[t].any():
             returns.append(so_far[ended[t] & (began <= last_start)])
             so_far[ended[t]] = 0

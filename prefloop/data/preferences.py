@@ -38,6 +38,17 @@ class Queries:
         """Number of queries."""
         return len(self.first)
 
+    @property
+    def pairs(self) -> list[bytes]:
+        """A key of what each query compares; [queries].
+
+        Queries about the same behaviour have one key, whichever way round they were asked and
+        under whatever numbers the segments stand.
+        """
+        prints = self.segments.fingerprints
+        both = np.sort(np.stack([prints[self.first], prints[self.second]], axis=1), axis=1)
+        return [row.tobytes() for row in both.astype("<u8")]
+
 
 @dataclass(frozen=True)
 class Preferences(Queries):

@@ -98,6 +98,7 @@ def _collect(
             episode that starts now counts [num_envs].
         obs: what all environments begin with; [num_envs, obs_dim].
     """
+    obs = np.array(obs)
     steps = 0
     finished = np.zeros(envs.num_envs, dtype=np.int64)
     counts = may_start(steps, finished)
@@ -107,8 +108,9 @@ def _collect(
     while counts.any():
         if record is not None:
             states.append(record())
-        actions = act(obs)
-        next_obs, rewards, terminated, truncated, _ = envs.step(actions)
+        actions = np.array(act(obs))
+        # copies: some environments hand out arrays that the next step overwrites
+        next_obs, rewards, terminated, truncated = map(np.array, envs.step(actions)[:4])
         valid = counts & ~resets  # a step that only resets belongs to no episode
         history.append((valid, obs, actions, rewards, next_obs, terminated, truncated))
         steps += int(np.count_nonzero(valid))

@@ -1,5 +1,6 @@
 """Stretches of behaviour that somebody compares: whole episodes or a fixed number of steps."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -71,7 +72,23 @@ class Segments:
     @property
     def returns(self) -> NDArray:
         """The environment's undiscounted return of each segment, float64; [segments]."""
-        return self.rewards.sum(axis=1, dtype=np.float64)
+        return self.rewards.sum(axis=1, dtype=np.float64, where=self.mask)
+
+    @property
+    def fingerprints(self) -> NDArray:
+        """Of what each segment shows, its observations and actions; uint64; [segments].
+
+        The same behaviour has the same fingerprint wherever it stands and whatever it is padded to.
+        """
+        # + 0 makes -0.0 the zero that it equals
+        shown = [array + 0 for array in (self.obs, self.actions)]
+        digests = (
+            hashlib.blake2b(
+                b"".join(array[i, :length].tobytes() for array in shown), digest_size=8
+            ).digest()
+            for i, length in enumerate(self.lengths)
+        )
+        return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
     @property
     def discrete(self) -> bool:

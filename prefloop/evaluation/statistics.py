@@ -1,5 +1,9 @@
-"""Figures with their uncertainty."""
+"""Figures with their uncertainty.
 
+How often the intervals hold what they are about: benchmarks/interval_coverage.py, docs/compare.md.
+"""
+
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +11,14 @@ from typing import Any
 import numpy as np
 import scipy  # its parts are loaded when they are first used
 from numpy.typing import ArrayLike, NDArray
+
+from prefloop.seeding import Stream, generator
+
+Bounds = tuple[float, float]  # the lowest and the highest value there can be
+UNBOUNDED: Bounds = (-math.inf, math.inf)
+CONFIDENCE = 0.95
+FEW_SEEDS = 5  # with fewer no interval holds its level whatever the runs are like
+CUT = 0.25  # from each end: what is left is the interquartile mean's middle half
 
 
 @dataclass(frozen=True)
@@ -16,7 +28,8 @@ class MeanEstimate:
     Attributes:
         mean: of the sample.
         standard_error: of the mean; NaN for a sample of one.
-        low, high: 95 % confidence interval, Student's t; NaN for a sample of one.
+        low, high: 95 % confidence interval, Student's t, cut off at the bounds of what there can be;
+            NaN for a sample of one.
     """
 
     mean: float
@@ -25,19 +38,25 @@ class MeanEstimate:
     high: float
 
 
-def mean_estimate(sample: ArrayLike) -> MeanEstimate:
+def mean_estimate(sample: ArrayLike, bounds: Bounds = UNBOUNDED) -> MeanEstimate:
     """Mean, standard error and 95 % confidence interval of a sample.
 
     Args:
         sample: independent draws; [n], n >= 1.
+        bounds: of a draw, where they are known (`prefloop.envs.return_bounds`).
     """
     x = np.asarray(sample, dtype=np.float64)
     mean = float(x.mean())
     if len(x) < 2:
-        return MeanEstimate(mean, *[float("nan")] * 3)
+        return MeanEstimate(mean, *[math.nan] * 3)
     standard_error = float(x.std(ddof=1) / np.sqrt(len(x)))
-    half_width = float(scipy.special.stdtrit(len(x) - 1, 0.975)) * standard_error
-    return MeanEstimate(mean, standard_error, mean - half_width, mean + half_width)
+    half_width = _student(len(x) - 1) * standard_error
+    return MeanEstimate(
+        mean,
+        standard_error,
+        max(mean - half_width, bounds[0]),
+        min(mean + half_width, bounds[1]),
+    )
 
 
 def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
@@ -60,7 +79,7 @@ def _mean_ranks(values: ArrayLike) -> NDArray:
 
 @dataclass(frozen=True)
 class Interval:
-    """A statistic and its 95 % bootstrap interval.
+    """A statistic and its 95 % confidence interval.
 
     Attributes:
         value: of the sample.
@@ -71,58 +90,129 @@ class Interval:
     low: float
     high: float
 
+    def or_wider(self, low: float, high: float, bounds: Bounds) -> "Interval":
+        """What either interval holds, cut off at the bounds."""
+        return Interval(
+            self.value, max(min(self.low, low), bounds[0]), min(max(self.high, high), bounds[1])
+        )
+
 
 def interquartile_mean(scores: ArrayLike, axis: int = -1) -> Any:
     """Mean of the middle half, which neither one lucky nor one failed run can move far.
 
     Source: Agarwal et al. 2021, arXiv:2108.13264, section 4.3.
     """
-    return scipy.stats.trim_mean(np.asarray(scores, dtype=np.float64), 0.25, axis=axis)
+    return scipy.stats.trim_mean(np.asarray(scores, dtype=np.float64), CUT, axis=axis)
 
 
-def iqm_interval(scores: ArrayLike, seed: int = 0) -> Interval:
-    """Interquartile mean of runs, with a percentile bootstrap over seeds.
+def iqm_interval(scores: ArrayLike, bounds: Bounds = UNBOUNDED, seed: int = 0) -> Interval:
+    """Interquartile mean of runs, and an interval that holds that of all seeds.
 
-    With one task, as here, resampling seeds is the stratified bootstrap of Agarwal et al. 2021.
+    At each end the wider of two: the percentile bootstrap over seeds (with one task, as here, the
+    stratified bootstrap of Agarwal et al. 2021), which is too narrow with few of them; and Student's
+    t for a trimmed mean, which takes its spread from the middle runs alone and so fails where a good
+    part of the runs lies far away, or at the highest return.
 
     Args:
         scores: one per run; [n].
+        bounds: of a score, where they are known (`prefloop.envs.return_bounds`).
         seed: of the resampling.
+
+    Source: Tukey and McLaughlin 1963, "Less vulnerable confidence and significance procedures for
+        location based on a single sample", Sankhya A 25.
     """
     x = np.asarray(scores, dtype=np.float64)
-    value = float(interquartile_mean(x))
-    return _bootstrap((x,), interquartile_mean, value, seed)
+    interval = percentile_bootstrap((x,), interquartile_mean, seed)
+    return interval if len(x) < 2 else interval.or_wider(*trimmed_t(x), bounds)
+
+
+def trimmed_t(x: NDArray) -> tuple[float, float]:
+    """Tukey and McLaughlin's interval of the interquartile mean; x: [n], n >= 2."""
+    cut = int(CUT * len(x))
+    middle = np.sort(x)[cut : len(x) - cut]
+    winsorised = np.clip(x, middle[0], middle[-1])
+    standard_error = winsorised.std(ddof=1) * np.sqrt(len(x)) / len(middle)
+    half_width = _student(len(middle) - 1) * float(standard_error)
+    mean = float(middle.mean())
+    return mean - half_width, mean + half_width
 
 
 def probability_of_improvement(scores: ArrayLike, others: ArrayLike, seed: int = 0) -> Interval:
     """How likely a run of one method beats a run of another; a tie counts half.
 
+    The interval is at each end the wider of two: the percentile bootstrap over runs of both, which
+    has no width where all runs of one beat all of the other; and Newcombe's score interval, with
+    Student's t in the place of the normal quantile, which supposes alike spreads.
+
     Args:
         scores, others: one per run; [n], [m].
         seed: of the resampling.
 
-    Source: Agarwal et al. 2021, arXiv:2108.13264, section 4.3; Mann and Whitney 1947.
+    Source: Agarwal et al. 2021, arXiv:2108.13264, section 4.3; Mann and Whitney 1947; Newcombe 2006,
+        "Confidence intervals for an effect size measure based on the Mann-Whitney statistic. Part 2",
+        Statistics in Medicine 25, method 5.
     """
     x, y = (np.asarray(s, dtype=np.float64) for s in (scores, others))
-
-    def statistic(a: NDArray, b: NDArray, axis: int = -1) -> Any:
-        a, b = np.moveaxis(a, axis, -1), np.moveaxis(b, axis, -1)
-        wins = np.sign(a[..., :, None] - b[..., None, :])
-        return (0.5 * (wins + 1)).mean(axis=(-2, -1))
-
-    return _bootstrap((x, y), statistic, float(statistic(x, y)), seed)
+    interval = percentile_bootstrap((x, y), _share_of_wins, seed)
+    if min(len(x), len(y)) < 2:
+        return interval
+    quantile = _student(len(x) + len(y) - 2)
+    return interval.or_wider(*newcombe(interval.value, len(x), len(y), quantile), (0.0, 1.0))
 
 
-def _bootstrap(
-    samples: tuple[NDArray, ...], statistic: Callable[..., Any], value: float, seed: int
+def _share_of_wins(a: NDArray, b: NDArray, axis: int = -1) -> Any:
+    a, b = np.moveaxis(a, axis, -1), np.moveaxis(b, axis, -1)
+    wins = np.sign(a[..., :, None] - b[..., None, :])
+    return (0.5 * (wins + 1)).mean(axis=(-2, -1))
+
+
+def newcombe(share: float, n: int, m: int, quantile: float) -> tuple[float, float]:
+    """Score interval of a probability of improvement.
+
+    Args:
+        share: of the pairs of runs that the method wins, a tie counting half.
+        n, m: runs of the method and of the other.
+        quantile: how many standard errors the ends are away.
+    """
+
+    def excess(truth: float, share: float) -> float:
+        """How much further than `quantile` standard errors a share lies from the truth."""
+        spread = (1 - truth) / (2 - truth) + truth / (1 + truth)
+        variance = truth * (1 - truth) * (1 + ((n + m) / 2 - 1) * spread) / (n * m)
+        return abs(share - truth) - quantile * math.sqrt(variance)
+
+    def lowest(share: float) -> float:
+        # the share itself is a root, too, where it is 1
+        below = share * (1 - 1e-12)
+        return scipy.optimize.brentq(excess, 0.0, below, args=(share,)) if share > 0 else 0.0
+
+    return lowest(share), 1 - lowest(1 - share)
+
+
+def percentile_bootstrap(
+    samples: tuple[NDArray, ...], statistic: Callable[..., Any], seed: int
 ) -> Interval:
+    """A statistic of samples and its 95 % percentile bootstrap; without one for a sample of one.
+
+    Args:
+        samples: [n] each; resampled independently of each other.
+        statistic: of the samples, along an `axis`.
+        seed: of the resampling.
+    """
+    value = float(statistic(*samples))
     if any(len(sample) < 2 for sample in samples):
-        return Interval(value, float("nan"), float("nan"))
+        return Interval(value, math.nan, math.nan)
     interval = scipy.stats.bootstrap(
         samples,
         statistic,
         n_resamples=2000,
+        confidence_level=CONFIDENCE,
         method="percentile",
-        rng=np.random.default_rng(seed),
+        rng=generator(seed, Stream.RESAMPLING),
     ).confidence_interval
     return Interval(value, float(interval.low), float(interval.high))
+
+
+def _student(degrees: int) -> float:
+    """The quantile of Student's t for a 95 % interval."""
+    return float(scipy.special.stdtrit(degrees, 0.5 + CONFIDENCE / 2))

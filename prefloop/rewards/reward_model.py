@@ -159,7 +159,8 @@ class RewardModel(nn.Module):
         )
         rewards = self(x.flatten(0, 1)).reshape(self.members, *x.shape[:2])
         mask = torch.as_tensor(segments.mask, device=device)
-        return (rewards * mask).sum(-1).double().cpu().numpy()
+        # not times the mask: what stands in the padding may be no number
+        return torch.where(mask, rewards, 0.0).sum(-1).double().cpu().numpy()
 
     def probabilities(self, queries: Queries) -> NDArray:
         """Each member's probability that the second segment is preferred; [members, queries]."""

@@ -1,6 +1,7 @@
 """Fitting a reward model to preferences, stopped by answers it has not seen."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,15 @@ from prefloop.errors import UserError
 from prefloop.optimizers import Adam
 from prefloop.rewards.reward_model import RewardModel, last_layer
 from prefloop.rewards.settings import RewardSettings
+from prefloop.seeding import Stream, generator, integer, uniform_of
 
 # How much quicker the part of a reward that is the same in every step is learned than the rest.
 # Where segments differ in length, labels may say little more than that longer is better, or worse.
 # What a constant explains should not be laid to the states that happened to be long episodes':
 # a policy finds such a flaw. Among segments of one length a constant says nothing, and stays 0.
 CONSTANT_RATE = 30.0
+# probability that a draw from Poisson(1) is at most 0, 1, 2 ...: the last is 1 in float64
+POISSON = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(20)])
 
 
 def make_model(sizes: tuple[int, int, bool], settings: RewardSettings, seed: int) -> RewardModel:
@@ -30,7 +34,7 @@ def make_model(sizes: tuple[int, int, bool], settings: RewardSettings, seed: int
     Args:
         sizes: of observations and actions, as `prefloop.envs.step_sizes` gives them.
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(integer(seed, Stream.WEIGHTS, Stream.REWARD_MODEL))
     return RewardModel(
         *sizes,
         hidden_sizes=settings.reward_hidden_sizes,
@@ -67,9 +71,9 @@ class RewardFit:
         # what nobody was asked about must not show, not even in the scale
         self.preferences = preferences = preferences.answered.compact
         self.model = model.to(self.device)
-        rng = np.random.default_rng(seed)
-        self.held_out, self.train = _split(preferences.labels, settings.held_out, rng)
-        weights = _bootstrap(len(preferences), settings.ensemble, np.random.default_rng((seed, 1)))
+        pairs = preferences.pairs
+        self.held_out, self.train = _split(pairs, preferences.labels, settings.held_out, seed)
+        weights = _bootstrap(pairs, self.train, settings.ensemble, seed)
         self._weights = self._tensor(weights.astype(np.float32))
         segments = preferences.segments
         self._standardise_inputs(segments.obs[segments.mask], segments.actions[segments.mask])
@@ -115,7 +119,7 @@ class RewardFit:
             Loss and accuracy of each member on its own bootstrap, on average, and those of the
             whole ensemble on held-out answers; NaN where there are none.
         """
-        rng = np.random.default_rng((self.seed, epoch))
+        rng = generator(self.seed, Stream.MINIBATCHES, Stream.REWARD_MODEL, epoch)
         order = self._tensor(rng.permutation(len(self.train)))
         train = self._tensor(self.train)
         losses, right, decided = 0.0, 0, 0
@@ -256,26 +260,34 @@ def fit(
     return fitting.finish(), rows
 
 
-def _split(labels: NDArray, share: float, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
-    """Positions of held-out answers and of the others; the first that decides is learned from.
+def _split(
+    pairs: Sequence[bytes], labels: NDArray, share: float, seed: int
+) -> tuple[NDArray, NDArray]:
+    """Positions of held-out answers and of the others.
 
-    An answer falls on the same side however many follow it: a model that is fitted again when
-    there are more is never judged by what it has learned from.
+    All answers to a pair fall on one side, or a model would be judged by a pair whose answer it has
+    learned from somebody else. The side depends on the pair and the seed alone: a model that is
+    fitted again when there are more answers is never judged by what it has learned from. The
+    pair of the first answer that decides is learned from.
     """
-    is_held_out = rng.random(len(labels)) < share
-    is_held_out[(labels != 0.5).argmax()] = False
+    is_held_out = uniform_of(pairs, seed, Stream.HELD_OUT) < share
+    decides = pairs[int((labels != 0.5).argmax())]
+    is_held_out[[pair == decides for pair in pairs]] = False
     return np.flatnonzero(is_held_out), np.flatnonzero(~is_held_out)
 
 
-def _bootstrap(num_pairs: int, members: int, rng: np.random.Generator) -> NDArray:
-    """How often each member sees each pair; [members, pairs]. A single member sees all once.
+def _bootstrap(pairs: Sequence[bytes], train: NDArray, members: int, seed: int) -> NDArray:
+    """How often each member sees each answer; [members, answers]. A single member sees all once.
 
-    Poisson weights: what a draw with replacement comes to in a large sample (Oza 2001).
+    Poisson weights: what a draw with replacement comes to in a large sample (Oza 2001). Pairs are
+    drawn, not answers: what a member leaves out it has not seen from somebody else either.
     """
     if members == 1:
-        return np.ones((1, num_pairs))
-    weights = rng.poisson(1.0, size=(num_pairs, members)).T
-    weights[weights.sum(axis=1) == 0] = 1  # a member without any pair would learn nothing
+        return np.ones((1, len(pairs)))
+    uniform = np.stack([uniform_of(pairs, seed, Stream.MEMBERS, i) for i in range(members)])
+    weights = np.searchsorted(POISSON, uniform, side="right")
+    # a member without any pair would learn nothing
+    weights[weights[:, train].sum(axis=1) == 0] = 1
     return weights
 
 

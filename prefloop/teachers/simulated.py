@@ -1,6 +1,5 @@
 """Teachers who judge by the true return, and err as people do (B-Pref)."""
 
-import zlib
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -89,7 +88,7 @@ class SimulatedTeacher:
     def _noise(self, queries: Queries) -> NDArray:
         """What chance has to say of each query, by what it shows; in [0, 1), [queries, 2]."""
         shown = np.unique(np.concatenate([queries.first, queries.second]))
-        of = {int(i): _fingerprint(queries.segments[i : i + 1]) for i in shown}
+        of = dict(zip(shown.tolist(), queries.segments[shown].fingerprints.tolist(), strict=True))
         draws = [
             generator(self.seed, Stream.TEACHER, of[first], of[second]).random(2)
             for first, second in zip(queries.first.tolist(), queries.second.tolist(), strict=True)
@@ -99,7 +98,7 @@ class SimulatedTeacher:
     def _judged_returns(self, segments: Segments) -> NDArray:
         steps_to_go = segments.lengths[:, None] - 1 - np.arange(segments.mask.shape[1])
         weights = np.where(segments.mask, self.myopia ** np.maximum(steps_to_go, 0), 0.0)
-        return (segments.rewards * weights).sum(axis=1)
+        return (segments.rewards * weights).sum(axis=1, where=segments.mask)
 
 
 RELATIVE = ("skip", "equal")  # their thresholds depend on what returns there are
@@ -139,11 +138,3 @@ def preset(name: str, returns: NDArray | None = None, seed: int = 0) -> Simulate
     if name == "myopic":
         return SimulatedTeacher(myopia=0.9, seed=seed)
     return SimulatedTeacher(seed=seed)
-
-
-def _fingerprint(segment: Segments) -> int:
-    """Of what one segment shows, whatever it is padded to."""
-    crc = 0
-    for array in (segment.obs, segment.actions, segment.rewards):
-        crc = zlib.crc32(array[segment.mask].tobytes(), crc)
-    return crc

@@ -7,6 +7,7 @@ from torch import nn
 from prefloop import checkpoints
 from prefloop.agents.behaviour_cloning import BehaviourCloning
 from prefloop.agents.settings import BCSettings
+from prefloop.data.segments import concatenate
 from prefloop.networks import mlp
 from prefloop.policies import CategoricalPolicy, GaussianPolicy
 
@@ -139,7 +140,8 @@ def test_a_stopped_run_ends_where_the_unbroken_one_does(tmp_path):
 
 def test_a_segment_that_is_shown_often_stands_on_one_side():
     demos = demonstrations(num=10)
-    shown = np.random.default_rng(0).integers(10, size=60)
+    demos = concatenate([demos, demos])  # each under two numbers
+    shown = np.random.default_rng(0).integers(20, size=60)
     settings, cpu = BCSettings(bc_held_out=0.3), torch.device("cpu")
     cloning = BehaviourCloning(reference(), demos, shown, settings, 0, cpu)
     sides = [

@@ -7,6 +7,7 @@ import torch
 from gymnasium.spaces import Box
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up import ReusedBuffers
 
 from prefloop import checkpoints, policies
 from prefloop.agents.ppo import PPO, RunningScale
@@ -303,3 +304,14 @@ def test_it_learns_in_whatever_unit_actions_are(low, high):
         rewards.append(rollout.rewards[rollout.valid].mean())
         ppo.update(rollout, rollout.rewards)
     assert rewards[0] < -0.7 and rewards[-1] > -0.4
+
+
+def test_environments_that_reuse_their_arrays():
+    plain, reused = (make("Pendulum-v1") for _ in range(2))
+    reused.envs = ReusedBuffers(reused.envs)
+    for ppo in (plain, reused):
+        ppo.begin(seed=0)
+    for _ in range(2):
+        first, second = plain.collect(), reused.collect()
+        for field in dataclasses.fields(first):
+            assert np.array_equal(getattr(first, field.name), getattr(second, field.name))

@@ -61,6 +61,8 @@ def test_episodes_by_hand():
 def test_only_what_ended_is_a_return():
     assert finished_returns([ENDS], time_limit=None).tolist() == [3, 4]
     assert true_reward(ENDS) is ENDS.rewards
+    odd = dataclasses.replace(ENDS, rewards=np.where(ENDS.valid, ENDS.rewards, np.nan))
+    assert finished_returns([odd], time_limit=None).tolist() == [3, 4]
 
 
 def test_an_episode_that_might_have_been_cut_does_not_count():

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from made_up import preferences, random_segments
+from made_up import make_segments, preferences, random_segments
 
 from prefloop.data.preferences import Preferences, Queries
+from prefloop.data.segments import concatenate
 from prefloop.errors import UserError
 
 NAN = float("nan")
@@ -90,3 +91,26 @@ def test_nothing_was_asked(segments, prefs):
 
 def test_one_answer_is_something_to_learn(segments):
     preferences(segments, (0, 1, NAN), (1, 2, 0.5), (2, 3, 0.0)).require_something_to_learn()
+
+
+def test_a_pair_is_known_whichever_way_round_and_under_whatever_numbers():
+    segments = random_segments(4, 5, np.random.default_rng(0), lengths=np.array([5, 3, 4, 5]))
+    wider = concatenate([segments, random_segments(1, 9, np.random.default_rng(1))])
+    twice = concatenate([wider, segments])
+    queries = Queries(twice, np.array([0, 1, 6, 5, 0]), np.array([1, 0, 5, 1, 2]))
+    keys = queries.pairs
+    assert keys[0] == keys[1] == keys[2] == keys[3] != keys[4]
+
+
+def test_what_is_shown_makes_the_fingerprint():
+    rng = np.random.default_rng(0)
+    segments = random_segments(3, 5, rng, lengths=np.array([5, 3, 5]))
+    prints = segments.fingerprints
+    assert len(set(prints.tolist())) == 3
+    zeros = make_segments(np.zeros((1, 2, 3)), np.zeros((1, 2)))
+    negative = make_segments(-np.zeros((1, 2, 3)), np.zeros((1, 2)))
+    assert zeros.fingerprints == negative.fingerprints  # the same number
+    acted = make_segments(np.zeros((1, 2, 3)), np.array([[0, 1]]))
+    assert acted.fingerprints != zeros.fingerprints
+    segments.obs[1, 3:], segments.rewards[:] = 7, 9  # neither padding nor reward is shown
+    np.testing.assert_array_equal(segments.fingerprints, prints)

@@ -1,5 +1,8 @@
+from dataclasses import fields
+
 import numpy as np
 import pytest
+from made_up import ReusedBuffers
 
 from prefloop.data.rollouts import collect_episodes, collect_steps
 from prefloop.envs import make_vector_env
@@ -102,3 +105,19 @@ def test_same_seed_same_episodes():
     first, second, other = (collect_steps(envs, noisy_balancing(s), 500, seed=s) for s in (1, 1, 2))
     np.testing.assert_array_equal(first.obs, second.obs)
     assert first.obs.shape != other.obs.shape or (first.obs != other.obs).any()
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v0", "Acrobot-v1"])
+def test_environments_that_reuse_their_arrays(env_id):
+    def act(obs):
+        action[:] = obs[:, 0] > 0  # so may a policy
+        return action
+
+    action = np.zeros(4, dtype=np.int64)
+    plain, reused = (
+        collect_steps(envs, act, 600, seed=0)
+        for envs in (make_vector_env(env_id, 4), ReusedBuffers(make_vector_env(env_id, 4)))
+    )
+    assert len(np.unique(plain.obs, axis=0)) > 100
+    for field in fields(plain):
+        np.testing.assert_array_equal(getattr(reused, field.name), getattr(plain, field.name))

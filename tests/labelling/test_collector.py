@@ -152,6 +152,38 @@ def test_tokens(tmp_path, store, clips):
     assert len(store.segments.sent_clips()) == 3
 
 
+class OnePicture(gym.Env):
+    """Draws into the same array again and again, and hands out the same observation."""
+
+    observation_space, action_space = Box(0, 99, (1,)), Box(-1, 1, (1,))
+    picture, obs = np.zeros((2, 2, 3), dtype=np.uint8), np.zeros(1, dtype=np.float32)
+
+    def reset(self, seed=None, options=None):
+        self.obs[:] = 0
+        return self.obs, {}
+
+    def step(self, action):
+        self.obs += 1
+        return self.obs, 0.0, bool(self.obs >= 5), False, {}
+
+    def render(self):
+        self.picture[:] = self.obs[0]
+        return self.picture
+
+
+def test_what_is_overwritten_later_is_kept_as_it_was():
+    action = np.zeros(1, dtype=np.float32)
+
+    def act(obs):
+        action[:] = obs / 10
+        return action
+
+    segment = next(prefloop_collector._segments(OnePicture(), act, 5, 0))
+    assert [float(obs[0]) for obs in segment.obs] == [0, 1, 2, 3, 4]
+    assert [int(frame[0, 0, 0]) for frame in segment.frames] == [0, 1, 2, 3, 4]
+    assert np.ravel(segment.actions) == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+
+
 def test_large_pictures_are_made_smaller(monkeypatch):
     pictures = list(np.random.default_rng(0).integers(255, size=(2, 960, 480, 3), dtype=np.uint8))
 

@@ -39,6 +39,8 @@ def test_returns_and_probabilities_by_hand():
     )
     model = first_number(1.0, -2.0)
     assert model.returns(segments).tolist() == [[3, 3], [-6, -6]]  # 7 is padding
+    segments.obs[1, 1] = np.nan
+    assert model.returns(segments).tolist() == [[3, 3], [-6, -6]]
     segments = make_segments(obs_of([[1, 2], [3, 1]]), np.zeros((2, 2), dtype=int))
     queries = Queries(segments, np.array([0, 1]), np.array([1, 1]))
     # gaps 1 and -2: sigmoid(1) = 0.731059, sigmoid(-2) = 0.119203
