@@ -51,7 +51,7 @@ def main(settings: Settings) -> None:
 
     from prefloop import checkpoints, policies
     from prefloop.data.rollouts import collect_episodes
-    from prefloop.envs import make_vector_env
+    from prefloop.envs import make_vector_env, return_bounds
     from prefloop.errors import UserError
     from prefloop.evaluation.plots import plot_returns
     from prefloop.evaluation.statistics import mean_estimate
@@ -82,7 +82,7 @@ def main(settings: Settings) -> None:
                 write_minari(episodes, settings.minari, env_id)
             returns = episodes.returns
             returns_of[str(path)] = returns
-            estimate = mean_estimate(returns)
+            estimate = mean_estimate(returns, return_bounds(env_id))
             rows.append(
                 {
                     "policy": str(path),
