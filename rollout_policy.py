@@ -60,10 +60,10 @@ from torch import nn
 from tqdm import tqdm
 
 from prefloop.checkpoints import checkpoint_path, load_policy, saved_epochs
-from prefloop.envs import make_env, policy_sizes, return_threshold
+from prefloop.envs import make_env, policy_sizes, return_bounds, return_threshold
 from prefloop.errors import UserError, one_sentence_errors
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed, evaluate
-from prefloop.evaluation.statistics import MeanEstimate, mean_estimate
+from prefloop.evaluation.statistics import UNBOUNDED, Bounds, MeanEstimate, mean_estimate
 from prefloop.files import write_json
 
 
@@ -74,11 +74,12 @@ class Result:
     checkpoint: str
     returns: list[float] = field(default_factory=list)
     error: str = ""
+    bounds: Bounds = UNBOUNDED  # of a return, where they are known
 
     @property
     def estimate(self) -> MeanEstimate:
         """The average return and how far to trust it."""
-        return mean_estimate(self.returns)
+        return mean_estimate(self.returns, self.bounds)
 
     def reaches(self, min_return: float) -> bool:
         """Whether it ran and its average is high enough."""
@@ -135,7 +136,7 @@ def roll_out(path: Path, sizes: tuple[int, int], settings: Settings) -> Result:
             returns = evaluate(
                 policy, settings.env, settings.num_rollouts, settings.seed, settings.greedy
             ).tolist()
-        return Result(str(path), returns)
+        return Result(str(path), returns, bounds=return_bounds(settings.env))
     except UserError as error:
         return Result(str(path), error=str(error))
     except Exception as error:  # a stranger's file must not stop the others from being graded

@@ -20,7 +20,8 @@ sys.path.insert(0, str(ROOT))
 from tqdm import tqdm
 
 from course.assignment import compare, run_parts
-from course.report import checkpoint_returns
+from course.report import ENV_ID, checkpoint_returns
+from prefloop.envs import return_bounds
 from prefloop.evaluation.statistics import MeanEstimate, mean_estimate
 
 
@@ -31,7 +32,8 @@ def measure(seed: int, num_envs: int | None) -> tuple[MeanEstimate, MeanEstimate
         run_parts(directory, seed, quiet=True, num_envs=num_envs)
         last = checkpoint_returns(directory / "synthetic", num_episodes=100, seed=seed)[9]
         best, learned = compare(directory, seed, num_episodes=100).values()
-    return last, mean_estimate(best), mean_estimate(learned)
+    bounds = return_bounds(ENV_ID)
+    return last, mean_estimate(best, bounds), mean_estimate(learned, bounds)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from typing import Literal
 
 import numpy as np
 import scipy
@@ -68,14 +69,14 @@ PAIRS: dict[str, Draw] = {
 }
 
 
-def bootstrap(x: NDArray, method: str) -> Ends:
+def bootstrap(x: NDArray, method: Literal["percentile", "BCa"]) -> Ends:
     """SciPy's, of the interquartile mean."""
     interval = scipy.stats.bootstrap(
         (x,),
         interquartile_mean,
         n_resamples=RESAMPLES,
         method=method,
-        rng=0,  # type: ignore[call-overload]
+        rng=0,
     ).confidence_interval
     return float(interval.low), float(interval.high)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from prefloop.errors import UserError, one_sentence_errors
 
 ROOT = Path(__file__).resolve().parents[1]
+ENV_ID = "CartPole-v0"
 
 
 def commands(seed: int, num_envs: int | None = None) -> list[list[str]]:
@@ -63,11 +64,10 @@ def compare(directory: Path, seed: int, num_episodes: int) -> dict[str, list[flo
     from prefloop.evaluation.evaluate import evaluate
     from prefloop.seeding import Stream, integer
 
-    env_id = "CartPole-v0"
-    sizes = policy_sizes(make_env(env_id))
+    sizes = policy_sizes(make_env(ENV_ID))
 
     def returns(path: Path, seed: int) -> list[float]:
-        return evaluate(load_policy(path, *sizes), env_id, num_episodes, seed).tolist()
+        return evaluate(load_policy(path, *sizes), ENV_ID, num_episodes, seed).tolist()
 
     demonstrators = [directory / "synthetic" / f"policy_checkpoint{i}.params" for i in range(10)]
     picking_seed = integer(seed, Stream.DEMONSTRATIONS)
@@ -94,6 +94,7 @@ def main() -> None:
         if not directory.is_dir():
             raise UserError(f"{directory} is not a directory.")
         run_parts(directory, arguments.seed)
+        from prefloop.envs import return_bounds
         from prefloop.evaluation.statistics import mean_estimate
 
         results = compare(directory, arguments.seed, arguments.num_rollouts)
@@ -102,7 +103,7 @@ def main() -> None:
         for name, (path, returns) in zip(
             ("best demonstrator", "learned policy"), results.items(), strict=True
         ):
-            e = mean_estimate(returns)
+            e = mean_estimate(returns, return_bounds(ENV_ID))
             print(f"{name:18} {path:36} {e.mean:7.1f}   {e.low:.1f} to {e.high:.1f}")
 
 

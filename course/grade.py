@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from course.sandbox import Limits, NoAnswerError, ask, stored
 from prefloop.checkpoints import checkpoint_path, load_policy, saved_epochs
 from prefloop.data.rollouts import collect_episodes
-from prefloop.envs import make_env, make_vector_env, policy_sizes
+from prefloop.envs import make_env, make_vector_env, policy_sizes, return_bounds
 from prefloop.errors import UserError, one_sentence_errors
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.evaluation.statistics import mean_estimate, rank_correlation
@@ -282,7 +282,8 @@ def grade_policies(folder: Path, num_rollouts: int) -> list[Check]:
         epochs = saved_epochs(directory) if directory.is_dir() else []
         if not epochs:
             raise UserError(f"{directory} holds no policy checkpoint: run Part 3.")
-        learned = mean_estimate(returns(checkpoint_path(directory, epochs[-1]), SEED + 1))
+        reached = returns(checkpoint_path(directory, epochs[-1]), SEED + 1)
+        learned = mean_estimate(reached, return_bounds(ENV_ID))
     except UserError as error:
         return [
             *checks,
@@ -302,7 +303,7 @@ def grade_policies(folder: Path, num_rollouts: int) -> list[Check]:
     )
     if best is None:
         return [*checks, Check(names[2], 0, 5, "there are no demonstrators to compare with")]
-    demonstrated = mean_estimate(returns(best, SEED + 1))
+    demonstrated = mean_estimate(returns(best, SEED + 1), return_bounds(ENV_ID))
     beats = learned.low > demonstrated.high
     reason = f"{interval} against {demonstrated.mean:.1f} ({demonstrated.low:.1f} to {demonstrated.high:.1f})"
     return [*checks, Check(names[2], 5 if beats else 0, 5, reason)]

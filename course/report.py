@@ -30,7 +30,7 @@ import vpg
 from course.assignment import compare
 from offline_reward_learning import generate_novice_demos, predict_traj_return
 from prefloop.checkpoints import checkpoint_path, load_policy, saved_epochs
-from prefloop.envs import make_env, policy_sizes
+from prefloop.envs import make_env, policy_sizes, return_bounds
 from prefloop.errors import UserError, one_sentence_errors
 from prefloop.evaluation.evaluate import evaluate, play
 from prefloop.evaluation.plots import save_figure
@@ -67,7 +67,8 @@ def checkpoint_returns(directory: Path, num_episodes: int, seed: int) -> dict[in
         epoch: mean_estimate(
             evaluate(
                 load_policy(checkpoint_path(directory, epoch), *sizes), ENV_ID, num_episodes, seed
-            )
+            ),
+            return_bounds(ENV_ID),
         )
         for epoch in tqdm(epochs, desc=f"evaluating {directory.name}", disable=None)
     }
@@ -91,8 +92,17 @@ def draw_checkpoints(runs: dict[str, dict[int, MeanEstimate]]) -> Figure:
     axes = figure.subplots()
     for name, estimates in runs.items():
         means = np.array([e.mean for e in estimates.values()])
-        half = means - np.array([e.low for e in estimates.values()])
-        axes.errorbar(list(estimates), means, yerr=half, fmt="o", markersize=3, label=name)
+        low, high = (
+            np.array([getattr(e, end) for e in estimates.values()]) for end in ("low", "high")
+        )
+        axes.errorbar(
+            list(estimates),
+            means,
+            yerr=[means - low, high - means],
+            fmt="o",
+            markersize=3,
+            label=name,
+        )
     label(axes, "Every checkpoint, with 95 % intervals", "epoch", "true return")
     return figure
 
@@ -212,7 +222,7 @@ def run_controls(
                 settings = vpg.Settings(epochs=epochs, seed=seed, checkpoint_dir=directory)
                 policy, rows = vpg.train(settings, function)
             curves.append([row["true_return"] for row in rows])
-            finals.append(mean_estimate(evaluate(policy, ENV_ID, 100, seed)))
+            finals.append(mean_estimate(evaluate(policy, ENV_ID, 100, seed), return_bounds(ENV_ID)))
             bar.update()
         results[name] = (np.array(curves), finals)
     bar.close()
@@ -244,7 +254,7 @@ def make_report(directory: Path, out: Path, num_episodes: int, seeds: int) -> li
             name: checkpoint_returns(path, num_episodes, seed=0) for name, path in runs.items()
         }
         (best_path, best), (learned_path, learned) = (
-            (path, mean_estimate(sample))
+            (path, mean_estimate(sample, return_bounds(ENV_ID)))
             for path, sample in compare(directory, 0, num_episodes).items()
         )
         controls = run_controls(

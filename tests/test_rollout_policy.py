@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 import torch
 from conftest import assert_one_sentence
 
+import rollout_policy
 from prefloop import checkpoints
 from prefloop.networks import mlp
 from utils import Net
@@ -153,3 +155,9 @@ def test_render_without_a_display_saves_videos(run, poor, tmp_path, monkeypatch)
 def test_misuse(run, poor, tmp_path, flags, words):
     checkpoints.save(tmp_path / "reward.params", Net().state_dict())
     assert_one_sentence(run(f"rollout_policy.py {flags}"), *words)
+
+
+def test_no_interval_above_what_cartpole_pays(poor):
+    settings = rollout_policy.Settings(checkpoint=(str(poor),))
+    ran = rollout_policy.roll_out(poor, (4, 2), settings)
+    assert "to 200.0)" in dataclasses.replace(ran, returns=[200.0] * 9 + [185.0]).summary()

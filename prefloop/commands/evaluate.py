@@ -48,7 +48,7 @@ def main(settings: Settings) -> None:
     from typing import Any
 
     from prefloop import checkpoints, policies
-    from prefloop.envs import make_vector_env
+    from prefloop.envs import make_vector_env, return_bounds
     from prefloop.errors import UserError
     from prefloop.evaluation.evaluate import acting_in_episode, env_seed, play
     from prefloop.evaluation.plots import plot_returns
@@ -77,7 +77,7 @@ def main(settings: Settings) -> None:
                 write_minari(episodes, settings.minari, env_id)
             returns = episodes.returns
             returns_of[str(path)] = returns
-            estimate = mean_estimate(returns)
+            estimate = mean_estimate(returns, return_bounds(env_id))
             rows.append(
                 {
                     "policy": str(path),

@@ -17,7 +17,7 @@ from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
 from prefloop.data.segments import Segments
 from prefloop.devices import usable_device
-from prefloop.envs import make_vector_env, step_sizes
+from prefloop.envs import make_vector_env, return_bounds, step_sizes
 from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.evaluation.statistics import mean_estimate
@@ -185,7 +185,7 @@ def _segments(settings: CompareSettings, seed: int) -> Segments:
 def _judge(settings: CompareSettings, policy: Policy, seed: int) -> dict[str, Any]:
     """True returns of a policy in episodes that all methods of a seed are judged by."""
     returns = evaluate(policy, settings.env, settings.evaluation_episodes, seed)
-    estimate = mean_estimate(returns)
+    estimate = mean_estimate(returns, return_bounds(settings.env))
     return {"mean_return": estimate.mean, "low": estimate.low, "high": estimate.high}
 
 

@@ -13,13 +13,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from prefloop.envs import return_bounds
 from prefloop.evaluation.plots import save_figure
-from prefloop.evaluation.statistics import Interval, iqm_interval, probability_of_improvement
+from prefloop.evaluation.statistics import (
+    FEW_SEEDS,
+    UNBOUNDED,
+    Bounds,
+    Interval,
+    iqm_interval,
+    probability_of_improvement,
+)
 from prefloop.files import write_atomically
 from prefloop.runs import METRICS
 from prefloop.sweeps.settings import RESULT, UNLABELLED, CompareSettings
 
 Rows = Sequence[Mapping[str, Any]]
+FEW = f"""Some intervals are over fewer than {FEW_SEEDS} seeds. From so few nobody can tell how often
+runs fail: what happens in one of five is not seen in three at all, half of the time."""
 # a colour of its own for each method, wherever it is drawn
 COLOURS = {
     name: f"C{i}"
@@ -46,19 +56,21 @@ def write_page(directory: Path, settings: CompareSettings, rows: Rows) -> str:
         rows: of results.csv.
 
     Returns:
-        The table as text.
+        The table as text, with a note where its intervals are over few seeds.
     """
-    table = summarise(rows)
+    bounds = return_bounds(settings.env)
+    table = summarise(rows, bounds)
     columns = list(table[0])
     text = "\n".join(
         [
             "| " + " | ".join(columns) + " |",
             "|" + "---|" * len(columns),
             *("| " + " | ".join(line.values()) + " |" for line in table),
+            *(["", FEW] if _has_few_seeds(table) else []),
         ]
     )
     write_atomically(directory / "table.md", (text + "\n").encode())
-    _plot_budgets(directory / "return_against_labels.png", settings, rows)
+    _plot_budgets(directory / "return_against_labels.png", settings, rows, bounds)
     has_curves = _plot_learning_curves(directory / "learning_curves.png", directory, settings, rows)
     write_atomically(
         directory / "index.html", _html(settings, rows, table, has_curves).encode("utf-8")
@@ -66,31 +78,41 @@ def write_page(directory: Path, settings: CompareSettings, rows: Rows) -> str:
     return text
 
 
-def summarise(rows: Rows) -> list[dict[str, str]]:
-    """One line for each method and budget: IQM, probability of improvement, counts."""
+def summarise(rows: Rows, bounds: Bounds = UNBOUNDED) -> list[dict[str, str]]:
+    """One line for each method and budget: IQM, probability of improvement, counts.
+
+    Args:
+        rows: of results.csv.
+        bounds: of a return, where they are known.
+    """
     weak = _by_seed(rows, "weak_return")
     strong = _by_seed(rows, "strong_return")
     table = [
-        _line("weaker demonstrator", 0, list(weak.values()), None, 0),
-        _line("stronger demonstrator", 0, list(strong.values()), list(weak.values()), 0),
+        _line("weaker demonstrator", 0, list(weak.values()), None, 0, bounds),
+        _line("stronger demonstrator", 0, list(strong.values()), list(weak.values()), 0, bounds),
     ]
     for method, labels in dict.fromkeys((row["method"], row["labels"]) for row in rows):
         group = [row for row in rows if (row["method"], row["labels"]) == (method, labels)]
         returns = [row["mean_return"] for row in group]
         # both means have 95 % intervals of their own
         above = sum(row["low"] > row["weak_high"] for row in group)
-        table.append(_line(method, labels, returns, list(weak.values()), above))
+        table.append(_line(method, labels, returns, list(weak.values()), above, bounds))
     return table
 
 
 def _line(
-    method: str, labels: int, returns: list[float], weak: list[float] | None, above: int
+    method: str,
+    labels: int,
+    returns: list[float],
+    weak: list[float] | None,
+    above: int,
+    bounds: Bounds,
 ) -> dict[str, str]:
     line = {
         "method": method,
         "labels": str(labels) if labels else "-",
         "seeds": str(len(returns)),
-        "IQM of the return [95 %]": _shown(iqm_interval(returns), ".1f"),
+        "IQM of the return [95 %]": _shown(iqm_interval(returns, bounds), ".1f"),
         "lowest": f"{min(returns):.1f}",
         "P(improves on the weaker) [95 %]": "-",
         "seeds above it, intervals apart": "-",
@@ -104,6 +126,10 @@ def _line(
     return line
 
 
+def _has_few_seeds(table: list[dict[str, str]]) -> bool:
+    return any(int(line["seeds"]) < FEW_SEEDS for line in table)
+
+
 def _shown(interval: Interval, form: str) -> str:
     if np.isnan(interval.low):
         return f"{interval.value:{form}}"
@@ -114,7 +140,7 @@ def _by_seed(rows: Rows, name: str) -> dict[int, float]:
     return {row["seed"]: row[name] for row in rows}
 
 
-def _plot_budgets(path: Path, settings: CompareSettings, rows: Rows) -> None:
+def _plot_budgets(path: Path, settings: CompareSettings, rows: Rows, bounds: Bounds) -> None:
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     budgets = sorted(set(settings.labels))
@@ -127,7 +153,7 @@ def _plot_budgets(path: Path, settings: CompareSettings, rows: Rows) -> None:
             _level(axes, iqm_interval(groups[0]).value, method)
         else:
             own = sorted(groups)  # not all, where a run failed or was not asked for
-            _band(axes, own, [iqm_interval(groups[labels]) for labels in own], method)
+            _band(axes, own, [iqm_interval(groups[labels], bounds) for labels in own], method)
     for name, style in (("strong", ":"), ("weak", "-.")):
         level = iqm_interval(list(_by_seed(rows, f"{name}_return").values())).value
         axes.axhline(
@@ -253,8 +279,8 @@ an untrained network. What they reach, the task gives away without any preferenc
 {body}
 </tbody>
 </table>
-<p>IQM: interquartile mean over seeds, with the 95 % bootstrap interval; with few seeds it is wide and
-itself uncertain. P(improves): how likely a run beats a run of the weaker demonstrator.</p>
+<p>IQM: interquartile mean over seeds, with a 95 % interval. P(improves): how likely a run beats a run of
+the weaker demonstrator.{f" {FEW}" if _has_few_seeds(table) else ""}</p>
 <img src="return_against_labels.png" alt="return against labels">
 {curves}
 <h2>Again</h2>

@@ -1,10 +1,19 @@
 import math
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import scipy.stats
 
-from prefloop.evaluation.statistics import mean_estimate, rank_correlation
+from prefloop.envs import return_bounds
+from prefloop.evaluation.statistics import (
+    iqm_interval,
+    mean_estimate,
+    newcombe,
+    probability_of_improvement,
+    rank_correlation,
+    trimmed_t,
+)
 
 
 def test_interval_by_hand():
@@ -34,3 +43,115 @@ def test_rank_correlation_with_ties_equals_scipys():
     assert rank_correlation(x, y) == pytest.approx(scipy.stats.spearmanr(x, y).statistic)
     assert rank_correlation([1, 2, 3], [10, 20, 90]) == pytest.approx(1)
     assert math.isnan(rank_correlation([1, 1, 1], [1, 2, 3]))
+
+
+def test_no_interval_passes_the_bounds():
+    returns = [200.0] * 9 + [185.0]
+    assert mean_estimate(returns).high > 200
+    bounded = mean_estimate(returns, return_bounds("CartPole-v0"))
+    assert bounded.high == 200
+    assert bounded.low == mean_estimate(returns).low
+    assert mean_estimate([-1.0, -199.0], return_bounds("MountainCar-v0")).low == -200
+    runs = [200.0, 198.0, 150.0]
+    assert iqm_interval(runs).high > 200
+    assert iqm_interval(runs, return_bounds("CartPole-v0")).high == 200
+    assert iqm_interval(runs, return_bounds("CartPole-v0")).low == iqm_interval(runs).low
+    for wins in ([1.0] * 3, [0.0] * 3, [0.0, 1.0]):
+        interval = probability_of_improvement(wins, [0.5, 0.4])
+        assert 0 <= interval.low <= interval.value <= interval.high <= 1
+
+
+@pytest.mark.parametrize(
+    ("env_id", "bounds"),
+    [
+        ("CartPole-v0", (1, 200)),
+        ("CartPole-v1", (1, 500)),
+        ("MountainCar-v0", (-200, -1)),
+        ("Acrobot-v1", (-500, 0)),
+        ("MountainCarContinuous-v0", (-math.inf, math.inf)),
+    ],
+)
+def test_returns_that_are_possible(env_id, bounds):
+    assert return_bounds(env_id) == bounds
+
+
+def test_a_pendulum_can_do_no_worse():
+    low, high = return_bounds("Pendulum-v1")
+    # hanging down is pi from upright, the speed is limited to 8 and the torque to 2
+    assert (low / 200, high) == pytest.approx((-(math.pi**2 + 6.4 + 0.004), 0))
+
+
+def test_other_rewards_have_other_bounds():
+    gym.register("SuttonsCartPole-v0", gym.spec("CartPole-v1").entry_point, max_episode_steps=9,
+                 kwargs={"sutton_barto_reward": True})  # fmt: skip
+    try:
+        assert return_bounds("SuttonsCartPole-v0") == (-math.inf, math.inf)
+    finally:
+        del gym.registry["SuttonsCartPole-v0"]
+
+
+def test_trimmed_t_by_hand():
+    # the middle of 1, 2, 4, 9, 50 is 2, 4, 9; with the ends drawn in: 2, 2, 4, 9, 9, mean 5.2
+    spread = math.sqrt((2 * 3.2**2 + 1.2**2 + 2 * 3.8**2) / 4)
+    # t(2, 0.975) = 4.302653
+    half_width = 4.302653 * spread * math.sqrt(5) / 3
+    assert trimmed_t(np.array([50.0, 1, 9, 2, 4])) == pytest.approx(
+        (5 - half_width, 5 + half_width)
+    )
+
+
+def test_intervals_of_the_interquartile_mean_by_known_cases():
+    assert iqm_interval([5.0, 5.0, 5.0]).low == iqm_interval([5.0, 5.0, 5.0]).high == 5.0
+    alone = iqm_interval([5.0])
+    assert alone.value == 5.0 and math.isnan(alone.low)
+    # a single run that fails is not in the middle, and may be in that of other seeds
+    runs = [200.0, 200.0, 200.0, 200.0, 50.0]
+    interval = iqm_interval(runs)
+    assert interval.value == interval.high == 200 and interval.low < 160
+    assert iqm_interval(runs, seed=1).low == pytest.approx(interval.low, abs=1)
+
+
+@pytest.mark.parametrize("num_runs", [3, 5, 10])
+def test_the_interquartile_mean_is_held_95_times_in_100(num_runs):
+    rng = np.random.default_rng(0)
+    intervals = [iqm_interval(rng.normal(size=num_runs)) for _ in range(400)]
+    # less than 0.92 in one case of two hundred, if it is 0.95
+    assert np.mean([i.low <= 0 <= i.high for i in intervals]) > 0.92
+
+
+def test_probability_of_improvement_by_known_cases():
+    assert probability_of_improvement([2, 3], [0, 1]).value == 1.0
+    assert probability_of_improvement([1, 1], [1, 1]).value == 0.5
+    assert probability_of_improvement([0, 2], [1, 1]).value == 0.5
+    assert math.isnan(probability_of_improvement([1], [0, 2]).low)
+
+
+def test_five_wins_of_five_are_not_certain():
+    better = probability_of_improvement([6, 7, 8, 9, 10], [1, 2, 3, 4, 5])
+    worse = probability_of_improvement([1, 2, 3, 4, 5], [6, 7, 8, 9, 10])
+    assert (better.value, better.high) == (1, 1)
+    assert 0.5 < better.low < 0.7
+    assert (worse.low, worse.high) == pytest.approx((0, 1 - better.low))
+
+
+def test_newcombes_ends_lie_as_far_as_he_says():
+    low, high = newcombe(0.8, 6, 4, 1.96)
+    for end in (low, high):
+        spread = (1 - end) / (2 - end) + end / (1 + end)
+        error = math.sqrt(end * (1 - end) * (1 + 4 * spread) / 24)
+        assert abs(0.8 - end) == pytest.approx(1.96 * error)
+    assert low < 0.8 < high
+    assert newcombe(0.2, 4, 6, 1.96) == pytest.approx((1 - high, 1 - low))
+
+
+@pytest.mark.parametrize("shift", [0, 2])
+def test_the_probability_of_improvement_is_held_95_times_in_100(shift):
+    rng = np.random.default_rng(0)
+    truth = scipy.stats.norm.cdf(shift / math.sqrt(2))
+    held = [
+        (i := probability_of_improvement(rng.normal(shift, 1, 5), rng.normal(size=5))).low
+        <= truth
+        <= i.high
+        for _ in range(400)
+    ]
+    assert np.mean(held) > 0.92

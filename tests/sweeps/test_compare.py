@@ -6,13 +6,12 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 from conftest import assert_one_sentence
 
 from prefloop.data import dataset
 from prefloop.sweeps.compare import Cell, cells
-from prefloop.sweeps.page import command, summarise
+from prefloop.sweeps.page import command, summarise, write_page
 from prefloop.sweeps.settings import CompareSettings
 
 SMALL = (
@@ -185,6 +184,7 @@ def result(method, labels, seed, mean, weak=50.0):
     return {
         "method": method, "labels": labels, "seed": seed, "mean_return": mean, "low": mean - 5,
         "high": mean + 5, "strong_return": 200.0, "weak_return": weak, "weak_high": weak + 5,
+        "seconds": 1.0,
     }  # fmt: skip
 
 
@@ -210,17 +210,15 @@ def test_the_command_line_is_given_again():
     )
 
 
-def test_intervals_by_known_cases():
-    from prefloop.evaluation.statistics import iqm_interval, probability_of_improvement
-
-    assert iqm_interval([5.0, 5.0, 5.0]).low == iqm_interval([5.0, 5.0, 5.0]).high == 5.0
-    alone = iqm_interval([5.0])
-    assert alone.value == 5.0 and np.isnan(alone.low)
-    assert probability_of_improvement([2, 3], [0, 1]).value == 1.0
-    assert probability_of_improvement([1, 1], [1, 1]).value == 0.5
-    assert probability_of_improvement([0, 2], [1, 1]).value == 0.5
-    # coverage of a normal mean, roughly: the interval holds the truth most of the time
-    rng = np.random.default_rng(0)
-    samples = rng.normal(size=(60, 20))
-    intervals = [iqm_interval(sample, seed=i) for i, sample in enumerate(samples)]
-    assert sum(i.low < 0 < i.high for i in intervals) >= 50
+def test_few_seeds_are_warned_of_and_no_interval_passes_the_highest_return(tmp_path):
+    few, enough = (
+        [result("dpo", 20, i, score) for i, score in enumerate(scores)]
+        for scores in ([150.0, 200.0, 195.0], [150.0, 200.0, 195.0, 199.0, 60.0])
+    )
+    settings = CompareSettings(env="CartPole-v0", labels=(20,), methods=("dpo",), out=str(tmp_path))
+    page = tmp_path / "index.html"
+    assert "fewer than 5 seeds" in write_page(tmp_path, settings, few)
+    assert "fewer than 5 seeds" in page.read_text(encoding="utf-8")
+    text = write_page(tmp_path, settings, enough)
+    assert "fewer than 5" not in text + page.read_text(encoding="utf-8")
+    assert ", 200.0]" in text
