@@ -3,6 +3,7 @@
 import math
 
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 
@@ -53,3 +54,32 @@ def bradley_terry_loss(
         return loss.mean()
     total = weight.sum()
     return (loss * weight).sum() / torch.where(total > 0, total, 1)
+
+
+def answered_second(probability: NDArray, label_noise: float) -> NDArray:
+    """How likely an answer prefers the second, where some answers are coin tosses.
+
+    Args:
+        probability: that the second is preferred, as the model has it; [...].
+        label_noise: how likely an answer is a coin toss, in [0, 1).
+
+    Returns:
+        Shaped as `probability`.
+    """
+    return (1 - label_noise) * probability + label_noise / 2
+
+
+def agreement(gap: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """How far predictions agree with answers: 1 right, 0 wrong, a half where no side is predicted.
+
+    So a model that knows nothing gets what a coin would, whichever side its zeros are laid to.
+
+    Args:
+        gap: of the predicted returns, the second's less the first's; [n].
+        label: probability that the second is preferred; [n].
+
+    Returns:
+        Of the answers that are no ties, which have no right side; [decided].
+    """
+    decides = label != 0.5
+    return 0.5 + 0.5 * torch.sign(gap[decides]) * torch.sign(label[decides] - 0.5)

@@ -1,11 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefloop.bradley_terry import bradley_terry_loss
+from prefloop.bradley_terry import agreement, answered_second, bradley_terry_loss
 
 returns = st.floats(-50, 50)
 
@@ -88,3 +89,18 @@ def test_where_nothing_counts_nothing_is_learned():
     value.backward()
     assert value.item() == 0
     assert second.grad.tolist() == [0, 0]
+
+
+def test_what_is_predicted_to_be_worth_the_same_is_half_right():
+    gap = torch.tensor([2.0, -1.0, 0.0, 0.0, 3.0, -1.0])
+    label = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.5, 0.2])
+    assert agreement(gap, label).tolist() == [1, 0, 0.5, 0.5, 1]
+
+
+def test_an_answer_may_be_a_coin_toss():
+    probability = np.array([0.0, 0.5, 0.75, 1.0])
+    assert answered_second(probability, 0.2).tolist() == pytest.approx([0.1, 0.5, 0.7, 0.9])
+    # as the loss has it
+    gap, zero, second = torch.tensor([math.log(3)]), torch.zeros(1), torch.ones(1)
+    loss = bradley_terry_loss(zero, gap, second, label_noise=0.2).item()
+    assert loss == pytest.approx(-math.log(0.7), abs=1e-6)

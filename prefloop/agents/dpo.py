@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from prefloop.agents.settings import DPOSettings
-from prefloop.bradley_terry import bradley_terry_loss
+from prefloop.bradley_terry import agreement, bradley_terry_loss
 from prefloop.data.preferences import Preferences
 from prefloop.devices import to_tensor
 from prefloop.optimizers import Adam
@@ -66,7 +66,7 @@ class DPO:
     def iterate(self, epoch: int) -> dict[str, float]:
         """One pass over the preferences in random minibatches."""
         rng = generator(self.seed, Stream.MINIBATCHES, epoch)
-        losses, margins = [], []
+        losses, margins, right = [], [], []
         for batch in torch.from_numpy(rng.permutation(len(self._labels))).split(
             self.settings.dpo_batch_size
         ):
@@ -82,13 +82,14 @@ class DPO:
             loss.backward()
             self.optimizer.step()
             losses.append(loss.item())
+            gap = (second - first).detach()
             # a tie has no right side
-            margin = ((second - first) * torch.sign(labels - 0.5)).detach()[labels != 0.5]
-            margins += margin.tolist()
+            margins += (gap * torch.sign(labels - 0.5))[labels != 0.5].tolist()
+            right += agreement(gap, labels).tolist()
         return {
             "epoch": epoch,
             "loss": float(np.mean(losses)),
-            "accuracy": float(np.mean(np.array(margins) > 0)),
+            "accuracy": float(np.mean(right)),
             "margin": float(np.mean(margins)),
         }
 

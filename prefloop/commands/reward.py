@@ -87,7 +87,14 @@ def main(settings: Settings) -> None:
             ("loss", "accuracy", "held_out_loss", "held_out_accuracy"),
         )
         reward_model.save(directory, fit.finish())
-        summary = write_report(directory, model, preferences.answered, fit.held_out, fit.best_epoch)
+        summary = write_report(
+            directory,
+            model,
+            preferences.answered,
+            fit.held_out,
+            fit.best_epoch,
+            settings.label_noise,
+        )
         if settings.run and len(preferences) < people.counts().labels:
             print(
                 f"Note: it was fitted to the {len(preferences)} labels that it began with, of "

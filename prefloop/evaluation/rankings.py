@@ -13,8 +13,10 @@ class PairRanking:
     Attributes:
         num_pairs: pairs whose true returns differ.
         num_ties: pairs with equal true returns, which have no right order; left out otherwise.
-        accuracy: share of the `num_pairs` in the right order; NaN without any.
-        wrong: positions of the pairs in the wrong order, those with the widest gap first.
+        accuracy: share of the `num_pairs` in the right order, equal predictions counting half;
+            NaN without any.
+        wrong: positions of the pairs that are not in the right order, those with the widest gap
+            first.
     """
 
     num_pairs: int
@@ -28,18 +30,19 @@ def rank_pairs(true_returns: ArrayLike, predicted_returns: ArrayLike) -> PairRan
 
     Args:
         true_returns, predicted_returns: of the first and the second trajectory of each pair;
-            [pairs, 2]. Equal predictions for different returns count as wrong.
+            [pairs, 2].
     """
     true_gap, predicted_gap = (
         np.diff(np.asarray(x, dtype=np.float64), axis=1)[:, 0]
         for x in (true_returns, predicted_returns)
     )
     differ = true_gap != 0
-    wrong = np.flatnonzero(differ & (true_gap * predicted_gap <= 0))
+    agrees = np.sign(true_gap) * np.sign(predicted_gap)
+    wrong = np.flatnonzero(differ & (agrees <= 0))
     num_pairs = int(differ.sum())
     return PairRanking(
         num_pairs=num_pairs,
         num_ties=len(differ) - num_pairs,
-        accuracy=1 - len(wrong) / num_pairs if num_pairs else float("nan"),
+        accuracy=float((1 + agrees[differ]).mean() / 2) if num_pairs else float("nan"),
         wrong=wrong[np.argsort(-np.abs(predicted_gap[wrong]), kind="stable")],
     )

@@ -22,9 +22,13 @@ from prefloop.networks import mlp
 PARAMS = "reward.params"
 
 
+def _linear_layers(network: nn.Module) -> list[nn.Linear]:
+    return [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+
+
 def last_layer(network: nn.Module) -> nn.Linear:
     """The layer of an `mlp` whose bias is the part of a reward that is the same in every step."""
-    return [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1]
+    return _linear_layers(network)[-1]
 
 
 class RewardModel(nn.Module):
@@ -87,12 +91,36 @@ class RewardModel(nn.Module):
         Returns:
             [..., sizes[0]].
         """
+        return (self.raw_inputs(obs, actions) - self.input_mean) / self.input_std
+
+    def raw_inputs(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """As `inputs`, before they are standardised."""
         x = obs.float()
         if self.uses_actions:
             if self.discrete:
                 actions = nn.functional.one_hot(actions.long(), self.action_dim)
             x = torch.cat([x, actions.float()], dim=-1)
-        return (x - self.input_mean) / self.input_std
+        return x
+
+    @torch.no_grad()
+    def standardise_inputs(self, mean: torch.Tensor, std: torch.Tensor) -> None:
+        """Sets what `inputs` subtracts and divides by; a reward that was learned stays what it was.
+
+        The first layers are expressed in the new inputs where there were others before. Weights
+        that are still as they were drawn are meant for inputs of mean 0 and deviation 1, and stay.
+
+        Args:
+            mean, std: of each input; [sizes[0]] both.
+        """
+        was_drawn = bool((self.input_mean == 0).all() and (self.input_std == 1).all())
+        if not was_drawn:
+            shift = ((mean.double() - self.input_mean) / self.input_std.double()).float()
+            for network in self.networks:
+                first = _linear_layers(network)[0]
+                first.bias.add_(first.weight @ shift)
+                first.weight.mul_(std / self.input_std)
+        self.input_mean.copy_(mean)
+        self.input_std.copy_(std)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Each member's reward for steps as `inputs` gives them, [steps, input]; [members, steps]."""

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from prefloop.bradley_terry import bradley_terry_loss
+from prefloop.bradley_terry import agreement, bradley_terry_loss
 from prefloop.data.preferences import Preferences
 from prefloop.devices import to_tensor
 from prefloop.early_stopping import EarlyStopping
@@ -122,7 +122,7 @@ class RewardFit:
         rng = generator(self.seed, Stream.MINIBATCHES, Stream.REWARD_MODEL, epoch)
         order = self._tensor(rng.permutation(len(self.train)))
         train = self._tensor(self.train)
-        losses, right, decided = 0.0, 0, 0
+        losses, right, decided = 0.0, 0.0, 0
         batches = order.split(self.settings.reward_batch_size)
         for batch in batches:
             loss = torch.zeros((), device=self.device)
@@ -133,8 +133,8 @@ class RewardFit:
                     continue
                 first, second = self._returns([network], pairs)
                 loss = loss + self._loss(first, second, pairs, weights[pairs][None])
-                counts = self._count_right(first, second, pairs)
-                right, decided = right + counts[0], decided + counts[1]
+                agrees = self._agreement(first, second, pairs)
+                right, decided = right + agrees.sum().item(), decided + len(agrees)
             if not loss.requires_grad:
                 continue
             self.optimizer.zero_grad()
@@ -193,30 +193,25 @@ class RewardFit:
         pairs = self._tensor(self.held_out)
         first, second = self._returns(self.model.networks, pairs)
         loss = self._loss(first, second, pairs).item()
-        return loss, _share(*self._count_right(first, second, pairs))
+        agrees = self._agreement(first, second, pairs)
+        return loss, _share(agrees.sum().item(), len(agrees))
 
-    def _count_right(
+    def _agreement(
         self, first: torch.Tensor, second: torch.Tensor, pairs: torch.Tensor
-    ) -> tuple[int, int]:
-        """How many answers the members' mean return agrees with, and how many are no ties."""
-        labels = self._labels[pairs]
-        agrees = ((second - first).mean(0) > 0) == (labels > 0.5)
-        decides = labels != 0.5
-        return int((agrees & decides).sum()), int(decides.sum())
+    ) -> torch.Tensor:
+        """Of the members' mean return with the answers that are no ties; [decided]."""
+        return agreement((second - first).mean(0).detach(), self._labels[pairs])
 
     def _standardise_inputs(self, obs: NDArray, actions: NDArray) -> None:
-        model = self.model
-        model.input_mean.zero_()
-        model.input_std.fill_(1)
-        x = model.inputs(self._tensor(obs), self._tensor(actions))
+        x = self.model.raw_inputs(self._tensor(obs), self._tensor(actions))
         std = x.std(0, correction=0)
         if not torch.isfinite(std).all():
             raise UserError(
                 "The segments' observations or actions are too large for 32-bit numbers; scale them."
             )
-        model.input_mean.copy_(x.mean(0))
         # what never varies says nothing: it must not be blown up where it does vary later
-        model.input_std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
+        std = torch.where(std > 1e-6, std, torch.ones_like(std))
+        self.model.standardise_inputs(x.mean(0), std)
 
     def _tensor(self, array: NDArray) -> torch.Tensor:
         return to_tensor(array, self.device)
@@ -291,5 +286,5 @@ def _bootstrap(pairs: Sequence[bytes], train: NDArray, members: int, seed: int) 
     return weights
 
 
-def _share(part: int, whole: int) -> float:
+def _share(part: float, whole: int) -> float:
     return part / whole if whole else float("nan")

@@ -14,6 +14,7 @@ from torch.nn import functional
 from prefloop.agents.ppo import PPO
 from prefloop.agents.rollout import Rollout
 from prefloop.agents.settings import AIRLSettings
+from prefloop.bradley_terry import agreement
 from prefloop.data.segments import Segments
 from prefloop.devices import to_tensor
 from prefloop.errors import UserError
@@ -130,8 +131,7 @@ class AIRL:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        right = ((logits > 0) == (demonstrated > 0)).float().mean().item()
-        return loss.item(), right
+        return loss.item(), agreement(logits.detach(), demonstrated).mean().item()
 
     def _logits(self, steps: Transitions) -> torch.Tensor:
         obs, actions, next_obs = steps

@@ -50,7 +50,9 @@ def test_at_the_start_an_answer_costs_ln_2():
     prefs = ask(random_segments(20, 5, rng), 30, rng)
     (row,) = improve(make(reference(), prefs), 0)
     assert row["loss"] == pytest.approx(math.log(2), abs=1e-6)
-    assert improve(make(indifferent(), ONE_PAIR), 0)[0]["loss"] == pytest.approx(math.log(2))
+    (row,) = improve(make(indifferent(), ONE_PAIR), 0)
+    assert row["loss"] == pytest.approx(math.log(2))
+    assert (row["margin"], row["accuracy"]) == (0, 0.5)  # policy and reference think alike
 
 
 def test_a_pair_by_hand():

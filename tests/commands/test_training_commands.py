@@ -118,6 +118,7 @@ def test_reward_reports_how_far_to_trust_it(run, demonstrations, tmp_path):
     report = json.loads((tmp_path / "r" / "report.json").read_text())
     assert report["answers"] == 40 and 0 <= report["held_out_accuracy"] <= 1
     assert report["rank_correlation"] > 0.5
+    assert 0 < report["calibration_error_by_chance"] < report["calibration_error_by_chance_95"] < 1
     assert len(report["worst_pairs"]) == 10
     assert "## The pairs it explains worst" in (tmp_path / "r" / "report.md").read_text()
     assert (tmp_path / "r" / "report.png").read_bytes().startswith(b"\x89PNG")

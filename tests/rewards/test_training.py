@@ -366,3 +366,30 @@ def test_only_segments_that_were_asked_about_set_the_inputs_scale():
     other = Preferences(odd, prefs.first, prefs.second, prefs.labels)
     a, b = (start(p).model.input_mean for p in (prefs, other))
     assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("hidden_sizes", [(), (16,), (16, 16)])
+def test_answers_that_follow_do_not_change_the_reward_before_they_are_learned_from(hidden_sizes):
+    rng = RNG(0)
+    prefs = ask(random_segments(30, 5, rng), 60, rng)
+    settings = RewardSettings(reward_hidden_sizes=hidden_sizes, reward_epochs=20)
+    model, _ = fit(make_model((3, 2, True), settings, 0), prefs, settings, 0)
+    far = random_segments(30, 5, rng)
+    later = make_segments(3 * far.obs + np.array([5, 0, -9]), far.actions, rewards=far.rewards)
+    both = concatenate([prefs.segments, later])
+    more = ask(both, 100, rng)
+    before, mean = model.returns(both), model.input_mean.clone()
+    fitting = RewardFit(model, more, settings, 0)
+    assert not torch.allclose(mean, model.input_mean)
+    np.testing.assert_allclose(model.returns(both), before, rtol=1e-4, atol=1e-4)
+    steps = fitting._steps[fitting._mask]
+    torch.testing.assert_close(steps.mean(0), torch.zeros(5), atol=1e-4, rtol=0)
+    torch.testing.assert_close(steps.std(0, correction=0), torch.ones(5), atol=1e-4, rtol=0)
+
+
+def test_new_weights_are_for_inputs_that_are_standardised():
+    segments = random_segments(30, 5, RNG(0))
+    large = make_segments(1000 * segments.obs, segments.actions, rewards=segments.rewards)
+    plain, scaled = (start(ask(each, 60, RNG(1))).model for each in (segments, large))
+    for a, b in zip(plain.networks.parameters(), scaled.networks.parameters(), strict=True):
+        assert torch.equal(a, b)
