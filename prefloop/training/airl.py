@@ -3,7 +3,7 @@
 Source: Fu et al. 2018, arXiv:1710.11248. Details: docs/airl.md.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -37,6 +37,11 @@ class Discriminator(nn.Module):
         super().__init__()
         self.reward = mlp([obs_dim, *hidden_sizes, 1])
         self.shaping = mlp([obs_dim, *hidden_sizes, 1])
+        for network in (self.reward, self.shaping):
+            # f begins at 0: below it, ending episodes pays before anything was learned
+            last = cast(nn.Linear, network[-2])
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
         self.gamma = gamma
         # of the demonstrations: without it, one large coordinate drowns the others
         self.register_buffer("obs_mean", torch.zeros(obs_dim))

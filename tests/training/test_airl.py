@@ -64,9 +64,22 @@ def test_its_logit_is_the_probability_that_a_step_was_demonstrated(demonstration
     torch.testing.assert_close(demonstrated, f / (f + probability))
 
 
-def test_it_learns_from_demonstrations_alone(demonstrations):
+def test_nothing_is_better_or_worse_before_anything_was_learned(demonstrations):
+    for seed in range(3):
+        airl = make(demonstrations, seed=seed)
+        obs = torch.randn(20, 4)
+        assert not airl.discriminator(obs, obs + 1).any()
+
+
+@pytest.mark.parametrize("seed", [0, 2])  # where it was not so, these collapsed
+def test_it_learns_from_demonstrations_alone(demonstrations, seed):
     airl = make(
-        demonstrations, iteration_steps=8192, steps=6 * 8192, num_envs=16, rollout_steps=128
+        demonstrations,
+        iteration_steps=8192,
+        steps=6 * 8192,
+        num_envs=16,
+        rollout_steps=128,
+        seed=seed,
     )
     rows = [airl.iterate(i) for i in range(5)]
     assert all(row.keys() == rows[0].keys() for row in rows)
