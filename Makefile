@@ -41,6 +41,8 @@ benchmark: $(INSTALLED) ## measure the figures in docs/results.md again
 	$(RUN) benchmarks/rl_rlhf_dpo.py --env CartPole-v0
 	$(RUN) benchmarks/rl_rlhf_dpo.py --env Acrobot-v1
 	$(RUN) benchmarks/pref_ppo_pendulum.py
+	$(RUN) benchmarks/held_out_split.py
+	$(RUN) benchmarks/interval_coverage.py
 	$(RUN) benchmarks/labelling_teaching.py
 	$(RUN) benchmarks/labelling_speed.py
 	$(RUN) benchmarks/clip_speed.py

@@ -77,7 +77,7 @@ def fit(preferences: Preferences, seed: int) -> tuple[float, int, int]:
 def main() -> None:
     """Prints a table: means over seeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=100)
     seeds = range(parser.parse_args().seeds)
     torch.set_num_threads(1)
     print("| answers | split | held-out accuracy | from, to | pass that is kept | passes |")

@@ -25,7 +25,7 @@ class RewardSettings:
     reward_epochs: int = setting(200, "passes over the preferences, at most")
     reward_patience: int = setting(20, "passes without a lower held-out loss before the fit stops")
     reward_batch_size: int = setting(128, "pairs in each step of Adam")
-    held_out: float = setting(0.2, "share of the answers that the fit stops by and is judged on")
+    held_out: float = setting(0.2, "share of the pairs that the fit stops by and is judged on")
     label_noise: float = setting(0.1, "how likely an answer is a coin toss (C)")
     weight_decay: float = setting(1e-4, "L2, in Adam (C)")
     # fmt: on

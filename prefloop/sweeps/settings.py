@@ -49,7 +49,7 @@ class CompareSettings(TeacherSettings):
     env: str = setting(MISSING, "which environment, for instance CartPole-v0")
     methods: tuple[str, ...] = setting(DEFAULT_METHODS, "what is compared", choices=LABELLED + UNLABELLED)
     labels: tuple[int, ...] = setting((20, 50, 200), "label budgets; a smaller one is the beginning of a larger one")
-    seeds: tuple[str, ...] = setting(("0-4",), "seeds or ranges of seeds", parse=parse_seeds)
+    seeds: tuple[str, ...] = setting(("0-4",), "seeds or ranges of seeds; intervals over fewer than 5 are not to be trusted", parse=parse_seeds)
     policies: tuple[str, ...] = setting((), "two demonstrators, the weaker one last; {seed} stands for the seed; if not given, they are trained")
     demonstrator_steps: int = setting(100_000, "steps of experience of the demonstrators that are trained here")
     weaker: float = setting(0.25, "the weaker demonstrator is the first to come this share of the way to the stronger one's return")
