@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help assignment test test-slow check lint format benchmark handout report clean
+.PHONY: help assignment reference test test-slow check lint format benchmark handout report clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -17,6 +17,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 assignment: $(INSTALLED) ## Parts 1 to 3 and the evaluation, with seed 0
 	$(RUN) -m course.assignment
+
+reference: $(INSTALLED) ## write course/reference/ again, which the grader holds submissions against
+	$(RUN) -m course.assignment --directory course/reference
 
 test: $(INSTALLED) ## the fast tests
 	$(RUN) -m pytest

@@ -27,7 +27,7 @@ from prefloop.evaluation.statistics import mean_estimate, rank_correlation
 from prefloop.files import write_json
 from prefloop.policies import acting
 
-ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = Path(__file__).resolve().parent / "reference"  # what the solution wrote with seed 0
 ENV_ID = "CartPole-v0"
 SEED = 20260  # of everything the grader draws: the same folder gets the same grade
 
@@ -235,7 +235,7 @@ def grade_saved_reward(folder: Path, limits: Limits) -> Check:
     envs = make_vector_env(ENV_ID, 8)
     trajs, returns = [], []
     for epoch in range(10):
-        policy = load_policy(checkpoint_path(ROOT / "synthetic", epoch), *sizes)
+        policy = load_policy(checkpoint_path(REFERENCE / "synthetic", epoch), *sizes)
         act = acting(policy, np.random.default_rng(SEED + epoch))
         demos = collect_episodes(envs, act, 8, seed=SEED + epoch)
         trajs += demos.visited_states()

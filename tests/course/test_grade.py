@@ -6,6 +6,7 @@ import pytest
 from conftest import ROOT, assert_one_sentence
 
 from course.grade import (
+    REFERENCE,
     Limits,
     grade,
     grade_learning,
@@ -25,10 +26,9 @@ def submission(tmp_path):
     """The solution as a student's folder, to be spoiled."""
     folder = tmp_path / "student"
     folder.mkdir()
-    for name in ("utils.py", "offline_reward_learning.py", "reward.params"):
+    for name in ("utils.py", "offline_reward_learning.py"):
         shutil.copy(ROOT / name, folder)
-    for name in ("synthetic", "rlhf"):
-        shutil.copytree(ROOT / name, folder / name)
+    shutil.copytree(REFERENCE, folder, dirs_exist_ok=True)
     return folder
 
 
@@ -226,7 +226,7 @@ def test_links_are_not_followed(submission):
     (submission / "utils.py").unlink()
     try:
         (submission / "utils.py").symlink_to(ROOT / "utils.py")
-        (submission / "rlhf").symlink_to(ROOT / "rlhf", target_is_directory=True)
+        (submission / "rlhf").symlink_to(REFERENCE / "rlhf", target_is_directory=True)
     except OSError:
         pytest.skip("links need a privilege here")
     assert network(grade_network(submission, LIMITS)) == 0

@@ -3,9 +3,10 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import ROOT, assert_one_sentence
+from conftest import assert_one_sentence
 
 from course.assignment import compare
+from course.grade import REFERENCE
 from course.report import checkpoint_returns, draw_controls, draw_learning_curves, metrics
 from prefloop.evaluation.statistics import mean_estimate
 
@@ -16,11 +17,11 @@ def done(tmp_path):
     for name, epochs in (("synthetic", 10), ("rlhf", 2)):
         (tmp_path / name).mkdir()
         for epoch in range(epochs):
-            shutil.copy(ROOT / name / f"policy_checkpoint{epoch}.params", tmp_path / name)
-        lines = (ROOT / name / "metrics.csv").read_text().splitlines()[: epochs + 1]
+            shutil.copy(REFERENCE / name / f"policy_checkpoint{epoch}.params", tmp_path / name)
+        lines = (REFERENCE / name / "metrics.csv").read_text().splitlines()[: epochs + 1]
         (tmp_path / name / "metrics.csv").write_text("\n".join(lines) + "\n")
     for name in ("reward.params", "reward.json"):
-        shutil.copy(ROOT / name, tmp_path)
+        shutil.copy(REFERENCE / name, tmp_path)
     return tmp_path
 
 
@@ -59,7 +60,7 @@ def test_every_checkpoint_is_evaluated(done):
 
 
 def test_what_came_of_the_assignment():
-    results = compare(ROOT, seed=0, num_episodes=50)
+    results = compare(REFERENCE, seed=0, num_episodes=50)
     (best, demonstrated), (learned, returns) = results.items()
     assert "synthetic" in best
     assert learned.endswith("policy_checkpoint49.params")
