@@ -99,9 +99,11 @@ def test_a_comparison_is_made_once_and_grows(run, tmp_path):
 
 
 def test_a_grown_comparison_is_one_that_was_made_at_once(run, tmp_path):
-    methods = "--methods ppo-rlhf random --seeds 0 --processes 1"
-    for out, budgets in (("c", ("5",)), ("c", ("5", "9")), ("d", ("5", "9"))):
-        line = f"prefloop.cli {SMALL} {methods} --labels {' '.join(budgets)} --out {out}"
+    """And one made in many processes is the one made in a single one."""
+    methods = "--methods ppo-rlhf random --seeds 0"
+    for out, budgets, processes in (("c", "5", 1), ("c", "5 9", 1), ("d", "5 9", 2)):
+        line = f"prefloop.cli {SMALL} {methods} --labels {budgets} --out {out}"
+        line += f" --processes {processes}"
         assert run(line).code == 0
     grown, at_once = (rows(tmp_path / out / "results.csv") for out in "cd")
     assert len(grown) == 3
