@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from prefloop.checkpoints import layer_sizes, load_weights
-from prefloop.envs import without_version
+from prefloop.env_ids import is_version_of
 from prefloop.errors import UserError
 from prefloop.files import read_json, sha256
 from prefloop.networks import mlp
@@ -71,7 +71,7 @@ def load_reward_network(path: Path, env_id: str, obs_dim: int) -> Net:
     if described.get("sha256") == sha256(path):
         # another version of the same environment has the same states: CartPole-v0 and CartPole-v1
         trained_for = str(described.get("env"))
-        if without_version(trained_for) != without_version(env_id):
+        if not is_version_of(trained_for, env_id):
             raise UserError(
                 f"{path} was trained for another environment: {trained_for}, not {env_id}."
             )

@@ -1,8 +1,8 @@
 """Environments by id, one or many."""
 
 import contextlib
+import importlib
 import logging
-import re
 import warnings
 from typing import Any
 
@@ -12,6 +12,7 @@ from gymnasium.envs.registration import EnvSpec, find_highest_version, parse_env
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
+from prefloop.env_ids import without_module
 from prefloop.errors import UserError
 from prefloop.seeding import MAX_SEED, Stream, generator, integers
 
@@ -137,7 +138,7 @@ def _hush_mujoco(env_id: str | EnvSpec | None) -> None:
 
     They are about the models that Gymnasium ships, which users can't change.
     """
-    spec = gym.registry.get(env_id) if isinstance(env_id, str) else env_id
+    spec = gym.registry.get(without_module(env_id)) if isinstance(env_id, str) else env_id
     if spec is not None and "mujoco" in str(spec.entry_point):
         with contextlib.suppress(ImportError):  # which making the environment tells better
             import mujoco  # type: ignore[import-untyped]
@@ -150,11 +151,14 @@ def _newest(env_id: str) -> str | None:
 
     Gymnasium would take the newest with a warning, and another one after its next release.
     """
+    module = env_id.rpartition(":")[0]
     try:
-        namespace, name, version = parse_env_id(env_id)
-    except gym.error.Error:
+        if module:
+            importlib.import_module(module)
+        namespace, name, version = parse_env_id(without_module(env_id))
+    except (gym.error.Error, ImportError):
         return None
-    if version is not None or env_id in gym.registry:
+    if version is not None or without_module(env_id) in gym.registry:
         return None
     newest = find_highest_version(namespace, name)
     return None if newest is None else f"{env_id}-v{newest}"
@@ -214,15 +218,24 @@ def policy_sizes(env: gym.Env | gym.vector.VectorEnv) -> tuple[int, int]:
     return obs_dim, int(action_space.n)
 
 
-def without_version(env_id: object) -> str:
-    """CartPole of CartPole-v0, which differs from CartPole-v1 in its time limit alone."""
-    return re.sub(r"-v\d+$", "", str(env_id))
+def find_spec(env_id: str) -> EnvSpec:
+    """What is registered under an id.
+
+    Raises:
+        UserError: as `make_env`.
+    """
+    module = env_id.rpartition(":")[0]
+    try:
+        if module:
+            importlib.import_module(module)
+        return gym.spec(without_module(env_id))
+    except (gym.error.Error, ImportError) as error:
+        raise UserError(f"There is no environment {env_id!r}: {error}") from None
 
 
 def return_threshold(env_id: str) -> float | None:
     """The return at which the environment's makers call it solved, where they name one."""
-    spec = gym.spec(env_id)
-    return spec.reward_threshold
+    return find_spec(env_id).reward_threshold
 
 
 # what a step can pay in Gymnasium's environments whose makers say so, lowest and highest
@@ -240,7 +253,7 @@ def return_bounds(env_id: str) -> tuple[float, float]:
     It is known of environments that say what a step can pay, `REWARDS`, with a limit to the number
     of steps; of all others it is not, and the bounds are infinite.
     """
-    spec = gym.spec(env_id)
+    spec = find_spec(env_id)
     kind = str(spec.entry_point).rpartition(":")[2]
     known = str(spec.entry_point).startswith("gymnasium.") and not spec.kwargs
     if not known or kind not in REWARDS:

@@ -19,7 +19,8 @@ from torch import nn
 from torch.nn import functional
 
 from prefloop import checkpoints
-from prefloop.envs import flat_obs_dim, single_spaces, step_sizes, without_version
+from prefloop.env_ids import is_version_of
+from prefloop.envs import flat_obs_dim, single_spaces, step_sizes
 from prefloop.errors import UserError
 from prefloop.networks import (
     ACTIVATIONS,
@@ -169,7 +170,7 @@ def load(path: Path, envs: gym.Env | gym.vector.VectorEnv) -> Policy:
     """
     obs_dim, action_dim, discrete = step_sizes(envs)
     known, env_id = checkpoints.run_facts(path).get("env"), envs.spec.id if envs.spec else ""
-    if known and env_id and without_version(known) != without_version(env_id):
+    if known and env_id and not is_version_of(known, env_id):
         raise UserError(f"{path} was trained in {known}, not in {env_id}.")
     env_id = env_id or "this environment"
     weights = checkpoints.load_weights(path)

@@ -26,7 +26,7 @@ LEVELS = [
     {"prefloop.data", "prefloop.envs", "prefloop.policies"},
     {"prefloop.networks", "prefloop.returns", "prefloop.bradley_terry", "prefloop.checkpoints", "prefloop.optimizers", "prefloop.devices", "prefloop.early_stopping", "prefloop.seeding"},
     {"prefloop.tracking"},  # what loops call; here because its names are flags
-    {"prefloop.files", "prefloop.errors", "prefloop.startup", "prefloop.settings", "prefloop.progress", "prefloop"},
+    {"prefloop.files", "prefloop.errors", "prefloop.startup", "prefloop.settings", "prefloop.progress", "prefloop.env_ids", "prefloop"},
 ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch.distributions import Categorical, Independent, Normal
 
 from prefloop import checkpoints, policies
+from prefloop.env_ids import is_version_of
 from prefloop.envs import make_env, make_vector_env
 from prefloop.errors import UserError
 from prefloop.networks import mlp
@@ -228,9 +229,10 @@ def test_a_checkpoint_for_something_else(tmp_path, weights, facts, env_id, words
 
 
 def test_environments_without_a_version_are_told_apart(tmp_path):
-    assert policies.without_version("CartPole-v1") == policies.without_version("CartPole-v0")
-    assert policies.without_version("my-vehicle") != policies.without_version("my-villa")
-    assert policies.without_version("dm_control/walker-walk-v0") == "dm_control/walker-walk"
+    assert is_version_of("CartPole-v1", "CartPole-v0")
+    assert is_version_of("my.module:Walker-v0", "Walker-v1")
+    assert not is_version_of("my-vehicle", "my-villa")
+    assert not is_version_of("dm_control/walker-walk-v0", "other/walker-walk-v0")
 
 
 @pytest.mark.parametrize("policy", [categorical(), gaussian()], ids=["discrete", "continuous"])

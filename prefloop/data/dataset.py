@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from prefloop.data.preferences import Preferences
 from prefloop.data.segments import Segments, concatenate
+from prefloop.env_ids import without_module
 from prefloop.errors import UserError
 from prefloop.files import claimed_directory, read_json, write_atomically, write_json
 
@@ -61,7 +62,7 @@ def writing(path: Path, metadata: Mapping[str, Any]) -> Iterator["Writer"]:
     with claimed_directory(path):
         if exists(path):
             known = read_metadata(path)
-            if known.get("env") != metadata["env"]:
+            if without_module(known.get("env")) != without_module(metadata["env"]):
                 raise UserError(
                     f"{path} holds preferences for {known.get('env')}, not {metadata['env']}."
                 )

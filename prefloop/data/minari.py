@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from prefloop.data.trajectories import Trajectories
+from prefloop.env_ids import without_module
 from prefloop.errors import UserError
 from prefloop.startup import import_optional
 
@@ -108,7 +109,7 @@ def read_minari(dataset_id: str, env_id: str | None = None) -> Trajectories:
         dataset = minari.load_dataset(dataset_id)
         obs_space, action_space = dataset.observation_space, dataset.action_space
         acted_in = dataset.env_spec.id if dataset.env_spec is not None else None
-        if env_id is not None and acted_in not in (None, env_id):
+        if env_id is not None and acted_in not in (None, without_module(env_id)):
             raise UserError(f"{dataset_id} holds episodes of {acted_in}, not {env_id}.")
         if not isinstance(obs_space, Box) or len(obs_space.shape) != 1:
             raise UserError(f"{dataset_id} has observations in {obs_space}; a flat Box is needed.")

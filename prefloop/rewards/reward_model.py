@@ -15,7 +15,8 @@ from torch import nn
 from prefloop import checkpoints
 from prefloop.data.preferences import Queries
 from prefloop.data.segments import Segments
-from prefloop.envs import step_sizes, without_version
+from prefloop.env_ids import is_version_of
+from prefloop.envs import step_sizes
 from prefloop.errors import UserError
 from prefloop.networks import mlp
 
@@ -241,7 +242,7 @@ def load(path: Path, envs: gym.Env | gym.vector.VectorEnv) -> RewardModel:
             f"{path} can't be read: {path.with_name('run.json')} says nothing of a reward model."
         )
     known = facts.get("env")
-    if isinstance(known, str) and without_version(known) != without_version(env_id):
+    if isinstance(known, str) and not is_version_of(known, env_id):
         raise UserError(f"{path} is a reward for {known}, not for {env_id}.")
     try:
         if described["members"] > len(weights):
