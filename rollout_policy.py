@@ -28,6 +28,7 @@ class Settings:
     num_rollouts: int = setting(5, "episodes of each policy")
     env: str = setting("CartPole-v0", "environment to run in", "--env_name")
     seed: int = setting(0, "same seed, same returns")
+    activation: str | None = setting(None, "of the policies' hidden layers; if not given, what run.json beside them says, or else relu", choices=("relu", "tanh"))
     greedy: bool = setting(False, "take the most probable action instead of sampling one")
     render: bool = setting(False, "show every episode, one at a time; without a display, save videos")
     video_dir: str = setting("videos", "where --render saves videos")
@@ -102,9 +103,14 @@ class Result:
 def find_checkpoints(patterns: Sequence[str]) -> list[Path]:
     """Fills in patterns (not every shell does) and takes the last checkpoint of each folder.
 
-    A folder without any stays in the list: it gets its reason in the table.
+    A folder without any stays in the list: it gets its reason in the table. What exists under its
+    own name is no pattern, and a folder may have brackets in its name.
     """
-    paths = [Path(p) for pattern in patterns for p in sorted(glob.glob(pattern)) or [pattern]]
+    paths = []
+    for pattern in patterns:
+        literal = [pattern] if Path(pattern).exists() else []
+        found = literal or glob.glob(pattern) or glob.glob(pattern.replace("[", "[[]"))
+        paths += [Path(path) for path in sorted(found) or [pattern]]
     return [last_checkpoint(path) if path.is_dir() else path for path in paths]
 
 
@@ -129,7 +135,7 @@ def roll_out(path: Path, sizes: tuple[int, int], settings: Settings) -> Result:
     try:
         if path.is_dir():
             raise UserError(f"{path} is a directory without a policy checkpoint.")
-        policy = load_policy(path, *sizes)
+        policy = load_policy(path, *sizes, settings.activation)
         if settings.render:
             returns = watch(policy, path, settings)
         else:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from prefloop.checkpoints import layer_sizes, load_weights
+from prefloop.checkpoints import layer_sizes, load_weights, unwrapped
 from prefloop.env_ids import is_version_of
 from prefloop.errors import UserError
 from prefloop.files import read_json, sha256
@@ -76,8 +76,10 @@ def load_reward_network(path: Path, env_id: str, obs_dim: int) -> Net:
                 f"{path} was trained for another environment: {trained_for}, not {env_id}."
             )
     network = Net(obs_dim)
+    # a Net of one's own may have a part of a wrapper's name
+    names = network.state_dict().keys()
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict(weights if weights.keys() == names else unwrapped(weights))
     except RuntimeError:
         raise UserError(
             f"{path} does not fit Net(obs_dim={obs_dim}) in utils.py: it was trained for another "

@@ -7,7 +7,6 @@ Needs what the three parts have written: synthetic/, reward.params and rlhf/.
 
 import argparse
 import contextlib
-import csv
 import io
 import tempfile
 from collections.abc import Callable
@@ -35,7 +34,7 @@ from prefloop.errors import UserError, one_sentence_errors
 from prefloop.evaluation.evaluate import evaluate, play
 from prefloop.evaluation.plots import save_figure
 from prefloop.evaluation.statistics import MeanEstimate, mean_estimate, rank_correlation
-from prefloop.files import claimed_directory, write_atomically
+from prefloop.files import claimed_directory, read_csv, write_atomically
 from prefloop.seeding import Stream, integer
 from utils import Net, load_reward_network
 
@@ -50,10 +49,9 @@ def metrics(directory: Path) -> dict[str, NDArray]:
         UserError: the run has none.
     """
     try:
-        with (directory / "metrics.csv").open(newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_csv(directory / "metrics.csv")
         return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
-    except (OSError, ValueError, IndexError, TypeError):
+    except (UserError, ValueError, IndexError, TypeError):
         raise UserError(f"{directory} has no readable metrics.csv: run the parts first.") from None
 
 

@@ -19,11 +19,12 @@ import torch
 from torch import nn
 
 import prefloop
-from prefloop.errors import UserError
+from prefloop.errors import UserError, note
 from prefloop.files import read_json, write_atomically
 from prefloop.networks import ACTIVATIONS, NORMALISATION_WEIGHTS, mlp, with_normalisation
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+WRAPPERS = ("module.", "_orig_mod.")
 MAX_BYTES = 64 * 2**20  # networks here take kilobytes; a larger file is no checkpoint of ours
 
 
@@ -105,8 +106,8 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
 def layer_sizes(weights: dict[str, torch.Tensor]) -> list[int] | None:
     """Sizes of the `mlp` these weights belong to, input first; None if they belong to another."""
     num_layers = len(weights) // 2
-    names = [f"{2 * i}.{part}" for i in range(num_layers) for part in ("weight", "bias")]
-    if list(weights) != names or not names:
+    names = {f"{2 * i}.{part}" for i in range(num_layers) for part in ("weight", "bias")}
+    if weights.keys() != names or not names:
         return None
     matrices = [weights[f"{2 * i}.weight"] for i in range(num_layers)]
     biases = [weights[f"{2 * i}.bias"] for i in range(num_layers)]
@@ -120,22 +121,40 @@ def layer_sizes(weights: dict[str, torch.Tensor]) -> list[int] | None:
     return sizes if fits else None
 
 
-def load_policy(path: Path, obs_dim: int, num_actions: int) -> nn.Sequential:
-    """Rebuilds a policy with the sizes of its weights and the activation of its run.
+def unwrapped(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights under the names that they have in the network itself.
 
-    Without a `run.json` beside the file the activation is ReLU, as in the course's scripts.
+    PyTorch puts others before them where a network was saved inside of its `compile` or its
+    `DataParallel`.
+    """
+    for wrapper in WRAPPERS:
+        if weights and all(name.startswith(wrapper) for name in weights):
+            return unwrapped({name.removeprefix(wrapper): x for name, x in weights.items()})
+    return weights
+
+
+def load_policy(
+    path: Path, obs_dim: int, num_actions: int, activation: str | None = None
+) -> nn.Sequential:
+    """Rebuilds a policy with the sizes of its weights and the activation of its run.
 
     Args:
         obs_dim, num_actions: what the environment asks for.
+        activation: its name, as in `prefloop.networks.ACTIVATIONS`; if not given, what `run.json`
+            beside the file says. Where there is none it is taken for ReLU, which is said.
 
     Raises:
         UserError: as `load_weights`; or it is no policy, or one for another environment.
     """
-    return rebuild_policy(load_weights(path), path, obs_dim, num_actions)
+    return rebuild_policy(unwrapped(load_weights(path)), path, obs_dim, num_actions, activation)
 
 
 def rebuild_policy(
-    weights: dict[str, torch.Tensor], path: Path, obs_dim: int, num_actions: int
+    weights: dict[str, torch.Tensor],
+    path: Path,
+    obs_dim: int,
+    num_actions: int,
+    activation: str | None = None,
 ) -> nn.Sequential:
     """The network of weights that were read from `path`; the rest as `load_policy`."""
     norm = [weights.pop(name) for name in NORMALISATION_WEIGHTS if name in weights]
@@ -147,7 +166,14 @@ def rebuild_policy(
             f"{path} is a policy for {sizes[0]} observations and {sizes[-1]} actions; "
             f"this environment has {obs_dim} and {num_actions}."
         )
-    activation = run_facts(path).get("activation", "relu")
+    if activation is None:
+        activation = run_facts(path).get("activation")
+    if activation is None:
+        activation = "relu"
+        note(
+            f"Nothing in {path.parent.resolve()} says which activation its policies have; ReLU is assumed. "
+            "With another they load as well, and play worse."
+        )
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise UserError(
             f"{path.with_name('run.json')} names an unknown activation: {activation!r}."

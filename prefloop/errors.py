@@ -10,6 +10,16 @@ class UserError(Exception):
     """Something the person at the keyboard can put right; its text is the sentence they read."""
 
 
+_noted: set[str] = set()
+
+
+def note(text: str) -> None:
+    """Says something that a person should know and that stops nothing, once, on stderr."""
+    if text not in _noted:
+        _noted.add(text)
+        print(f"Note: {text}", file=sys.stderr)
+
+
 @contextlib.contextmanager
 def one_sentence_errors(program: str, when_interrupted: str = "Stopped.") -> Iterator[None]:
     """Turns a user's mistake inside the block into one sentence on stderr and exit code 2.

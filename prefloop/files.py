@@ -1,11 +1,14 @@
 """Files that are whole or absent: a kill, a full disk or a second process leaves no halves."""
 
+import codecs
 import contextlib
 import csv
 import hashlib
 import io
 import json
 import os
+import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,8 @@ from prefloop.errors import UserError
 def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
     """Writes a file under another name and renames it, so that `path` is the old or the new one.
 
+    A symbolic link stays one, and what it points to is written; a file's mode stays as it was.
+
     Args:
         durable: return only when the data are on disk, not just with the operating system.
 
@@ -25,18 +30,29 @@ def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
         UserError: it can't be written (read-only, full disk, a directory in the way); the old
             file is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        target = path.resolve() if path.is_symlink() else path
+    except (OSError, RuntimeError):  # which of them depends on the version of Python
+        raise UserError(f"Can't write {path}: its link leads round in a circle.") from None
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         try:
             temporary.write_bytes(data)
+            keep_mode(target, temporary)
             if durable:
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())
-            temporary.replace(path)
+            temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"Can't write {path}: {error.strerror}.") from None
+
+
+def keep_mode(old: Path, new: Path) -> None:
+    """Gives a file that is to replace another the other's mode, if there is one."""
+    if old.exists():
+        new.chmod(stat.S_IMODE(old.stat().st_mode))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -69,21 +85,42 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
+    # names of files may be no text
+    write_atomically(path, text.getvalue().encode(errors="backslashreplace"))
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Reads rows that `write_csv` wrote.
+    """Reads rows that `write_csv` wrote, also after a spreadsheet program has saved them.
+
+    In half of the world it puts semicolons between values and commas into numbers.
 
     Raises:
         UserError: the file can't be read.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        data = path.read_bytes()
+        is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        lines = data.decode("utf-16" if is_utf16 else "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise UserError(f"Can't read {path}: {reason}.") from None
+    if lines and lines[0].startswith("sep="):
+        del lines[0]
+    header = lines[0] if lines else ""
+    separator = max(",;\t", key=header.count)
+    rows = list(csv.DictReader(lines, delimiter=separator))
+    if separator == ",":
+        return rows
+    return [
+        {name: _with_point(value) for name, value in row.items() if name is not None}
+        for row in rows
+    ]
+
+
+def _with_point(value: str | None) -> str:
+    """A number with a decimal comma as one with a point; anything else as it is."""
+    text = value or ""
+    return text.replace(",", ".") if re.fullmatch(r"[+-]?\d+,\d+([eE][+-]?\d+)?", text) else text
 
 
 def sha256(path: Path) -> str:

@@ -173,7 +173,7 @@ def load(path: Path, envs: gym.Env | gym.vector.VectorEnv) -> Policy:
     if known and env_id and not is_version_of(known, env_id):
         raise UserError(f"{path} was trained in {known}, not in {env_id}.")
     env_id = env_id or "this environment"
-    weights = checkpoints.load_weights(path)
+    weights = checkpoints.unwrapped(checkpoints.load_weights(path))
     if discrete:
         if "log_std" in weights:
             raise UserError(

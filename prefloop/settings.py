@@ -2,11 +2,15 @@
 
 import argparse
 import dataclasses
+import inspect
 import re
 import sys
 import typing
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
+
+from prefloop.startup import print_anything
 
 T = TypeVar("T")
 
@@ -54,6 +58,7 @@ def parse_settings(
     sources = _sources(settings_class)
     if sources:
         texts["epilog"] = f"{texts.get('epilog', '')} Sources: {'; '.join(sources)}."
+    print_anything()
     parser = argparse.ArgumentParser(**texts)  # type: ignore[arg-type]
     groups: dict[str, Any] = {"": parser}
     order = settings_class.__mro__  # a command's own flags first, then those of its parts in turn
@@ -65,7 +70,7 @@ def parse_settings(
         _add_argument(groups[title], field)
     parser.usage = _usage(fields)
     given = sys.argv[1:] if arguments is None else arguments
-    values = vars(parser.parse_args([_with_underscores(argument) for argument in given]))
+    values = vars(parser.parse_args([_as_meant(argument) for argument in given]))
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
         return settings_class(**values)
@@ -75,7 +80,7 @@ def parse_settings(
 
 def _declaring(classes: Sequence[type], name: str) -> type:
     """The first of these classes that declares a field of this name."""
-    return next(c for c in classes if name in vars(c).get("__annotations__", {}))
+    return next(c for c in classes if name in inspect.get_annotations(c))
 
 
 def _usage(fields: Sequence[dataclasses.Field]) -> str:
@@ -96,12 +101,20 @@ def _sources(settings_class: type) -> list[str]:
     return list(dict.fromkeys(match[1] for match in found if match))
 
 
-def _with_underscores(argument: str) -> str:
+def _as_meant(argument: str) -> str:
     """`--num-envs=4` as `--num_envs=4`; anything but a flag as it is."""
     if not argument.startswith("--"):
         return argument
     flag, equals, value = argument[2:].partition("=")
-    return "--" + flag.replace("-", "_") + equals + value
+    return "--" + flag.replace("-", "_") + equals + home_expanded(value)
+
+
+def home_expanded(value: str) -> str:
+    """A path that begins with ~ as a shell would have it, which leaves `--flag=~/path` alone."""
+    try:
+        return str(Path(value).expanduser()) if value.startswith("~") else value
+    except RuntimeError:  # nobody's home
+        return value
 
 
 def _add_argument(parser: argparse._ActionsContainer, field: dataclasses.Field) -> None:

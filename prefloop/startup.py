@@ -3,7 +3,9 @@
 import contextlib
 import gc
 import importlib
+import io
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType, ModuleType
@@ -27,6 +29,16 @@ def import_quickly(*modules: str) -> None:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def print_anything() -> None:
+    r"""Makes letters that the terminal or the log does not know `\x` escapes, instead of an error.
+
+    Files have names that are no text, and not every terminal is UTF-8.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def import_optional(what: str, extra: str, *names: str) -> list[ModuleType]:

@@ -53,6 +53,27 @@ def test_activation_comes_from_the_run(tmp_path):
     assert torch.equal(again(torch.ones(4)), tanh(torch.ones(4)))
 
 
+def test_an_activation_that_nothing_names_is_said_to_be_assumed(tmp_path, policy, capsys):
+    checkpoints.save(tmp_path / "p.params", policy.state_dict())
+    for _ in range(2):
+        assert isinstance(checkpoints.load_policy(tmp_path / "p.params", 4, 2)[1], nn.ReLU)
+    said = capsys.readouterr().err
+    assert said.count("ReLU is assumed") == 1 and str(tmp_path) in said
+    assert isinstance(checkpoints.load_policy(tmp_path / "p.params", 4, 2, "tanh")[1], nn.Tanh)
+    (tmp_path / "run.json").write_text(json.dumps({"activation": "tanh"}))
+    assert isinstance(checkpoints.load_policy(tmp_path / "p.params", 4, 2)[1], nn.Tanh)
+    assert isinstance(checkpoints.load_policy(tmp_path / "p.params", 4, 2, "relu")[1], nn.ReLU)
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+def test_names_of_wrappers_and_other_orders(tmp_path, policy, prefix):
+    weights = {f"{prefix}{k}": v for k, v in reversed(policy.state_dict().items())}
+    checkpoints.save(tmp_path / "p.params", weights)
+    again = checkpoints.load_policy(tmp_path / "p.params", 4, 2)
+    assert torch.equal(again(torch.ones(4)), policy(torch.ones(4)))
+
+
 @pytest.mark.parametrize(
     "text", ['{"activation": "swish"}', '{"activation": ["tanh"]}', "[1]", "{"]
 )

@@ -1,3 +1,5 @@
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -5,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prefloop.errors import UserError
-from prefloop.files import claimed_directory, read_json, write_atomically, write_csv
+from prefloop.files import claimed_directory, read_csv, read_json, write_atomically, write_csv
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -66,3 +68,48 @@ def test_a_file_in_the_way(tmp_path):
     ):
         with pytest.raises(UserError, match=reason), claimed_directory(path):
             pytest.fail("the directory can't be had")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege, and modes are others")
+def test_a_link_and_a_mode_are_kept(tmp_path):
+    real, link = tmp_path / "real" / "file", tmp_path / "link"
+    real.parent.mkdir()
+    real.write_bytes(b"old")
+    real.chmod(0o640)
+    link.symlink_to(Path("real") / "file")
+    write_atomically(link, b"new")
+    assert link.is_symlink() and real.read_bytes() == b"new"
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    write_atomically(tmp_path / "made", b"x")
+    (tmp_path / "plain").write_bytes(b"x")  # as the umask has it
+    assert (tmp_path / "made").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    dangling = tmp_path / "dangling"
+    dangling.symlink_to("later")
+    write_atomically(dangling, b"there")
+    assert (tmp_path / "later").read_bytes() == b"there" and dangling.is_symlink()
+    circle = tmp_path / "circle"
+    circle.symlink_to("circle")
+    with pytest.raises(UserError, match="Can't write"):
+        write_atomically(circle, b"x")
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        b"epoch,loss,policy\n0,0.5,a b\n1,0.25,\"c,d\"\n",
+        b"\xef\xbb\xbfepoch;loss;policy\r\n0;0,5;a b\r\n1;0,25;c,d\r\n",
+        b"sep=;\r\nepoch;loss;policy\r\n0;0,5;a b\r\n1;0,25;c,d\r\n",
+        "epoch\tloss\tpolicy\r\n0\t0,5\ta b\r\n1\t0,25\tc,d\r\n".encode("utf-16"),
+    ],
+    ids=["ours", "semicolons", "with sep", "unicode text"],
+)  # fmt: skip
+def test_csv_that_a_spreadsheet_saved(tmp_path, saved):
+    (tmp_path / "m.csv").write_bytes(saved)
+    rows = read_csv(tmp_path / "m.csv")
+    assert [(row["epoch"], row["loss"]) for row in rows] == [("0", "0.5"), ("1", "0.25")]
+    assert [row["policy"] for row in rows] == ["a b", "c,d"]
+
+
+def test_csv_with_a_name_that_is_no_text(tmp_path):
+    write_csv(tmp_path / "m.csv", [{"policy": "caf\udce9"}])
+    assert read_csv(tmp_path / "m.csv") == [{"policy": "caf\\udce9"}]

@@ -1,13 +1,19 @@
 import dataclasses
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
-from conftest import assert_one_sentence
+from conftest import ROOT, assert_one_sentence
+from torch import nn
 
 import rollout_policy
 from prefloop import checkpoints
+from prefloop.evaluation.evaluate import evaluate
 from prefloop.networks import mlp
 from utils import Net
 
@@ -161,3 +167,55 @@ def test_no_interval_above_what_cartpole_pays(poor):
     settings = rollout_policy.Settings(checkpoint=(str(poor),))
     ran = rollout_policy.roll_out(poor, (4, 2), settings)
     assert "to 200.0)" in dataclasses.replace(ran, returns=[200.0] * 9 + [185.0]).summary()
+
+
+def test_the_activation_that_is_named_is_taken(run, tmp_path):
+    torch.manual_seed(0)
+    policy = mlp([4, 16, 2], nn.Tanh)
+    with torch.no_grad():
+        policy[0].weight.mul_(20)  # so that the activations differ
+    checkpoints.save(tmp_path / "p.params", policy.state_dict())
+    line = "rollout_policy.py --checkpoint p.params --num_rollouts 20"
+    assumed, named = run(line), run(f"{line} --activation tanh")
+    assert "ReLU is assumed" in assumed.err and not named.err
+    returns = evaluate(policy, "CartPole-v0", 20, seed=0)
+    assert f"average return {returns.mean():.1f}" in named.out
+    assert f"average return {returns.mean():.1f}" not in assumed.out
+
+
+def test_brackets_in_names_are_no_pattern_where_they_exist(run, good, tmp_path):
+    for folder in ("class [a]", "class a"):
+        (tmp_path / folder / "ada" / "rlhf").mkdir(parents=True)
+        shutil.copy(good, tmp_path / folder / "ada" / "rlhf" / "final_policy.params")
+    shutil.copy(good, tmp_path / "p[1].params")
+    for name in ("p[1].params", "class [a]/*/rlhf", "class [a]/ada/rlhf"):
+        outcome = run(f"rollout_policy.py --checkpoint '{name}' --num_rollouts 2")
+        assert "average return 200.0" in outcome.out, outcome
+    (paths,) = rollout_policy.find_checkpoints(["class [a]/*/rlhf"])
+    assert paths.parts[-4] in ("class [a]", "class a")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "cp1252"])
+def test_names_and_terminals_that_are_no_utf8(good, tmp_path, encoding):
+    name = os.fsdecode(
+        b"caf\xe9-\xe2\x82\xac$x_1$.params"
+    )  # half Latin-1, half UTF-8, and a formula
+    shutil.copy(good, tmp_path / name)
+    for line in (
+        ["rollout_policy.py", "--checkpoint", name, "--num_rollouts", "2", "--json", "all.json"],
+        ["-m", "prefloop", "evaluate", name, str(good), "--env", "CartPole-v0", "--episodes", "2"],
+        ["rollout_policy.py", "--checkpoint", "missing-" + name],
+    ):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
+        command = [
+            sys.executable,
+            *([str(ROOT / line[0])] if line[0] != "-m" else ["-m"]),
+            *line[1:],
+        ]
+        result = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, env=environment, check=False
+        )
+        assert b"Traceback" not in result.stderr, result.stderr
+        assert result.returncode == (2 if "missing" in line[-1] else 0), result
+    assert (tmp_path / "evaluation" / "evaluation.png").exists()

@@ -53,3 +53,16 @@ def test_help_teaches(capsys):
     for words in ("What it does.", "95 % of it (default: 0.5)", "widths (default: 32 16)"):
         assert words in out
     assert "default: None" not in out
+
+
+def test_home_is_expanded_after_an_equals_sign(monkeypatch, tmp_path):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+
+    @dataclass(frozen=True)
+    class Paths:
+        out: str = setting("", "a folder")
+
+    assert parse_settings(Paths, ["--out=~/x"]).out == str(tmp_path / "x")
+    assert parse_settings(Paths, ["--out=~no-such-person/x"]).out == "~no-such-person/x"
+    assert parse_settings(Paths, ["--out", "a~b"]).out == "a~b"

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from utils import Net
+from prefloop import checkpoints
+from utils import Net, load_reward_network
 
 
 @pytest.mark.parametrize("length", [1, 7, 200])
@@ -23,3 +24,13 @@ def test_gradients_reach_every_parameter():
     net = Net(6)
     net.predict_return(torch.randn(5, 6)).backward()
     assert all(p.grad is not None and p.grad.norm() > 0 for p in net.parameters())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+def test_a_reward_that_was_saved_inside_a_wrapper(tmp_path, prefix):
+    net = Net()
+    checkpoints.save(
+        tmp_path / "r.params", {prefix + name: x for name, x in net.state_dict().items()}
+    )
+    again = load_reward_network(tmp_path / "r.params", "CartPole-v0", 4)
+    assert torch.equal(again(torch.ones(3, 4)), net(torch.ones(3, 4)))

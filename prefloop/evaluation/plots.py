@@ -19,6 +19,11 @@ def save_figure(figure: Figure, path: Path) -> None:
     write_atomically(path, buffer.getvalue())
 
 
+def plain(text: str) -> str:
+    """A name as it is written: to Matplotlib, what stands between two dollars is a formula."""
+    return text.encode(errors="backslashreplace").decode().replace("$", r"\$")
+
+
 def plot_learning_curve(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
     """Draws a run's true return over its epochs and, below, the learned one it was trained on.
 
@@ -35,7 +40,7 @@ def plot_learning_curve(path: Path, rows: Sequence[Mapping[str, Any]], title: st
         axes.plot([row["epoch"] for row in rows], values)
         axes.set_ylabel(name)
         axes.grid(alpha=0.3)
-    panels[0].set_title(f"{title}, mean over the episodes of an epoch")
+    panels[0].set_title(f"{plain(title)}, mean over the episodes of an epoch")
     panels[-1].set_xlabel("epoch")
     save_figure(figure, path)
 
@@ -50,7 +55,7 @@ def plot_metrics(
         axes.plot([row[x] for row in rows], [row[name] for row in rows], marker=".")
         axes.set_ylabel(name.replace("_", " "))
         axes.grid(alpha=0.3)
-    panels[0].set_title(title)
+    panels[0].set_title(plain(title))
     panels[-1].set_xlabel(x.replace("_", " "))
     save_figure(figure, path)
 
@@ -70,8 +75,8 @@ def plot_returns(path: Path, returns: Mapping[str, NDArray]) -> None:
     """Draws the true returns of several policies side by side; each [episodes]."""
     figure = Figure(figsize=(8, 1.5 + 0.5 * len(returns)), layout="constrained")
     axes = figure.subplots()
-    names = list(returns)
-    axes.boxplot([returns[name] for name in names], orientation="horizontal", tick_labels=names)
+    names = [plain(name) for name in returns]
+    axes.boxplot(list(returns.values()), orientation="horizontal", tick_labels=names)
     axes.invert_yaxis()
     axes.set_xlabel("true return of an episode")
     axes.grid(alpha=0.3, axis="x")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from prefloop.data.rollouts import Act
 from prefloop.envs import make_env
 from prefloop.errors import UserError
+from prefloop.files import keep_mode
 
 
 def has_display() -> bool:
@@ -104,7 +105,8 @@ def write_video(
     Raises:
         UserError: the file can't be written; an old one is untouched.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    target = path.resolve() if path.is_symlink() else path
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}{path.suffix}")
     try:
         try:
             with av.open(str(temporary), "w", options={"movflags": "faststart"}) as container:
@@ -127,7 +129,8 @@ def write_video(
                         )
                     container.mux(stream.encode(picture))
                 container.mux(stream.encode())
-            temporary.replace(path)
+            keep_mode(target, temporary)
+            temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
     except (OSError, av.FFmpegError) as error:

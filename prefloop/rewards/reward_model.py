@@ -234,7 +234,7 @@ def load(path: Path, envs: gym.Env | gym.vector.VectorEnv) -> RewardModel:
     """
     env_id = envs.spec.id if envs.spec else "this environment"
     path = file(path)
-    weights = checkpoints.load_weights(path)
+    weights = checkpoints.unwrapped(checkpoints.load_weights(path))
     facts = checkpoints.run_facts(path)
     described = facts.get("reward_model")
     if not isinstance(described, Mapping):

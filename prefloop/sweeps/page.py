@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from prefloop.envs import return_bounds
-from prefloop.evaluation.plots import save_figure
+from prefloop.evaluation.plots import plain, save_figure
 from prefloop.evaluation.statistics import (
     FEW_SEEDS,
     UNBOUNDED,
@@ -164,7 +164,7 @@ def _plot_budgets(path: Path, settings: CompareSettings, rows: Rows, bounds: Bou
     axes.minorticks_off()
     axes.set_xlabel("labels")
     axes.set_ylabel("true return, IQM over seeds and 95 % interval")
-    axes.set_title(f"{settings.env}, {len(_by_seed(rows, 'weak_return'))} seeds")
+    axes.set_title(f"{plain(settings.env)}, {len(_by_seed(rows, 'weak_return'))} seeds")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small")
     save_figure(figure, path)
@@ -211,7 +211,7 @@ def _plot_learning_curves(
         )
     axes.set_xlabel("steps")
     axes.set_ylabel("true return while learning, mean and range over seeds")
-    axes.set_title(f"{settings.env}, {max(settings.labels)} labels")
+    axes.set_title(f"{plain(settings.env)}, {max(settings.labels)} labels")
     axes.grid(alpha=0.3)
     if drawn:
         figure.legend(loc="outside right upper", fontsize="small")
