@@ -41,6 +41,8 @@ class Settings:
             raise ValueError("a preference needs two trajectories: raise --demos_per_checkpoint")
         if self.reward_params.endswith(".json"):
             raise ValueError("--reward_params can't end on .json: that file describes the reward")
+        if not self.reward_params:
+            raise ValueError("--reward_params needs the name of a file")
 
 
 DESCRIPTION = """Learns a reward from preferences between trajectories of Part 1's checkpoints. The
@@ -70,11 +72,7 @@ from prefloop.files import sha256, write_json
 from prefloop.policies import acting
 from prefloop.optimizers import Adam
 from prefloop.seeding import Stream, generator, integer
-from utils import Net
-
-# BEGIN SOLUTION
-from prefloop.bradley_terry import bradley_terry_loss
-# END SOLUTION
+from utils import Net, make_reward_network
 
 Pair = tuple[NDArray, NDArray]  # two trajectories: the states they went through, [T, obs_dim]
 
@@ -95,15 +93,16 @@ def generate_novice_demos(
     Raises:
         UserError: checkpoints are missing or are no policies for this environment.
     """
+    assert env.spec is not None  # every environment that `gym.make` returns has one
     part1 = (
-        f"python vpg.py --epochs {num_checkpoints} --checkpoint --checkpoint_dir {checkpoint_dir}"
+        f"python vpg.py{_env_flag(env.spec.id)} --epochs {num_checkpoints} --checkpoint "
+        f"--checkpoint_dir {checkpoint_dir}"
     )
     paths = [checkpoints.checkpoint_path(Path(checkpoint_dir), i) for i in range(num_checkpoints)]
     if not Path(checkpoint_dir).is_dir():
         raise UserError(f"There is no directory {checkpoint_dir}. Part 1 makes it: {part1}")
     if missing := [path.name for path in paths if not path.exists()]:
         raise UserError(f"{checkpoint_dir} lacks {', '.join(missing)}. Part 1 writes them: {part1}")
-    assert env.spec is not None  # every environment that `gym.make` returns has one
     envs = make_vector_env(env.spec.id, demos_per_checkpoint)
     trajectories: list[NDArray] = []
     returns: list[float] = []
@@ -164,7 +163,7 @@ def learn_reward(
     """
     # BEGIN SOLUTION
     # HINT: the predicted returns of a pair are two logits; the label says which is the larger.
-    # HINT: nn.CrossEntropyLoss compares them; it also takes probabilities, which a tie needs.
+    # HINT: torch.nn.CrossEntropyLoss compares them; it also takes probabilities, for a tie.
     # a trajectory stands in many pairs: predict its return once a pass, then look it up
     trajectories = list({id(traj): traj for pair in training_inputs for traj in pair}.values())
     position = {id(traj): i for i, traj in enumerate(trajectories)}
@@ -173,6 +172,8 @@ def learn_reward(
         [[position[id(traj)] for traj in pair] for pair in training_inputs], device=device
     ).T
     labels = torch.tensor(training_outputs, dtype=torch.float32, device=device)
+    targets = torch.stack([1 - labels, labels], dim=1)
+    cross_entropy = torch.nn.CrossEntropyLoss()
     states = torch.tensor(np.concatenate(trajectories), dtype=torch.float32, device=device)
     lengths = torch.tensor([len(traj) for traj in trajectories], device=device)
     owner = torch.repeat_interleave(lengths)  # which trajectory each state is part of
@@ -180,7 +181,7 @@ def learn_reward(
     for _ in tqdm(range(num_iter), desc="learning the reward", disable=None):
         rewards = reward_network(states)
         returns = torch.zeros(len(trajectories), device=device).index_add(0, owner, rewards)
-        loss = bradley_terry_loss(returns[first], returns[second], labels)
+        loss = cross_entropy(torch.stack([returns[first], returns[second]], dim=1), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -229,7 +230,7 @@ def main(settings: Settings) -> None:
     device = usable_device(settings.device)
     env = make_env(settings.env)
     obs_dim, _ = policy_sizes(env)
-    reward_net = Net(obs_dim).to(device)
+    reward_net = make_reward_network(obs_dim).to(device)
     optimizer = Adam(reward_net.parameters(), lr=settings.lr)
 
     def demonstrations_and_pairs(seed: int) -> tuple:
@@ -256,6 +257,7 @@ def main(settings: Settings) -> None:
             "learned from ties alone: train Part 1 for more epochs or raise --num_pairs."
         )
     learn_reward(reward_net, optimizer, pairs, labels, settings.num_iter)
+    reward_net.eval()  # with dropout, if there is any, it would be judged by chance
     if not all(torch.isfinite(p).all() for p in reward_net.parameters()):
         raise UserError(f"Training diverged to NaN or infinity: lower --lr ({settings.lr}).")
 
@@ -283,9 +285,14 @@ def main(settings: Settings) -> None:
         },
     )
     print(
-        f"Saved {path}. Next: python vpg.py --epochs 50 --checkpoint --reward {path} "
-        "--checkpoint_dir rlhf"
+        f"Saved {path}. Next: python vpg.py{_env_flag(settings.env)} --epochs 50 --checkpoint "
+        f"--reward {path} --checkpoint_dir rlhf"
     )
+
+
+def _env_flag(env_id: str) -> str:
+    """What the other parts must be told of an environment that is not theirs anyway."""
+    return "" if env_id == Settings.env else f" --env {env_id}"
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from prefloop.checkpoints import checkpoint_path, load_policy, saved_epochs
+from prefloop.checkpoints import last_checkpoint, load_policy
 from prefloop.envs import make_env, policy_sizes, return_bounds, return_threshold
 from prefloop.errors import UserError, one_sentence_errors
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed, evaluate
@@ -109,21 +109,22 @@ def find_checkpoints(patterns: Sequence[str]) -> list[Path]:
     paths = []
     for pattern in patterns:
         literal = [pattern] if Path(pattern).exists() else []
-        found = literal or glob.glob(pattern) or glob.glob(pattern.replace("[", "[[]"))
+        found = literal or _filled_in(pattern) or _filled_in(pattern.replace("[", "[[]"))
         paths += [Path(path) for path in sorted(found) or [pattern]]
-    return [last_checkpoint(path) if path.is_dir() else path for path in paths]
+    return [(last_checkpoint(path) or path) if path.is_dir() else path for path in paths]
 
 
-def last_checkpoint(directory: Path) -> Path:
-    """The policy a run ended with; the folder itself where none can be found."""
-    try:
-        epochs = saved_epochs(directory)
-    except UserError:
-        return directory
-    final = directory / "final_policy.params"
-    return (
-        checkpoint_path(directory, epochs[-1]) if epochs else final if final.exists() else directory
-    )
+def _filled_in(pattern: str) -> list[str]:
+    """What a pattern stands for; what it asks for in a folder that lacks it, too.
+
+    So who has no rlhf/ is in the table of 'submissions/*/rlhf', with the reason.
+    """
+    found = glob.glob(pattern)
+    parent, name = Path(pattern).parent, Path(pattern).name
+    if glob.has_magic(str(parent)) and not glob.has_magic(name):
+        folders = [Path(folder) for folder in glob.glob(str(parent)) if Path(folder).is_dir()]
+        found += [str(folder / name) for folder in folders if not (folder / name).exists()]
+    return found
 
 
 def roll_out(path: Path, sizes: tuple[int, int], settings: Settings) -> Result:

@@ -12,7 +12,7 @@ from prefloop.errors import UserError
 from prefloop.files import read_json, sha256
 from prefloop.networks import mlp
 
-__all__ = ["Net", "load_reward_network", "mlp"]
+__all__ = ["Net", "load_reward_network", "make_reward_network", "mlp"]
 
 
 class Net(nn.Module):
@@ -54,6 +54,27 @@ class Net(nn.Module):
         # END SOLUTION
 
 
+def make_reward_network(obs_dim: int) -> Net:
+    """A `Net` for an environment, after a look at whether Parts 2 and 3 can use it.
+
+    Raises:
+        UserError: it does not take the number of observations, or gives no reward for each state.
+    """
+    try:
+        network = Net(obs_dim)
+    except TypeError as error:
+        raise UserError(f"Net({obs_dim}) in utils.py can't be made: {error}.") from None
+    states = torch.zeros(3, obs_dim)
+    with torch.no_grad():
+        shape = list(network.eval()(states).shape)
+    if shape != [3]:
+        raise UserError(
+            "Net.forward in utils.py should give a reward for each state: for 3 states a tensor of "
+            f"shape [3], not {shape}. (predict_return is what adds them up.)"
+        )
+    return network.train()
+
+
 def load_reward_network(path: Path, env_id: str, obs_dim: int) -> Net:
     """Reads what Part 2 saved, ready to judge states of an environment.
 
@@ -75,7 +96,7 @@ def load_reward_network(path: Path, env_id: str, obs_dim: int) -> Net:
             raise UserError(
                 f"{path} was trained for another environment: {trained_for}, not {env_id}."
             )
-    network = Net(obs_dim)
+    network = make_reward_network(obs_dim)
     # a Net of one's own may have a part of a wrapper's name
     names = network.state_dict().keys()
     try:
@@ -85,4 +106,4 @@ def load_reward_network(path: Path, env_id: str, obs_dim: int) -> Net:
             f"{path} does not fit Net(obs_dim={obs_dim}) in utils.py: it was trained for another "
             f"environment than {env_id}, or Net was changed since."
         ) from None
-    return network.requires_grad_(False)
+    return network.eval().requires_grad_(False)

@@ -26,7 +26,7 @@ class Settings:
     batch_size: int = setting(5000, "steps of experience an epoch; episodes are run to their end")
     hidden_sizes: tuple[int, ...] = setting((32,), "width of each hidden layer")
     num_envs: int = setting(128, "environments that step together")
-    reward: str = setting("", "learn from this reward network (reward.params), not from the environment's reward", "--reward_params")
+    reward: str | None = setting(None, "learn from this reward network (reward.params), not from the environment's reward", "--reward_params")
     seed: int = setting(0, "same seed, same policy")
     device: str = setting("cpu", "where the update is computed: cpu, cuda, mps")
     checkpoint: bool = setting(False, "save policy_checkpoint{epoch}.params after each epoch, not only final_policy.params")
@@ -38,6 +38,8 @@ class Settings:
     def __post_init__(self) -> None:
         require_above_zero(self, "epochs", "lr", "batch_size", "hidden_sizes", "num_envs")
         require_seed(self.seed)
+        if self.reward == "":
+            raise ValueError("--reward needs the name of a file")
 
 
 DESCRIPTION = """Trains a policy by the reward-to-go policy gradient. Part 1 learns from the

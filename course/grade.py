@@ -1,35 +1,80 @@
 """Grades a student's folder: code by behaviour, policies by rollouts.
 
     python -m course.grade submissions/ada --gradescope results.json
+    python -m course.grade submissions/*.zip --gradescope grades --csv grades.csv
 
 The student's code runs in processes of its own, in a copy of the folder, with limits on time and
 memory. It is asked for numbers only; which numbers are right is known here, so a result that it
 prints or writes earns nothing. docs/course.md says what this does not guard against.
 """
 
-import argparse
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import signal
+import sys
+from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from prefloop.settings import parse_settings, require_above_zero, require_seed, setting
+
+SEED = 20260  # of everything the grader draws: the same folder gets the same grade
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is graded and where the grades go, and the flags.
+
+    Raises:
+        ValueError: a value that can't be used.
+    """
+
+    # fmt: off
+    folder: tuple[str, ...] = setting(MISSING, "folders or zip files of students, each with utils.py, offline_reward_learning.py, reward.params, synthetic/ and rlhf/, or with one folder that has them", positional=True)
+    num_rollouts: int = setting(100, "episodes of each policy, at least 2")
+    seconds: float = setting(120.0, "of computing, for each question to the code; waiting for a core does not count")
+    memory_gib: float = setting(2.0, "for each question to the code; on Linux")
+    seed: int = setting(SEED, "of the rule that learn_reward has to find; choose your own and keep it to yourself")
+    activation: str | None = setting(None, "of the policies' hidden layers; if not given, what run.json beside them says, or else relu", choices=("relu", "tanh"))
+    gradescope: str = setting("", "write Gradescope's results.json; of several students, into this folder, a file each")
+    csv: str = setting("", "write a table with a row for each student")
+    json: str = setting("", "write all checks as they are")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(self, "num_rollouts", "seconds", "memory_gib")
+        require_seed(self.seed)
+        if self.num_rollouts < 2:
+            raise ValueError(f"--num_rollouts must be at least 2, not {self.num_rollouts}")
+
+
+DESCRIPTION = """Grades students' folders: Net and learn_reward by what they do, the checkpoints by
+rollouts. Students' code runs in limited processes of its own."""
+EPILOG = """Prints every check of a single student, and of several a table. Exit code: 0 when all were
+graded, 1 when one of several could not be. Details: docs/course.md."""
+
+if __name__ == "__main__":
+    # before PyTorch is loaded: --help and a wrong flag answer at once
+    parse_settings(Settings, description=DESCRIPTION, epilog=EPILOG)
+
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
-from course.sandbox import Limits, NoAnswerError, ask, stored
-from prefloop.checkpoints import checkpoint_path, load_policy, saved_epochs
+from course.sandbox import Answers, Limits, NoAnswerError, ask, stored
+from course.submissions import opened
+from prefloop.checkpoints import checkpoint_path, last_checkpoint, load_policy
 from prefloop.data.rollouts import collect_episodes
 from prefloop.envs import make_env, make_vector_env, policy_sizes, return_bounds
 from prefloop.errors import UserError, one_sentence_errors
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.evaluation.statistics import mean_estimate, rank_correlation
-from prefloop.files import write_json
+from prefloop.files import write_csv, write_json
 from prefloop.policies import acting
+from prefloop.seeding import Stream, generator, integer
 
 REFERENCE = Path(__file__).resolve().parent / "reference"  # what the solution wrote with seed 0
 ENV_ID = "CartPole-v0"
-SEED = 20260  # of everything the grader draws: the same folder gets the same grade
+SOLVED = 180  # return of Part 3's policy for all points; docs/course.md says why
 
 
 @dataclass(frozen=True)
@@ -54,75 +99,102 @@ def partial(value: float, none: float, full: float, points: float) -> float:
     return round(share * points, 1)
 
 
+def learned(accuracy: float, before: float, full: float, points: float) -> float:
+    """As `partial`, of an accuracy; what first weights have by luck was not learned."""
+    return partial(accuracy, min(max(0.5, before), full - 0.05), full, points)
+
+
 def grade_network(folder: Path, limits: Limits) -> list[Check]:
-    """`Net`: shapes, gradients, a sum over states, other environments."""
-    rng = np.random.default_rng(SEED)
+    """`Net`: shapes, gradients, a sum over states, other environments; a mistake costs once."""
+    rng = generator(SEED, Stream.DEMONSTRATIONS)
     first, second, third = (rng.normal(0, 0.3, size=(n, 4)).astype(np.float32) for n in (7, 40, 7))
     probes = [first, second, np.concatenate([first, second]), third, first[:1]]
-    # the same sum, in an environment with observations of six numbers
-    wide = [np.pad(traj, ((0, 0), (0, 2))) for traj in probes]
+    wide = [np.pad(traj, ((0, 0), (0, 2))) for traj in probes]  # of an env with six numbers
     task = {**stored("probes", probes), **stored("other_env", wide)}
     try:
         answers = ask("network", folder, limits, task)
         returns = numbers(answers, "returns", len(probes))
+        sizes = numbers(answers, "sizes", len(probes))
     except NoAnswerError as error:
         return [Check(name, 0, most, str(error)) for name, most in NETWORK.items()]
-
-    def judge(check: Callable[[], bool]) -> bool:
-        try:
-            return check()
-        except (NoAnswerError, KeyError):
-            return False
-
-    def is_scalar_for_all() -> bool:
-        same = [
-            np.allclose(returns, numbers(answers, kind, len(probes)), rtol=1e-4, atol=1e-5)
-            for kind in ("tensor", "list")
-        ]
-        return all(same) and answers["shapes"] == [[]] * len(probes)
-
-    def has_gradients() -> bool:
-        norms = np.asarray(answers["gradient_norms"], dtype=np.float64)
-        expected = float(answers["step"]) * float((norms**2).sum())
-        rise = numbers(answers, "returns_after_step", len(probes)).sum() - returns.sum()
-        # float32 sums leave an error of about 1e-6 of the returns; the step is chosen above it
-        close = abs(rise - expected) <= 0.2 * expected + 1e-5 * (1 + abs(returns).sum())
-        return bool(norms.size > 0 and (norms > 0).all() and close)
-
-    def adds_up(returns: NDArray) -> bool:
-        error = abs(returns[0] + returns[1] - returns[2])
-        return bool(error <= 1e-4 * (1 + abs(returns).sum()))
-
-    seen = [
-        (
-            judge(is_scalar_for_all),
-            "a scalar for lists, arrays and tensors",
-            "lists, arrays and tensors of the same states should give the same return, a tensor "
-            "of shape []",
-        ),
-        (
-            judge(has_gradients),
-            "every parameter gets a gradient",
-            "some parameter gets no gradient, or not the gradient of the predicted return: "
-            "is .item(), .detach() or NumPy on the way?",
-        ),
-        (
-            # the first and the fourth are of equal length: a reward must look at the states
-            adds_up(returns) and abs(returns[0] - returns[3]) > 1e-6,
-            "two trajectories end to end have the sum of their returns",
-            "two trajectories end to end should have the sum of their returns, and different "
-            "states different rewards",
-        ),
-        (
-            judge(lambda: adds_up(numbers(answers, "other_env", len(probes)))),
-            "Net(obs_dim=6) takes states of six numbers",
-            "Net(obs_dim=6) should take states of six numbers",
-        ),
-    ]
+    is_sum = bool((sizes == 1).all())
+    judged = (
+        _judge_types(answers, returns, is_sum),
+        _judge_gradients(answers, returns, looks_at_states=abs(returns[0] - returns[3]) > 1e-6),
+        _judge_sum(returns, sizes, [len(traj) for traj in probes]),
+        _judge_other_env(answers, len(probes)),
+    )
     return [
-        Check(name, most if good else 0, most, yes if good else no)
-        for (name, most), (good, yes, no) in zip(NETWORK.items(), seen, strict=True)
+        Check(name, 0 if wrong else most, most, wrong or right)
+        for (name, most), wrong, right in zip(NETWORK.items(), judged, RIGHT, strict=True)
     ]
+
+
+def _judge_types(answers: Answers, returns: NDArray, is_sum: bool) -> str:
+    """What is wrong with how `Net` takes trajectories; empty if nothing is."""
+    for kind in ("array", "tensor", "list"):
+        try:
+            same = np.allclose(returns, numbers(answers, kind, len(returns)), rtol=1e-4, atol=1e-5)
+        except NoAnswerError:
+            return f"predict_return fails for a trajectory as {kind}{answers.problem(kind)}"
+        if not same:
+            return f"predict_return gives another return for the same trajectory as {kind}"
+    # what was not summed up costs where sums are asked for
+    if is_sum and any(numbers(answers, "dimensions", len(returns))):
+        return "predict_return should give a tensor of shape [], not one with a number in it"
+    return ""
+
+
+def _judge_gradients(answers: Answers, returns: NDArray, looks_at_states: bool) -> str:
+    """What is wrong with the gradients; empty if nothing is."""
+    try:
+        norms = np.asarray(answers.numbers["gradient_norms"], dtype=np.float64)
+        expected = float(numbers(answers, "step", 1)[0]) * float((norms**2).sum())
+        rise = numbers(answers, "returns_after_step", len(returns)).sum() - returns.sum()
+    except (NoAnswerError, KeyError, ValueError, TypeError, OverflowError):
+        return (
+            "the predicted return carries no gradient: is .item(), .detach() or NumPy on the way?"
+            + answers.problem("gradients")
+        )
+    # where the states count for nothing, as is judged elsewhere, neither do their weights
+    if not norms.size or not (norms > 0).any() or (looks_at_states and not (norms > 0).all()):
+        return f"{int((norms == 0).sum())} of {norms.size} parameters get no gradient"
+    # float32 sums leave an error of about 1e-6 of the returns; the step is chosen above it
+    if abs(rise - expected) > 0.2 * expected + 1e-5 * (1 + abs(returns).sum()):
+        return "the gradient is not that of the predicted return: is .detach() on the way?"
+    return ""
+
+
+def _judge_sum(returns: NDArray, sizes: NDArray, lengths: list[int]) -> str:
+    """What is wrong with the sum over states; empty if nothing is."""
+    if (sizes != 1).any():
+        return (
+            f"predict_return gives {sizes[0]:.0f} numbers for {lengths[0]} states: it should add "
+            "them up"
+        )
+    room = 1e-4 * (1 + abs(returns).sum())
+    together, a, b = returns[2], returns[0], returns[1]
+    if abs(a + b - together) > room:
+        mean = (lengths[0] * a + lengths[1] * b) / (lengths[0] + lengths[1])
+        if abs(mean - together) <= room:
+            return "predict_return averages over the states; it should add their rewards up"
+        return (
+            f"a trajectory with a return of {a:.3g} and one with {b:.3g} come to {together:.3g} "
+            "end to end; they should have the sum"
+        )
+    # the first and the fourth are of equal length: a reward must look at the states
+    if abs(returns[0] - returns[3]) <= 1e-6:
+        return "different states of the same number get the same return: Net looks at the length"
+    return ""
+
+
+def _judge_other_env(answers: Answers, count: int) -> str:
+    """What is wrong with `Net` for six observations; empty if nothing is."""
+    try:
+        numbers(answers, "other_env", count)
+    except NoAnswerError:
+        return f"Net(obs_dim=6) should take states of six numbers{answers.problem('other_env')}"
+    return ""
 
 
 NETWORK = {
@@ -131,17 +203,23 @@ NETWORK = {
     "Net adds up the rewards of the states": 10,
     "Net fits another environment's observations": 5,
 }
+RIGHT = (
+    "a scalar for lists, arrays and tensors",
+    "every parameter gets a gradient",
+    "two trajectories end to end have the sum of their returns",
+    "Net(obs_dim=6) takes states of six numbers",
+)
 
 
-def numbers(answers: dict[str, Any], name: str, count: int) -> NDArray:
+def numbers(answers: Answers, name: str, count: int) -> NDArray:
     """One of the answers, as that many numbers.
 
     Raises:
         NoAnswerError: it is missing or something else.
     """
     try:
-        values = np.asarray(answers[name], dtype=np.float64)
-    except (KeyError, ValueError, TypeError):
+        values = np.asarray(answers.numbers[name], dtype=np.float64)
+    except (KeyError, ValueError, TypeError, OverflowError):
         values = np.empty(0)
     if values.shape != (count,):
         raise NoAnswerError("Your code gave no return for every trajectory.")
@@ -162,7 +240,7 @@ def grade_learning(folder: Path, limits: Limits, seed: int = SEED) -> list[Check
     Args:
         seed: of the rule and the trajectories.
     """
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, Stream.SEGMENTS)
     # each trajectory stays around a point of its own, or all returns would be about the same
     centres = rng.normal(0, 0.5, size=(120, 1, 4))
     states = (centres + rng.normal(0, 0.3, size=(120, 25, 4))).astype(np.float32)
@@ -182,35 +260,54 @@ def grade_learning(folder: Path, limits: Limits, seed: int = SEED) -> list[Check
         "ties": {"pairs": ordered, "labels": np.full(len(pairs), 0.5)},
     }
 
-    def ask_about(name: str) -> tuple[NDArray, NDArray]:
-        answers = ask("learning", folder, limits, task | questions[name])
-        return numbers(answers, "training", 60), numbers(answers, "held_out", 60)
+    def judge(own_net: bool) -> list[Check]:
+        def ask_about(name: str) -> list[NDArray]:
+            question = {**task, **questions[name], "own_net": np.array(own_net)}
+            answers = ask("learning", folder, limits, question)
+            names = ("training", "held_out", "training_before", "held_out_before")
+            return [numbers(answers, name, 60) for name in names]
 
-    try:
-        trained, unseen = ask_about("labels")
-    except NoAnswerError as error:
-        return [Check(name, 0, most, str(error)) for name, most in LEARNING.items()]
-    accuracy = pair_accuracy(returns[training], trained)
-    generalisation = pair_accuracy(returns[held_out], unseen)
-    try:
-        tied, _ = ask_about("ties")
-        decided = abs(np.diff(trained[ordered], axis=1)).mean()
-        equal = bool(abs(np.diff(tied[ordered], axis=1)).mean() < 0.25 * decided)
-        tie_reason = (
-            f"labels of 0.5 {'make' if equal else 'should make'} the returns of a pair equal"
+        with_net = "" if own_net else ", with a Net of the grader's"
+        try:
+            trained, unseen, *before = ask_about("labels")
+        except NoAnswerError as error:
+            return [Check(name, 0, most, str(error)) for name, most in LEARNING.items()]
+        accuracy = pair_accuracy(returns[training], trained)
+        generalisation = pair_accuracy(returns[held_out], unseen)
+        try:
+            tied = ask_about("ties")[0]
+            decided = abs(np.diff(trained[ordered], axis=1)).mean()
+            equal = bool(abs(np.diff(tied[ordered], axis=1)).mean() < 0.25 * decided)
+            tie_reason = (
+                f"labels of 0.5 {'make' if equal else 'should make'} the returns of a pair equal"
+            )
+        except NoAnswerError as error:
+            equal, tie_reason = False, str(error)
+        reasons = (
+            f"{accuracy:.0%} of pairs ranked correctly (90 % for all points{with_net})",
+            f"{generalisation:.0%} of pairs it never saw ranked correctly (85 % for all points"
+            f"{with_net})",
+            tie_reason,
         )
-    except NoAnswerError as error:
-        equal, tie_reason = False, str(error)
-    reasons = (
-        f"{accuracy:.0%} of pairs ranked correctly (90 % for all points)",
-        f"{generalisation:.0%} of pairs it never saw ranked correctly (85 % for all points)",
-        tie_reason,
-    )
-    points = (partial(accuracy, 0.5, 0.9, 15), partial(generalisation, 0.5, 0.85, 15), 5.0 * equal)
-    return [
-        Check(name, score, most, reason)
-        for (name, most), score, reason in zip(LEARNING.items(), points, reasons, strict=True)
-    ]
+        points = (
+            learned(accuracy, pair_accuracy(returns[training], before[0]), 0.9, 15),
+            learned(generalisation, pair_accuracy(returns[held_out], before[1]), 0.85, 15),
+            5.0 * equal,
+        )
+        return [
+            Check(name, score, most, reason)
+            for (name, most), score, reason in zip(LEARNING.items(), points, reasons, strict=True)
+        ]
+
+    def total(checks: list[Check]) -> float:
+        return sum(check.score for check in checks)
+
+    own = judge(own_net=True)
+    if total(own) == sum(LEARNING.values()):
+        return own
+    # a mistake in Net has cost its points already
+    other = judge(own_net=False)
+    return other if total(other) >= total(own) else own
 
 
 LEARNING = {
@@ -218,6 +315,14 @@ LEARNING = {
     "learn_reward generalises": 15,
     "learn_reward knows ties": 5,
 }
+
+
+SAVED_REWARD = "reward.params ranks demonstrations"
+POLICIES = (
+    "synthetic/ has ten demonstrators",
+    "rlhf/ solves CartPole",
+    "RLHF beats its best demonstrator",
+)
 
 
 def pair_accuracy(true: NDArray, predicted: NDArray) -> float:
@@ -228,7 +333,7 @@ def pair_accuracy(true: NDArray, predicted: NDArray) -> float:
 
 def grade_saved_reward(folder: Path, limits: Limits) -> Check:
     """`reward.params` ranks CartPole trajectories of the reference demonstrators."""
-    name = "reward.params ranks demonstrations"
+    name = SAVED_REWARD
     if not (folder / "reward.params").is_file():
         return Check(name, 0, 10, "reward.params is missing: run offline_reward_learning.py.")
     sizes = policy_sizes(make_env(ENV_ID))
@@ -236,8 +341,8 @@ def grade_saved_reward(folder: Path, limits: Limits) -> Check:
     trajs, returns = [], []
     for epoch in range(10):
         policy = load_policy(checkpoint_path(REFERENCE / "synthetic", epoch), *sizes)
-        act = acting(policy, np.random.default_rng(SEED + epoch))
-        demos = collect_episodes(envs, act, 8, seed=SEED + epoch)
+        act = acting(policy, generator(SEED, Stream.POLICY, epoch))
+        demos = collect_episodes(envs, act, 8, SEED, (Stream.ENVIRONMENTS, epoch))
         trajs += demos.visited_states()
         returns += demos.returns.tolist()
     try:
@@ -251,23 +356,21 @@ def grade_saved_reward(folder: Path, limits: Limits) -> Check:
     return Check(name, partial(correlation, 0, 0.9, 10), 10, reason)
 
 
-def grade_policies(folder: Path, num_rollouts: int) -> list[Check]:
+def grade_policies(folder: Path, num_rollouts: int, activation: str | None = None) -> list[Check]:
     """Part 1's demonstrators, Part 3's policy, and which is better."""
+    # the best demonstrator is picked in other episodes than those that judge it
+    picking_seed = integer(SEED, Stream.DEMONSTRATIONS)
     sizes = policy_sizes(make_env(ENV_ID))
-    names = (
-        "synthetic/ has ten demonstrators",
-        "rlhf/ solves CartPole",
-        "RLHF beats its best demonstrator",
-    )
+    names = POLICIES
 
     def returns(path: Path, seed: int) -> NDArray:
         if not path.resolve().is_relative_to(folder.resolve()):
             raise UserError(f"{path} is a link that leads out of the folder.")
-        return evaluate(load_policy(path, *sizes), ENV_ID, num_rollouts, seed)
+        return evaluate(load_policy(path, *sizes, activation), ENV_ID, num_rollouts, seed)
 
     try:
         demonstrators = [checkpoint_path(folder / "synthetic", i) for i in range(10)]
-        averages = [float(returns(path, SEED).mean()) for path in demonstrators]
+        averages = [float(returns(path, picking_seed).mean()) for path in demonstrators]
         best = demonstrators[int(np.argmax(averages))]
         checks = [
             Check(
@@ -279,10 +382,10 @@ def grade_policies(folder: Path, num_rollouts: int) -> list[Check]:
         checks = [Check(names[0], 0, 5, str(error))]
     try:
         directory = folder / "rlhf"
-        epochs = saved_epochs(directory) if directory.is_dir() else []
-        if not epochs:
+        last = last_checkpoint(directory) if directory.is_dir() else None
+        if last is None:
             raise UserError(f"{directory} holds no policy checkpoint: run Part 3.")
-        reached = returns(checkpoint_path(directory, epochs[-1]), SEED + 1)
+        reached = returns(last, SEED)
         learned = mean_estimate(reached, return_bounds(ENV_ID))
     except UserError as error:
         return [
@@ -296,24 +399,31 @@ def grade_policies(folder: Path, num_rollouts: int) -> list[Check]:
     checks.append(
         Check(
             names[1],
-            partial(learned.mean, 50, 190, 10),
+            partial(learned.mean, 50, SOLVED, 10),
             10,
-            f"average return {interval} (190 for all points)",
+            f"average return {interval} ({SOLVED} for all points)",
         )
     )
     if best is None:
         return [*checks, Check(names[2], 0, 5, "there are no demonstrators to compare with")]
-    demonstrated = mean_estimate(returns(best, SEED + 1), return_bounds(ENV_ID))
+    demonstrated = mean_estimate(returns(best, SEED), return_bounds(ENV_ID))
     beats = learned.low > demonstrated.high
     reason = f"{interval} against {demonstrated.mean:.1f} ({demonstrated.low:.1f} to {demonstrated.high:.1f})"
     return [*checks, Check(names[2], 5 if beats else 0, 5, reason)]
 
 
-def grade(folder: Path, limits: Limits, num_rollouts: int = 100, seed: int = SEED) -> list[Check]:
+def grade(
+    folder: Path,
+    limits: Limits,
+    num_rollouts: int = 100,
+    seed: int = SEED,
+    activation: str | None = None,
+) -> list[Check]:
     """Grades one folder; 100 points in all.
 
     Args:
         seed: of the rule that `learn_reward` has to find.
+        activation: of the policies, where `run.json` beside them is not to say it.
 
     Raises:
         UserError: there is no such folder.
@@ -324,63 +434,129 @@ def grade(folder: Path, limits: Limits, num_rollouts: int = 100, seed: int = SEE
         *grade_network(folder, limits),
         *grade_learning(folder, limits, seed),
         grade_saved_reward(folder, limits),
-        *grade_policies(folder, num_rollouts),
+        *grade_policies(folder, num_rollouts, activation),
     ]
 
 
+def grade_all(settings: Settings) -> dict[str, list[Check] | str]:
+    """The checks of each student, or why there are none, by what was named."""
+    limits = Limits(settings.seconds, settings.memory_gib)
+    graded: dict[str, list[Check] | str] = {}
+    paths = list(dict.fromkeys(settings.folder))
+    for path in tqdm(paths, desc="grading", disable=None if len(paths) > 1 else True):
+        try:
+            with opened(Path(path)) as folder:
+                graded[path] = grade(
+                    folder, limits, settings.num_rollouts, settings.seed, settings.activation
+                )
+        except UserError as error:
+            graded[path] = str(error)
+    return graded
+
+
 def main() -> None:
-    """Grades and reports."""
-    parser = argparse.ArgumentParser(
-        description="Grades a student's folder: Net and learn_reward by what they do, the "
-        "checkpoints by rollouts. Students' code runs in limited processes of its own.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument(
-        "folder",
-        help="holds utils.py, offline_reward_learning.py, reward.params, synthetic/, rlhf/",
-    )
-    parser.add_argument("--num_rollouts", type=int, default=100, help="episodes of each policy")
-    parser.add_argument(
-        "--seconds", type=float, default=Limits.seconds, help="for each question to the code"
-    )
-    parser.add_argument(
-        "--memory_gib", type=float, default=Limits.memory_gib, help="for each question to the code"
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=SEED,
-        help="of the rule that learn_reward has to find; choose your own and keep it to yourself",
-    )
-    parser.add_argument("--gradescope", metavar="FILE", help="write Gradescope's results.json")
-    parser.add_argument("--json", metavar="FILE", help="write the checks as they are")
-    arguments = parser.parse_args()
-    if arguments.num_rollouts < 2 or arguments.seconds <= 0 or arguments.memory_gib <= 0:
-        parser.error("--num_rollouts must be at least 2, --seconds and --memory_gib above 0")
-    if arguments.seed < 0:
-        parser.error(f"--seed must be at least 0, not {arguments.seed}")
-    with one_sentence_errors("course.grade"):
-        limits = Limits(arguments.seconds, arguments.memory_gib)
-        checks = grade(Path(arguments.folder), limits, arguments.num_rollouts, arguments.seed)
-        total = sum(check.score for check in checks)
+    """Reads the command line, grades and reports.
+
+    Raises:
+        SystemExit: as `EPILOG` says; 2 after a user's mistake.
+    """
+    settings = parse_settings(Settings, description=DESCRIPTION, epilog=EPILOG)
+    # so that what is under way is ended, too
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        with one_sentence_errors("course.grade"):
+            sys.exit(report(settings))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def report(settings: Settings) -> int:
+    """Grades all and reports; returns the exit code.
+
+    Raises:
+        UserError: a single student can't be graded, or a file can't be written.
+    """
+    graded = grade_all(settings)
+    many = len(graded) > 1
+    if not many and isinstance(reason := next(iter(graded.values())), str):
+        raise UserError(reason)
+    if many:
+        print_table(graded)
+    else:
+        print_checks(next(iter(graded.values())))
+    if settings.json:
+        content = {
+            path: {"error": x} if isinstance(x, str) else _as_json(x) for path, x in graded.items()
+        }
+        write_json(Path(settings.json), content if many else next(iter(content.values())))
+    if settings.csv:
+        write_csv(Path(settings.csv), [_as_row(path, checks) for path, checks in graded.items()])
+    if settings.gradescope:
+        for name, checks in zip(_file_names(list(graded)), graded.values(), strict=True):
+            path = Path(settings.gradescope, f"{name}.json") if many else Path(settings.gradescope)
+            if many:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, as_gradescope(checks))
+    return int(any(isinstance(checks, str) for checks in graded.values()))
+
+
+def points(checks: list[Check]) -> float:
+    """Of all checks together."""
+    return round(sum(check.score for check in checks), 1)
+
+
+def print_checks(checks: list[Check] | str) -> None:
+    """Every check of one student, with its reason."""
+    assert not isinstance(checks, str)
+    for check in checks:
+        print(f"{check.score:5.1f} of {check.max_score:3.0f}  {check.name}: {check.reason}")
+    print(f"{points(checks):5.1f} of {sum(check.max_score for check in checks):3.0f}  in all")
+
+
+def print_table(graded: dict[str, list[Check] | str]) -> None:
+    """A line for each student, and below it what cost points."""
+    width = max(map(len, graded))
+    for path, checks in graded.items():
+        if isinstance(checks, str):
+            print(f"{path:{width}}      -  {checks}")
+            continue
+        print(f"{path:{width}}  {points(checks):5.1f}")
         for check in checks:
-            print(f"{check.score:5.1f} of {check.max_score:3.0f}  {check.name}: {check.reason}")
-        print(f"{total:5.1f} of {sum(check.max_score for check in checks):3.0f}  in all")
-        if arguments.json:
-            write_json(
-                Path(arguments.json), {"score": total, "checks": [asdict(c) for c in checks]}
-            )
-        if arguments.gradescope:
-            write_json(Path(arguments.gradescope), as_gradescope(checks))
+            if check.score < check.max_score:
+                lost = check.max_score - check.score
+                print(f"{'':{width}}  {-lost:5.1f}  {check.name}: {check.reason}")
 
 
-def as_gradescope(checks: list[Check]) -> dict[str, Any]:
-    """Gradescope's results.json.
+def _as_json(checks: list[Check]) -> dict[str, Any]:
+    return {"score": points(checks), "checks": [asdict(check) for check in checks]}
+
+
+def _as_row(path: str, checks: list[Check] | str) -> dict[str, Any]:
+    names = (*NETWORK, *LEARNING, SAVED_REWARD, *POLICIES)
+    if isinstance(checks, str):
+        return {"student": path, "score": "", **dict.fromkeys(names, ""), "error": checks}
+    scores = {check.name: check.score for check in checks}
+    return {"student": path, "score": points(checks), **scores, "error": ""}
+
+
+def _file_names(paths: list[str]) -> list[str]:
+    """The last parts of paths, as few as tell them apart."""
+    for depth in range(1, max(len(Path(path).parts) for path in paths) + 1):
+        names = ["-".join(Path(path).with_suffix("").parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            return [name.strip("/\\-") or "student" for name in names]
+    return [f"student-{i}" for i in range(len(paths))]
+
+
+def as_gradescope(checks: list[Check] | str) -> dict[str, Any]:
+    """Gradescope's results.json; of who could not be graded, with the reason and no points.
 
     Source: https://gradescope-autograders.readthedocs.io/en/latest/specs/#output-format
     """
+    if isinstance(checks, str):
+        return {"score": 0.0, "output": checks, "tests": []}
     return {
-        "score": sum(check.score for check in checks),
+        "score": points(checks),
         "tests": [
             {
                 "name": check.name,

@@ -8,6 +8,7 @@ in between stay. Of the library only those modules are handed out that the blank
 
 import argparse
 import ast
+import functools
 import re
 import shutil
 import textwrap
@@ -110,6 +111,17 @@ def assignment_text() -> str:
     return textwrap.dedent(text).lstrip()
 
 
+def blanked_scripts() -> dict[str, str]:
+    """The scripts without what students are to write, by name."""
+    return {name: blank((ROOT / name).read_text(encoding="utf-8"), name) for name in SCRIPTS}
+
+
+@functools.lru_cache
+def handed_out() -> dict[Path, Path]:
+    """The library's files that students have, and where they stand in the hand-out."""
+    return {ROOT / path: path for path in library_files(list(blanked_scripts().values()))}
+
+
 def build(out: Path) -> list[Path]:
     """Writes the hand-out.
 
@@ -121,7 +133,7 @@ def build(out: Path) -> list[Path]:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists already; remove it or choose another with --out.")
-    texts = {name: blank((ROOT / name).read_text(encoding="utf-8"), name) for name in SCRIPTS}
+    texts = blanked_scripts()
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, text in {**texts, "README.md": assignment_text()}.items():

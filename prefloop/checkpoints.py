@@ -84,7 +84,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Reads a state_dict of finite floating-point tensors.
+    """Reads a state_dict of finite floating-point tensors, and the counts of batch normalisation.
 
     Raises:
         UserError: as `load`; or an entry is no such tensor, NaN or infinite.
@@ -96,7 +96,11 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
         if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_meta:
             raise UserError(f"{path} holds no state_dict: {name!r} is a {type(value).__name__}.")
         # a tensor may claim to be larger than what is stored of it
-        if value.numel() * value.element_size() > MAX_BYTES or value.dtype not in FLOATS:
+        is_count = (
+            name.endswith("num_batches_tracked") and value.dtype == torch.int64
+        )  # BatchNorm's
+        fits = value.numel() * value.element_size() <= MAX_BYTES
+        if not fits or not (value.dtype in FLOATS or is_count):
             raise UserError(f"{path}: {name!r} holds {value.numel()} values of {value.dtype}.")
         if not torch.isfinite(value.float()).all():  # networks here compute in float32
             raise UserError(f"{path} holds weights that are NaN or infinite, in {name!r}.")
@@ -212,6 +216,18 @@ def versions() -> dict[str, str]:
 def checkpoint_path(directory: Path, epoch: int) -> Path:
     """Where the policy after an epoch stands; epochs count from 0."""
     return directory / f"policy_checkpoint{epoch}.params"
+
+
+def last_checkpoint(directory: Path) -> Path | None:
+    """The policy that a run ended with; None where none can be found."""
+    try:
+        epochs = saved_epochs(directory)
+    except UserError:
+        return None
+    if epochs:
+        return checkpoint_path(directory, epochs[-1])
+    final = directory / "final_policy.params"
+    return final if final.exists() else None
 
 
 def saved_epochs(directory: Path) -> list[int]:

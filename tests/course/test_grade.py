@@ -1,10 +1,19 @@
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import textwrap
+import time
+import uuid
+import zipfile
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, assert_one_sentence
 
+from course.example_class import CLASS
 from course.grade import (
     REFERENCE,
     Limits,
@@ -13,10 +22,14 @@ from course.grade import (
     grade_network,
     grade_policies,
     grade_saved_reward,
+    learned,
     pair_accuracy,
     partial,
 )
 from course.handout import build
+from course.submissions import opened
+from prefloop.errors import UserError
+from prefloop.files import read_csv
 
 LIMITS = Limits(seconds=30)
 
@@ -75,8 +88,8 @@ def test_a_wrong_sign_learns_nothing_but_keeps_the_rest(submission):
     spoil(
         submission,
         "offline_reward_learning.py",
-        "returns[first], returns[second], labels",
-        "returns[second], returns[first], labels",
+        "returns[first], returns[second]",
+        "returns[second], returns[first]",
     )
     checks = grade(submission, LIMITS)
     assert network(checks) == 35
@@ -152,73 +165,152 @@ FAKES = {
 
 @pytest.mark.parametrize("name", FAKES)
 def test_faking_and_breaking_earn_nothing(submission, name):
-    (submission / "utils.py").write_text(textwrap.dedent(FAKES[name]))
+    for file in ("utils.py", "offline_reward_learning.py"):
+        (submission / file).write_text(textwrap.dedent(FAKES[name]))
     checks = [*grade_network(submission, LIMITS), *grade_learning(submission, LIMITS)]
     checks.append(grade_saved_reward(submission, LIMITS))
     assert sum(check.score for check in checks) == 0, checks
     assert all(check.reason for check in checks)
 
 
-def test_a_network_without_gradients(submission):
+def points_of(student, folder):
+    """Which checks of `Net` and `learn_reward` a student of the class does not pass whole."""
+    student.write(ROOT, folder)
+    checks = [*grade_network(folder, LIMITS), *grade_learning(folder, LIMITS)]
+    return tuple(i for i, check in enumerate(checks) if check.score < check.max_score), checks
+
+
+FEW = ("dropout and LayerNorm", "BatchNorm", "float64", "tensors alone", "no sum", "[1] for a scalar",
+       "no Python", "a mean for a sum", "much printing", "the length alone", "an error at ties")  # fmt: skip
+
+
+@pytest.mark.parametrize("student", [s for s in CLASS if s.name in FEW], ids=lambda s: s.name)
+def test_some_of_the_class(tmp_path, student):
+    lost, checks = points_of(student, tmp_path / "student")
+    assert lost == student.lost, checks
+    if student.name == "tensors alone":
+        assert "utils.py, predict_return, line" in checks[0].reason
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("student", CLASS, ids=lambda s: s.name)
+def test_the_whole_class(tmp_path, student):
+    lost, checks = points_of(student, tmp_path / "student")
+    assert lost == student.lost, checks
+
+
+def test_what_was_not_learned_earns_nothing():
+    assert learned(0.67, before=0.67, full=0.9, points=15) == 0
+    assert learned(0.95, before=0.89, full=0.9, points=15) == 15
+    assert learned(0.7, before=0.2, full=0.9, points=10) == 5
+
+
+@pytest.mark.parametrize(
+    "code, words",
+    [
+        ("print('x' * 2**25); raise ValueError('the reason')", "utils.py, <module>, line 1: ValueError: the reason"),
+        ("import time\ntime.sleep(10**6)", "waited for something"),
+        ("for i in range(99): open(f'{i}', 'wb').write(bytes(2**23))", "MiB it may use"),
+        ("class Net:\n    def __init__(self, obs_dim=4): pass\n    def eval(self): return self\n"
+         "    def predict_return(self, traj): return 10**400", "Overflow"),
+    ],
+)  # fmt: skip
+def test_reasons_are_true(tmp_path, code, words):
+    (tmp_path / "utils.py").write_text(code)
+    checks = grade_network(tmp_path, Limits(seconds=3))
+    assert words in checks[0].reason, checks
+    assert network(checks) == 0
+
+
+def test_waiting_for_a_core_costs_no_time(submission, monkeypatch):
+    """The limit is on computing: a question that takes longer because others compute, too."""
     spoil(
         submission,
         "utils.py",
-        "return self(states.to(weight)).sum()",
-        "return self(states.to(weight)).sum().detach().requires_grad_()",
+        "import numpy as np",
+        "import time\nimport numpy as np\ntime.sleep(6)",
     )
-    checks = scores(grade_network(submission, LIMITS))
-    assert checks["Net takes trajectories of any length and type"] == 10
-    assert checks["Net carries gradients"] == 0
+    assert network(grade_network(submission, Limits(seconds=5))) == 35
 
 
-def test_a_mean_is_no_sum(submission):
-    spoil(submission, "utils.py", "(states.to(weight)).sum()", "(states.to(weight)).mean()")
-    assert scores(grade_network(submission, LIMITS))["Net adds up the rewards of the states"] == 0
+def is_running(mark):
+    return subprocess.run(["pgrep", "-f", mark], capture_output=True, check=False).returncode == 0
 
 
-def test_a_reward_of_the_length_alone(submission):
-    """It adds up and has gradients, but looks at nothing."""
-    spoil(
-        submission,
-        "utils.py",
-        "return self(states.to(weight)).sum()",
-        "return self(0 * states.to(weight)).sum()",
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems can't tell")
+@pytest.mark.parametrize("leaves", ["the group", "the group and the environment"])
+def test_daemons_end_with_the_question(tmp_path, leaves):
+    mark = f"daemon-{uuid.uuid4().hex}"
+    environment = "{}" if "environment" in leaves else "dict(os.environ)"
+    (tmp_path / "utils.py").write_text(
+        "import os, subprocess, sys\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        f"    subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)', '{mark}'],"
+        f" env={environment})\n"
+        "    os._exit(0)\n"
+        "import time; time.sleep(1)\n"
     )
-    assert scores(grade_network(submission, LIMITS))["Net adds up the rewards of the states"] == 0
+    grade_network(tmp_path, LIMITS)
+    assert not is_running(mark)
 
 
-def test_ties_read_as_the_first_is_better(submission):
-    spoil(
-        submission,
-        "offline_reward_learning.py",
-        "torch.tensor(training_outputs, dtype=torch.float32, device=device)",
-        "torch.tensor(training_outputs).long().float()",
+@pytest.mark.skipif(os.name == "nt", reason="a process is ended in another way there")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_the_grader(tmp_path, how):
+    mark = f"mark_{uuid.uuid4().hex}"
+    (tmp_path / "utils.py").write_text(f"open({str(tmp_path / mark)!r}, 'w')\nwhile True: pass")
+    # as the worker sees it: in the copy that it runs in
+    grader = subprocess.Popen(
+        [sys.executable, "-m", "course.grade", str(tmp_path), "--num_rollouts", "2"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
-    checks = scores(grade_learning(submission, LIMITS))
-    assert checks["learn_reward generalises"] == 15
-    assert checks["learn_reward knows ties"] == 0
+    deadline = time.monotonic() + 60
+    while not (tmp_path / mark).exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert (tmp_path / mark).exists()
+    workers = children(grader.pid)
+    assert workers
+    grader.send_signal(how)
+    grader.wait(30)
+    while any(alive(pid) for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(alive(pid) for pid in workers)
 
 
-def test_an_error_at_ties_costs_the_ties_alone(submission):
-    spoil(
-        submission,
-        "offline_reward_learning.py",
-        "    for _ in tqdm(range(num_iter)",
-        "    assert 0.5 not in training_outputs\n    for _ in tqdm(range(num_iter)",
-    )
-    checks = scores(grade_learning(submission, LIMITS))
-    assert list(checks.values()) == [15, 15, 0]
+def children(pid):
+    said = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in said.stdout.split()]
 
 
-def test_a_net_for_arrays_alone_loses_that_check_alone(submission):
-    spoil(
-        submission,
-        "utils.py",
-        "states = torch.as_tensor(np.asarray(traj) if isinstance(traj, list) else traj)",
-        "states = torch.from_numpy(traj)",
-    )
-    checks = scores(grade_network(submission, LIMITS))
-    assert list(checks.values()) == [0, 10, 10, 5]
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_nothing_shows_where_the_solution_is(tmp_path):
+    """But for the place of installed packages, which a virtual environment in the checkout gives."""
+    (tmp_path / "utils.py").write_text(
+        "import os, sys\n"
+        "seen = [os.getcwd(), *sys.argv, *map(str, os.environ.items()), sys.executable, sys.prefix]\n"
+        "seen += [p for p in sys.path if not p.endswith(('site-packages', 'dist-packages'))]\n"
+        "if os.path.isdir('/proc/self/fd'):\n"
+        "    seen += [os.path.realpath(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd')]\n"
+        "for name in ('course', 'vpg', 'prefloop.bradley_terry', 'prefloop.rewards', 'tests'):\n"
+        "    try:\n"
+        "        __import__(name)\n"
+        "        seen.append('imports ' + name)\n"
+        "    except ImportError:\n"
+        "        pass\n"
+        "raise ValueError(' '.join(s for s in seen if 'imports' in s or ROOT in s) or 'nothing')\n"
+        .replace("ROOT", repr(str(ROOT)))
+    )  # fmt: skip
+    reason = grade_network(tmp_path, LIMITS)[0].reason
+    assert reason.endswith("ValueError: nothing"), reason
 
 
 def test_links_are_not_followed(submission):
@@ -250,6 +342,66 @@ def test_missing_and_damaged_files(submission):
     assert "run Part 3" in checks["rlhf/ solves CartPole"].reason
 
 
+def test_many_at_once(run, submission, tmp_path):
+    """A folder, a zip with a folder in it, a folder within, one without rlhf/, and no submission."""
+    nested = tmp_path / "bea" / "my homework" / "part-2"
+    shutil.copytree(submission, nested)
+    shutil.make_archive(str(tmp_path / "cy"), "zip", tmp_path, "student")
+    shutil.copytree(submission, tmp_path / "dan-e")
+    shutil.rmtree(tmp_path / "dan-e" / "rlhf")
+    (tmp_path / "eve.zip").write_bytes(b"PK")
+    outcome = run(
+        "course.grade student bea cy.zip dan-e eve.zip --num-rollouts 5 --gradescope grades "
+        "--csv grades.csv --json all.json"
+    )
+    assert outcome.code == 1
+    rows = {row["student"]: row for row in read_csv(tmp_path / "grades.csv")}
+    assert list(rows) == ["student", "bea", "cy.zip", "dan-e", "eve.zip"]
+    assert float(rows["bea"]["score"]) == float(rows["cy.zip"]["score"]) >= 90
+    assert rows["dan-e"]["rlhf/ solves CartPole"] == "0"
+    assert "run Part 3" in outcome.out
+    assert "neither a directory nor a zip" in rows["eve.zip"]["error"]
+    written = sorted(path.stem for path in (tmp_path / "grades").iterdir())
+    assert written == ["bea", "cy", "dan-e", "eve", "student"]
+    content = json.loads((tmp_path / "grades" / "dan-e.json").read_text())
+    assert content["score"] == float(rows["dan-e"]["score"])
+    assert json.loads((tmp_path / "all.json").read_text())["eve.zip"]["error"]
+
+
+@pytest.mark.parametrize("name", ["../evil.py", "/tmp/evil.py", "C:/evil.py"])
+def test_a_zip_that_leads_elsewhere(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(name, "x")
+        archive.writestr("utils.py", "y")
+    with opened(tmp_path / "a.zip") as folder:
+        assert [path.name for path in folder.rglob("*") if path.is_file()] == ["utils.py"]
+    assert not (tmp_path / "evil.py").exists()
+
+
+def test_a_zip_bomb_is_not_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("big", bytes(2**28 + 1))
+    with pytest.raises(UserError, match="too large"), opened(tmp_path / "a.zip"):
+        pass
+
+
+def test_a_final_policy_counts_for_both_graders(run, submission, tmp_path):
+    for path in (submission / "rlhf").glob("policy_checkpoint*.params"):
+        path.rename(submission / "rlhf" / "final_policy.params")
+    checks = {check.name: check for check in grade_policies(submission, num_rollouts=5)}
+    assert checks["rlhf/ solves CartPole"].score > 0
+    assert "average return" in run("rollout_policy.py --checkpoint student/rlhf").out
+
+
+def test_a_full_temporary_folder_is_a_sentence(submission, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("course.sandbox.shutil.copyfile", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        grade_network(submission, LIMITS)
+
+
 def test_the_command(run, submission, tmp_path):
     outcome = run(
         "course.grade student --num_rollouts 20 --gradescope results.json --json all.json"
@@ -264,9 +416,11 @@ def test_the_command(run, submission, tmp_path):
 
 
 def test_misuse(run, tmp_path):
-    assert_one_sentence(run("course.grade nowhere"), "nowhere is not a directory")
+    assert_one_sentence(run("course.grade nowhere"), "nowhere does not exist")
     assert_one_sentence(run("course.grade . --num_rollouts 1"), "--num_rollouts")
-    assert_one_sentence(run("course.grade . --seconds 0"), "--seconds")
+    for value in ("0", "nan", "inf"):
+        assert_one_sentence(run(f"course.grade . --seconds {value}"), "--seconds")
+    assert_one_sentence(run("course.grade . --memory-gib nan"), "--memory_gib")
 
 
 def test_points():
