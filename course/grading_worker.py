@@ -204,9 +204,9 @@ def use_plain_net() -> None:
         import utils
     except (Exception, SystemExit):
         utils = types.ModuleType("utils")
-        utils.__getattr__ = lambda name: None  # type: ignore[method-assign, assignment]
+        utils.__getattr__ = lambda name: None  # type: ignore[method-assign]
         sys.modules["utils"] = utils
-    utils.Net = plain_net()  # type: ignore[attr-defined, misc, assignment]
+    utils.Net = plain_net()  # type: ignore[misc, assignment]
 
 
 def plain_net() -> type:
