@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help assignment reference test test-slow check lint format benchmark handout report clean
+.PHONY: help assignment reference test test-slow check pythons lint format benchmark handout report clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -21,8 +21,8 @@ assignment: $(INSTALLED) ## Parts 1 to 3 and the evaluation, with seed 0
 reference: $(INSTALLED) ## write course/reference/ again, which the grader holds submissions against
 	$(RUN) -m course.assignment --directory course/reference
 
-test: $(INSTALLED) ## the fast tests
-	$(RUN) -m pytest
+test: $(INSTALLED) ## the fast tests, on all cores
+	$(RUN) -m pytest -n auto --dist worksteal
 
 test-slow: $(INSTALLED) ## the tests that learn for minutes
 	$(RUN) -m pytest -m slow
@@ -31,6 +31,9 @@ lint: $(INSTALLED)
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+
+pythons: $(INSTALLED) ## compile and parse every flag on each Python from 3.10 to 3.14 that is here
+	$(RUN) tests/pythons.py
 
 check: lint test ## format, lint, types and the fast tests
 
