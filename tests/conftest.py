@@ -182,3 +182,24 @@ def store(database_url: str, clock: "Clock") -> "Iterator[Store]":
 def sqlite_url(tmp_path: Path) -> str:
     """The address of an empty SQLite file."""
     return f"sqlite:///{tmp_path / 'labels.sqlite3'}"
+
+
+# what is skipped for want of it, by a word of the reason, and how it comes
+BROUGHT_BY = {
+    "chromium": "apt-get install chromium (Debian; elsewhere any Chromium on the PATH)",
+    "postgresql": "apt-get install postgresql (Debian; elsewhere initdb on the PATH)",
+    "egl": "apt-get install libegl1",
+    "could not import": "make test, which installs all extras",
+}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says what was not tested for want of a program, and how to bring it."""
+    reasons = [
+        str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+        for report in terminalreporter.stats.get("skipped", [])
+    ]
+    for word, command in BROUGHT_BY.items():
+        skipped = sum(word in reason.lower() for reason in reasons)
+        if skipped:
+            terminalreporter.write_line(f"{skipped} tests skipped; this brings them: {command}")
