@@ -76,7 +76,7 @@ def test_without_checkpoint_the_final_policy_is_saved(run, tmp_path):
 def test_the_defaults_are_the_assignments():
     s = vpg.Settings()
     assert (s.env_name, s.epochs, s.lr, s.batch_size) == ("CartPole-v0", 10, 1e-2, 5000)
-    assert (s.hidden_sizes, s.render, s.checkpoint, s.reward) == ((32,), False, False, "")
+    assert (s.hidden_sizes, s.render, s.checkpoint, s.reward) == ((32,), False, False, None)
     for flag in ("--env", "--env_name"):
         assert parse_settings(vpg.Settings, [flag, "A"]).env_name == "A"
     for flag in ("--reward", "--reward_params"):

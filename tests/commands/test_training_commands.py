@@ -249,7 +249,7 @@ def test_evaluations_add_up(run, demonstrations, tmp_path):
 
 @pytest.mark.parametrize("command", ["ppo", "pref-ppo"])
 def test_killed_and_resumed_is_as_never_stopped(command, tmp_path):
-    flags = "--num-envs 4 --rollout-steps 25 --steps 4000 --iteration-steps 200"
+    flags = "--num-envs 4 --rollout-steps 25 --steps 2400 --iteration-steps 200"
     if command == "pref-ppo":
         flags += " --labels 60 --segment-length 10 --reward-epochs 3"
     line = [sys.executable, "-m", "prefloop", command, "--env", "Pendulum-v1", *flags.split()]
