@@ -8,6 +8,7 @@ memory. It is asked for numbers only; which numbers are right is known here, so 
 prints or writes earns nothing. docs/course.md says what this does not guard against.
 """
 
+import contextlib
 import math
 import signal
 import sys
@@ -60,7 +61,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from course.sandbox import Answers, Limits, NoAnswerError, ask, stored
+from course.sandbox import (
+    Answers,
+    Limits,
+    NoAnswerError,
+    ask,
+    hide_from_students,
+    notice_of_rights,
+    stored,
+)
 from course.submissions import opened
 from prefloop.checkpoints import checkpoint_path, last_checkpoint, load_policy
 from prefloop.data.rollouts import collect_episodes
@@ -124,9 +133,12 @@ def grade_network(folder: Path, limits: Limits) -> list[Check]:
         _judge_sum(returns, sizes, [len(traj) for traj in probes]),
         _judge_other_env(answers, len(probes)),
     )
+    where = [answers.at(f"Net.{name}") for name in (*3 * ("predict_return",), "__init__")]
     return [
-        Check(name, 0 if wrong else most, most, wrong or right)
-        for (name, most), wrong, right in zip(NETWORK.items(), judged, RIGHT, strict=True)
+        Check(name, 0 if wrong else most, most, place + wrong if wrong else right)
+        for (name, most), wrong, right, place in zip(
+            NETWORK.items(), judged, RIGHT, where, strict=True
+        )
     ]
 
 
@@ -261,28 +273,28 @@ def grade_learning(folder: Path, limits: Limits, seed: int = SEED) -> list[Check
     }
 
     def judge(own_net: bool) -> list[Check]:
-        def ask_about(name: str) -> list[NDArray]:
+        def ask_about(name: str) -> tuple[str, list[NDArray]]:
             question = {**task, **questions[name], "own_net": np.array(own_net)}
             answers = ask("learning", folder, limits, question)
             names = ("training", "held_out", "training_before", "held_out_before")
-            return [numbers(answers, name, 60) for name in names]
+            return answers.at("learn_reward"), [numbers(answers, name, 60) for name in names]
 
         with_net = "" if own_net else ", with a Net of the grader's"
         try:
-            trained, unseen, *before = ask_about("labels")
+            where, (trained, unseen, *before) = ask_about("labels")
         except NoAnswerError as error:
             return [Check(name, 0, most, str(error)) for name, most in LEARNING.items()]
         accuracy = pair_accuracy(returns[training], trained)
         generalisation = pair_accuracy(returns[held_out], unseen)
         try:
-            tied = ask_about("ties")[0]
+            tied = ask_about("ties")[1][0]
             decided = abs(np.diff(trained[ordered], axis=1)).mean()
             equal = bool(abs(np.diff(tied[ordered], axis=1)).mean() < 0.25 * decided)
             tie_reason = (
                 f"labels of 0.5 {'make' if equal else 'should make'} the returns of a pair equal"
             )
         except NoAnswerError as error:
-            equal, tie_reason = False, str(error)
+            equal, tie_reason = False, f"with labels of 0.5: {error}"
         reasons = (
             f"{accuracy:.0%} of pairs ranked correctly (90 % for all points{with_net})",
             f"{generalisation:.0%} of pairs it never saw ranked correctly (85 % for all points"
@@ -295,7 +307,7 @@ def grade_learning(folder: Path, limits: Limits, seed: int = SEED) -> list[Check
             5.0 * equal,
         )
         return [
-            Check(name, score, most, reason)
+            Check(name, score, most, reason if score == most else where + reason)
             for (name, most), score, reason in zip(LEARNING.items(), points, reasons, strict=True)
         ]
 
@@ -347,9 +359,16 @@ def grade_saved_reward(folder: Path, limits: Limits) -> Check:
         returns += demos.returns.tolist()
     try:
         answers = ask("saved_reward", folder, limits, stored("cartpole", trajs))
-        correlation = rank_correlation(returns, numbers(answers, "returns", len(trajs)))
     except NoAnswerError as error:
         return Check(name, 0, 10, str(error))
+    # the better of the two counts: a mistake in `predict_return` has cost its points already
+    correlations = []
+    for kind in ("returns", "sums"):
+        with contextlib.suppress(NoAnswerError):
+            correlations.append(rank_correlation(returns, numbers(answers, kind, len(trajs))))
+    if not correlations:
+        return Check(name, 0, 10, f"no return can be predicted{answers.problem('returns')}")
+    correlation = max(correlations, key=lambda c: -math.inf if math.isnan(c) else c)
     if math.isnan(correlation):
         return Check(name, 0, 10, "all trajectories get the same predicted return")
     reason = f"rank correlation {correlation:.2f} with the true returns (0.9 for all points)"
@@ -465,6 +484,9 @@ def main() -> None:
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with one_sentence_errors("course.grade"):
+            hide_from_students()
+            if notice := notice_of_rights():
+                print(f"course.grade: {notice}", file=sys.stderr)
             sys.exit(report(settings))
     finally:
         signal.signal(signal.SIGTERM, before)

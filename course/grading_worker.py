@@ -5,7 +5,7 @@ the right answers nor the points: the grader compares the numbers with its own k
 """
 
 import contextlib
-import ctypes
+import inspect
 import json
 import os
 import random
@@ -17,51 +17,82 @@ import traceback
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-SANDBOX = Path(__file__).resolve().parent
-OUT_OF_TIME = 152  # the exit code that a shell would show for the signal of that meaning
-PR_SET_PDEATHSIG = 1  # of Linux
+SANDBOX = Path.cwd()
+FILE_BYTES = 2**24  # of one file
+WITH_GRACE = 10  # seconds after which the system ends what the watch below could not
 REASON = 300  # letters of a problem's description
 
 problems: dict[str, str] = {}  # what went wrong in parts of a question
+places: dict[str, str] = {}  # of the student's functions, by their names
 
 
-def limit(task: dict[str, Any]) -> None:
-    """Caps what this process may take; where the system has no such limits (Windows), time alone."""
-    threading.Thread(target=watch_time, args=(task["seconds"],), daemon=True).start()
-    threading.Thread(target=end_with_grader, daemon=True).start()
+def write(order: dict[str, Any], answers: dict[str, Any], failure: str = "") -> None:
+    """Leaves the answers for the grader, with the token that shows that they are from here."""
+    content = {
+        "token": order["token"],
+        "failure": failure,
+        "answers": answers,
+        "problems": problems,
+        "places": places,
+    }
+    (SANDBOX / "answers.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def bind_to_parent(order: dict[str, Any], lifeline: int) -> None:
+    """Ends this process with its supervisor, however that ends; and forbids it other rights."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != task["grader"]:  # it has ended meanwhile
+        import ctypes
+
+        set_dumpable, no_new_privileges, parent_death = 4, 38, 1
+        libc = ctypes.CDLL(None)
+        libc.prctl(parent_death, signal.SIGKILL, 0, 0, 0)
+        libc.prctl(no_new_privileges, 1, 0, 0, 0)
+        libc.prctl(set_dumpable, 1, 0, 0, 0)
+        if os.getppid() != order["parent"]:  # it ended before the first of these lines
             os._exit(1)
+
+    def watch() -> None:
+        while os.read(lifeline, 1):
+            pass
+        os._exit(1)  # no systems but Linux tell a process of its parent's end; a pipe does
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def limit(order: dict[str, Any]) -> None:
+    """Caps what this process may take; where the system has no such limits (Windows), time alone."""
+    used = time.process_time()
+    main = threading.main_thread().ident
+
+    def watch() -> NoReturn:
+        while time.process_time() < used + order["seconds"]:
+            time.sleep(0.05)
+        stack = traceback.extract_stack(sys._current_frames().get(main))  # type: ignore[arg-type]
+        own = [place(f.filename, f.lineno, f.name) for f in stack if is_students(f.filename)]
+        where = f"{own[-1]}: " if own else ""
+        words = f"{where}stopped after {order['seconds']:g} s of computing: your code did not come to an end."
+        write(order, {}, words)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
     try:
         import resource
     except ImportError:
         return
-    seconds = int(task["seconds"]) + 1
-    for kind, most in (
-        (resource.RLIMIT_DATA, task["memory_bytes"]),
-        (resource.RLIMIT_FSIZE, task["file_bytes"]),
-        (resource.RLIMIT_CPU, seconds),
-    ):
-        # a lower limit may be in force already
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(kind, (most, most))
-
-
-def watch_time(seconds: float) -> None:
-    """Ends this process when it has computed for so long; waiting for a core does not count."""
-    while time.process_time() < seconds:
-        time.sleep(0.1)
-    os._exit(OUT_OF_TIME)
-
-
-def end_with_grader() -> None:
-    """Ends this process when the grader has ended, however that was."""
-    while os.read(0, 1):
-        pass
-    os._exit(1)
+    limits = {
+        "RLIMIT_DATA": order["memory"],
+        "RLIMIT_FSIZE": FILE_BYTES,
+        "RLIMIT_CPU": int(used + order["seconds"]) + WITH_GRACE,
+        "RLIMIT_CORE": 0,
+        "RLIMIT_NPROC": order["processes"],
+    }
+    for name, most in limits.items():
+        if most is not None and hasattr(resource, name):
+            # a lower limit may be in force already
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(getattr(resource, name), (most, most))
 
 
 def trajectories(name: str) -> list[Any]:
@@ -81,19 +112,36 @@ def attempt(what: str) -> Iterator[None]:
         problems[what] = described(error)
 
 
+def is_students(filename: str) -> bool:
+    """Whether a file is the student's; the library and this file lie elsewhere."""
+    return Path(filename).parent in (SANDBOX, Path())
+
+
+def place(filename: str, line: int | None, function: str = "<module>") -> str:
+    """Where in the student's files something is."""
+    return f"{Path(filename).name}, {function}, line {line}"
+
+
+def note_place(name: str, function: Any) -> None:
+    """Notes where a function begins, if it is the student's."""
+    code = getattr(inspect.unwrap(function), "__code__", None) if function else None
+    if code is not None and is_students(code.co_filename):
+        places[name] = place(code.co_filename, code.co_firstlineno, name)
+
+
 def described(error: BaseException) -> str:
-    """An error, and where in the student's files it happened."""
-    message = f"{type(error).__name__}: {error}".strip()[:REASON]
+    """An error, and where in the student's files it happened, on one line."""
+    words = " ".join(str(error).split()).replace(f"{SANDBOX}{os.sep}", "")
+    message = f"{type(error).__name__}: {words}"[:REASON] if words else type(error).__name__
+    if isinstance(error, MemoryError) or "can't allocate memory" in words:
+        message = "Your code ran out of the memory it may use."
+    if isinstance(error, SystemExit):
+        message = "Your code ended the program before it could be asked anything."
     if isinstance(error, SyntaxError) and error.filename:
         return f"{Path(error.filename).name}, line {error.lineno}: {message}"
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if Path(frame.filename).parent == SANDBOX and frame.filename != __file__
-    ]
-    if not own:
-        return message
-    return f"{Path(own[-1].filename).name}, {own[-1].name}, line {own[-1].lineno}: {message}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [place(f.filename, f.lineno, f.name) for f in frames if is_students(f.filename)]
+    return f"{own[-1]}: {message}" if own else message
 
 
 def make_net(net_class: Any, obs_dim: int) -> Any:
@@ -133,6 +181,8 @@ def answer_network() -> dict[str, Any]:
 
     from utils import Net
 
+    for name in ("__init__", "predict_return"):
+        note_place(f"Net.{name}", getattr(Net, name, None))
     torch.manual_seed(0)
     net = make_net(Net, 4)
     trajs = trajectories("probes")
@@ -182,6 +232,7 @@ def answer_learning() -> dict[str, Any]:
     from offline_reward_learning import learn_reward
     from utils import Net
 
+    note_place("learn_reward", learn_reward)
     trajs = trajectories("training")
     torch.manual_seed(0)
     net = make_net(Net, 4)
@@ -240,7 +291,15 @@ def answer_saved_reward() -> dict[str, Any]:
 
     net = make_net(Net, 4)
     net.load_state_dict(torch.load(SANDBOX / "reward.params", weights_only=True))
-    return {"returns": returns(net, trajectories("cartpole"))}
+    net.eval()
+    trajs = trajectories("cartpole")
+    answers = {}
+    with attempt("returns"):
+        answers["returns"] = returns(net, trajs)
+    # what Part 3 makes of it, whatever is wrong with `predict_return`
+    with attempt("sums"), torch.no_grad():
+        answers["sums"] = [float(net(torch.as_tensor(traj)).sum()) for traj in trajs]
+    return answers
 
 
 QUESTIONS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -251,27 +310,32 @@ QUESTIONS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Answers one question. What ends the student's code is printed last, and is no answer."""
-    task = json.loads(sys.stdin.readline())
-    limit(task)
-    sys.path[:0] = [str(SANDBOX)]
-    sys.path += task["packages"]
+    """Answers one question. An error in the student's code is told, and is no answer."""
+    order = json.loads(sys.stdin.readline())
+    lifeline = os.dup(0)
+    with open(os.devnull) as nothing:  # noqa: PTH123
+        os.dup2(nothing.fileno(), 0)
+    bind_to_parent(order, lifeline)
+    sys.path += order["paths"]
+    from prefloop.startup import import_quickly
+
+    import_quickly("torch", "gymnasium")
     import numpy as np
     import torch
 
+    # last, so that no file of the student's stands in the way of these
+    sys.path.insert(0, str(SANDBOX))
+    limit(order)
     # whichever generator a student uses, the same folder gets the same grade
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002
     torch.set_num_threads(1)
     try:
-        answers = QUESTIONS[task["question"]]()
-    except Exception as error:
-        sys.stdout.flush()
-        print(f"\n{described(error)}", file=sys.stderr)
-        raise SystemExit(1) from None
-    # the token shows that this function wrote the answers
-    content = json.dumps({"token": task["token"], "answers": answers, "problems": problems})
-    (SANDBOX / "answers.json").write_text(content, encoding="utf-8")
+        answers = QUESTIONS[order["question"]]()
+    except BaseException as error:
+        write(order, {}, described(error))
+        sys.exit(1)
+    write(order, answers)
 
 
 if __name__ == "__main__":
