@@ -36,7 +36,7 @@ MAX_FILE_BYTES = 2**24  # of a student's that is copied
 DISK_BYTES = 2**28  # that the code may fill
 PROCESSES = 512  # that the code may start, where they have a user to themselves; with threads
 WALL_FACTOR = 5  # a busy machine may take this many times as long as the code computes
-WALL_SECONDS = 60  # and as long as this to begin
+WALL_SECONDS = 20  # and as long as this to begin
 
 
 @dataclass(frozen=True)
@@ -313,9 +313,15 @@ def how_it_ended(report: dict[str, Any], limits: Limits) -> str:
     lines = [line.strip() for line in str(report["printed"]).splitlines() if line.strip()]
     last = f" The last it said: {lines[-1][-300:]}" if lines else ""
     if report["stopped"] == "disk":
-        return f"Stopped: your code wrote more than {DISK_BYTES / 2**20:.0f} MiB to the disk."
+        return f"Your code wrote more than the {DISK_BYTES // 2**20} MiB it may use."
     out_of_time = sys.platform != "win32" and returncode == -signal.SIGXCPU
-    if report["stopped"] or out_of_time:
+    if report["stopped"]:
+        clock = WALL_FACTOR * limits.seconds + WALL_SECONDS
+        return (
+            f"Stopped after {clock:g} s: your code waited for something and did not come to an "
+            f"end.{last}"
+        )
+    if out_of_time:
         return f"Stopped after {limits.seconds:g} s: your code did not come to an end.{last}"
     if returncode == 0:
         return f"Your code ended the program before it could be asked anything.{last}"
