@@ -48,7 +48,7 @@ DESCRIPTION = """Runs policies in the environment and reports each return, the a
 error and 95 % interval."""
 EPILOG = """Exit code: 0 when all ran (and reached --min_return); 1 when one fell short of
 --min_return, or one of several could not be run; 2 when nothing could be run. To grade:
-python rollout_policy.py --checkpoint 'submissions/*/rlhf' --num_rollouts 100 --min_return 190
+python rollout_policy.py --checkpoint 'submissions/*/rlhf' --num_rollouts 100 --min_return 180
 --gradescope results.json"""
 
 if __name__ == "__main__":

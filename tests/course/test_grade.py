@@ -215,7 +215,8 @@ def test_what_was_not_learned_earns_nothing():
          "    def predict_return(self, traj): return 10**400", "Overflow"),
     ],
 )  # fmt: skip
-def test_reasons_are_true(tmp_path, code, words):
+def test_reasons_are_true(tmp_path, monkeypatch, code, words):
+    monkeypatch.setattr("course.sandbox.WALL_SECONDS", 0)
     (tmp_path / "utils.py").write_text(code)
     checks = grade_network(tmp_path, Limits(seconds=3))
     assert words in checks[0].reason, checks
