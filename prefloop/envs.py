@@ -119,9 +119,11 @@ def episode_seeds(envs: gym.vector.VectorEnv) -> NDArray:
 
 
 def _make(make, env_id: str | EnvSpec | None, **kwargs):  # type: ignore[no-untyped-def]
-    newest = _newest(env_id) if isinstance(env_id, str) else None
-    if newest is not None:
-        raise UserError(f"There is no environment {env_id!r}; did you mean {newest!r}?")
+    if isinstance(env_id, str):
+        _import_module(env_id)
+        newest = _newest(env_id)
+        if newest is not None:
+            raise UserError(f"There is no environment {env_id!r}; did you mean {newest!r}?")
     _hush_mujoco(env_id)
     with warnings.catch_warnings():
         # CartPole-v0's limit of 200 steps is wanted here, not an oversight
@@ -131,6 +133,20 @@ def _make(make, env_id: str | EnvSpec | None, **kwargs):  # type: ignore[no-unty
         except (gym.error.Error, ImportError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"Can't make the environment {env_id!r}: {reason}") from None
+
+
+def _import_module(env_id: str) -> None:
+    module, colon, _ = env_id.rpartition(":")
+    if not colon:
+        return
+    try:
+        importlib.import_module(module)
+    except (ImportError, ValueError, TypeError) as error:  # the last two: of "", ".x" and the like
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError(
+            f"Can't make the environment {env_id!r}: the module {module!r} can't be imported "
+            f"({reason})."
+        ) from None
 
 
 def _hush_mujoco(env_id: str | EnvSpec | None) -> None:
@@ -151,12 +167,9 @@ def _newest(env_id: str) -> str | None:
 
     Gymnasium would take the newest with a warning, and another one after its next release.
     """
-    module = env_id.rpartition(":")[0]
     try:
-        if module:
-            importlib.import_module(module)
         namespace, name, version = parse_env_id(without_module(env_id))
-    except (gym.error.Error, ImportError):
+    except gym.error.Error:
         return None
     if version is not None or without_module(env_id) in gym.registry:
         return None
@@ -224,12 +237,10 @@ def find_spec(env_id: str) -> EnvSpec:
     Raises:
         UserError: as `make_env`.
     """
-    module = env_id.rpartition(":")[0]
+    _import_module(env_id)
     try:
-        if module:
-            importlib.import_module(module)
         return gym.spec(without_module(env_id))
-    except (gym.error.Error, ImportError) as error:
+    except gym.error.Error as error:
         raise UserError(f"There is no environment {env_id!r}: {error}") from None
 
 

@@ -85,8 +85,12 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    # names of files may be no text
-    write_atomically(path, text.getvalue().encode(errors="backslashreplace"))
+    write_atomically(path, encodable(text.getvalue()).encode())
+
+
+def encodable(text: str) -> str:
+    r"""A text in which no letter stands for a byte that is none, as in names of files: `\udce9`."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -57,7 +57,10 @@ if __name__ == "__main__":
     assert (tmp_path / "c" / "results.csv").exists()
 
 
-@pytest.mark.parametrize("env_id", ["no_such_module:Mine-v0", "json:Mine-v0"])
+@pytest.mark.parametrize(
+    "env_id",
+    ["no_such_module:Mine-v0", "json:Mine-v0", ":Mine-v0", ".x:Mine-v0", "json:json:Mine-v0"],
+)
 def test_a_module_that_has_no_such_environment_is_a_sentence(run, env_id):
     for line in (f"vpg.py --env {env_id}", f"prefloop.cli ppo --env {env_id} --out x"):
         assert_one_sentence(run(line), env_id)

@@ -1,6 +1,8 @@
 """`prefloop evaluate`: play episodes and report the true returns."""
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
+from typing import Any
 
 from prefloop.settings import require_above_zero, require_seed, setting
 
@@ -42,10 +44,19 @@ class Settings:
         return "Stopped; nothing was written."
 
 
+def _identity(row: Mapping[str, Any]) -> list[str]:
+    """What says of a row, new or read, that it is the same as another."""
+    from prefloop.env_ids import without_module
+    from prefloop.files import encodable
+
+    return [
+        encodable(without_module(row[name]) if name == "env" else str(row[name])) for name in SAME
+    ]
+
+
 def main(settings: Settings) -> None:
     """Plays and reports."""
     from pathlib import Path
-    from typing import Any
 
     from prefloop import checkpoints, policies
     from prefloop.envs import make_vector_env, return_bounds
@@ -109,9 +120,8 @@ def main(settings: Settings) -> None:
                 record_episode(env_id, act, env_seed(settings.seed, 0), video)
                 print(f"  {video}")
         # what was measured earlier stays, unless it was measured again
-        new = [[str(row[name]) for name in SAME] for row in rows]
-        kept = [row for row in earlier if [row[name] for name in SAME] not in new]
-        write_csv(table, [*kept, *rows])
+        new = [_identity(row) for row in rows]
+        write_csv(table, [*(row for row in earlier if _identity(row) not in new), *rows])
         wrote = "evaluation.csv"
         if len(returns_of) > 1:
             plot_returns(directory / "evaluation.png", returns_of)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from prefloop.files import write_atomically
+from prefloop.files import encodable, write_atomically
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -21,7 +21,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def plain(text: str) -> str:
     """A name as it is written: to Matplotlib, what stands between two dollars is a formula."""
-    return text.encode(errors="backslashreplace").decode().replace("$", r"\$")
+    return encodable(text).replace("$", r"\$")
 
 
 def plot_learning_curve(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:

@@ -232,7 +232,7 @@ def load(path: Path, envs: gym.Env | gym.vector.VectorEnv) -> RewardModel:
     Raises:
         UserError: it is missing, damaged, no reward model, or one for another environment.
     """
-    env_id = envs.spec.id if envs.spec else "this environment"
+    env_id = envs.spec.id if envs.spec else ""
     path = file(path)
     weights = checkpoints.unwrapped(checkpoints.load_weights(path))
     facts = checkpoints.run_facts(path)
@@ -242,8 +242,9 @@ def load(path: Path, envs: gym.Env | gym.vector.VectorEnv) -> RewardModel:
             f"{path} can't be read: {path.with_name('run.json')} says nothing of a reward model."
         )
     known = facts.get("env")
-    if isinstance(known, str) and not is_version_of(known, env_id):
+    if isinstance(known, str) and env_id and not is_version_of(known, env_id):
         raise UserError(f"{path} is a reward for {known}, not for {env_id}.")
+    env_id = env_id or "this environment"
     try:
         if described["members"] > len(weights):
             raise ValueError("more members than weights")

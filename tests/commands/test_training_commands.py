@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -364,3 +366,16 @@ def test_ctrl_c_ends_in_a_sentence(tmp_path):
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Go on with the same command and --resume" in err and "Traceback" not in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")
+def test_what_is_measured_again_replaces_its_row_whatever_it_is_called(
+    run, demonstrations, tmp_path
+):
+    name = os.fsdecode(b"caf\xe9.params")  # no UTF-8
+    shutil.copy(demonstrations / "weak.params", tmp_path / name)
+    for _ in range(2):
+        outcome = run(f"prefloop.cli evaluate {name} --env CartPole-v0 --episodes 2")
+        assert outcome.code == 0, outcome.err
+    (row,) = rows(tmp_path / "evaluation" / "evaluation.csv")
+    assert row["policy"] == r"caf\udce9.params"

@@ -20,6 +20,7 @@ from sqlalchemy import (
     update,
 )
 
+from prefloop.env_ids import without_module
 from prefloop.labelling.storage import statements as sql
 from prefloop.labelling.storage.database import AnyRow, Clock, Database
 from prefloop.labelling.storage.errors import ConflictError, no_run
@@ -71,11 +72,17 @@ class Runs:
                 )  # fmt: skip
                 return
             for fact in ("env", "obs_dim", "action_dim", "discrete"):
-                if getattr(found, fact) != given[fact]:
+                known, new = getattr(found, fact), given[fact]
+                is_same = (
+                    without_module(known) == without_module(new) if fact == "env" else known == new
+                )
+                if not is_same:
                     raise ConflictError(
-                        f"The run {name} exists and its {fact} is {getattr(found, fact)}, not "
-                        f"{given[fact]}; choose another name."
+                        f"The run {name} exists and its {fact} is {known}, not "
+                        f"{new}; choose another name."
                     )
+            if ":" not in facts.env:  # which module draws its clips is not forgotten
+                given["env"] = found.env
             changed = {k: v for k, v in given.items() if v is not None and v != getattr(found, k)}
             if changed:
                 connection.execute(update(runs).where(runs.c.id == found.id).values(**changed))

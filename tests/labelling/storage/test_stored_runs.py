@@ -27,6 +27,15 @@ def test_a_run_of_something_else_is_not_overwritten(store, other):
         store.runs.put(RUN, replace(FACTS, **other))
 
 
+def test_an_environment_is_the_same_with_the_module_that_registers_it(store):
+    plain, full = (replace(FACTS, env=env) for env in ("Pole-v0", "poles:Pole-v0"))
+    assert store.runs.put(RUN, plain).env == "Pole-v0"
+    for facts in (full, plain):  # whoever draws clips has to import the module
+        assert store.runs.put(RUN, facts).env == "poles:Pole-v0"
+    with pytest.raises(ConflictError, match="its env is"):
+        store.runs.put(RUN, replace(FACTS, env="poles:Pole-v1"))
+
+
 def test_renaming(store):
     make_run(store)
     store.runs.put("other", FACTS)
