@@ -93,6 +93,8 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
     if not weights:
         raise UserError(f"{path} holds no weights.")
     for name, value in weights.items():
+        if not isinstance(name, str):
+            raise UserError(f"{path} holds no state_dict: {name!r} is no name.")
         if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_meta:
             raise UserError(f"{path} holds no state_dict: {name!r} is a {type(value).__name__}.")
         # a tensor may claim to be larger than what is stored of it
@@ -110,8 +112,8 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
 def layer_sizes(weights: dict[str, torch.Tensor]) -> list[int] | None:
     """Sizes of the `mlp` these weights belong to, input first; None if they belong to another."""
     num_layers = len(weights) // 2
-    names = {f"{2 * i}.{part}" for i in range(num_layers) for part in ("weight", "bias")}
-    if weights.keys() != names or not names:
+    names = _mlp_names(num_layers)
+    if weights.keys() != set(names) or not names:
         return None
     matrices = [weights[f"{2 * i}.weight"] for i in range(num_layers)]
     biases = [weights[f"{2 * i}.bias"] for i in range(num_layers)]
@@ -123,6 +125,10 @@ def layer_sizes(weights: dict[str, torch.Tensor]) -> list[int] | None:
         for i, (matrix, bias) in enumerate(zip(matrices, biases, strict=True))
     )
     return sizes if fits else None
+
+
+def _mlp_names(num_layers: int) -> list[str]:
+    return [f"{2 * i}.{part}" for i in range(num_layers) for part in ("weight", "bias")]
 
 
 def unwrapped(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -164,7 +170,10 @@ def rebuild_policy(
     norm = [weights.pop(name) for name in NORMALISATION_WEIGHTS if name in weights]
     sizes = layer_sizes(weights)
     if sizes is None or (sizes[-1] < 2 <= num_actions):
-        raise UserError(f"{path} holds no policy; is it a reward network?")
+        names = _mlp_names(max(2, len(weights) // 2))
+        odd = next((name for name in weights if name not in names), None)
+        why = f": {odd!r} is none of {', '.join(names)}" if odd else ""
+        raise UserError(f"{path} holds no policy{why}; is it a reward network?")
     if (sizes[0], sizes[-1]) != (obs_dim, num_actions):
         raise UserError(
             f"{path} is a policy for {sizes[0]} observations and {sizes[-1]} actions; "
@@ -176,7 +185,7 @@ def rebuild_policy(
         activation = "relu"
         note(
             f"Nothing in {path.parent.resolve()} says which activation its policies have; ReLU is assumed. "
-            "With another they load as well, and play worse."
+            "With another they load as well, and play otherwise."
         )
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise UserError(

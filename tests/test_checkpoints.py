@@ -134,6 +134,8 @@ def test_truncated_empty_missing_and_a_directory(tmp_path, policy):
         (torch.zeros(3), "no state_dict"),
         ({"0.weight": 3}, "no state_dict"),
         ({"0.weight": torch.zeros(2, 2, dtype=torch.int64)}, "values of"),
+        ({0: torch.zeros(2, 2)}, "no state_dict: 0 is no name"),
+        ({"model": mlp([4, 8, 2]).state_dict()}, "no state_dict: 'model' is a"),
         ({"0.weight": torch.zeros(2, 2).to_sparse()}, "no state_dict"),
         ({"0.weight": torch.zeros(2, 2, device="meta")}, "no state_dict"),
         ({"0.weight": torch.zeros(2, 2).to(torch.float8_e4m3fn)}, "values of"),
@@ -142,6 +144,10 @@ def test_truncated_empty_missing_and_a_directory(tmp_path, policy):
         ({"0.weight": torch.zeros(4), "0.bias": torch.zeros(4)}, "no policy"),
         (mlp([4, 8, 1]).state_dict(), "reward network"),
         ({f"network.{k}": v for k, v in mlp([4, 8, 1]).state_dict().items()}, "reward network"),
+        (
+            {f"actor.{k}": v for k, v in mlp([4, 8, 2]).state_dict().items()},
+            r"'actor\.0\.weight' is none of 0\.weight, 0\.bias, 2\.weight, 2\.bias;",
+        ),
         (mlp([6, 8, 3]).state_dict(), "6 observations and 3 actions"),
     ],
 )
