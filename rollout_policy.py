@@ -108,10 +108,17 @@ def find_checkpoints(patterns: Sequence[str]) -> list[Path]:
     """
     paths = []
     for pattern in patterns:
-        literal = [pattern] if Path(pattern).exists() else []
-        found = literal or _filled_in(pattern) or _filled_in(pattern.replace("[", "[[]"))
+        found = _filled_in(_beginning_escaped(pattern)) or _filled_in(pattern.replace("[", "[[]"))
         paths += [Path(path) for path in sorted(found) or [pattern]]
     return [(last_checkpoint(path) or path) if path.is_dir() else path for path in paths]
+
+
+def _beginning_escaped(pattern: str) -> str:
+    """A pattern whose beginning, as far as it exists under its own name, stands for that alone."""
+    parts = Path(pattern).parts
+    existing = [i for i in range(len(parts) + 1) if Path(*parts[:i]).exists()]
+    literal = glob.escape(str(Path(*parts[: existing[-1]])))
+    return str(Path(literal, *parts[existing[-1] :]))
 
 
 def _filled_in(pattern: str) -> list[str]:

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 from prefloop.errors import UserError, one_sentence_errors
+from prefloop.settings import command_line
+from prefloop.startup import print_anything
 
 ROOT = Path(__file__).resolve().parents[1]
 ENV_ID = "CartPole-v0"
@@ -78,6 +80,7 @@ def compare(directory: Path, seed: int, num_episodes: int) -> dict[str, list[flo
 
 def main() -> None:
     """Runs the parts, then prints the table."""
+    print_anything()
     parser = argparse.ArgumentParser(
         description="Runs Parts 1 to 3 of the assignment and compares the learned policy with "
         "the best policy it had demonstrations of.",
@@ -86,7 +89,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of every part")
     parser.add_argument("--directory", default=".", help="where synthetic/ and rlhf/ are written")
     parser.add_argument("--num_rollouts", type=int, default=100, help="episodes of each policy")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(command_line())
     if arguments.num_rollouts < 2 or arguments.seed < 0:
         parser.error("--num_rollouts must be at least 2 and --seed at least 0")
     with one_sentence_errors("course.assignment"):

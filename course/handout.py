@@ -15,6 +15,8 @@ import textwrap
 from pathlib import Path
 
 from prefloop.errors import UserError, one_sentence_errors
+from prefloop.settings import command_line
+from prefloop.startup import print_anything
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("vpg.py", "offline_reward_learning.py", "rollout_policy.py", "utils.py")
@@ -149,11 +151,12 @@ def build(out: Path) -> list[Path]:
 
 def main() -> None:
     """Builds the hand-out and says what is in it."""
+    print_anything()
     parser = argparse.ArgumentParser(
         description="Writes the students' version of the assignment: solutions replaced by hints."
     )
     parser.add_argument("--out", default="handout", help="a new folder (default: %(default)s)")
-    out = Path(parser.parse_args().out)
+    out = Path(parser.parse_args(command_line()).out)
     with one_sentence_errors("course.handout"):
         files = build(out)
         print(f"{out} holds {len(files)} files; students write the blanks in:")

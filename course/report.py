@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from prefloop.startup import import_quickly
+from prefloop.startup import import_quickly, print_anything
 
 if __name__ == "__main__":
     import_quickly("torch", "gymnasium", "matplotlib.figure", "scipy.special")
@@ -36,6 +36,7 @@ from prefloop.evaluation.plots import save_figure
 from prefloop.evaluation.statistics import MeanEstimate, mean_estimate, rank_correlation
 from prefloop.files import claimed_directory, read_csv, write_atomically
 from prefloop.seeding import Stream, integer
+from prefloop.settings import command_line
 from utils import Net, load_reward_network
 
 ENV_ID = "CartPole-v0"
@@ -296,6 +297,7 @@ def make_report(directory: Path, out: Path, num_episodes: int, seeds: int) -> li
 
 def main() -> None:
     """Reads the command line, draws, and says what was written."""
+    print_anything()
     parser = argparse.ArgumentParser(
         description="Draws the report's figures and tables from what Parts 1 to 3 have written, "
         "and trains the controls: a constant, a sign-flipped and a random reward.",
@@ -309,7 +311,7 @@ def main() -> None:
     parser.add_argument("--out", default="report", help="where figures and report.pdf go")
     parser.add_argument("--num_rollouts", type=int, default=100, help="episodes of each checkpoint")
     parser.add_argument("--control_seeds", type=int, default=5, help="policies for each control")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(command_line())
     if arguments.num_rollouts < 2 or arguments.control_seeds < 1:
         parser.error("--num_rollouts must be at least 2 and --control_seeds at least 1")
     torch.set_num_threads(1)

@@ -69,13 +69,20 @@ def parse_settings(
             groups[title] = parser.add_argument_group(title)
         _add_argument(groups[title], field)
     parser.usage = _usage(fields)
-    given = sys.argv[1:] if arguments is None else arguments
-    values = vars(parser.parse_args([_as_meant(argument) for argument in given]))
+    values = vars(parser.parse_args(command_line(arguments)))
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
         return settings_class(**values)
     except ValueError as error:
         parser.error(str(error))
+
+
+def command_line(arguments: Sequence[str] | None = None) -> list[str]:
+    """Arguments, those of the program if none are given, as argparse is to read them.
+
+    Flags may have hyphens, and `--flag=~/path` is one at home.
+    """
+    return [_as_meant(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
 
 
 def _declaring(classes: Sequence[type], name: str) -> type:

@@ -91,16 +91,21 @@ def opened(
         first_step: that of the first row to come; above 0 in a run that is gone on with.
 
     Raises:
-        UserError: a package is missing, or Weights & Biases refuses.
+        UserError: a package is missing, the folder's name is no text, or Weights & Biases refuses.
     """
     trackers: list[Tracker] = []
     with contextlib.ExitStack() as stack:
         for name in names:
-            tracker: Tracker = (
-                TensorBoard(directory, first_step)
-                if name == "tensorboard"
-                else WeightsAndBiases(directory, config, first_step)
-            )
+            try:
+                tracker: Tracker = (
+                    TensorBoard(directory, first_step)
+                    if name == "tensorboard"
+                    else WeightsAndBiases(directory, config, first_step)
+                )
+            except UnicodeEncodeError:
+                raise UserError(
+                    f"--track {name} can't write to {directory}: its name is no UTF-8."
+                ) from None
             stack.callback(tracker.close)
             trackers.append(tracker)
         yield trackers

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -191,8 +192,16 @@ def test_brackets_in_names_are_no_pattern_where_they_exist(run, good, tmp_path):
     for name in ("p[1].params", "class [a]/*/rlhf", "class [a]/ada/rlhf"):
         outcome = run(f"rollout_policy.py --checkpoint '{name}' --num_rollouts 2")
         assert "average return 200.0" in outcome.out, outcome
-    (paths,) = rollout_policy.find_checkpoints(["class [a]/*/rlhf"])
-    assert paths.parts[-4] in ("class [a]", "class a")
+    for pattern in (
+        "class [a]/*/rlhf",
+        "./class [a]/a*/rlhf/*.params",
+        str(tmp_path / "class [a]/*/rlhf"),
+    ):
+        (path,) = rollout_policy.find_checkpoints([pattern])
+        assert path.parts[-4] == "class [a]"  # and not the one that it would be as a pattern
+    assert len(rollout_policy.find_checkpoints(["class*/ada/rlhf"])) == 2
+    assert len(rollout_policy.find_checkpoints(["class [abc]/ada/rlhf"])) == 1
+    assert rollout_policy.find_checkpoints(["none/[a]*"]) == [Path("none/[a]*")]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text there")

@@ -1,3 +1,4 @@
+import os
 import sys
 import time
 import warnings
@@ -60,6 +61,14 @@ def test_weights_and_biases_stays_in_the_runs_folder(tmp_path, offline):
         time.sleep(0.05)
     for word in words:
         assert word in file.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")
+@pytest.mark.parametrize("name", tracking.TRACKERS)
+def test_a_folder_whose_name_is_no_text(tmp_path, offline, name):
+    pytest.importorskip("tensorboard")
+    with pytest.raises(UserError, match=f"--track {name} can't write to .* no UTF-8"):
+        log((name,), tmp_path / os.fsdecode(b"caf\xe9"))
 
 
 def test_both_at_once(tmp_path, offline):

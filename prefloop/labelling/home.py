@@ -42,11 +42,20 @@ def home_directory(profile: str, home: str = "") -> Path:
         UserError: the profile is no name for a folder.
     """
     if home:
-        return Path(home).expanduser()
+        return _named_by_text(Path(home).expanduser())
     name = named_profile(profile) or "default"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         raise UserError(f"A profile is named by letters, digits and dashes, not {name!r}.")
-    return Path.home() / ".prefloop" / name
+    return _named_by_text(Path.home() / ".prefloop" / name)
+
+
+def _named_by_text(path: Path) -> Path:
+    """Refuses names that are no text, which the address of a database can't hold."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{path} can't hold labels: its name is no UTF-8.") from None
+    return path
 
 
 def named_profile(profile: str) -> str:

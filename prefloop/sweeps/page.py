@@ -23,7 +23,7 @@ from prefloop.evaluation.statistics import (
     iqm_interval,
     probability_of_improvement,
 )
-from prefloop.files import write_atomically
+from prefloop.files import encodable, write_atomically
 from prefloop.runs import METRICS
 from prefloop.sweeps.settings import RESULT, UNLABELLED, CompareSettings
 
@@ -72,9 +72,8 @@ def write_page(directory: Path, settings: CompareSettings, rows: Rows) -> str:
     write_atomically(directory / "table.md", (text + "\n").encode())
     _plot_budgets(directory / "return_against_labels.png", settings, rows, bounds)
     has_curves = _plot_learning_curves(directory / "learning_curves.png", directory, settings, rows)
-    write_atomically(
-        directory / "index.html", _html(settings, rows, table, has_curves).encode("utf-8")
-    )
+    page = encodable(_html(settings, rows, table, has_curves))  # it names the policies' files
+    write_atomically(directory / "index.html", page.encode())
     return text
 
 

@@ -136,3 +136,15 @@ def test_an_existing_folder_is_left_alone(run, tmp_path):
     for out in ("mine", "plain", "plain/sub"):
         assert_one_sentence(run(f"course.handout --out {out}"), out)
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")
+def test_a_name_that_neither_utf8_nor_the_terminal_knows(tmp_path):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "HOME": str(tmp_path)}
+    folder = os.fsdecode(b"caf\xe9")
+    result = subprocess.run(
+        [sys.executable, "-m", "course.handout", f"--out=~/{folder}"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (tmp_path / folder / "vpg.py").exists() and r"caf\udce9 holds" in result.stdout

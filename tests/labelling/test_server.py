@@ -64,6 +64,8 @@ def test_profiles_are_apart(monkeypatch, tmp_path):
     monkeypatch.setenv("PREFLOOP_PROFILE", "test")
     assert home_directory("") == folder / "test"
     assert home_directory("dev", str(tmp_path)) == tmp_path
+    with pytest.raises(UserError, match="its name is no UTF-8"):
+        home_directory("", "caf\udce9")
     for wrong in ("..", "a/b", ".hidden", "a" * 65):
         with pytest.raises(UserError, match="A profile is named by"):
             home_directory(wrong, "")

@@ -224,3 +224,12 @@ def test_few_seeds_are_warned_of_and_no_interval_passes_the_highest_return(tmp_p
     text = write_page(tmp_path, settings, enough)
     assert "fewer than 5" not in text + page.read_text(encoding="utf-8")
     assert ", 200.0]" in text
+
+
+def test_a_page_about_policies_whose_names_are_no_text(tmp_path):
+    policies = ("caf\udce9.params", "b.params")
+    settings = CompareSettings(
+        env="CartPole-v0", labels=(20,), methods=("dpo",), policies=policies, out=str(tmp_path)
+    )
+    write_page(tmp_path, settings, [result("dpo", 20, 0, 150.0)])
+    assert "caf\\udce9.params" in (tmp_path / "index.html").read_text(encoding="utf-8")
