@@ -30,13 +30,12 @@ def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
         UserError: it can't be written (read-only, full disk, a directory in the way); the old
             file is untouched.
     """
-    try:
-        target = path.resolve() if path.is_symlink() else path
-    except (OSError, RuntimeError):  # which of them depends on the version of Python
-        raise UserError(f"Can't write {path}: its link leads round in a circle.") from None
+    target = link_target(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         try:
+            if target.exists():
+                temporary.touch(mode=0o600)  # nobody reads what they could not read before
             temporary.write_bytes(data)
             keep_mode(target, temporary)
             if durable:
@@ -47,6 +46,21 @@ def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"Can't write {path}: {error.strerror}.") from None
+
+
+def link_target(path: Path) -> Path:
+    """What a symbolic link leads to, be it there or not; any other path as it is.
+
+    Raises:
+        UserError: it leads round in a circle.
+    """
+    target = path
+    if path.is_symlink():
+        with contextlib.suppress(OSError, RuntimeError):  # or, from Python 3.13 on, none of them
+            target = path.resolve()
+    if target.is_symlink():
+        raise UserError(f"Can't write {path}: its link leads round in a circle.")
+    return target
 
 
 def keep_mode(old: Path, new: Path) -> None:
@@ -104,15 +118,13 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     try:
         data = path.read_bytes()
         is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        lines = data.decode("utf-16" if is_utf16 else "utf-8-sig").splitlines()
+        text = data.decode("utf-16" if is_utf16 else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise UserError(f"Can't read {path}: {reason}.") from None
-    if lines and lines[0].startswith("sep="):
-        del lines[0]
-    header = lines[0] if lines else ""
-    separator = max(",;\t", key=header.count)
-    rows = list(csv.DictReader(lines, delimiter=separator))
+    text = re.sub(r"\Asep=.\r?\n", "", text)
+    separator = max(",;\t", key=text.partition("\n")[0].count)
+    rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator))
     if separator == ",":
         return rows
     return [

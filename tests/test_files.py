@@ -4,9 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from prefloop.errors import UserError
+from prefloop.evaluation.videos import write_video
 from prefloop.files import claimed_directory, read_csv, read_json, write_atomically, write_csv
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,8 +91,31 @@ def test_a_link_and_a_mode_are_kept(tmp_path):
     assert (tmp_path / "later").read_bytes() == b"there" and dangling.is_symlink()
     circle = tmp_path / "circle"
     circle.symlink_to("circle")
-    with pytest.raises(UserError, match="Can't write"):
-        write_atomically(circle, b"x")
+    for write in (
+        lambda: write_atomically(circle, b"x"),
+        lambda: write_video(circle, iter([np.zeros((16, 16, 3), dtype=np.uint8)]), 30),
+    ):
+        with pytest.raises(UserError, match="leads round in a circle"):
+            write()
+    assert circle.is_symlink()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes are others")
+def test_what_is_written_can_at_no_time_be_read_by_more(tmp_path, monkeypatch):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"old")
+    secret.chmod(0o600)
+    seen = []
+    write_bytes = Path.write_bytes
+
+    def spying(path, data):
+        written = write_bytes(path, data)
+        seen.append(stat.S_IMODE(path.stat().st_mode))
+        return written
+
+    monkeypatch.setattr(Path, "write_bytes", spying)
+    write_atomically(secret, b"new")
+    assert seen == [0o600] and stat.S_IMODE(secret.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(
@@ -108,6 +133,12 @@ def test_csv_that_a_spreadsheet_saved(tmp_path, saved):
     rows = read_csv(tmp_path / "m.csv")
     assert [(row["epoch"], row["loss"]) for row in rows] == [("0", "0.5"), ("1", "0.25")]
     assert [row["policy"] for row in rows] == ["a b", "c,d"]
+
+
+@pytest.mark.parametrize("name", ["a\u2028b", "a\x85b", "a\x0cb", "a\nb", 'a"b', "a;b", "1,5", ""])
+def test_csv_gives_back_what_was_written(tmp_path, name):
+    write_csv(tmp_path / "m.csv", [{"policy": name, "episodes": 3}] * 2)
+    assert read_csv(tmp_path / "m.csv") == [{"policy": name, "episodes": "3"}] * 2
 
 
 def test_csv_with_a_name_that_is_no_text(tmp_path):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from prefloop.data.rollouts import Act
 from prefloop.envs import make_env
 from prefloop.errors import UserError
-from prefloop.files import keep_mode
+from prefloop.files import keep_mode, link_target
 
 
 def has_display() -> bool:
@@ -105,7 +105,7 @@ def write_video(
     Raises:
         UserError: the file can't be written; an old one is untouched.
     """
-    target = path.resolve() if path.is_symlink() else path
+    target = link_target(path)
     temporary = target.with_name(f".{target.stem}.{os.getpid()}{path.suffix}")
     try:
         try:
