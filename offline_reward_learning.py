@@ -3,6 +3,7 @@
 python offline_reward_learning.py
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ from prefloop.files import sha256, write_json
 from prefloop.policies import acting
 from prefloop.optimizers import Adam
 from prefloop.seeding import Stream, generator, integer
-from utils import Net, make_reward_network
+from utils import Net, make_reward_network, require_predicted_return
 
 Pair = tuple[NDArray, NDArray]  # two trajectories: the states they went through, [T, obs_dim]
 
@@ -256,9 +257,10 @@ def main(settings: Settings) -> None:
             f"All {len(labels)} pairs are ties (returns of {returns[0]:g}), and nothing can be "
             "learned from ties alone: train Part 1 for more epochs or raise --num_pairs."
         )
+    require_predicted_return(reward_net, demos[0])
     learn_reward(reward_net, optimizer, pairs, labels, settings.num_iter)
     reward_net.eval()  # with dropout, if there is any, it would be judged by chance
-    if not all(torch.isfinite(p).all() for p in reward_net.parameters()):
+    if not all(torch.isfinite(p).all() for p in reward_net.state_dict().values()):
         raise UserError(f"Training diverged to NaN or infinity: lower --lr ({settings.lr}).")
 
     # other trajectories of the same policies: nothing about them was seen in training
@@ -286,7 +288,7 @@ def main(settings: Settings) -> None:
     )
     print(
         f"Saved {path}. Next: python vpg.py{_env_flag(settings.env)} --epochs 50 --checkpoint "
-        f"--reward {path} --checkpoint_dir rlhf"
+        f"--reward {shlex.quote(str(path))} --checkpoint_dir rlhf"
     )
 
 

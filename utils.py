@@ -58,21 +58,57 @@ def make_reward_network(obs_dim: int) -> Net:
     """A `Net` for an environment, after a look at whether Parts 2 and 3 can use it.
 
     Raises:
-        UserError: it does not take the number of observations, or gives no reward for each state.
+        UserError: it does not take the number of observations, or states of that size, or gives no
+            reward for each state.
     """
     try:
         network = Net(obs_dim)
     except TypeError as error:
         raise UserError(f"Net({obs_dim}) in utils.py can't be made: {error}.") from None
     states = torch.zeros(3, obs_dim)
-    with torch.no_grad():
-        shape = list(network.eval()(states).shape)
+    try:
+        with torch.no_grad():
+            shape = list(network.eval()(states).shape)
+    except NotImplementedError:
+        raise  # a blank that is yet to be filled in
+    except RuntimeError as error:
+        raise UserError(
+            f"Net({obs_dim}) in utils.py can't take states of {obs_dim} numbers: {error}."
+        ) from None
     if shape != [3]:
         raise UserError(
             "Net.forward in utils.py should give a reward for each state: for 3 states a tensor of "
             f"shape [3], not {shape}. (predict_return is what adds them up.)"
         )
     return network.train()
+
+
+def require_predicted_return(network: Net, traj: np.ndarray) -> None:
+    """Sees to it that a predicted return is a scalar that can be learned from, before time is spent.
+
+    Args:
+        network: before training.
+        traj: [T, obs_dim].
+
+    Raises:
+        UserError: it is something else.
+    """
+    predicted = network.eval().predict_return(traj)
+    network.train()
+    is_tensor = isinstance(predicted, torch.Tensor)
+    if not is_tensor or predicted.shape != ():
+        found = (
+            f"shape {list(predicted.shape)}" if is_tensor else f"type {type(predicted).__name__}"
+        )
+        raise UserError(
+            "Net.predict_return in utils.py should give a trajectory's return as a tensor of shape "
+            f"[], not of {found}."
+        )
+    if not predicted.requires_grad:
+        raise UserError(
+            "Net.predict_return in utils.py gives a return without a gradient, so nothing can be "
+            "learned from it: is .item(), .detach() or NumPy on the way?"
+        )
 
 
 def load_reward_network(path: Path, env_id: str, obs_dim: int) -> Net:

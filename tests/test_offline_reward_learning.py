@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import assert_one_sentence
+from torch import nn
 
 import offline_reward_learning as part2
+import utils
 from prefloop import checkpoints
 from prefloop.envs import make_env
 from prefloop.networks import mlp
 from prefloop.optimizers import Adam
+from prefloop.seeding import Stream, generator, integer
 from utils import Net, load_reward_network
 
 QUICK = "offline_reward_learning.py --demos_per_checkpoint 3 --num_pairs 60 --num_iter 20"
@@ -130,6 +133,7 @@ class TestMisuse:
         ("flags", "words"),
         [
             ("--checkpoint_dir nowhere", ["no directory nowhere", "Part 1"]),
+            ("--reward_params=", ["--reward_params"]),
             ("--reward_params r.json", ["--reward_params", ".json"]),
             ("--num_checkpoints 12", ["policy_checkpoint10.params, policy_checkpoint11.params"]),
             ("--env Acrobot-v1", ["4 observations and 2 actions"]),
@@ -163,3 +167,110 @@ class TestMisuse:
         )
         outcome = run(f"{QUICK} --env MountainCar-v0 --num_checkpoints 2")
         assert_one_sentence(outcome, "All 60 pairs are ties", "-200")
+
+
+class NetInTwoModes(Net):
+    """A student's sound network that judges otherwise while it learns."""
+
+    def __init__(self, obs_dim=4):
+        nn.Module.__init__(self)
+        self.network = nn.Sequential(
+            nn.Linear(obs_dim, 32),
+            nn.BatchNorm1d(32),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.LayerNorm(32),
+            nn.Linear(32, 1),
+            nn.Sigmoid(),
+        )
+
+
+def test_dropout_and_batch_norm_from_part_2_to_part_3(run, here, monkeypatch):
+    monkeypatch.setattr(utils, "Net", NetInTwoModes)
+    assert run(QUICK).code == 0
+    net = load_reward_network(here / "reward.params", "CartPole-v0", 4)
+    states = torch.randn(50, 4)
+    assert torch.equal(net(states), net(states))
+    assert torch.allclose(net(states)[:7], net(states[:7]))
+    # what Part 2 reported is of the reward that it saved
+    env, seed = make_env("CartPole-v0"), integer(0, Stream.DEMONSTRATIONS)
+    demos, returns = part2.generate_novice_demos(env, "synthetic", 10, 3, seed)
+    rng = generator(seed, Stream.QUERIES)
+    pairs, _ = part2.create_training_data(demos, returns, 60, rng)
+    accuracy = part2.show_ranking("training", net, demos, returns, pairs)
+    assert json.loads((here / "reward.json").read_text())["accuracy"]["training"] == accuracy
+    part3 = "vpg.py --epochs 1 --batch_size 100 --num_envs 4 --reward reward.params"
+    assert run(f"{part3} --checkpoint_dir rlhf").code == 0
+
+
+class WithoutSize(Net):
+    def __init__(self):
+        super().__init__(4)
+
+
+class SummingForward(Net):
+    def forward(self, obs):
+        return super().forward(obs).sum()
+
+
+class ColumnForward(Net):
+    def forward(self, obs):
+        return super().forward(obs).unsqueeze(-1)
+
+
+class FourAlways(Net):
+    def __init__(self, obs_dim=4):
+        super().__init__(5)
+
+
+class Unsummed(Net):
+    def predict_return(self, traj):
+        return self(torch.as_tensor(traj))
+
+
+class PlainNumber(Net):
+    def predict_return(self, traj):
+        return super().predict_return(traj).item()
+
+
+class Detached(Net):
+    def predict_return(self, traj):
+        return super().predict_return(traj).detach()
+
+
+@pytest.mark.parametrize(
+    ("net", "words"),
+    [
+        (WithoutSize, ["Net(4)", "can't be made"]),
+        (SummingForward, ["Net.forward", "3 states", "[3], not []", "predict_return"]),
+        (ColumnForward, ["Net.forward", "not [3, 1]"]),
+        (FourAlways, ["can't take states of 4 numbers"]),
+        (Unsummed, ["Net.predict_return", "shape [], not of shape ["]),
+        (PlainNumber, ["Net.predict_return", "type float"]),
+        (Detached, ["Net.predict_return", "without a gradient"]),
+    ],
+)
+def test_a_net_that_can_not_be_used_is_told_before_training(run, here, monkeypatch, net, words):
+    monkeypatch.setattr(utils, "Net", net)
+    outcome = run(QUICK)
+    assert_one_sentence(outcome, *words)
+    assert "learning the reward" not in outcome.err
+    assert not (here / "reward.params").exists()
+
+
+@pytest.mark.parametrize("net", [WithoutSize, SummingForward])
+def test_part_3_says_what_is_wrong_with_a_net(run, here, monkeypatch, net):
+    checkpoints.save(here / "reward.params", Net().state_dict())
+    monkeypatch.setattr(utils, "Net", net)
+    part3 = "vpg.py --epochs 1 --reward reward.params --checkpoint_dir rlhf"
+    assert_one_sentence(run(part3), "in utils.py")
+    assert not (here / "rlhf").exists()
+
+
+def test_the_next_command_is_about_the_same_environment(run, here):
+    assert "Next: python vpg.py --epochs 50" in run(QUICK).out
+    other = run(f"{QUICK} --env CartPole-v1 --reward_params 'a b.params'").out
+    assert "Next: python vpg.py --env CartPole-v1 --epochs 50" in other
+    assert "--reward 'a b.params'" in other
+    lacking = run("offline_reward_learning.py --env Acrobot-v1 --checkpoint_dir nowhere")
+    assert "python vpg.py --env Acrobot-v1" in lacking.err

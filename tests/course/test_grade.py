@@ -4,7 +4,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
+import threading
 import time
 import uuid
 import zipfile
@@ -27,6 +29,7 @@ from course.grade import (
     partial,
 )
 from course.handout import build
+from course.sandbox import can_run_as_another, read_answers
 from course.submissions import opened
 from prefloop.errors import UserError
 from prefloop.files import read_csv
@@ -256,41 +259,127 @@ def test_daemons_end_with_the_question(tmp_path, leaves):
     assert not is_running(mark)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a process is ended in another way there")
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_workers_end_with_the_grader(tmp_path, how):
-    mark = f"mark_{uuid.uuid4().hex}"
-    (tmp_path / "utils.py").write_text(f"open({str(tmp_path / mark)!r}, 'w')\nwhile True: pass")
-    # as the worker sees it: in the copy that it runs in
+def processes_with(word):
+    """Processes of whose command line a word is part."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if word.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def open_to_all():
+    """A folder for temporary files that another user can use, unlike pytest's."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+DAEMON = """
+    import subprocess, sys, time
+    line = "import os, time; os.setsid() if os.fork() == 0 else os._exit(0); time.sleep(1000)"
+    subprocess.Popen([sys.executable, "-c", line, "{word}"], start_new_session=True).wait()
+    {then}
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems can't tell")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+def test_nothing_outlives_the_grader(submission, tmp_path, open_to_all, number):
+    word = f"daemon-{tmp_path.parent.name}-{tmp_path.name}"
+    code = textwrap.dedent(DAEMON.format(word=word, then="while True: pass"))
+    (submission / "utils.py").write_text(code)
+    temporary = open_to_all
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": path}
     grader = subprocess.Popen(
-        [sys.executable, "-m", "course.grade", str(tmp_path), "--num_rollouts", "2"],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        [sys.executable, "-m", "course.grade", "student"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
-    deadline = time.monotonic() + 60
-    while not (tmp_path / mark).exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert (tmp_path / mark).exists()
-    workers = children(grader.pid)
-    assert workers
-    grader.send_signal(how)
-    grader.wait(30)
-    while any(alive(pid) for pid in workers) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(alive(pid) for pid in workers)
-
-
-def children(pid):
-    said = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-    return [int(line) for line in said.stdout.split()]
-
-
-def alive(pid):
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
+        while not processes_with(word):
+            assert grader.poll() is None, grader.communicate()
+            time.sleep(0.05)
+        grader.send_signal(number)
+        grader.communicate(timeout=60)
+        for _ in range(600):
+            if not processes_with(word) and not processes_with(str(temporary)):
+                break
+            time.sleep(0.05)
+        assert not processes_with(word)
+        assert not processes_with(str(temporary))
+        assert not list(temporary.iterdir())
+    finally:
+        grader.kill()
+        grader.wait()
+
+
+def test_the_code_runs_as_another_user(submission):
+    if not can_run_as_another():
+        pytest.skip("no rights to run as another user, or Python lies where it can't be read")
+    code = "import os\nos.kill(os.getppid(), 0)"
+    (submission / "utils.py").write_text(code)
+    assert "PermissionError" in grade_network(submission, LIMITS)[0].reason
+
+
+def test_other_children_of_the_graders_process_go_on(tmp_path):
+    """They are nobody's concern, also when they are started while a question is asked."""
+    (tmp_path / "utils.py").write_text("import time; time.sleep(2)")
+    others = []
+    later = [sys.executable, "-c", "input()"]
+    timer = threading.Timer(
+        0.5, lambda: others.append(subprocess.Popen(later, stdin=subprocess.PIPE))
+    )
+    timer.start()
+    grade_network(tmp_path, LIMITS)
+    timer.join()
+    assert others[0].poll() is None
+    others[0].communicate(b"\n")
+    assert others[0].returncode == 0
+
+
+def test_who_computes_without_end_is_told_where(tmp_path):
+    (tmp_path / "utils.py").write_text("def spin():\n    while True:\n        pass\n\nspin()\n")
+    reason = grade_network(tmp_path, Limits(seconds=1))[0].reason
+    assert reason.startswith("utils.py, spin, line ")
+    assert "did not come to an end" in reason
+
+
+@pytest.mark.parametrize("code", ["os.killpg(0, 9)", "os.kill(os.getppid(), 9)"])
+def test_code_that_ends_others_ends_itself(submission, code):
+    if os.name == "nt":
+        pytest.skip("Windows has no such groups")
+    spoil(submission, "utils.py", "import numpy as np", f"import os\nimport numpy as np\n{code}")
+    assert network(grade_network(submission, LIMITS)) == 0
+
+
+def test_a_mean_does_not_cost_the_saved_reward(submission):
+    spoil(submission, "utils.py", "(states.to(weight)).sum()", "(states.to(weight)).mean()")
+    assert grade_saved_reward(submission, LIMITS).score == 10
+    check = grade_network(submission, LIMITS)[2]
+    assert (check.score, check.reason[:35]) == (0, "utils.py, Net.predict_return, line ")
+    assert "averages" in check.reason
+
+
+def test_answers_that_are_no_file(tmp_path):
+    whole = '{"token": "t", "answers": {}, "problems": {}, "places": {}}'
+    (tmp_path / "whole").write_text(whole)
+    assert read_answers(tmp_path / "whole")["token"] == "t"
+    assert read_answers(tmp_path / "none") == {}
+    (tmp_path / "list").write_text("[1, 2]")
+    assert read_answers(tmp_path / "list") == {"token": None}
+    if hasattr(os, "mkfifo"):
+        (tmp_path / "link").symlink_to(tmp_path / "whole")
+        os.mkfifo(tmp_path / "pipe")
+        for name in ("link", "pipe"):
+            assert read_answers(tmp_path / name).get("token") is None
 
 
 def test_nothing_shows_where_the_solution_is(tmp_path):
@@ -301,6 +390,9 @@ def test_nothing_shows_where_the_solution_is(tmp_path):
         "seen += [p for p in sys.path if not p.endswith(('site-packages', 'dist-packages'))]\n"
         "if os.path.isdir('/proc/self/fd'):\n"
         "    seen += [os.path.realpath(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd')]\n"
+        "    if os.access(f'/proc/{os.getppid()}/cwd', os.R_OK):\n"
+        "        seen += [os.path.realpath(f'/proc/{os.getppid()}/cwd')]\n"
+        "    seen += [open(f'/proc/{os.getppid()}/cmdline').read()]\n"
         "for name in ('course', 'vpg', 'prefloop.bradley_terry', 'prefloop.rewards', 'tests'):\n"
         "    try:\n"
         "        __import__(name)\n"
