@@ -38,7 +38,8 @@ def descendants(user: int | None) -> list[int]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):  # it has ended since
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                # a process gives itself any name, of bytes that may be no text
+                fields = (folder / "stat").read_text("latin-1").rpartition(")")[2].split()
                 parents[int(folder.name)] = int(fields[1])
                 if user is not None and folder.stat().st_uid == user and fields[0] != "Z":
                     found.add(int(folder.name))
