@@ -203,3 +203,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         skipped = sum(word in reason.lower() for reason in reasons)
         if skipped:
             terminalreporter.write_line(f"{skipped} tests skipped; this brings them: {command}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    """Reports go from process to process as UTF-8, and some tests print names that are no text."""
+    report = yield
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
