@@ -113,8 +113,8 @@ def fill(directory: Path, folder: Path) -> None:
     work, library = directory / "work", directory / "library"
     work.mkdir()
     library.mkdir()
-    for path in (*folder.glob("*.py"), folder / "reward.params"):
-        if path.is_file() and not path.is_symlink() and path.stat().st_size < MAX_FILE_BYTES:
+    for path in handed_in(folder):
+        if not why_not_read(path):
             shutil.copyfile(path, work / path.name)
     for source, place in handed_out().items():
         (library / place).parent.mkdir(parents=True, exist_ok=True)
@@ -122,6 +122,26 @@ def fill(directory: Path, folder: Path) -> None:
     # they run from here, too: their path would lead to the solution
     for name in PROGRAMS:
         shutil.copyfile(Path(__file__).with_name(name), library / name)
+
+
+def handed_in(folder: Path) -> list[Path]:
+    """A student's scripts and learned reward, whatever they are."""
+    return [path for path in (*folder.glob("*.py"), folder / "reward.params") if path.is_file()]
+
+
+def why_not_read(path: Path) -> str:
+    """Why a student's file is left out, as the rest of a sentence; empty if it is not."""
+    if path.is_symlink():
+        return "is a link, and links are not followed"
+    if path.stat().st_size >= MAX_FILE_BYTES:
+        return f"is larger than {MAX_FILE_BYTES // 2**20} MiB and was not read"
+    return ""
+
+
+def not_read(folder: Path) -> list[str]:
+    """A sentence for each of the student's files that was left out."""
+    reasons = {path.name: why_not_read(path) for path in handed_in(folder)}
+    return [f"{name} {reason}." for name, reason in reasons.items() if reason]
 
 
 def python() -> str:
@@ -169,9 +189,22 @@ def can_run_as_another() -> bool:
     return tried.returncode == 0
 
 
+@functools.cache
 def another_user() -> int:
     """Number of a user that nobody is: whatever it runs is the student's, and may be ended."""
-    return 50_000 + os.getpid() % 10_000
+    import pwd  # Windows has none
+
+    def is_somebody(number: int) -> bool:
+        try:
+            pwd.getpwuid(number)
+        except KeyError:
+            return False
+        return True
+
+    number = 50_000 + os.getpid() % 10_000
+    while is_somebody(number):
+        number += 1
+    return number
 
 
 def ask(
@@ -189,10 +222,18 @@ def ask(
             nonsense.
         UserError: the folder for temporary files can't be written.
     """
+    try:
+        return _ask(question, folder, limits, task or {})
+    except NoAnswerError as error:
+        raise NoAnswerError(" ".join([str(error), *not_read(folder)])) from None
+
+
+def _ask(question: str, folder: Path, limits: Limits, task: dict[str, NDArray]) -> Answers:
+    """As `ask`."""
     token = secrets.token_hex()
     with sandbox(folder) as directory:
         try:
-            np.savez(directory / "work" / "task.npz", **(task or {}))  # type: ignore[arg-type]
+            np.savez(directory / "work" / "task.npz", **task)  # type: ignore[arg-type]
         except OSError as error:
             raise _unwritable(error) from None
         user = another_user() if can_run_as_another() else None
