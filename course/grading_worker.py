@@ -149,12 +149,12 @@ def make_net(net_class: Any, obs_dim: int) -> Any:
     """The student's network, for looking at: without dropout, with what was learned of norms."""
     try:
         net = net_class(obs_dim=obs_dim)
-    except TypeError:
+    except TypeError as error:
         try:
             net = net_class(obs_dim)  # as Parts 2 and 3 do, whatever it is called
         except TypeError:
             if obs_dim != 4:
-                raise
+                raise error from None
             net = net_class()
     return net.eval()
 

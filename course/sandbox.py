@@ -8,6 +8,7 @@ watches, grading_worker.py answers.
 
 import contextlib
 import ctypes
+import errno
 import functools
 import json
 import os
@@ -33,6 +34,7 @@ from prefloop.errors import UserError
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = ("grading_supervisor.py", "grading_worker.py")
 MAX_FILE_BYTES = 2**24  # of a student's that is copied
+MAX_ANSWER_BYTES = 2**16
 DISK_BYTES = 2**28  # that the code may fill
 PROCESSES = 512  # that the code may start, where they have a user to themselves; with threads
 WALL_FACTOR = 5  # a busy machine may take this many times as long as the code computes
@@ -107,6 +109,12 @@ def _unwritable(error: OSError) -> UserError:
     return UserError(f"Can't write temporary files in {tempfile.gettempdir()}: {error.strerror}.")
 
 
+def is_full(directory: Path) -> bool:
+    """Whether the disk is, and not by what the student's code has written there."""
+    written = sum(path.stat().st_size for path in (directory / "work").glob("*") if path.is_file())
+    return shutil.disk_usage(directory).free < MAX_ANSWER_BYTES and written < MAX_FILE_BYTES
+
+
 def fill(directory: Path, folder: Path) -> None:
     """Copies what a question needs into a sandbox."""
     directory.chmod(0o711)  # another user has to get through
@@ -160,6 +168,21 @@ def package_folders() -> list[str]:
 
     folders = [Path(entry).resolve() for entry in sys.path if entry]
     return [str(path) for path in folders if is_for_packages(path) and path != Path.cwd()]
+
+
+def hidden_and_kept(directory: Path) -> dict[str, Any]:
+    """The solution's folder, which the student's code is not to see, and what it needs of that.
+
+    Args:
+        directory: the sandbox.
+    """
+    needed = [Path(python()), Path(sys.base_prefix), directory]
+    if any(ROOT in path.resolve().parents for path in needed):
+        return {"hidden": None, "kept": []}
+    return {
+        "hidden": str(ROOT),
+        "kept": [path for path in package_folders() if ROOT in Path(path).parents],
+    }
 
 
 @functools.cache
@@ -245,6 +268,7 @@ def _ask(question: str, folder: Path, limits: Limits, task: dict[str, NDArray]) 
             "work": str(directory / "work"),
             "user": user,
             "disk": DISK_BYTES,
+            **hidden_and_kept(directory),
             "wall_seconds": WALL_FACTOR * limits.seconds + WALL_SECONDS,
             "worker": {
                 "question": question,
@@ -257,6 +281,8 @@ def _ask(question: str, folder: Path, limits: Limits, task: dict[str, NDArray]) 
         }
         report = supervise(directory, order)
         written = read_answers(directory / "work" / "answers.json")
+        if written.get("token") != token and is_full(directory):
+            raise _unwritable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     if written.get("token") != token:
         if not report["stopped"] and report["returncode"] == 0 and written:
             raise NoAnswerError("Your code wrote the grader's answers itself.")

@@ -31,7 +31,7 @@ from course.grade import (
     partial,
 )
 from course.handout import build
-from course.sandbox import another_user, can_run_as_another, read_answers
+from course.sandbox import another_user, can_run_as_another, hidden_and_kept, read_answers
 from course.submissions import opened
 from prefloop.errors import UserError
 from prefloop.files import read_csv
@@ -477,6 +477,64 @@ def test_nothing_shows_where_the_solution_is(tmp_path):
     assert reason.endswith("ValueError: nothing"), reason
 
 
+def hiding(folder, kept, then):
+    """What a program prints after it has hidden a folder; nothing where there are no rights to that."""
+    program = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from course.grading_supervisor import hide\n"
+        f"folder = Path({str(folder)!r})\n"
+        "try:\n"
+        f"    hide(str(folder), {[str(path) for path in kept]!r})\n"
+        "except OSError:\n"
+        "    sys.exit()\n" + textwrap.dedent(then)
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    if not done.stdout:
+        pytest.skip("no rights to hide folders")
+    return done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems hide nothing")
+def test_what_is_hidden_and_what_is_kept(tmp_path):
+    for name in ("utils.py", "lib/packages/torch.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    look = """
+        print(sorted(str(path.relative_to(folder)) for path in folder.rglob("*")))
+        for name in ("new", "lib/packages/new"):
+            try:
+                (folder / name).write_text("x")
+            except OSError as error:
+                print(error.strerror)
+    """
+    listing, *errors = hiding(tmp_path, [tmp_path / "lib" / "packages"], look).splitlines()
+    assert listing == str(["lib", "lib/packages", "lib/packages/torch.py"])
+    assert errors == ["Read-only file system"] * 2
+    assert (tmp_path / "utils.py").read_text() == "x"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems hide nothing")
+def test_the_solution_is_hidden(tmp_path):
+    """Also from code that knows where it is, as the place of the installed packages may tell."""
+    if not hidden_and_kept(tmp_path)["hidden"]:
+        pytest.skip("Python itself lies in the checkout")
+    hiding(tmp_path, [], "print('rights')")
+    (tmp_path / "utils.py").write_text(f"open({str(ROOT / 'utils.py')!r})")
+    assert "No such file" in grade_network(tmp_path, LIMITS)[0].reason
+
+
+def test_a_folder_that_python_lies_in_is_not_hidden(tmp_path, monkeypatch):
+    for name in ("base_prefix", "_base_executable"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, name, str(ROOT / "env" / "bin"))
+            assert hidden_and_kept(tmp_path)["hidden"] is None
+    assert hidden_and_kept(ROOT / "tmp")["hidden"] is None
+
+
 def test_links_are_not_followed(submission):
     shutil.rmtree(submission / "rlhf")
     (submission / "utils.py").unlink()
@@ -644,6 +702,14 @@ def test_a_full_temporary_folder_is_a_sentence(submission, monkeypatch):
     monkeypatch.setattr("course.sandbox.shutil.copyfile", full)
     with pytest.raises(UserError, match="No space left on device"):
         grade_network(submission, LIMITS)
+
+
+def test_a_disk_that_is_full_is_not_laid_to_the_student(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr("course.sandbox.shutil.disk_usage", lambda _: usage)
+    (tmp_path / "utils.py").write_text("import os; os._exit(1)")  # as if nothing could be written
+    with pytest.raises(UserError, match="No space left on device"):
+        grade_network(tmp_path, LIMITS)
 
 
 def test_the_command(run, submission, tmp_path):
