@@ -44,6 +44,7 @@ format: $(INSTALLED) ## bring all files into the format that `check` asks for
 benchmark: $(INSTALLED) ## measure the figures in docs/results.md again
 	$(RUN) benchmarks/course_learning.py
 	$(RUN) benchmarks/course_speed.py
+	$(RUN) benchmarks/grading_class.py
 	$(RUN) benchmarks/rl_rlhf_dpo.py --env CartPole-v0
 	$(RUN) benchmarks/rl_rlhf_dpo.py --env Acrobot-v1
 	$(RUN) benchmarks/pref_ppo_pendulum.py

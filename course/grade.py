@@ -10,6 +10,7 @@ prints or writes earns nothing. docs/course.md says what this does not guard aga
 
 import contextlib
 import math
+import os
 import signal
 import sys
 from dataclasses import MISSING, asdict, dataclass
@@ -383,8 +384,8 @@ def grade_policies(folder: Path, num_rollouts: int, activation: str | None = Non
     names = POLICIES
 
     def returns(path: Path, seed: int) -> NDArray:
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise UserError(f"{path} is a link that leads out of the folder.")
+        if not _stays_in(folder, path):
+            raise UserError(f"{path} is a link that leads out of the folder, or in a circle.")
         return evaluate(load_policy(path, *sizes, activation), ENV_ID, num_rollouts, seed)
 
     try:
@@ -431,6 +432,14 @@ def grade_policies(folder: Path, num_rollouts: int, activation: str | None = Non
     return [*checks, Check(names[2], 5 if beats else 0, 5, reason)]
 
 
+def _stays_in(folder: Path, path: Path) -> bool:
+    """Whether a path is within a folder when its links are followed."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a circle, before Python 3.13
+        return False
+
+
 def grade(
     folder: Path,
     limits: Limits,
@@ -470,6 +479,10 @@ def grade_all(settings: Settings) -> dict[str, list[Check] | str]:
                 )
         except UserError as error:
             graded[path] = str(error)
+        except Exception as error:  # of one's work must not stop the others from being graded
+            if len(paths) == 1:
+                raise
+            graded[path] = f"{path} could not be graded: {type(error).__name__}: {error}"
     return graded
 
 
@@ -514,7 +527,7 @@ def report(settings: Settings) -> int:
     if settings.csv:
         write_csv(Path(settings.csv), [_as_row(path, checks) for path, checks in graded.items()])
     if settings.gradescope:
-        for name, checks in zip(_file_names(list(graded)), graded.values(), strict=True):
+        for name, checks in zip(file_names(list(graded)), graded.values(), strict=True):
             path = Path(settings.gradescope, f"{name}.json") if many else Path(settings.gradescope)
             if many:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -561,13 +574,18 @@ def _as_row(path: str, checks: list[Check] | str) -> dict[str, Any]:
     return {"student": path, "score": points(checks), **scores, "error": ""}
 
 
-def _file_names(paths: list[str]) -> list[str]:
+def file_names(paths: list[str]) -> list[str]:
     """The last parts of paths, as few as tell them apart."""
-    for depth in range(1, max(len(Path(path).parts) for path in paths) + 1):
-        names = ["-".join(Path(path).with_suffix("").parts[-depth:]) for path in paths]
-        if len(set(names)) == len(names):
-            return [name.strip("/\\-") or "student" for name in names]
-    return [f"student-{i}" for i in range(len(paths))]
+    # of `.` the folder's name; a dot in it is no suffix, unless it is that of a zip file
+    whole = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100
+    plain = [path.with_suffix("") if path.suffix.lower() == ".zip" else path for path in whole]
+    for ends in (plain, whole):
+        for depth in range(1, max(len(path.parts) for path in ends)):
+            names = ["-".join(path.parts[1:][-depth:]) or "student" for path in ends]
+            if len({name.lower() for name in names}) == len(names):
+                return names
+    # one folder under two names
+    return [f"{path.name}-{i}" for i, path in enumerate(plain, start=1)]
 
 
 def as_gradescope(checks: list[Check] | str) -> dict[str, Any]:

@@ -32,6 +32,67 @@ def adopt_orphans() -> None:
         libc.prctl(set_dumpable, 0, 0, 0, 0)  # /proc shows the student nothing of this process
 
 
+def hide(folder: str, kept: list[str]) -> None:
+    """Puts an empty folder over another, for this process and those that it starts (Linux).
+
+    Args:
+        folder: absolute, as are those of `kept`.
+        kept: folders in it that stay as they are, to be read only.
+
+    Raises:
+        OSError: there are no rights to that.
+    """
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    new_mounts, new_user = 0x20000, 0x10000000
+    read_only, no_suid, no_dev, remount, bind, everywhere, private = (
+        1, 2, 4, 32, 4096, 16384, 1 << 18
+    )  # fmt: skip
+
+    def check(failed: int) -> None:
+        if failed:
+            raise OSError(ctypes.get_errno(), "no rights")
+
+    def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+        texts = (os.fsencode(text) for text in (source, target, kind))
+        check(libc.mount(*texts, ctypes.c_ulong(flags), options.encode()))
+
+    user, group = os.geteuid(), os.getegid()
+    check(libc.unshare(new_mounts | (new_user if user else 0)))
+    if user:  # whoever has no rights may get those to mount within a namespace of their own
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    mount("none", "/", "", everywhere | private)
+    places = {path: os.open(path, os.O_PATH) for path in kept}
+    mount("tmpfs", folder, "tmpfs", no_suid | no_dev, "mode=755,size=1m")
+    mask = os.umask(0o022)
+    for path, place in places.items():
+        Path(path).mkdir(parents=True)
+        mount(f"/proc/self/fd/{place}", path, "", bind | everywhere)
+        with contextlib.suppress(OSError):  # where it has other restrictions that have to stay
+            mount("none", path, "", bind | remount | read_only)
+        os.close(place)
+    os.umask(mask)
+    mount("none", folder, "", remount | read_only | no_suid | no_dev)
+
+
+def hide_if_possible(folder: str, kept: list[str]) -> None:
+    """As `hide`, or nothing at all."""
+    if sys.platform != "linux":
+        return
+    trial = os.fork()  # half of it would leave the student's code without its packages
+    if trial == 0:
+        try:
+            hide(folder, kept)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(trial, 0)[1] == 0:
+        hide(folder, kept)
+
+
 def descendants(user: int | None) -> list[int]:
     """Processes that came from this one, and all of the student's user if that is one for them alone."""
     parents, found = {}, set()
@@ -126,8 +187,10 @@ def watch(worker: subprocess.Popen, order: dict[str, Any], gone: threading.Event
 
 def main() -> None:
     """Starts the worker, watches it, and reports how it ended, on stdout."""
-    adopt_orphans()
     order = json.loads(sys.stdin.readline())
+    if order["hidden"]:
+        hide_if_possible(order["hidden"], order["kept"])
+    adopt_orphans()
     gone = threading.Event()  # the grader: it has ended, however it did, when the pipe has
 
     def wait_for_grader() -> None:

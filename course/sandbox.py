@@ -8,6 +8,7 @@ watches, grading_worker.py answers.
 
 import contextlib
 import ctypes
+import errno
 import functools
 import json
 import os
@@ -33,6 +34,7 @@ from prefloop.errors import UserError
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = ("grading_supervisor.py", "grading_worker.py")
 MAX_FILE_BYTES = 2**24  # of a student's that is copied
+MAX_ANSWER_BYTES = 2**16
 DISK_BYTES = 2**28  # that the code may fill
 PROCESSES = 512  # that the code may start, where they have a user to themselves; with threads
 WALL_FACTOR = 5  # a busy machine may take this many times as long as the code computes
@@ -107,14 +109,20 @@ def _unwritable(error: OSError) -> UserError:
     return UserError(f"Can't write temporary files in {tempfile.gettempdir()}: {error.strerror}.")
 
 
+def is_full(directory: Path) -> bool:
+    """Whether the disk is, and not by what the student's code has written there."""
+    written = sum(path.stat().st_size for path in (directory / "work").glob("*") if path.is_file())
+    return shutil.disk_usage(directory).free < MAX_ANSWER_BYTES and written < MAX_FILE_BYTES
+
+
 def fill(directory: Path, folder: Path) -> None:
     """Copies what a question needs into a sandbox."""
     directory.chmod(0o711)  # another user has to get through
     work, library = directory / "work", directory / "library"
     work.mkdir()
     library.mkdir()
-    for path in (*folder.glob("*.py"), folder / "reward.params"):
-        if path.is_file() and not path.is_symlink() and path.stat().st_size < MAX_FILE_BYTES:
+    for path in handed_in(folder):
+        if not why_not_read(path):
             shutil.copyfile(path, work / path.name)
     for source, place in handed_out().items():
         (library / place).parent.mkdir(parents=True, exist_ok=True)
@@ -122,6 +130,26 @@ def fill(directory: Path, folder: Path) -> None:
     # they run from here, too: their path would lead to the solution
     for name in PROGRAMS:
         shutil.copyfile(Path(__file__).with_name(name), library / name)
+
+
+def handed_in(folder: Path) -> list[Path]:
+    """A student's scripts and learned reward, whatever they are."""
+    return [path for path in (*folder.glob("*.py"), folder / "reward.params") if path.is_file()]
+
+
+def why_not_read(path: Path) -> str:
+    """Why a student's file is left out, as the rest of a sentence; empty if it is not."""
+    if path.is_symlink():
+        return "is a link, and links are not followed"
+    if path.stat().st_size >= MAX_FILE_BYTES:
+        return f"is larger than {MAX_FILE_BYTES // 2**20} MiB and was not read"
+    return ""
+
+
+def not_read(folder: Path) -> list[str]:
+    """A sentence for each of the student's files that was left out."""
+    reasons = {path.name: why_not_read(path) for path in handed_in(folder)}
+    return [f"{name} {reason}." for name, reason in reasons.items() if reason]
 
 
 def python() -> str:
@@ -140,6 +168,21 @@ def package_folders() -> list[str]:
 
     folders = [Path(entry).resolve() for entry in sys.path if entry]
     return [str(path) for path in folders if is_for_packages(path) and path != Path.cwd()]
+
+
+def hidden_and_kept(directory: Path) -> dict[str, Any]:
+    """The solution's folder, which the student's code is not to see, and what it needs of that.
+
+    Args:
+        directory: the sandbox.
+    """
+    needed = [Path(python()), Path(sys.base_prefix), directory]
+    if any(ROOT in path.resolve().parents for path in needed):
+        return {"hidden": None, "kept": []}
+    return {
+        "hidden": str(ROOT),
+        "kept": [path for path in package_folders() if ROOT in Path(path).parents],
+    }
 
 
 @functools.cache
@@ -169,9 +212,22 @@ def can_run_as_another() -> bool:
     return tried.returncode == 0
 
 
+@functools.cache
 def another_user() -> int:
     """Number of a user that nobody is: whatever it runs is the student's, and may be ended."""
-    return 50_000 + os.getpid() % 10_000
+    import pwd  # Windows has none
+
+    def is_somebody(number: int) -> bool:
+        try:
+            pwd.getpwuid(number)
+        except KeyError:
+            return False
+        return True
+
+    number = 50_000 + os.getpid() % 10_000
+    while is_somebody(number):
+        number += 1
+    return number
 
 
 def ask(
@@ -189,10 +245,18 @@ def ask(
             nonsense.
         UserError: the folder for temporary files can't be written.
     """
+    try:
+        return _ask(question, folder, limits, task or {})
+    except NoAnswerError as error:
+        raise NoAnswerError(" ".join([str(error), *not_read(folder)])) from None
+
+
+def _ask(question: str, folder: Path, limits: Limits, task: dict[str, NDArray]) -> Answers:
+    """As `ask`."""
     token = secrets.token_hex()
     with sandbox(folder) as directory:
         try:
-            np.savez(directory / "work" / "task.npz", **(task or {}))  # type: ignore[arg-type]
+            np.savez(directory / "work" / "task.npz", **task)  # type: ignore[arg-type]
         except OSError as error:
             raise _unwritable(error) from None
         user = another_user() if can_run_as_another() else None
@@ -204,6 +268,7 @@ def ask(
             "work": str(directory / "work"),
             "user": user,
             "disk": DISK_BYTES,
+            **hidden_and_kept(directory),
             "wall_seconds": WALL_FACTOR * limits.seconds + WALL_SECONDS,
             "worker": {
                 "question": question,
@@ -216,6 +281,8 @@ def ask(
         }
         report = supervise(directory, order)
         written = read_answers(directory / "work" / "answers.json")
+        if written.get("token") != token and is_full(directory):
+            raise _unwritable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     if written.get("token") != token:
         if not report["stopped"] and report["returncode"] == 0 and written:
             raise NoAnswerError("Your code wrote the grader's answers itself.")

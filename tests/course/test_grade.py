@@ -13,12 +13,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import ROOT, assert_one_sentence
 
 from course.example_class import CLASS
 from course.grade import (
     REFERENCE,
     Limits,
+    file_names,
     grade,
     grade_learning,
     grade_network,
@@ -29,7 +31,7 @@ from course.grade import (
     partial,
 )
 from course.handout import build
-from course.sandbox import can_run_as_another, read_answers
+from course.sandbox import another_user, can_run_as_another, hidden_and_kept, read_answers
 from course.submissions import opened
 from prefloop.errors import UserError
 from prefloop.files import read_csv
@@ -329,6 +331,25 @@ def test_the_code_runs_as_another_user(submission):
     assert "PermissionError" in grade_network(submission, LIMITS)[0].reason
 
 
+def test_the_other_user_is_nobody():
+    pwd = pytest.importorskip("pwd")
+    with pytest.raises(KeyError):
+        pwd.getpwuid(another_user())
+
+
+def test_a_user_that_is_somebody_is_passed_over(monkeypatch):
+    pwd = pytest.importorskip("pwd")
+    first = 50_000 + os.getpid() % 10_000
+
+    def getpwuid(number):
+        if number > first + 1:
+            raise KeyError
+        return "somebody, whose processes are not the student's"
+
+    monkeypatch.setattr(pwd, "getpwuid", getpwuid)
+    assert another_user.__wrapped__() == first + 2
+
+
 def test_other_children_of_the_graders_process_go_on(tmp_path):
     """They are nobody's concern, also when they are started while a question is asked."""
     (tmp_path / "utils.py").write_text("import time; time.sleep(2)")
@@ -358,6 +379,56 @@ def test_code_that_ends_others_ends_itself(submission, code):
         pytest.skip("Windows has no such groups")
     spoil(submission, "utils.py", "import numpy as np", f"import os\nimport numpy as np\n{code}")
     assert network(grade_network(submission, LIMITS)) == 0
+
+
+def test_a_file_with_nothing_but_net(submission):
+    """As the original assignment had it: Part 2 can't start, and learn_reward is right."""
+    text = (submission / "utils.py").read_text()
+    end = text.index("def make_reward_network")
+    (submission / "utils.py").write_text(text[:end])
+    assert network(grade_network(submission, LIMITS)) == 35
+    assert learning(grade_learning(submission, LIMITS)) == 35
+
+
+def test_the_size_of_an_observation_under_another_name(submission):
+    spoil(submission, "utils.py", "obs_dim: int = 4", "size: int = 4")
+    spoil(submission, "utils.py", "mlp([obs_dim,", "mlp([size,")
+    assert network(grade_network(submission, LIMITS)) == 35
+
+
+def test_a_thread_that_goes_on_is_not_waited_for(submission, monkeypatch):
+    monkeypatch.setattr("course.sandbox.WALL_FACTOR", 1)
+    spoil(
+        submission,
+        "utils.py",
+        "import numpy as np",
+        "import threading, time\nimport numpy as np\n"
+        "threading.Thread(target=time.sleep, args=(10**6,)).start()",
+    )
+    assert network(grade_network(submission, LIMITS)) == 35
+
+
+def test_limits_beyond_what_can_be_counted(submission):
+    assert network(grade_network(submission, Limits(seconds=1e30, memory_gib=1e30))) == 35
+
+
+def test_what_was_not_read_is_said(submission, tmp_path):
+    (submission / "utils.py").rename(tmp_path / "utils.py")
+    (submission / "utils.py").write_bytes(bytes(2**24))
+    assert "utils.py is larger than 16 MiB" in grade_network(submission, LIMITS)[0].reason
+    (submission / "utils.py").unlink()
+    try:
+        (submission / "utils.py").symlink_to(tmp_path / "utils.py")
+    except OSError:
+        pytest.skip("links need a privilege here")
+    assert "utils.py is a link" in grade_network(submission, LIMITS)[0].reason
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+def test_a_reward_that_part_3_reads_counts(submission, prefix):
+    weights = torch.load(submission / "reward.params", weights_only=True)
+    torch.save({prefix + name: x for name, x in weights.items()}, submission / "reward.params")
+    assert grade_saved_reward(submission, LIMITS).score == 10
 
 
 def test_a_mean_does_not_cost_the_saved_reward(submission):
@@ -406,6 +477,64 @@ def test_nothing_shows_where_the_solution_is(tmp_path):
     assert reason.endswith("ValueError: nothing"), reason
 
 
+def hiding(folder, kept, then):
+    """What a program prints after it has hidden a folder; nothing where there are no rights to that."""
+    program = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from course.grading_supervisor import hide\n"
+        f"folder = Path({str(folder)!r})\n"
+        "try:\n"
+        f"    hide(str(folder), {[str(path) for path in kept]!r})\n"
+        "except OSError:\n"
+        "    sys.exit()\n" + textwrap.dedent(then)
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    if not done.stdout:
+        pytest.skip("no rights to hide folders")
+    return done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems hide nothing")
+def test_what_is_hidden_and_what_is_kept(tmp_path):
+    for name in ("utils.py", "lib/packages/torch.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    look = """
+        print(sorted(str(path.relative_to(folder)) for path in folder.rglob("*")))
+        for name in ("new", "lib/packages/new"):
+            try:
+                (folder / name).write_text("x")
+            except OSError as error:
+                print(error.strerror)
+    """
+    listing, *errors = hiding(tmp_path, [tmp_path / "lib" / "packages"], look).splitlines()
+    assert listing == str(["lib", "lib/packages", "lib/packages/torch.py"])
+    assert errors == ["Read-only file system"] * 2
+    assert (tmp_path / "utils.py").read_text() == "x"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems hide nothing")
+def test_the_solution_is_hidden(tmp_path):
+    """Also from code that knows where it is, as the place of the installed packages may tell."""
+    if not hidden_and_kept(tmp_path)["hidden"]:
+        pytest.skip("Python itself lies in the checkout")
+    hiding(tmp_path, [], "print('rights')")
+    (tmp_path / "utils.py").write_text(f"open({str(ROOT / 'utils.py')!r})")
+    assert "No such file" in grade_network(tmp_path, LIMITS)[0].reason
+
+
+def test_a_folder_that_python_lies_in_is_not_hidden(tmp_path, monkeypatch):
+    for name in ("base_prefix", "_base_executable"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, name, str(ROOT / "env" / "bin"))
+            assert hidden_and_kept(tmp_path)["hidden"] is None
+    assert hidden_and_kept(ROOT / "tmp")["hidden"] is None
+
+
 def test_links_are_not_followed(submission):
     shutil.rmtree(submission / "rlhf")
     (submission / "utils.py").unlink()
@@ -418,6 +547,10 @@ def test_links_are_not_followed(submission):
     checks = {check.name: check for check in grade_policies(submission, num_rollouts=5)}
     assert checks["rlhf/ solves CartPole"].score == 0
     assert "is a link" in checks["rlhf/ solves CartPole"].reason
+    circle = submission / "synthetic" / "policy_checkpoint3.params"
+    circle.unlink()
+    circle.symlink_to(circle)
+    assert "in a circle" in grade_policies(submission, num_rollouts=5)[0].reason
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -471,6 +604,82 @@ def test_a_zip_that_leads_elsewhere(tmp_path, name):
     assert not (tmp_path / "evil.py").exists()
 
 
+def damaged(path, compression):
+    """A zip file whose table is whole and whose content is not."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("utils.py", "y" * 10_000)
+    content = bytearray(path.read_bytes())
+    content[45:65] = b"\xff" * 20
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["ZIP_STORED", "ZIP_DEFLATED", "ZIP_LZMA", "ZIP_BZIP2"])
+def test_a_damaged_zip_is_a_sentence(tmp_path, kind):
+    damaged(tmp_path / "a.zip", getattr(zipfile, kind))
+    with pytest.raises(UserError, match=r"a\.zip"), opened(tmp_path / "a.zip"):
+        pass
+
+
+def test_a_zip_with_a_member_that_has_no_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(".", "x")
+        archive.writestr("Homework: 1/utils.py", "y")
+    with opened(tmp_path / "a.zip") as folder:
+        assert [path.name for path in folder.iterdir()] == ["utils.py"]
+
+
+def test_what_goes_wrong_while_grading_is_not_laid_to_the_zip(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("utils.py", "y")
+    with pytest.raises(BlockingIOError), opened(tmp_path / "a.zip"):
+        raise BlockingIOError("no more processes")
+
+
+def test_a_folder_of_several_students_is_not_one(submission, tmp_path):
+    """Whoever forgets the star would get the first one's grade for all."""
+    for place in ("all/ada", "all/bea/homework"):
+        shutil.copytree(submission, tmp_path / place)
+    shutil.rmtree(tmp_path / "all/bea/homework/rlhf")
+    with pytest.raises(UserError, match="several submissions"), opened(tmp_path / "all"):
+        pass
+    # an earlier state within one's own folder is no other submission
+    shutil.copytree(submission, submission / "before")
+    with opened(submission) as folder:
+        assert folder == submission
+
+
+@pytest.mark.parametrize(
+    "paths, names",
+    [
+        (["ada", "bea.zip"], ["ada", "bea"]),
+        (["ada.lovelace", "ada.byron.zip", "cy"], ["ada.lovelace", "ada.byron", "cy"]),
+        (["a/work", "b/work.ZIP"], ["a-work", "b-work"]),
+        (["cy", "cy.zip"], ["cy", "cy.zip"]),
+        (["Ada", "ada"], ["Ada-1", "ada-2"]),  # one file on many systems
+        (["ada", "./ada"], ["ada-1", "ada-2"]),
+        (["."], [Path.cwd().name]),
+    ],
+)
+def test_names_of_files(paths, names):
+    assert file_names(paths) == names
+
+
+def test_one_defect_does_not_stop_the_class(run, submission, tmp_path, monkeypatch):
+    shutil.copytree(submission, tmp_path / "bea")
+
+    def defective(folder, *_):
+        if folder.name == "student":
+            raise RecursionError("too deep")
+        return []
+
+    monkeypatch.setattr("course.grade.grade", defective)
+    outcome = run("course.grade student bea")
+    assert outcome.code == 1
+    assert "student could not be graded: RecursionError: too deep" in outcome.out
+    with pytest.raises(RecursionError):
+        run("course.grade student")
+
+
 def test_a_zip_bomb_is_not_unpacked(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("big", bytes(2**28 + 1))
@@ -493,6 +702,14 @@ def test_a_full_temporary_folder_is_a_sentence(submission, monkeypatch):
     monkeypatch.setattr("course.sandbox.shutil.copyfile", full)
     with pytest.raises(UserError, match="No space left on device"):
         grade_network(submission, LIMITS)
+
+
+def test_a_disk_that_is_full_is_not_laid_to_the_student(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr("course.sandbox.shutil.disk_usage", lambda _: usage)
+    (tmp_path / "utils.py").write_text("import os; os._exit(1)")  # as if nothing could be written
+    with pytest.raises(UserError, match="No space left on device"):
+        grade_network(tmp_path, LIMITS)
 
 
 def test_the_command(run, submission, tmp_path):
