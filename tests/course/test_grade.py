@@ -174,8 +174,9 @@ FAKES = {
 def test_faking_and_breaking_earn_nothing(submission, name):
     for file in ("utils.py", "offline_reward_learning.py"):
         (submission / file).write_text(textwrap.dedent(FAKES[name]))
-    checks = [*grade_network(submission, LIMITS), *grade_learning(submission, LIMITS)]
-    checks.append(grade_saved_reward(submission, LIMITS))
+    checks = [*grade_network(submission, LIMITS), grade_saved_reward(submission, LIMITS)]
+    if name in ("forges answers", "is no python"):  # each is asked alike, and four times
+        checks += grade_learning(submission, LIMITS)
     assert sum(check.score for check in checks) == 0, checks
     assert all(check.reason for check in checks)
 
@@ -187,8 +188,8 @@ def points_of(student, folder):
     return tuple(i for i, check in enumerate(checks) if check.score < check.max_score), checks
 
 
-FEW = ("dropout and LayerNorm", "BatchNorm", "float64", "tensors alone", "no sum", "[1] for a scalar",
-       "no Python", "a mean for a sum", "much printing", "the length alone", "an error at ties")  # fmt: skip
+FEW = ("dropout and LayerNorm", "BatchNorm", "float64", "tensors alone", "no sum", "no Python",
+       "an error at ties")  # fmt: skip
 
 
 @pytest.mark.parametrize("student", [s for s in CLASS if s.name in FEW], ids=lambda s: s.name)
@@ -725,8 +726,10 @@ def test_the_command(run, submission, tmp_path):
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["score"] == sum(test["score"] for test in results["tests"])
     assert sum(test["max_score"] for test in results["tests"]) == 100
-    again = run("course.grade student --num_rollouts 20")
-    assert again.out == outcome.out
+    network = [line for line in outcome.out.splitlines() if "Net " in line]
+    again = [f"{c.score:5.1f} of {c.max_score:3.0f}  {c.name}: {c.reason}" for c in
+             grade_network(submission, LIMITS)]  # fmt: skip
+    assert network == again
 
 
 def test_misuse(run, tmp_path):
