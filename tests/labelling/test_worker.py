@@ -127,7 +127,7 @@ def test_a_crash_costs_one_clip(worker, results):
 def test_what_takes_too_long(tmp_path, results):
     worker = RenderWorker(tmp_path, results.put, render_seconds=0.1)  # a process hardly starts
     worker.start()
-    worker.submit(Job("a", "CartPole-v1", cartpole()))
+    worker.submit(Job("a", "CartPole-v1", cartpole(2000, scale=1e-6)))
     result = results.get(timeout=WAIT)
     worker.close()
     assert result.clip is None
