@@ -170,7 +170,9 @@ def _judge_gradients(answers: Answers, returns: NDArray, looks_at_states: bool) 
             + answers.problem("gradients")
         )
     # where the states count for nothing, as is judged elsewhere, neither do their weights
-    if not norms.size or not (norms > 0).any() or (looks_at_states and not (norms > 0).all()):
+    if not norms.size:
+        return "Net has no parameters that could be learned"
+    if not (norms > 0).any() or (looks_at_states and not (norms > 0).all()):
         return f"{int((norms == 0).sum())} of {norms.size} parameters get no gradient"
     # float32 sums leave an error of about 1e-6 of the returns; the step is chosen above it
     if abs(rise - expected) > 0.2 * expected + 1e-5 * (1 + abs(returns).sum()):

@@ -130,8 +130,12 @@ def note_place(name: str, function: Any) -> None:
         places[name] = place(code.co_filename, code.co_firstlineno, name)
 
 
-def described(error: BaseException) -> str:
-    """An error, and where in the student's files it happened, on one line."""
+def described(error: BaseException, elsewhere: str = "") -> str:
+    """An error, and where in the student's files it happened, on one line.
+
+    Args:
+        elsewhere: the place where none of the lines that led to it is the student's.
+    """
     words = " ".join(str(error).split()).replace(f"{SANDBOX}{os.sep}", "")
     message = f"{type(error).__name__}: {words}"[:REASON] if words else type(error).__name__
     if isinstance(error, MemoryError) or "can't allocate memory" in words:
@@ -142,7 +146,8 @@ def described(error: BaseException) -> str:
         return f"{Path(error.filename).name}, line {error.lineno}: {message}"
     frames = traceback.extract_tb(error.__traceback__)
     own = [place(f.filename, f.lineno, f.name) for f in frames if is_students(f.filename)]
-    return f"{own[-1]}: {message}" if own else message
+    where = own[-1] if own else elsewhere
+    return f"{where}: {message}" if where else message
 
 
 def make_net(net_class: Any, obs_dim: int) -> Any:
@@ -156,6 +161,8 @@ def make_net(net_class: Any, obs_dim: int) -> Any:
             if obs_dim != 4:
                 raise error from None
             net = net_class()
+    if not hasattr(net, "eval"):
+        raise TypeError("Net is no torch.nn.Module")
     return net.eval()
 
 
@@ -170,12 +177,26 @@ def predictions(net: Any, trajs: list[Any]) -> list[Any]:
         return [net.predict_return(torch.as_tensor(traj)) for traj in trajs]
 
 
+def number(part: Any) -> float:
+    """A predicted return: what was not summed up is, as that is asked elsewhere."""
+    import torch
+
+    if part is None:
+        raise TypeError("predict_return gives None: is `return` missing?")
+    try:
+        return float(torch.as_tensor(part).sum())
+    except (TypeError, ValueError, RuntimeError):
+        if isinstance(part, int | float):  # too large a number
+            raise
+        raise TypeError(f"predict_return gives no number but a {type(part).__name__}") from None
+
+
 def returns(net: Any, trajs: list[Any]) -> list[float]:
-    """Predicted returns as numbers: what was not summed up is, as that is asked elsewhere."""
+    """Predicted returns as numbers."""
     import torch
 
     with torch.no_grad():
-        return [float(torch.as_tensor(part).sum()) for part in predictions(net, trajs)]
+        return [number(part) for part in predictions(net, trajs)]
 
 
 def answer_network() -> dict[str, Any]:
@@ -185,10 +206,10 @@ def answer_network() -> dict[str, Any]:
 
     from utils import Net
 
-    for name in ("__init__", "predict_return"):
-        note_place(f"Net.{name}", getattr(Net, name, None))
     torch.manual_seed(0)
+    note_place("Net.__init__", getattr(Net, "__init__", None))
     net = make_net(Net, 4)
+    note_place("Net.predict_return", getattr(Net, "predict_return", None))
     trajs = trajectories("probes")
     answers: dict[str, Any] = {"returns": returns(net, trajs)}
     kinds: dict[str, Callable[[Any], Any]] = {
@@ -200,19 +221,21 @@ def answer_network() -> dict[str, Any]:
         for name, convert in kinds.items():
             with attempt(name):
                 parts = [net.predict_return(convert(traj)) for traj in trajs]
-                answers[name] = [float(torch.as_tensor(part).sum()) for part in parts]
+                answers[name] = [number(part) for part in parts]
     parts = predictions(net, trajs)
     answers["sizes"] = [torch.as_tensor(part).numel() for part in parts]
     answers["dimensions"] = [torch.as_tensor(part).ndim for part in parts]
     with attempt("gradients"):
         for part in parts:
             part.sum().backward()
-        gradients = [parameter.grad for parameter in net.parameters()]
+        # what is frozen (a scale that was measured) is not to be learned
+        learned = [parameter for parameter in net.parameters() if parameter.requires_grad]
+        gradients = [parameter.grad for parameter in learned]
         norms = [0.0 if g is None else g.norm().item() for g in gradients]
         # a small step along the gradient must raise the sum of returns by step * |gradient|^2
         step = 1e-3 / (1e-12 + sum(n**2 for n in norms)) ** 0.5
         with torch.no_grad():
-            for parameter, gradient in zip(net.parameters(), gradients, strict=True):
+            for parameter, gradient in zip(learned, gradients, strict=True):
                 if gradient is not None:
                     parameter.add_(gradient, alpha=step)
         answers |= {
@@ -236,7 +259,6 @@ def answer_learning() -> dict[str, Any]:
     from offline_reward_learning import learn_reward
     from utils import Net
 
-    note_place("learn_reward", learn_reward)
     trajs = trajectories("training")
     torch.manual_seed(0)
     net = make_net(Net, 4)
@@ -247,6 +269,7 @@ def answer_learning() -> dict[str, Any]:
         "training_before": returns(net, trajs),
         "held_out_before": returns(net, trajectories("held_out")),
     }
+    note_place("learn_reward", learn_reward)
     learn_reward(net.train(), optimizer, inputs, labels, num_iter)
     net.eval()
     after = {"training": returns(net, trajs), "held_out": returns(net, trajectories("held_out"))}
@@ -347,7 +370,7 @@ def main() -> None:
     try:
         answers = QUESTIONS[order["question"]]()
     except BaseException as error:
-        write(order, {}, described(error))
+        write(order, {}, described(error, next(reversed(places.values()), "")))
         os._exit(1)
     write(order, answers)
     os._exit(0)  # a thread that the code has left is not waited for

@@ -296,7 +296,8 @@ def _ask(question: str, folder: Path, limits: Limits, task: dict[str, NDArray]) 
     try:
         for values in written["answers"].values():
             if not np.isfinite(np.asarray(values, dtype=np.float64)).all():
-                raise NoAnswerError(f"{' '.join(places.values())}: your code gave NaN or infinity.")
+                last = next(reversed(places.values()), "Your files")
+                raise NoAnswerError(f"{last}: your code gave NaN or infinity.")
     except (ValueError, TypeError, OverflowError):
         raise NoAnswerError("Your code gave no numbers.") from None
     return Answers(written["answers"], problems, places)

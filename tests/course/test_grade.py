@@ -411,6 +411,55 @@ def test_a_thread_that_goes_on_is_not_waited_for(submission, monkeypatch):
     assert network(grade_network(submission, LIMITS)) == 35
 
 
+SUM = "return self(states.to(weight)).sum()"
+INIT = "super().__init__()"
+
+
+@pytest.mark.parametrize(
+    "old, new, function, words",
+    [
+        (
+            SUM,
+            "self(states.to(weight)).sum()",
+            "predict_return",
+            "gives None: is `return` missing?",
+        ),
+        (SUM, "return 'much'", "predict_return", "gives no number but a str"),
+        (SUM, SUM + " * float('nan')", "predict_return", "NaN or infinity"),
+        ("class Net(nn.Module)", "class Net", "__init__", "no torch.nn.Module"),
+        ("self, traj: torch", "self, more, traj: torch", "predict_return", "missing 1 required"),
+    ],
+)
+def test_reasons_name_the_place_of_what_has_no_line_of_its_own(
+    submission, old, new, function, words
+):
+    spoil(submission, "utils.py", old, new)
+    checks = grade_network(submission, LIMITS)
+    assert network(checks) == 0
+    assert checks[0].reason.startswith(f"utils.py, Net.{function}, line "), checks
+    assert checks[0].reason.count("line ") == 1 and words in checks[0].reason
+
+
+def test_the_place_of_a_function_that_takes_something_else(submission):
+    spoil(
+        submission,
+        "offline_reward_learning.py",
+        "num_iter: int,\n)",
+        "num_iter: int, lr: float,\n)",
+    )
+    reason = grade_learning(submission, LIMITS)[0].reason
+    assert reason.startswith("offline_reward_learning.py, learn_reward, line "), reason
+    assert "missing 1 required positional argument: 'lr'" in reason
+
+
+def test_what_is_frozen_needs_no_gradient(submission):
+    scale = f"{INIT}\n        self.scale = nn.Parameter(torch.ones(()), requires_grad=False)"
+    spoil(submission, "utils.py", INIT, scale)
+    assert network(grade_network(submission, LIMITS)) == 35
+    spoil(submission, "utils.py", SUM, f"self.requires_grad_(False)\n        {SUM}")
+    assert scores(grade_network(submission, LIMITS))["Net carries gradients"] == 0
+
+
 def test_limits_beyond_what_can_be_counted(submission):
     assert network(grade_network(submission, Limits(seconds=1e30, memory_gib=1e30))) == 35
 
