@@ -424,7 +424,6 @@ INIT = "super().__init__()"
             "predict_return",
             "gives None: is `return` missing?",
         ),
-        (SUM, "return 'much'", "predict_return", "gives no number but a str"),
         (SUM, SUM + " * float('nan')", "predict_return", "NaN or infinity"),
         ("class Net(nn.Module)", "class Net", "__init__", "no torch.nn.Module"),
         ("self, traj: torch", "self, more, traj: torch", "predict_return", "missing 1 required"),
