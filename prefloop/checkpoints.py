@@ -97,10 +97,9 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
             raise UserError(f"{path} holds no state_dict: {name!r} is no name.")
         if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_meta:
             raise UserError(f"{path} holds no state_dict: {name!r} is a {type(value).__name__}.")
+        # BatchNorm counts its batches
+        is_count = name.endswith("num_batches_tracked") and value.dtype == torch.int64
         # a tensor may claim to be larger than what is stored of it
-        is_count = (
-            name.endswith("num_batches_tracked") and value.dtype == torch.int64
-        )  # BatchNorm's
         fits = value.numel() * value.element_size() <= MAX_BYTES
         if not fits or not (value.dtype in FLOATS or is_count):
             raise UserError(f"{path}: {name!r} holds {value.numel()} values of {value.dtype}.")

@@ -271,4 +271,5 @@ def return_bounds(env_id: str) -> tuple[float, float]:
         return -np.inf, np.inf
     low, high = REWARDS[kind]
     most = spec.max_episode_steps or np.inf
-    return min(low, low * most), max(high, high * most) if high else 0.0
+    # 0 a step is 0 in all, without a limit too: 0 * inf would be NaN
+    return min(low, low * most), (max(high, high * most) if high else 0.0)

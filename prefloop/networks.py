@@ -89,8 +89,8 @@ def as_numpy_function(network: nn.Sequential) -> Callable[[NDArray], NDArray]:
     arithmetic rather than in it; NumPy is several times faster. No gradients are kept.
 
     Args:
-        network: what `mlp` returns, or one of `with_normalisation`. The function sees the weights as they are now: build it
-            again after an update.
+        network: what `mlp` returns, or one of `with_normalisation`. The function sees the weights as
+            they are now: build it again after an update.
 
     Returns:
         A function from `[..., sizes[0]]` to `[..., sizes[-1]]`, float32.

@@ -211,15 +211,10 @@ def acting(
         A function from observations [batch, obs_dim] to actions, int64 [batch] or float32
         [batch, action_dim].
     """
-    if not greedy:
-        draw = sampling(policy, rng)
-    elif isinstance(policy, GaussianPolicy):
-        draw = _mean(policy)
-    else:
-        logits = _logits(policy)
-        return lambda obs: logits(obs).argmax(axis=-1)
     if not isinstance(policy, GaussianPolicy):
-        return draw
+        logits = _logits(policy)
+        return (lambda obs: logits(obs).argmax(axis=-1)) if greedy else sampling(policy, rng)
+    draw = _mean(policy) if greedy else sampling(policy, rng)
     low, high = policy.low.cpu().numpy(), policy.high.cpu().numpy()
     return lambda obs: np.clip(draw(obs), low, high)
 

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from prefloop import envs as environments
 from prefloop.data.rollouts import Act, collect_one_each
 from prefloop.data.trajectories import Trajectories, concatenate
+from prefloop.envs import make_vector_env
 from prefloop.policies import acting
 from prefloop.seeding import RowGenerator, Stream, generator, integer
 
@@ -36,7 +36,7 @@ def play(
         seed: the same seed gives the same episodes; none of them is one of another seed.
         greedy: always take the most probable action instead of sampling one.
     """
-    envs = environments.make_vector_env(env_id, min(num_episodes, MAX_ENVS), separate=True)
+    envs = make_vector_env(env_id, min(num_episodes, MAX_ENVS), separate=True)
     parts = []
     try:
         for first in range(0, num_episodes, MAX_ENVS):
