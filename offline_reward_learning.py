@@ -65,7 +65,8 @@ from tqdm import tqdm
 from prefloop import checkpoints
 from prefloop.data.rollouts import collect_episodes
 from prefloop.devices import usable_device
-from prefloop.envs import make_env, make_vector_env, policy_sizes
+from prefloop.envs.make import make_env, make_vector_env
+from prefloop.envs.spaces import policy_sizes
 from prefloop.errors import UserError, one_sentence_errors
 from prefloop.evaluation.rankings import rank_pairs
 from prefloop.evaluation.statistics import rank_correlation
@@ -73,6 +74,7 @@ from prefloop.files import sha256, write_json
 from prefloop.policies import acting
 from prefloop.optimizers import Adam
 from prefloop.seeding import Stream, generator, integer
+from prefloop import policies
 from utils import Net, make_reward_network, require_predicted_return
 
 Pair = tuple[NDArray, NDArray]  # two trajectories: the states they went through, [T, obs_dim]
@@ -108,7 +110,7 @@ def generate_novice_demos(
     trajectories: list[NDArray] = []
     returns: list[float] = []
     for i, path in enumerate(paths):
-        policy = checkpoints.load_policy(path, *policy_sizes(env))
+        policy = policies.load_mlp(path, *policy_sizes(env))
         act = acting(policy, generator(seed, Stream.POLICY, i))
         stream = (Stream.ENVIRONMENTS, i)
         demos = collect_episodes(envs, act, demos_per_checkpoint, seed, stream)

@@ -57,11 +57,13 @@ if __name__ == "__main__":
     import_quickly("torch", "gymnasium", "scipy.special")
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
-from prefloop.checkpoints import last_checkpoint, load_policy
-from prefloop.envs import make_env, policy_sizes, return_bounds, return_threshold
+from prefloop.checkpoints import last_checkpoint
+from prefloop.envs.make import make_env
+from prefloop.envs.registered import return_bounds, return_threshold
+from prefloop.envs.spaces import policy_sizes
+from prefloop.policies import Policy, load_mlp
 from prefloop.errors import UserError, one_sentence_errors
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed, evaluate
 from prefloop.evaluation.statistics import UNBOUNDED, Bounds, MeanEstimate, mean_estimate
@@ -143,7 +145,7 @@ def roll_out(path: Path, sizes: tuple[int, int], settings: Settings) -> Result:
     try:
         if path.is_dir():
             raise UserError(f"{path} is a directory without a policy checkpoint.")
-        policy = load_policy(path, *sizes, settings.activation)
+        policy = load_mlp(path, *sizes, settings.activation)
         if settings.render:
             returns = watch(policy, path, settings)
         else:
@@ -157,7 +159,7 @@ def roll_out(path: Path, sizes: tuple[int, int], settings: Settings) -> Result:
         return Result(str(path), error=f"{path} could not be run: {type(error).__name__}: {error}")
 
 
-def watch(policy: nn.Sequential, path: Path, settings: Settings) -> list[float]:
+def watch(policy: Policy, path: Path, settings: Settings) -> list[float]:
     """Plays the episodes one at a time, in a window or into videos."""
     from prefloop.evaluation.videos import watch_episode
 

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from prefloop.checkpoints import layer_sizes, load_weights, unwrapped
+from prefloop.checkpoints import load_weights, unwrapped
 from prefloop.env_ids import is_version_of
 from prefloop.errors import UserError
 from prefloop.files import read_json, sha256
-from prefloop.networks import mlp
+from prefloop.networks import layer_sizes, mlp
 
 __all__ = ["Net", "load_reward_network", "make_reward_network", "mlp"]
 

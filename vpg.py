@@ -64,12 +64,13 @@ from torch.distributions import Categorical
 from prefloop import checkpoints, runs
 from prefloop.data.rollouts import collect_steps
 from prefloop.devices import to_tensor, usable_device
-from prefloop.envs import make_vector_env, policy_sizes
+from prefloop.envs.make import make_vector_env
+from prefloop.envs.spaces import policy_sizes
 from prefloop.errors import one_sentence_errors
 from prefloop.evaluation.plots import plot_learning_curve
 from prefloop.files import sha256, write_csv
 from prefloop.networks import mlp
-from prefloop.policies import acting
+from prefloop.policies import CategoricalPolicy, acting
 from prefloop.optimizers import Adam
 from prefloop.returns import episode_returns, rewards_to_go
 from prefloop.seeding import Stream, generator, integer
@@ -112,7 +113,7 @@ def train_one_epoch(
         The epoch's row in metrics.csv.
     """
     # an epoch's randomness depends on its number alone, so a resumed run repeats an unbroken one
-    act = acting(policy, generator(settings.seed, Stream.POLICY, epoch))
+    act = acting(CategoricalPolicy(*policy), generator(settings.seed, Stream.POLICY, epoch))
     batch = collect_steps(
         envs, act, settings.batch_size, settings.seed, (Stream.ENVIRONMENTS, epoch)
     )
@@ -226,7 +227,7 @@ def watch(policy: nn.Sequential, settings: Settings, epoch: int, directory: Path
     from prefloop.evaluation.evaluate import acting_in_episode, env_seed
     from prefloop.evaluation.videos import watch_episode
 
-    act = acting_in_episode(policy, settings.seed, epoch)
+    act = acting_in_episode(CategoricalPolicy(*policy), settings.seed, epoch)
     path = directory / "videos" / f"epoch{epoch}.mp4"
     seed = env_seed(settings.seed, epoch)
     episode_return, video = watch_episode(settings.env_name, act, seed, path)

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from prefloop.envs import make_env
+from prefloop.envs.make import make_env
 from prefloop.errors import UserError
 from prefloop.labelling.arrays import Segment
-from prefloop.labelling.clips import ClipStore
-from prefloop.labelling.rendering import Renderer, write_clip
+from prefloop.labelling.server.clips import ClipStore
+from prefloop.labelling.server.rendering import Renderer, write_clip
 
 
 def cartpole(steps: int) -> Segment:

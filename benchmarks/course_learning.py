@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from course.assignment import compare, run_parts
 from course.report import ENV_ID, checkpoint_returns
-from prefloop.envs import return_bounds
+from prefloop.envs.registered import return_bounds
 from prefloop.evaluation.statistics import MeanEstimate, mean_estimate
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from prefloop.data.preferences import Preferences
 from prefloop.data.segments import Segments
+from prefloop.envs.spaces import Spaces
 from prefloop.rewards.settings import RewardSettings
 from prefloop.rewards.training import RewardFit, make_model
 
@@ -66,10 +67,10 @@ def with_own_segments(preferences: Preferences, rng: np.random.Generator) -> Pre
 def fit(preferences: Preferences, seed: int) -> tuple[float, int, int]:
     """Held-out accuracy of the pass that is kept, its number, and how many passes there were."""
     settings = RewardSettings()
-    model = make_model((OBS_DIM, ACTIONS, True), settings, seed)
+    model = make_model(Spaces((OBS_DIM,), "float32", True, ACTIONS), settings, seed)
     fitting = RewardFit(model, preferences, settings, seed)
     rows: list[dict[str, float]] = []
-    while not fitting.finished and len(rows) < settings.reward_epochs:
+    while not fitting.finished and len(rows) < settings.epochs:
         rows.append(fitting.iterate(len(rows)))
     return rows[fitting.best_epoch]["held_out_accuracy"], fitting.best_epoch, len(rows)
 

@@ -26,9 +26,10 @@ from typing import Any
 import httpx
 import numpy as np
 
+from prefloop.envs.spaces import Spaces
 from prefloop.labelling.arrays import Segment, pad
-from prefloop.labelling.client import LabellingClient
-from prefloop.labelling.rendering import write_clip
+from prefloop.labelling.client.client import LabellingClient
+from prefloop.labelling.server.rendering import write_clip
 
 BARE = """
 import sys
@@ -139,7 +140,7 @@ def fill(url: str, num_queries: int) -> None:
         for _ in range(num)
     ]
     with LabellingClient(url) as client:
-        client.put_run(RUN, env="CartPole-v1", obs_dim=4, action_dim=2, discrete=True)
+        client.put_run(RUN, env="CartPole-v1", spaces=Spaces((4,), "float32", True, 2))
         ids = client.add_segments(RUN, pad(segments))
         pairs = [(ids[i], ids[j]) for i in range(num) for j in range(i)][: num_queries + 2000]
         client.add_queries(RUN, [(uuid.uuid4(), *pair) for pair in pairs])

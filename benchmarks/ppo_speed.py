@@ -58,19 +58,23 @@ def ours(seed: int) -> tuple[float, int | None]:
 
     from prefloop.agents.settings import PPOSettings
     from prefloop.evaluation.evaluate import evaluate
-    from prefloop.training.on_policy import make_ppo
+    from prefloop.training.on_policy import make_ppo, stepping_in
+    from prefloop.training.plans import Plan
+    from prefloop.training.settings import ExperienceSettings
 
     torch.set_num_threads(1)
-    settings, total = PPOSettings(), 100_000
-    ppo = make_ppo("CartPole-v1", settings, seed, torch.device("cpu"))
+    total, plan = 100_000, Plan.of(ExperienceSettings())
+    stepping = stepping_in("CartPole-v1", plan.num_envs)
+    ppo = make_ppo(stepping, PPOSettings(), seed, torch.device("cpu"))
     seconds, steps = 0.0, 0
+    stepping.begin(seed)
     ppo.begin(seed)
     while steps < total:
         start = time.perf_counter()
-        rollout = ppo.collect()
+        rollout = stepping.act(ppo.act, plan.rollout_steps)
         ppo.update(rollout, rollout.rewards, progress=steps / total)
         seconds += time.perf_counter() - start
-        steps += settings.num_envs * settings.rollout_steps
+        steps += plan.steps(1)
         returns = evaluate(ppo.acting_policy, "CartPole-v1", 20, seed, greedy=True)
         if returns.mean() >= 475:
             return seconds, steps

@@ -11,16 +11,17 @@ import argparse
 import statistics
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 
-from prefloop.agents.rollout import true_reward
 from prefloop.evaluation.evaluate import evaluate
-from prefloop.training.on_policy import OnPolicyTraining, make_ppo
-from prefloop.training.plans import num_iterations
-from prefloop.training.pref_ppo import opened
+from prefloop.teachers.settings import TeacherSettings
+from prefloop.training import methods
+from prefloop.training.on_policy import true_reward
 from prefloop.training.settings import PrefPPOSettings
 
 ENV = "Pendulum-v1"
@@ -30,24 +31,26 @@ VARIANTS = ("true reward", "oracle", "10 % mistakes")
 def train(variant: str, seed: int, labels: int) -> tuple[float, float]:
     """True returns before and after training, each the mean of 200 episodes."""
     torch.set_num_threads(1)
-    settings = PrefPPOSettings(
-        env=ENV, labels=labels, mistakes=0.1 if variant == "10 % mistakes" else None
-    )
-    ppo = make_ppo(ENV, settings, seed, torch.device("cpu"))
-    before = evaluate(ppo.acting_policy, ENV, 200, seed).mean()
-    if variant == "true reward":
-        learner = OnPolicyTraining(ppo, true_reward, settings, seed)
-        for iteration in range(num_iterations(settings, settings)):
-            learner.iterate(iteration)
-    else:
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            opened(ppo, settings, seed, Path(folder)) as pref_ppo,
-        ):
-            for iteration in range(num_iterations(settings, settings)):
-                row = pref_ppo.iterate(iteration)
-        assert row["labels"] == labels
-    after = evaluate(ppo.acting_policy, ENV, 200, seed).mean()
+    cpu, own = torch.device("cpu"), PrefPPOSettings()
+    settings = replace(own, questions=replace(own.questions, labels=labels))
+    with ExitStack() as stack:
+        if variant == "true reward":
+            method = methods.ppo(
+                ENV, lambda stepping: true_reward, settings.agent, settings.experience, seed, cpu
+            )
+        else:
+            teacher = TeacherSettings(mistakes=0.1 if variant == "10 % mistakes" else None)
+            stepping = methods.stepping_in(ENV, settings.experience.num_envs)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            answers = stack.enter_context(
+                methods.simulated_answers(ENV, stepping, teacher, settings, seed, folder)
+            )
+            method, _ = methods.pref_ppo(ENV, stepping, answers, settings, seed, cpu)
+        before = evaluate(method.policy(), ENV, 200, seed).mean()
+        for iteration in range(method.iterations):
+            row = method.learner.iterate(iteration)
+    assert variant == "true reward" or row["labels"] == labels
+    after = evaluate(method.policy(), ENV, 200, seed).mean()
     return float(before), float(after)
 
 

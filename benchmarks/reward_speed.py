@@ -56,6 +56,7 @@ def ours() -> float:
 
     from prefloop.data.preferences import Preferences
     from prefloop.data.segments import Segments
+    from prefloop.envs.spaces import Spaces
     from prefloop.rewards.settings import RewardSettings
     from prefloop.rewards.training import RewardFit, make_model
 
@@ -72,8 +73,8 @@ def ours() -> float:
     )
     first, second = np.arange(PAIRS), np.arange(PAIRS, 2 * PAIRS)
     labels = (segments.returns[second] > segments.returns[first]).astype(float)
-    settings = RewardSettings(ensemble=3, reward_hidden_sizes=(32, 32), held_out=0)
-    model = make_model((3, 1, False), settings, seed=0)
+    settings = RewardSettings(ensemble=3, hidden_sizes=(32, 32), held_out=0)
+    model = make_model(Spaces((3,), "float32", False, 1), settings, seed=0)
     fitting = RewardFit(model, Preferences(segments, first, second, labels), settings, seed=0)
     start = time.perf_counter()
     for epoch in range(EPOCHS):

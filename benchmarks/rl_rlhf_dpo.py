@@ -21,12 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import vpg
 from prefloop import checkpoints, runs
+from prefloop.envs.settings import EnvSettings
 from prefloop.errors import one_sentence_errors
 from prefloop.files import read_csv
 from prefloop.seeding import Stream, integer
-from prefloop.settings import parse_settings, setting
+from prefloop.settings import defaults_of, parse_settings, setting
 from prefloop.sweeps.compare import compare
-from prefloop.sweeps.settings import DEFAULT_METHODS, CompareSettings
+from prefloop.sweeps.settings import CompareSettings
 
 EPOCHS = {"CartPole-v0": 40, "Acrobot-v1": 80}
 NUM_ENVS = {"CartPole-v0": 128, "Acrobot-v1": 16}  # only CartPole steps many at once quickly
@@ -41,7 +42,7 @@ class Settings:
     env: str = setting("CartPole-v0", "which environment", choices=tuple(EPOCHS))
     labels: tuple[int, ...] = setting((20, 50, 200), "label budgets")
     seeds: tuple[str, ...] = setting(("0-4",), "seeds or ranges of seeds")
-    methods: tuple[str, ...] = setting(DEFAULT_METHODS, "what is compared")
+    methods: tuple[str, ...] = setting(defaults_of(CompareSettings)["methods"], "what is compared")
     out: str = setting("benchmarks/results", "folder that everything is written to")
     # fmt: on
 
@@ -98,7 +99,7 @@ def main() -> None:
     settings = parse_settings(Settings, description=__doc__.splitlines()[0])
     root = Path(settings.out) / f"rl_rlhf_dpo-{settings.env}"
     wanted = CompareSettings(
-        env=settings.env,
+        environment=EnvSettings(env=settings.env),
         methods=settings.methods,
         labels=settings.labels,
         seeds=settings.seeds,

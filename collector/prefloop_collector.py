@@ -175,7 +175,7 @@ def collect(
         raise CollectorError(f"Can't make {env_id}: {_first_line(error)}.") from error
     try:
         fps = float(env.metadata.get("render_fps") or 30)
-        server.put_run(run, {"env": env_id, "frames_per_second": fps, **_sizes(env)})
+        server.put_run(run, {"env": env_id, "frames_per_second": fps, "spaces": _spaces(env)})
         ids: list = []
         repeated = 0
         for segment in _segments(env, act, segment_length, seed):
@@ -297,18 +297,19 @@ def _leave_out_shadows(env: gym.Env) -> None:
         scene.flags[flags.mjRND_REFLECTION] = 0
 
 
-def _sizes(env: gym.Env) -> dict:
+def _spaces(env: gym.Env) -> dict:
     """What a run says of its observations and actions."""
     try:
         obs_dim = gym.spaces.utils.flatdim(env.observation_space)
     except (NotImplementedError, ValueError):
         raise CollectorError(f"Observations in {env.observation_space} are not numbers.") from None
+    said = {"obs_shape": [obs_dim], "obs_dtype": "float32"}
     space = env.action_space
     if isinstance(space, gym.spaces.Discrete):
-        return {"obs_dim": obs_dim, "action_dim": int(space.n), "discrete": True}
+        return {**said, "discrete": True, "num_actions": int(space.n)}
     if isinstance(space, gym.spaces.Box):
         size = gym.spaces.utils.flatdim(space)
-        return {"obs_dim": obs_dim, "action_dim": size, "discrete": False}
+        return {**said, "discrete": False, "num_actions": size}
     raise CollectorError(f"Actions in {space} are neither Discrete nor a Box.")
 
 

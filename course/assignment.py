@@ -61,15 +61,17 @@ def compare(directory: Path, seed: int, num_episodes: int) -> dict[str, list[flo
     Returns:
         For each of the two checkpoints, by its path, the return of every episode.
     """
-    from prefloop.checkpoints import checkpoint_path, load_policy, saved_epochs
-    from prefloop.envs import make_env, policy_sizes
+    from prefloop.checkpoints import checkpoint_path, saved_epochs
+    from prefloop.envs.make import make_env
+    from prefloop.envs.spaces import policy_sizes
     from prefloop.evaluation.evaluate import evaluate
+    from prefloop.policies import load_mlp
     from prefloop.seeding import Stream, integer
 
     sizes = policy_sizes(make_env(ENV_ID))
 
     def returns(path: Path, seed: int) -> list[float]:
-        return evaluate(load_policy(path, *sizes), ENV_ID, num_episodes, seed).tolist()
+        return evaluate(load_mlp(path, *sizes), ENV_ID, num_episodes, seed).tolist()
 
     demonstrators = [directory / "synthetic" / f"policy_checkpoint{i}.params" for i in range(10)]
     picking_seed = integer(seed, Stream.DEMONSTRATIONS)
@@ -97,7 +99,7 @@ def main() -> None:
         if not directory.is_dir():
             raise UserError(f"{directory} is not a directory.")
         run_parts(directory, arguments.seed)
-        from prefloop.envs import return_bounds
+        from prefloop.envs.registered import return_bounds
         from prefloop.evaluation.statistics import mean_estimate
 
         results = compare(directory, arguments.seed, arguments.num_rollouts)

@@ -72,14 +72,16 @@ from course.sandbox import (
     stored,
 )
 from course.submissions import opened
-from prefloop.checkpoints import checkpoint_path, last_checkpoint, load_policy
+from prefloop.checkpoints import checkpoint_path, last_checkpoint
 from prefloop.data.rollouts import collect_episodes
-from prefloop.envs import make_env, make_vector_env, policy_sizes, return_bounds
+from prefloop.envs.make import make_env, make_vector_env
+from prefloop.envs.registered import return_bounds
+from prefloop.envs.spaces import policy_sizes
 from prefloop.errors import UserError, one_sentence_errors
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.evaluation.statistics import mean_estimate, rank_correlation
 from prefloop.files import write_csv, write_json
-from prefloop.policies import acting
+from prefloop.policies import acting, load_mlp
 from prefloop.seeding import Stream, generator, integer
 
 REFERENCE = Path(__file__).resolve().parent / "reference"  # what the solution wrote with seed 0
@@ -355,7 +357,7 @@ def grade_saved_reward(folder: Path, limits: Limits) -> Check:
     envs = make_vector_env(ENV_ID, 8)
     trajs, returns = [], []
     for epoch in range(10):
-        policy = load_policy(checkpoint_path(REFERENCE / "synthetic", epoch), *sizes)
+        policy = load_mlp(checkpoint_path(REFERENCE / "synthetic", epoch), *sizes)
         act = acting(policy, generator(SEED, Stream.POLICY, epoch))
         demos = collect_episodes(envs, act, 8, SEED, (Stream.ENVIRONMENTS, epoch))
         trajs += demos.visited_states()
@@ -388,7 +390,7 @@ def grade_policies(folder: Path, num_rollouts: int, activation: str | None = Non
     def returns(path: Path, seed: int) -> NDArray:
         if not _stays_in(folder, path):
             raise UserError(f"{path} is a link that leads out of the folder, or in a circle.")
-        return evaluate(load_policy(path, *sizes, activation), ENV_ID, num_rollouts, seed)
+        return evaluate(load_mlp(path, *sizes, activation), ENV_ID, num_rollouts, seed)
 
     try:
         demonstrators = [checkpoint_path(folder / "synthetic", i) for i in range(10)]

@@ -28,13 +28,16 @@ from tqdm import tqdm
 import vpg
 from course.assignment import compare
 from offline_reward_learning import generate_novice_demos, predict_traj_return
-from prefloop.checkpoints import checkpoint_path, load_policy, saved_epochs
-from prefloop.envs import make_env, policy_sizes, return_bounds
+from prefloop.checkpoints import checkpoint_path, saved_epochs
+from prefloop.envs.make import make_env
+from prefloop.envs.registered import return_bounds
+from prefloop.envs.spaces import policy_sizes
 from prefloop.errors import UserError, one_sentence_errors
 from prefloop.evaluation.evaluate import evaluate, play
 from prefloop.evaluation.plots import save_figure
 from prefloop.evaluation.statistics import MeanEstimate, mean_estimate, rank_correlation
 from prefloop.files import claimed_directory, read_csv, write_atomically
+from prefloop.policies import CategoricalPolicy, load_mlp
 from prefloop.seeding import Stream, integer
 from prefloop.settings import command_line
 from utils import Net, load_reward_network
@@ -65,7 +68,7 @@ def checkpoint_returns(directory: Path, num_episodes: int, seed: int) -> dict[in
     return {
         epoch: mean_estimate(
             evaluate(
-                load_policy(checkpoint_path(directory, epoch), *sizes), ENV_ID, num_episodes, seed
+                load_mlp(checkpoint_path(directory, epoch), *sizes), ENV_ID, num_episodes, seed
             ),
             return_bounds(ENV_ID),
         )
@@ -117,7 +120,7 @@ def predict_returns(
     demos, demo_returns = generate_novice_demos(
         env, str(directory / "synthetic"), seed=integer(0, Stream.HELD_OUT_DEMONSTRATIONS)
     )
-    later = play(load_policy(learned, *policy_sizes(env)), ENV_ID, 50, seed=0)
+    later = play(load_mlp(learned, *policy_sizes(env)), ENV_ID, 50, seed=0)
     groups = {
         "demonstrators": (demos, demo_returns),
         "learned policy": (later.visited_states(), later.returns),
@@ -221,7 +224,8 @@ def run_controls(
                 settings = vpg.Settings(epochs=epochs, seed=seed, checkpoint_dir=directory)
                 policy, rows = vpg.train(settings, function)
             curves.append([row["true_return"] for row in rows])
-            finals.append(mean_estimate(evaluate(policy, ENV_ID, 100, seed), return_bounds(ENV_ID)))
+            returns = evaluate(CategoricalPolicy(*policy), ENV_ID, 100, seed)
+            finals.append(mean_estimate(returns, return_bounds(ENV_ID)))
             bar.update()
         results[name] = (np.array(curves), finals)
     bar.close()

@@ -1,19 +1,25 @@
-"""The Bradley-Terry model of preference, the only copy in the project."""
+"""The Bradley-Terry model of preference, the only copy in the project.
+
+What needs NumPy alone is here without PyTorch, which takes a second to load.
+"""
 
 import math
+from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 from numpy.typing import NDArray
-from torch.nn import functional
+
+if TYPE_CHECKING:
+    import torch
 
 
 def bradley_terry_loss(
-    return_first: torch.Tensor,
-    return_second: torch.Tensor,
-    label: torch.Tensor,
+    return_first: "torch.Tensor",
+    return_second: "torch.Tensor",
+    label: "torch.Tensor",
     label_noise: float = 0.0,
-    weight: torch.Tensor | None = None,
-) -> torch.Tensor:
+    weight: "torch.Tensor | None" = None,
+) -> "torch.Tensor":
     """Cross-entropy between labels and the Bradley-Terry model of preference.
 
     P(second preferred) = sigmoid(return_second - return_first), computed from logits, so that
@@ -36,6 +42,9 @@ def bradley_terry_loss(
 
     Source: Christiano et al. 2017, arXiv:1706.03741, section 2.2.3.
     """
+    import torch
+    from torch.nn import functional
+
     if not return_first.shape == return_second.shape == label.shape:
         shapes = [tuple(x.shape) for x in (return_first, return_second, label)]
         raise ValueError(f"returns and labels need one shape, not {shapes}")
@@ -56,6 +65,26 @@ def bradley_terry_loss(
     return (loss * weight).sum() / torch.where(total > 0, total, 1)
 
 
+def probability_second(gap: NDArray) -> NDArray:
+    """How likely the second is preferred, as the model has it.
+
+    Args:
+        gap: of the predicted returns, the second's less the first's; [...].
+    """
+    return 0.5 * (1 + np.tanh(gap / 2))  # a sigmoid that can't overflow
+
+
+def cross_entropy(probability: NDArray, label: NDArray) -> NDArray:
+    """What labels cost under predicted probabilities, in nats; NaN where there is no label.
+
+    Args:
+        probability: that the second is preferred; [...].
+        label: probability that the second is preferred, in [0, 1]; [...].
+    """
+    p = np.clip(probability, 1e-12, 1 - 1e-12)
+    return -(label * np.log(p) + (1 - label) * np.log1p(-p))
+
+
 def answered_second(probability: NDArray, label_noise: float) -> NDArray:
     """How likely an answer prefers the second, where some answers are coin tosses.
 
@@ -69,7 +98,7 @@ def answered_second(probability: NDArray, label_noise: float) -> NDArray:
     return (1 - label_noise) * probability + label_noise / 2
 
 
-def agreement(gap: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+def agreement(gap: "torch.Tensor", label: "torch.Tensor") -> "torch.Tensor":
     """How far predictions agree with answers: 1 right, 0 wrong, a half where no side is predicted.
 
     So a model that knows nothing gets what a coin would, whichever side its zeros are laid to.
@@ -82,4 +111,4 @@ def agreement(gap: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         Of the answers that are no ties, which have no right side; [decided].
     """
     decides = label != 0.5
-    return 0.5 + 0.5 * torch.sign(gap[decides]) * torch.sign(label[decides] - 0.5)
+    return 0.5 + 0.5 * gap[decides].sign() * (label[decides] - 0.5).sign()

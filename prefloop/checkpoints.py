@@ -5,6 +5,7 @@ the activation) stands in `run.json` beside it.
 """
 
 import io
+import math
 import pickle
 import platform
 import re
@@ -16,12 +17,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
-from torch import nn
 
 import prefloop
-from prefloop.errors import UserError, note
+from prefloop.errors import UserError
 from prefloop.files import read_json, write_atomically
-from prefloop.networks import ACTIVATIONS, NORMALISATION_WEIGHTS, mlp, with_normalisation
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 WRAPPERS = ("module.", "_orig_mod.")
@@ -42,8 +41,11 @@ def save(path: Path, content: dict[str, Any]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, max_bytes: float = MAX_BYTES) -> dict[str, Any]:
     """Reads a dict of tensors and plain values. Nothing in the file is run.
+
+    Args:
+        max_bytes: a larger file is refused; what this program has written itself may be any size.
 
     Raises:
         UserError: the file is missing, a directory, too large, truncated, or holds more than
@@ -57,11 +59,11 @@ def load(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no regular file.")
     try:
         size = path.stat().st_size
-        if size <= MAX_BYTES and zipfile.is_zipfile(path):
+        if size <= max_bytes < math.inf and zipfile.is_zipfile(path):
             # the files inside may be compressed, to far less than they take in memory
             with zipfile.ZipFile(path) as archive:
                 size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_BYTES:
+        if size > max_bytes:
             raise UserError(f"{path} is too large to be a checkpoint ({size / 2**20:.0f} MiB).")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd pickles, to a reader who can't change them
@@ -108,28 +110,6 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-def layer_sizes(weights: dict[str, torch.Tensor]) -> list[int] | None:
-    """Sizes of the `mlp` these weights belong to, input first; None if they belong to another."""
-    num_layers = len(weights) // 2
-    names = _mlp_names(num_layers)
-    if weights.keys() != set(names) or not names:
-        return None
-    matrices = [weights[f"{2 * i}.weight"] for i in range(num_layers)]
-    biases = [weights[f"{2 * i}.bias"] for i in range(num_layers)]
-    if any(matrix.ndim != 2 for matrix in matrices):
-        return None
-    sizes = [matrices[0].shape[1], *(matrix.shape[0] for matrix in matrices)]
-    fits = all(
-        tuple(matrix.shape) == (sizes[i + 1], sizes[i]) and tuple(bias.shape) == (sizes[i + 1],)
-        for i, (matrix, bias) in enumerate(zip(matrices, biases, strict=True))
-    )
-    return sizes if fits else None
-
-
-def _mlp_names(num_layers: int) -> list[str]:
-    return [f"{2 * i}.{part}" for i in range(num_layers) for part in ("weight", "bias")]
-
-
 def unwrapped(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Weights under the names that they have in the network itself.
 
@@ -140,64 +120,6 @@ def unwrapped(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if weights and all(name.startswith(wrapper) for name in weights):
             return unwrapped({name.removeprefix(wrapper): x for name, x in weights.items()})
     return weights
-
-
-def load_policy(
-    path: Path, obs_dim: int, num_actions: int, activation: str | None = None
-) -> nn.Sequential:
-    """Rebuilds a policy with the sizes of its weights and the activation of its run.
-
-    Args:
-        obs_dim, num_actions: what the environment asks for.
-        activation: its name, as in `prefloop.networks.ACTIVATIONS`; if not given, what `run.json`
-            beside the file says. Where there is none it is taken for ReLU, which is said.
-
-    Raises:
-        UserError: as `load_weights`; or it is no policy, or one for another environment.
-    """
-    return rebuild_policy(unwrapped(load_weights(path)), path, obs_dim, num_actions, activation)
-
-
-def rebuild_policy(
-    weights: dict[str, torch.Tensor],
-    path: Path,
-    obs_dim: int,
-    num_actions: int,
-    activation: str | None = None,
-) -> nn.Sequential:
-    """The network of weights that were read from `path`; the rest as `load_policy`."""
-    norm = [weights.pop(name) for name in NORMALISATION_WEIGHTS if name in weights]
-    sizes = layer_sizes(weights)
-    if sizes is None or (sizes[-1] < 2 <= num_actions):
-        names = _mlp_names(max(2, len(weights) // 2))
-        odd = next((name for name in weights if name not in names), None)
-        why = f": {odd!r} is none of {', '.join(names)}" if odd else ""
-        raise UserError(f"{path} holds no policy{why}; is it a reward network?")
-    if (sizes[0], sizes[-1]) != (obs_dim, num_actions):
-        raise UserError(
-            f"{path} is a policy for {sizes[0]} observations and {sizes[-1]} actions; "
-            f"this environment has {obs_dim} and {num_actions}."
-        )
-    if activation is None:
-        activation = run_facts(path).get("activation")
-    if activation is None:
-        activation = "relu"
-        note(
-            f"Nothing in {path.parent.resolve()} says which activation its policies have; ReLU is assumed. "
-            "With another they load as well, and play otherwise."
-        )
-    if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        raise UserError(
-            f"{path.with_name('run.json')} names an unknown activation: {activation!r}."
-        )
-    policy = mlp(sizes, ACTIVATIONS[activation])
-    policy.load_state_dict(weights)
-    if norm:
-        fits = len(norm) == 2 and all(x.shape == (obs_dim,) for x in norm)
-        if not fits or not (norm[1] > 0).all():
-            raise UserError(f"{path} holds a normalisation of its observations that is damaged.")
-        policy = nn.Sequential(with_normalisation(policy, *(x.float() for x in norm)))
-    return policy
 
 
 def run_facts(checkpoint: Path) -> dict[str, Any]:

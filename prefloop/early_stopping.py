@@ -1,8 +1,19 @@
 """Stopping by what was held out."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
-from torch import nn
+
+class HasWeights(Protocol):
+    """A PyTorch module, as far as it is needed here."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its weights by name."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> Any:
+        """Takes over what `state_dict` gave."""
+        ...
 
 
 class EarlyStopping:
@@ -12,7 +23,7 @@ class EarlyStopping:
         best_epoch: the pass whose weights are kept; -1 before the first.
     """
 
-    def __init__(self, network: nn.Module, patience: int, has_held_out: bool) -> None:
+    def __init__(self, network: HasWeights, patience: int, has_held_out: bool) -> None:
         """Begins with the weights as they are.
 
         Args:

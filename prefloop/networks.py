@@ -36,6 +36,29 @@ def mlp(
     return nn.Sequential(*layers)
 
 
+def layer_sizes(weights: dict[str, torch.Tensor]) -> list[int] | None:
+    """Sizes of the `mlp` these weights belong to, input first; None if they belong to another."""
+    num_layers = len(weights) // 2
+    names = mlp_names(num_layers)
+    if weights.keys() != set(names) or not names:
+        return None
+    matrices = [weights[f"{2 * i}.weight"] for i in range(num_layers)]
+    biases = [weights[f"{2 * i}.bias"] for i in range(num_layers)]
+    if any(matrix.ndim != 2 for matrix in matrices):
+        return None
+    sizes = [matrices[0].shape[1], *(matrix.shape[0] for matrix in matrices)]
+    fits = all(
+        tuple(matrix.shape) == (sizes[i + 1], sizes[i]) and tuple(bias.shape) == (sizes[i + 1],)
+        for i, (matrix, bias) in enumerate(zip(matrices, biases, strict=True))
+    )
+    return sizes if fits else None
+
+
+def mlp_names(num_layers: int) -> list[str]:
+    """What the weights of an `mlp` are called, in order."""
+    return [f"{2 * i}.{part}" for i in range(num_layers) for part in ("weight", "bias")]
+
+
 class Normalisation(nn.Module):
     """A first layer that brings inputs to mean 0 and standard deviation 1.
 

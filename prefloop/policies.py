@@ -1,39 +1,105 @@
-"""Stochastic policies: what an action's probability is, and how one is drawn.
+"""Stochastic policies: what an action's probability is, how one is drawn, and how they are read back.
 
-A policy's weights are those of an `mlp`, under the same names, so that checkpoints of scripts and
-of this library are interchangeable. A Gaussian policy adds its spread and its environment's bounds.
+The weights of those here are an `mlp`'s, under the same names, so that checkpoints of scripts and of
+this library are interchangeable. A Gaussian policy adds its spread and its environment's bounds.
 """
 
 import copy
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
 from prefloop import checkpoints
 from prefloop.env_ids import is_version_of
-from prefloop.envs import flat_obs_dim, single_spaces, step_sizes
-from prefloop.errors import UserError
+from prefloop.envs.spaces import Spaces, spaces_of
+from prefloop.errors import UserError, note
 from prefloop.networks import (
     ACTIVATIONS,
+    NORMALISATION_WEIGHTS,
     as_numpy_function,
+    layer_sizes,
     mlp,
+    mlp_names,
     sample_categorical,
     with_normalisation,
 )
 from prefloop.seeding import RowGenerator
 
+Rng = np.random.Generator | RowGenerator
+# observations [batch, *obs_shape], source of randomness, whether to be greedy -> actions
+Draw = Callable[[NDArray, Rng, bool], NDArray]
+P = TypeVar("P", bound="Policy")
+
+
+class Policy(Protocol):
+    """What a policy does; a PyTorch module with three methods more."""
+
+    def log_prob(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Log-probability, or log-density, of actions in observations [..., *obs_shape]; [...]."""
+        ...
+
+    def act(self, obs: NDArray, rng: Rng, greedy: bool = False) -> NDArray:
+        """Actions as the environment receives them.
+
+        Args:
+            obs: [batch, *obs_shape].
+            rng: source of the randomness.
+            greedy: take the most probable action instead of sampling one.
+
+        Returns:
+            int64 [batch] where they are discrete, otherwise float32 [batch, action_dim].
+        """
+        ...
+
+    def description(self) -> dict[str, Any]:
+        """What its weights can't say, as run.json holds it: its `kind` (`KINDS`) and sizes."""
+        ...
+
+    # of nn.Module
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """What is learned."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its weights by name."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> Any:
+        """Takes over what `state_dict` gave."""
+        ...
+
+    def to(self: P, device: torch.device | str, /) -> P:
+        """Moves the weights."""
+        ...
+
+
+class PolicyWithEntropy(Policy, Protocol):
+    """A policy that PPO can train."""
+
+    def log_prob_and_entropy(
+        self, obs: torch.Tensor, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `log_prob`, and the entropy in each observation in nats; [...] both."""
+        ...
+
+    def sampler(self) -> Draw:
+        """How it draws with the weights of now, before actions are clipped to the bounds."""
+        ...
+
 
 class CategoricalPolicy(nn.Sequential):
     """Discrete actions with probabilities softmax(logits); built of the layers of an `mlp`."""
+
+    kind = "categorical"
 
     def log_prob(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Log-probability of actions [...] in observations [..., obs_dim]; [...]."""
@@ -47,6 +113,25 @@ class CategoricalPolicy(nn.Sequential):
         log_probs = functional.log_softmax(self(obs), dim=-1)
         entropy = -(log_probs.exp() * log_probs).sum(-1)
         return log_probs.gather(-1, actions[..., None])[..., 0], entropy
+
+    def sampler(self) -> Draw:
+        """How it draws with the weights of now."""
+        logits = _float32_function(self)
+
+        def draw(obs: NDArray, rng: Rng, greedy: bool) -> NDArray:
+            return logits(obs).argmax(axis=-1) if greedy else sample_categorical(logits(obs), rng)
+
+        return draw
+
+    actor = sampler  # nothing is clipped
+
+    def act(self, obs: NDArray, rng: Rng, greedy: bool = False) -> NDArray:
+        """Draws actions [batch], int64, for observations [batch, obs_dim]."""
+        return self.actor()(obs, rng, greedy)
+
+    def description(self) -> dict[str, Any]:
+        """Kind, hidden sizes and activation."""
+        return {"kind": self.kind, **_described(self)}
 
 
 class GaussianPolicy(nn.Sequential):
@@ -63,6 +148,8 @@ class GaussianPolicy(nn.Sequential):
         shift, scale: an action is shift + scale * (what is drawn): centre and half the width of the
             bounds; 0 and 1 in checkpoints that come from before there were units; [action_dim].
     """
+
+    kind = "gaussian"
 
     low: torch.Tensor
     high: torch.Tensor
@@ -103,40 +190,72 @@ class GaussianPolicy(nn.Sequential):
         entropy = self.log_std.sum() + 0.5 * math.log(2 * math.pi * math.e) * len(self.log_std)
         return log_prob, entropy.expand_as(log_prob)
 
+    def sampler(self) -> Draw:
+        """How it draws with the weights of now, before clipping: what `log_prob` is to be asked of."""
+        network = _float32_function(self)
+        shift, scale = self.shift.cpu().numpy(), self.scale.cpu().numpy()
+        std = (self.log_std.detach().exp() * self.scale).cpu().numpy()
 
-Policy = CategoricalPolicy | GaussianPolicy
+        def draw(obs: NDArray, rng: Rng, greedy: bool) -> NDArray:
+            mean = shift + scale * network(obs)
+            if greedy:
+                return mean
+            return mean + std * rng.standard_normal(mean.shape, dtype=np.float32)
+
+        return draw
+
+    def actor(self) -> Draw:
+        """How it acts with the weights of now: drawn, and clipped to the bounds."""
+        draw = self.sampler()
+        low, high = self.low.cpu().numpy(), self.high.cpu().numpy()
+        return lambda obs, rng, greedy: np.clip(draw(obs, rng, greedy), low, high)
+
+    def act(self, obs: NDArray, rng: Rng, greedy: bool = False) -> NDArray:
+        """Draws actions [batch, action_dim], float32, for observations [batch, obs_dim]."""
+        return self.actor()(obs, rng, greedy)
+
+    def description(self) -> dict[str, Any]:
+        """Kind, hidden sizes and activation."""
+        return {"kind": self.kind, **_described(self)}
+
+
+MlpPolicy = CategoricalPolicy | GaussianPolicy
+
+
+def acting(policy: Policy, rng: Rng, greedy: bool = False) -> Callable[[NDArray], NDArray]:
+    """How a policy acts with the weights it has now.
+
+    An `mlp` is translated into NumPy once, and not at every step.
+
+    Returns:
+        A function from observations to actions, as `Policy.act`.
+    """
+    act = policy.actor() if isinstance(policy, MlpPolicy) else policy.act
+    return lambda obs: act(obs, rng, greedy)
 
 
 def make_policy(
-    envs: gym.Env | gym.vector.VectorEnv, hidden_sizes: tuple[int, ...], activation: str = "relu"
-) -> Policy:
+    spaces: Spaces, hidden_sizes: tuple[int, ...], activation: str = "relu"
+) -> MlpPolicy:
     """Builds a policy for an environment, nearly indifferent between actions at first.
 
     Raises:
-        UserError: observations are no flat Box, or actions neither Discrete from 0 nor a bounded
-            flat Box.
+        UserError: observations are no vectors, or actions have no bounds.
 
     Source: Andrychowicz et al. 2020, arXiv:2006.05990, section 3.2 (small last layer).
     """
-    obs_dim = flat_obs_dim(envs)
-    action_space = single_spaces(envs)[1]
-    name = envs.spec.id if envs.spec else "This environment"
-    if isinstance(action_space, Discrete) and action_space.start == 0:
-        layers = mlp([obs_dim, *hidden_sizes, int(action_space.n)], ACTIVATIONS[activation])
-        policy: Policy = CategoricalPolicy(*layers)
-    elif isinstance(action_space, Box) and len(action_space.shape) == 1:
-        if not (np.isfinite(action_space.low).all() and np.isfinite(action_space.high).all()):
-            raise UserError(f"{name} has actions without bounds: {action_space}.")
-        layers = mlp([obs_dim, *hidden_sizes, action_space.shape[0]], ACTIVATIONS[activation])
-        low, high = (
-            torch.tensor(x, dtype=torch.float32) for x in (action_space.low, action_space.high)
-        )
-        policy = GaussianPolicy(layers, low, high)
+    if len(spaces.obs_shape) != 1:
+        raise UserError(f"This policy observes vectors; here are {spaces}.")
+    sizes = [spaces.obs_size, *hidden_sizes, spaces.num_actions]
+    layers = mlp(sizes, ACTIVATIONS[activation])
+    policy: MlpPolicy
+    if spaces.discrete:
+        policy = CategoricalPolicy(*layers)
     else:
-        raise UserError(
-            f"{name} has actions in {action_space}; a policy needs Discrete actions from 0 or a "
-            "Box with one dimension."
-        )
+        low, high = spaces.bounds
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise UserError("This environment has actions without bounds; a policy needs some.")
+        policy = GaussianPolicy(layers, torch.from_numpy(low), torch.from_numpy(high))
     initialise(policy, output_gain=0.01)
     return policy
 
@@ -156,99 +275,137 @@ def initialise(network: nn.Sequential, output_gain: float) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def activation_of(policy: nn.Sequential) -> str:
-    """The name of the activation between its layers, which `run.json` says."""
-    kinds = {kind: name for name, kind in ACTIVATIONS.items()}
-    return next((kinds[type(layer)] for layer in policy if type(layer) in kinds), "relu")
-
-
-def load(path: Path, envs: gym.Env | gym.vector.VectorEnv) -> Policy:
+def load(
+    path: Path,
+    envs: gym.Env | gym.vector.VectorEnv,
+    kinds: "Mapping[str, Rebuild] | None" = None,
+) -> Any:
     """Reads a policy that `vpg.py` or this library wrote, for the environment it was trained in.
 
+    Args:
+        kinds: how each kind of policy is rebuilt; if not given, `KINDS`.
+
     Raises:
-        UserError: as `checkpoints.load_policy`; or `run.json` beside it names another environment.
+        UserError: as `checkpoints.load_weights`; it is no policy, or of an unknown kind, or one for
+            another environment.
     """
-    obs_dim, action_dim, discrete = step_sizes(envs)
-    known, env_id = checkpoints.run_facts(path).get("env"), envs.spec.id if envs.spec else ""
+    spaces, facts = spaces_of(envs), checkpoints.run_facts(path)
+    known, env_id = facts.get("env"), envs.spec.id if envs.spec else ""
     if known and env_id and not is_version_of(known, env_id):
         raise UserError(f"{path} was trained in {known}, not in {env_id}.")
-    env_id = env_id or "this environment"
+    described = facts.get("policy")
+    described = dict(described) if isinstance(described, Mapping) else {}
     weights = checkpoints.unwrapped(checkpoints.load_weights(path))
-    if discrete:
-        if "log_std" in weights:
-            raise UserError(
-                f"{path} is a policy with continuous actions; {env_id} has discrete ones."
-            )
-        layers = checkpoints.rebuild_policy(weights, path, obs_dim, action_dim)
-        return CategoricalPolicy(_named(layers))
+    kind = described.get("kind", "gaussian" if "log_std" in weights else "categorical")
+    rebuild = (KINDS if kinds is None else kinds).get(kind)
+    if rebuild is None:
+        raise UserError(f"{path} is a policy of a kind that is not known here: {kind!r}.")
+    return rebuild(weights, path, spaces, described)
+
+
+def _rebuilt_categorical(
+    weights: dict[str, torch.Tensor], path: Path, spaces: Spaces, described: Mapping[str, Any]
+) -> CategoricalPolicy:
+    if not spaces.discrete:
+        raise UserError(
+            f"{path} is a policy with discrete actions; this environment has continuous ones."
+        )
+    return load_layers(weights, path, spaces.obs_size, spaces.num_actions)
+
+
+def _rebuilt_gaussian(
+    weights: dict[str, torch.Tensor], path: Path, spaces: Spaces, described: Mapping[str, Any]
+) -> GaussianPolicy:
+    if spaces.discrete:
+        raise UserError(
+            f"{path} is a policy with continuous actions; this environment has discrete ones."
+        )
+    size = spaces.num_actions
     # earlier versions drew actions in the environment's own unit
-    weights = {"shift": torch.zeros(action_dim), "scale": torch.ones(action_dim), **weights}
+    weights = {"shift": torch.zeros(size), "scale": torch.ones(size), **weights}
     names = ("log_std", "low", "high", "shift", "scale")
     if not weights.keys() >= set(names):
-        raise UserError(f"{path} is a policy with discrete actions; {env_id} has continuous ones.")
+        raise UserError(f"{path} is damaged: its weights lack the bounds of the actions.")
     log_std, *bounds = extras = [weights.pop(name).float() for name in names]
     for extra in extras:
-        if extra.shape != (action_dim,):
+        if extra.shape != (size,):
             raise UserError(
-                f"{path} is a policy for {extra.numel()} actions; {env_id} has {action_dim}."
+                f"{path} is a policy for {extra.numel()} actions; this environment has {size}."
             )
-    policy = GaussianPolicy(checkpoints.rebuild_policy(weights, path, obs_dim, action_dim), *bounds)
+    policy = GaussianPolicy(load_layers(weights, path, spaces.obs_size, size), *bounds)
     policy.log_std.data.copy_(log_std)
     return policy
 
 
-def acting(
-    policy: nn.Sequential, rng: np.random.Generator | RowGenerator, greedy: bool = False
-) -> Callable[[NDArray], NDArray]:
-    """How a policy acts with the weights it has now, as the environment receives it.
+# weights by name, their file, the environment's spaces and what run.json says of the policy
+Rebuild = Callable[[dict[str, torch.Tensor], Path, Spaces, Mapping[str, Any]], Policy]
+KINDS: dict[str, Rebuild] = {
+    CategoricalPolicy.kind: _rebuilt_categorical,
+    GaussianPolicy.kind: _rebuilt_gaussian,
+}
+
+
+def load_mlp(
+    path: Path, obs_dim: int, num_actions: int, activation: str | None = None
+) -> CategoricalPolicy:
+    """Reads a policy of the course: of discrete actions, with the sizes of its weights.
 
     Args:
-        policy: a GaussianPolicy, or any network from observations to action logits.
-        rng: source of the randomness.
-        greedy: take the most probable action instead of sampling one.
+        obs_dim, num_actions: what the environment asks for.
+        activation: its name, as in `prefloop.networks.ACTIVATIONS`; if not given, what `run.json`
+            beside the file says. Where there is none it is taken for ReLU, which is said.
 
-    Returns:
-        A function from observations [batch, obs_dim] to actions, int64 [batch] or float32
-        [batch, action_dim].
+    Raises:
+        UserError: as `checkpoints.load_weights`; or it is no policy, or one for another environment.
     """
-    if not isinstance(policy, GaussianPolicy):
-        logits = _logits(policy)
-        return (lambda obs: logits(obs).argmax(axis=-1)) if greedy else sampling(policy, rng)
-    draw = _mean(policy) if greedy else sampling(policy, rng)
-    low, high = policy.low.cpu().numpy(), policy.high.cpu().numpy()
-    return lambda obs: np.clip(draw(obs), low, high)
+    weights = checkpoints.unwrapped(checkpoints.load_weights(path))
+    return load_layers(weights, path, obs_dim, num_actions, activation)
 
 
-def sampling(
-    policy: nn.Sequential, rng: np.random.Generator | RowGenerator
-) -> Callable[[NDArray], NDArray]:
-    """As `acting`, but before the actions are clipped: what probabilities are to be asked of."""
-    if not isinstance(policy, GaussianPolicy):
-        logits = _logits(policy)
-        return lambda obs: sample_categorical(logits(obs), rng)
-    mean = _mean(policy)
-    std = (policy.log_std.detach().exp() * policy.scale).cpu().numpy()
+def load_layers(
+    weights: dict[str, torch.Tensor],
+    path: Path,
+    obs_dim: int,
+    num_outputs: int,
+    activation: str | None = None,
+) -> CategoricalPolicy:
+    """The network of weights that were read from `path`; the rest as `load_mlp`."""
+    norm = [weights.pop(name) for name in NORMALISATION_WEIGHTS if name in weights]
+    sizes = layer_sizes(weights)
+    if sizes is None or (sizes[-1] < 2 <= num_outputs):
+        names = mlp_names(max(2, len(weights) // 2))
+        odd = next((name for name in weights if name not in names), None)
+        why = f": {odd!r} is none of {', '.join(names)}" if odd else ""
+        raise UserError(f"{path} holds no policy{why}; is it a reward network?")
+    if (sizes[0], sizes[-1]) != (obs_dim, num_outputs):
+        raise UserError(
+            f"{path} is a policy for {sizes[0]} observations and {sizes[-1]} actions; "
+            f"this environment has {obs_dim} and {num_outputs}."
+        )
+    if activation is None:
+        activation = checkpoints.run_facts(path).get("activation")
+    if activation is None:
+        activation = "relu"
+        note(
+            f"Nothing in {path.parent.resolve()} says which activation its policies have; ReLU is assumed. "
+            "With another they load as well, and play otherwise."
+        )
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        raise UserError(
+            f"{path.with_name('run.json')} names an unknown activation: {activation!r}."
+        )
+    network = mlp(sizes, ACTIVATIONS[activation])
+    network.load_state_dict(weights)
+    layers = _named(network)
+    if norm:
+        fits = len(norm) == 2 and all(x.shape == (obs_dim,) for x in norm)
+        if not fits or not (norm[1] > 0).all():
+            raise UserError(f"{path} holds a normalisation of its observations that is damaged.")
+        layers = with_normalisation(network, *(x.float() for x in norm))
+    return CategoricalPolicy(layers)
 
-    def draw(obs: NDArray) -> NDArray:
-        centre = mean(obs)
-        return centre + std * rng.standard_normal(centre.shape, dtype=np.float32)
 
-    return draw
-
-
-def _logits(policy: nn.Sequential) -> Callable[[NDArray], NDArray]:
-    network = as_numpy_function(policy)
-    # some environments observe in float64, in which no policy learns
-    return lambda obs: network(obs.astype(np.float32, copy=False))
-
-
-def _mean(policy: GaussianPolicy) -> Callable[[NDArray], NDArray]:
-    network = _logits(policy)
-    shift, scale = policy.shift.cpu().numpy(), policy.scale.cpu().numpy()
-    return lambda obs: shift + scale * network(obs)
-
-
-def with_normalised_input(policy: Policy, mean: NDArray, std: NDArray) -> Policy:
+def with_normalised_input(policy: MlpPolicy, mean: NDArray, std: NDArray) -> MlpPolicy:
     """A policy for observations as they are, from one for (obs - mean) / std.
 
     Args:
@@ -258,21 +415,30 @@ def with_normalised_input(policy: Policy, mean: NDArray, std: NDArray) -> Policy
     layers = with_normalisation(
         policy, *(torch.tensor(x, dtype=torch.float32, device=device) for x in (mean, std))
     )
-    return copy.deepcopy(_with_layers(policy, layers))
-
-
-def _with_layers(policy: Policy, layers: OrderedDict[str, nn.Module]) -> Policy:
-    if not isinstance(policy, GaussianPolicy):
-        return CategoricalPolicy(layers)
+    if isinstance(policy, CategoricalPolicy):
+        return copy.deepcopy(CategoricalPolicy(layers))
     bounds = (policy.low, policy.high, policy.shift, policy.scale)
-    twin = GaussianPolicy(layers, *bounds).to(policy.low.device)
+    twin = GaussianPolicy(layers, *bounds).to(device)
     twin.log_std.data.copy_(policy.log_std.data)
-    return twin
+    return copy.deepcopy(twin)
 
 
-def copy_of(policy: Policy) -> Policy:
+def copy_of(policy: P) -> P:
     """A policy of its own with the same weights, on the same device."""
     return copy.deepcopy(policy)
+
+
+def _float32_function(network: nn.Sequential) -> Callable[[NDArray], NDArray]:
+    function = as_numpy_function(network)
+    # some environments observe in float64, in which no policy learns
+    return lambda obs: function(obs.astype(np.float32, copy=False))
+
+
+def _described(network: nn.Sequential) -> dict[str, Any]:
+    linear = [layer for layer in network if isinstance(layer, nn.Linear)]
+    kinds = {kind: name for name, kind in ACTIVATIONS.items()}
+    activation = next((kinds[type(layer)] for layer in network if type(layer) in kinds), "relu")
+    return {"hidden_sizes": [x.out_features for x in linear[:-1]], "activation": activation}
 
 
 def _named(layers: nn.Sequential | OrderedDict[str, nn.Module]) -> OrderedDict[str, nn.Module]:

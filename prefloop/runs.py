@@ -5,8 +5,10 @@ the next epoch depends on, written after each.
 """
 
 import contextlib
+import math
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from prefloop import checkpoints
@@ -81,6 +83,7 @@ def resume(
     facts: Mapping[str, Any],
     may_differ: Collection[str],
     keys: Collection[str] = STATE_KEYS,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any] | None:
     """Reads the state that a run was stopped in.
 
@@ -88,6 +91,7 @@ def resume(
         facts: as given to `start` by the command that wants to go on.
         may_differ: names of settings that do not change what an epoch does.
         keys: what the state of such a run holds.
+        defaults: what a setting was before there was one.
 
     Returns:
         What was last given to `save_state`; None if the run was stopped in its first epoch.
@@ -104,19 +108,12 @@ def resume(
             "directory."
         )
     old, new = ({**f, **_settings(f, directory)} for f in (started_with, facts))
-    for name in sorted((set(old) | set(new)) - {"settings", "versions", *may_differ}):
-        # what was read from JSON has lists where the command line has tuples
-        before, now = (
-            list(v) if isinstance(v, tuple) else v for v in (old.get(name), new.get(name))
+    other = difference(old, new, {"settings", "versions", *may_differ}, defaults)
+    if other is not None:
+        raise UserError(
+            f"{directory} holds a run with {other}; resume it with the settings in its {FACTS}, "
+            "or start anew in another directory."
         )
-        if before != now:
-            what = f"{name} {before!r}, not {now!r}"
-            if name.endswith("_sha256"):
-                what = f"another {name.removesuffix('_sha256')} file than this one, or none"
-            raise UserError(
-                f"{directory} holds a run with {what}; resume it with the settings in its {FACTS}, "
-                "or start anew in another directory."
-            )
     if not (directory / STATE).exists():
         metrics = directory / METRICS
         # a run killed in its first epoch may have written the header and one row
@@ -126,7 +123,7 @@ def resume(
                 "without --resume."
             )
         return None
-    state = checkpoints.load(directory / STATE)
+    state = checkpoints.load(directory / STATE, max_bytes=math.inf)
     if not state.keys() >= set(keys):
         raise UserError(f"{directory / STATE} is damaged: it holds no state of a run.")
     done, wanted = len(state["rows"]), new.get("epochs")
@@ -136,6 +133,32 @@ def resume(
         )
     write_json(directory / FACTS, {**facts, "versions": checkpoints.versions()})
     return state
+
+
+def difference(
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    may_differ: Collection[str],
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> str | None:
+    """The first thing that is not the same in two descriptions, in words; None where there is none.
+
+    Args:
+        before: as read from JSON, which has lists where `now` may have tuples.
+        may_differ: names that do not count.
+        defaults: what counts where `before`, of an earlier version, does not name something.
+    """
+
+    def plain(value: Any) -> Any:
+        return list(value) if isinstance(value, tuple) else value
+
+    for name in sorted((before.keys() | now.keys()) - set(may_differ)):
+        old, new = plain(before.get(name, defaults.get(name))), plain(now.get(name))
+        if old != new:
+            if name.endswith("_sha256"):
+                return f"other contents of --{name.removesuffix('_sha256')}"
+            return f"{name} {old!r}, not {new!r}"
+    return None
 
 
 def _settings(facts: Mapping[str, Any], directory: Path) -> dict[str, Any]:

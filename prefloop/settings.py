@@ -2,11 +2,11 @@
 
 import argparse
 import dataclasses
-import inspect
+import functools
 import re
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ def setting(
     default: Any,
     help: str,
     *aliases: str,
+    flag: str = "",
     choices: Sequence[str] = (),
     parse: Callable[[str], Any] | None = None,
     positional: bool = False,
@@ -29,23 +30,95 @@ def setting(
         default: its value when the flag is not given; `dataclasses.MISSING` makes it required.
         help: what `--help` says of it, with its unit.
         aliases: other names of the flag, dashes included.
+        flag: its name, where the field's would not say enough beside those of other parts.
         choices: the words it takes; any if empty.
         parse: reads a value from its text, in place of the field's type; may raise ValueError.
         positional: given without a flag's name.
     """
-    extras = {"choices": tuple(choices), "parse": parse, "positional": positional}
+    extras = {"choices": tuple(choices), "parse": parse, "positional": positional, "flag": flag}
     return dataclasses.field(default=default, metadata={"help": help, "aliases": aliases, **extras})
+
+
+def part(settings_class: type, **instead: Any) -> Any:
+    """A field of a settings dataclass that holds another one, whose flags stand beside its own.
+
+    Args:
+        settings_class: the other one.
+        instead: settings of it that are another `setting` here, with another default or help.
+    """
+    defaults = {
+        name: field.default
+        for name, field in instead.items()
+        if field.default is not dataclasses.MISSING
+    }
+    metadata = {"part": settings_class, "instead": instead}
+    needed = [
+        field.name
+        for field in dataclasses.fields(settings_class)
+        if field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+        and field.name not in defaults
+    ]
+    if needed:  # who makes one by hand has to say these
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default_factory=lambda: settings_class(**defaults), metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Leaf:
+    """A setting, and where it stands: the names that lead from the whole to it."""
+
+    path: tuple[str, ...]
+    field: dataclasses.Field
+    group: str
+
+    @property
+    def flag(self) -> str:
+        return self.field.metadata["flag"] or self.path[-1]
+
+    @property
+    def required(self) -> bool:
+        return self.field.default is dataclasses.MISSING
+
+
+def _leaves(settings_class: type, path: tuple[str, ...] = (), **instead: Any) -> Iterator[_Leaf]:
+    """A class's own settings, then those of its parts in turn."""
+    fields = dataclasses.fields(settings_class)
+    for field in sorted(fields, key=lambda field: "part" in field.metadata):
+        place = (*path, field.name)
+        if "part" in field.metadata:
+            yield from _leaves(field.metadata["part"], place, **field.metadata["instead"])
+            continue
+        other = instead.get(field.name)
+        if other is not None:
+            other.name, other.type = field.name, field.type
+        yield _Leaf(place, other or field, getattr(settings_class, "group", ""))
+
+
+def as_flat(settings: Any) -> dict[str, Any]:
+    """All settings by the names of their flags, those of its parts included: what run.json holds."""
+    return {
+        leaf.flag: functools.reduce(getattr, leaf.path, settings)
+        for leaf in _leaves(type(settings))
+    }
+
+
+def defaults_of(settings_class: type) -> dict[str, Any]:
+    """What each flag is where it is not given; None where it must be."""
+    return {
+        leaf.flag: None if leaf.required else leaf.field.default for leaf in _leaves(settings_class)
+    }
 
 
 def parse_settings(
     settings_class: type[T], arguments: Sequence[str] | None = None, **texts: str
 ) -> T:
-    """Reads the command line into a settings dataclass whose fields are made by `setting`.
+    """Reads the command line into a settings dataclass whose fields are made by `setting` and `part`.
 
-    A field's type decides how its flag is read: `bool` is a switch (with a `--no_` where it is on by default), `tuple[int, ...]` takes one
-    value or more, everything else takes one. `--num_envs` is also `--num-envs`. A class among the
-    bases that has a `group` gets a heading of that name over its flags, and the `Source:` of its
-    docstring is shown below them.
+    A field's type decides how its flag is read: `bool` is a switch (with a `--no_` where it is on by
+    default), `tuple[int, ...]` takes one value or more, everything else takes one. `--num_envs` is
+    also `--num-envs`. A part that has a `group` gets a heading of that name over its flags, and the
+    `Source:` of its docstring is shown below them.
 
     Args:
         arguments: instead of the command line.
@@ -61,20 +134,30 @@ def parse_settings(
     print_anything()
     parser = argparse.ArgumentParser(**texts)  # type: ignore[arg-type]
     groups: dict[str, Any] = {"": parser}
-    order = settings_class.__mro__  # a command's own flags first, then those of its parts in turn
-    fields = dataclasses.fields(settings_class)  # type: ignore[arg-type]
-    for field in sorted(fields, key=lambda field: order.index(_declaring(order, field.name))):
-        title = vars(_declaring(order, field.name)).get("group", "")
-        if title not in groups:
-            groups[title] = parser.add_argument_group(title)
-        _add_argument(groups[title], field)
-    parser.usage = _usage(fields)
+    leaves = list(_leaves(settings_class))
+    for leaf in leaves:
+        if leaf.group not in groups:
+            groups[leaf.group] = parser.add_argument_group(leaf.group)
+        _add_argument(groups[leaf.group], leaf)
+    parser.usage = _usage(leaves)
     values = vars(parser.parse_args(command_line(arguments)))
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
-        return settings_class(**values)
+        return _built(settings_class, {leaf.path: values[leaf.flag] for leaf in leaves})
     except ValueError as error:
         parser.error(str(error))
+
+
+def _built(settings_class: type[T], values: Mapping[tuple[str, ...], Any]) -> T:
+    """The whole of its leaves."""
+    made = {}
+    for field in dataclasses.fields(settings_class):  # type: ignore[arg-type]
+        if "part" in field.metadata:
+            own = {path[1:]: value for path, value in values.items() if path[0] == field.name}
+            made[field.name] = _built(field.metadata["part"], own)
+        else:
+            made[field.name] = values[field.name,]
+    return settings_class(**made)
 
 
 def command_line(arguments: Sequence[str] | None = None) -> list[str]:
@@ -85,25 +168,24 @@ def command_line(arguments: Sequence[str] | None = None) -> list[str]:
     return [_as_meant(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
 
 
-def _declaring(classes: Sequence[type], name: str) -> type:
-    """The first of these classes that declares a field of this name."""
-    return next(c for c in classes if name in inspect.get_annotations(c))
-
-
-def _usage(fields: Sequence[dataclasses.Field]) -> str:
+def _usage(leaves: Sequence[_Leaf]) -> str:
     """What must be given; the rest would fill the screen, and stands below."""
-    required = [field for field in fields if field.default is dataclasses.MISSING]
+    required = [leaf for leaf in leaves if leaf.required]
     words = ["%(prog)s"]
-    for field in sorted(required, key=lambda field: not field.metadata["positional"]):
-        many = " ..." if typing.get_origin(field.type) is tuple else ""
-        flag = "" if field.metadata["positional"] else f"--{field.name} "
-        words.append(f"{flag}{field.name.upper()}{many}")
+    for leaf in sorted(required, key=lambda leaf: not leaf.field.metadata["positional"]):
+        many = " ..." if typing.get_origin(leaf.field.type) is tuple else ""
+        flag = "" if leaf.field.metadata["positional"] else f"--{leaf.flag} "
+        words.append(f"{flag}{leaf.flag.upper()}{many}")
     return " ".join([*words, "[--flags]"])
 
 
 def _sources(settings_class: type) -> list[str]:
-    """What the docstrings of a class and its bases name as sources."""
-    texts = [" ".join((vars(c).get("__doc__") or "").split()) for c in settings_class.__mro__]
+    """What the docstrings of a class and of its parts name as sources."""
+    classes = [settings_class]
+    for one in classes:  # grows on the way
+        fields = dataclasses.fields(one)
+        classes += [field.metadata["part"] for field in fields if "part" in field.metadata]
+    texts = [" ".join((vars(c).get("__doc__") or "").split()) for c in classes]
     found = [re.search(r"Sources?: (.+?)\.(?: Raises:| [A-Z]|$)", text) for text in texts]
     return list(dict.fromkeys(match[1] for match in found if match))
 
@@ -124,41 +206,50 @@ def home_expanded(value: str) -> str:
         return value
 
 
-def _add_argument(parser: argparse._ActionsContainer, field: dataclasses.Field) -> None:
-    names = (f"--{field.name}", *field.metadata["aliases"])
+def _add_argument(parser: argparse._ActionsContainer, leaf: _Leaf) -> None:
+    field = leaf.field
+    names = (f"--{leaf.flag}", *field.metadata["aliases"])
     text = field.metadata["help"].replace("%", "%%")
     if field.type is bool:
         on = bool(field.default)
         text += " (the default)" if on else ""
-        parser.add_argument(*names, dest=field.name, action="store_true", default=on, help=text)
+        parser.add_argument(*names, dest=leaf.flag, action="store_true", default=on, help=text)
         if on:
-            off = f"--no_{field.name}"
+            off = f"--no_{leaf.flag}"
             parser.add_argument(
-                off, dest=field.name, action="store_false", help=f"not --{field.name}"
+                off, dest=leaf.flag, action="store_false", help=f"not --{leaf.flag}"
             )
         return
-    required = field.default is dataclasses.MISSING
     # () stands for "not given", so nothing is shown of it either
-    if not required and field.default not in (None, "", ()):
+    if not leaf.required and field.default not in (None, "", ()):
         shown = field.default if isinstance(field.default, tuple) else (field.default,)
         text += f" (default: {' '.join(map(str, shown))})"
     # of `float | None` and `tuple[int, ...]` the first is the type of a value
     value_type = (typing.get_args(field.type) or (field.type,))[0]
     choices = field.metadata["choices"]
     many = typing.get_origin(field.type) is tuple
+    nargs = "+" if leaf.required or not field.metadata["positional"] else "*"
     options: dict[str, Any] = {
         "type": field.metadata["parse"] or value_type,
-        "nargs": ("+" if required or not field.metadata["positional"] else "*") if many else None,
+        "nargs": nargs if many else None,
         "choices": choices or None,
         "help": text,
     }
     if choices:
         options["metavar"] = "{" + ",".join(choices) + "}"
     if field.metadata["positional"]:
-        parser.add_argument(field.name, **{**options, "metavar": field.name.upper()})
+        parser.add_argument(leaf.flag, **{**options, "metavar": leaf.flag.upper()})
     else:
-        default = None if required else field.default
-        parser.add_argument(*names, dest=field.name, default=default, required=required, **options)
+        default = None if leaf.required else field.default
+        parser.add_argument(
+            *names, dest=leaf.flag, default=default, required=leaf.required, **options
+        )
+
+
+def flag_of(settings: Any, name: str) -> str:
+    """The flag of a field, for sentences about it."""
+    fields = {field.name: field for field in dataclasses.fields(settings)}
+    return f"--{fields[name].metadata.get('flag') or name}"
 
 
 def require_above_zero(settings: object, *names: str) -> None:
@@ -172,7 +263,7 @@ def require_above_zero(settings: object, *names: str) -> None:
         values = value if isinstance(value, tuple) else (value,)
         if not all(number is None or 0 < number < float("inf") for number in values):
             shown = " ".join(map(str, values))
-            raise ValueError(f"--{name} must be above 0, not {shown}")
+            raise ValueError(f"{flag_of(settings, name)} must be above 0, not {shown}")
 
 
 def require_between(settings: object, low: float, high: float, *names: str) -> None:
@@ -184,7 +275,9 @@ def require_between(settings: object, low: float, high: float, *names: str) -> N
     for name in names:
         value = getattr(settings, name)
         if not low <= value <= high:
-            raise ValueError(f"--{name} must be between {low:g} and {high:g}, not {value}")
+            raise ValueError(
+                f"{flag_of(settings, name)} must be between {low:g} and {high:g}, not {value}"
+            )
 
 
 def require_seed(seed: int) -> None:

@@ -25,7 +25,7 @@ import torch
 if TYPE_CHECKING:
     from people import Clock
 
-    from prefloop.labelling.storage.store import Store
+    from prefloop.labelling.server.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -171,7 +171,7 @@ def store(database_url: str, clock: "Clock") -> "Iterator[Store]":
     """A store of labels that draws from a seed; on SQLite and on PostgreSQL."""
     from people import seeded
 
-    from prefloop.labelling.storage.store import Store
+    from prefloop.labelling.server.storage.store import Store
 
     store = Store(database_url, clock, seeded())
     yield store

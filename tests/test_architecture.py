@@ -20,10 +20,11 @@ LEVELS = [
     {"prefloop.cli", "prefloop.__main__"},
     {"prefloop.commands"},
     {"prefloop.sweeps"},
-    {"prefloop.training", "prefloop.labelling"},
+    {"prefloop.training"},
+    {"prefloop.labelling"},
     {"prefloop.evaluation", "prefloop.runs"},
     {"prefloop.agents", "prefloop.rewards", "prefloop.queries", "prefloop.teachers"},
-    {"prefloop.data", "prefloop.envs", "prefloop.policies"},
+    {"prefloop.data", "prefloop.envs", "prefloop.policies", "prefloop.encoders"},
     {"prefloop.networks", "prefloop.returns", "prefloop.bradley_terry", "prefloop.checkpoints", "prefloop.optimizers", "prefloop.devices", "prefloop.early_stopping", "prefloop.seeding"},
     {"prefloop.tracking"},  # what loops call; here because its names are flags
     {"prefloop.files", "prefloop.errors", "prefloop.startup", "prefloop.settings", "prefloop.progress", "prefloop.env_ids", "prefloop"},
@@ -61,6 +62,12 @@ def imports(path):
             )
 
 
+def loaded(path):
+    """What a module imports when it is loaded: not later, and not for types alone."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return [node.module for node in body if isinstance(node, ast.ImportFrom)]
+
+
 @pytest.mark.parametrize("path", sorted(sources()), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_one_way(path):
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -80,6 +87,39 @@ def test_the_parts_of_the_loop_do_not_know_each_other(name):
     for path in (ROOT / "prefloop" / name).glob("*.py"):
         for imported in imports(path):
             assert not imported.startswith(others), f"{path.name} imports {imported}"
+
+
+# rooms that know nothing of each other, though one stands above the other
+APART = [
+    ("prefloop.labelling.server", "prefloop.labelling.client"),
+    ("prefloop.labelling.client", "prefloop.labelling.server"),
+    ("prefloop.training", "prefloop.labelling"),
+    ("prefloop.agents", "gymnasium"),  # who steps environments is the loop
+    ("prefloop.rewards", "prefloop.policies"),
+    ("prefloop.checkpoints", "prefloop.networks"),  # it rebuilds nothing
+]
+
+
+@pytest.mark.parametrize(("room", "other"), APART)
+def test_rooms_that_stay_apart(room, other):
+    place = ROOT / room.replace(".", "/")
+    files = [place.with_suffix(".py")] if place.with_suffix(".py").exists() else place.rglob("*.py")
+    for path in files:
+        for imported in imports(path):
+            assert not f"{imported}.".startswith(f"{other}."), f"{path.name} imports {imported}"
+
+
+def test_sweeps_do_not_import_in_circles():
+    of = {
+        path.stem: {name.rpartition(".")[2] for name in loaded(path) if "prefloop.sweeps" in name}
+        for path in (ROOT / "prefloop" / "sweeps").glob("*.py")
+    }
+    seen: list[str] = []
+    while of:
+        free = [name for name, needs in of.items() if not needs & of.keys()]
+        assert free, f"in a circle: {sorted(of)}"
+        seen += free
+        of = {name: needs for name, needs in of.items() if name not in free}
 
 
 def test_the_order_is_noticed():

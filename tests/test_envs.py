@@ -2,13 +2,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from prefloop.envs import (
-    episode_seeds,
-    make_env,
-    make_vector_env,
-    policy_sizes,
-    return_threshold,
-)
+from prefloop.envs.make import episode_seeds, make_env, make_vector_env
+from prefloop.envs.registered import return_threshold
+from prefloop.envs.spaces import policy_sizes
 from prefloop.errors import UserError
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from prefloop.networks import as_numpy_function, mlp, sample_categorical
-from prefloop.policies import acting
+from prefloop.policies import CategoricalPolicy, acting
 
 
 def test_mlp_layers():
@@ -30,7 +30,7 @@ def test_samples_follow_the_softmax():
 
 
 def test_greedy_takes_the_most_probable_action():
-    policy = mlp([2, 2])
+    policy = CategoricalPolicy(*mlp([2, 2]))
     with torch.no_grad():
         policy[0].weight.copy_(torch.eye(2))
         policy[0].bias.zero_()

@@ -13,7 +13,8 @@ from torch.distributions import Categorical, Independent, Normal
 
 from prefloop import checkpoints, policies
 from prefloop.env_ids import is_version_of
-from prefloop.envs import make_env, make_vector_env
+from prefloop.envs.make import make_env, make_vector_env
+from prefloop.envs.spaces import spaces_of
 from prefloop.errors import UserError
 from prefloop.networks import mlp
 from prefloop.policies import CategoricalPolicy, GaussianPolicy
@@ -46,6 +47,11 @@ def constant(outputs, low=None, high=None):
     if low is None:
         return CategoricalPolicy(*layers)
     return GaussianPolicy(layers, torch.tensor(low), torch.tensor(high))
+
+
+def drawn(policy, obs):
+    """Before actions are clipped to the bounds."""
+    return policy.sampler()(obs, np.random.default_rng(0), False)
 
 
 def test_two_actions_by_hand():
@@ -92,8 +98,7 @@ def test_discrete_actions_come_as_often_as_they_are_probable():
 def test_normal_actions_have_the_policys_mean_and_spread():
     policy = constant([1.0, -2.0], [-9.0, -9.0], [9.0, 11.0])  # centres 0 and 1, widths 18 and 20
     policy.log_std.data.copy_(torch.tensor([0.5, 2.0]).log())
-    draw = policies.sampling(policy, np.random.default_rng(0))
-    actions = draw(np.zeros((20_000, 4), np.float32))
+    actions = drawn(policy, np.zeros((20_000, 4), np.float32))
     np.testing.assert_allclose(actions.mean(0), [9, 1 - 20], atol=0.5)
     np.testing.assert_allclose(actions.std(0), [4.5, 20], rtol=0.03)
     assert abs(np.corrcoef(actions.T)[0, 1]) < 0.03
@@ -107,7 +112,7 @@ def test_the_environment_gets_actions_within_its_bounds():
     # what a standard normal leaves below -1 and above 1: the bounds, in their own unit
     assert (actions == -1).mean() == pytest.approx(0.1587, abs=0.01)
     assert (actions == 2).mean() == pytest.approx(0.1587, abs=0.01)
-    unclipped = policies.sampling(policy, np.random.default_rng(0))(obs)
+    unclipped = drawn(policy, obs)
     assert unclipped.min() < -1 and unclipped.max() > 2
 
 
@@ -115,9 +120,8 @@ def test_the_environment_gets_actions_within_its_bounds():
 def test_an_environment_that_observes_in_float64_gets_its_actions_in_float32(greedy):
     act = policies.acting(gaussian(), np.random.default_rng(0), greedy)
     assert act(np.zeros((3, 4), np.float64)).dtype == np.float32
-    assert policies.sampling(gaussian(), np.random.default_rng(0))(np.zeros((3, 4))).dtype == (
-        np.float32
-    )
+    assert gaussian().act(np.zeros((3, 4)), np.random.default_rng(0), greedy).dtype == np.float32
+    assert drawn(gaussian(), np.zeros((3, 4))).dtype == np.float32
 
 
 def test_greedy_takes_the_mean_within_the_bounds():
@@ -130,7 +134,7 @@ def test_greedy_takes_the_mean_within_the_bounds():
 def test_a_new_policy_is_nearly_indifferent(env_id):
     envs = make_vector_env(env_id, 2)
     torch.manual_seed(0)
-    policy = policies.make_policy(envs, (64, 64))
+    policy = policies.make_policy(spaces_of(envs), (64, 64))
     with torch.no_grad():
         outputs = policy(torch.randn(100, envs.single_observation_space.shape[0]))
     assert outputs.abs().max() < 0.05
@@ -147,29 +151,33 @@ class Odd(gym.Env):
 @pytest.mark.parametrize(
     ("env", "words"),
     [
-        (Odd(Discrete(3, start=1)), "Discrete actions from 0"),
-        (Odd(MultiDiscrete([2, 3])), "Discrete actions from 0"),
-        (Odd(Box(-1, 1, (2, 2))), "Box with one dimension"),
+        (Odd(Discrete(3, start=1)), "Discrete from 0"),
+        (Odd(MultiDiscrete([2, 3])), "Discrete from 0"),
+        (Odd(Box(-1, 1, (2, 2))), "flat Box"),
         (Odd(Box(-1, np.inf, (2,))), "without bounds"),
-        (Odd(Discrete(2), Box(0, 1, (8, 8))), "Box with one dimension"),
+        (Odd(Discrete(2), Box(0, 1, (8, 8))), "observes vectors"),
     ],
 )
 def test_spaces_that_no_policy_is_for(env, words):
     with pytest.raises(UserError, match=words):
-        policies.make_policy(env, (8,))
+        policies.make_policy(spaces_of(env), (8,))
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
 def test_checkpoint_round_trip(tmp_path, env_id, activation):
     envs = make_vector_env(env_id, 2)
-    policy = shaken(policies.make_policy(envs, (8, 16), activation))
+    policy = shaken(policies.make_policy(spaces_of(envs), (8, 16), activation))
     checkpoints.save(tmp_path / "p.params", policy.state_dict())
-    facts = {"env": env_id, "activation": policies.activation_of(policy)}
+    facts = {"env": env_id, "activation": policy.description()["activation"]}
     (tmp_path / "run.json").write_text(json.dumps(facts))
     again = policies.load(tmp_path / "p.params", envs)
     assert type(again) is type(policy)
-    assert policies.activation_of(again) == activation
+    assert again.description() == {
+        "kind": again.kind,
+        "hidden_sizes": [8, 16],
+        "activation": activation,
+    }
     obs = torch.randn(9, envs.single_observation_space.shape[0])
     actions = torch.randn(9, 1) if isinstance(policy, GaussianPolicy) else torch.randint(2, (9,))
     assert torch.equal(again.log_prob(obs, actions), policy.log_prob(obs, actions))
@@ -179,9 +187,8 @@ def test_checkpoint_round_trip(tmp_path, env_id, activation):
 
 def test_without_a_description_the_activation_is_relu(tmp_path):
     checkpoints.save(tmp_path / "p.params", mlp([4, 8, 2], nn.Tanh).state_dict())
-    assert policies.activation_of(
-        policies.load(tmp_path / "p.params", make_env("CartPole-v0"))
-    ) == ("relu")
+    again = policies.load(tmp_path / "p.params", make_env("CartPole-v0"))
+    assert again.description()["activation"] == "relu"
 
 
 def test_a_policy_of_vpg(tmp_path):
@@ -214,7 +221,7 @@ def pendulum_weights(num_actions=1, obs_dim=3):
         (mlp([6, 8, 3]).state_dict(), {}, "CartPole-v0", "6 observations and 3 actions"),
         (mlp([3, 8, 2]).state_dict(), {}, "Pendulum-v1", "discrete actions"),
         (pendulum_weights(), {}, "CartPole-v0", "continuous actions"),
-        (pendulum_weights(num_actions=2), {}, "Pendulum-v1", "2 actions; Pendulum-v1 has 1"),
+        (pendulum_weights(num_actions=2), {}, "Pendulum-v1", "2 actions; this environment has 1"),
         (pendulum_weights(obs_dim=5), {}, "Pendulum-v1", "5 observations"),
         ({**pendulum_weights(), "more": torch.ones(1)}, {}, "Pendulum-v1", "no policy"),
         (mlp([4, 8, 1]).state_dict(), {}, "CartPole-v0", "reward network"),
@@ -254,7 +261,7 @@ def test_observations_far_from_zero_keep_what_they_say(tmp_path):
     checkpoints.save(
         tmp_path / "p.params", policies.with_normalised_input(policy, mean, std).state_dict()
     )
-    again = checkpoints.load_policy(tmp_path / "p.params", 4, 3)
+    again = policies.load_mlp(tmp_path / "p.params", 4, 3)
     expected = policy(torch.as_tensor((obs - mean) / std))
     assert torch.equal(again(torch.as_tensor(obs)), expected)
     actions = policies.acting(again, np.random.default_rng(0), greedy=True)(obs.reshape(-1, 4))
@@ -267,7 +274,7 @@ def test_a_damaged_normalisation_is_a_sentence(tmp_path, std):
     weights = policies.with_normalised_input(categorical(), np.zeros(4), np.ones(4)).state_dict()
     checkpoints.save(tmp_path / "p.params", {**weights, "normalise.std": torch.tensor(std)})
     with pytest.raises(UserError, match="normalisation"):
-        checkpoints.load_policy(tmp_path / "p.params", 4, 3)
+        policies.load_mlp(tmp_path / "p.params", 4, 3)
 
 
 @pytest.mark.parametrize("low, high", [(0, 100), (5, 6), (-1000, 1000), (-0.01, 0.01), (3, 3)])
@@ -277,7 +284,7 @@ def test_the_same_network_acts_alike_in_any_bounds(low, high):
     low, high = torch.tensor([float(low)]), torch.tensor([float(high)])
     unit = GaussianPolicy(layers, torch.tensor([-1.0]), torch.tensor([1.0]))
     scaled = GaussianPolicy(layers, low, high)
-    draws = [policies.sampling(p, np.random.default_rng(0))(obs) for p in (unit, scaled)]
+    draws = [drawn(policy, obs) for policy in (unit, scaled)]
     half = ((high - low) / 2).numpy() if high > low else 1
     np.testing.assert_allclose((draws[1] - ((low + high) / 2).numpy()) / half, draws[0], atol=1e-4)
     of_unit, of_scaled = (

@@ -16,6 +16,7 @@ import rollout_policy
 from prefloop import checkpoints
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.networks import mlp
+from prefloop.policies import CategoricalPolicy
 from utils import Net
 
 
@@ -172,7 +173,7 @@ def test_no_interval_above_what_cartpole_pays(poor):
 
 def test_the_activation_that_is_named_is_taken(run, tmp_path):
     torch.manual_seed(0)
-    policy = mlp([4, 16, 2], nn.Tanh)
+    policy = CategoricalPolicy(*mlp([4, 16, 2], nn.Tanh))
     with torch.no_grad():
         policy[0].weight.mul_(20)  # so that the activations differ
     checkpoints.save(tmp_path / "p.params", policy.state_dict())

@@ -1,7 +1,6 @@
 """What figures rest on: no two seeds share anything, and no two streams of one seed."""
 
 import ast
-import dataclasses
 import importlib
 
 import dice
@@ -11,10 +10,12 @@ import pytest
 from conftest import ROOT
 
 from prefloop.cli import COMMANDS
-from prefloop.envs import make_env, make_vector_env, reset
+from prefloop.envs.make import make_env, make_vector_env, reset
+from prefloop.envs.spaces import spaces_of
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed, evaluate, play
 from prefloop.policies import make_policy
 from prefloop.seeding import RowGenerator, Stream, generator, integer, integers
+from prefloop.settings import defaults_of
 
 PPO = "--num_envs 8 --rollout_steps 24 --hidden_sizes 8 --minibatch_size 64 --update_epochs 2"
 ACTS = {
@@ -49,7 +50,7 @@ SCRIPTS = ("vpg", "offline_reward_learning", "rollout_policy")
 @pytest.fixture
 def command(run, monkeypatch, tmp_path):
     """Runs an entry point on dice, and gives the episodes that were played."""
-    from prefloop.sweeps import cells, compare
+    from prefloop.sweeps import compare, running
 
     class Nobody:
         """A labelling server that takes everything."""
@@ -67,12 +68,12 @@ def command(run, monkeypatch, tmp_path):
 
     def here(function, jobs, unit, settings):
         for job in jobs:
-            getattr(cells, function)(settings, job)
+            getattr(running, function)(settings, job)
         return {}
 
     monkeypatch.setattr(compare, "_in_parallel", here)
-    monkeypatch.setattr("prefloop.labelling.connecting.connected", lambda *_: Nobody())
-    monkeypatch.setattr("prefloop.teachers.human.HumanTeacher", lambda *_: Nobody())
+    monkeypatch.setattr("prefloop.labelling.client.connecting.connected", lambda *_: Nobody())
+    monkeypatch.setattr("prefloop.labelling.client.asking.ask", lambda *_: Nobody())
 
     def on_dice(line, noise, seed):
         env = f"Dice-{noise}-v0"
@@ -102,8 +103,8 @@ def actions(episodes):
 
 def takes_a_seed(name):
     module = name if name in SCRIPTS else f"prefloop.commands.{name.replace('-', '_')}"
-    names = {field.name for field in dataclasses.fields(importlib.import_module(module).Settings)}
-    return bool(names & {"seed", "seeds"})
+    names = defaults_of(importlib.import_module(module).Settings)
+    return bool(names.keys() & {"seed", "seeds"})
 
 
 def test_every_entry_point_that_takes_a_seed_is_tried_here():
@@ -155,7 +156,7 @@ def test_what_learns_without_acting_follows_its_seed(command, name):
 
 @pytest.mark.parametrize("env_id", ["Pendulum-v1", "Acrobot-v1", "MountainCar-v0", "CartPole-v0"])
 def test_neighbouring_evaluation_seeds_share_no_start(env_id):
-    policy = make_policy(make_vector_env(env_id, 1), (4,))
+    policy = make_policy(spaces_of(make_vector_env(env_id, 1)), (4,))
     episodes = [play(policy, env_id, 20, seed) for seed in (0, 1)]
     starts = [
         {tuple(obs) for obs in e.obs[np.cumsum(e.lengths) - e.lengths].tolist()} for e in episodes
@@ -166,7 +167,7 @@ def test_neighbouring_evaluation_seeds_share_no_start(env_id):
 
 @pytest.mark.parametrize("env_id", ["CartPole-v0", "Pendulum-v1"])
 def test_a_smaller_evaluation_is_the_beginning_of_a_larger_one(env_id):
-    policy = make_policy(make_vector_env(env_id, 1), (4,))
+    policy = make_policy(spaces_of(make_vector_env(env_id, 1)), (4,))
     largest = evaluate(policy, env_id, 140, seed=3)
     assert len(set(largest.tolist())) > 20
     for size in (1, 2, 64, 65, 139):
@@ -175,7 +176,9 @@ def test_a_smaller_evaluation_is_the_beginning_of_a_larger_one(env_id):
 
 def test_two_policies_meet_the_same_beginnings():
     envs = make_vector_env("Pendulum-v1", 1)
-    episodes = [play(make_policy(envs, (4,)), "Pendulum-v1", 20, seed=5) for _ in range(2)]
+    episodes = [
+        play(make_policy(spaces_of(envs), (4,)), "Pendulum-v1", 20, seed=5) for _ in range(2)
+    ]
     assert (episodes[0].obs[::200] == episodes[1].obs[::200]).all()
     assert (episodes[0].actions != episodes[1].actions).any()
 
@@ -251,7 +254,7 @@ def test_environments_of_gymnasium_take_neighbouring_seeds_alike():
 @pytest.mark.parametrize("env_id", ["CartPole-v0", "Pendulum-v1"])
 def test_an_episode_that_is_watched_is_the_one_that_was_counted(env_id):
     envs = make_vector_env(env_id, 1)
-    policy = make_policy(envs, (4,))
+    policy = make_policy(spaces_of(envs), (4,))
     counted = evaluate(policy, env_id, 66, seed=2)
     for i in (0, 3, 65):
         env, act, total = make_env(env_id), acting_in_episode(policy, 2, i), 0.0

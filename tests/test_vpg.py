@@ -14,7 +14,7 @@ from conftest import ROOT, assert_one_sentence, start
 from torch.distributions import Categorical
 
 import vpg
-from prefloop import checkpoints
+from prefloop import checkpoints, policies
 from prefloop.networks import mlp
 from prefloop.settings import parse_settings
 from utils import Net
@@ -149,7 +149,7 @@ class TestStopAndResume:
         killed.kill()
         killed.communicate()
         for path in (tmp_path / "killed").glob("*.params"):
-            checkpoints.load_policy(path, 4, 2)
+            policies.load_mlp(path, 4, 2)
         assert not (tmp_path / "killed" / "policy_checkpoint39.params").exists()
         resumed = start(*flags, "killed", "--resume", cwd=tmp_path)
         out, err = resumed.communicate()
@@ -216,8 +216,10 @@ class TestStopAndResume:
         run(f"{flags} --epochs 1")
         weights = checkpoints.load(tmp_path / "reward.params")
         checkpoints.save(tmp_path / "reward.params", {k: v + 1 for k, v in weights.items()})
-        assert_one_sentence(run(f"{flags} --epochs 2 --resume"), "another reward file")
-        assert_one_sentence(run(f"{QUICK} --checkpoint_dir a --resume"), "another reward file")
+        assert_one_sentence(run(f"{flags} --epochs 2 --resume"), "other contents of --reward")
+        assert_one_sentence(
+            run(f"{QUICK} --checkpoint_dir a --resume"), "other contents of --reward"
+        )
 
     def test_nothing_to_resume(self, run, tmp_path):
         (tmp_path / "empty").mkdir()

@@ -44,22 +44,22 @@ class BehaviourCloning:
         """
         self.settings, self.seed, self.device = settings, seed, device
         self.policy = copy_of(policy).to(device)
-        self.optimizer = Adam(self.policy.parameters(), lr=settings.bc_learning_rate)
+        self.optimizer = Adam(self.policy.parameters(), lr=settings.learning_rate)
         # whole segments are held out, however often they are shown and under whatever numbers:
         # neighbouring steps, and all the more the same ones, are too alike to judge by
         content = segments[shown].fingerprints
         order = generator(seed, Stream.HELD_OUT).permutation(np.unique(content))
-        num_held_out = min(round(settings.bc_held_out * len(order)), len(order) - 1)
+        num_held_out = min(round(settings.held_out * len(order)), len(order) - 1)
         is_held_out = np.isin(content, order[:num_held_out])
         self._held_out = self._steps(segments[shown[is_held_out]])
         self._train = self._steps(segments[shown[~is_held_out]])
         self._stopping = EarlyStopping(
-            self.policy, settings.bc_patience, has_held_out=bool(len(self._held_out[0]))
+            self.policy, settings.patience, has_held_out=bool(len(self._held_out[0]))
         )
 
     @property
     def finished(self) -> bool:
-        """Whether the held-out loss has not fallen for `bc_patience` passes."""
+        """Whether the held-out loss has not fallen for `patience` passes."""
         return self._stopping.finished
 
     @property
@@ -73,7 +73,7 @@ class BehaviourCloning:
         rng = generator(self.seed, Stream.MINIBATCHES, epoch)
         losses = []
         order = torch.from_numpy(rng.permutation(len(obs))).to(self.device)
-        for batch in order.split(self.settings.bc_batch_size):
+        for batch in order.split(self.settings.batch_size):
             loss = -self.policy.log_prob(obs[batch], actions[batch]).mean()
             self.optimizer.zero_grad()
             loss.backward()

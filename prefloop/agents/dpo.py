@@ -43,7 +43,7 @@ class DPO:
         preferences.require_something_to_learn()
         self.settings, self.seed, self.device = settings, seed, device
         self.policy = copy_of(reference).to(device)
-        self.optimizer = Adam(self.policy.parameters(), lr=settings.dpo_learning_rate)
+        self.optimizer = Adam(self.policy.parameters(), lr=settings.learning_rate)
         answered = preferences.answered.compact
         segments = answered.segments
         self._first, self._second = map(torch.as_tensor, (answered.first, answered.second))
@@ -60,15 +60,15 @@ class DPO:
     @property
     def num_epochs(self) -> int:
         """How many passes make up the updates."""
-        batches = math.ceil(len(self._labels) / self.settings.dpo_batch_size)
-        return math.ceil(self.settings.dpo_updates / batches)
+        batches = math.ceil(len(self._labels) / self.settings.batch_size)
+        return math.ceil(self.settings.updates / batches)
 
     def iterate(self, epoch: int) -> dict[str, float]:
         """One pass over the preferences in random minibatches."""
         rng = generator(self.seed, Stream.MINIBATCHES, epoch)
         losses, margins, right = [], [], []
         for batch in torch.from_numpy(rng.permutation(len(self._labels))).split(
-            self.settings.dpo_batch_size
+            self.settings.batch_size
         ):
             chosen, place = torch.unique(
                 torch.cat([self._first[batch], self._second[batch]]), return_inverse=True

@@ -1,26 +1,24 @@
-"""Proximal policy optimisation: acts in many environments, and improves on a reward it is given.
+"""Proximal policy optimisation: chooses actions, and improves on what they were worth.
 
 Source: Schulman et al. 2017, arXiv:1707.06347. What it adds and leaves out: docs/ppo.md.
 """
 
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from prefloop import policies
-from prefloop.agents.rollout import Rollout
 from prefloop.agents.settings import PPOSettings
-from prefloop.data.rollouts import Record
+from prefloop.data.stepping import Rollout
 from prefloop.devices import to_tensor
-from prefloop.envs import flat_obs_dim, reset
+from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.networks import mlp
 from prefloop.optimizers import Adam
-from prefloop.policies import CategoricalPolicy, Policy
+from prefloop.policies import MlpPolicy
 from prefloop.returns import generalized_advantages
 from prefloop.seeding import Stream, generator
 
@@ -57,26 +55,29 @@ class RunningScale:
 
 
 class PPO:
-    """A policy, its value function, and what they have gathered.
+    """A policy and its value function.
 
     Attributes:
+        metrics: what `docs/ppo.md` explains under "Metrics".
         policy: for observations as `obs_mean` and `obs_std` normalise them.
     """
+
+    metrics = (
+        "policy_loss", "value_loss", "entropy", "approx_kl", "kl_from_init", "explained_variance",
+    )  # fmt: skip
 
     def __init__(
         self,
         settings: PPOSettings,
-        envs: gym.vector.VectorEnv,
+        spaces: Spaces,
         device: torch.device,
-        init: Policy | None = None,
-        record: Record | None = None,
+        init: MlpPolicy | None = None,
     ) -> None:
         """Builds the networks; draw their weights with `torch.manual_seed` before.
 
         Args:
-            envs: as `prefloop.envs.make_vector_env` makes them.
+            spaces: what the environment observes and does.
             init: a policy to start from, and with `settings.kl_coef` the reference.
-            record: what is to stand in `Rollout.states`, if anything is.
 
         Raises:
             UserError: the environment's observations or actions are of a kind PPO can't handle, or
@@ -86,11 +87,10 @@ class PPO:
             raise UserError("--kl_coef needs --init, the policy that it is not to leave.")
         if settings.normalise_obs and init is not None:
             raise UserError("--normalise_obs is for policies from scratch; leave out --init.")
-        obs_dim = flat_obs_dim(envs)
-        self.settings, self.envs, self.device = settings, envs, device
-        self._record = record
+        obs_dim = spaces.obs_size
+        self.settings, self.device = settings, device
         if init is None:
-            self.policy = policies.make_policy(envs, settings.hidden_sizes).to(device)
+            self.policy = policies.make_policy(spaces, settings.hidden_sizes).to(device)
         else:
             self.policy = policies.copy_of(init).to(device)
         self.reference = policies.copy_of(self.policy) if init is not None else None
@@ -109,43 +109,25 @@ class PPO:
         self._reward_scale = RunningScale()
 
     def begin(self, seed: int, iteration: int = 0) -> None:
-        """Resets all environments; to be called before anything is collected.
+        """To be called when the environments were reset, before anything is done in them.
 
         What follows depends on the weights, the run's seed and the iteration's number alone.
         """
-        self._obs = np.array(reset(self.envs, seed, Stream.ENVIRONMENTS, iteration)[0])
-        self._resets = np.zeros(self.envs.num_envs, dtype=bool)
-        self._discounted = np.zeros(self.envs.num_envs)
+        self._discounted: NDArray | float = 0.0  # return so far, of every environment
         self._actions_rng = generator(seed, Stream.POLICY, iteration)
         self._minibatches_rng = generator(seed, Stream.MINIBATCHES, iteration)
+        self._draw = self.acting_policy.sampler()
+
+    def act(self, obs: NDArray) -> NDArray:
+        """Draws actions for observations [num_envs, obs_dim]; they are to be clipped to the bounds."""
+        return self._draw(obs, self._actions_rng, False)
 
     @property
-    def acting_policy(self) -> Policy:
+    def acting_policy(self) -> MlpPolicy:
         """The policy for observations as they are: what a checkpoint holds."""
         if not self.settings.normalise_obs:
             return policies.copy_of(self.policy)
         return policies.with_normalised_input(self.policy, self.obs_mean, self.obs_std)
-
-    def collect(self) -> Rollout:
-        """Acts for `rollout_steps` in each environment, going on where the last call stopped."""
-        draw = policies.sampling(self.acting_policy, self._actions_rng)
-        clipped = not isinstance(self.policy, CategoricalPolicy)
-        space = self.envs.single_action_space
-        history: list[tuple[NDArray, ...]] = []
-        for _ in range(self.settings.rollout_steps):
-            states = () if self._record is None else (self._record(),)
-            action = draw(self._obs)
-            applied = np.clip(action, space.low, space.high) if clipped else action  # type: ignore[attr-defined]
-            # copies: some environments hand out arrays that the next step overwrites
-            obs, reward, terminated, truncated = map(np.array, self.envs.step(applied)[:4])
-            history.append(
-                (self._obs, action, applied, reward, terminated, truncated, ~self._resets, *states)
-            )
-            self._resets = terminated | truncated
-            self._obs = obs
-        obs, *columns = (np.stack(column) for column in zip(*history, strict=True))
-        obs = np.concatenate([obs, self._obs[None]]).astype(np.float32)
-        return Rollout(obs, *columns)
 
     def update(self, rollout: Rollout, rewards: NDArray, progress: float = 0.0) -> dict[str, float]:
         """Improves policy and value on the steps of one rollout.
@@ -155,7 +137,7 @@ class PPO:
             progress: share of the run that is over, in [0, 1]; the learning rate falls with it.
 
         Returns:
-            What `docs/ppo.md` explains under "Metrics".
+            A number for each of `metrics`.
 
         Raises:
             UserError: a reward is NaN or infinite; nothing has changed.
@@ -206,6 +188,7 @@ class PPO:
         )
         if settings.normalise_obs:
             self._watch_obs(rollout)
+        self._draw = self.acting_policy.sampler()
         explained = 1 - np.var(targets.cpu().numpy() - values[:-1][valid]) / (
             np.var(targets.cpu().numpy()) + 1e-8
         )
@@ -256,10 +239,9 @@ class PPO:
         """Follows the discounted return of every environment through the rollout."""
         seen = np.zeros_like(rewards)
         for t in range(len(rewards)):
-            self._discounted = self._discounted * self.settings.gamma + rewards[t]
-            seen[t] = self._discounted
-            self._discounted[rollout.ended[t]] = 0
-            self._discounted[~rollout.valid[t]] = 0
+            so_far = self._discounted * self.settings.gamma + rewards[t]
+            seen[t] = so_far
+            self._discounted = np.where(rollout.ended[t] | ~rollout.valid[t], 0.0, so_far)
         self._reward_scale.update(seen[rollout.valid])
 
     def _watch_obs(self, rollout: Rollout) -> None:

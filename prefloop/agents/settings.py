@@ -17,8 +17,6 @@ class PPOSettings:
 
     # fmt: off
     hidden_sizes: tuple[int, ...] = setting((64, 64), "width of each hidden layer, of policy and value (P, table 3)")
-    num_envs: int = setting(16, "environments that step together")
-    rollout_steps: int = setting(128, "steps of each environment between two updates")
     gamma: float = setting(0.995, "discount; near 1, since preferences are about undiscounted returns")
     gae_lambda: float = setting(0.95, "0 trusts the values, 1 the rewards (P)")
     learning_rate: float = setting(1e-3, "step size of Adam; falls to 0 over the run (H, detail 4)")
@@ -33,8 +31,10 @@ class PPOSettings:
     # fmt: on
 
     def __post_init__(self) -> None:
-        above_zero = "hidden_sizes num_envs rollout_steps learning_rate update_epochs"
-        require_above_zero(self, *above_zero.split(), "minibatch_size", "clip", "max_grad_norm")
+        require_above_zero(
+            self, "hidden_sizes", "learning_rate", "update_epochs", "minibatch_size", "clip",
+            "max_grad_norm",
+        )  # fmt: skip
         require_between(self, 0, 1, "gamma", "gae_lambda")
         require_between(self, 0, float("inf"), "value_coef", "entropy_coef", "kl_coef")
 
@@ -51,14 +51,14 @@ class DPOSettings:
 
     # fmt: off
     beta: float = setting(0.01, "how strongly it is held to the reference: with a small one it goes far (R)")
-    dpo_updates: int = setting(200, "steps of Adam; in whole passes over the preferences")
-    dpo_learning_rate: float = setting(1e-3, "step size of Adam")
-    dpo_batch_size: int = setting(32, "pairs in each step of Adam")
+    updates: int = setting(200, "steps of Adam; in whole passes over the preferences", flag="dpo_updates")
+    learning_rate: float = setting(1e-3, "step size of Adam", flag="dpo_learning_rate")
+    batch_size: int = setting(32, "pairs in each step of Adam", flag="dpo_batch_size")
     conservative: float = setting(0.0, "share of the labels that is taken to be wrong, below 0.5 (M, epsilon)")
     # fmt: on
 
     def __post_init__(self) -> None:
-        require_above_zero(self, "beta", "dpo_updates", "dpo_learning_rate", "dpo_batch_size")
+        require_above_zero(self, "beta", "updates", "learning_rate", "batch_size")
         if not 0 <= self.conservative < 0.5:
             raise ValueError(
                 f"--conservative must be at least 0 and below 0.5, not {self.conservative}"
@@ -76,16 +76,16 @@ class BCSettings:
     group = "behaviour cloning"
 
     # fmt: off
-    bc_epochs: int = setting(200, "passes over the demonstrations, at most")
-    bc_patience: int = setting(10, "passes without a lower held-out loss before it stops")
-    bc_learning_rate: float = setting(1e-3, "step size of Adam")
-    bc_batch_size: int = setting(256, "steps in each step of Adam")
-    bc_held_out: float = setting(0.1, "share of the demonstrations that it stops by")
+    epochs: int = setting(200, "passes over the demonstrations, at most", flag="bc_epochs")
+    patience: int = setting(10, "passes without a lower held-out loss before it stops", flag="bc_patience")
+    learning_rate: float = setting(1e-3, "step size of Adam", flag="bc_learning_rate")
+    batch_size: int = setting(256, "steps in each step of Adam", flag="bc_batch_size")
+    held_out: float = setting(0.1, "share of the demonstrations that it stops by", flag="bc_held_out")
     # fmt: on
 
     def __post_init__(self) -> None:
-        require_above_zero(self, "bc_epochs", "bc_patience", "bc_learning_rate", "bc_batch_size")
-        require_between(self, 0, 0.9, "bc_held_out")
+        require_above_zero(self, "epochs", "patience", "learning_rate", "batch_size")
+        require_between(self, 0, 0.9, "held_out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,13 +99,11 @@ class AIRLSettings:
     group = "AIRL"
 
     # fmt: off
-    airl_hidden_sizes: tuple[int, ...] = setting((32, 32), "width of each hidden layer, of reward and shaping")
-    airl_learning_rate: float = setting(3e-4, "step size of Adam, for the discriminator; faster, it can win at once and the policy learns to end episodes")
-    airl_batch_size: int = setting(512, "steps of either side in one update of the discriminator")
-    airl_updates: int = setting(8, "updates of the discriminator after each rollout")
+    hidden_sizes: tuple[int, ...] = setting((32, 32), "width of each hidden layer, of reward and shaping", flag="airl_hidden_sizes")
+    learning_rate: float = setting(3e-4, "step size of Adam, for the discriminator; faster, it can win at once and the policy learns to end episodes", flag="airl_learning_rate")
+    batch_size: int = setting(512, "steps of either side in one update of the discriminator", flag="airl_batch_size")
+    updates: int = setting(8, "updates of the discriminator after each rollout", flag="airl_updates")
     # fmt: on
 
     def __post_init__(self) -> None:
-        require_above_zero(
-            self, "airl_hidden_sizes", "airl_learning_rate", "airl_batch_size", "airl_updates"
-        )
+        require_above_zero(self, "hidden_sizes", "learning_rate", "batch_size", "updates")

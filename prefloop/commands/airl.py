@@ -3,8 +3,8 @@
 from dataclasses import MISSING, dataclass
 
 from prefloop.agents.settings import AIRLSettings, PPOSettings
-from prefloop.settings import require_above_zero, setting
-from prefloop.training.settings import RunSettings
+from prefloop.settings import as_flat, defaults_of, part, setting
+from prefloop.training.settings import ExperienceSettings, RunSettings
 
 DESCRIPTION = """Adversarial inverse reinforcement learning: a discriminator learns to tell the
 preferred segments from what the policy does, and the policy learns by PPO to pass for them."""
@@ -14,20 +14,22 @@ IMPORTS = ("torch", "gymnasium", "matplotlib.figure")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings, AIRLSettings, PPOSettings):
+class Settings:
     """A run's."""
 
     # fmt: off
     preferences: str = setting(MISSING, "folder of the preference dataset")
     init: str = setting("", "policy checkpoint to start from")
-    steps: int = setting(200_000, "steps of experience in all")
-    iteration_steps: int = setting(20_000, "steps between two rows of metrics.csv; episodes begin anew there, and a stopped run goes on from there")
+    run: RunSettings = part(RunSettings)
+    experience: ExperienceSettings = part(ExperienceSettings)
+    airl: AIRLSettings = part(AIRLSettings)
+    agent: PPOSettings = part(PPOSettings)
     # fmt: on
 
-    def __post_init__(self) -> None:
-        for part in (RunSettings, AIRLSettings, PPOSettings):
-            part.__post_init__(self)
-        require_above_zero(self, "steps", "iteration_steps")
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return self.run.when_interrupted
 
 
 def main(settings: Settings) -> None:
@@ -38,31 +40,22 @@ def main(settings: Settings) -> None:
 
     from prefloop import runs
     from prefloop.devices import usable_device
-    from prefloop.training import loop, outputs
-    from prefloop.training.airl import AIRL
-    from prefloop.training.on_policy import make_ppo
-    from prefloop.training.plans import num_iterations
-    from prefloop.training.settings import ExperienceSettings
+    from prefloop.training import methods, outputs
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
-    preferences, env_id, _, file = outputs.read_preferences(settings.preferences)
-    device = usable_device(settings.device)
-    init = Path(settings.init) if settings.init else None
-    ppo = make_ppo(env_id, settings, settings.seed, device, init)
-    experience = ExperienceSettings(
-        env=env_id, steps=settings.steps, iteration_steps=settings.iteration_steps
+    run = settings.run
+    preferences, env, _, file = outputs.read_preferences(settings.preferences)
+    method = methods.airl(
+        env,
+        preferences,
+        settings.airl,
+        settings.agent,
+        settings.experience,
+        run.seed,
+        usable_device(run.device),
+        Path(settings.init) if settings.init else None,
     )
-    demonstrations = preferences.segments[preferences.preferred]
-    airl = AIRL(ppo, demonstrations, settings, experience, settings.seed, device)
-    facts = outputs.facts("airl", env_id, ppo.policy, preferences=file, init=settings.init)
-    directory = Path(settings.out)
-    with runs.claimed(directory, settings.resume, keep_earlier=True):
-        rows = loop.run(
-            airl,
-            settings,
-            facts,
-            num_iterations(experience, settings),
-            ("steps", "true_return", "discriminator_accuracy"),
-        )
-        curves = ("true_return", "discriminator_accuracy")
-        outputs.save_policy(directory, ppo.acting_policy, rows, "steps", curves, env_id)
+    facts = outputs.facts("airl", env, method.begins_as, preferences=file, init=settings.init)
+    with runs.claimed(Path(run.out), run.resume, keep_earlier=True):
+        facts |= {"settings": as_flat(settings)}
+        outputs.train(method, run, facts, defaults_of(Settings), env)

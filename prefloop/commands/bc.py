@@ -3,7 +3,7 @@
 from dataclasses import MISSING, dataclass
 
 from prefloop.agents.settings import BCSettings
-from prefloop.settings import require_above_zero, setting
+from prefloop.settings import as_flat, defaults_of, part, require_above_zero, setting
 from prefloop.training.settings import RunSettings
 
 DESCRIPTION = """Clones behaviour: makes the actions of the preferred segments likely. The labels say
@@ -14,19 +14,24 @@ IMPORTS = ("torch", "gymnasium", "matplotlib.figure")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings, BCSettings):
+class Settings:
     """A run's."""
 
     # fmt: off
     preferences: str = setting(MISSING, "folder of the preference dataset")
     init: str = setting("", "policy checkpoint to start from")
     hidden_sizes: tuple[int, ...] = setting((64, 64), "width of each hidden layer; without --init")
+    run: RunSettings = part(RunSettings)
+    bc: BCSettings = part(BCSettings)
     # fmt: on
 
     def __post_init__(self) -> None:
-        RunSettings.__post_init__(self)
-        BCSettings.__post_init__(self)
         require_above_zero(self, "hidden_sizes")
+
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return self.run.when_interrupted
 
 
 def main(settings: Settings) -> None:
@@ -36,26 +41,23 @@ def main(settings: Settings) -> None:
     import torch
 
     from prefloop import policies, runs
-    from prefloop.agents.behaviour_cloning import BehaviourCloning
     from prefloop.devices import usable_device
+    from prefloop.envs.spaces import spaces_of
     from prefloop.seeding import Stream, integer
-    from prefloop.training import loop, outputs
+    from prefloop.training import methods, outputs
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
-    torch.manual_seed(integer(settings.seed, Stream.WEIGHTS))
-    preferences, env_id, env, file = outputs.read_preferences(settings.preferences)
-    policy = (
-        policies.load(Path(settings.init), env)
+    run = settings.run
+    torch.manual_seed(integer(run.seed, Stream.WEIGHTS))
+    preferences, env, made, file = outputs.read_preferences(settings.preferences)
+    start = (
+        policies.load(Path(settings.init), made)
         if settings.init
-        else policies.make_policy(env, settings.hidden_sizes)
+        else policies.make_policy(spaces_of(made), settings.hidden_sizes)
     )
-    device = usable_device(settings.device)
-    bc = BehaviourCloning(
-        policy, preferences.segments, preferences.preferred, settings, settings.seed, device
-    )
-    facts = outputs.facts("bc", env_id, policy, preferences=file, init=settings.init)
-    directory = Path(settings.out)
-    with runs.claimed(directory, settings.resume, keep_earlier=True):
-        show = ("loss", "held_out_loss")
-        rows = loop.run(bc, settings, facts, settings.bc_epochs, show)
-        outputs.save_policy(directory, bc.finish(), rows, "epoch", show, env_id)
+    device = usable_device(run.device)
+    method = methods.bc(start, preferences, settings.bc, run.seed, device)
+    facts = outputs.facts("bc", env, method.begins_as, preferences=file, init=settings.init)
+    with runs.claimed(Path(run.out), run.resume, keep_earlier=True):
+        facts |= {"settings": as_flat(settings)}
+        outputs.train(method, run, facts, defaults_of(Settings), env)

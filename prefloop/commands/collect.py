@@ -3,8 +3,9 @@
 import re
 from dataclasses import MISSING, dataclass
 
-from prefloop.labelling.settings import ServerSettings
-from prefloop.settings import require_above_zero, require_between, require_seed, setting
+from prefloop.envs.settings import EnvSettings
+from prefloop.labelling.client.settings import ServerSettings
+from prefloop.settings import part, require_above_zero, require_between, require_seed, setting
 
 DESCRIPTION = """Acts with one policy or several (one that nobody has trained, if none is given), cuts
 what they did into segments and sends pairs of them to the labelling server, which renders the clips.
@@ -17,7 +18,7 @@ STEPS = 50  # of a segment: a second of CartPole, long enough to see what happen
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ServerSettings):
+class Settings:
     """What people are asked about.
 
     Raises:
@@ -26,7 +27,6 @@ class Settings(ServerSettings):
 
     # fmt: off
     name: str = setting(MISSING, "the run's name on the server: letters, digits, dots, dashes")
-    env: str = setting(MISSING, "which environment, for instance CartPole-v1")
     policies: tuple[str, ...] = setting((), "checkpoints that act, of vpg.py or of prefloop; if none, an untrained policy does")
     pairs: int = setting(50, "queries of this command in all; those that are there already stay")
     segment_length: str = setting("", f"full (whole episodes) or a number of steps; if not given, {STEPS}, or full where no episode is that long")
@@ -37,6 +37,8 @@ class Settings(ServerSettings):
     repeats: float | None = setting(None, "share of queries that an annotator gets a second time, in [0, 1]; if not given, as labelling.yaml says")
     trace: bool = setting(False, "show observations and actions as plots where the environment can't be drawn")
     seed: int = setting(0, "same seed, same pairs")
+    environment: EnvSettings = part(EnvSettings)
+    server: ServerSettings = part(ServerSettings)
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -61,62 +63,62 @@ def main(settings: Settings) -> None:
 
     from prefloop import policies
     from prefloop.data.preferences import Queries
-    from prefloop.data.segments import concatenate
-    from prefloop.envs import make_vector_env, step_sizes
+    from prefloop.data.recording import record_episodes
+    from prefloop.data.segments import concatenate, cut, whole_episodes
+    from prefloop.envs.make import make_vector_env
+    from prefloop.envs.spaces import spaces_of
     from prefloop.errors import UserError
-    from prefloop.labelling.connecting import connected
-    from prefloop.labelling.recording import concatenate_replays, record_episodes
-    from prefloop.labelling.rendering import Renderer
+    from prefloop.labelling.client.asking import ask
+    from prefloop.labelling.client.connecting import connected
+    from prefloop.labelling.server.rendering import Renderer
     from prefloop.queries.selection import random_pairs
     from prefloop.seeding import Stream, generator, integer
-    from prefloop.teachers.human import HumanTeacher
 
-    envs = make_vector_env(settings.env, 1)
-    obs_dim, action_dim, discrete = step_sizes(envs)
+    env = settings.environment
+    envs = make_vector_env(env, 1)
+    spaces = spaces_of(envs)
     if not settings.trace:
         try:
-            Renderer(settings.env).close()
+            Renderer(env).close()
         except UserError as error:
             raise UserError(f"{error} Give --trace for that.") from None
     torch.manual_seed(integer(settings.seed, Stream.WEIGHTS))
     acting = [policies.load(Path(path), envs) for path in settings.policies] or [
-        policies.make_policy(envs, (64, 64))
+        policies.make_policy(spaces, (64, 64))
     ]
-    with connected(settings) as client:
-        recordings = []
+    with connected(settings.server) as client:
+        collected = []
         seed = integer(settings.seed, Stream.DEMONSTRATIONS)
         for i, policy in enumerate(acting):
             act = policies.acting(policy, generator(seed, Stream.POLICY, i))
             stream = (Stream.ENVIRONMENTS, i)
-            recordings.append(record_episodes(settings.env, act, settings.episodes, seed, stream))
-        longest = max(int(recording.trajectories.lengths.max()) for recording in recordings)
+            collected.append(record_episodes(env, act, settings.episodes, seed, stream))
+        longest = max(int(episodes.lengths.max()) for episodes in collected)
         length = (
             int(settings.segment_length or STEPS) if settings.segment_length != "full" else None
         )
         if not settings.segment_length and longest < STEPS:
             length = None
         rng = generator(settings.seed, Stream.SEGMENTS)
-        parts, replays = zip(
-            *(
-                recording.cut(length, settings.segments, rng, i)
-                for i, recording in enumerate(recordings)
-            ),
-            strict=True,
+        segments = concatenate(
+            [
+                whole_episodes(episodes, i)
+                if length is None
+                else cut(episodes, length, settings.segments, rng, i)
+                for i, episodes in enumerate(collected)
+            ]
         )
-        segments, replay = concatenate(parts), concatenate_replays(replays)
         rng = generator(settings.seed, Stream.QUERIES)
         first, second = random_pairs(len(segments), settings.pairs, rng).T
         before = client.put_run(
             settings.name,
-            env=settings.env,
-            obs_dim=obs_dim,
-            action_dim=action_dim,
-            discrete=discrete,
+            env=env,
+            spaces=spaces,
             instructions=settings.instructions or None,
             annotators_per_query=settings.annotators_per_query,
             repeats=settings.repeats,
         ).counts.queries
-        HumanTeacher(client, settings.name).ask(Queries(segments, first, second), replay)
+        ask(client, settings.name, Queries(segments, first, second))
         counts = client.run(settings.name).counts
     print(
         f"{settings.name}: {counts.queries} queries, {counts.queries - before} of them new; "

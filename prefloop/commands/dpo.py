@@ -3,7 +3,7 @@
 from dataclasses import MISSING, dataclass
 
 from prefloop.agents.settings import DPOSettings
-from prefloop.settings import setting
+from prefloop.settings import as_flat, defaults_of, part, setting
 from prefloop.training.settings import RunSettings
 
 DESCRIPTION = """Trains a policy on preferences by direct preference optimisation: what was preferred
@@ -14,17 +14,20 @@ IMPORTS = ("torch", "gymnasium", "matplotlib.figure")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings, DPOSettings):
+class Settings:
     """A run's."""
 
     # fmt: off
     preferences: str = setting(MISSING, "folder of the preference dataset")
     reference: str = setting(MISSING, "policy checkpoint that is started from and stayed near to")
+    run: RunSettings = part(RunSettings)
+    dpo: DPOSettings = part(DPOSettings)
     # fmt: on
 
-    def __post_init__(self) -> None:
-        RunSettings.__post_init__(self)
-        DPOSettings.__post_init__(self)
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return self.run.when_interrupted
 
 
 def main(settings: Settings) -> None:
@@ -34,17 +37,18 @@ def main(settings: Settings) -> None:
     import torch
 
     from prefloop import policies, runs
-    from prefloop.agents.dpo import DPO
     from prefloop.devices import usable_device
-    from prefloop.training import loop, outputs
+    from prefloop.training import methods, outputs
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
-    preferences, env_id, env, file = outputs.read_preferences(settings.preferences)
-    reference = policies.load(Path(settings.reference), env)
-    dpo = DPO(reference, preferences, settings, settings.seed, usable_device(settings.device))
-    facts = outputs.facts("dpo", env_id, reference, preferences=file, reference=settings.reference)
-    directory = Path(settings.out)
-    with runs.claimed(directory, settings.resume, keep_earlier=True):
-        show = ("loss", "accuracy", "margin")
-        rows = loop.run(dpo, settings, facts, dpo.num_epochs, show)
-        outputs.save_policy(directory, dpo.finish(), rows, "epoch", show, env_id)
+    run = settings.run
+    preferences, env, made, file = outputs.read_preferences(settings.preferences)
+    reference = policies.load(Path(settings.reference), made)
+    device = usable_device(run.device)
+    method = methods.dpo(reference, preferences, settings.dpo, run.seed, device)
+    facts = outputs.facts(
+        "dpo", env, method.begins_as, preferences=file, reference=settings.reference
+    )
+    with runs.claimed(Path(run.out), run.resume, keep_earlier=True):
+        facts |= {"settings": as_flat(settings)}
+        outputs.train(method, run, facts, defaults_of(Settings), env)

@@ -59,7 +59,9 @@ def main(settings: Settings) -> None:
     from pathlib import Path
 
     from prefloop import checkpoints, policies
-    from prefloop.envs import make_vector_env, return_bounds
+    from prefloop.envs.make import make_vector_env
+    from prefloop.envs.registered import return_bounds
+    from prefloop.envs.settings import from_facts
     from prefloop.errors import UserError
     from prefloop.evaluation.evaluate import acting_in_episode, env_seed, play
     from prefloop.evaluation.plots import plot_returns
@@ -68,11 +70,11 @@ def main(settings: Settings) -> None:
 
     loaded = []
     for path in map(Path, settings.policy):
-        env_id = settings.env or checkpoints.run_facts(path).get("env")
-        if not isinstance(env_id, str):
+        env = from_facts(checkpoints.run_facts(path), settings.env)
+        if env is None:
             checkpoints.load_weights(path)  # what is wrong with the file comes first
             raise UserError(f"Nothing beside {path} says which environment it is for; give --env.")
-        loaded.append((path, env_id, policies.load(path, make_vector_env(env_id, 1))))
+        loaded.append((path, env, policies.load(path, make_vector_env(env, 1))))
     rows: list[dict[str, Any]] = []
     returns_of = {}
     with claimed_directory(Path(settings.out)) as directory:
@@ -80,19 +82,19 @@ def main(settings: Settings) -> None:
         earlier = read_csv(table) if table.exists() else []
         if earlier and not earlier[0].keys() >= set(SAME):
             raise UserError(f"{table} is not of this program; choose another --out.")
-        for i, (path, env_id, policy) in enumerate(loaded):
-            episodes = play(policy, env_id, settings.episodes, settings.seed, settings.greedy)
+        for i, (path, env, policy) in enumerate(loaded):
+            episodes = play(policy, env, settings.episodes, settings.seed, settings.greedy)
             if i == 0 and settings.minari:
                 from prefloop.data.minari import write_minari
 
-                write_minari(episodes, settings.minari, env_id)
+                write_minari(episodes, settings.minari, env)
             returns = episodes.returns
             returns_of[str(path)] = returns
-            estimate = mean_estimate(returns, return_bounds(env_id))
+            estimate = mean_estimate(returns, return_bounds(env))
             rows.append(
                 {
                     "policy": str(path),
-                    "env": env_id,
+                    "env": str(env),
                     "episodes": len(returns),
                     "seed": settings.seed,
                     "greedy": settings.greedy,
@@ -108,7 +110,7 @@ def main(settings: Settings) -> None:
             row = rows[-1]
             print(
                 f"{path}: {estimate.mean:.1f} [{estimate.low:.1f}, {estimate.high:.1f}] "
-                f"(mean return of {len(returns)} episodes of {env_id}, 95 % interval); "
+                f"(mean return of {len(returns)} episodes of {env}, 95 % interval); "
                 f"from {row['min']:.1f} to {row['max']:.1f}"
             )
             if settings.video:
@@ -117,7 +119,7 @@ def main(settings: Settings) -> None:
                 video = directory / f"{i}-{path.parent.name or 'policy'}-{path.stem}.mp4"
                 # the first of those that were counted
                 act = acting_in_episode(policy, settings.seed, 0, settings.greedy)
-                record_episode(env_id, act, env_seed(settings.seed, 0), video)
+                record_episode(env, act, env_seed(settings.seed, 0), video)
                 print(f"  {video}")
         # what was measured earlier stays, unless it was measured again
         new = [_identity(row) for row in rows]

@@ -58,15 +58,15 @@ def main(settings: Settings) -> None:
 
     with noted_interrupts() as interrupted:
         try:
-            from prefloop.labelling import server
             from prefloop.labelling.home import home_directory
+            from prefloop.labelling.server import serving
         except ModuleNotFoundError as error:
             raise UserError(
                 f"{error.name} is not installed; the server needs pip install 'prefloop[labelling]'."
             ) from None
-        server.serve(
+        serving.serve(
             home_directory(settings.profile, settings.home),
-            server.Address(settings.host, settings.port, settings.public_url),
+            serving.Address(settings.host, settings.port, settings.public_url),
             settings.database_url or os.environ.get("PREFLOOP_DATABASE_URL", ""),
             Path(settings.settings) if settings.settings else None,
             settings.tokens or settings.new_tokens,

@@ -1,9 +1,17 @@
 """`prefloop pairs`: act, cut segments, choose pairs, ask a simulated teacher."""
 
-from dataclasses import MISSING, asdict, dataclass
+from dataclasses import MISSING, dataclass
 
+from prefloop.envs.settings import EnvSettings
 from prefloop.queries.selection import SELECTIONS
-from prefloop.settings import require_above_zero, require_seed, setting
+from prefloop.settings import (
+    as_flat,
+    defaults_of,
+    part,
+    require_above_zero,
+    require_seed,
+    setting,
+)
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import segment_length
 
@@ -16,7 +24,7 @@ IMPORTS = ("torch", "gymnasium")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(TeacherSettings):
+class Settings:
     """What is asked about, and who answers.
 
     Raises:
@@ -24,31 +32,31 @@ class Settings(TeacherSettings):
     """
 
     # fmt: off
-    env: str = setting(MISSING, "which environment, for instance CartPole-v0")
     policies: tuple[str, ...] = setting((), "checkpoints that act, of vpg.py or of prefloop")
     minari: str = setting("", "take the episodes from this Minari dataset, not from --policies")
     episodes: int = setting(50, "episodes of each policy")
     pairs: int = setting(200, "queries in all, skipped ones included")
     segment_length: int | None = setting(None, "full (whole episodes; the default) or a number of steps", parse=segment_length)
     segments: int = setting(500, "fixed-length segments that are cut from each policy's episodes")
-    queries: str = setting("uniform", "which pairs; all but uniform need --reward", choices=SELECTIONS)
+    selection: str = setting("uniform", "which pairs; all but uniform need --reward", "--selection", flag="queries", choices=SELECTIONS)
     candidates: int = setting(10, "random pairs that each query is chosen from, for all but uniform")
     reward: str = setting("", "the reward model whose members disagree or are uncertain")
     out: str = setting(MISSING, "the dataset's folder; made if missing")
     seed: int = setting(0, "same seed, same pairs")
     device: str = setting("cpu", "where --reward is computed: cpu, cuda, mps")
     resume: bool = setting(False, "add to the dataset in --out until it has --pairs")
+    environment: EnvSettings = part(EnvSettings)
+    teacher: TeacherSettings = part(TeacherSettings)
     # fmt: on
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         require_seed(self.seed)
         require_above_zero(self, "episodes", "pairs", "segment_length", "segments", "candidates")
         if bool(self.policies) == bool(self.minari):
             raise ValueError("give either --policies or --minari")
-        if self.queries != "uniform" and not self.reward:
-            raise ValueError(f"--queries {self.queries} needs --reward, an ensemble's folder")
-        if self.queries == "uniform" and self.reward:
+        if self.selection != "uniform" and not self.reward:
+            raise ValueError(f"--queries {self.selection} needs --reward, an ensemble's folder")
+        if self.selection == "uniform" and self.reward:
             raise ValueError("--reward is for --queries disagreement or entropy, not uniform")
 
     @property
@@ -64,19 +72,20 @@ def main(settings: Settings) -> None:
 
     from prefloop import policies
     from prefloop.devices import usable_device
-    from prefloop.envs import make_vector_env
+    from prefloop.envs.make import make_vector_env
     from prefloop.errors import UserError
     from prefloop.files import sha256
     from prefloop.rewards import reward_model
     from prefloop.training import demonstrations as demos
 
-    envs = make_vector_env(settings.env, min(settings.episodes, 64))
+    env = settings.environment
+    envs = make_vector_env(env, min(settings.episodes, 64))
     # a file may have been changed since, or may be called otherwise
     contents: dict[str, Any] = {}
     if settings.minari:
         from prefloop.data.minari import read_minari
 
-        trajectories = [read_minari(settings.minari, settings.env)]
+        trajectories = [read_minari(settings.minari, env)]
         contents["minari_sha256"] = trajectories[0].sha256
     else:
         acting = [policies.load(Path(path), envs) for path in settings.policies]
@@ -86,9 +95,9 @@ def main(settings: Settings) -> None:
         trajectories, settings.segment_length, settings.segments, settings.seed
     )
     predict = None
-    if settings.queries != "uniform":
+    if settings.selection != "uniform":
         model = reward_model.load(Path(settings.reward), envs)
-        if settings.queries == "disagreement" and model.members < 2:
+        if settings.selection == "disagreement" and model.members < 2:
             raise UserError(f"{settings.reward} has one member, which can't disagree.")
         contents["reward_sha256"] = sha256(reward_model.file(Path(settings.reward)))
         predict = model.to(usable_device(settings.device)).probabilities
@@ -96,17 +105,20 @@ def main(settings: Settings) -> None:
         Path(settings.out),
         segments,
         settings.pairs,
-        demos.make_teacher(settings.teacher, segments, settings.seed, settings.teacher_overrides()),
+        demos.make_teacher(
+            settings.teacher.teacher, segments, settings.seed, settings.teacher.overrides
+        ),
         {
             "program": "prefloop pairs",
-            "env": settings.env,
-            "settings": {**asdict(settings), **contents},
+            **env.facts,
+            "settings": {**as_flat(settings), **contents},
         },
         settings.seed,
         settings.resume,
-        settings.queries,
+        settings.selection,
         settings.candidates * settings.pairs,
         predict,
+        defaults_of(Settings),
     )
     answered = preferences.answered
     print(

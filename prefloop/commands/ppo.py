@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from prefloop.agents.settings import PPOSettings
-from prefloop.settings import setting
+from prefloop.envs.settings import EnvSettings
+from prefloop.settings import as_flat, defaults_of, part, setting
 from prefloop.training.settings import ExperienceSettings, RunSettings
 
 DESCRIPTION = """Trains a policy by proximal policy optimisation, on the environment's reward or on
@@ -15,17 +16,22 @@ IMPORTS = ("torch", "gymnasium", "matplotlib.figure")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings, ExperienceSettings, PPOSettings):
+class Settings:
     """A run's."""
 
     # fmt: off
     reward: str = setting("", "folder of a reward model to learn from, in place of the environment's reward")
     init: str = setting("", "policy checkpoint to start from, of vpg.py or of prefloop")
+    run: RunSettings = part(RunSettings)
+    environment: EnvSettings = part(EnvSettings)
+    experience: ExperienceSettings = part(ExperienceSettings)
+    agent: PPOSettings = part(PPOSettings)
     # fmt: on
 
-    def __post_init__(self) -> None:
-        for part in (RunSettings, ExperienceSettings, PPOSettings):
-            part.__post_init__(self)
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return self.run.when_interrupted
 
 
 def main(settings: Settings) -> None:
@@ -35,31 +41,38 @@ def main(settings: Settings) -> None:
     import torch
 
     from prefloop import runs
-    from prefloop.agents.rollout import RewardFunction, true_reward
+    from prefloop.data.stepping import Stepping
     from prefloop.devices import usable_device
     from prefloop.rewards import reward_model
-    from prefloop.training import loop, outputs
-    from prefloop.training.on_policy import OnPolicyTraining, from_model, make_ppo
-    from prefloop.training.plans import num_iterations
+    from prefloop.training import methods, outputs
+    from prefloop.training.on_policy import RewardOfRollout, from_model, true_reward
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
-    device = usable_device(settings.device)
+    run, env = settings.run, settings.environment
+    device = usable_device(run.device)
+    learned = Path(settings.reward) if settings.reward else None
+
+    def reward(stepping: Stepping) -> RewardOfRollout:
+        if learned is None:
+            return true_reward
+        return from_model(reward_model.load(learned, stepping.envs).to(device))
+
     init = Path(settings.init) if settings.init else None
-    ppo = make_ppo(settings.env, settings, settings.seed, device, init)
-    reward: RewardFunction = true_reward
-    reward_file = ""
-    if settings.reward:
-        model = reward_model.load(Path(settings.reward), ppo.envs).to(device)
-        reward, reward_file = from_model(model), str(reward_model.file(Path(settings.reward)))
-    facts = outputs.facts("ppo", settings.env, ppo.policy, reward=reward_file, init=settings.init)
-    directory = Path(settings.out)
-    with runs.claimed(directory, settings.resume, keep_earlier=True):
-        rows = loop.run(
-            OnPolicyTraining(ppo, reward, settings, settings.seed),
-            settings,
-            facts,
-            num_iterations(settings, settings),
-            ("steps", "true_return", "reward"),
+    method = methods.ppo(env, reward, settings.agent, settings.experience, run.seed, device, init)
+    facts = outputs.facts(
+        "ppo",
+        env,
+        method.begins_as,
+        reward=reward_model.file(learned) if learned else "",
+        init=settings.init,
+    )
+    with runs.claimed(Path(run.out), run.resume, keep_earlier=True):
+        curves = None if learned else ("true_return",)
+        outputs.train(
+            method,
+            run,
+            {**facts, "settings": as_flat(settings)},
+            defaults_of(Settings),
+            env,
+            curves,
         )
-        curves = ("true_return", "reward") if settings.reward else ("true_return",)
-        outputs.save_policy(directory, ppo.acting_policy, rows, "steps", curves, settings.env)

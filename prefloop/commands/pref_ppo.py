@@ -1,11 +1,18 @@
 """`prefloop pref-ppo`: act, ask, learn the reward and improve on it, round after round."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from prefloop.labelling.settings import ServerSettings
-from prefloop.settings import setting
+from prefloop.envs.settings import EnvSettings
+from prefloop.labelling.client.settings import ServerSettings
+from prefloop.settings import as_flat, defaults_of, part, setting
+from prefloop.teachers.settings import TeacherSettings
 from prefloop.teachers.simulated import PRESETS
 from prefloop.training.settings import PrefPPOSettings, RunSettings
+
+if TYPE_CHECKING:
+    from prefloop.labelling.schemas.runs import RunOut
 
 DESCRIPTION = """Learns from preferences while it acts (Christiano et al. 2017): asks a teacher about
 what it has just done, fits a reward to all answers so far, improves on it by PPO, and so on until
@@ -22,7 +29,7 @@ HUMAN = "human"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings, PrefPPOSettings, ServerSettings):
+class Settings:
     """A run's.
 
     Raises:
@@ -30,118 +37,115 @@ class Settings(RunSettings, PrefPPOSettings, ServerSettings):
     """
 
     # fmt: off
-    env: str = setting("", "which environment, for instance Pendulum-v1; with --run, that of the run")
-    out: str = setting("", "folder that everything is written to; made if missing; with --run, if not given, one of the run's name")
-    teacher: str = setting("oracle", "who answers: people (human), or one of B-Pref's simulated teachers, who judge by the true return (L)", choices=(HUMAN, *PRESETS))
-    run: str = setting("", "the run on the labelling server that people label, with --teacher human; made if missing and --env is given")
+    people: str = setting("", "the run on the labelling server that people label, with --teacher human; made if missing and --env is given", flag="run")
     wait: bool = setting(True, "wait for people's labels after each iteration; without, only for the first ones, and learning goes on while they label")
     init: str = setting("", "policy checkpoint to start from")
+    environment: EnvSettings = part(EnvSettings, env=setting("", "which environment, for instance Pendulum-v1; with --run, that of the run"))
+    run: RunSettings = part(RunSettings, out=setting("", "folder that everything is written to; made if missing; with --run, if not given, one of the run's name"))
+    teacher: TeacherSettings = part(TeacherSettings, teacher=setting("oracle", "who answers: people (human), or one of B-Pref's simulated teachers, who judge by the true return (L)", choices=(HUMAN, *PRESETS)))
+    pref_ppo: PrefPPOSettings = part(PrefPPOSettings)
+    server: ServerSettings = part(ServerSettings)
     # fmt: on
 
     def __post_init__(self) -> None:
-        RunSettings.__post_init__(self)
-        PrefPPOSettings.__post_init__(self)
-        if (self.teacher == HUMAN) != bool(self.run):
+        are_asked = self.teacher.teacher == HUMAN
+        if are_asked != bool(self.people):
             raise ValueError("--teacher human and --run NAME go together")
-        if not self.run and not (self.env and self.out):
+        if not self.people and not (self.environment.env and self.run.out):
             raise ValueError("--env and --out are needed, or --teacher human and --run")
-        if self.teacher == HUMAN and self.teacher_overrides():
-            raise ValueError(f"people have no --{next(iter(self.teacher_overrides()))}")
+        if are_asked and self.teacher.overrides:
+            raise ValueError(f"people have no --{next(iter(self.teacher.overrides))}")
 
     @property
     def when_interrupted(self) -> str:
         """What to say after Ctrl-C."""
-        if self.run:
+        if self.people:
             return "Stopped. The same command goes on; every label is on the server."
-        return super().when_interrupted
+        return self.run.when_interrupted
 
 
 def main(settings: Settings) -> None:
     """Trains and writes the policy, the reward and the answers."""
     from contextlib import ExitStack
-    from dataclasses import replace
     from pathlib import Path
 
     import torch
 
     from prefloop import runs
+    from prefloop.data.recording import RecordedEnvs
+    from prefloop.data.stepping import Stepping
     from prefloop.devices import usable_device
-    from prefloop.envs import step_sizes
-    from prefloop.labelling.connecting import connected
-    from prefloop.training import loop, outputs
-    from prefloop.training.on_policy import make_ppo
-    from prefloop.training.plans import num_iterations, plan_labels
-    from prefloop.training.pref_ppo import PrefPPO, opened
+    from prefloop.envs.registered import time_limit
+    from prefloop.training import methods, outputs
+    from prefloop.training.answers import Answers
+    from prefloop.training.plans import Plan, plan_labels
+    from prefloop.training.pref_ppo import OnFit
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
-    device = usable_device(settings.device)
+    device = usable_device(settings.run.device)
     init = Path(settings.init) if settings.init else None
+    questions, experience = settings.pref_ppo.questions, settings.pref_ppo.experience
+    answers: Answers
+    on_fit: OnFit | None = None
     with ExitStack() as stack:
-        if settings.run:
+        if settings.people:
+            from prefloop.labelling.client.connecting import connected
+
             # people take their time, and their server may be started again meanwhile
-            client = stack.enter_context(
-                connected(settings, f"prefloop pref-ppo --run {settings.run}", None)
-            )
-            out = Path(settings.out or settings.run)
-            env = settings.env or client.run(settings.run).env
-            stopped = (out / runs.FACTS).is_file()
-            settings = replace(settings, env=env, out=str(out), resume=stopped)
-        directory = Path(settings.out)
-        recorded, envs, record = None, None, None
-        if settings.run:
-            from prefloop.labelling.recording import RecordedEnvs
-
-            recorded = RecordedEnvs.make(settings.env, settings.num_envs)
-            envs, record = recorded.envs, recorded.record
-        ppo = make_ppo(settings.env, settings, settings.seed, device, init, envs, record)
-        spec = ppo.envs.spec
+            program = f"prefloop pref-ppo --run {settings.people}"
+            client = stack.enter_context(connected(settings.server, program, None))
+            settings = _of_the_run(settings, client.run)
+        env, run, directory = settings.environment, settings.run, Path(settings.run.out)
         # before anything is made, here or on the server
-        plan_labels(settings, ppo.settings, spec.max_episode_steps if spec else None)
-        if settings.run:
-            obs_dim, action_dim, discrete = step_sizes(ppo.envs)
-            client.put_run(
-                settings.run,
-                env=settings.env,
-                obs_dim=obs_dim,
-                action_dim=action_dim,
-                discrete=discrete,
-            )
-        stack.enter_context(runs.claimed(directory, settings.resume, keep_earlier=True))
-        learner: PrefPPO
-        if recorded is not None:
-            from prefloop.training.pref_ppo_people import opened_with_people
+        plan_labels(questions, Plan.of(experience), time_limit(env))
+        if settings.people:
+            from prefloop.labelling.client.people import People
 
-            learner = stack.enter_context(
-                opened_with_people(
-                    ppo,
-                    recorded,
-                    settings,
-                    settings.seed,
-                    directory,
-                    client,
-                    settings.run,
-                    settings.wait,
-                )
-            )
+            recorded = RecordedEnvs.make(env, experience.num_envs)
+            stepping = Stepping(recorded.envs, recorded.record)
+            client.put_run(settings.people, env=env, spaces=stepping.spaces)
+            answers = People(client, settings.people, directory / methods.PREFERENCES)
+            on_fit = answers.report
         else:
-            learner = stack.enter_context(
-                opened(ppo, settings, settings.seed, directory, settings.resume)
-            )
-        facts = outputs.facts("pref-ppo", settings.env, ppo.policy, init=settings.init)
-        rows = loop.run(
-            learner,
-            settings,
-            {**facts, "reward_model": learner.model.facts()},
-            num_iterations(settings, settings),
-            ("labels", "held_out_accuracy", "true_return", "reward"),
+            stepping = methods.stepping_in(env, experience.num_envs)
+        stack.enter_context(runs.claimed(directory, run.resume, keep_earlier=True))
+        if not settings.people:
+            answers = stack.enter_context(
+                methods.simulated_answers(
+                    env, stepping, settings.teacher, settings.pref_ppo, run.seed, directory,
+                    run.resume, init,
+                )
+            )  # fmt: skip
+        method, learner = methods.pref_ppo(
+            env, stepping, answers, settings.pref_ppo, run.seed, device, init, settings.wait, on_fit
         )
+        facts = outputs.facts("pref-ppo", env, method.begins_as, init=settings.init)
+        facts |= {"reward_model": learner.model.facts(), "settings": as_flat(settings)}
+        outputs.train(method, run, facts, defaults_of(Settings), env)
         learner.save(directory)
-        answers = learner.preferences.preferences
-        answered = len(answers.answered) if answers is not None else 0
-        if answered < settings.labels:
+        said = answers.current()
+        answered = len(said.answered) if said is not None else 0
+        if answered < questions.labels:
             print(
-                f"Note: {answered} of {settings.labels} labels came; of {learner.shown} queries "
-                f"{learner.shown - answered} were skipped or are still to be labelled."
+                f"Note: {answered} of {questions.labels} labels came; of {answers.shown} queries "
+                f"{answers.shown - answered} were skipped or are still to be labelled."
             )
-        curves = ("true_return", "reward", "labels", "held_out_accuracy")
-        outputs.save_policy(directory, ppo.acting_policy, rows, "steps", curves, settings.env)
+
+
+def _of_the_run(settings: Settings, known: "Callable[[str], RunOut]") -> Settings:
+    """Settings whose environment and folder are those of the run, where they are not given.
+
+    Whoever trains with people goes on by giving the same command.
+    """
+    from dataclasses import replace
+    from pathlib import Path
+
+    from prefloop import runs
+
+    out = settings.run.out or settings.people
+    environment = settings.environment
+    if not environment.env:
+        environment = replace(environment, env=known(settings.people).env)
+    resume = (Path(out) / runs.FACTS).is_file()
+    run = replace(settings.run, out=out, resume=resume)
+    return replace(settings, environment=environment, run=run)

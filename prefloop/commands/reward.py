@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from prefloop.labelling.settings import ServerSettings
+from prefloop.labelling.client.settings import ServerSettings
 from prefloop.rewards.settings import RewardSettings
-from prefloop.settings import setting
+from prefloop.settings import as_flat, defaults_of, part, setting
 from prefloop.training.settings import RunSettings
 
 DESCRIPTION = """Fits a reward model (one network or an ensemble) on a preference dataset. Training
@@ -16,7 +16,7 @@ IMPORTS = ("torch", "gymnasium", "matplotlib.figure")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings, RewardSettings, ServerSettings):
+class Settings:
     """A fit's.
 
     Raises:
@@ -25,14 +25,20 @@ class Settings(RunSettings, RewardSettings, ServerSettings):
 
     # fmt: off
     preferences: str = setting("", "folder of the preference dataset")
-    run: str = setting("", "instead of --preferences: the run on the labelling server whose labels so far are taken")
+    people: str = setting("", "instead of --preferences: the run on the labelling server whose labels so far are taken", flag="run")
+    run: RunSettings = part(RunSettings)
+    reward: RewardSettings = part(RewardSettings)
+    server: ServerSettings = part(ServerSettings)
     # fmt: on
 
     def __post_init__(self) -> None:
-        RunSettings.__post_init__(self)
-        RewardSettings.__post_init__(self)
-        if bool(self.preferences) == bool(self.run):
+        if bool(self.preferences) == bool(self.people):
             raise ValueError("give either --preferences or --run")
+
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return self.run.when_interrupted
 
 
 def main(settings: Settings) -> None:
@@ -44,48 +50,45 @@ def main(settings: Settings) -> None:
 
     from prefloop import runs
     from prefloop.devices import usable_device
-    from prefloop.envs import step_sizes
+    from prefloop.envs.spaces import spaces_of
     from prefloop.errors import UserError
     from prefloop.evaluation.reward_report import write_report
-    from prefloop.labelling.connecting import connected
+    from prefloop.labelling.client.connecting import connected
     from prefloop.rewards import reward_model
     from prefloop.rewards.training import RewardFit, make_model
     from prefloop.training import loop, outputs
-    from prefloop.training.pref_ppo import PREFERENCES
+    from prefloop.training.methods import PREFERENCES
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
-    device = usable_device(settings.device)
-    directory, source = Path(settings.out), settings.preferences
+    run, reward = settings.run, settings.reward
+    device, directory = usable_device(run.device), Path(run.out)
+    source = settings.preferences
     with ExitStack() as stack:
-        if settings.run:
-            client = stack.enter_context(connected(settings))
-            from prefloop.labelling.people import People, report_reward
+        if settings.people:
+            client = stack.enter_context(connected(settings.server))
+            from prefloop.labelling.client.people import People
 
-            people = People(client, settings.run, directory / PREFERENCES)
+            people = People(client, settings.people, directory / PREFERENCES)
             if not people.counts().labels:
-                raise UserError(f"Nobody has labelled anything of the run {settings.run} yet.")
-            if (directory / runs.FACTS).is_file() and not settings.resume:
+                raise UserError(f"Nobody has labelled anything of the run {settings.people} yet.")
+            if (directory / runs.FACTS).is_file() and not run.resume:
                 raise UserError(
                     f"{directory} holds a fit to earlier labels; choose another --out for those of "
                     "now, or go on with one that was stopped by --resume."
                 )
-            stack.enter_context(runs.claimed(directory, settings.resume, keep_earlier=True))
-            if not settings.resume:  # a fit that goes on stays with the labels that it began with
-                people.preferences()
+            stack.enter_context(runs.claimed(directory, run.resume, keep_earlier=True))
+            if not run.resume:  # a fit that goes on stays with the labels that it began with
+                people.current()
             source = str(people.folder)
-        preferences, env_id, env, file = outputs.read_preferences(source)
-        model = make_model(step_sizes(env), settings, settings.seed)
-        fit = RewardFit(model, preferences, settings, settings.seed, device)
-        facts = outputs.facts("reward", env_id, preferences=file)
-        if not settings.run:
-            stack.enter_context(runs.claimed(directory, settings.resume, keep_earlier=True))
-        loop.run(
-            fit,
-            settings,
-            {**facts, "reward_model": model.facts()},
-            settings.reward_epochs,
-            ("loss", "accuracy", "held_out_loss", "held_out_accuracy"),
-        )
+        preferences, env, made, file = outputs.read_preferences(source)
+        model = make_model(spaces_of(made), reward, run.seed)
+        fit = RewardFit(model, preferences, reward, run.seed, device)
+        facts = outputs.facts("reward", env, preferences=file)
+        facts |= {"reward_model": model.facts(), "settings": as_flat(settings)}
+        if not settings.people:
+            stack.enter_context(runs.claimed(directory, run.resume, keep_earlier=True))
+        shown = ("loss", "accuracy", "held_out_loss", "held_out_accuracy")
+        loop.turn(fit, run, facts, reward.epochs, shown, False, defaults_of(Settings))
         reward_model.save(directory, fit.finish())
         summary = write_report(
             directory,
@@ -93,17 +96,17 @@ def main(settings: Settings) -> None:
             preferences.answered,
             fit.held_out,
             fit.best_epoch,
-            settings.label_noise,
+            reward.label_noise,
         )
-        if settings.run and len(preferences) < people.counts().labels:
+        if settings.people and len(preferences) < people.counts().labels:
             print(
                 f"Note: it was fitted to the {len(preferences)} labels that it began with, of "
                 f"{people.counts().labels} by now; the results page does not hear of it."
             )
-        elif settings.run:
-            report_reward(people, preferences, model.probabilities(preferences).mean(axis=0))
+        elif settings.people:
+            people.report(model, preferences)
     print(summary)
     print(
         f"Wrote {directory / reward_model.PARAMS}, run.json, metrics.csv and report.md with its picture."
     )
-    print(f"Next: prefloop ppo --env {env_id} --reward {settings.out} --out policy")
+    print(f"Next: prefloop ppo --env {env} --reward {run.out} --out policy")

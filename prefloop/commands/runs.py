@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass
 from functools import partial
 
-from prefloop.labelling.settings import ServerSettings
-from prefloop.settings import setting
+from prefloop.labelling.client.settings import ServerSettings
+from prefloop.settings import part, setting
 
 DESCRIPTION = """Lists the labelling server's runs and what stands in them, takes labels out as a
 preference dataset and in again, renames a run, deletes it with its labels, or has everything in it
@@ -28,7 +28,7 @@ ACTIONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ServerSettings):
+class Settings:
     """What is to be done with which run.
 
     Raises:
@@ -39,6 +39,7 @@ class Settings(ServerSettings):
     action: str = setting(MISSING, "what to do", choices=tuple(ACTIONS), positional=True)
     words: tuple[str, ...] = setting((), "the run's name, and what else the action takes: export NAME FOLDER, import FOLDER NAME, rename NAME NEW-NAME", positional=True)
     yes: bool = setting(False, "delete without asking")
+    server: ServerSettings = part(ServerSettings)
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -57,10 +58,10 @@ class Settings(ServerSettings):
 
 def main(settings: Settings) -> None:
     """Does it."""
-    from prefloop.labelling.connecting import connected
+    from prefloop.labelling.client.connecting import connected
 
-    with connected(settings) as client:
-        from prefloop.labelling import managing
+    with connected(settings.server) as client:
+        from prefloop.labelling.client import managing
 
         do: dict[str, Callable[..., None]] = {
             "list": managing.list_runs,

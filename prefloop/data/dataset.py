@@ -1,22 +1,23 @@
 """The preference dataset: a folder that any language can read and no kill can halve.
 
     metadata.json      schema, environment, sizes, where the labels come from, versions
-    segments.npz       obs, actions, mask, rewards, policy, first_step; each segment once
+    segments-0000.npz  obs, actions, mask, rewards, policy, first_step; each segment once; what comes
+    segments-0001.npz  later stands in shards of its own, which are never written again
     preferences.jsonl  one line a query: {"first": 3, "second": 8, "label": 1.0, ...}
 
 Segments are written before the queries that name them, and a last line that a kill has cut short
-is dropped, so whatever is read is whole.
+is dropped, so whatever is read is whole. Adding to a dataset costs what is added.
 """
 
 import contextlib
 import io
 import json
 import os
+import re
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefloop.data.preferences import Preferences
-from prefloop.data.segments import Segments, concatenate
+from prefloop.data.segments import COLUMNS, Segments, concatenate, stacked
 from prefloop.env_ids import without_module
 from prefloop.errors import UserError
 from prefloop.files import claimed_directory, read_json, write_atomically, write_json
 
-SCHEMA = 1
-METADATA, SEGMENTS, PREFERENCES = "metadata.json", "segments.npz", "preferences.jsonl"
-MAX_BYTES = 4 * 2**30  # of segments, unpacked: more would not fit into the memory of most machines
+SCHEMA = 2
+METADATA, PREFERENCES = "metadata.json", "preferences.jsonl"
+FIRST_SHARD = "segments.npz"  # of datasets of schema 1, which had no others
+MAX_BYTES = 4 * 2**30  # of a shard, unpacked: more would not fit into the memory of most machines
 
 
 def exists(path: Path) -> bool:
@@ -41,7 +43,15 @@ def exists(path: Path) -> bool:
 
 def is_empty(path: Path) -> bool:
     """Whether no segment and no preference stands in this folder, be it a dataset or not."""
-    return not any((path / name).exists() for name in (SEGMENTS, PREFERENCES))
+    return not shards(path) and not (path / PREFERENCES).exists()
+
+
+def shards(path: Path) -> list[Path]:
+    """Files of segments, in the order in which segments are counted."""
+    numbered = ((re.fullmatch(r"segments-(\d+)\.npz", file.name), file) for file in path.glob("*"))
+    later = sorted((int(name[1]), file) for name, file in numbered if name)
+    first = path / FIRST_SHARD
+    return [*([first] if first.exists() else []), *(file for _, file in later)]
 
 
 @contextlib.contextmanager
@@ -66,6 +76,8 @@ def writing(path: Path, metadata: Mapping[str, Any]) -> Iterator["Writer"]:
                 raise UserError(
                     f"{path} holds preferences for {known.get('env')}, not {metadata['env']}."
                 )
+            if known["schema"] != SCHEMA:  # earlier versions would not see what is added
+                write_json(path / METADATA, {**known, "schema": SCHEMA})
         else:
             write_json(path / METADATA, {"schema": SCHEMA, **metadata})
         yield Writer(path)
@@ -110,7 +122,7 @@ def read(path: Path) -> Preferences:
     read_metadata(path)
     # a writer puts segments before the lines that name them, so a reader takes the lines first
     first, second, labels = _columns(_lines(path / PREFERENCES), path / PREFERENCES)
-    segments = _read_segments(path / SEGMENTS)
+    segments = _read_all(path)
     try:
         return Preferences(segments, first, second, labels)
     except ValueError as error:
@@ -118,21 +130,35 @@ def read(path: Path) -> Preferences:
 
 
 class Writer:
-    """Adds to a dataset that this process has claimed; made by `writing`.
-
-    Attributes:
-        preferences: all that the dataset holds; None while it holds none.
-    """
+    """Adds to a dataset that this process has claimed; made by `writing`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.preferences: Preferences | None = None
-        for left in path.glob(f".{SEGMENTS}.*.tmp"):
+        self._parts: list[Segments] = []
+        self._columns = [np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)]
+        self._joined: Preferences | None = None
+        for left in path.glob(".segments*.tmp"):
             left.unlink(missing_ok=True)  # by a process that was killed: this one has the claim
         # lines without segments are damage, which `read` tells, not an empty dataset
         if not is_empty(path):
             _end_last_line(path / PREFERENCES)
-            self.preferences = read(path)
+            self._joined = read(path)
+            self._parts = [self._joined.segments]
+            self._columns = [self._joined.first, self._joined.second, self._joined.labels]
+        prints = [part.identities for part in self._parts]
+        self._places = {key: i for i, key in enumerate(key for some in prints for key in some)}
+
+    def __len__(self) -> int:
+        """How many preferences the dataset holds."""
+        return len(self._columns[0])
+
+    @property
+    def preferences(self) -> Preferences | None:
+        """All that the dataset holds; None while it holds none."""
+        if self._joined is None and self._parts:
+            self._parts = [concatenate(self._parts)]
+            self._joined = Preferences(self._parts[0], *self._columns)
+        return self._joined
 
     def append(self, new: Preferences, **facts: Any) -> None:
         """Adds preferences; segments that the dataset holds already are not stored again.
@@ -140,70 +166,83 @@ class Writer:
         Once this returns, they are on disk.
 
         Args:
-            facts: what else each line is to say, for instance `teacher="oracle"`.
+            facts: what else each line is to say, for instance `teacher="oracle"`; a list has
+                one entry for each of them.
 
         Raises:
             UserError: the segments are of another kind or hold NaN, or the disk refuses; the
                 dataset is as it was.
         """
-        used = np.unique(np.concatenate([new.first, new.second]))
-        segments, position = self._with_segments(new.segments[used])
-        place = np.zeros(len(new.segments), dtype=np.int64)
-        place[used] = position
-        lines = [
-            json.dumps(
-                {
-                    "first": int(place[first]),
-                    "second": int(place[second]),
-                    "label": None if np.isnan(label) else float(label),
-                    **facts,
-                }
-            )
-            for first, second, label in zip(new.first, new.second, new.labels, strict=True)
-        ]
-        _write_segments(self._path / SEGMENTS, segments)
-        _append_lines(self._path / PREFERENCES, lines)
-        old = self.preferences
-        joined = [place[new.first], place[new.second], new.labels]
-        if old is not None:
-            before = (old.first, old.second, old.labels)
-            joined = [np.concatenate(pair) for pair in zip(before, joined, strict=True)]
-        self.preferences = Preferences(segments, *joined)
+        if not len(new):
+            return
+        columns = self._columns_of(new)
+        _append_lines(self._path / PREFERENCES, _as_lines(columns, facts))
+        self._columns = [np.concatenate(pair) for pair in zip(self._columns, columns, strict=True)]
+        self._joined = None
 
-    def _with_segments(self, new: Segments) -> tuple[Segments, NDArray]:
-        """All segments, old ones first, and where each new one stands among them."""
+    def replace(self, new: Preferences, **facts: Any) -> None:
+        """As `append`, but in the place of all preferences; segments stay."""
+        columns = self._columns_of(new)
+        lines = "".join(line + "\n" for line in _as_lines(columns, facts))
+        write_atomically(self._path / PREFERENCES, lines.encode(), durable=True)
+        self._columns, self._joined = columns, None
+
+    def _columns_of(self, new: Preferences) -> list[NDArray]:
+        """First and second among the dataset's segments, and labels; stores what is new of them."""
+        used = np.unique(np.concatenate([new.first, new.second]))
+        place = np.zeros(len(new.segments), dtype=np.int64)
+        place[used] = self._stored(new.segments[used])
+        return [place[new.first], place[new.second], new.labels]
+
+    def _stored(self, new: Segments) -> NDArray:
+        """Where each of these stands among all segments; those that do not are written as a shard."""
         for name in ("obs", "actions", "rewards"):
             if not np.isfinite(getattr(new, name)).all():
                 raise UserError(f"Segments with NaN or infinite {name} are not stored.")
-        known = self.preferences.segments if self.preferences is not None else new[:0]
-        places = {key: i for i, key in enumerate(_fingerprints(known))}
-        fresh: list[int] = []
-        position = np.zeros(len(new), dtype=np.int64)
-        for i, key in enumerate(_fingerprints(new)):
-            if key not in places:
-                places[key] = len(known) + len(fresh)
-                fresh.append(i)
-            position[i] = places[key]
-        try:
-            return concatenate([known, new[np.array(fresh, dtype=np.int64)]]), position
-        except ValueError as error:
-            raise UserError(f"{self._path} holds other segments: {error}.") from None
+        fresh: dict[bytes, int] = {}
+        keys = new.identities
+        for i, key in enumerate(keys):
+            if key not in self._places:
+                fresh.setdefault(key, i)
+        if fresh:
+            part = new[np.array(list(fresh.values()))]
+            if self._parts and part.kind != self._parts[0].kind:
+                raise UserError(
+                    f"{self._path} holds other segments: segments with different observations or "
+                    "actions."
+                )
+            _write_shard(self._path / _next_shard(self._path), part)
+            self._places |= {key: len(self._places) + i for i, key in enumerate(fresh)}
+            self._parts.append(part)
+        return np.array([self._places[key] for key in keys], dtype=np.int64)
 
 
-def _fingerprints(segments: Segments) -> list[bytes]:
-    """What makes a segment the same as another, whatever it is padded to."""
+def _as_lines(columns: Sequence[NDArray], facts: Mapping[str, Any]) -> list[str]:
+    """Queries and labels as they stand in `preferences.jsonl`."""
     return [
-        b"".join(
-            np.ascontiguousarray(array[i, :length]).tobytes()
-            for array in (segments.obs, segments.actions, segments.rewards)
+        json.dumps(
+            {
+                "first": int(first),
+                "second": int(second),
+                "label": None if np.isnan(label) else float(label),
+                **{k: v[i] if isinstance(v, list) else v for k, v in facts.items()},
+            }
         )
-        for i, length in enumerate(segments.lengths)
+        for i, (first, second, label) in enumerate(zip(*columns, strict=True))
     ]
 
 
-def _write_segments(path: Path, segments: Segments) -> None:
+def _next_shard(path: Path) -> str:
+    numbers = [int(file.stem.partition("-")[2] or -1) for file in shards(path)]
+    return f"segments-{max(numbers, default=-1) + 1:04}.npz"
+
+
+def _write_shard(path: Path, segments: Segments) -> None:
+    arrays = {name: getattr(segments, name) for name in COLUMNS} | {"obs": segments.frames}
+    if segments.frame_stack > 1:
+        arrays["frame_stack"] = np.array(segments.frame_stack)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{f.name: getattr(segments, f.name) for f in fields(Segments)})
+    np.savez_compressed(buffer, **arrays)
     write_atomically(path, buffer.getvalue(), durable=True)
 
 
@@ -220,16 +259,27 @@ _DAMAGE = (
 )
 
 
-def _read_segments(path: Path) -> Segments:
+def _read_all(path: Path) -> Segments:
+    files = shards(path)
+    if not files:
+        raise UserError(f"{path} holds no segments yet.")
+    try:
+        return concatenate([_read_shard(file) for file in files])
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}.") from None
+
+
+def _read_shard(path: Path) -> Segments:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > MAX_BYTES:
             raise UserError(f"{path} is too large ({size / 2**30:.0f} GiB unpacked).")
         with np.load(path, allow_pickle=False) as archive:
-            segments = Segments(**{f.name: archive[f.name] for f in fields(Segments)})
-    except FileNotFoundError:
-        raise UserError(f"{path.parent} holds no segments yet.") from None
+            stack = int(archive["frame_stack"]) if "frame_stack" in archive else 1
+            columns = {name: archive[name] for name in COLUMNS}
+            columns["obs"] = stacked(columns["obs"], stack)
+            segments = Segments(**columns, frame_stack=stack)
     except KeyError as error:
         raise UserError(
             f"{path} is damaged: it holds no array {error.args[0].split()[0]}."

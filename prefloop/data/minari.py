@@ -12,11 +12,12 @@ import numpy as np
 
 from prefloop.data.trajectories import Trajectories
 from prefloop.env_ids import without_module
+from prefloop.envs.settings import Env
 from prefloop.errors import UserError
 from prefloop.startup import import_optional
 
 
-def write_minari(trajectories: Trajectories, dataset_id: str, env_id: str) -> Path:
+def write_minari(trajectories: Trajectories, dataset_id: str, env: Env) -> Path:
     """Writes episodes as a new Minari dataset, where Minari keeps its local ones.
 
     That is `MINARI_DATASETS_PATH`, or ~/.minari/datasets if it is not set. The dataset appears when
@@ -24,7 +25,7 @@ def write_minari(trajectories: Trajectories, dataset_id: str, env_id: str) -> Pa
 
     Args:
         dataset_id: its name and version, for instance cartpole/weak-v0.
-        env_id: the environment that was acted in.
+        env: the environment that was acted in.
 
     Returns:
         The dataset's folder.
@@ -34,15 +35,14 @@ def write_minari(trajectories: Trajectories, dataset_id: str, env_id: str) -> Pa
             this environment; the disk refuses.
         ValueError: within an episode, a step does not begin where the one before it led.
     """
-    from prefloop.envs import make_env, step_sizes
+    from prefloop.envs.make import make_env
+    from prefloop.envs.spaces import as_stored, spaces_of
 
     minari, _ = import_optional("Writing a Minari dataset", "data", "minari", "h5py")
     namespace, path = _minari_path(minari, dataset_id)
-    env = make_env(env_id)
-    obs_dim, action_dim, discrete = step_sizes(env)
-    action_shape = () if discrete else (action_dim,)
-    if trajectories.obs.shape[1:] != (obs_dim,) or trajectories.actions.shape[1:] != action_shape:
-        raise UserError(f"These episodes are not of {env_id}: their steps have other sizes.")
+    made = make_env(env)
+    if not spaces_of(made).allows(as_stored(trajectories.obs), trajectories.actions):
+        raise UserError(f"These episodes are not of {env}: their steps have other sizes.")
     episode_buffer = minari.data_collector.EpisodeBuffer
     episodes = [episode_buffer(**episode) for episode in _minari_episodes(trajectories)]
     taken = UserError(
@@ -59,15 +59,15 @@ def write_minari(trajectories: Trajectories, dataset_id: str, env_id: str) -> Pa
             whole.mkdir()
             storage = minari.dataset.minari_storage.MinariStorage.new(
                 whole / "data",
-                observation_space=env.observation_space,
-                action_space=env.action_space,
-                env_spec=env.spec,
+                observation_space=made.observation_space,
+                action_space=made.action_space,
+                env_spec=made.spec,
             )
             about = {
                 "dataset_id": dataset_id,
                 "minari_version": minari.__version__,
                 "algorithm_name": "prefloop",
-                "description": f"{len(episodes)} episodes of {env_id}",
+                "description": f"{len(episodes)} episodes of {env}",
             }
             storage.update_metadata(about)
             storage.update_episodes(episodes)
@@ -77,11 +77,11 @@ def write_minari(trajectories: Trajectories, dataset_id: str, env_id: str) -> Pa
     except OSError as error:
         raise UserError(f"Can't write {path}: {error.strerror or error}.") from None
     finally:
-        env.close()
+        made.close()
     return path
 
 
-def read_minari(dataset_id: str, env_id: str | None = None) -> Trajectories:
+def read_minari(dataset_id: str, env: Env | None = None) -> Trajectories:
     """Reads the episodes of a local Minari dataset; nothing is downloaded.
 
     An episode that ends in neither a terminal state nor a time limit was cut by whoever collected
@@ -89,7 +89,7 @@ def read_minari(dataset_id: str, env_id: str | None = None) -> Trajectories:
 
     Args:
         dataset_id: for instance cartpole/weak-v0.
-        env_id: the environment that it must be of, where it names one; None takes any.
+        env: the environment that it must be of, where it names one; None takes any.
 
     Raises:
         UserError: Minari or what it needs is missing; there is no such dataset; it is of another
@@ -109,8 +109,8 @@ def read_minari(dataset_id: str, env_id: str | None = None) -> Trajectories:
         dataset = minari.load_dataset(dataset_id)
         obs_space, action_space = dataset.observation_space, dataset.action_space
         acted_in = dataset.env_spec.id if dataset.env_spec is not None else None
-        if env_id is not None and acted_in not in (None, without_module(env_id)):
-            raise UserError(f"{dataset_id} holds episodes of {acted_in}, not {env_id}.")
+        if env is not None and acted_in not in (None, without_module(env)):
+            raise UserError(f"{dataset_id} holds episodes of {acted_in}, not {env}.")
         if not isinstance(obs_space, Box) or len(obs_space.shape) != 1:
             raise UserError(f"{dataset_id} has observations in {obs_space}; a flat Box is needed.")
         if not isinstance(action_space, Discrete) and (

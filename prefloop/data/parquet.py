@@ -177,7 +177,7 @@ def _segments(sides: list[Any]) -> Segments:
         ValueError: an array does not fit the others, or holds NaN.
     """
     mask = None
-    arrays = {}
+    arrays: Any = {}
     for name in ("obs", "actions", "rewards", "policy", "first_step"):
         columns = [side.field(name) for side in sides]
         if name in ("policy", "first_step"):

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefloop.data.trajectories import Trajectories
-from prefloop.envs import reset
+from prefloop.envs.make import reset
+from prefloop.envs.spaces import frame_stack
 from prefloop.seeding import Stream
 
-# observations [num_envs, obs_dim] -> actions, [num_envs] or [num_envs, action_dim]
+# observations [num_envs, *obs_shape] -> actions, [num_envs] or [num_envs, action_dim]
 Act = Callable[[NDArray], NDArray]
 # what else is to be kept of each step, asked for before it: the environments' states,
 # [num_envs, state_dim], or what stands for them, [num_envs]
@@ -33,10 +34,10 @@ def collect_steps(
 
     Args:
         envs: vectorised environments that reset on the step after an episode's end.
-        act: chooses actions [num_envs] for observations [num_envs, obs_dim].
+        act: chooses actions [num_envs] for observations [num_envs, *obs_shape].
         min_steps: the budget, in steps over all environments together.
         seed: of the run.
-        stream: which of the seed's streams is the environments', as in `prefloop.envs.reset`; the
+        stream: which of the seed's streams is the environments', as in `prefloop.envs.make.reset`; the
             actions' is another.
         record: gives what is to stand in `Trajectories.states`, if anything is.
     """
@@ -96,7 +97,7 @@ def _collect(
     Args:
         may_start: from the steps taken so far and the episodes finished [num_envs], whether an
             episode that starts now counts [num_envs].
-        obs: what all environments begin with; [num_envs, obs_dim].
+        obs: what all environments begin with; [num_envs, *obs_shape].
     """
     obs = np.array(obs)
     steps = 0
@@ -136,4 +137,5 @@ def _collect(
         terminated=terminated[ends],
         truncated=truncated[ends],
         states=flat(tuple(states))[valid] if states else None,
+        frame_stack=frame_stack(envs),
     )

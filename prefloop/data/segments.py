@@ -1,14 +1,20 @@
 """Stretches of behaviour that somebody compares: whole episodes or a fixed number of steps."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prefloop.data.trajectories import Trajectories
+from prefloop.envs.spaces import as_stored
 from prefloop.errors import UserError
+
+# what a dataset keeps of segments, and with which a segment can be made
+COLUMNS = ("obs", "actions", "mask", "rewards", "policy", "first_step")
+# what shows a segment again (prefloop.data.recording): arrays with one row for each segment
+STATES, SEED, ACTIONS = "replay_states", "replay_seed", "replay_actions"
 
 
 @dataclass(frozen=True)
@@ -16,7 +22,9 @@ class Segments:
     """Segments side by side, padded at the end to one length.
 
     Attributes:
-        obs: the observation each action was chosen in; float32; [segments, length, obs_dim].
+        obs: the observation each action was chosen in; float32, or whole numbers as they come;
+            [segments, length, *obs_shape]. Of stacked frames a view, in which each frame
+            stands once.
         actions: as the environment received them; int64 [segments, length] where they are
             discrete, float32 [segments, length, action_dim] where they are continuous.
         mask: True where there is a step, False where there is padding; [segments, length].
@@ -24,6 +32,9 @@ class Segments:
             [segments, length].
         policy: which of the collecting policies acted, in their order; int64; [segments].
         first_step: where in its episode the segment begins, in steps; int64; [segments].
+        frame_stack: how many successive frames the first axis of an observation holds; 1: none.
+        replay: what it takes to show the segments again, where it was recorded; by names that begin
+            with `replay_`; [segments, ...] each. Datasets do not keep it.
 
     Raises:
         ValueError: the shapes do not belong together, an array is of another type, a segment has
@@ -36,10 +47,12 @@ class Segments:
     rewards: NDArray
     policy: NDArray
     first_step: NDArray
+    frame_stack: int = field(default=1, kw_only=True)
+    replay: Mapping[str, NDArray] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         shape = self.mask.shape
-        if self.obs.ndim != 3 or self.actions.ndim not in (2, 3):
+        if self.obs.ndim < 3 or self.actions.ndim not in (2, 3):
             raise ValueError(f"obs {self.obs.shape} and actions {self.actions.shape} have no steps")
         if not self.obs.shape[:2] == self.actions.shape[:2] == shape == self.rewards.shape:
             shapes = [x.shape for x in (self.obs, self.actions, self.mask, self.rewards)]
@@ -50,11 +63,14 @@ class Segments:
             raise ValueError("the mask must be True for each segment's first steps and only them")
         if not self.mask.any(axis=1).all():
             raise ValueError("a segment has no steps")
-        types = {"obs": "float32", "rewards": "float32", "policy": "int64", "first_step": "int64"}
+        types = {"rewards": "float32", "policy": "int64", "first_step": "int64"}
         types["actions"] = "int64" if self.discrete else "float32"
+        types["obs"] = str(as_stored(self.obs[:0]).dtype)
         for name, dtype in types.items():
             if getattr(self, name).dtype != dtype:
                 raise ValueError(f"{name} must be {dtype}, not {getattr(self, name).dtype}")
+        if self.frame_stack > 1 and self.obs.shape[2:3] != (self.frame_stack,):
+            raise ValueError(f"obs {self.obs.shape} are no stacks of {self.frame_stack} frames")
 
     def __len__(self) -> int:
         """Number of segments."""
@@ -62,7 +78,15 @@ class Segments:
 
     def __getitem__(self, index: NDArray | slice) -> "Segments":
         """Some of the segments."""
-        return Segments(*(getattr(self, field.name)[index] for field in fields(self)))
+        columns = {name: getattr(self, name)[index] for name in COLUMNS if name != "obs"}
+        replay = {name: array[index] for name, array in self.replay.items()}
+        obs = stacked(self.frames[index], self.frame_stack)
+        return Segments(obs, **columns, frame_stack=self.frame_stack, replay=replay)
+
+    @property
+    def frames(self) -> NDArray:
+        """Observations with each frame once: `obs`, or of stacks [segments, length + stack - 1, ...]."""
+        return single_frames(self.obs, self.frame_stack)
 
     @property
     def lengths(self) -> NDArray:
@@ -81,19 +105,56 @@ class Segments:
         The same behaviour has the same fingerprint wherever it stands and whatever it is padded to.
         """
         # + 0 makes -0.0 the zero that it equals
-        shown = [array + 0 for array in (self.obs, self.actions)]
-        digests = (
-            hashlib.blake2b(
-                b"".join(array[i, :length].tobytes() for array in shown), digest_size=8
-            ).digest()
-            for i, length in enumerate(self.lengths)
-        )
+        digests = self._digests([self.obs + 0, self.actions + 0], size=8)
         return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+    @property
+    def identities(self) -> list[bytes]:
+        """Of all that is kept of each segment but where it comes from; [segments].
+
+        Two segments are the same where theirs are, whatever they are padded to.
+        """
+        return list(self._digests([self.frames, self.actions, self.rewards], size=16))
+
+    def _digests(self, arrays: Sequence[NDArray], size: int) -> Iterator[bytes]:
+        for i, length in enumerate(self.lengths):
+            # of stacked frames there are some more than there are steps
+            ends = [length + array.shape[1] - self.mask.shape[1] for array in arrays]
+            steps = (array[i, :end].tobytes() for array, end in zip(arrays, ends, strict=True))
+            yield hashlib.blake2b(b"".join(steps), digest_size=size).digest()
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What segments must agree in to stand side by side: kinds of observations and actions."""
+        shapes = self.obs.shape[2:], self.actions.shape[2:]
+        return *shapes, self.obs.dtype, self.actions.dtype, self.frame_stack
 
     @property
     def discrete(self) -> bool:
         """Whether actions are numbers of actions rather than vectors."""
         return self.actions.ndim == 2
+
+
+def stacked(frames: NDArray, frame_stack: int) -> NDArray:
+    """Stacks of successive frames: a view in which each frame stands once.
+
+    Args:
+        frames: [segments, length + frame_stack - 1, *frame_shape].
+
+    Returns:
+        [segments, length, frame_stack, *frame_shape]; `frames` where nothing is stacked.
+    """
+    if frame_stack == 1:
+        return frames
+    windows = np.lib.stride_tricks.sliding_window_view(frames, frame_stack, axis=1)
+    return np.moveaxis(windows, -1, 2)
+
+
+def single_frames(obs: NDArray, frame_stack: int) -> NDArray:
+    """What `stacked` was made of: the first stack, and the newest frame of each later one."""
+    if frame_stack == 1:
+        return obs
+    return np.concatenate([obs[:, 0], obs[:, 1:, -1]], axis=1)
 
 
 def concatenate(parts: Sequence[Segments]) -> Segments:
@@ -104,27 +165,30 @@ def concatenate(parts: Sequence[Segments]) -> Segments:
     """
     if not parts:
         raise ValueError("no segments to concatenate")
-    if (
-        len({(part.obs.shape[2:], part.actions.shape[2:], part.actions.dtype) for part in parts})
-        > 1
-    ):
+    if len({part.kind for part in parts}) > 1:
         raise ValueError("segments with different observations or actions")
-    length = max(part.mask.shape[1] for part in parts)
+    stack = parts[0].frame_stack
+    names = ("actions", "mask", "rewards", "policy", "first_step")
     return Segments(
-        *(
-            np.concatenate(
-                [_padded(getattr(part, field.name), length, field.name) for part in parts]
-            )
-            for field in fields(Segments)
-        )
+        stacked(_joined([part.frames for part in parts]), stack),
+        *(_joined([getattr(part, name) for part in parts]) for name in names),
+        frame_stack=stack,
+        replay={
+            name: _joined([part.replay[name] for part in parts])
+            for name in parts[0].replay
+            if all(name in part.replay for part in parts)
+        },
     )
 
 
-def _padded(array: NDArray, length: int, name: str) -> NDArray:
-    if name in ("policy", "first_step"):
-        return array
-    padding = [(0, 0), (0, length - array.shape[1]), *[(0, 0)] * (array.ndim - 2)]
-    return np.pad(array, padding)
+def _joined(arrays: Sequence[NDArray]) -> NDArray:
+    """One after the other; of what has steps, all padded to the longest."""
+    if arrays[0].ndim == 1:
+        return np.concatenate(arrays)
+    length = max(array.shape[1] for array in arrays)
+    return np.concatenate(
+        [np.pad(a, [(0, 0), (0, length - a.shape[1]), *[(0, 0)] * (a.ndim - 2)]) for a in arrays]
+    )
 
 
 def whole_episodes(trajectories: Trajectories, policy: int = 0) -> Segments:
@@ -189,21 +253,6 @@ def random_places(
     return starts, np.minimum(left[starts], length)
 
 
-def step_index(starts: NDArray, lengths: NDArray) -> tuple[NDArray, NDArray]:
-    """Where each step of segments lies among all steps, and the mask; [segments, length] both.
-
-    In the padding stands the segment's first step.
-    """
-    step = np.arange(lengths.max())
-    mask = step < lengths[:, None]
-    return np.where(mask, starts[:, None] + step, starts[:, None]), mask
-
-
-def episode_of(trajectories: Trajectories, steps: NDArray) -> NDArray:
-    """Which episode each of these steps belongs to."""
-    return np.searchsorted(episode_places(trajectories)[0], steps, side="right") - 1
-
-
 def take(
     trajectories: Trajectories, starts: NDArray, lengths: NDArray, policy: int = 0
 ) -> Segments:
@@ -213,9 +262,9 @@ def take(
         starts, lengths: first step and number of steps of each; [segments].
         policy: the number of the policy that acted.
     """
-    index, mask = step_index(starts, lengths)
+    index, mask = _step_index(starts, lengths)
     episode_starts, _ = episode_places(trajectories)
-    episode = episode_of(trajectories, starts)
+    episode_start = episode_starts[np.searchsorted(episode_starts, starts, side="right") - 1]
 
     def column(array: NDArray) -> NDArray:
         values = array[index]
@@ -224,10 +273,48 @@ def take(
 
     discrete = trajectories.actions.ndim == 1
     return Segments(
-        obs=column(trajectories.obs).astype(np.float32),
+        obs=_observations(trajectories, index, mask),
         actions=column(trajectories.actions).astype(np.int64 if discrete else np.float32),
         mask=mask,
         rewards=column(trajectories.rewards).astype(np.float32),
         policy=np.full(len(starts), policy, dtype=np.int64),
-        first_step=(starts - episode_starts[episode]).astype(np.int64),
+        first_step=(starts - episode_start).astype(np.int64),
+        frame_stack=trajectories.frame_stack,
+        replay=_replay(trajectories, starts, lengths, episode_start),
     )
+
+
+def _observations(trajectories: Trajectories, index: NDArray, mask: NDArray) -> NDArray:
+    """Those of some steps, each frame once; 0 in the padding."""
+    obs, stack = trajectories.obs, trajectories.frame_stack
+    if stack == 1:
+        values = obs[index]
+        values[~mask] = 0
+        return as_stored(values)
+    newest = obs[index, -1]
+    newest[~mask] = 0
+    return stacked(as_stored(np.concatenate([obs[index[:, 0], :-1], newest], axis=1)), stack)
+
+
+def _replay(
+    trajectories: Trajectories, starts: NDArray, lengths: NDArray, episode_start: NDArray
+) -> dict[str, NDArray]:
+    """What shows segments again, as far as it was recorded."""
+    states = trajectories.states
+    if states is None:
+        return {}
+    if states.ndim > 1:
+        return {STATES: states[_step_index(starts, lengths)[0]]}
+    # from the episode's first step to the segment's last
+    index, _ = _step_index(episode_start, starts - episode_start + lengths)
+    return {SEED: states[starts], ACTIONS: trajectories.actions[index]}
+
+
+def _step_index(starts: NDArray, lengths: NDArray) -> tuple[NDArray, NDArray]:
+    """Where each step of segments lies among all steps, and the mask; [segments, length] both.
+
+    In the padding stands the segment's first step.
+    """
+    step = np.arange(lengths.max())
+    mask = step < lengths[:, None]
+    return np.where(mask, starts[:, None] + step, starts[:, None]), mask

@@ -2,30 +2,30 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from prefloop.data.rollouts import Act, collect_one_each
 from prefloop.data.trajectories import Trajectories, concatenate
-from prefloop.envs import make_vector_env
-from prefloop.policies import acting
+from prefloop.envs.make import make_vector_env
+from prefloop.envs.settings import Env
+from prefloop.policies import Policy, acting
 from prefloop.seeding import RowGenerator, Stream, generator, integer
 
 MAX_ENVS = 64  # more of them wait longer for the slowest episode than they save
 
 
 def evaluate(
-    policy: nn.Sequential, env_id: str, num_episodes: int, seed: int, greedy: bool = False
+    policy: Policy, env: Env, num_episodes: int, seed: int, greedy: bool = False
 ) -> NDArray:
     """Plays whole episodes with the environment's own reward; arguments as in `play`.
 
     Returns:
         The return of each episode; [num_episodes].
     """
-    return play(policy, env_id, num_episodes, seed, greedy).returns
+    return play(policy, env, num_episodes, seed, greedy).returns
 
 
 def play(
-    policy: nn.Sequential, env_id: str, num_episodes: int, seed: int, greedy: bool = False
+    policy: Policy, env: Env, num_episodes: int, seed: int, greedy: bool = False
 ) -> Trajectories:
     """Plays whole episodes.
 
@@ -36,7 +36,7 @@ def play(
         seed: the same seed gives the same episodes; none of them is one of another seed.
         greedy: always take the most probable action instead of sampling one.
     """
-    envs = make_vector_env(env_id, min(num_episodes, MAX_ENVS), separate=True)
+    envs = make_vector_env(env, min(num_episodes, MAX_ENVS), separate=True)
     parts = []
     try:
         for first in range(0, num_episodes, MAX_ENVS):
@@ -53,18 +53,18 @@ def env_seed(seed: int, episode: int) -> int:
     return integer(seed, Stream.EVALUATION_ENVIRONMENTS, episode)
 
 
-def acting_in_episode(policy: nn.Sequential, seed: int, episode: int, greedy: bool = False) -> Act:
+def acting_in_episode(policy: Policy, seed: int, episode: int, greedy: bool = False) -> Act:
     """How a policy acts in an episode of `play`, for whoever wants to watch it.
 
     Returns:
-        A function from observations [1, obs_dim] to actions [1, ...].
+        A function from observations [1, *obs_shape] to actions [1, ...].
     """
     row = episode % MAX_ENVS
     act = _acting(policy, seed, episode - row, greedy)
     return lambda obs: act(np.repeat(obs, row + 1, axis=0))[row:]
 
 
-def _acting(policy: nn.Sequential, seed: int, first: int, greedy: bool) -> Act:
+def _acting(policy: Policy, seed: int, first: int, greedy: bool) -> Act:
     """How a policy acts in episodes from `first` on, as many as there are observations."""
     numbers = range(first, first + MAX_ENVS)
     rows = RowGenerator([generator(seed, Stream.EVALUATION_POLICY, i) for i in numbers])

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from prefloop.bradley_terry import agreement, answered_second
+from prefloop.bradley_terry import agreement, answered_second, cross_entropy
 from prefloop.data.preferences import Preferences
 from prefloop.evaluation.plots import save_figure
 from prefloop.evaluation.statistics import rank_correlation
@@ -43,7 +43,7 @@ def write_report(
     probabilities = model.probabilities(preferences)
     # of an answer, which is what labels can be held against
     mean = answered_second(probabilities.mean(axis=0), label_noise)
-    loss = _cross_entropy(mean, preferences.labels)
+    loss = cross_entropy(mean, preferences.labels)
     used = np.unique(np.concatenate([preferences.first, preferences.second]))
     true_returns = preferences.segments.returns[used]
     all_predicted = model.returns(preferences.segments).mean(axis=0)  # what the agent climbs
@@ -93,11 +93,6 @@ def _accuracy(gap: NDArray, labels: NDArray) -> float:
 
 def _mean(values: NDArray) -> float:
     return float(values.mean()) if len(values) else float("nan")
-
-
-def _cross_entropy(probability: NDArray, labels: NDArray) -> NDArray:
-    p = np.clip(probability, 1e-12, 1 - 1e-12)
-    return -(labels * np.log(p) + (1 - labels) * np.log1p(-p))
 
 
 def _bins(probability: NDArray, labels: NDArray) -> list[tuple[float, float, int]]:

@@ -43,7 +43,7 @@ def mean_estimate(sample: ArrayLike, bounds: Bounds = UNBOUNDED) -> MeanEstimate
 
     Args:
         sample: independent draws; [n], n >= 1.
-        bounds: of a draw, where they are known (`prefloop.envs.return_bounds`).
+        bounds: of a draw, where they are known (`prefloop.envs.registered.return_bounds`).
     """
     x = np.asarray(sample, dtype=np.float64)
     mean = float(x.mean())
@@ -115,7 +115,7 @@ def iqm_interval(scores: ArrayLike, bounds: Bounds = UNBOUNDED, seed: int = 0) -
 
     Args:
         scores: one per run; [n].
-        bounds: of a score, where they are known (`prefloop.envs.return_bounds`).
+        bounds: of a score, where they are known (`prefloop.envs.registered.return_bounds`).
         seed: of the resampling.
 
     Source: Tukey and McLaughlin 1963, "Less vulnerable confidence and significance procedures for

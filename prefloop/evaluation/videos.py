@@ -14,7 +14,8 @@ import pygame
 from numpy.typing import NDArray
 
 from prefloop.data.rollouts import Act
-from prefloop.envs import make_env
+from prefloop.envs.make import make_env
+from prefloop.envs.settings import Env
 from prefloop.errors import UserError
 from prefloop.files import keep_mode, link_target
 
@@ -33,11 +34,11 @@ def has_display() -> bool:
         pygame.display.quit()
 
 
-def watch_episode(env_id: str, act: Act, seed: int, video_path: Path) -> tuple[float, Path | None]:
+def watch_episode(env: Env, act: Act, seed: int, video_path: Path) -> tuple[float, Path | None]:
     """Plays one episode in a window; without a display, into a video.
 
     Args:
-        env_id: which environment.
+        env: which environment.
         act: chooses actions [1] for observations [1, obs_dim].
         seed: of the environment.
         video_path: where the video goes if one is needed; MP4, H.264.
@@ -49,11 +50,11 @@ def watch_episode(env_id: str, act: Act, seed: int, video_path: Path) -> tuple[f
         UserError: the environment can't be drawn, or the video can't be written.
     """
     if has_display():
-        return sum(reward for reward, _ in _play(env_id, act, seed, "human")), None
-    return record_episode(env_id, act, seed, video_path), video_path
+        return sum(reward for reward, _ in _play(env, act, seed, "human")), None
+    return record_episode(env, act, seed, video_path), video_path
 
 
-def record_episode(env_id: str, act: Act, seed: int, video_path: Path) -> float:
+def record_episode(env: Env, act: Act, seed: int, video_path: Path) -> float:
     """Plays one episode into a video; needs no display. Arguments as in `watch_episode`.
 
     Returns:
@@ -70,13 +71,13 @@ def record_episode(env_id: str, act: Act, seed: int, video_path: Path) -> float:
     rewards: list[float] = []
 
     def frames() -> Iterator[NDArray]:
-        for reward, frame in _play(env_id, act, seed, "rgb_array"):
+        for reward, frame in _play(env, act, seed, "rgb_array"):
             rewards.append(reward)
             if frame is None:
-                raise UserError(f"{env_id} can't be drawn as a picture.")
+                raise UserError(f"{env} can't be drawn as a picture.")
             yield frame
 
-    write_video(video_path, frames(), _frames_per_second(env_id))
+    write_video(video_path, frames(), _frames_per_second(env))
     return sum(rewards)
 
 
@@ -138,25 +139,25 @@ def write_video(
 
 
 def _play(
-    env_id: str, act: Act, seed: int, render_mode: str
+    env: Env, act: Act, seed: int, render_mode: str
 ) -> Iterator[tuple[float, NDArray | None]]:
     """Yields each step's reward and picture (None in a window)."""
-    env = make_env(env_id, render_mode=render_mode)
+    made = make_env(env, render_mode=render_mode)
     try:
-        obs, _ = env.reset(seed=seed)
+        obs, _ = made.reset(seed=seed)
         done = False
         while not done:
-            obs, reward, terminated, truncated, _ = env.step(act(obs[None])[0])
+            obs, reward, terminated, truncated, _ = made.step(act(obs[None])[0])
             done = terminated or truncated
-            frame = env.render() if render_mode == "rgb_array" else None
+            frame = made.render() if render_mode == "rgb_array" else None
             yield float(reward), frame  # type: ignore[misc]
     finally:
-        env.close()
+        made.close()
 
 
-def _frames_per_second(env_id: str) -> float:
-    env = make_env(env_id)
+def _frames_per_second(env: Env) -> float:
+    made = make_env(env)
     try:
-        return float(env.metadata.get("render_fps") or 30)
+        return float(made.metadata.get("render_fps") or 30)
     finally:
-        env.close()
+        made.close()

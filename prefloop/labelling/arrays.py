@@ -5,7 +5,6 @@ Both are NumPy archives (.npz) without pickles. What is sent has the arrays of s
 `replay_...`, one row a segment, are kept as they are: what it takes to show the segment again.
 """
 
-import hashlib
 import io
 import math
 import zipfile
@@ -16,13 +15,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from prefloop.data.segments import Segments
+from prefloop.data.segments import Segments, single_frames, stacked
+from prefloop.envs.spaces import as_stored
 from prefloop.errors import UserError
 
 REPLAY = "replay_"
 MAX_UNPACKED = 512 * 2**20  # bytes of all arrays together
 MAX_SEGMENTS = 10_000
 MAX_STEPS = 100_000
+MAX_FRAME_STACK = 64
 MAX_FIRST_STEP = 2**53  # of an episode; no episode is as long
 MAX_NUMBERS = 64 * 2**20  # of all observations, actions and rewards together, as they are kept
 
@@ -39,12 +40,13 @@ class Segment:
     """One segment without padding.
 
     Attributes:
-        obs: float32; [length, obs_dim].
+        obs: float32, or whole numbers as they come; [length, *obs_shape].
         actions: int64 [length], or float32 [length, action_dim].
         rewards: the environment's, 0 where they are not known; float32; [length].
         policy: which of the collecting policies acted.
         first_step: where in its episode the segment begins, in steps.
         replay: what it takes to show the segment again, by names that begin with `replay_`.
+        frame_stack: how many successive frames the first axis of an observation holds; 1: none.
     """
 
     obs: NDArray
@@ -53,6 +55,12 @@ class Segment:
     policy: int = 0
     first_step: int = 0
     replay: Mapping[str, NDArray] = field(default_factory=dict)
+    frame_stack: int = 1
+
+    @property
+    def frames(self) -> NDArray:
+        """Observations with each frame once."""
+        return single_frames(self.obs[None], self.frame_stack)[0]
 
     @property
     def length(self) -> int:
@@ -67,11 +75,7 @@ class Segment:
     @property
     def digest(self) -> str:
         """What makes a segment the same as another: all but where it comes from."""
-        digest = hashlib.sha256()
-        for array in (self.obs, self.actions, self.rewards):
-            digest.update(f"{array.dtype} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
+        return pad([self]).identities[0].hex()
 
     def part(self, start: int, stop: int) -> "Segment":
         """The steps from `start` up to but without `stop`."""
@@ -81,6 +85,7 @@ class Segment:
             self.rewards[start:stop],
             self.policy,
             self.first_step + start,
+            frame_stack=self.frame_stack,
         )
 
 
@@ -90,11 +95,12 @@ def pack(segment: Segment) -> bytes:
     np.savez_compressed(
         buffer,
         allow_pickle=False,
-        obs=segment.obs,
+        obs=segment.frames,
         actions=segment.actions,
         rewards=segment.rewards,
         policy=np.int64(segment.policy),
         first_step=np.int64(segment.first_step),
+        **_said(segment.frame_stack),
         **dict(segment.replay),
     )
     return buffer.getvalue()
@@ -105,34 +111,37 @@ def unpack(data: bytes) -> Segment:
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     replay = {name: array for name, array in arrays.items() if name.startswith(REPLAY)}
+    stack = int(arrays.get("frame_stack", 1))
     return Segment(
-        arrays["obs"],
+        stacked(arrays["obs"][None], stack)[0],
         arrays["actions"],
         arrays["rewards"],
         int(arrays["policy"]),
         int(arrays["first_step"]),
         replay,
+        stack,
     )
 
 
-def to_archive(segments: Segments, replay: Mapping[str, NDArray] | None = None) -> bytes:
-    """Segments as a trainer sends them.
+def _said(frame_stack: int) -> dict[str, NDArray]:
+    """Is said of stacks alone."""
+    return {"frame_stack": np.array(frame_stack)} if frame_stack > 1 else {}
 
-    Args:
-        segments: all of them.
-        replay: arrays named `replay_...`, one row a segment.
-    """
+
+def to_archive(segments: Segments) -> bytes:
+    """Segments as a trainer sends them, and what shows them again."""
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
         allow_pickle=False,
-        obs=segments.obs,
+        obs=segments.frames,
         actions=segments.actions,
         mask=segments.mask,
         rewards=segments.rewards,
         policy=segments.policy,
         first_step=segments.first_step,
-        **dict(replay or {}),
+        **_said(segments.frame_stack),
+        **dict(segments.replay),
     )
     return buffer.getvalue()
 
@@ -178,6 +187,7 @@ def from_archive(data: bytes) -> list[Segment]:
             int(segments.policy[i]),
             int(segments.first_step[i]),
             {name: array[i] for name, array in replay.items()},
+            segments.frame_stack,
         )
         for i, length in enumerate(segments.lengths)
     ]
@@ -193,39 +203,47 @@ def pad(segments: Sequence[Segment]) -> Segments:
         raise ValueError("no segments")
     length = max(segment.length for segment in segments)
 
-    def padded(arrays: list[NDArray]) -> NDArray:
+    def padded(arrays: list[NDArray], length: int = length) -> NDArray:
         out = np.zeros((len(arrays), length, *arrays[0].shape[1:]), dtype=arrays[0].dtype)
         for row, array in zip(out, arrays, strict=True):
             row[: len(array)] = array
         return out
 
     lengths = np.array([segment.length for segment in segments])
+    stack = segments[0].frame_stack
+    frames = padded([segment.frames for segment in segments], length + stack - 1)
     return Segments(
-        obs=padded([segment.obs for segment in segments]),
+        obs=stacked(frames, stack),
         actions=padded([segment.actions for segment in segments]),
         mask=np.arange(length) < lengths[:, None],
         rewards=padded([segment.rewards for segment in segments]),
         policy=np.array([segment.policy for segment in segments], dtype=np.int64),
         first_step=np.array([segment.first_step for segment in segments], dtype=np.int64),
+        frame_stack=stack,
     )
 
 
 def _as_segments(arrays: Mapping[str, NDArray]) -> Segments:
-    obs, actions = arrays["obs"], arrays["actions"]
-    if obs.ndim != 3:
-        raise ValueError(f"obs must be [segments, length, obs_dim], not {list(obs.shape)}")
+    frames, actions = arrays["obs"], arrays["actions"]
+    stack = arrays.get("frame_stack", np.array(1))
+    if stack.ndim or not 1 <= stack <= MAX_FRAME_STACK:
+        raise ValueError(f"frame_stack is a number from 1 to {MAX_FRAME_STACK}")
+    if frames.ndim < 2 or frames.shape[1] < stack:
+        raise ValueError(f"obs must be [segments, length, ...], not {list(frames.shape)}")
+    obs = stacked(as_stored(frames), int(stack))
     shape = obs.shape[:2]
     kind = np.int64 if actions.ndim == 2 else np.float32
     if actions.dtype.kind not in ("iu" if actions.ndim == 2 else "f"):
         raise ValueError("actions must be whole numbers, [segments, length], or vectors of floats")
     zeros = np.zeros(shape[0], dtype=np.int64)
     return Segments(
-        obs=obs.astype(np.float32),
+        obs=obs,
         actions=actions.astype(kind),
         mask=arrays.get("mask", np.ones(shape, dtype=bool)),
         rewards=arrays.get("rewards", np.zeros(shape)).astype(np.float32),
         policy=arrays.get("policy", zeros),
         first_step=arrays.get("first_step", zeros),
+        frame_stack=int(stack),
     )
 
 

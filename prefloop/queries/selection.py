@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from prefloop.bradley_terry import cross_entropy
 from prefloop.data.preferences import Queries
 from prefloop.data.segments import Segments
 from prefloop.errors import UserError
@@ -94,8 +95,7 @@ def select_queries(
 
 def binary_entropy(probability: NDArray) -> NDArray:
     """Entropy of a yes-or-no question, in nats; 0 at 0 and 1."""
-    p = np.clip(probability, 1e-12, 1 - 1e-12)
-    return -(p * np.log(p) + (1 - p) * np.log1p(-p))
+    return cross_entropy(probability, np.clip(probability, 1e-12, 1 - 1e-12))
 
 
 def _queries(segments: Segments, pairs: NDArray) -> Queries:

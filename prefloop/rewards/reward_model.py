@@ -2,7 +2,8 @@
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from prefloop import checkpoints
+from prefloop.bradley_terry import probability_second
 from prefloop.data.preferences import Queries
 from prefloop.data.segments import Segments
+from prefloop.encoders import ENCODERS, Encoder, Vectors
 from prefloop.env_ids import is_version_of
-from prefloop.envs import step_sizes
+from prefloop.envs.spaces import Spaces, spaces_of
 from prefloop.errors import UserError
 from prefloop.networks import mlp
 
 PARAMS = "reward.params"
+CHUNK_NUMBERS = 2**24  # in one layer of a head, or in the observations: 64 MiB in float32
 
 
 def _linear_layers(network: nn.Module) -> list[nn.Linear]:
@@ -33,35 +37,42 @@ def last_layer(network: nn.Module) -> nn.Linear:
 
 
 class RewardModel(nn.Module):
-    """An ensemble of networks from steps to rewards.
+    """An encoder of observations, and an ensemble of heads from what it gives to rewards.
 
     The agent's reward is the mean of the members, brought to a scale of 1 (`set_scale`). The
     statistics are buffers, so they are saved and replaced together with the weights.
 
     Attributes:
-        sizes: width of every layer, input and output included.
-        networks: the members.
+        spaces: what a step is made of.
+        encoder: from observations to features, the same for all members.
+        sizes: width of every layer of a head, input and output included.
+        networks: the heads, one a member.
         uses_actions: whether the reward depends on actions.
     """
 
     def __init__(
         self,
-        obs_dim: int,
-        action_dim: int,
-        discrete: bool,
+        spaces: Spaces,
         hidden_sizes: tuple[int, ...],
         members: int,
         uses_actions: bool = True,
+        encoder: Encoder | None = None,
     ) -> None:
-        """Draws the weights; call `torch.manual_seed` before.
+        """Draws the weights of the heads; call `torch.manual_seed` before.
 
         Args:
-            action_dim: size of an action, or how many there are if they are discrete.
+            encoder: if not given, observations are taken as the vectors that they are.
+
+        Raises:
+            UserError: observations are no vectors, and no encoder is given.
         """
         super().__init__()
-        self.obs_dim, self.action_dim, self.discrete = obs_dim, action_dim, discrete
-        self.uses_actions, self.members = uses_actions, members
-        self.sizes = [obs_dim + (action_dim if uses_actions else 0), *hidden_sizes, 1]
+        if encoder is None and len(spaces.obs_shape) != 1:
+            raise UserError(f"A reward of vectors can't judge {spaces}; it needs an encoder.")
+        self.spaces, self.uses_actions, self.members = spaces, uses_actions, members
+        self.encoder = encoder or Vectors(spaces.obs_size)
+        actions = spaces.num_actions if uses_actions else 0
+        self.sizes = [self.encoder.features + actions, *hidden_sizes, 1]
         # one after the other: on a CPU a batched product of small matrices takes twice as long
         relu = functools.partial(nn.ReLU, inplace=True)  # memory is what takes the time here
         self.networks = nn.ModuleList(mlp(self.sizes, relu) for _ in range(members))
@@ -82,24 +93,29 @@ class RewardModel(nn.Module):
     reward_mean: torch.Tensor
     reward_std: torch.Tensor
 
+    @property
+    def encoder_learns(self) -> bool:
+        """Whether the encoder has weights, so that its features change while it is fitted."""
+        return any(True for _ in self.encoder.parameters())
+
     def inputs(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """What the networks see of steps.
+        """What the heads see of steps.
 
         Args:
-            obs: [..., obs_dim].
+            obs: as they are stored; [..., *obs_shape].
             actions: [...] where they are discrete, otherwise [..., action_dim].
 
         Returns:
-            [..., sizes[0]].
+            float32; [..., sizes[0]].
         """
         return (self.raw_inputs(obs, actions) - self.input_mean) / self.input_std
 
     def raw_inputs(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """As `inputs`, before they are standardised."""
-        x = obs.float()
+        x = self.encoder(obs)
         if self.uses_actions:
-            if self.discrete:
-                actions = nn.functional.one_hot(actions.long(), self.action_dim)
+            if self.spaces.discrete:
+                actions = nn.functional.one_hot(actions.long(), self.spaces.num_actions)
             x = torch.cat([x, actions.float()], dim=-1)
         return x
 
@@ -135,59 +151,63 @@ class RewardModel(nn.Module):
         better, and only the scale is normalised. Where all are of one length, adding a constant
         to the reward explains the labels just as well, so the mean is taken out, too.
         """
-        rewards = self._rewards(segments)[torch.as_tensor(segments.mask)].double()
+        mask = torch.as_tensor(segments.mask)
+        rewards = self._members_rewards(segments.obs, segments.actions).mean(0).cpu()[mask].double()
         lengths_differ = bool(np.ptp(segments.lengths))
         mean = torch.zeros(()) if lengths_differ else rewards.mean()
         std = (rewards - mean).square().mean().sqrt()
         self.reward_mean.copy_(mean)
         self.reward_std.copy_(std if std > 1e-8 else torch.ones(()))
 
-    @torch.no_grad()
-    def reward(self, obs: NDArray, actions: NDArray) -> NDArray:
+    def reward(self, obs: NDArray, actions: NDArray, next_obs: NDArray | None = None) -> NDArray:
         """The agent's reward: the members' mean, on a scale of 1.
 
         Args:
-            obs: [..., obs_dim].
+            obs: [..., *obs_shape].
             actions: as the environment received them; [...] or [..., action_dim].
+            next_obs: is not looked at.
 
         Returns:
             float64; [...].
         """
-        return self._normalised(obs, actions).mean(axis=0)
+        return self._scaled(obs, actions).double().mean(dim=0).cpu().numpy()
 
     def disagreement(self, obs: NDArray, actions: NDArray) -> NDArray:
         """Standard deviation of the members, on the agent's scale; as `reward`."""
-        return self._normalised(obs, actions).std(axis=0)
+        return self._scaled(obs, actions).double().std(dim=0, correction=0).cpu().numpy()
+
+    def _scaled(self, obs: NDArray, actions: NDArray) -> torch.Tensor:
+        return (self._members_rewards(obs, actions) - self.reward_mean) / self.reward_std
 
     @torch.no_grad()
-    def _normalised(self, obs: NDArray, actions: NDArray) -> NDArray:
-        device = self.input_mean.device
-        x = self.inputs(
-            torch.as_tensor(obs, device=device), torch.as_tensor(actions, device=device)
-        )
-        shape = x.shape[:-1]
-        rewards = (self(x.reshape(-1, x.shape[-1])) - self.reward_mean) / self.reward_std
-        return rewards.reshape(self.members, *shape).double().cpu().numpy()
+    def _members_rewards(self, obs: NDArray, actions: NDArray) -> torch.Tensor:
+        """Of each member for each step, before they are brought to scale; [members, ...]."""
+        device, shape = self.input_mean.device, actions.shape[: actions.ndim - self._action_axes]
+        flat_obs = torch.as_tensor(obs).reshape(-1, *self.spaces.obs_shape)
+        flat_actions = torch.as_tensor(actions).reshape(-1, *self.spaces.action_shape)
+        # as many at a time as are quick, and as fit into memory where observations are pictures
+        parts = [
+            self(self.inputs(some_obs.to(device), some_actions.to(device)))
+            for some_obs, some_actions in zip(
+                flat_obs.split(self._chunk), flat_actions.split(self._chunk), strict=True
+            )
+        ]
+        return torch.cat(parts, dim=1).reshape(self.members, *shape)
 
-    def _rewards(self, segments: Segments) -> torch.Tensor:
-        """The members' mean for every step, before it is brought to scale; [segments, length]."""
-        device = self.input_mean.device
-        x = self.inputs(
-            torch.as_tensor(segments.obs, device=device),
-            torch.as_tensor(segments.actions, device=device),
-        )
-        return self(x.flatten(0, 1)).mean(0).reshape(x.shape[:2]).cpu()
+    @property
+    def _action_axes(self) -> int:
+        return len(self.spaces.action_shape)
+
+    @property
+    def _chunk(self) -> int:
+        """Steps that are judged at once."""
+        return max(1, CHUNK_NUMBERS // max(self.spaces.obs_size, *self.sizes))
 
     @torch.no_grad()
     def returns(self, segments: Segments) -> NDArray:
         """Each member's predicted return, undiscounted and not normalised; [members, segments]."""
-        device = self.input_mean.device
-        x = self.inputs(
-            torch.as_tensor(segments.obs, device=device),
-            torch.as_tensor(segments.actions, device=device),
-        )
-        rewards = self(x.flatten(0, 1)).reshape(self.members, *x.shape[:2])
-        mask = torch.as_tensor(segments.mask, device=device)
+        rewards = self._members_rewards(segments.obs, segments.actions)
+        mask = torch.as_tensor(segments.mask, device=rewards.device)
         # not times the mask: what stands in the padding may be no number
         return torch.where(mask, rewards, 0.0).sum(-1).double().cpu().numpy()
 
@@ -195,14 +215,13 @@ class RewardModel(nn.Module):
         """Each member's probability that the second segment is preferred; [members, queries]."""
         returns = self.returns(queries.segments)
         gap = returns[:, queries.second] - returns[:, queries.first]
-        return 0.5 * (1 + np.tanh(gap / 2))  # a sigmoid that can't overflow
+        return probability_second(gap)
 
     def facts(self) -> dict[str, Any]:
         """What a file of its weights can't say of itself."""
         return {
-            "obs_dim": self.obs_dim,
-            "action_dim": self.action_dim,
-            "discrete": self.discrete,
+            "spaces": self.spaces.facts,
+            "encoder": self.encoder.kind,
             "uses_actions": self.uses_actions,
             "hidden_sizes": self.sizes[1:-1],
             "members": self.members,
@@ -223,11 +242,16 @@ def file(path: Path) -> Path:
     return path / PARAMS if path.is_dir() else path
 
 
-def load(path: Path, envs: gym.Env | gym.vector.VectorEnv) -> RewardModel:
+def load(
+    path: Path,
+    envs: gym.Env | gym.vector.VectorEnv,
+    encoders: "Mapping[str, Callable[[Spaces], Encoder]] | None" = None,
+) -> RewardModel:
     """Reads a reward model for an environment.
 
     Args:
         path: the folder that `prefloop reward` wrote, or `reward.params` in it.
+        encoders: how each kind of encoder is made; if not given, `ENCODERS`.
 
     Raises:
         UserError: it is missing, damaged, no reward model, or one for another environment.
@@ -245,25 +269,37 @@ def load(path: Path, envs: gym.Env | gym.vector.VectorEnv) -> RewardModel:
     if isinstance(known, str) and env_id and not is_version_of(known, env_id):
         raise UserError(f"{path} is a reward for {known}, not for {env_id}.")
     env_id = env_id or "this environment"
+    wanted = spaces_of(envs)
     try:
         if described["members"] > len(weights):
             raise ValueError("more members than weights")
+        spaces = described_spaces(described, wanted)
+        make = (ENCODERS if encoders is None else encoders)[described.get("encoder", Vectors.kind)]
         model = RewardModel(
-            described["obs_dim"],
-            described["action_dim"],
-            described["discrete"],
+            spaces,
             tuple(described["hidden_sizes"]),
             described["members"],
             described["uses_actions"],
+            make(spaces),
         )
         model.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError, ValueError):
         raise UserError(f"{path} and its run.json do not belong together.") from None
-    wanted = step_sizes(envs)
-    if (model.obs_dim, model.action_dim, model.discrete) != wanted:
-        raise UserError(
-            f"{path} is a reward for {model.obs_dim} observations and {model.action_dim} "
-            f"{'discrete' if model.discrete else 'continuous'} actions; {env_id} has {wanted[0]} and "
-            f"{wanted[1]} {'discrete' if wanted[2] else 'continuous'} ones."
-        )
+    if not spaces.agrees(wanted):
+        raise UserError(f"{path} is a reward for {spaces}; {env_id} has {wanted}.")
     return model.eval()
+
+
+def described_spaces(described: Mapping[str, Any], wanted: Spaces) -> Spaces:
+    """What a reward model's description says of its steps.
+
+    Earlier versions gave sizes; what they did not say is taken to be as it is wanted.
+    """
+    if "spaces" in described:
+        return Spaces.from_facts(described["spaces"])
+    return replace(
+        wanted,
+        obs_shape=(described["obs_dim"],),
+        num_actions=described["action_dim"],
+        discrete=described["discrete"],
+    )

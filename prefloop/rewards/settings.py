@@ -19,12 +19,12 @@ class RewardSettings:
 
     # fmt: off
     ensemble: int = setting(3, "members; they differ by initialisation and by bootstrap (C)")
-    reward_inputs: str = setting("obs-actions", "what a reward depends on", choices=INPUTS)
-    reward_hidden_sizes: tuple[int, ...] = setting((32, 32), "width of each hidden layer")
-    reward_learning_rate: float = setting(3e-3, "step size of Adam")
-    reward_epochs: int = setting(200, "passes over the preferences, at most")
-    reward_patience: int = setting(20, "passes without a lower held-out loss before the fit stops")
-    reward_batch_size: int = setting(128, "pairs in each step of Adam")
+    inputs: str = setting("obs-actions", "what a reward depends on", flag="reward_inputs", choices=INPUTS)
+    hidden_sizes: tuple[int, ...] = setting((32, 32), "width of each hidden layer", flag="reward_hidden_sizes")
+    learning_rate: float = setting(3e-3, "step size of Adam", flag="reward_learning_rate")
+    epochs: int = setting(200, "passes over the preferences, at most", flag="reward_epochs")
+    patience: int = setting(20, "passes without a lower held-out loss before the fit stops", flag="reward_patience")
+    batch_size: int = setting(128, "pairs in each step of Adam", flag="reward_batch_size")
     held_out: float = setting(0.2, "share of the pairs that the fit stops by and is judged on")
     label_noise: float = setting(0.1, "how likely an answer is a coin toss (C)")
     weight_decay: float = setting(1e-4, "L2, in Adam (C)")
@@ -32,8 +32,8 @@ class RewardSettings:
 
     def __post_init__(self) -> None:
         require_above_zero(
-            self, "ensemble", "reward_hidden_sizes", "reward_learning_rate", "reward_epochs",
-            "reward_patience", "reward_batch_size",
+            self, "ensemble", "hidden_sizes", "learning_rate", "epochs",
+            "patience", "batch_size",
         )  # fmt: skip
         require_between(self, 0, 0.9, "held_out", "label_noise")
         require_between(self, 0, float("inf"), "weight_decay")

@@ -13,6 +13,7 @@ from prefloop.bradley_terry import agreement, bradley_terry_loss
 from prefloop.data.preferences import Preferences
 from prefloop.devices import to_tensor
 from prefloop.early_stopping import EarlyStopping
+from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.optimizers import Adam
 from prefloop.rewards.reward_model import RewardModel, last_layer
@@ -28,18 +29,15 @@ CONSTANT_RATE = 30.0
 POISSON = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(20)])
 
 
-def make_model(sizes: tuple[int, int, bool], settings: RewardSettings, seed: int) -> RewardModel:
+def make_model(spaces: Spaces, settings: RewardSettings, seed: int) -> RewardModel:
     """A reward model with weights drawn from a seed.
 
     Args:
-        sizes: of observations and actions, as `prefloop.envs.step_sizes` gives them.
+        spaces: what a step is made of.
     """
     torch.manual_seed(integer(seed, Stream.WEIGHTS, Stream.REWARD_MODEL))
     return RewardModel(
-        *sizes,
-        hidden_sizes=settings.reward_hidden_sizes,
-        members=settings.ensemble,
-        uses_actions=settings.reward_inputs == "obs-actions",
+        spaces, settings.hidden_sizes, settings.ensemble, settings.inputs == "obs-actions"
     )
 
 
@@ -76,9 +74,13 @@ class RewardFit:
         weights = _bootstrap(pairs, self.train, settings.ensemble, seed)
         self._weights = self._tensor(weights.astype(np.float32))
         segments = preferences.segments
-        self._standardise_inputs(segments.obs[segments.mask], segments.actions[segments.mask])
-        with torch.no_grad():
-            self._steps = model.inputs(self._tensor(segments.obs), self._tensor(segments.actions))
+        self._inputs: torch.Tensor | None = None
+        if not model.encoder_learns:
+            # the same in every pass, so computed once
+            obs, actions = segments.obs, segments.actions
+            self._standardise_inputs(obs[segments.mask], actions[segments.mask])
+            with torch.no_grad():
+                self._inputs = model.inputs(self._tensor(obs), self._tensor(actions))
         self._mask = self._tensor(segments.mask)
         self._full = bool(segments.mask.all())
         self._first, self._second = (
@@ -88,23 +90,23 @@ class RewardFit:
         self._labels = self._tensor(preferences.labels.astype(np.float32))
         constants = [last_layer(network).bias for network in model.networks]
         others = [p for p in model.parameters() if all(p is not c for c in constants)]
-        quicker = CONSTANT_RATE * settings.reward_learning_rate
+        quicker = CONSTANT_RATE * settings.learning_rate
         groups: list[dict[str, Any]] = [{"params": others}]
         if np.ptp(segments.lengths):
             groups.append({"params": constants, "lr": quicker, "weight_decay": 0.0})
         self.optimizer = Adam(
             groups,
-            lr=settings.reward_learning_rate,
+            lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             fused=True,  # one call, not 80
         )
         self._stopping = EarlyStopping(
-            model, settings.reward_patience, has_held_out=bool(len(self.held_out))
+            model, settings.patience, has_held_out=bool(len(self.held_out))
         )
 
     @property
     def finished(self) -> bool:
-        """Whether the held-out loss has not fallen for `reward_patience` passes."""
+        """Whether the held-out loss has not fallen for `patience` passes."""
         return self._stopping.finished
 
     @property
@@ -123,7 +125,7 @@ class RewardFit:
         order = self._tensor(rng.permutation(len(self.train)))
         train = self._tensor(self.train)
         losses, right, decided = 0.0, 0.0, 0
-        batches = order.split(self.settings.reward_batch_size)
+        batches = order.split(self.settings.batch_size)
         for batch in batches:
             loss = torch.zeros((), device=self.device)
             for network, weights in zip(self.model.networks, self._weights, strict=True):
@@ -171,12 +173,17 @@ class RewardFit:
         chosen, place = torch.unique(
             torch.cat([self._first[pairs], self._second[pairs]]), return_inverse=True
         )
-        num_segments, steps = len(chosen), self._steps[chosen]
+        num_segments, mask = len(chosen), self._mask[chosen]
         if not self._full:
-            mask = self._mask[chosen]
-            steps = steps[mask]
             segment = torch.arange(num_segments, device=mask.device).repeat_interleave(mask.sum(1))
-        flat = steps.reshape(-1, steps.shape[-1])
+        if self._inputs is not None:
+            flat = (
+                self._inputs[chosen][mask] if not self._full else self._inputs[chosen].flatten(0, 1)
+            )
+        else:  # they stay as they came, and are converted a batch at a time
+            some = self.preferences.segments[chosen.cpu().numpy()]
+            obs, actions = some.obs[some.mask], some.actions[some.mask]
+            flat = self.model.inputs(self._tensor(obs), self._tensor(actions))
         rewards = torch.stack([network(flat)[:, 0] for network in networks])
         if self._full:
             returns = rewards.reshape(len(rewards), num_segments, -1).sum(-1)
@@ -248,7 +255,7 @@ def fit(
     """
     fitting = RewardFit(model, preferences, settings, seed, device)
     rows = []
-    for epoch in range(settings.reward_epochs):
+    for epoch in range(settings.epochs):
         rows.append(fitting.iterate(epoch))
         if fitting.finished:
             break

@@ -1,7 +1,6 @@
 """Every method on the same labels: what is to be run, on all cores, and what came of it."""
 
 import importlib
-import json
 import multiprocessing
 import os
 import signal
@@ -10,45 +9,27 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from prefloop.agents.settings import PPOSettings
-from prefloop.envs import make_env, step_sizes
+from prefloop.envs.make import make_env
+from prefloop.envs.registered import time_limit
+from prefloop.envs.spaces import spaces_of
 from prefloop.errors import UserError
 from prefloop.files import claimed_directory, read_json, write_csv, write_json
 from prefloop.progress import progress
+from prefloop.runs import difference
+from prefloop.settings import as_flat, defaults_of
+from prefloop.sweeps.cells import Cell, cells
+from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.page import write_page
-from prefloop.sweeps.settings import LABELLED, RESULT, CompareSettings, pref_ppo_settings
-from prefloop.training.plans import plan_labels
+from prefloop.sweeps.settings import RESULT, CompareSettings, pref_ppo_settings
+from prefloop.training.plans import Plan, plan_labels
 
 SETTINGS = "compare.json"
 MAY_GROW = ("methods", "labels", "seeds")
 MAY_DIFFER = (*MAY_GROW, "out", "processes", "device")
-
-
-class Cell(NamedTuple):
-    """One run: a method, how many labels it gets (0 if it uses none), and a seed."""
-
-    method: str
-    labels: int
-    seed: int
-
-    @property
-    def folder(self) -> Path:
-        """Where it stands in the comparison's folder."""
-        return Path("runs") / self.method / f"labels-{self.labels}" / f"seed-{self.seed}"
-
-
-def cells(settings: CompareSettings) -> list[Cell]:
-    """All runs of a comparison."""
-    return [
-        Cell(method, labels, seed)
-        for method in dict.fromkeys(settings.methods)
-        for labels in (sorted(set(settings.labels)) if method in LABELLED else [0])
-        for seed in settings.seed_numbers
-    ]
 
 
 def compare(settings: CompareSettings) -> None:
@@ -94,12 +75,12 @@ def compare(settings: CompareSettings) -> None:
 
 def _check(settings: CompareSettings) -> None:
     """Refuses what no run could do, before any is begun."""
-    env = make_env(settings.env)
-    step_sizes(env)
+    spaces_of(make_env(settings.environment))
     if "pref-ppo" in settings.methods:
-        time_limit = env.spec.max_episode_steps if env.spec else None
+        limit = time_limit(settings.environment)
         for labels in settings.labels:
-            plan_labels(pref_ppo_settings(settings, labels), PPOSettings(), time_limit)
+            own = pref_ppo_settings(settings, labels)
+            plan_labels(own.questions, Plan.of(own.experience), limit)
 
 
 def _what_failed(
@@ -125,17 +106,15 @@ def _remember(settings: CompareSettings, directory: Path) -> CompareSettings:
         The settings, with methods, budgets and seeds of earlier commands.
     """
     file = directory / SETTINGS
-    now = json.loads(json.dumps(asdict(settings)))
     if file.exists():
         before = read_json(file).get("settings", {})
-        for name in now.keys() - set(MAY_DIFFER):
-            if before.get(name) != now[name]:
-                raise UserError(
-                    f"{directory} holds a comparison with {name} {before.get(name)!r}, not "
-                    f"{now[name]!r}; choose another --out."
-                )
+        other = difference(before, as_flat(settings), MAY_DIFFER, defaults_of(CompareSettings))
+        if other is not None:
+            raise UserError(f"{directory} holds a comparison with {other}; choose another --out.")
         try:
-            grown: dict[str, Any] = {name: (*before[name], *now[name]) for name in MAY_GROW}
+            grown: dict[str, Any] = {
+                name: (*before[name], *getattr(settings, name)) for name in MAY_GROW
+            }
             settings = replace(settings, **grown).without_repeats
         except (KeyError, TypeError, ValueError):
             raise UserError(f"{file} is damaged; choose another --out.") from None
@@ -143,14 +122,13 @@ def _remember(settings: CompareSettings, directory: Path) -> CompareSettings:
         raise UserError(
             f"{directory} holds something else than a comparison; choose another --out."
         )
-    write_json(file, {"program": "prefloop compare", "settings": asdict(settings)})
+    write_json(file, {"program": "prefloop compare", "settings": as_flat(settings)})
     return settings
 
 
 def _longest_first(missing: Sequence[Cell]) -> list[Cell]:
     """So that no core is left alone with a long run at the end."""
-    quick = ("dpo", "bc")
-    return sorted(missing, key=lambda cell: (cell.method in quick, -cell.labels))
+    return sorted(missing, key=lambda cell: (METHODS[cell.method].is_quick, -cell.labels))
 
 
 def _in_parallel(
@@ -218,4 +196,4 @@ def _begin_worker() -> None:
 
 
 def _call(function: str, settings: CompareSettings, job: Any) -> None:
-    getattr(importlib.import_module("prefloop.sweeps.cells"), function)(settings, job)
+    getattr(importlib.import_module("prefloop.sweeps.running"), function)(settings, job)

@@ -4,7 +4,6 @@ import html
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from prefloop.envs import return_bounds
+from prefloop.envs.registered import return_bounds
 from prefloop.evaluation.plots import plain, save_figure
 from prefloop.evaluation.statistics import (
     FEW_SEEDS,
@@ -25,28 +24,13 @@ from prefloop.evaluation.statistics import (
 )
 from prefloop.files import encodable, write_atomically
 from prefloop.runs import METRICS
-from prefloop.sweeps.settings import RESULT, UNLABELLED, CompareSettings
+from prefloop.settings import as_flat, defaults_of
+from prefloop.sweeps.methods import METHODS
+from prefloop.sweeps.settings import RESULT, CompareSettings
 
 Rows = Sequence[Mapping[str, Any]]
 FEW = f"""Some intervals are over fewer than {FEW_SEEDS} seeds. From so few nobody can tell how often
 runs fail: what happens in one of five is not seen in three at all, half of the time."""
-# a colour of its own for each method, wherever it is drawn
-COLOURS = {
-    name: f"C{i}"
-    for i, name in enumerate(
-        (
-            "ppo-rlhf",
-            "dpo",
-            "pref-ppo",
-            "bc",
-            "airl",
-            "flipped",
-            "constant",
-            "random",
-            "true-reward",
-        )
-    )
-}
 
 
 def write_page(directory: Path, settings: CompareSettings, rows: Rows) -> str:
@@ -58,7 +42,7 @@ def write_page(directory: Path, settings: CompareSettings, rows: Rows) -> str:
     Returns:
         The table as text, with a note where its intervals are over few seeds.
     """
-    bounds = return_bounds(settings.env)
+    bounds = return_bounds(settings.environment)
     table = summarise(rows, bounds)
     columns = list(table[0])
     text = "\n".join(
@@ -148,7 +132,7 @@ def _plot_budgets(path: Path, settings: CompareSettings, rows: Rows, bounds: Bou
         for row in rows:
             if row["method"] == method:
                 groups.setdefault(row["labels"], []).append(row["mean_return"])
-        if method in UNLABELLED:
+        if not METHODS[method].uses_labels:
             _level(axes, iqm_interval(groups[0]).value, method)
         else:
             own = sorted(groups)  # not all, where a run failed or was not asked for
@@ -163,7 +147,9 @@ def _plot_budgets(path: Path, settings: CompareSettings, rows: Rows, bounds: Bou
     axes.minorticks_off()
     axes.set_xlabel("labels")
     axes.set_ylabel("true return, IQM over seeds and 95 % interval")
-    axes.set_title(f"{plain(settings.env)}, {len(_by_seed(rows, 'weak_return'))} seeds")
+    axes.set_title(
+        f"{plain(str(settings.environment))}, {len(_by_seed(rows, 'weak_return'))} seeds"
+    )
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small")
     save_figure(figure, path)
@@ -171,18 +157,18 @@ def _plot_budgets(path: Path, settings: CompareSettings, rows: Rows, bounds: Bou
 
 def _band(axes: Axes, x: Sequence[float], intervals: Sequence[Interval], name: str) -> None:
     middle = [interval.value for interval in intervals]
-    axes.plot(x, middle, color=COLOURS[name], marker=".", label=name)
+    axes.plot(x, middle, color=METHODS[name].colour, marker=".", label=name)
     low, high = [i.low for i in intervals], [i.high for i in intervals]
-    axes.fill_between(x, low, high, color=COLOURS[name], alpha=0.15, linewidth=0)
+    axes.fill_between(x, low, high, color=METHODS[name].colour, alpha=0.15, linewidth=0)
 
 
 def _level(axes: Axes, value: float, name: str) -> None:
     """A method without labels; its band would lie over everything, and the table has it."""
     # those that come to the same are told apart by their dashes, which take turns
     dash = 2.5
-    offset = dash * UNLABELLED.index(name)
-    dashes = (offset, (dash, dash * (len(UNLABELLED) - 1)))
-    axes.axhline(value, color=COLOURS[name], linewidth=2, linestyle=dashes, label=name)
+    levels = [name for name, method in METHODS.items() if not method.uses_labels]
+    dashes = (dash * levels.index(name), (dash, dash * (len(levels) - 1)))
+    axes.axhline(value, color=METHODS[name].colour, linewidth=2, linestyle=dashes, label=name)
 
 
 def _plot_learning_curves(
@@ -193,7 +179,7 @@ def _plot_learning_curves(
     axes = figure.subplots()
     drawn = False
     for method in dict.fromkeys(row["method"] for row in rows):
-        labels = 0 if method in UNLABELLED else max(settings.labels)
+        labels = 0 if not METHODS[method].uses_labels else max(settings.labels)
         folder = directory / "runs" / method / f"labels-{labels}"
         curves = [
             curve
@@ -204,13 +190,15 @@ def _plot_learning_curves(
             continue
         drawn = True
         steps, returns = curves[0][0], np.stack([curve[1] for curve in curves])
-        axes.plot(steps, returns.mean(axis=0), color=COLOURS[method], marker=".", label=method)
+        axes.plot(
+            steps, returns.mean(axis=0), color=METHODS[method].colour, marker=".", label=method
+        )
         axes.fill_between(
-            steps, returns.min(axis=0), returns.max(axis=0), color=COLOURS[method], alpha=0.1
+            steps, returns.min(axis=0), returns.max(axis=0), color=METHODS[method].colour, alpha=0.1
         )
     axes.set_xlabel("steps")
     axes.set_ylabel("true return while learning, mean and range over seeds")
-    axes.set_title(f"{plain(settings.env)}, {max(settings.labels)} labels")
+    axes.set_title(f"{plain(str(settings.environment))}, {max(settings.labels)} labels")
     axes.grid(alpha=0.3)
     if drawn:
         figure.legend(loc="outside right upper", fontsize="small")
@@ -232,12 +220,12 @@ def _read_curve(run: Path) -> tuple[NDArray, NDArray] | None:
 def command(settings: CompareSettings) -> str:
     """The command line of a comparison, with what differs from the defaults."""
     words = ["prefloop", "compare"]
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        if value == field.default or value is None:
+    defaults = defaults_of(CompareSettings)
+    for flag, value in as_flat(settings).items():
+        if value == defaults[flag] or value is None:
             continue
         values = value if isinstance(value, tuple) else (value,)
-        words += [f"--{field.name}", *map(str, values)]
+        words += [f"--{flag}", *map(str, values)]
     return shlex.join(words)
 
 
@@ -250,12 +238,12 @@ def _html(
     body = "\n".join(row(list(line.values()), "td") for line in table)
     seconds = sum(line["seconds"] for line in rows)
     curves = '<img src="learning_curves.png" alt="learning curves">' if has_curves else ""
-    shown = html.escape(json.dumps(asdict(settings), indent=2))
+    shown = html.escape(json.dumps(as_flat(settings), indent=2))
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>{html.escape(settings.env)}: methods on equal labels</title>
+<title>{html.escape(str(settings.environment))}: methods on equal labels</title>
 <style>
   body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
   table {{ border-collapse: collapse; font-size: 0.9rem; }}
@@ -266,7 +254,7 @@ def _html(
   pre {{ background: #8882; padding: 0.7rem; overflow-x: auto; }}
   @media (prefers-color-scheme: dark) {{ body {{ background: #181818; color: #ddd; }} img {{ background: white; }} }}
 </style>
-<h1>{html.escape(settings.env)}: methods on equal labels</h1>
+<h1>{html.escape(str(settings.environment))}: methods on equal labels</h1>
 <p>Every method starts as the weaker demonstrator and learns from the same pairs; a smaller budget is
 the beginning of a larger one. (<em>pref-ppo</em> asks its own questions, as many.) Returns are the environment's own, the mean of
 {settings.evaluation_episodes} episodes for each run. <em>constant</em>, <em>flipped</em> and

@@ -2,17 +2,12 @@
 
 import re
 from dataclasses import MISSING, dataclass, replace
-from typing import Any
 
-from prefloop.settings import require_above_zero, setting
+from prefloop.envs.settings import EnvSettings
+from prefloop.settings import part, require_above_zero, setting
+from prefloop.sweeps.methods import METHODS
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import PrefPPOSettings, segment_length
-
-# those that learn from labels, and those that need none and so have one result for all budgets
-LABELLED = ("dpo", "ppo-rlhf", "pref-ppo", "bc", "airl", "flipped")
-UNLABELLED = ("constant", "random", "true-reward")
-DEFAULT_METHODS = ("dpo", "ppo-rlhf", "bc", "airl", "constant", "flipped", "random", "true-reward")
-
 
 RESULT = "result.json"  # in a run's folder, once it is done
 MAX_SEEDS = 10_000  # of one comparison: more is a slip of the finger
@@ -38,7 +33,7 @@ parse_seeds.__name__ = "seed or range"  # as argparse shows it
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareSettings(TeacherSettings):
+class CompareSettings:
     """What is compared, and on what.
 
     Raises:
@@ -46,8 +41,7 @@ class CompareSettings(TeacherSettings):
     """
 
     # fmt: off
-    env: str = setting(MISSING, "which environment, for instance CartPole-v0")
-    methods: tuple[str, ...] = setting(DEFAULT_METHODS, "what is compared", choices=LABELLED + UNLABELLED)
+    methods: tuple[str, ...] = setting(tuple(name for name, method in METHODS.items() if method.by_default), "what is compared", choices=tuple(METHODS))
     labels: tuple[int, ...] = setting((20, 50, 200), "label budgets; a smaller one is the beginning of a larger one")
     seeds: tuple[str, ...] = setting(("0-4",), "seeds or ranges of seeds; intervals over fewer than 5 are not to be trusted", parse=parse_seeds)
     policies: tuple[str, ...] = setting((), "two demonstrators, the weaker one last; {seed} stands for the seed; if not given, they are trained")
@@ -61,10 +55,11 @@ class CompareSettings(TeacherSettings):
     out: str = setting(MISSING, "folder that everything is written to; made if missing")
     processes: int = setting(0, "how many runs at once; 0 for one per core")
     device: str = setting("cpu", "where tensors live: cpu, cuda, mps")
+    environment: EnvSettings = part(EnvSettings)
+    teacher: TeacherSettings = part(TeacherSettings)
     # fmt: on
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         require_above_zero(
             self, "labels", "demonstrator_steps", "weaker", "episodes", "segment_length",
             "segments", "steps", "evaluation_episodes",
@@ -107,13 +102,9 @@ class CompareSettings(TeacherSettings):
 
 def pref_ppo_settings(settings: CompareSettings, labels: int) -> PrefPPOSettings:
     """PrefPPO's own in a comparison: its defaults, but for what all methods share."""
-    shared: dict[str, Any] = dict(settings.teacher_overrides())
+    own = PrefPPOSettings()
+    questions = replace(own.questions, labels=labels)
     if settings.segment_length is not None:  # it can't ask about whole episodes
-        shared["segment_length"] = settings.segment_length
-    return PrefPPOSettings(
-        env=settings.env,
-        steps=settings.steps,
-        labels=labels,
-        teacher=settings.teacher,
-        **shared,
-    )
+        questions = replace(questions, segment_length=settings.segment_length)
+    experience = replace(own.experience, steps=settings.steps)
+    return replace(own, experience=experience, questions=questions)

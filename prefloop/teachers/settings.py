@@ -33,7 +33,8 @@ class TeacherSettings:
         if self.equal_within is not None:
             require_between(self, 0, float("inf"), "equal_within")
 
-    def teacher_overrides(self) -> dict[str, float]:
+    @property
+    def overrides(self) -> dict[str, float]:
         """The knobs that were set by hand."""
         knobs = ("rationality", "myopia", "mistakes", "skip_below", "equal_within")
         return {knob: getattr(self, knob) for knob in knobs if getattr(self, knob) is not None}

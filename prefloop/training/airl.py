@@ -12,17 +12,18 @@ from torch import nn
 from torch.nn import functional
 
 from prefloop.agents.ppo import PPO
-from prefloop.agents.rollout import Rollout
 from prefloop.agents.settings import AIRLSettings
 from prefloop.bradley_terry import agreement
 from prefloop.data.segments import Segments
+from prefloop.data.stepping import Rollout, Stepping
 from prefloop.devices import to_tensor
+from prefloop.envs.settings import Env
 from prefloop.errors import UserError
 from prefloop.networks import mlp
 from prefloop.optimizers import Adam
 from prefloop.seeding import Stream, generator, integer
-from prefloop.training.on_policy import improve
-from prefloop.training.settings import ExperienceSettings
+from prefloop.training.on_policy import act_and_improve, true_returns, with_returns
+from prefloop.training.plans import Plan
 
 Transitions = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # obs, actions, next_obs
 
@@ -65,23 +66,26 @@ class AIRL:
     def __init__(
         self,
         ppo: PPO,
+        stepping: Stepping,
+        env: Env,
         demonstrations: Segments,
         settings: AIRLSettings,
-        experience: ExperienceSettings,
+        plan: Plan,
         seed: int,
         device: torch.device,
     ) -> None:
         """Builds the discriminator, with weights drawn from the seed.
 
         Args:
+            env: what `stepping` steps, to be judged in.
             demonstrations: what the expert did; a segment's last step is left out, since what it
                 led to is not known.
 
         Raises:
             UserError: no demonstration has two steps.
         """
-        self.ppo, self.settings, self.experience = ppo, settings, experience
-        self.seed, self.device = seed, device
+        self.ppo, self.stepping, self.env = ppo, stepping, env
+        self.settings, self.plan, self.seed, self.device = settings, plan, seed, device
         follows = demonstrations.mask[:, 1:]
         if not follows.any():
             raise UserError("AIRL needs demonstrations of at least two steps.")
@@ -93,24 +97,27 @@ class AIRL:
         )
         torch.manual_seed(integer(seed, Stream.WEIGHTS, Stream.DISCRIMINATOR))
         self.discriminator = Discriminator(
-            obs.shape[1], settings.airl_hidden_sizes, ppo.settings.gamma
+            obs.shape[1], settings.hidden_sizes, ppo.settings.gamma
         ).to(device)
         std = obs.std(axis=0)
         self.discriminator.obs_mean.copy_(self._tensor(obs.mean(axis=0)))
         self.discriminator.obs_std.copy_(self._tensor(np.where(std > 1e-6, std, 1.0)))
-        self.optimizer = Adam(self.discriminator.parameters(), lr=settings.airl_learning_rate)
+        self.optimizer = Adam(self.discriminator.parameters(), lr=settings.learning_rate)
         self._acting = ppo.acting_policy  # that of the rollout that is looked at
         self._losses: list[tuple[float, float]] = []
         self._rng = generator(seed, Stream.DISCRIMINATOR)
 
     def iterate(self, iteration: int) -> dict[str, float]:
-        """Acts, learns to tell, improves, until `iteration_steps` steps are taken."""
+        """Acts, learns to tell and improves in turns, for an iteration of the plan."""
         self._rng = generator(self.seed, Stream.DISCRIMINATOR, iteration)
         self._losses = []
-        _, row = improve(self.ppo, self._learn_and_reward, self.experience, self.seed, iteration)
+        rollouts, row = act_and_improve(
+            self.ppo, self.stepping, self._learn_and_reward, self.plan, self.seed, iteration
+        )
+        returns = true_returns(self.ppo, rollouts, self.env, self.seed, iteration)
         loss, accuracy = np.mean(self._losses, axis=0)
         return {
-            **row, "discriminator_loss": float(loss), "discriminator_accuracy": float(accuracy)
+            **with_returns(row, returns), "discriminator_loss": float(loss), "discriminator_accuracy": float(accuracy)
         }  # fmt: skip
 
     def _learn_and_reward(self, rollout: Rollout) -> NDArray:
@@ -119,7 +126,7 @@ class AIRL:
         valid = self._tensor(rollout.valid)
         obs, next_obs = self._tensor(rollout.obs[:-1])[valid], self._tensor(rollout.obs[1:])[valid]
         steps = (obs, self._tensor(rollout.actions)[valid], next_obs)
-        for _ in range(self.settings.airl_updates):
+        for _ in range(self.settings.updates):
             self._losses.append(self._update(self._sample(self._expert), self._sample(steps)))
         rewards = np.zeros(rollout.valid.shape)
         with torch.no_grad():
@@ -145,7 +152,7 @@ class AIRL:
         return self.discriminator(obs, next_obs) - log_prob
 
     def _sample(self, steps: Transitions) -> Transitions:
-        chosen = self._tensor(self._rng.integers(len(steps[0]), size=self.settings.airl_batch_size))
+        chosen = self._tensor(self._rng.integers(len(steps[0]), size=self.settings.batch_size))
         obs, actions, next_obs = (x[chosen] for x in steps)
         return obs, actions, next_obs
 

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium as gym
@@ -18,6 +19,7 @@ from prefloop.data.trajectories import Trajectories
 from prefloop.errors import UserError
 from prefloop.policies import Policy
 from prefloop.queries.selection import Predict, select_queries
+from prefloop.runs import difference
 from prefloop.seeding import Stream, generator, integer
 from prefloop.teachers.simulated import SimulatedTeacher, preset
 
@@ -98,6 +100,7 @@ def ask_for_pairs(
     selection: str = "uniform",
     num_candidates: int | None = None,
     predict: Predict | None = None,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> Preferences:
     """Fills a dataset with the teacher's answers until it holds `num_pairs` queries.
 
@@ -105,6 +108,7 @@ def ask_for_pairs(
         facts: what metadata.json is to say, `env` among them.
         resume: go on with what is there; the pairs are chosen by the seed, so that those that were
             asked before are known.
+        defaults: what a setting was before there was one.
 
     Raises:
         UserError: the dataset exists and is not to be gone on with, was begun differently, holds
@@ -122,8 +126,15 @@ def ask_for_pairs(
     )
     described = {**facts, "teacher": teacher.facts(), "versions": versions()}
     with dataset.writing(directory, described) as writer:
-        _require_same_origin(dataset.read_metadata(directory), described, directory)
-        asked = len(writer.preferences) if writer.preferences is not None else 0
+        known = dataset.read_metadata(directory).get("settings", {})
+        # pairs that were collected or judged in different ways are not to be mixed
+        other = difference(known, described.get("settings", known), MAY_DIFFER, defaults)
+        if other is not None:
+            raise UserError(
+                f"{directory} was begun with {other}; go on with the settings in its metadata.json, "
+                "or choose another --out."
+            )
+        asked = len(writer)
         if asked > num_pairs:
             raise UserError(f"{directory} holds {asked} queries already, more than {num_pairs}.")
         if 0 < asked < num_pairs and selection != "uniform":
@@ -137,21 +148,3 @@ def ask_for_pairs(
             writer.append(new[slice(asked, None)])
         assert writer.preferences is not None
         return writer.preferences
-
-
-def _require_same_origin(
-    known: Mapping[str, Any], wanted: Mapping[str, Any], directory: Path
-) -> None:
-    """Refuses to mix pairs that were collected or judged in different ways."""
-    old, new = known.get("settings", {}), wanted.get("settings", {})
-    for name in new.keys() - MAY_DIFFER:
-        # what was read from JSON has lists where the command line has tuples
-        now = list(new[name]) if isinstance(new[name], tuple) else new[name]
-        if old.get(name) != now:
-            what = f"{name} {old.get(name)!r}, not {new[name]!r}"
-            if name.endswith("_sha256"):
-                what = f"other {name.removesuffix('_sha256')} than these"
-            raise UserError(
-                f"{directory} was begun with {what}; go on with the settings in its metadata.json, "
-                "or choose another --out."
-            )

@@ -1,8 +1,8 @@
 """The loop around every algorithm: progress, metrics, state, and going on after a stop."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -54,21 +54,23 @@ class Learner(Protocol):
         ...
 
 
-def run(
+def turn(
     learner: Learner,
-    settings: RunSettings,
+    run: RunSettings,
     facts: Mapping[str, Any],
     iterations: int,
     show: Sequence[str],
     quiet: bool = False,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[dict[str, float]]:
     """Turns a learner until it is done, in a directory that this process has claimed.
 
     Args:
-        settings: where, and whether to go on with what is there.
-        facts: what run.json is to say besides the settings.
+        run: where, and whether to go on with what is there.
+        facts: what run.json is to say, `settings` among them.
         show: which of a row's numbers the progress bar carries.
         quiet: without a progress bar.
+        defaults: what a setting was before there was one.
 
     Returns:
         The rows of metrics.csv.
@@ -77,12 +79,11 @@ def run(
         UserError: the directory holds another run, or can't be written; or learning diverged,
             and what stood after the last iteration stands there.
     """
-    directory = Path(settings.out)
-    facts = {**facts, "settings": asdict(settings)}
+    directory = Path(run.out)
     rows: list[dict[str, float]] = []
-    if not settings.resume:
+    if not run.resume:
         runs.start(directory, facts, epochs=0)
-    elif state := runs.resume(directory, facts, MAY_DIFFER_ON_RESUME, {"learner", "rows"}):
+    elif state := _stopped(directory, facts, defaults):
         try:
             learner.load_state_dict(state["learner"])
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
@@ -91,7 +92,7 @@ def run(
         if not quiet:
             print(f"Going on after iteration {len(rows)} of {iterations}.")
     with (
-        tracking.opened(settings.track, directory, facts["settings"], len(rows)) as trackers,
+        tracking.opened(run.track, directory, facts["settings"], len(rows)) as trackers,
         progress(iterations, "iterations", len(rows), quiet) as bar,
     ):
         while len(rows) < iterations and not (rows and learner.finished):
@@ -109,6 +110,12 @@ def run(
             # last, so that a run killed between these lines does the iteration again
             runs.save_state(directory, {"learner": learned, "rows": rows})
     return rows
+
+
+def _stopped(
+    directory: Path, facts: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    return runs.resume(directory, facts, MAY_DIFFER_ON_RESUME, {"learner", "rows"}, defaults)
 
 
 def _is_finite(state: Any) -> bool:

@@ -1,61 +1,128 @@
-"""PPO on a reward of any origin: the environment's, a learned one, or a control."""
+"""An agent that acts and improves in turns, on a reward of any origin.
 
+An agent is asked for four things: to choose actions, to improve on rewards, for the policy that acts,
+and for its state. Stepping environments, recording and counting belong to the loop.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from prefloop import policies
 from prefloop.agents.ppo import PPO
-from prefloop.agents.rollout import RewardFunction, Rollout, finished_returns
 from prefloop.agents.settings import PPOSettings
-from prefloop.data.rollouts import Record
-from prefloop.envs import make_vector_env
+from prefloop.data.stepping import Rollout, Stepping, finished_returns
+from prefloop.envs.make import make_vector_env
+from prefloop.envs.registered import time_limit
+from prefloop.envs.settings import Env
 from prefloop.evaluation.evaluate import evaluate
+from prefloop.policies import Policy
 from prefloop.rewards.reward_model import RewardModel
 from prefloop.seeding import Stream, integer
-from prefloop.training.plans import num_rollouts
-from prefloop.training.settings import ExperienceSettings
+from prefloop.training.plans import Plan
+
+# obs [..., *obs_shape], actions as the environment received them, next_obs -> [...]
+Reward = Callable[[NDArray, NDArray, NDArray], NDArray]
+# what each step of a rollout is worth, [steps, num_envs]; steps that are not valid are ignored
+RewardOfRollout = Callable[[Rollout], NDArray]
+
+
+class Agent(Protocol):
+    """What the loop needs of somebody who acts."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of what `update` returns."""
+        ...
+
+    def begin(self, seed: int, iteration: int = 0) -> None:
+        """Is told that the environments were reset; all that follows is drawn from these numbers."""
+        ...
+
+    def act(self, obs: NDArray) -> NDArray:
+        """Chooses actions [num_envs, ...] for observations [num_envs, *obs_shape]."""
+        ...
+
+    def update(self, rollout: Rollout, rewards: NDArray, progress: float = 0.0) -> dict[str, float]:
+        """Improves on what was done.
+
+        Args:
+            rewards: of each step; [steps, num_envs].
+            progress: share of the run that is over, in [0, 1].
+
+        Returns:
+            A number for each of `metrics`.
+        """
+        ...
+
+    @property
+    def acting_policy(self) -> Policy:
+        """A policy for observations as they are, of its own: what a checkpoint holds."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next `begin` and what follows depend on."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what `state_dict` gave."""
+        ...
 
 
 def make_ppo(
-    env_id: str,
+    stepping: Stepping,
     settings: PPOSettings,
     seed: int,
     device: torch.device,
     init: Path | None = None,
-    envs: gym.vector.VectorEnv | None = None,
-    record: Record | None = None,
 ) -> PPO:
     """An agent with weights drawn from a seed.
 
     Args:
+        stepping: what it is to act in.
         init: a policy checkpoint to start from, and with `settings.kl_coef` the reference.
-        envs: to act in; if not given, `settings.num_envs` of its own.
-        record: what is to stand in `Rollout.states`, if anything is.
 
     Raises:
         UserError: the environment or the checkpoint can't be used.
     """
-    if envs is None:
-        envs = make_vector_env(env_id, settings.num_envs)
     torch.manual_seed(integer(seed, Stream.WEIGHTS))
-    return PPO(settings, envs, device, policies.load(init, envs) if init else None, record)
+    start = policies.load(init, stepping.envs) if init else None
+    return PPO(settings, stepping.spaces, device, start)
 
 
-def from_model(model: RewardModel) -> RewardFunction:
-    """A reward model as PPO asks for it."""
-    return lambda rollout: model.reward(rollout.obs[:-1], rollout.applied)
+def stepping_in(env: Env, num_envs: int) -> Stepping:
+    """Environments for an agent to act in.
+
+    Raises:
+        UserError: they can't be made, or nothing here can act in them.
+    """
+    return Stepping(make_vector_env(env, num_envs))
+
+
+def true_reward(rollout: Rollout) -> NDArray:
+    """The environment's own; [steps, num_envs]."""
+    return rollout.rewards
+
+
+def of_rollout(reward: Reward) -> RewardOfRollout:
+    """A reward of steps, asked about a rollout."""
+    return lambda rollout: reward(rollout.obs[:-1], rollout.applied, rollout.next_obs)
+
+
+def from_model(model: RewardModel) -> RewardOfRollout:
+    """A reward model, asked about a rollout."""
+    return of_rollout(model.reward)
 
 
 EPISODES_PLAYED = 10  # for a row of metrics.csv, where an iteration is shorter than an episode
 
 
 class OnPolicyTraining:
-    """PPO and the reward it improves on, as the loop turns it.
+    """An agent and the reward it improves on, as the loop turns it.
 
     Every iteration begins with a reset of all environments, whose seed follows from its number: so
     a run that is taken up again is the run that was never stopped.
@@ -64,85 +131,95 @@ class OnPolicyTraining:
     finished = False
 
     def __init__(
-        self, ppo: PPO, reward_function: RewardFunction, settings: ExperienceSettings, seed: int
+        self,
+        agent: Agent,
+        stepping: Stepping,
+        env: Env,
+        reward: RewardOfRollout,
+        plan: Plan,
+        seed: int,
     ) -> None:
-        self.ppo, self.reward_function, self.settings, self.seed = (
-            ppo,
-            reward_function,
-            settings,
-            seed,
-        )
+        """Does nothing yet.
+
+        Args:
+            env: what `stepping` steps, to be judged in.
+        """
+        self.agent, self.stepping, self.env = agent, stepping, env
+        self.reward, self.plan, self.seed = reward, plan, seed
 
     def iterate(self, iteration: int) -> dict[str, float]:
-        """Acts and updates until `iteration_steps` steps are taken."""
-        _, row = improve(self.ppo, self.reward_function, self.settings, self.seed, iteration)
-        return row
+        """Acts and updates for an iteration of the plan."""
+        rollouts, row = act_and_improve(
+            self.agent, self.stepping, self.reward, self.plan, self.seed, iteration
+        )
+        returns = true_returns(self.agent, rollouts, self.env, self.seed, iteration)
+        return with_returns(row, returns)
 
     def state_dict(self) -> dict[str, Any]:
         """The agent's."""
-        return {"ppo": self.ppo.state_dict()}
+        return {"ppo": self.agent.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave."""
-        self.ppo.load_state_dict(state["ppo"])
+        self.agent.load_state_dict(state["ppo"])
 
 
-def improve(
-    ppo: PPO,
-    reward_function: RewardFunction | None,
-    settings: ExperienceSettings,
+def act_and_improve(
+    agent: Agent,
+    stepping: Stepping,
+    reward: RewardOfRollout | None,
+    plan: Plan,
     seed: int,
     iteration: int,
-    judged: bool = True,
 ) -> tuple[list[Rollout], dict[str, float]]:
-    """One iteration of acting and updating; the last is cut short where `steps` are met.
+    """One iteration of acting and updating in turns.
 
     Args:
-        reward_function: what to improve on, asked once for every rollout; None only acts.
-        judged: whether episodes are played for the row where those of the iteration can't tell.
+        reward: what to improve on, asked once for every rollout; None only acts.
 
     Returns:
         The rollouts, and the row of metrics.csv.
     """
-    every = num_rollouts(settings.iteration_steps, ppo.settings)
-    total = num_rollouts(settings.steps, ppo.settings)
-    done = iteration * every
-    updates = min(every, total - done)
-    ppo.begin(seed, iteration)
+    stepping.begin(seed, iteration)
+    agent.begin(seed, iteration)
     rollouts, metrics, rewards_seen = [], [], []
-    for i in range(updates):
-        rollout = ppo.collect()
+    numbers = plan.updates(iteration)
+    for number in numbers:
+        rollout = stepping.act(agent.act, plan.rollout_steps)
         rollouts.append(rollout)
-        if reward_function is None:
+        if reward is None:
             continue
-        rewards = np.asarray(reward_function(rollout))
+        rewards = np.asarray(reward(rollout))
         rewards_seen.append(rewards[rollout.valid].mean())
-        metrics.append(ppo.update(rollout, rewards, progress=(done + i) / total))
-    returns = _true_returns(ppo, rollouts, seed, iteration) if judged else np.zeros(0)
+        metrics.append(agent.update(rollout, rewards, progress=number / plan.total))
     row = {
         "iteration": iteration,
-        "steps": (done + updates) * ppo.settings.rollout_steps * ppo.envs.num_envs,
-        "true_return": float(returns.mean()) if len(returns) else float("nan"),
-        "episodes": len(returns),
+        "steps": plan.steps(numbers.stop),
+        "true_return": float("nan"),
+        "episodes": 0,
         "reward": float(np.mean(rewards_seen)) if rewards_seen else float("nan"),
     }
-    names = (
-        "policy_loss", "value_loss", "entropy", "approx_kl", "kl_from_init", "explained_variance",
-    )  # fmt: skip
-    for name in names:
+    for name in agent.metrics:
         row[name] = float(np.mean([m[name] for m in metrics])) if metrics else float("nan")
     return rollouts, row
 
 
-def _true_returns(ppo: PPO, rollouts: list[Rollout], seed: int, iteration: int) -> NDArray:
+def with_returns(row: dict[str, float], returns: NDArray) -> dict[str, float]:
+    """A row that says what the episodes came to; [episodes]."""
+    mean = float(returns.mean()) if len(returns) else float("nan")
+    return row | {"true_return": mean, "episodes": len(returns)}
+
+
+def true_returns(
+    agent: Agent, rollouts: list[Rollout], env: Env, seed: int, iteration: int
+) -> NDArray:
     """Of the episodes of an iteration; of some that are played for it where it is too short.
 
     Where a full episode outlasts the iteration, only short ones would be counted.
     """
-    spec = ppo.envs.spec
-    limit = spec.max_episode_steps if spec else None
+    limit = time_limit(env)
     steps = sum(len(rollout.rewards) for rollout in rollouts)
-    if spec is None or limit is None or limit <= steps:
+    if limit is None or limit <= steps:
         return finished_returns(rollouts, limit)
     evaluation_seed = integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
-    return evaluate(ppo.acting_policy, spec.id, EPISODES_PLAYED, evaluation_seed)
+    return evaluate(agent.acting_policy, env, EPISODES_PLAYED, evaluation_seed)

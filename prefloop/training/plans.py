@@ -1,30 +1,60 @@
 """How long a run is and when its labels are asked for: what is known before anything is run."""
 
 import math
+from dataclasses import dataclass
 
 from numpy.typing import NDArray
 
-from prefloop.agents.settings import PPOSettings
 from prefloop.errors import UserError
 from prefloop.queries.schedules import label_schedule
-from prefloop.training.settings import ExperienceSettings, PrefPPOSettings
+from prefloop.training.settings import ExperienceSettings, QuerySettings
 
 
-def num_iterations(settings: ExperienceSettings, ppo: PPOSettings) -> int:
-    """How many iterations make up the steps of a run."""
-    return math.ceil(
-        num_rollouts(settings.steps, ppo) / num_rollouts(settings.iteration_steps, ppo)
-    )
+@dataclass(frozen=True)
+class Plan:
+    """How the steps of a run are divided; they come in whole rollouts.
+
+    Attributes:
+        num_envs: environments that step together.
+        rollout_steps: steps of each environment between two updates.
+        every: rollouts of an iteration.
+        total: rollouts of the run.
+    """
+
+    num_envs: int
+    rollout_steps: int
+    every: int
+    total: int
+
+    @classmethod
+    def of(cls, settings: ExperienceSettings) -> "Plan":
+        """The plan of a run."""
+        size = settings.num_envs * settings.rollout_steps
+        every, total = (
+            max(1, round(steps / size)) for steps in (settings.iteration_steps, settings.steps)
+        )
+        return cls(settings.num_envs, settings.rollout_steps, every, total)
+
+    @property
+    def iterations(self) -> int:
+        """How many iterations make up the run."""
+        return math.ceil(self.total / self.every)
+
+    @property
+    def iteration_steps(self) -> int:
+        """Steps of each environment in an iteration."""
+        return self.every * self.rollout_steps
+
+    def updates(self, iteration: int) -> range:
+        """Numbers of the rollouts of an iteration; the last one is cut short where `total` is met."""
+        return range(iteration * self.every, min((iteration + 1) * self.every, self.total))
+
+    def steps(self, rollouts: int) -> int:
+        """How many steps so many rollouts are."""
+        return rollouts * self.rollout_steps * self.num_envs
 
 
-def num_rollouts(steps: int, ppo: PPOSettings) -> int:
-    """Steps come in whole rollouts; how many make up these."""
-    return max(1, round(steps / (ppo.rollout_steps * ppo.num_envs)))
-
-
-def plan_labels(
-    settings: PrefPPOSettings, ppo: PPOSettings, time_limit: int | None = None
-) -> NDArray:
+def plan_labels(questions: QuerySettings, plan: Plan, time_limit: int | None = None) -> NDArray:
     """How many labels each session is to bring.
 
     Args:
@@ -37,29 +67,29 @@ def plan_labels(
         UserError: there are too few iterations to ask in, more labels than there is to ask about,
             or segments that no episode is as long as.
     """
-    sessions = num_iterations(settings, ppo) - 1
+    sessions = plan.iterations - 1
     if sessions < 1:
         raise UserError(
-            f"--steps {settings.steps} make a single iteration of {settings.iteration_steps}; "
-            "two are needed, one to ask about and one to learn in."
+            f"The {plan.steps(plan.total)} steps of the run (--steps) make a single iteration of "
+            f"{plan.steps(plan.every)} (--iteration_steps); two are needed, one to ask about and one "
+            "to learn in."
         )
-    steps = num_rollouts(settings.iteration_steps, ppo) * ppo.rollout_steps  # of each environment
-    longest = min(steps, time_limit or steps)
-    if settings.segment_length > longest:
+    longest = min(plan.iteration_steps, time_limit or plan.iteration_steps)
+    if questions.segment_length > longest:
         raise UserError(
-            f"--segment_length {settings.segment_length} is longer than any episode of "
-            f"{settings.env} here: they have at most {longest} steps."
+            f"--segment_length {questions.segment_length} is longer than any episode here: they have "
+            f"at most {longest} steps."
         )
-    most = steps * ppo.num_envs
-    if settings.labels > most * sessions:
+    most = plan.iteration_steps * plan.num_envs
+    if questions.labels > most * sessions:
         raise UserError(
-            f"--labels {settings.labels} are more than the {most * sessions} steps there are to ask "
+            f"--labels {questions.labels} are more than the {most * sessions} steps there are to ask "
             "about."
         )
-    labels = label_schedule(settings.schedule, settings.labels, sessions)
+    labels = label_schedule(questions.schedule, questions.labels, sessions)
     if labels.max() > most:
         raise UserError(
-            f"--labels {settings.labels} are too many: {labels.max()} would be asked about the "
+            f"--labels {questions.labels} are too many: {labels.max()} would be asked about the "
             f"{most} steps of one iteration."
         )
     return labels

@@ -3,70 +3,43 @@
 Source: Christiano et al. 2017, arXiv:1706.03741. Details: docs/pref_ppo.md.
 """
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from prefloop.agents.ppo import PPO
-from prefloop.agents.rollout import Rollout, as_trajectories
-from prefloop.data import dataset
-from prefloop.data.preferences import Preferences, Queries
-from prefloop.data.segments import Segments, cut
-from prefloop.data.trajectories import Trajectories
-from prefloop.envs import step_sizes
+from prefloop.data.preferences import Preferences
+from prefloop.data.segments import cut
+from prefloop.data.stepping import Rollout, Stepping, as_trajectories
+from prefloop.envs.registered import time_limit
+from prefloop.envs.settings import Env
 from prefloop.errors import UserError
 from prefloop.evaluation.plots import plot_schedule
 from prefloop.queries.selection import select_queries
 from prefloop.rewards import reward_model
 from prefloop.rewards.reward_model import RewardModel
-from prefloop.rewards.training import fit, make_model
+from prefloop.rewards.settings import RewardSettings
+from prefloop.rewards.training import fit
 from prefloop.seeding import Stream, generator
-from prefloop.teachers.simulated import RELATIVE
-from prefloop.teachers.teacher import Teacher
-from prefloop.training.demonstrations import act, as_segments, make_teacher
-from prefloop.training.on_policy import from_model, improve
-from prefloop.training.plans import plan_labels
-from prefloop.training.settings import PrefPPOSettings
+from prefloop.training.answers import Answers
+from prefloop.training.on_policy import (
+    Agent,
+    act_and_improve,
+    from_model,
+    true_returns,
+    true_reward,
+    with_returns,
+)
+from prefloop.training.plans import Plan, plan_labels
+from prefloop.training.settings import QuerySettings
 
-PREFERENCES = "preferences"  # the dataset's folder in a run's
-# what the untrained policy shows teachers whose thresholds depend on what returns there are: episodes
-# of each environment, and segments of them
-FIRST_EPISODES, FIRST_SEGMENTS = 4, 1000
-
-
-@contextlib.contextmanager
-def opened(
-    ppo: PPO, settings: PrefPPOSettings, seed: int, directory: Path, resume: bool = False
-) -> Iterator["PrefPPO"]:
-    """PrefPPO with a simulated teacher, an unfitted reward, and its answers in a run's directory.
-
-    Raises:
-        UserError: as `plan_labels` and `dataset.writing`; or there are answers of another run. The
-            directory is as it was.
-    """
-    envs = ppo.envs
-    plan_labels(settings, ppo.settings, envs.spec.max_episode_steps if envs.spec else None)
-    if not resume and not dataset.is_empty(directory / PREFERENCES):
-        raise UserError(
-            f"{directory / PREFERENCES} holds the answers of another run; keep them elsewhere."
-        )
-    model = make_model(step_sizes(envs), settings, seed).to(ppo.device)
-    pool = None
-    if settings.teacher in RELATIVE:
-        episodes = act(envs, [ppo.acting_policy], FIRST_EPISODES * envs.num_envs, seed)
-        pool = as_segments(episodes, settings.segment_length, FIRST_SEGMENTS, seed)
-    teacher = make_teacher(settings.teacher, pool, seed, settings.teacher_overrides())
-    facts = {"program": "prefloop pref-ppo", "env": settings.env, "teacher": teacher.facts()}
-    with dataset.writing(directory / PREFERENCES, facts) as preferences:
-        yield PrefPPO(ppo, model, teacher, preferences, settings, seed)
+# is told of every fit: the reward, and the answers that it was fitted to
+OnFit = Callable[[RewardModel, Preferences], None]
 
 
 class PrefPPO:
-    """PPO on a reward that is learned from answers about what it has just done.
+    """An agent on a reward that is learned from answers about what it has just done.
 
     Iteration 0 only acts, so that there is something to ask about. After every iteration but the
     last, the schedule's labels are asked for and the reward is fitted again, on all answers so
@@ -81,28 +54,34 @@ class PrefPPO:
 
     def __init__(
         self,
-        ppo: PPO,
+        agent: Agent,
+        stepping: Stepping,
+        env: Env,
         model: RewardModel,
-        teacher: Teacher,
-        preferences: dataset.Writer,
-        settings: PrefPPOSettings,
+        answers: Answers,
+        plan: Plan,
+        questions: QuerySettings,
+        reward: RewardSettings,
         seed: int,
+        wait: bool = True,
+        on_fit: OnFit | None = None,
     ) -> None:
         """Plans when the labels are spent.
 
         Args:
+            env: what `stepping` steps.
             model: not yet fitted.
-            preferences: where answers are kept; what an iteration that was stopped had asked
-                already is found there, and not asked again.
+            wait: for all answers before each fit; otherwise before the first one only, and later
+                with those there are.
 
         Raises:
             UserError: as `plan_labels`.
         """
-        self.ppo, self.model, self.teacher, self.preferences = ppo, model, teacher, preferences
-        self.settings, self.seed = settings, seed
-        self.labels_per_session = plan_labels(settings, ppo.settings)
-        self.plan = np.cumsum(self.labels_per_session)
-        self.shown = 0  # queries of the iterations that are over
+        self.agent, self.stepping, self.env, self.model = agent, stepping, env, model
+        self.answers, self.plan, self.questions, self.seed = answers, plan, questions, seed
+        self._reward_settings, self._wait, self._on_fit = reward, wait, on_fit
+        self.labels_per_session = plan_labels(questions, plan, time_limit(env))
+        self._labels_by = np.cumsum(self.labels_per_session)  # the end of each session
         self.fitted = False
 
     def iterate(self, iteration: int) -> dict[str, float]:
@@ -111,85 +90,73 @@ class PrefPPO:
         Raises:
             UserError: all has been asked and no answer said what is better.
         """
-        if iteration == len(self.plan) and not self.fitted:
+        fit_row = {"held_out_accuracy": float("nan"), "reward_epochs": 0.0}
+        if not self.fitted:
+            self._fit()  # to what was labelled before this run began
+        is_asking = iteration < len(self._labels_by)
+        if not is_asking and not self.fitted:
             raise UserError(self._nothing_learned())
-        reward_function = from_model(self.model) if self.fitted else None
-        rollouts, row = improve(self.ppo, reward_function, self.settings, self.seed, iteration)
-        fit_row = {
-            "held_out_accuracy": float("nan"),
-            "reward_epochs": 0.0,
-            "reward_correlation": float("nan"),
-        }
-        if iteration < len(self.plan):
+        # act, and improve on the reward as it stands
+        reward = from_model(self.model) if self.fitted else None
+        rollouts, row = act_and_improve(
+            self.agent, self.stepping, reward, self.plan, self.seed, iteration
+        )
+        row = with_returns(row, true_returns(self.agent, rollouts, self.env, self.seed, iteration))
+        # ask, and learn the reward from all answers
+        if is_asking:
             self._ask(rollouts, iteration)
+            if self._wait or not self.fitted:  # without any label there is nothing to go on with
+                self.answers.wait()
             fit_row |= self._fit()
-        answers = self.preferences.preferences
-        fit_row["reward_correlation"] = self._correlation(rollouts)
-        row["labels"] = len(answers.answered) if answers is not None else 0
-        row["shown"] = self.shown
-        return {**row, **fit_row}
+        elif not self._wait:
+            self._fit()  # labels that came after the last question
+        said = self.answers.current()
+        row["labels"] = len(said.answered) if said is not None else 0
+        row["shown"] = self.answers.shown
+        return {**row, **fit_row, "reward_correlation": self._correlation(rollouts)}
 
     def _ask(self, rollouts: list[Rollout], iteration: int) -> None:
         """Brings the number of answers up to the plan, with pairs from the last iteration."""
-        known = self.preferences.preferences
-        # what an iteration that was cut short had asked is there already
-        earlier = known[: self.shown] if known is not None else None
-        answered = len(earlier.answered) if earlier is not None else 0
-        wanted = int(self.plan[iteration]) - answered
-        if wanted > 0:
-            queries, _ = self._choose(rollouts, wanted, iteration)
-            asked_already = (len(known) if known is not None else 0) - self.shown
-            if asked_already < wanted:
-                first, second = queries.first[asked_already:], queries.second[asked_already:]
-                rest = Queries(queries.segments, first, second)
-                labels = self.teacher.label(rest)
-                new = Preferences(rest.segments, rest.first, rest.second, labels)
-                self.preferences.append(new, iteration=iteration)
-            self.shown += wanted
-
-    def _choose(
-        self, rollouts: list[Rollout], wanted: int, iteration: int
-    ) -> tuple[Queries, Mapping[str, NDArray]]:
-        """Pairs of segments of what was done last, and what shows the segments."""
-        settings = self.settings
+        wanted = self.answers.missing(int(self._labels_by[iteration]))
+        if wanted <= 0:
+            return
         rng = generator(self.seed, Stream.QUERIES, iteration)
+        episodes = as_trajectories(rollouts)
+        # a policy that was taught to fall sooner is shown in shorter segments
+        length = min(self.questions.segment_length, int(episodes.lengths.max()))
+        candidates = self.questions.candidates * wanted
         # two segments for each candidate pair, as far as there are any
-        num_segments = 2 * settings.candidates * wanted
-        pool, replay = self._cut(as_trajectories(rollouts), num_segments, rng)
+        pool = cut(episodes, length, 2 * candidates, rng)
         queries = select_queries(
-            settings.queries if self.fitted else "uniform",
+            self.questions.selection if self.fitted else "uniform",
             pool,
             wanted,
             rng,
-            num_candidates=settings.candidates * wanted,
+            num_candidates=candidates,
             predict=self.model.probabilities if self.fitted else None,
         )
-        return queries, replay
-
-    def _cut(
-        self, trajectories: Trajectories, num_segments: int, rng: np.random.Generator
-    ) -> tuple[Segments, Mapping[str, NDArray]]:
-        """Segments to choose from, and what shows them: nothing to a teacher who sees numbers."""
-        return cut(trajectories, self.settings.segment_length, num_segments, rng), {}
+        self.answers.ask(queries, iteration)
 
     def _fit(self) -> dict[str, float]:
-        answers = self.preferences.preferences
+        said = self.answers.current()
         # nothing to learn from yet: go on as before, later sessions may tell
-        if answers is None or (answers.answered.labels == 0.5).all():
+        if said is None or (said.answered.labels == 0.5).all():
             return {}
         device = self.model.input_mean.device
-        self.model, rows = fit(self.model, answers, self.settings, self.seed, device)
+        self.model, rows = fit(self.model, said, self._reward_settings, self.seed, device)
         self.fitted = True
+        if self._on_fit is not None:
+            self._on_fit(self.model, said)
         best = min(rows, key=lambda row: row["held_out_loss"])
         return {"held_out_accuracy": best["held_out_accuracy"], "reward_epochs": len(rows)}
 
     def _nothing_learned(self) -> str:
-        answers = self.preferences.preferences
-        ties = answers.num_ties if answers is not None else 0
+        said = self.answers.current()
+        ties, shown = said.num_ties if said is not None else 0, self.answers.shown
         return (
-            f"No reward could be learned: of {self.shown} queries {ties} were answered with a tie "
-            f"and {self.shown - ties} skipped. Longer segments (--segment_length, now "
-            f"{self.settings.segment_length}) or another --teacher may tell them apart."
+            f"No reward could be learned: of {shown} queries {ties} were answered with a tie "
+            f"and {shown - ties} skipped. Longer segments (--segment_length, now "
+            f"{self.questions.segment_length}) or another --teacher may tell them apart."
         )
 
     def _correlation(self, rollouts: list[Rollout]) -> float:
@@ -197,8 +164,10 @@ class PrefPPO:
         if not self.fitted:
             return float("nan")
         valid = np.concatenate([r.valid for r in rollouts]).ravel()
-        true = np.concatenate([r.rewards for r in rollouts]).ravel()[valid]
-        learned = np.concatenate([from_model(self.model)(r) for r in rollouts]).ravel()[valid]
+        true, learned = (
+            np.concatenate([reward(r) for r in rollouts]).ravel()[valid]
+            for reward in (true_reward, from_model(self.model))
+        )
         if np.ptp(true) == 0 or np.ptp(learned) == 0:
             return float("nan")
         return float(np.corrcoef(true, learned)[0, 1])
@@ -206,19 +175,20 @@ class PrefPPO:
     def save(self, directory: Path) -> None:
         """Writes the reward model and a picture of when it was taught."""
         reward_model.save(directory, self.model)
-        plot_schedule(directory / "schedule.png", self.labels_per_session, self.settings.schedule)
+        plot_schedule(directory / "schedule.png", self.labels_per_session, self.questions.schedule)
 
     def state_dict(self) -> dict[str, Any]:
         """Agent, reward and how far the plan is; the answers are in their own folder."""
         return {
-            "ppo": self.ppo.state_dict(),
+            "ppo": self.agent.state_dict(),
             "model": self.model.state_dict(),
-            "shown": self.shown,
+            "shown": self.answers.shown,
             "fitted": self.fitted,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave."""
-        self.ppo.load_state_dict(state["ppo"])
+        self.agent.load_state_dict(state["ppo"])
         self.model.load_state_dict(state["model"])
-        self.shown, self.fitted = state["shown"], state["fitted"]
+        self.answers.resume(state["shown"])
+        self.fitted = state["fitted"]

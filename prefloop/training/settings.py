@@ -6,8 +6,7 @@ from prefloop.agents.settings import PPOSettings
 from prefloop.queries.schedules import SCHEDULES
 from prefloop.queries.selection import SELECTIONS
 from prefloop.rewards.settings import RewardSettings
-from prefloop.settings import require_above_zero, require_seed, setting
-from prefloop.teachers.settings import TeacherSettings
+from prefloop.settings import part, require_above_zero, require_seed, setting
 from prefloop.tracking import TRACKERS
 
 
@@ -52,7 +51,7 @@ class RunSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ExperienceSettings:
-    """How much an agent acts.
+    """How much an agent acts, and how its steps are divided.
 
     Raises:
         ValueError: a number below 1.
@@ -61,17 +60,18 @@ class ExperienceSettings:
     group = "experience"
 
     # fmt: off
-    env: str = setting(MISSING, "which environment, for instance CartPole-v0")
     steps: int = setting(200_000, "steps of experience in all")
     iteration_steps: int = setting(20_000, "steps between two rows of metrics.csv; episodes begin anew there, and a stopped run goes on from there")
+    num_envs: int = setting(16, "environments that step together")
+    rollout_steps: int = setting(128, "steps of each environment between two updates")
     # fmt: on
 
     def __post_init__(self) -> None:
-        require_above_zero(self, "steps", "iteration_steps")
+        require_above_zero(self, "steps", "iteration_steps", "num_envs", "rollout_steps")
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuerySettings(TeacherSettings):
+class QuerySettings:
     """What a teacher is asked, and when. Source: Christiano et al. 2017, arXiv:1706.03741.
 
     Raises:
@@ -82,29 +82,31 @@ class QuerySettings(TeacherSettings):
 
     # fmt: off
     labels: int = setting(700, "answers in all; a skipped query is shown, not answered, and asked for again but in the last session")
-    queries: str = setting("disagreement", "which pairs are asked about", choices=SELECTIONS)
+    selection: str = setting("disagreement", "which pairs are asked about", "--selection", flag="queries", choices=SELECTIONS)
     candidates: int = setting(10, "random pairs that each query is chosen from, for all but uniform")
     schedule: str = setting("hyperbolic", "when the labels are spent", choices=SCHEDULES)
     segment_length: int = setting(50, "steps of each segment")
     # fmt: on
 
     def __post_init__(self) -> None:
-        TeacherSettings.__post_init__(self)
         require_above_zero(self, "labels", "candidates", "segment_length")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrefPPOSettings(ExperienceSettings, QuerySettings, PPOSettings, RewardSettings):
-    """PrefPPO's: those of its parts. Raises as they do."""
+class PrefPPOSettings:
+    """PrefPPO's: those of its parts.
 
-    group = "experience"
+    Raises:
+        ValueError: as they do; or a single network that is to disagree with itself.
+    """
 
     # fmt: off
-    iteration_steps: int = setting(10_000, "steps between two sessions of questions; episodes begin anew there, and a stopped run goes on from there")
+    experience: ExperienceSettings = part(ExperienceSettings, iteration_steps=setting(10_000, "steps between two sessions of questions; episodes begin anew there, and a stopped run goes on from there"))
+    questions: QuerySettings = part(QuerySettings)
+    agent: PPOSettings = part(PPOSettings)
+    reward: RewardSettings = part(RewardSettings)
     # fmt: on
 
     def __post_init__(self) -> None:
-        for part in (ExperienceSettings, QuerySettings, PPOSettings, RewardSettings):
-            part.__post_init__(self)
-        if self.queries == "disagreement" and self.ensemble < 2:
+        if self.questions.selection == "disagreement" and self.reward.ensemble < 2:
             raise ValueError("--queries disagreement needs an --ensemble of 2 or more, not 1")

@@ -48,7 +48,7 @@ def same(first, second):
 
 def test_it_does_what_was_shown():
     policy = reference()
-    cloning = make(policy, demonstrations(), bc_learning_rate=0.01)
+    cloning = make(policy, demonstrations(), learning_rate=0.01)
     rows = improve(cloning, *range(30))
     new = demonstrations(rng=np.random.default_rng(1))
     with torch.no_grad():
@@ -64,7 +64,7 @@ def test_continuous_actions_are_cloned_with_their_spread():
     actions = obs[..., :1] - 0.5 + 0.1 * rng.normal(size=(60, 10, 1))
     torch.manual_seed(0)
     policy = GaussianPolicy(mlp([2, 16, 1], nn.Tanh), torch.tensor([-2.0]), torch.tensor([2.0]))
-    cloning = make(policy, make_segments(obs, actions), bc_learning_rate=0.02)
+    cloning = make(policy, make_segments(obs, actions), learning_rate=0.02)
     improve(cloning, *range(150))
     cloned = cloning.finish()
     with torch.no_grad():
@@ -77,9 +77,7 @@ def test_continuous_actions_are_cloned_with_their_spread():
 def test_it_stops_by_held_out_demonstrations_and_keeps_the_best():
     # a demonstrator who errs half of the time: whatever is learned is learned by heart
     demos = demonstrations(num=10, noise=0.5)
-    cloning = make(
-        reference(), demos, bc_learning_rate=0.05, bc_patience=3, bc_held_out=0.5, bc_batch_size=10
-    )
+    cloning = make(reference(), demos, learning_rate=0.05, patience=3, held_out=0.5, batch_size=10)
     rows = []
     while not cloning.finished:
         rows += improve(cloning, len(rows))
@@ -88,14 +86,14 @@ def test_it_stops_by_held_out_demonstrations_and_keeps_the_best():
     assert cloning.best_epoch == np.argmin(losses)
     last = loss_on(cloning.policy, demos)
     assert loss_on(cloning.finish(), demos) != last
-    again = make(reference(), demos, bc_learning_rate=0.05, bc_held_out=0.5, bc_batch_size=10)
+    again = make(reference(), demos, learning_rate=0.05, held_out=0.5, batch_size=10)
     improve(again, *range(cloning.best_epoch + 1))
     assert same(again.policy, cloning.policy)
 
 
 @pytest.mark.parametrize("num", [1, 2])
 def test_a_single_demonstration_is_learned_from(num):
-    cloning = make(reference(), demonstrations(num=num), bc_patience=1)
+    cloning = make(reference(), demonstrations(num=num), patience=1)
     rows = improve(cloning, *range(5))
     assert np.isnan([row["held_out_loss"] for row in rows]).all()
     assert not cloning.finished  # there is nothing to stop by
@@ -142,7 +140,7 @@ def test_a_segment_that_is_shown_often_stands_on_one_side():
     demos = demonstrations(num=10)
     demos = concatenate([demos, demos])  # each under two numbers
     shown = np.random.default_rng(0).integers(20, size=60)
-    settings, cpu = BCSettings(bc_held_out=0.3), torch.device("cpu")
+    settings, cpu = BCSettings(held_out=0.3), torch.device("cpu")
     cloning = BehaviourCloning(reference(), demos, shown, settings, 0, cpu)
     sides = [
         {tuple(row) for row in obs.numpy().tolist()}

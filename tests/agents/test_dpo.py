@@ -72,7 +72,7 @@ def test_what_was_preferred_gets_more_probable():
     # good is to act by the sign of the first number
     segments = make_segments(obs, actions, rewards=(obs[..., 0] > 0) == actions)
     prefs, policy = ask(segments, 60, rng), reference()
-    dpo = make(policy, prefs, dpo_learning_rate=0.01)
+    dpo = make(policy, prefs, learning_rate=0.01)
     rows = improve(dpo, *range(60))
     obs, actions = torch.as_tensor(segments.obs), torch.as_tensor(segments.actions)
     with torch.no_grad():
@@ -129,10 +129,10 @@ def test_turning_a_pair_and_its_label_round_changes_nothing():
 
 
 def test_the_conservative_variant_stops_short_of_certainty():
-    dpo = make(indifferent(), ONE_PAIR, beta=1.0, conservative=0.3, dpo_learning_rate=0.05)
+    dpo = make(indifferent(), ONE_PAIR, beta=1.0, conservative=0.3, learning_rate=0.05)
     # where sigmoid(margin) = 0.7 the loss is least
     assert improve(dpo, *range(200))[-1]["margin"] == pytest.approx(math.log(0.7 / 0.3), abs=1e-3)
-    certain = make(indifferent(), ONE_PAIR, beta=1.0, dpo_learning_rate=0.05)
+    certain = make(indifferent(), ONE_PAIR, beta=1.0, learning_rate=0.05)
     assert improve(certain, *range(200))[-1]["margin"] > 3
 
 

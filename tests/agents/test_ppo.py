@@ -4,25 +4,28 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from acting import ActingPPO
 from gymnasium.spaces import Box
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up import ReusedBuffers
 
 from prefloop import checkpoints, policies
-from prefloop.agents.ppo import PPO, RunningScale
+from prefloop.agents.ppo import RunningScale
 from prefloop.agents.settings import PPOSettings
 from prefloop.data.rollouts import collect_episodes
-from prefloop.envs import make_vector_env
+from prefloop.envs.make import make_vector_env
+from prefloop.envs.spaces import spaces_of
 from prefloop.errors import UserError
 
-SMALL = {"num_envs": 4, "rollout_steps": 32, "minibatch_size": 64, "hidden_sizes": (16,)}
+SMALL = {"minibatch_size": 64, "hidden_sizes": (16,)}
 
 
-def make(env_id="CartPole-v1", init=None, seed=0, **settings):
+def make(env_id="CartPole-v1", init=None, seed=0, num_envs=4, rollout_steps=32, **settings):
     settings = PPOSettings(**(SMALL | settings))
     torch.manual_seed(seed)
-    return PPO(settings, make_vector_env(env_id, settings.num_envs), torch.device("cpu"), init)
+    envs = make_vector_env(env_id, num_envs)
+    return ActingPPO(settings, envs, torch.device("cpu"), init, rollout_steps=rollout_steps)
 
 
 def improve(ppo, *iterations):
@@ -189,7 +192,7 @@ def test_the_first_step_goes_along_the_policy_gradient():
 def leaning(odds):
     """A CartPole policy that pushes right so many times as often as left, whatever it sees."""
     torch.manual_seed(0)
-    policy = policies.make_policy(make_vector_env("CartPole-v1", 1), (16,))
+    policy = policies.make_policy(spaces_of(make_vector_env("CartPole-v1", 1)), (16,))
     policy[-2].weight.data.zero_()
     policy[-2].bias.data.copy_(torch.tensor([0.0, np.log(odds)]))
     return policy
@@ -294,9 +297,9 @@ gym.register("Target-v0", Target, max_episode_steps=8)
 @pytest.mark.parametrize("low, high", [(-1, 1), (0, 100), (5, 6), (-1000, 1000), (-0.01, 0.01)])
 def test_it_learns_in_whatever_unit_actions_are(low, high):
     envs = gym.make_vec("Target-v0", num_envs=16, low=low, high=high)
-    settings = PPOSettings(num_envs=16, rollout_steps=64, hidden_sizes=(16,))
+    settings = PPOSettings(hidden_sizes=(16,))
     torch.manual_seed(0)
-    ppo = PPO(settings, envs, torch.device("cpu"))
+    ppo = ActingPPO(settings, envs, torch.device("cpu"), rollout_steps=64)
     ppo.begin(0)
     rewards = []
     for _ in range(30):
@@ -308,7 +311,7 @@ def test_it_learns_in_whatever_unit_actions_are(low, high):
 
 def test_environments_that_reuse_their_arrays():
     plain, reused = (make("Pendulum-v1") for _ in range(2))
-    reused.envs = ReusedBuffers(reused.envs)
+    reused.stepping.envs = ReusedBuffers(reused.envs)
     for ppo in (plain, reused):
         ppo.begin(seed=0)
     for _ in range(2):

@@ -52,7 +52,7 @@ def test_there_and_back(prefs, tmp_path, capsys):
             np.testing.assert_array_equal(
                 getattr(was, name)[was.mask], getattr(now, name)[now.mask]
             )
-    assert dataset.read_metadata(tmp_path / "new" / "again") == {"schema": 1, **ABOUT}
+    assert dataset.read_metadata(tmp_path / "new" / "again") == {"schema": 2, **ABOUT}
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["again"]
     with dataset.writing(tmp_path / "new" / "again", ABOUT) as writer:  # it can be added to
         writer.append(prefs)
@@ -86,8 +86,8 @@ def test_what_can_not_be_converted(prefs, tmp_path, capsys):
     assert "There is no file missing.parquet." in refused(capsys, "missing.parquet", "a")
     (tmp_path / "text.parquet").write_text("label\n1\n")
     assert "Can't read text.parquet as Parquet: " in refused(capsys, "text.parquet", "new/a")
-    (tmp_path / "prefs" / "segments.npz").write_text("")
-    assert "segments.npz is damaged: " in refused(capsys, "prefs", "a.parquet")
+    (tmp_path / "prefs" / "segments-0000.npz").write_text("")
+    assert "segments-0000.npz is damaged: " in refused(capsys, "prefs", "a.parquet")
     assert not (tmp_path / "a.parquet").exists()
     assert not (tmp_path / "new").exists()
 

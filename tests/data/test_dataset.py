@@ -15,7 +15,7 @@ from made_up import ask, make_segments, preferences, random_segments
 
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
-from prefloop.data.segments import concatenate
+from prefloop.data.segments import concatenate, stacked
 from prefloop.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +67,7 @@ def test_round_trip(tmp_path, discrete):
         for side in ("first", "second"):
             was, now = (getattr(x.segments, name)[getattr(x, side)] for x in (prefs, read))
             np.testing.assert_array_equal(was, now)
-    assert dataset.read_metadata(tmp_path / "d") == {"schema": 1, **ABOUT}
+    assert dataset.read_metadata(tmp_path / "d") == {"schema": 2, **ABOUT}
 
 
 def test_what_lies_on_disk(tmp_path):
@@ -79,7 +79,7 @@ def test_what_lies_on_disk(tmp_path):
         {"first": 1, "second": 0, "label": 1.0, "teacher": "oracle"},
         {"first": 0, "second": 1, "label": None, "teacher": "oracle"},
     ]
-    with np.load(tmp_path / "segments.npz") as archive:
+    with np.load(tmp_path / "segments-0000.npz") as archive:
         assert sorted(archive) == ["actions", "first_step", "mask", "obs", "policy", "rewards"]
         assert archive["obs"].shape == (2, 4, 3)  # the segment nobody asked about is not kept
 
@@ -93,6 +93,68 @@ def test_appends_add_up(tmp_path):
         writer.append(second)
         assert_same(writer.preferences, joined(first, second))
     assert_same(dataset.read(tmp_path), joined(first, second))
+
+
+def test_a_shard_is_never_written_again(tmp_path):
+    first, second = some(seed=0), some(seed=1)
+    written(tmp_path, first)
+    before = (tmp_path / "segments-0000.npz").read_bytes()
+    written(tmp_path, second)
+    assert (tmp_path / "segments-0000.npz").read_bytes() == before
+    assert [file.name for file in dataset.shards(tmp_path)] == [
+        "segments-0000.npz", "segments-0001.npz"
+    ]  # fmt: skip
+    # what is there already needs none
+    written(tmp_path, first)
+    assert len(dataset.shards(tmp_path)) == 2
+    assert_same(dataset.read(tmp_path), joined(joined(first, second), first))
+
+
+def test_shards_are_counted_and_not_sorted_by_name(tmp_path):
+    for number in (9999, 10000, 2, 0):
+        (tmp_path / f"segments-{number:04}.npz").touch()
+    names = [file.name for file in dataset.shards(tmp_path)]
+    assert names == [f"segments-{number:04}.npz" for number in (0, 2, 9999, 10000)]
+
+
+def test_datasets_of_schema_1_are_read_and_added_to(tmp_path):
+    first, second = some(seed=0), some(seed=1)
+    written(tmp_path, first)
+    (tmp_path / "segments-0000.npz").rename(tmp_path / "segments.npz")
+    (tmp_path / "metadata.json").write_text(json.dumps({"schema": 1, **ABOUT}))
+    assert_same(dataset.read(tmp_path), first)
+    old = (tmp_path / "segments.npz").read_bytes()
+    written(tmp_path, second)
+    assert_same(dataset.read(tmp_path), joined(first, second))
+    assert (tmp_path / "segments.npz").read_bytes() == old
+    assert dataset.read_metadata(tmp_path)["schema"] == 2  # an earlier prefloop would see a part
+
+
+def test_all_preferences_can_be_replaced(tmp_path):
+    first, second = some(seed=0), some(seed=1)
+    with dataset.writing(tmp_path, ABOUT) as writer:
+        writer.append(first)
+        writer.replace(second, teacher="human")
+        assert_same(writer.preferences, second)
+        assert len(writer) == len(second)
+    assert_same(dataset.read(tmp_path), second)
+
+
+def test_frames_are_kept_once_and_stacked_when_they_are_read(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = rng.integers(256, size=(4, 5 + 3 - 1, 8, 8), dtype=np.uint8)
+    plain = random_segments(4, 5, rng)
+    segments = dataclasses.replace(plain, obs=stacked(frames, 3), frame_stack=3)
+    assert segments.obs.shape == (4, 5, 3, 8, 8)
+    np.testing.assert_array_equal(segments.obs[2, 3], frames[2, 3:6])
+    prefs = preferences(segments, (0, 1, 1.0), (2, 3, 0.0))
+    read = dataset.read(written(tmp_path, prefs))
+    assert (read.segments.obs.dtype, read.segments.frame_stack) == (np.uint8, 3)
+    np.testing.assert_array_equal(read.segments.obs, segments.obs)
+    with np.load(tmp_path / "segments-0000.npz") as archive:
+        assert archive["obs"].nbytes == frames.nbytes
+    some_of_them = segments[np.array([3, 1])]
+    np.testing.assert_array_equal(some_of_them.obs, segments.obs[[3, 1]])
 
 
 def test_opened_again_it_goes_on(tmp_path):
@@ -159,6 +221,7 @@ sys.path[:0] = sys.argv[2:4]
 from pathlib import Path
 from made_up import ask, random_segments
 from prefloop.data import dataset
+from prefloop.data.segments import stacked
 with dataset.writing(Path(sys.argv[1]), {"env": "CartPole-v0"}) as writer:
     for i in range(10_000):
         rng = np.random.default_rng(i)
@@ -197,9 +260,9 @@ def test_what_a_kill_left_is_swept_away(tmp_path):
     (tmp_path / ".metadata.json.123.tmp").write_text("{")  # killed before there was anything
     prefs = some()
     written(tmp_path, prefs)
-    (tmp_path / ".segments.npz.123.tmp").write_bytes(b"PK")
+    (tmp_path / ".segments-0000.npz.123.tmp").write_bytes(b"PK")
     written(tmp_path, prefs)
-    assert not (tmp_path / ".segments.npz.123.tmp").exists()
+    assert not (tmp_path / ".segments-0000.npz.123.tmp").exists()
     assert len(dataset.read(tmp_path)) == 12
 
 
@@ -214,7 +277,7 @@ def test_segments_without_lines(tmp_path):
 
 def test_lines_without_segments(tmp_path):
     written(tmp_path, some())
-    (tmp_path / "segments.npz").unlink()
+    (tmp_path / "segments-0000.npz").unlink()
     lines = (tmp_path / "preferences.jsonl").read_bytes()
     with pytest.raises(UserError, match="holds no segments"):
         written(tmp_path, some(seed=1))  # the old lines would name the new segments
@@ -319,7 +382,7 @@ def test_another_environment(tmp_path):
 @pytest.mark.parametrize(
     "schema, words",
     [
-        (2, "has schema 2, and this prefloop reads up to 1; install a newer one"),
+        (3, "has schema 3, and this prefloop reads up to 2; install a newer one"),
         (None, "names no schema"),
         (True, "names no schema"),
         ("1", "names no schema"),
@@ -415,11 +478,11 @@ class Trap:
 
 
 def test_a_pickled_array_is_refused(tmp_path):
-    path = written(tmp_path / "d", some()) / "segments.npz"
+    path = written(tmp_path / "d", some()) / "segments-0000.npz"
     trap = np.full((6, 5, 3), Trap(tmp_path / "sprung"), dtype=object)
     np.savez(path, **{**arrays(path), "obs": trap})
     with pytest.raises(
-        UserError, match=r"segments\.npz is damaged: Object arrays cannot be loaded"
+        UserError, match=r"segments-0000\.npz is damaged: Object arrays cannot be loaded"
     ):
         dataset.read(tmp_path / "d")
     assert not (tmp_path / "sprung").exists()
@@ -439,19 +502,19 @@ def test_a_pickled_array_is_refused(tmp_path):
 )
 def test_arrays_that_can_not_be(tmp_path, change, words):
     prefs = preferences(some().segments, *[(i, (i + 1) % 6, 1.0) for i in range(6)])
-    path = written(tmp_path, prefs) / "segments.npz"
+    path = written(tmp_path, prefs) / "segments-0000.npz"
     kept = {k: v for k, v in {**arrays(path), **change}.items() if v is not None}
     np.savez(path, **kept)
-    with pytest.raises(UserError, match=f"segments.npz is damaged: .*{words}"):
+    with pytest.raises(UserError, match=f"segments-0000.npz is damaged: .*{words}"):
         dataset.read(tmp_path)
 
 
 def test_members_that_are_no_arrays(tmp_path):
-    path = written(tmp_path, some()) / "segments.npz"
+    path = written(tmp_path, some()) / "segments-0000.npz"
     with zipfile.ZipFile(path, "w") as archive:
         for field in dataclasses.fields(some().segments):
             archive.writestr(f"{field.name}.npy", "hello")
-    with pytest.raises(UserError, match=r"segments\.npz is damaged"):
+    with pytest.raises(UserError, match=r"segments-0000\.npz is damaged"):
         dataset.read(tmp_path)
 
 
@@ -464,7 +527,7 @@ def test_an_archive_too_large_to_unpack(tmp_path, monkeypatch):
 
 def test_any_damage_to_the_segments_ends_in_one_sentence(tmp_path):
     prefs = some()
-    path = written(tmp_path, prefs) / "segments.npz"
+    path = written(tmp_path, prefs) / "segments-0000.npz"
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
     refused = 0
@@ -484,19 +547,19 @@ def test_any_damage_to_the_segments_ends_in_one_sentence(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"hello", None])
 def test_no_archive(tmp_path, content):
-    path = written(tmp_path, some()) / "segments.npz"
+    path = written(tmp_path, some()) / "segments-0000.npz"
     if content is None:
         buffer = io.BytesIO()
         np.save(buffer, np.zeros(3))
         content = buffer.getvalue()
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"segments\.npz is damaged: [^\n]+\.$"):
+    with pytest.raises(UserError, match=r"segments-0000\.npz is damaged: [^\n]+\.$"):
         dataset.read(tmp_path)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 def test_files_that_can_not_be_read(tmp_path):
-    for name in ("segments.npz", "preferences.jsonl"):
+    for name in ("segments-0000.npz", "preferences.jsonl"):
         path = written(tmp_path / name, some()) / name
         path.unlink()
         path.mkdir()  # which root can't read as a file either

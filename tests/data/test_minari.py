@@ -6,7 +6,7 @@ import pytest
 from prefloop.data.minari import _minari_episodes, read_minari, write_minari
 from prefloop.data.rollouts import collect_episodes
 from prefloop.data.trajectories import Trajectories
-from prefloop.envs import make_vector_env
+from prefloop.envs.make import make_vector_env
 from prefloop.errors import UserError
 
 

@@ -9,7 +9,7 @@ from prefloop.data import parquet
 from prefloop.data.preferences import Preferences
 from prefloop.data.rollouts import collect_episodes
 from prefloop.data.segments import whole_episodes
-from prefloop.envs import make_vector_env
+from prefloop.envs.make import make_vector_env
 from prefloop.errors import UserError
 
 METADATA = {"schema": 1, "env": "CartPole-v0", "settings": {"pairs": 3, "policies": ["ä.params"]}}
@@ -170,7 +170,7 @@ def test_a_foreign_file(tmp_path):
         ("[]", "no preferences"),
         ("{", "no preferences"),
         ("{}", "names no schema"),
-        ('{"schema": 2}', "has schema 2, and this prefloop reads up to 1"),
+        ('{"schema": 3}', "has schema 3, and this prefloop reads up to 2"),
         ('{"schema": 1}', "other columns"),
     ):
         table = pa.table({"label": [1.0], "first": [{"obs": [[1.0]]}], "second": [3]})

@@ -5,7 +5,7 @@ import pytest
 from made_up import ReusedBuffers
 
 from prefloop.data.rollouts import collect_episodes, collect_steps
-from prefloop.envs import make_vector_env
+from prefloop.envs.make import make_vector_env
 from prefloop.evaluation.statistics import mean_estimate
 
 WEIGHTS = np.array([0.0, 0.2, 2.0, 0.9])

@@ -6,6 +6,7 @@ import torch
 from made_up import make_segments
 
 from prefloop.data.preferences import Preferences
+from prefloop.envs.spaces import Spaces
 from prefloop.evaluation.reward_report import write_report
 from prefloop.rewards.reward_model import RewardModel
 
@@ -14,7 +15,7 @@ NOISE = 0.3
 
 def model_of_the_first_number():
     """A step's reward is the first number of its observation."""
-    model = RewardModel(3, 2, True, (), members=2, uses_actions=False)
+    model = RewardModel(Spaces((3,), "float32", True, 2), (), members=2, uses_actions=False)
     with torch.no_grad():
         for network in model.networks:
             network[0].weight.copy_(torch.tensor([[1.0, 0, 0]]))

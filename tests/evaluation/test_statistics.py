@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from prefloop.envs import return_bounds
+from prefloop.envs.registered import return_bounds
 from prefloop.evaluation.statistics import (
     iqm_interval,
     mean_estimate,

@@ -15,12 +15,12 @@ from people import seeded
 from serving import serving
 
 from prefloop.data.segments import Segments
-from prefloop.labelling.app import create_app
 from prefloop.labelling.arrays import Segment, pad, to_archive
-from prefloop.labelling.clips import ClipStore
-from prefloop.labelling.config import SettingsFile
-from prefloop.labelling.rendering import Renderer, write_clip
-from prefloop.labelling.storage.store import Store, utc_now
+from prefloop.labelling.server.app import create_app
+from prefloop.labelling.server.clips import ClipStore
+from prefloop.labelling.server.config import SettingsFile
+from prefloop.labelling.server.rendering import Renderer, write_clip
+from prefloop.labelling.server.storage.store import Store, utc_now
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 REASON = "Chromium is not installed"
@@ -32,7 +32,10 @@ ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-backgroun
 WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
-RUN = {"env": "CartPole-v1", "obs_dim": 4, "action_dim": 2, "discrete": True}
+RUN = {
+    "env": "CartPole-v1",
+    "spaces": {"obs_shape": [4], "obs_dtype": "float32", "discrete": True, "num_actions": 2},
+}
 
 
 def make_segments(count, length=25, seed=0):

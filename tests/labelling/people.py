@@ -7,10 +7,12 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import sqlalchemy
 
+from prefloop.envs.settings import EnvSettings
+from prefloop.envs.spaces import Spaces
 from prefloop.labelling.arrays import Segment
-from prefloop.labelling.storage.records import NewQuery, RunFacts
+from prefloop.labelling.server.storage.records import NewQuery, RunFacts
 
-FACTS = RunFacts(env="CartPole-v1", obs_dim=4, action_dim=2, discrete=True)
+FACTS = RunFacts(EnvSettings(env="CartPole-v1"), Spaces((4,), "float32", True, 2))
 RUN = "cartpole-01"
 SESSION = uuid.UUID(int=1)
 

@@ -3,7 +3,7 @@
 import pytest
 from serving import ServerProcess
 
-from prefloop.labelling.client import LabellingClient
+from prefloop.labelling.client.client import LabellingClient
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,17 @@ from serving import serving
 
 import prefloop
 from prefloop.data import dataset
-from prefloop.labelling.app import create_app
 from prefloop.labelling.arrays import pad, to_archive
-from prefloop.labelling.clips import ClipStore
-from prefloop.labelling.config import SettingsFile
-from prefloop.labelling.security import HEADERS, make_tokens
-from prefloop.labelling.storage.store import Store
+from prefloop.labelling.server.app import create_app
+from prefloop.labelling.server.clips import ClipStore
+from prefloop.labelling.server.config import SettingsFile
+from prefloop.labelling.server.security import HEADERS, make_tokens
+from prefloop.labelling.server.storage.store import Store
 
-RUN = {"env": "CartPole-v1", "obs_dim": 4, "action_dim": 2, "discrete": True}
+RUN = {
+    "env": "CartPole-v1",
+    "spaces": {"obs_shape": [4], "obs_dtype": "float32", "discrete": True, "num_actions": 2},
+}
 ADA = {"annotator": "ada", "session": str(uuid.UUID(int=1))}
 
 
@@ -149,7 +152,7 @@ def test_an_export_is_a_preference_dataset(api, tmp_path):
 
 def test_continuous_actions(api):
     segments = random_segments(2, 4, np.random.default_rng(0), discrete=False)
-    api.put("/api/runs/p", json={"env": "Pendulum-v1", "obs_dim": 3, "action_dim": 1, "discrete": False})  # fmt: skip
+    api.put("/api/runs/p", json={"env": "Pendulum-v1", "spaces": {"obs_shape": [3], "obs_dtype": "float32", "discrete": False, "num_actions": 1}})  # fmt: skip
     first, _ = api.post("/api/runs/p/segments", content=to_archive(segments)).json()["ids"]
     shown = api.get(f"/api/segments/{first}").json()
     np.testing.assert_array_equal(np.float32(shown["actions"]), segments.actions[0])
@@ -255,7 +258,7 @@ def test_locked_settings_are_not_changed(serve, tmp_path):
 def test_health_says_what_answers(api):
     assert api.get("/api/health").json() == {
         "version": prefloop.__version__,
-        "schema": 2,
+        "schema": 1,
         "role": "trainer",
     }
 

@@ -1,5 +1,6 @@
 import io
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def test_segments_come_through_whole(discrete):
     segments.obs[~segments.mask] = 0
     segments.actions[~segments.mask] = 0
     states = rng.normal(size=(5, 7, 2))
-    sent = from_archive(to_archive(segments, {"replay_states": states}))
+    sent = from_archive(to_archive(replace(segments, replay={"replay_states": states})))
     assert [segment.length for segment in sent] == [7, 1, 3, 7, 2]
     back = [unpack(pack(segment)) for segment in sent]
     joined = pad(back)
@@ -57,7 +58,9 @@ def test_where_it_comes_from_makes_no_other_segment():
         (b"", "no archive"),
         (b"PK\x03\x04 and then nothing", "no archive"),
         (archive(obs=np.zeros((1, 2, 3), np.float32)), "no array actions"),
-        (some(obs=np.zeros((2, 3), np.float32)), "obs must be"),
+        (some(obs=np.zeros((2, 3), np.float32)), "have no steps"),
+        (some(frame_stack=np.array(4)), "obs must be"),
+        (some(frame_stack=np.array(0)), "frame_stack is a number from 1"),
         (some(actions=np.zeros((2, 4), np.int64)), "differ in shape"),
         (some(actions=np.zeros((2, 3), np.float32)), "whole numbers"),
         (some(obs=np.full((2, 3, 4), np.nan)), "NaN or infinite obs"),

@@ -1,6 +1,7 @@
 import socket
 import threading
 import uuid
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,11 +9,12 @@ from made_up import random_segments
 from serving import ServerProcess
 
 from prefloop.data.preferences import Queries
+from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
-from prefloop.labelling.client import LabellingClient, RefusedError
-from prefloop.teachers.human import HumanTeacher
+from prefloop.labelling.client.client import LabellingClient, RefusedError
+from prefloop.labelling.client.people import People
 
-FACTS = {"env": "CartPole-v1", "obs_dim": 3, "action_dim": 2, "discrete": True}
+FACTS = {"env": "CartPole-v1", "spaces": Spaces((3,), "float32", True, 2)}
 SESSION = uuid.UUID(int=1)
 
 
@@ -30,7 +32,7 @@ def make_queries(num):
 def test_everything_a_program_says(server, tmp_path):
     queries = make_queries(3)
     with LabellingClient(server.url) as client:
-        assert client.health().schema_ == 2
+        assert client.health().schema_ == 1
         assert client.put_run("r", **FACTS, instructions="Look.").instructions == "Look."
         ids = client.add_segments("r", queries.segments)
         asked = [(uuid.uuid4(), ids[i], ids[i + 3]) for i in range(3)]
@@ -61,23 +63,28 @@ def test_more_segments_than_one_request_takes(server):
     segments = random_segments(450, 2, np.random.default_rng(0))
     with LabellingClient(server.url) as client:
         client.put_run("r", **FACTS)
-        ids = client.add_segments("r", segments, {"replay_seed": np.arange(450)})
+        ids = client.add_segments("r", replace(segments, replay={"replay_seed": np.arange(450)}))
         assert len(set(ids)) == 450
         assert client.add_segments("r", segments[400:]) == ids[400:]
 
 
-def test_the_trainer_waits_through_restarts(server):
-    """A human teacher asks; the server is killed while it waits; people answer all the same."""
-    sentences, result = [], []
+def test_the_trainer_waits_through_restarts(server, tmp_path):
+    """Somebody is asked; the server is killed while the trainer waits; people answer all the same."""
+    sentences, result, asked = [], [], threading.Event()
     with LabellingClient(server.url) as client:
         client.put_run("r", **FACTS)
 
     def train():
         with LabellingClient(server.url, on_waiting=sentences.append) as client:
-            result.append(HumanTeacher(client, "r", pause=0.05).label(make_queries(4)))
+            people = People(client, "r", tmp_path / "preferences", pause=0.05)
+            people.ask(make_queries(4), 0)
+            asked.set()
+            people.wait()
+            result.append(people.current().labels)
 
     trainer = threading.Thread(target=train)
     trainer.start()
+    asked.wait()
     with LabellingClient(server.url) as client:
         done = 0
         while done < 4:

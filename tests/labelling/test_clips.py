@@ -13,8 +13,8 @@ import pytest
 
 from prefloop.errors import UserError
 from prefloop.evaluation.videos import write_video
-from prefloop.labelling import clips
-from prefloop.labelling.clips import ClipStore, examine
+from prefloop.labelling.server import clips
+from prefloop.labelling.server.clips import ClipStore, examine
 
 
 def make_clip(directory, seed=0, frames=12, size=(48, 64)):
@@ -178,7 +178,7 @@ def test_many_threads_store_the_same(store, clip):
 PUTS = """
     import sys
     from pathlib import Path
-    from prefloop.labelling.clips import ClipStore
+    from prefloop.labelling.server.clips import ClipStore
     store = ClipStore(Path(sys.argv[1]), max_bytes=int(sys.argv[3]))
     clips = [path.read_bytes() for path in sorted(Path(sys.argv[2]).iterdir())]
     print("ready", flush=True)

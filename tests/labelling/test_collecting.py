@@ -48,6 +48,6 @@ def test_collecting_with_policies_and_instructions(run, client, demonstrators):
     ],
 )
 def test_what_is_wrong_with_collecting(run, client, flags, words, monkeypatch):
-    monkeypatch.setattr("prefloop.labelling.connecting.PATIENCE", 0.2)
+    monkeypatch.setattr("prefloop.labelling.client.connecting.PATIENCE", 0.2)
     assert_one_sentence(run(f"{COLLECT} --pairs 6 {flags}"), words)
     assert client.runs() == []

@@ -13,11 +13,12 @@ from conftest import ROOT
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 from serving import serving
 
-from prefloop.labelling.app import create_app
-from prefloop.labelling.clips import ClipStore, examine
-from prefloop.labelling.config import SettingsFile
-from prefloop.labelling.security import make_tokens
-from prefloop.labelling.storage.store import Store
+from prefloop.envs.spaces import Spaces
+from prefloop.labelling.server.app import create_app
+from prefloop.labelling.server.clips import ClipStore, examine
+from prefloop.labelling.server.config import SettingsFile
+from prefloop.labelling.server.security import make_tokens
+from prefloop.labelling.server.storage.store import Store
 
 sys.path.insert(0, str(ROOT / "collector"))
 import prefloop_collector
@@ -58,7 +59,11 @@ def test_pairs_reach_the_server(tmp_path, store, clips):
         for _ in range(2):  # the second time, nothing is new
             collect(server, "pole", "CartPole-v1", 4, 9, seed=1, say=said.append)
             run = api.get("/api/runs/pole").json()
-            assert (run["env"], run["obs_dim"], run["frames_per_second"]) == ("CartPole-v1", 4, 50)
+            assert (run["env"], run["spaces"]["obs_shape"], run["frames_per_second"]) == (
+                "CartPole-v1",
+                [4],
+                50,
+            )
             assert run["counts"]["queries"] == 4
             assert len(store.segments.sent_clips()) == 4
         ada = {"annotator": "ada", "session": "0" * 31 + "1", "count": 8}
@@ -119,7 +124,7 @@ def test_an_environment_without_pictures(store, clips, url, my_envs):
     assert "makes no pictures" in said[0]
     assert store.segments.sent_clips() == set()
     run = store.runs.get("sloped")
-    assert (run.obs_dim, run.action_dim, run.discrete) == (7, 2, False)
+    assert run.spaces == Spaces((7,), "float32", False, 2)
     # 20 steps are two segments of 7; a time limit cut the third short
     with pytest.raises(CollectorError, match="No episode has the 21 steps"):
         collect(Server(url), "long", "Sloped-v0", 3, 21, say=said.append)

@@ -3,8 +3,8 @@ import yaml
 from conftest import ROOT
 
 from prefloop.errors import UserError
-from prefloop.labelling.config import KEYS, LabellingConfig, SettingsFile, as_yaml, read
 from prefloop.labelling.schemas.settings import SettingsIn
+from prefloop.labelling.server.config import KEYS, LabellingConfig, SettingsFile, as_yaml, read
 
 
 @pytest.fixture

@@ -3,12 +3,13 @@ import uuid
 import pytest
 from people import SESSION, label_one, make_run
 
-from prefloop.labelling import feeding
-from prefloop.labelling.clips import ClipStore
-from prefloop.labelling.config import SettingsFile
-from prefloop.labelling.feeding import ClipFeeder
-from prefloop.labelling.storage.store import Store
-from prefloop.labelling.worker import Result
+from prefloop.envs.settings import EnvSettings
+from prefloop.labelling.server import feeding
+from prefloop.labelling.server.clips import ClipStore
+from prefloop.labelling.server.config import SettingsFile
+from prefloop.labelling.server.feeding import ClipFeeder
+from prefloop.labelling.server.storage.store import Store
+from prefloop.labelling.server.worker import Result
 
 RUN = "cartpole-01"
 
@@ -60,7 +61,9 @@ def test_what_is_needed_next_is_asked_for_once(store, feeder):
     needed = [str(shown.segment) for shown in store.queue.ahead(2)]
     assert [job.key for job in jobs] == needed
     assert len(jobs) == 4
-    assert {(job.env, job.fps, job.trace) for job in jobs} == {("CartPole-v1", 50.0, False)}
+    assert {(job.env, job.fps, job.trace) for job in jobs} == {
+        (EnvSettings(env="CartPole-v1"), 50.0, False)
+    }
     feeder._settings.change({"frames_per_second": 10.0})
     store.queue.lease(RUN, "ada", SESSION, 1)
     feeder.look()

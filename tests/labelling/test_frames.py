@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from prefloop.errors import UserError
-from prefloop.labelling.clips import ClipStore, examine
-from prefloop.labelling.frames import store_frames
+from prefloop.labelling.server.clips import ClipStore, examine
+from prefloop.labelling.server.frames import store_frames
 
 
 @pytest.fixture

@@ -16,16 +16,19 @@ from people import make_segment, segment_ids
 from serving import serving
 
 from prefloop.data import dataset
-from prefloop.labelling import security
-from prefloop.labelling.app import create_app
 from prefloop.labelling.arrays import pad, to_archive
-from prefloop.labelling.clips import ClipStore
-from prefloop.labelling.config import SettingsFile
-from prefloop.labelling.security import make_tokens
-from prefloop.labelling.storage.store import Store
+from prefloop.labelling.server import security
+from prefloop.labelling.server.app import create_app
+from prefloop.labelling.server.clips import ClipStore
+from prefloop.labelling.server.config import SettingsFile
+from prefloop.labelling.server.security import make_tokens
+from prefloop.labelling.server.storage.store import Store
 
 RUN = "cartpole-01"
-FACTS = {"env": "CartPole-v1", "obs_dim": 4, "action_dim": 2, "discrete": True}
+FACTS = {
+    "env": "CartPole-v1",
+    "spaces": {"obs_shape": [4], "obs_dtype": "float32", "discrete": True, "num_actions": 2},
+}
 SCRIPT = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}${7*7}"
 
 

@@ -10,16 +10,14 @@ from people import FACTS, make_segment
 from serving import ServerProcess
 
 from prefloop.labelling.arrays import pad
-from prefloop.labelling.client import LabellingClient
+from prefloop.labelling.client.client import LabellingClient
 
 RUN = "cartpole-01"
 
 
 def fill(client, num_queries):
     """Queries about few segments, each pair once."""
-    client.put_run(
-        RUN, env=FACTS.env, obs_dim=FACTS.obs_dim, action_dim=FACTS.action_dim, discrete=True
-    )
+    client.put_run(RUN, env=FACTS.env, spaces=FACTS.spaces)
     num = int((2 * num_queries) ** 0.5) + 2
     ids = client.add_segments(RUN, pad([make_segment(i) for i in range(num)]))
     pairs = [(ids[i], ids[j]) for i in range(num) for j in range(i)][:num_queries]

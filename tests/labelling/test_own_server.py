@@ -11,7 +11,7 @@ from serving import ServerProcess
 from teaching import COLLECT, SMALL, labelling, rows
 
 from prefloop.files import claimed_directory
-from prefloop.labelling.client import LabellingClient
+from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.home import running_server
 
 pytest_plugins = ["teaching_fixtures"]
@@ -85,7 +85,7 @@ def test_programs_find_the_server_of_their_profile(run, tmp_path, monkeypatch):
     monkeypatch.delenv("PREFLOOP_SERVER")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    monkeypatch.setattr("prefloop.labelling.connecting.PATIENCE", 0.2)
+    monkeypatch.setattr("prefloop.labelling.client.connecting.PATIENCE", 0.2)
     with ServerProcess("--profile", "dev", env={"HOME": str(tmp_path)}) as server:
         assert run("prefloop.cli runs list --profile dev").code == 0
         monkeypatch.setenv("PREFLOOP_PROFILE", "dev")

@@ -21,7 +21,7 @@ from pages import (
 )
 from people import Clock
 
-from prefloop.labelling.storage.store import utc_now
+from prefloop.labelling.server.storage.store import utc_now
 
 pytest_plugins = ["page_fixtures"]
 pytestmark = NEEDS_CHROMIUM

@@ -2,7 +2,7 @@
 
 from pages import AWAY, NEEDS_CHROMIUM, Site, add_pairs, make_run, opened, report, say, shown, until
 
-from prefloop.labelling.feeding import ClipFeeder
+from prefloop.labelling.server.feeding import ClipFeeder
 
 pytest_plugins = ["page_fixtures"]
 pytestmark = NEEDS_CHROMIUM

@@ -2,7 +2,7 @@
 
 from pages import AWAY, NEEDS_CHROMIUM, Site, begin, labels, make_run, opened, press, settled, shown
 
-from prefloop.labelling.security import make_tokens
+from prefloop.labelling.server.security import make_tokens
 
 pytest_plugins = ["page_fixtures"]
 pytestmark = NEEDS_CHROMIUM

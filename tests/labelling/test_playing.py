@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from prefloop.labelling.arrays import Segment
-from prefloop.labelling.rendering import Renderer, write_clip
+from prefloop.labelling.server.rendering import Renderer, write_clip
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 REASON = "Chromium is not installed"

@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from prefloop.envs import make_env
+from prefloop.data import recording
+from prefloop.data.segments import ACTIONS, SEED, STATES
+from prefloop.envs.make import make_env
 from prefloop.errors import UserError
-from prefloop.labelling import rendering
 from prefloop.labelling.arrays import Segment
-from prefloop.labelling.clips import examine
-from prefloop.labelling.rendering import ACTIONS, SEED, STATES, Renderer, write_clip
-from prefloop.labelling.traces import HEIGHT, WIDTH, trace_frames
+from prefloop.labelling.server import rendering
+from prefloop.labelling.server.clips import examine
+from prefloop.labelling.server.rendering import Renderer, write_clip
+from prefloop.labelling.server.traces import HEIGHT, WIDTH, trace_frames
 
 
 @pytest.fixture(autouse=True)
@@ -87,11 +89,11 @@ def test_one_renderer_draws_segment_after_segment():
 
 
 def test_what_must_be_recorded():
-    assert rendering.what_to_record(make_env("CartPole-v1")) == "observations"
+    assert recording.what_to_record(make_env("CartPole-v1")) == "observations"
     changed = gym.wrappers.TransformObservation(
         make_env("CartPole-v1"), lambda obs: obs / 2, Box(-1, 1, (4,))
     )
-    assert rendering.what_to_record(changed) == "seed"
+    assert recording.what_to_record(changed) == "seed"
 
 
 def replayable(env_id, steps, seed, first):
@@ -103,7 +105,7 @@ def replayable(env_id, steps, seed, first):
 @pytest.fixture
 def as_if_unknown(monkeypatch):
     """Classic control as any other environment: nothing is known of its observations."""
-    monkeypatch.setattr(rendering, "_STATE_OF", {})
+    monkeypatch.setattr(recording, "STATE_OF", {})
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "Pendulum-v1"])

@@ -3,7 +3,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from prefloop.labelling.results import (
+from prefloop.labelling.server.results import (
     MAX_CURVES,
     MAX_POINTS,
     Seconds,
@@ -11,7 +11,7 @@ from prefloop.labelling.results import (
     cohens_kappa,
     results,
 )
-from prefloop.labelling.storage.records import Event
+from prefloop.labelling.server.storage.records import Event
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 QUERIES = [uuid.UUID(int=i) for i in range(1000)]

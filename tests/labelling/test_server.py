@@ -16,15 +16,16 @@ from conftest import ROOT, assert_one_sentence
 from made_up import make_segments
 from serving import ServerProcess
 
-from prefloop.envs import make_env
+from prefloop.envs.make import make_env
+from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.files import claimed_directory
-from prefloop.labelling import server
-from prefloop.labelling.client import LabellingClient
-from prefloop.labelling.clips import examine
+from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.home import SERVER, Running, announce, home_directory, running_server
-from prefloop.labelling.security import origin_of
-from prefloop.labelling.storage.store import Store
+from prefloop.labelling.server import serving
+from prefloop.labelling.server.clips import examine
+from prefloop.labelling.server.security import origin_of
+from prefloop.labelling.server.storage.store import Store
 from prefloop.startup import noted_interrupts
 
 
@@ -41,7 +42,7 @@ def test_it_starts_says_where_and_stops(tmp_path):
 
 
 def test_it_needs_no_torch():
-    code = "import sys, prefloop.labelling.server; sys.exit('torch' in sys.modules)"
+    code = "import sys, prefloop.labelling.server.serving; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
@@ -116,7 +117,7 @@ def test_who_started_a_server_is_said(run, tmp_path):
 
 
 def test_a_server_that_leaves_its_folder_is_waited_for(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(server, "START_SECONDS", 0.1)
+    monkeypatch.setattr(serving, "START_SECONDS", 0.1)
     with claimed_directory(tmp_path):
         outcome = run(f"prefloop.cli label --home {tmp_path} --port 0")
     assert_one_sentence(outcome, "Another process is writing")
@@ -207,11 +208,11 @@ def free_port():
 
 
 def test_any_other_host_demands_tokens():
-    assert server.Address("127.0.0.1").is_private
-    assert server.Address("::1").is_private
-    assert not server.Address("0.0.0.0").is_private
-    assert not server.Address("192.168.1.2").is_private
-    assert not server.Address(public_url="https://labels.example.org").is_private
+    assert serving.Address("127.0.0.1").is_private
+    assert serving.Address("::1").is_private
+    assert not serving.Address("0.0.0.0").is_private
+    assert not serving.Address("192.168.1.2").is_private
+    assert not serving.Address(public_url="https://labels.example.org").is_private
 
 
 @pytest.mark.parametrize(
@@ -243,7 +244,7 @@ def test_clips_appear_by_themselves(tmp_path):
         ServerProcess("--home", str(tmp_path)) as process,
         LabellingClient(process.url) as client,
     ):
-        client.put_run("r", env="CartPole-v1", obs_dim=4, action_dim=2, discrete=True)
+        client.put_run("r", env="CartPole-v1", spaces=Spaces((4,), "float32", True, 2))
         first, second = client.add_segments("r", segments)
         client.add_queries("r", [(uuid.uuid4(), first, second)])
         while True:
@@ -275,7 +276,7 @@ def test_a_module_that_others_name_is_not_imported(tmp_path, public):
         said = [process.process.stdout.readline() for _ in range(2)] if public else []
         token = said[1].strip().removeprefix("PREFLOOP_TOKEN=") if public else None
         with LabellingClient(process.url, token) as client:
-            client.put_run("r", env="somebodys:Pole-v0", obs_dim=4, action_dim=2, discrete=True)
+            client.put_run("r", env="somebodys:Pole-v0", spaces=Spaces((4,), "float32", True, 2))
             first, second = client.add_segments("r", segments)
             client.add_queries("r", [(uuid.uuid4(), first, second)])
             sides = []
@@ -292,6 +293,6 @@ def test_ctrl_c_whose_exception_is_lost_ends_a_starting_server(tmp_path):
         with contextlib.suppress(KeyboardInterrupt):  # as Python does in a destructor
             signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
-            server.serve(tmp_path / "home", server.Address(port=0), interrupted=interrupted)
+            serving.serve(tmp_path / "home", serving.Address(port=0), interrupted=interrupted)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert not (tmp_path / "home" / "server.json").exists()

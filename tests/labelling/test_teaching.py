@@ -14,11 +14,11 @@ from teaching import COLLECT, SMALL, labelling, rows
 from test_rendering import needs_mujoco
 
 from prefloop.data import dataset
-from prefloop.envs import make_env
+from prefloop.data.segments import STATES
+from prefloop.envs.make import make_env
 from prefloop.labelling.arrays import unpack
-from prefloop.labelling.client import LabellingClient
-from prefloop.labelling.people import People
-from prefloop.labelling.rendering import STATES
+from prefloop.labelling.client.client import LabellingClient
+from prefloop.labelling.client.people import People
 
 pytest_plugins = ["teaching_fixtures"]
 pytestmark = pytest.mark.usefixtures("known_server")

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.arrays import Segment, pack
-from prefloop.labelling.clips import ClipStore, examine
-from prefloop.labelling.worker import Job, RenderWorker
+from prefloop.labelling.server.clips import ClipStore, examine
+from prefloop.labelling.server.worker import Job, RenderWorker
 
 WAIT = 120  # seconds; a slow machine takes a few
 
@@ -38,12 +39,12 @@ def worker(tmp_path, results):
 
 def test_clips_are_made_in_turn(worker, results, tmp_path):
     worker.start()
-    assert worker.submit(Job("a", "CartPole-v1", cartpole(5)))
-    assert worker.submit(Job("b", "CartPole-v1", cartpole(7), fps=10))
-    assert worker.submit(Job("c", "NoSuchEnv-v0", cartpole(3)))
-    assert worker.submit(Job("d", "NoSuchEnv-v0", cartpole(3), trace=True))
-    assert worker.submit(Job("e", "CartPole-v1", b"no archive"))
-    assert worker.submit(Job("f", "CartPole-v1", cartpole(5)))
+    assert worker.submit(Job("a", EnvSettings(env="CartPole-v1"), cartpole(5)))
+    assert worker.submit(Job("b", EnvSettings(env="CartPole-v1"), cartpole(7), fps=10))
+    assert worker.submit(Job("c", EnvSettings(env="NoSuchEnv-v0"), cartpole(3)))
+    assert worker.submit(Job("d", EnvSettings(env="NoSuchEnv-v0"), cartpole(3), trace=True))
+    assert worker.submit(Job("e", EnvSettings(env="CartPole-v1"), b"no archive"))
+    assert worker.submit(Job("f", EnvSettings(env="CartPole-v1"), cartpole(5)))
     a, b, c, d, e, f = (results.get(timeout=WAIT) for _ in range(6))
     assert [x.key for x in (a, b, c, d, e, f)] == list("abcdef")
     store = ClipStore(tmp_path / "clips", 10**9)
@@ -66,9 +67,9 @@ def test_a_module_is_imported_only_where_nobody_else_names_it(tmp_path, results,
     for may_import in (False, True):
         worker = RenderWorker(tmp_path / "clips", results.put, may_import=may_import)
         worker.start()
-        worker.submit(Job("a", "somebodys:Pole-v0", cartpole()))
+        worker.submit(Job("a", EnvSettings(env="somebodys:Pole-v0"), cartpole()))
         drawn = results.get(timeout=WAIT)
-        worker.submit(Job("b", "somebodys:Pole-v0", cartpole(), trace=True))
+        worker.submit(Job("b", EnvSettings(env="somebodys:Pole-v0"), cartpole(), trace=True))
         plotted = results.get(timeout=WAIT)
         worker.close()
         assert plotted.clip is not None
@@ -97,7 +98,7 @@ def test_what_crashed_is_drawn_once_more(tmp_path, worker, results, monkeypatch,
     (tmp_path / "crashing.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     worker.start()
-    worker.submit(Job("a", "crashing:Pole-v0", cartpole()))
+    worker.submit(Job("a", EnvSettings(env="crashing:Pole-v0"), cartpole()))
     result = results.get(timeout=WAIT)
     assert (result.clip is not None) == (times == 1)
     assert result.error == (None if times == 1 else "Drawing crashing:Pole-v0 crashed.")
@@ -105,7 +106,9 @@ def test_what_crashed_is_drawn_once_more(tmp_path, worker, results, monkeypatch,
 
 
 def test_only_so_many_wait(worker, results):
-    accepted = [worker.submit(Job(str(i), "CartPole-v1", cartpole())) for i in range(10)]
+    accepted = [
+        worker.submit(Job(str(i), EnvSettings(env="CartPole-v1"), cartpole())) for i in range(10)
+    ]
     assert accepted == [True] * 8 + [False] * 2
     worker.start()
     assert [results.get(timeout=WAIT).key for _ in range(8)] == [str(i) for i in range(8)]
@@ -113,12 +116,12 @@ def test_only_so_many_wait(worker, results):
 
 def test_a_crash_costs_one_clip(worker, results):
     worker.start()
-    worker.submit(Job("a", "CartPole-v1", cartpole()))
+    worker.submit(Job("a", EnvSettings(env="CartPole-v1"), cartpole()))
     assert results.get(timeout=WAIT).clip
     first = worker.pid
     os.kill(first, signal.SIGTERM)
-    worker.submit(Job("b", "CartPole-v1", cartpole()))
-    worker.submit(Job("c", "CartPole-v1", cartpole()))
+    worker.submit(Job("b", EnvSettings(env="CartPole-v1"), cartpole()))
+    worker.submit(Job("c", EnvSettings(env="CartPole-v1"), cartpole()))
     b, c = (results.get(timeout=WAIT) for _ in range(2))
     assert b.clip or b.error == "Drawing CartPole-v1 crashed."
     assert c.clip and worker.pid != first
@@ -127,7 +130,7 @@ def test_a_crash_costs_one_clip(worker, results):
 def test_what_takes_too_long(tmp_path, results):
     worker = RenderWorker(tmp_path, results.put, render_seconds=0.1)  # a process hardly starts
     worker.start()
-    worker.submit(Job("a", "CartPole-v1", cartpole(2000, scale=1e-6)))
+    worker.submit(Job("a", EnvSettings(env="CartPole-v1"), cartpole(2000, scale=1e-6)))
     result = results.get(timeout=WAIT)
     worker.close()
     assert result.clip is None
@@ -142,7 +145,7 @@ def test_a_listener_that_fails(tmp_path, results, caplog):
     worker = RenderWorker(tmp_path, listener)
     worker.start()
     for key in "ab":
-        worker.submit(Job(key, "CartPole-v1", cartpole()))
+        worker.submit(Job(key, EnvSettings(env="CartPole-v1"), cartpole()))
     assert [results.get(timeout=WAIT).key for _ in range(2)] == ["a", "b"]
     worker.close()
     assert "the database is locked" in caplog.text
@@ -156,7 +159,8 @@ def test_closing_what_never_ran(tmp_path, results):
 PARENT = """
     import sys, time
     from pathlib import Path
-    from prefloop.labelling.worker import Job, RenderWorker
+    from prefloop.envs.settings import EnvSettings
+    from prefloop.labelling.server.worker import Job, RenderWorker
     from test_worker import cartpole
 
     if __name__ == "__main__":
@@ -164,7 +168,7 @@ PARENT = """
             print(result.clip is not None, worker.pid, flush=True)
         worker = RenderWorker(Path(sys.argv[1]), on_result)
         worker.start()
-        worker.submit(Job("a", "CartPole-v1", cartpole()))
+        worker.submit(Job("a", EnvSettings(env="CartPole-v1"), cartpole()))
         try:
             time.sleep(600)
         except KeyboardInterrupt:

@@ -7,7 +7,8 @@ from made_up import make_segments, preferences, random_segments
 
 from prefloop import checkpoints
 from prefloop.data.preferences import Queries
-from prefloop.envs import make_env, make_vector_env
+from prefloop.envs.make import make_env, make_vector_env
+from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.networks import mlp
 from prefloop.rewards import reward_model
@@ -17,7 +18,9 @@ from prefloop.rewards.reward_model import RewardModel
 def make(members=3, discrete=True, seed=0, **kwargs):
     torch.manual_seed(seed)
     kwargs = {"hidden_sizes": (8,), **kwargs}
-    return RewardModel(3, 2 if discrete else 1, discrete, members=members, **kwargs)
+    return RewardModel(
+        Spaces((3,), "float32", discrete, 2 if discrete else 1), members=members, **kwargs
+    )
 
 
 def first_number(*factors):
@@ -152,7 +155,7 @@ def test_round_trip(tmp_path, kwargs):
 
 
 def test_a_version_of_an_environment_is_the_same_environment(tmp_path):
-    model = RewardModel(4, 2, True, (8,), 1)
+    model = RewardModel(Spaces((4,), "float32", True, 2), (8,), 1)
     write(tmp_path, model, "CartPole-v0")
     assert reward_model.load(tmp_path, make_env("CartPole-v1")).members == 1
 
@@ -171,7 +174,7 @@ def facts_of(model, **changes):
         (facts_of(make(discrete=False), members=2), "do not belong together"),
         (facts_of(make(discrete=False), members=10**9), "do not belong together"),
         (facts_of(make(discrete=False), hidden_sizes="many"), "do not belong together"),
-        (facts_of(make(discrete=False), obs_dim=None), "do not belong together"),
+        (facts_of(make(discrete=False), spaces=None), "do not belong together"),
         ({"env": "Pendulum-v1", "reward_model": {"members": 3}}, "do not belong together"),
     ],
 )
@@ -183,9 +186,22 @@ def test_descriptions_that_are_missing_or_of_another_file(tmp_path, facts, words
         reward_model.load(tmp_path, make_env("Pendulum-v1"))
 
 
+def test_descriptions_of_earlier_versions_gave_sizes(tmp_path):
+    model = make(discrete=False)
+    reward_model.save(tmp_path, model)
+    old = {"obs_dim": 3, "action_dim": 1, "discrete": False, "uses_actions": True}
+    facts = {"env": "Pendulum-v1", "reward_model": {**old, "hidden_sizes": [8], "members": 3}}
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    again = reward_model.load(tmp_path, make_env("Pendulum-v1"))
+    obs, actions = np.ones((2, 3), np.float32), np.zeros((2, 1), np.float32)
+    assert np.array_equal(again.reward(obs, actions), model.reward(obs, actions))
+
+
 def test_another_environment_that_nobody_named(tmp_path):
     write(tmp_path, make(discrete=False), env=None)
-    with pytest.raises(UserError, match="3 observations and 1 continuous actions; CartPole-v1 has"):
+    with pytest.raises(
+        UserError, match="observations of 3 and 1 continuous actions; CartPole-v1 has"
+    ):
         reward_model.load(tmp_path, make_env("CartPole-v1"))
 
 

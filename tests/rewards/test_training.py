@@ -8,6 +8,7 @@ from made_up import ask, make_segments, preferences, random_segments, reward_of
 from prefloop import checkpoints
 from prefloop.data.preferences import Preferences
 from prefloop.data.segments import Segments, concatenate
+from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.rewards.reward_model import last_layer
 from prefloop.rewards.settings import RewardSettings
@@ -17,16 +18,17 @@ RNG = np.random.default_rng
 
 
 def start(prefs, seed=0, **settings):
-    settings = RewardSettings(**({"reward_hidden_sizes": (16,)} | settings))
+    settings = RewardSettings(**({"hidden_sizes": (16,)} | settings))
     segments = prefs.segments
-    sizes = (3, 2, True) if segments.discrete else (3, 1, False)
-    return RewardFit(make_model(sizes, settings, seed), prefs, settings, seed)
+    spaces = Spaces((3,), "float32", segments.discrete, 2 if segments.discrete else 1)
+    return RewardFit(make_model(spaces, settings, seed), prefs, settings, seed)
 
 
 def run(prefs, seed=0, **settings):
-    settings = RewardSettings(**({"reward_hidden_sizes": (16,)} | settings))
-    sizes = (3, 2, True) if prefs.segments.discrete else (3, 1, False)
-    return fit(make_model(sizes, settings, seed), prefs, settings, seed)
+    settings = RewardSettings(**({"hidden_sizes": (16,)} | settings))
+    discrete = prefs.segments.discrete
+    spaces = Spaces((3,), "float32", discrete, 2 if discrete else 1)
+    return fit(make_model(spaces, settings, seed), prefs, settings, seed)
 
 
 def tensors(model):
@@ -43,7 +45,7 @@ def test_it_learns_a_known_reward(discrete, ragged):
     rng = RNG(0)
     lengths = rng.integers(1, 9, size=120) if ragged else None
     prefs = ask(random_segments(120, 8, rng, discrete, lengths), 400, rng)
-    model, rows = run(prefs, reward_learning_rate=0.01, reward_epochs=60)
+    model, rows = run(prefs, learning_rate=0.01, epochs=60)
     best = min(rows, key=lambda row: row["held_out_loss"])
     assert best["held_out_accuracy"] > 0.9
     new = random_segments(40, 8, RNG(1), discrete)
@@ -55,7 +57,7 @@ def test_it_learns_a_known_reward(discrete, ragged):
 
 def test_turned_round_answers_give_a_turned_round_reward():
     prefs = ask(random_segments(60, 5, RNG(0)), 200, RNG(0))
-    settings = {"reward_learning_rate": 0.01, "reward_epochs": 20}
+    settings = {"learning_rate": 0.01, "epochs": 20}
     right, wrong = (run(p, **settings)[0] for p in (prefs, prefs.flipped))
     obs, actions = prefs.segments.obs, prefs.segments.actions
     rewards = [model.reward(obs, actions).ravel() for model in (right, wrong)]
@@ -71,7 +73,7 @@ def test_padding_does_not_matter():
     padded = make_segments(obs, actions, np.full(30, 5), np.pad(segments.rewards, ((0, 0), (0, 4))))
     prefs = ask(segments, 50, rng)
     wide = Preferences(padded, prefs.first, prefs.second, prefs.labels)
-    (plain, rows), (with_padding, padded_rows) = (run(p, reward_epochs=4) for p in (prefs, wide))
+    (plain, rows), (with_padding, padded_rows) = (run(p, epochs=4) for p in (prefs, wide))
     for a, b in zip(rows, padded_rows, strict=True):
         assert a == pytest.approx(b, rel=1e-3)
     for a, b in zip(tensors(plain), tensors(with_padding), strict=True):
@@ -96,10 +98,10 @@ def test_what_length_explains_is_not_laid_to_states():
 
 def test_members_differ():
     prefs = ask(random_segments(30, 5, RNG(0)), 40, RNG(0))
-    model, _ = run(prefs, reward_epochs=10)
+    model, _ = run(prefs, epochs=10)
     assert (model.disagreement(prefs.segments.obs, prefs.segments.actions) > 0).all()
     assert np.ptp(model.returns(prefs.segments), axis=0).min() > 0
-    alone, _ = run(prefs, ensemble=1, reward_epochs=10)
+    alone, _ = run(prefs, ensemble=1, epochs=10)
     assert (alone.disagreement(prefs.segments.obs, prefs.segments.actions) == 0).all()
 
 
@@ -123,7 +125,7 @@ def test_it_stops_by_the_held_out_loss_and_keeps_the_best():
     rng = RNG(0)
     prefs = ask(random_segments(30, 5, rng), 60, rng)
     noise = Preferences(prefs.segments, prefs.first, prefs.second, rng.integers(2, size=60) * 1.0)
-    settings = {"reward_learning_rate": 0.03, "reward_patience": 5, "label_noise": 0.0}
+    settings = {"learning_rate": 0.03, "patience": 5, "label_noise": 0.0}
     fitting, rows = start(noise, **settings), []
     while not fitting.finished:
         rows.append(fitting.iterate(len(rows)))
@@ -138,7 +140,7 @@ def test_it_stops_by_the_held_out_loss_and_keeps_the_best():
 
 def test_without_held_out_answers_the_last_pass_counts():
     prefs = ask(random_segments(20, 5, RNG(0)), 30, RNG(0))
-    fitting = start(prefs, held_out=0.0, reward_patience=1)
+    fitting = start(prefs, held_out=0.0, patience=1)
     rows = [fitting.iterate(epoch) for epoch in range(4)]
     assert not fitting.finished
     assert np.isnan([row["held_out_loss"] for row in rows]).all()
@@ -250,7 +252,7 @@ def test_a_tie_pulls_two_segments_together():
     rng = RNG(0)
     segments = random_segments(6, 5, rng)
     prefs = preferences(segments, *[(2, 3, 0.5)] * 9, (0, 1, 1.0))
-    fitting = start(prefs, ensemble=1, held_out=0.0, reward_learning_rate=0.01)
+    fitting = start(prefs, ensemble=1, held_out=0.0, learning_rate=0.01)
 
     def gap(first, second):
         returns = fitting.model.returns(segments)[0]
@@ -269,7 +271,7 @@ def test_a_tie_pulls_two_segments_together():
 def test_ties_are_not_counted_as_right_or_wrong():
     segments = random_segments(4, 3, RNG(0))
     prefs = preferences(segments, (0, 1, 1.0), (2, 3, 0.5))
-    fitting = start(prefs, held_out=0.0, reward_learning_rate=0.03)
+    fitting = start(prefs, held_out=0.0, learning_rate=0.03)
     assert [fitting.iterate(epoch) for epoch in range(40)][-1]["accuracy"] == 1
 
 
@@ -282,14 +284,14 @@ def test_skipped_queries_never_train():
         *(np.concatenate([x, np.arange(5) + i]) for i, x in enumerate((prefs.first, prefs.second))),
         np.concatenate([prefs.labels, skipped]),
     )
-    assert same(run(prefs, reward_epochs=3)[0], run(with_skips, reward_epochs=3)[0])
+    assert same(run(prefs, epochs=3)[0], run(with_skips, epochs=3)[0])
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_a_pair_that_no_member_drew_does_no_harm(batch_size):
     # by Poisson's weights, one pair in twenty counts for none of three members
     prefs = ask(random_segments(30, 3, RNG(0)), 60, RNG(0))
-    model, rows = run(prefs, reward_batch_size=batch_size, reward_epochs=3)
+    model, rows = run(prefs, batch_size=batch_size, epochs=3)
     assert np.isfinite([list(row.values()) for row in rows]).all()
     assert all(torch.isfinite(value).all() for value in tensors(model))
 
@@ -298,7 +300,7 @@ def test_inputs_that_never_vary_are_not_blown_up():
     rng = RNG(0)
     segments = random_segments(20, 4, rng)
     segments.obs[..., 1] = 5.0
-    model, _ = run(ask(segments, 30, rng), reward_epochs=3)
+    model, _ = run(ask(segments, 30, rng), epochs=3)
     elsewhere = segments.obs.copy()
     elsewhere[..., 1] = 6.0
     change = model.reward(elsewhere, segments.actions) - model.reward(
@@ -328,14 +330,14 @@ def test_nothing_to_learn(prefs, words):
 
 def test_same_seed_same_reward():
     prefs = ask(random_segments(20, 4, RNG(0)), 30, RNG(0))
-    first, again, other = (run(prefs, seed, reward_epochs=3)[0] for seed in (0, 0, 1))
+    first, again, other = (run(prefs, seed, epochs=3)[0] for seed in (0, 0, 1))
     assert same(first, again)
     assert not same(first, other)
 
 
 def test_a_stopped_fit_ends_where_the_unbroken_one_does(tmp_path):
     prefs = ask(random_segments(20, 4, RNG(0)), 80, RNG(0))
-    unbroken, stopped, resumed = (start(prefs, reward_batch_size=16) for _ in range(3))
+    unbroken, stopped, resumed = (start(prefs, batch_size=16) for _ in range(3))
     rows = [unbroken.iterate(epoch) for epoch in range(4)]
     for epoch in range(2):
         stopped.iterate(epoch)
@@ -348,9 +350,9 @@ def test_a_stopped_fit_ends_where_the_unbroken_one_does(tmp_path):
 def test_a_fit_goes_on_from_the_weights_it_is_given():
     segments = random_segments(30, 4, RNG(0))
     prefs = ask(segments, 60, RNG(0))
-    settings = RewardSettings(reward_learning_rate=0.01, reward_epochs=40)
-    model, _ = fit(make_model((3, 2, True), settings, 0), prefs, settings, 0)
-    short = RewardSettings(reward_learning_rate=1e-5, reward_epochs=1)
+    settings = RewardSettings(learning_rate=0.01, epochs=40)
+    model, _ = fit(make_model(Spaces((3,), "float32", True, 2), settings, 0), prefs, settings, 0)
+    short = RewardSettings(learning_rate=1e-5, epochs=1)
     _, (row,) = fit(model, prefs, short, 0)
     assert row["accuracy"] > 0.9
 
@@ -372,8 +374,8 @@ def test_only_segments_that_were_asked_about_set_the_inputs_scale():
 def test_answers_that_follow_do_not_change_the_reward_before_they_are_learned_from(hidden_sizes):
     rng = RNG(0)
     prefs = ask(random_segments(30, 5, rng), 60, rng)
-    settings = RewardSettings(reward_hidden_sizes=hidden_sizes, reward_epochs=20)
-    model, _ = fit(make_model((3, 2, True), settings, 0), prefs, settings, 0)
+    settings = RewardSettings(hidden_sizes=hidden_sizes, epochs=20)
+    model, _ = fit(make_model(Spaces((3,), "float32", True, 2), settings, 0), prefs, settings, 0)
     far = random_segments(30, 5, rng)
     later = make_segments(3 * far.obs + np.array([5, 0, -9]), far.actions, rewards=far.rewards)
     both = concatenate([prefs.segments, later])
@@ -382,7 +384,7 @@ def test_answers_that_follow_do_not_change_the_reward_before_they_are_learned_fr
     fitting = RewardFit(model, more, settings, 0)
     assert not torch.allclose(mean, model.input_mean)
     np.testing.assert_allclose(model.returns(both), before, rtol=1e-4, atol=1e-4)
-    steps = fitting._steps[fitting._mask]
+    steps = fitting._inputs[fitting._mask]
     torch.testing.assert_close(steps.mean(0), torch.zeros(5), atol=1e-4, rtol=0)
     torch.testing.assert_close(steps.std(0, correction=0), torch.ones(5), atol=1e-4, rtol=0)
 

@@ -10,10 +10,12 @@ import pytest
 from conftest import assert_one_sentence
 
 from prefloop.data import dataset
+from prefloop.envs.settings import EnvSettings
 from prefloop.sweeps.compare import Cell, cells
 from prefloop.sweeps.page import command, summarise, write_page
 from prefloop.sweeps.settings import CompareSettings
 
+CARTPOLE = EnvSettings(env="CartPole-v0")
 SMALL = (
     "compare --env CartPole-v0 --demonstrator-steps 8000 --episodes 10 --steps 4000 "
     "--evaluation-episodes 10 --processes 2 --out c"
@@ -27,7 +29,11 @@ def rows(path):
 
 def test_what_is_run():
     settings = CompareSettings(
-        env="CartPole-v0", methods=("dpo", "constant"), labels=(50, 20), seeds=("0-1", "7"), out="c"
+        environment=CARTPOLE,
+        methods=("dpo", "constant"),
+        labels=(50, 20),
+        seeds=("0-1", "7"),
+        out="c",
     )
     assert settings.seed_numbers == [0, 1, 7]
     assert cells(settings) == [
@@ -45,7 +51,7 @@ def test_what_is_run():
         ("--steps 4000 --methods dpo pref-ppo", "make a single iteration"),
         (
             "--methods pref-ppo --steps 40000 --segment-length 300",
-            "longer than any episode of CartPole-v0",
+            "longer than any episode here",
         ),
         ("--env FrozenLake-v1", "FrozenLake-v1 has observations in Discrete(16)"),
         ("--seeds x", "invalid seed or range value: 'x'"),
@@ -204,11 +210,12 @@ def test_the_table_by_hand():
 
 
 def test_the_command_line_is_given_again():
-    settings = CompareSettings(env="CartPole-v0", labels=(5, 8), segment_length=25, out="my folder")
+    settings = CompareSettings(
+        environment=CARTPOLE, labels=(5, 8), segment_length=25, out="my folder"
+    )
     text = command(settings)
-    assert (
-        text
-        == "prefloop compare --env CartPole-v0 --labels 5 8 --segment_length 25 --out 'my folder'"
+    assert text == (
+        "prefloop compare --labels 5 8 --segment_length 25 --out 'my folder' --env CartPole-v0"
     )
 
 
@@ -217,7 +224,9 @@ def test_few_seeds_are_warned_of_and_no_interval_passes_the_highest_return(tmp_p
         [result("dpo", 20, i, score) for i, score in enumerate(scores)]
         for scores in ([150.0, 200.0, 195.0], [150.0, 200.0, 195.0, 199.0, 60.0])
     )
-    settings = CompareSettings(env="CartPole-v0", labels=(20,), methods=("dpo",), out=str(tmp_path))
+    settings = CompareSettings(
+        environment=CARTPOLE, labels=(20,), methods=("dpo",), out=str(tmp_path)
+    )
     page = tmp_path / "index.html"
     assert "fewer than 5 seeds" in write_page(tmp_path, settings, few)
     assert "fewer than 5 seeds" in page.read_text(encoding="utf-8")
@@ -229,7 +238,7 @@ def test_few_seeds_are_warned_of_and_no_interval_passes_the_highest_return(tmp_p
 def test_a_page_about_policies_whose_names_are_no_text(tmp_path):
     policies = ("caf\udce9.params", "b.params")
     settings = CompareSettings(
-        env="CartPole-v0", labels=(20,), methods=("dpo",), policies=policies, out=str(tmp_path)
+        environment=CARTPOLE, labels=(20,), methods=("dpo",), policies=policies, out=str(tmp_path)
     )
     write_page(tmp_path, settings, [result("dpo", 20, 0, 150.0)])
     assert "caf\\udce9.params" in (tmp_path / "index.html").read_text(encoding="utf-8")

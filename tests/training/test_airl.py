@@ -7,10 +7,11 @@ from prefloop import checkpoints
 from prefloop.agents.settings import AIRLSettings, PPOSettings
 from prefloop.data.rollouts import collect_episodes
 from prefloop.data.segments import whole_episodes
-from prefloop.envs import make_vector_env
+from prefloop.envs.make import make_vector_env
 from prefloop.errors import UserError
 from prefloop.training.airl import AIRL, Discriminator
-from prefloop.training.on_policy import make_ppo
+from prefloop.training.on_policy import make_ppo, stepping_in
+from prefloop.training.plans import Plan
 from prefloop.training.settings import ExperienceSettings
 
 CPU = torch.device("cpu")
@@ -27,11 +28,12 @@ def demonstrations():
     return whole_episodes(collect_episodes(envs, balancing, 5, seed=0))
 
 
-def make(demonstrations, env_id="CartPole-v0", iteration_steps=256, steps=1024, seed=0, **settings):
-    ppo_settings = PPOSettings(**({"num_envs": 4, "rollout_steps": 32} | settings))
-    experience = ExperienceSettings(env=env_id, steps=steps, iteration_steps=iteration_steps)
-    ppo = make_ppo(env_id, ppo_settings, seed, CPU)
-    return AIRL(ppo, demonstrations, AIRLSettings(), experience, seed, CPU)
+def make(demonstrations, env_id="CartPole-v0", seed=0, **experience):
+    small = {"num_envs": 4, "rollout_steps": 32, "iteration_steps": 256, "steps": 1024}
+    plan = Plan.of(ExperienceSettings(**(small | experience)))
+    stepping = stepping_in(env_id, plan.num_envs)
+    ppo = make_ppo(stepping, PPOSettings(), seed, CPU)
+    return AIRL(ppo, stepping, env_id, demonstrations, AIRLSettings(), plan, seed, CPU)
 
 
 def tensors(airl):
@@ -53,8 +55,9 @@ def test_the_discriminator_by_hand():
 
 def test_its_logit_is_the_probability_that_a_step_was_demonstrated(demonstrations):
     airl = make(demonstrations)
+    airl.stepping.begin(seed=0)
     airl.ppo.begin(seed=0)
-    rollout = airl.ppo.collect()
+    rollout = airl.stepping.act(airl.ppo.act, 32)
     obs, next_obs = (torch.as_tensor(x[:5, 0]) for x in (rollout.obs, rollout.obs[1:]))
     actions = torch.as_tensor(rollout.actions[:5, 0])
     with torch.no_grad():

@@ -4,47 +4,50 @@ import numpy as np
 import pytest
 import torch
 
-from prefloop.agents.ppo import PPO
-from prefloop.agents.rollout import true_reward
 from prefloop.agents.settings import PPOSettings
 from prefloop.cli import main
-from prefloop.envs import make_vector_env
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.files import read_csv
-from prefloop.training.on_policy import OnPolicyTraining, make_ppo
-from prefloop.training.plans import num_iterations
-from prefloop.training.pref_ppo import opened
-from prefloop.training.settings import PrefPPOSettings
+from prefloop.teachers.settings import TeacherSettings
+from prefloop.training import methods
+from prefloop.training.on_policy import true_reward
+from prefloop.training.settings import ExperienceSettings, PrefPPOSettings
+
+CPU = torch.device("cpu")
+
+
+def run(method):
+    return [method.learner.iterate(iteration) for iteration in range(method.iterations)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_ppo_solves_cartpole(seed):
-    settings = PPOSettings()
-    torch.manual_seed(seed)
-    ppo = PPO(settings, make_vector_env("CartPole-v1", settings.num_envs), torch.device("cpu"))
-    for _ in range(30):
-        rollout = ppo.collect()
-        ppo.update(rollout, true_reward(rollout))
-    assert evaluate(ppo.acting_policy, "CartPole-v1", 100, seed=1).mean() >= 475
+    experience = ExperienceSettings(steps=60_000)
+    method = methods.ppo(
+        "CartPole-v1", lambda stepping: true_reward, PPOSettings(), experience, seed, CPU
+    )
+    run(method)
+    assert evaluate(method.policy(), "CartPole-v1", 100, seed=1).mean() >= 475
 
 
 @pytest.mark.slow
 def test_pref_ppo_learns_pendulum_with_the_defaults(tmp_path):
-    settings = PrefPPOSettings(env="Pendulum-v1")
-    means = {}
-    for variant in ("untrained", "true", "oracle"):
-        ppo = make_ppo("Pendulum-v1", settings, 0, torch.device("cpu"))
-        iterations = range(num_iterations(settings, settings))
-        if variant == "true":
-            learner = OnPolicyTraining(ppo, true_reward, settings, 0)
-            for iteration in iterations:
-                learner.iterate(iteration)
-        elif variant == "oracle":
-            with opened(ppo, settings, 0, tmp_path) as pref_ppo:
-                rows = [pref_ppo.iterate(iteration) for iteration in iterations]
-            assert rows[-1]["labels"] == 700
-        means[variant] = evaluate(ppo.acting_policy, "Pendulum-v1", 100, seed=1).mean()
+    env, settings = "Pendulum-v1", PrefPPOSettings()
+    on_the_true_reward = methods.ppo(
+        env, lambda stepping: true_reward, settings.agent, settings.experience, 0, CPU
+    )
+    stepping = methods.stepping_in(env, settings.experience.num_envs)
+    judged = {"untrained": on_the_true_reward.policy()}
+    run(on_the_true_reward)
+    judged["true"] = on_the_true_reward.policy()
+    with methods.simulated_answers(
+        env, stepping, TeacherSettings(), settings, 0, tmp_path
+    ) as answers:
+        method, _ = methods.pref_ppo(env, stepping, answers, settings, 0, CPU)
+        assert run(method)[-1]["labels"] == 700
+    judged["oracle"] = method.policy()
+    means = {name: evaluate(policy, env, 100, seed=1).mean() for name, policy in judged.items()}
     share = (means["oracle"] - means["untrained"]) / (means["true"] - means["untrained"])
     assert share >= 0.9, means
 

@@ -4,36 +4,57 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from prefloop import checkpoints, runs
-from prefloop.agents.rollout import true_reward
 from prefloop.agents.settings import PPOSettings
+from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.seeding import Stream, integer
+from prefloop.settings import as_flat, part, setting
 from prefloop.training import loop
-from prefloop.training.on_policy import OnPolicyTraining, improve, make_ppo
-from prefloop.training.plans import num_iterations
+from prefloop.training.on_policy import (
+    OnPolicyTraining,
+    act_and_improve,
+    make_ppo,
+    stepping_in,
+    true_reward,
+)
+from prefloop.training.plans import Plan
 from prefloop.training.settings import ExperienceSettings, RunSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+SMALL = {"steps": 512, "iteration_steps": 128, "num_envs": 4, "rollout_steps": 32}
+
+
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings, ExperienceSettings, PPOSettings):
+class Settings:
     """Of a run that takes no time."""
 
-    env: str = "CartPole-v1"
-    steps: int = 512
-    iteration_steps: int = 128
-    num_envs: int = 4
-    rollout_steps: int = 32
-    hidden_sizes: tuple[int, ...] = (8,)
+    run: RunSettings = part(RunSettings)
+    environment: EnvSettings = part(EnvSettings, env=setting("CartPole-v1", "of a small run"))
+    experience: ExperienceSettings = part(
+        ExperienceSettings,
+        **{name: setting(value, "small") for name, value in SMALL.items()},
+    )
+    agent: PPOSettings = part(PPOSettings, hidden_sizes=setting((8,), "small"))
+
+
+def changed(settings, **changes):
+    """The same with some changes, in whatever part they belong to."""
+    for name, value in changes.items():
+        for field in fields(settings):
+            one = getattr(settings, field.name)
+            if name in as_flat(one):
+                settings = replace(settings, **{field.name: replace(one, **{name: value})})
+    return settings
 
 
 class Training(OnPolicyTraining):
@@ -50,16 +71,21 @@ class Training(OnPolicyTraining):
 
 def train(out, resume=False, killed_in=-1, facts=(), **settings):
     """A small run of PPO; its weights and rows."""
-    settings = Settings(out=str(out), resume=resume, **settings)
-    ppo = make_ppo(settings.env, settings, settings.seed, torch.device("cpu"))
-    learner = Training(ppo, true_reward, settings, settings.seed)
+    settings = changed(Settings(run=RunSettings(out=str(out), resume=resume)), **settings)
+    agent, stepping, plan = parts_of(settings)
+    env = settings.environment
+    learner = Training(agent, stepping, env, true_reward, plan, settings.run.seed)
     learner.killed_in = killed_in
-    facts = {"env": settings.env, "activation": "tanh", **dict(facts)}
+    facts = {"env": env.env, "activation": "tanh", "settings": as_flat(settings), **dict(facts)}
     with runs.claimed(Path(out), resume):
-        rows = loop.run(
-            learner, settings, facts, num_iterations(settings, settings), ("reward",), quiet=True
-        )
-    return [p.detach().clone() for p in ppo.parameters], rows
+        rows = loop.turn(learner, settings.run, facts, plan.iterations, ("reward",), quiet=True)
+    return [p.detach().clone() for p in agent.parameters], rows
+
+
+def parts_of(settings):
+    stepping = stepping_in(settings.environment, settings.experience.num_envs)
+    agent = make_ppo(stepping, settings.agent, settings.run.seed, torch.device("cpu"))
+    return agent, stepping, Plan.of(settings.experience)
 
 
 class Counter:
@@ -88,7 +114,9 @@ def count(out, iterations, learner=None, **settings):
     learner = learner or Counter()
     settings = RunSettings(out=str(out), **settings)
     with runs.claimed(Path(out), settings.resume):
-        return loop.run(learner, settings, {}, iterations, ("count",), quiet=True)
+        return loop.turn(
+            learner, settings, {"settings": as_flat(settings)}, iterations, ("count",), quiet=True
+        )
 
 
 def read_rows(path):
@@ -131,7 +159,7 @@ def test_the_progress_bar_is_for_terminals(tmp_path, capsys, monkeypatch, termin
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
     settings = RunSettings(out=str(tmp_path))
     with runs.claimed(tmp_path, resume=False):
-        loop.run(Counter(), settings, {}, 3, ("count",))
+        loop.turn(Counter(), settings, {"settings": {}}, 3, ("count",))
     assert ("count=3" in capsys.readouterr().err) == terminal
 
 
@@ -193,7 +221,7 @@ def test_a_new_run_in_the_place_of_an_old_one(tmp_path):
         ({"gamma": 0.5}, "gamma 0.995, not 0.5"),
         ({"hidden_sizes": (8, 8)}, r"hidden_sizes \[8\], not \[8, 8\]"),
         ({"steps": 1024}, "steps 512, not 1024"),
-        ({"facts": {"reward_sha256": "ab"}}, "another reward file"),
+        ({"facts": {"reward_sha256": "ab"}}, "other contents of --reward"),
     ],
 )
 def test_a_run_goes_on_as_it_was_started(tmp_path, changes, words):
@@ -275,7 +303,7 @@ def test_a_row_for_every_tracker(tmp_path, monkeypatch):
     monkeypatch.setattr(loop.tracking, "TensorBoard", Noting)
     settings = RunSettings(out=str(tmp_path), track=("tensorboard",))
     with runs.claimed(tmp_path, resume=False):
-        loop.run(Counter(), settings, {}, 3, ("count",), quiet=True)
+        loop.turn(Counter(), settings, {"settings": {}}, 3, ("count",), quiet=True)
     assert Noting.rows == ((0, 1), (1, 2), (2, 3))
     assert Noting.closed
 
@@ -284,10 +312,10 @@ def test_a_row_for_every_tracker(tmp_path, monkeypatch):
 def test_where_an_iteration_is_shorter_than_an_episode_some_are_played(tmp_path, env_id):
     """None of Pendulum's ends in 32 steps, of CartPole's only the worst."""
     _, rows = train(tmp_path, env=env_id)
-    settings = Settings(out="", env=env_id, steps=512)
-    ppo = make_ppo(env_id, settings, 0, torch.device("cpu"))
+    settings = changed(Settings(run=RunSettings(out="")), env=env_id)
+    agent, stepping, plan = parts_of(settings)
     for iteration, row in enumerate(rows):
-        improve(ppo, true_reward, settings, 0, iteration, judged=False)
+        act_and_improve(agent, stepping, true_reward, plan, 0, iteration)
         seed = integer(0, Stream.EVALUATION_ENVIRONMENTS, iteration)
         assert row["episodes"] == 10
-        assert row["true_return"] == evaluate(ppo.acting_policy, env_id, 10, seed).mean()
+        assert row["true_return"] == evaluate(agent.acting_policy, env_id, 10, seed).mean()

@@ -6,22 +6,25 @@ import pytest
 import torch
 
 from prefloop import checkpoints
+from prefloop.agents.settings import PPOSettings
 from prefloop.data import dataset
-from prefloop.envs import step_sizes
 from prefloop.errors import UserError
-from prefloop.rewards.training import make_model
+from prefloop.rewards.settings import RewardSettings
 from prefloop.teachers.simulated import SimulatedTeacher
-from prefloop.training import pref_ppo
-from prefloop.training.on_policy import make_ppo
-from prefloop.training.pref_ppo import PrefPPO
-from prefloop.training.settings import PrefPPOSettings
+from prefloop.training import methods, pref_ppo
+from prefloop.training.answers import SimulatedAnswers
+from prefloop.training.settings import ExperienceSettings, PrefPPOSettings, QuerySettings
 
 CPU = torch.device("cpu")
+ENV = "Pendulum-v1"
 SETTINGS = PrefPPOSettings(
-    env="Pendulum-v1", steps=4 * 1200, iteration_steps=1200, num_envs=4, rollout_steps=150,
-    hidden_sizes=(16,), labels=30, segment_length=20, candidates=4, ensemble=2, reward_epochs=5,
-    reward_hidden_sizes=(8,), schedule="constant",
-)  # fmt: skip
+    experience=ExperienceSettings(
+        steps=4 * 1200, iteration_steps=1200, num_envs=4, rollout_steps=150
+    ),
+    questions=QuerySettings(labels=30, segment_length=20, candidates=4, schedule="constant"),
+    agent=PPOSettings(hidden_sizes=(16,)),
+    reward=RewardSettings(ensemble=2, epochs=5, hidden_sizes=(8,)),
+)
 
 
 class CountingTeacher:
@@ -36,9 +39,10 @@ class CountingTeacher:
 
 
 def make(writer, settings=SETTINGS, teacher=None, seed=0):
-    ppo = make_ppo(settings.env, settings, seed, CPU)
-    model = make_model(step_sizes(ppo.envs), settings, seed)
-    return PrefPPO(ppo, model, teacher or CountingTeacher(), writer, settings, seed)
+    answers = SimulatedAnswers(teacher or CountingTeacher(), writer)
+    stepping = methods.stepping_in(ENV, settings.experience.num_envs)
+    _, learner = methods.pref_ppo(ENV, stepping, answers, settings, seed, CPU)
+    return learner
 
 
 def writing(path):
@@ -48,7 +52,8 @@ def writing(path):
 def train(path, settings=SETTINGS, teacher=None):
     with writing(path) as writer:
         learner = make(writer, settings, teacher)
-        rows = [learner.iterate(i) for i in range(len(learner.plan) + 1)]
+        learner.teacher = learner.answers._teacher
+        rows = [learner.iterate(i) for i in range(learner.plan.iterations)]
     return learner, rows
 
 
@@ -102,9 +107,11 @@ def test_questions_are_about_what_was_just_done(unbroken):
 
 def test_the_learned_reward_follows_the_true_one(tmp_path):
     settings = dataclasses.replace(
-        SETTINGS, steps=2 * 1200, labels=200, reward_epochs=60, reward_hidden_sizes=(32,),
-        reward_learning_rate=0.01,
-    )  # fmt: skip
+        SETTINGS,
+        experience=dataclasses.replace(SETTINGS.experience, steps=2 * 1200),
+        questions=dataclasses.replace(SETTINGS.questions, labels=200),
+        reward=RewardSettings(ensemble=2, epochs=60, hidden_sizes=(32,), learning_rate=0.01),
+    )
     _, rows = train(tmp_path / "preferences", settings)
     assert rows[0]["held_out_accuracy"] > 0.8
     assert rows[0]["reward_correlation"] > 0.7
@@ -152,7 +159,7 @@ def test_skipped_queries_are_shown_but_not_answered(tmp_path, unbroken):
     prefs = dataset.read(tmp_path / "preferences")
     skipped = int(np.isnan(prefs.labels).sum())
     assert skipped > 3
-    assert rows[-1]["shown"] == len(prefs) == sum(teacher.asked) == learner.shown
+    assert rows[-1]["shown"] == len(prefs) == sum(teacher.asked) == learner.answers.shown
     assert rows[-1]["labels"] == len(prefs) - skipped <= 30
     # what was skipped in one session is made up for in the next
     answered = [row["labels"] for row in rows]
@@ -162,13 +169,13 @@ def test_skipped_queries_are_shown_but_not_answered(tmp_path, unbroken):
 def test_a_teacher_who_sees_no_difference_teaches_nothing(tmp_path):
     with writing(tmp_path / "preferences") as writer:
         learner = make(writer, teacher=CountingTeacher(SimulatedTeacher(equal_within=1e9)))
-        rows = [learner.iterate(i) for i in range(len(learner.plan))]
+        rows = [learner.iterate(i) for i in range(learner.plan.iterations - 1)]
         assert not learner.fitted
         assert rows[-1]["labels"] == 30
         assert np.isnan([row["reward"] for row in rows]).all()
         # all has been asked: from here on there is nothing to improve on
         with pytest.raises(UserError, match="of 30 queries 30 were answered with a tie"):
-            learner.iterate(len(learner.plan))
+            learner.iterate(learner.plan.iterations - 1)
 
 
 def test_same_seed_same_run(tmp_path, unbroken):
@@ -178,9 +185,12 @@ def test_same_seed_same_run(tmp_path, unbroken):
 
 
 def test_one_iteration_is_too_few(tmp_path):
-    settings = dataclasses.replace(SETTINGS, steps=1200)
+    short = dataclasses.replace(SETTINGS.experience, steps=1200)
+    settings = dataclasses.replace(SETTINGS, experience=short)
     with (
         writing(tmp_path / "preferences") as writer,
-        pytest.raises(UserError, match="--steps 1200 make a single iteration"),
+        pytest.raises(
+            UserError, match=r"1200 steps of the run \(--steps\) make a single iteration"
+        ),
     ):
         make(writer, settings)

@@ -1,7 +1,7 @@
 """What the page asks for and says."""
 
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
@@ -15,7 +15,9 @@ from prefloop.labelling.schemas.base import (
     RunName,
     Seconds,
 )
-from prefloop.labelling.storage.records import Lease, Leases, Side
+
+if TYPE_CHECKING:
+    from prefloop.labelling.server.storage.records import Lease, Leases, Side
 
 
 class LeaseIn(In):
@@ -57,7 +59,7 @@ class SideOut(Out):
     )
 
     @classmethod
-    def of(cls, side: Side) -> "SideOut":
+    def of(cls, side: "Side") -> "SideOut":
         """From the store's."""
         return cls(
             segment=side.segment,
@@ -77,7 +79,7 @@ class LeasedQueryOut(Out):
     right: SideOut
 
     @classmethod
-    def of(cls, lease: Lease) -> "LeasedQueryOut":
+    def of(cls, lease: "Lease") -> "LeasedQueryOut":
         """From the store's."""
         return cls(
             query=lease.query,
@@ -102,7 +104,7 @@ class LeasesOut(Out):
     )
 
     @classmethod
-    def of(cls, leases: Leases) -> "LeasesOut":
+    def of(cls, leases: "Leases") -> "LeasesOut":
         """From the store's."""
         return cls(
             queries=[LeasedQueryOut.of(lease) for lease in leases.queries],

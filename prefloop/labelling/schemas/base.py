@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from prefloop.labelling.storage.tables import MAX_ENV, MAX_NAME
+from prefloop.labelling.limits import MAX_ENV, MAX_NAME
 
 MAX_QUERIES = 10_000  # or labels in one request
 MAX_AHEAD = 8  # queries that a page may hold ahead

@@ -1,13 +1,16 @@
 """What a run's labels say of its annotators, and a reward model of the labels."""
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from pydantic import Field
 
 from prefloop.labelling.schemas.annotate import SideOut
 from prefloop.labelling.schemas.base import Out, TrimOut
-from prefloop.labelling.storage.records import Event
+
+if TYPE_CHECKING:
+    from prefloop.labelling.server.storage.records import Event
 
 
 class ShareOut(Out):
@@ -68,7 +71,7 @@ class SaidOut(Out):
     repeat: bool
 
     @classmethod
-    def of(cls, event: Event) -> "SaidOut":
+    def of(cls, event: "Event") -> "SaidOut":
         """From the store's."""
         return cls(
             annotator=event.annotator,

@@ -1,23 +1,54 @@
 """Runs: what there is to label, and how far it is."""
 
 from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 
+from prefloop.labelling.limits import MAX_ENV
 from prefloop.labelling.schemas.base import MAX_INT, Env, In, Instructions, Out, RunName
-from prefloop.labelling.storage.records import Run
+
+if TYPE_CHECKING:
+    from prefloop.labelling.server.storage.records import Run
+
+
+Size = Annotated[int, Field(ge=1, le=10_000_000)]
+MAX_ACTIONS = 1_000_000
+
+
+class EnvChangesIn(In):
+    """What is not as the environment's makers have it; left out is as they have it."""
+
+    wrappers: list[Annotated[str, Field(max_length=MAX_ENV)]] | None = Field(None, max_length=20)
+    horizon: Size | None = None
+    termination: Literal["own", "absorb"] | None = None
+    action_repeat: Size | None = None
+    frame_stack: Size | None = None
+
+
+class SpacesIn(In):
+    """Observations and actions."""
+
+    obs_shape: list[Size] = Field(max_length=8)
+    obs_dtype: Literal[
+        "float32", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"
+    ]
+    discrete: bool
+    num_actions: int = Field(
+        ge=1, le=MAX_ACTIONS, description="How many there are, or the length of one."
+    )
+    low: list[float] = Field([], max_length=MAX_ACTIONS, description="Of vectors: lower bounds.")
+    high: list[float] = Field([], max_length=MAX_ACTIONS)
+    frame_stack: Size = Field(1, description="Successive frames on the first axis of obs_shape.")
 
 
 class RunIn(In):
     """What a run is about; null keeps what is there, or the default of labelling.yaml."""
 
     env: Env
-    obs_dim: int = Field(ge=1, le=10_000_000)
-    action_dim: int = Field(
-        ge=1, le=1_000_000, description="Number of actions, or length of the vector."
-    )
-    discrete: bool
+    env_changes: EnvChangesIn | None = None
+    spaces: SpacesIn
     instructions: Instructions | None = None
     frames_per_second: float | None = Field(None, gt=0, le=1000)
     annotators_per_query: int | None = Field(None, ge=1, le=100)
@@ -64,9 +95,8 @@ class RunOut(Out):
     env: str
     instructions: str
     created_at: datetime
-    obs_dim: int
-    action_dim: int
-    discrete: bool
+    env_changes: dict[str, Any]
+    spaces: dict[str, Any]
     frames_per_second: float | None
     annotators_per_query: int
     repeats: float
@@ -74,6 +104,13 @@ class RunOut(Out):
     counts: CountsOut
 
     @classmethod
-    def of(cls, run: Run) -> "RunOut":
+    def of(cls, run: "Run") -> "RunOut":
         """From the store's."""
-        return cls.model_validate(run)
+        return cls.model_validate(
+            {
+                **vars(run),
+                "env": run.env.env,
+                "env_changes": run.env.changes,
+                "spaces": run.spaces.facts,
+            }
+        )

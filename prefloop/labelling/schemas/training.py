@@ -1,7 +1,7 @@
 """What trainers and collectors send and read."""
 
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from pydantic import Field, model_validator
@@ -16,7 +16,12 @@ from prefloop.labelling.schemas.base import (
     Seconds,
     TrimOut,
 )
-from prefloop.labelling.storage.records import Event
+
+if TYPE_CHECKING:
+    from prefloop.labelling.server.storage.records import Event
+
+
+MAX_SEGMENTS_READ = 200  # in one reply
 
 
 class SegmentsOut(Out):
@@ -33,6 +38,12 @@ class SegmentOut(Out):
     discrete: bool
     obs: list[list[float]]
     actions: list[int] | list[list[float]]
+
+
+class SegmentsIn(In):
+    """Segments that somebody wants to read."""
+
+    ids: list[UUID] = Field(min_length=1, max_length=MAX_SEGMENTS_READ)
 
 
 class ClipOut(Out):
@@ -66,13 +77,14 @@ class EventOut(Out):
     annotator: str
     kind: Literal["answer", "skip", "undo"]
     label: float | None = Field(description="Probability that the second is preferred.")
+    first_was_left: bool | None
     trim: TrimOut | None
     seconds: float | None
     created_at: datetime
     undoes: UUID | None
 
     @classmethod
-    def of(cls, event: Event) -> "EventOut":
+    def of(cls, event: "Event") -> "EventOut":
         """From the store's."""
         return cls(
             id=event.id,
@@ -82,6 +94,7 @@ class EventOut(Out):
             annotator=event.annotator,
             kind=event.kind,
             label=event.label,
+            first_was_left=event.first_was_left,
             trim=TrimOut.of(event.trim),
             seconds=event.seconds,
             created_at=event.created_at,
@@ -89,10 +102,20 @@ class EventOut(Out):
         )
 
 
+class QueryOut(Out):
+    """Two segments that were compared."""
+
+    id: UUID
+    first: UUID
+    second: UUID
+    iteration: int
+
+
 class LabelsOut(Out):
     """A run's events of its current round, from a cursor on."""
 
     events: list[EventOut]
+    queries: list[QueryOut] = Field(description="Those that the events are about.")
     next: int = Field(description="Give this as `after` to read on.")
     more: bool
     round: int = Field(description="If it is another than before, earlier labels no longer count.")

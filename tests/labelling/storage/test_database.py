@@ -3,19 +3,16 @@ import uuid
 
 import pytest
 import sqlalchemy
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.command import upgrade
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from people import FACTS, RUN, SESSION, label_one, make_run, make_segment, segment_ids
 from standing import done_is_what_stands
 
 from prefloop.errors import UserError
-from prefloop.labelling.storage import database
-from prefloop.labelling.storage.database import Database, StoreUnavailableError
-from prefloop.labelling.storage.store import Store, utc_now
-from prefloop.labelling.storage.tables import metadata
+from prefloop.labelling.server.storage import database
+from prefloop.labelling.server.storage.database import Database, StoreUnavailableError
+from prefloop.labelling.server.storage.store import Store
+from prefloop.labelling.server.storage.tables import metadata
 
 
 def test_migrations_make_the_tables_that_the_code_expects(database_url):
@@ -23,36 +20,11 @@ def test_migrations_make_the_tables_that_the_code_expects(database_url):
     with store._database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
-    assert store.schema == 2
+    assert store.schema == 1
     store.close()
     again = Store(database_url)
-    assert again.schema == 2
+    assert again.schema == 1
     again.close()
-
-
-def test_a_database_of_the_first_schema_goes_on(database_url, monkeypatch):
-    with monkeypatch.context() as patch:
-        head = lambda scripts: "1"  # noqa: E731
-        patch.setattr(ScriptDirectory, "get_current_head", head)
-        patch.setattr(command, "upgrade", lambda config, _: upgrade(config, "1"))
-        old = Database(database_url)
-    of_then = FACTS.__dict__ | {"instructions": "", "annotators_per_query": 1, "repeats": 0.0}
-    row = of_then | {"id": uuid.uuid4(), "name": RUN, "created_at": utc_now(), "round": 1}
-    counters = {"last_event": 0, "last_position": 0}
-    columns = [*row, *counters]
-    insert = (
-        f"INSERT INTO runs ({', '.join(columns)}) VALUES ({', '.join(':' + c for c in columns)})"
-    )
-    types = [sqlalchemy.bindparam(c, type_=metadata.tables["runs"].c[c].type) for c in row]
-    statement = sqlalchemy.text(insert).bindparams(*types)
-    old.write(lambda connection: connection.execute(statement, row | counters))
-    assert old.schema == 1
-    old.close()
-    store = Store(database_url)
-    assert store.schema == 2
-    make_run(store)
-    assert [label_one(store).number for _ in range(2)] == [1, 2]
-    store.close()
 
 
 def test_a_newer_schema_is_refused(database_url):
@@ -61,7 +33,7 @@ def test_a_newer_schema_is_refused(database_url):
         lambda c: c.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = '999'"))
     )
     store.close()
-    with pytest.raises(UserError, match="has schema 999, and this prefloop knows up to 2; install"):
+    with pytest.raises(UserError, match="has schema 999, and this prefloop knows up to 1; install"):
         Store(database_url)
 
 

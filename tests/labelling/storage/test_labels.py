@@ -5,8 +5,8 @@ import sqlalchemy
 from people import FACTS, RUN, SESSION, label_one, make_run
 from standing import done_is_what_stands, ids, standing
 
-from prefloop.labelling.storage.errors import ConflictError, NotFoundError
-from prefloop.labelling.storage.records import NewLabel
+from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
+from prefloop.labelling.server.storage.records import NewLabel
 
 OTHER_SESSION = uuid.UUID(int=2)
 

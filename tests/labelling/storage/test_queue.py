@@ -4,8 +4,8 @@ import pytest
 from people import RUN, SESSION, label_one, make_run
 from standing import done_is_what_stands, ids
 
-from prefloop.labelling.storage.errors import ConflictError, NotFoundError
-from prefloop.labelling.storage.queue import REPEAT_AFTER
+from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
+from prefloop.labelling.server.storage.queue import REPEAT_AFTER
 
 OTHER_SESSION = uuid.UUID(int=2)
 

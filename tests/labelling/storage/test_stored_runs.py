@@ -3,12 +3,13 @@ from dataclasses import replace
 import pytest
 from people import FACTS, RUN, label_one, make_run, segment_ids
 
-from prefloop.labelling.storage.errors import ConflictError, NotFoundError
+from prefloop.envs.settings import EnvSettings
+from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
 
 
 def test_a_run_is_made_once_and_continued(store):
     run = store.runs.put(RUN, replace(FACTS, instructions="Watch the pole."), repeats=0.25)
-    assert (run.env, run.round, run.annotators_per_query, run.repeats) == (
+    assert (run.env.env, run.round, run.annotators_per_query, run.repeats) == (
         "CartPole-v1",
         1,
         1,
@@ -20,7 +21,15 @@ def test_a_run_is_made_once_and_continued(store):
     assert [run.name for run in store.runs.all()] == [RUN]
 
 
-@pytest.mark.parametrize("other", [{"env": "Acrobot-v1"}, {"obs_dim": 3}, {"discrete": False}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"env": EnvSettings(env="Acrobot-v1")},
+        {"env": EnvSettings(env="CartPole-v1", horizon=50)},
+        {"spaces": replace(FACTS.spaces, obs_shape=(3,))},
+        {"spaces": replace(FACTS.spaces, discrete=False)},
+    ],
+)
 def test_a_run_of_something_else_is_not_overwritten(store, other):
     store.runs.put(RUN, FACTS)
     with pytest.raises(ConflictError, match=f"exists and its {next(iter(other))} is"):
@@ -28,12 +37,12 @@ def test_a_run_of_something_else_is_not_overwritten(store, other):
 
 
 def test_an_environment_is_the_same_with_the_module_that_registers_it(store):
-    plain, full = (replace(FACTS, env=env) for env in ("Pole-v0", "poles:Pole-v0"))
-    assert store.runs.put(RUN, plain).env == "Pole-v0"
+    plain, full = (replace(FACTS, env=EnvSettings(env=env)) for env in ("Pole-v0", "poles:Pole-v0"))
+    assert store.runs.put(RUN, plain).env.env == "Pole-v0"
     for facts in (full, plain):  # whoever draws clips has to import the module
-        assert store.runs.put(RUN, facts).env == "poles:Pole-v0"
+        assert store.runs.put(RUN, facts).env.env == "poles:Pole-v0"
     with pytest.raises(ConflictError, match="its env is"):
-        store.runs.put(RUN, replace(FACTS, env="poles:Pole-v1"))
+        store.runs.put(RUN, replace(FACTS, env=EnvSettings(env="poles:Pole-v1")))
 
 
 def test_renaming(store):

@@ -6,8 +6,8 @@ import pytest
 from people import FACTS, RUN, SESSION, label_one, make_run, make_segment, segment_ids
 from standing import ids
 
-from prefloop.labelling.storage.errors import ConflictError, NotFoundError
-from prefloop.labelling.storage.records import NewQuery
+from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
+from prefloop.labelling.server.storage.records import NewQuery
 
 
 def test_a_segment_is_stored_once_and_comes_back(store):
@@ -27,13 +27,14 @@ def test_a_segment_is_stored_once_and_comes_back(store):
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"obs_dim": 3}, "3 numbers in an observation, not 4"),
+        ({"obs_shape": (3,)}, r"observations of \[3\], not \[4\]"),
+        ({"obs_dtype": "uint8"}, "observations in uint8 in stacks of 1, not float32"),
         ({"discrete": False}, "actions are vectors"),
-        ({"action_dim": 1}, "actions are 0 to 0"),
+        ({"num_actions": 1}, "actions are 0 to 0"),
     ],
 )
 def test_segments_of_other_sizes_are_refused(store, facts, words):
-    store.runs.put(RUN, replace(FACTS, **facts))
+    store.runs.put(RUN, replace(FACTS, spaces=replace(FACTS.spaces, **facts)))
     with pytest.raises(ConflictError, match=words):
         store.segments.add(RUN, [make_segment(i) for i in range(4)])
     assert segment_ids(store, RUN) == []
@@ -119,7 +120,7 @@ def test_segments_to_show_by_name(store):
         (second, "a" * 64, True),
         (first, None, False),
     ]
-    assert {(s.env, s.frames_per_second) for s in found} == {("CartPole-v1", 25.0)}
+    assert {(s.env.env, s.frames_per_second) for s in found} == {("CartPole-v1", 25.0)}
 
 
 def test_a_clip_that_was_sent_is_not_replaced_by_a_rendered_one(store):

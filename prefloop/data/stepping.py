@@ -1,0 +1,169 @@
+"""Acting for agents that learn on the way: so many steps at a time, whatever episodes they cut."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from prefloop.data.rollouts import Act, Record
+from prefloop.data.trajectories import Trajectories
+from prefloop.envs.make import reset
+from prefloop.envs.spaces import as_stored, spaces_of
+from prefloop.seeding import Stream
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Steps of environments side by side; episodes may begin before it and end after it.
+
+    Attributes:
+        obs: float32, or whole numbers as they come; [steps + 1, num_envs, *obs_shape]. Row t + 1 is
+            what step t led to, before any reset.
+        actions: as they were drawn; [steps, num_envs] or [steps, num_envs, action_dim].
+        applied: as the environment received them, clipped to its bounds; shaped as `actions`.
+        rewards: the environment's; [steps, num_envs].
+        terminated, truncated: how the step ended an episode, if it did; [steps, num_envs].
+        valid: False for a step that only resets and belongs to no episode; [steps, num_envs].
+        states: what `record` gave before each step, as in `Trajectories`; None without it;
+            [steps, num_envs, ...].
+        frame_stack: as in `Trajectories`.
+    """
+
+    obs: NDArray
+    actions: NDArray
+    applied: NDArray
+    rewards: NDArray
+    terminated: NDArray
+    truncated: NDArray
+    valid: NDArray
+    states: NDArray | None = None
+    frame_stack: int = field(default=1, kw_only=True)
+
+    @property
+    def next_obs(self) -> NDArray:
+        """What each step led to, before any reset; [steps, num_envs, *obs_shape]."""
+        return self.obs[1:]
+
+    @property
+    def ended(self) -> NDArray:
+        """The step ended an episode, in either way; [steps, num_envs]."""
+        return self.terminated | self.truncated
+
+
+class Stepping:
+    """Environments that step together for an agent that learns on the way.
+
+    Attributes:
+        envs: as `prefloop.envs.make.make_vector_env` makes them.
+        spaces: of one of them.
+    """
+
+    def __init__(self, envs: gym.vector.VectorEnv, record: Record | None = None) -> None:
+        """Takes environments over.
+
+        Args:
+            record: what is to stand in `Rollout.states`, if anything is.
+
+        Raises:
+            UserError: their observations or actions are of a kind that nothing here can handle.
+        """
+        self.envs, self.spaces = envs, spaces_of(envs)
+        self._record = record
+
+    @property
+    def num_envs(self) -> int:
+        """How many step together."""
+        return self.envs.num_envs
+
+    def begin(self, seed: int, iteration: int = 0) -> None:
+        """Resets all environments; what follows depends on the seed, the number and the actions."""
+        self._obs = np.array(reset(self.envs, seed, Stream.ENVIRONMENTS, iteration)[0])
+        self._resets = np.zeros(self.num_envs, dtype=bool)
+
+    def act(self, draw: Act, steps: int) -> Rollout:
+        """Acts for some steps in each environment, going on where the last call stopped.
+
+        Args:
+            draw: chooses actions, which are clipped to the bounds before they are taken.
+        """
+        history: list[tuple[NDArray, ...]] = []
+        low, high = self.spaces.bounds
+        for _ in range(steps):
+            states = () if self._record is None else (self._record(),)
+            action = draw(self._obs)
+            applied = action if self.spaces.discrete else np.clip(action, low, high)
+            # copies: some environments hand out arrays that the next step overwrites
+            obs, reward, terminated, truncated = map(np.array, self.envs.step(applied)[:4])
+            history.append(
+                (self._obs, action, applied, reward, terminated, truncated, ~self._resets, *states)
+            )
+            self._resets = terminated | truncated
+            self._obs = obs
+        obs, *columns = (np.stack(column) for column in zip(*history, strict=True))
+        obs = as_stored(np.concatenate([obs, self._obs[None]]))
+        return Rollout(obs, *columns, frame_stack=self.spaces.frame_stack)
+
+
+def as_trajectories(rollouts: Sequence[Rollout]) -> Trajectories:
+    """Rollouts that follow each other, as episodes.
+
+    What was under way when the first began or the last ended is cut there, as by a time limit.
+    States are kept where all of them have some.
+    """
+
+    def columns(name: str) -> NDArray:
+        """[num_envs, steps, ...]: one environment after the other."""
+        return np.concatenate([getattr(r, name) for r in rollouts]).swapaxes(0, 1)
+
+    next_obs = columns("next_obs")
+    obs = np.concatenate([r.obs[:-1] for r in rollouts]).swapaxes(0, 1)
+    valid, terminated, truncated = (columns(x) for x in ("valid", "terminated", "truncated"))
+    truncated = truncated & ~terminated
+    # an environment's last valid step ends its last episode, whether the environment knows or not
+    last = valid.shape[1] - 1 - valid[:, ::-1].argmax(axis=1)
+    rows = np.arange(len(valid))
+    truncated[rows, last] |= ~terminated[rows, last]
+    ends = np.flatnonzero((terminated | truncated)[valid])
+    return Trajectories(
+        obs=obs[valid],
+        actions=columns("applied")[valid],
+        rewards=columns("rewards")[valid],
+        next_obs=next_obs[valid],
+        lengths=np.diff(ends, prepend=-1),
+        terminated=terminated[valid][ends],
+        truncated=truncated[valid][ends],
+        states=None if any(r.states is None for r in rollouts) else columns("states")[valid],
+        frame_stack=rollouts[0].frame_stack,
+    )
+
+
+def finished_returns(rollouts: Sequence[Rollout], time_limit: int | None) -> NDArray:
+    """True returns of episodes that ended within rollouts that follow each other.
+
+    Episodes that began less than `time_limit` steps before the end are left out, ended or not: of
+    these the short ones are there and the long ones are not. Where the rollouts are shorter than
+    that, only each environment's first episode counts, and the long ones are still missed.
+
+    Args:
+        rollouts: the first of them begins with a reset.
+        time_limit: the most steps that an episode can have; None where there is no limit.
+
+    Returns:
+        [episodes]; empty where none ended.
+    """
+    rewards, valid, ended = (
+        np.concatenate([getattr(r, name) for r in rollouts])
+        for name in ("rewards", "valid", "ended")
+    )
+    last_start = max(len(rewards) - time_limit, 0) if time_limit else len(rewards)
+    so_far, began = np.zeros(rewards.shape[1]), np.zeros(rewards.shape[1])
+    returns = []
+    for t in range(len(rewards)):
+        so_far += np.where(valid[t], rewards[t], 0.0)
+        if ended[t].any():
+            returns.append(so_far[ended[t] & (began <= last_start)])
+            so_far[ended[t]] = 0
+            began[ended[t]] = t + 2  # the step in between resets
+    return np.concatenate(returns) if returns else np.zeros(0)

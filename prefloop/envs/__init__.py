@@ -1,0 +1,1 @@
+"""Environments: what they are, how they are made, what they observe."""

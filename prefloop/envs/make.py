@@ -1,0 +1,248 @@
+"""Environments of a value, one or many."""
+
+import contextlib
+import importlib
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec, find_highest_version, parse_env_id
+from gymnasium.wrappers import FrameStackObservation, TimeLimit
+from numpy.typing import NDArray
+
+from prefloop.env_ids import without_module
+from prefloop.envs.settings import Env, as_settings
+from prefloop.envs.termination import AbsorbAfterEnd, RepeatActions
+from prefloop.errors import UserError
+from prefloop.seeding import MAX_SEED, Stream, generator, integers
+
+logger = logging.getLogger(__name__)
+
+
+def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
+    """Makes one environment.
+
+    Raises:
+        UserError: there is no such environment, a package it needs is missing, or it can't be
+            changed as it is to be.
+    """
+    env = as_settings(env)
+    # some take no render_mode
+    kwargs: dict[str, Any] = {"render_mode": render_mode} if render_mode else {}
+    if not env.changes:
+        return _make(gym.make, env.env, **kwargs)
+    # the limit counts what the policy does, so it stands around all that changes
+    made = _make(gym.make, env.env, **kwargs)
+    own_limit = made.spec.max_episode_steps if made.spec else None
+    made.close()
+    made = _make(gym.make, env.env, max_episode_steps=-1, **kwargs)
+    for name in env.wrappers:
+        made = _wrapper(name)(made)
+    if env.action_repeat > 1:
+        made = RepeatActions(made, env.action_repeat)
+        own_limit = own_limit and -(-own_limit // env.action_repeat)
+    limit = env.horizon or own_limit
+    if env.termination == "absorb":
+        if limit is None:
+            raise UserError(f"{env} never ends, so --termination absorb needs a --horizon.")
+        made = AbsorbAfterEnd(made)
+    if limit is not None:
+        made = TimeLimit(made, limit)
+    if env.frame_stack > 1:
+        made = FrameStackObservation(made, env.frame_stack)
+    return made
+
+
+class SeededEpisodes(gym.Wrapper):
+    """A new copy with a seed for every episode, so that any can be acted again without the others.
+
+    A reset is not enough: in some environments (BipedalWalker) what was done before shows after it.
+
+    Attributes:
+        episode_seed: what the episode under way was reset with.
+    """
+
+    def __init__(self, env: gym.Env, make: Callable[[], gym.Env] | None = None) -> None:
+        """Wraps an environment.
+
+        Args:
+            make: gives a new copy; if not given, one as the environment's own description says.
+        """
+        super().__init__(env)
+        self._make = make or (lambda: _make(gym.make, env.spec))
+        self.episode_seed = 0
+        self._rng = generator(0, Stream.ENVIRONMENTS)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begins an episode; the seeds of those that follow a given one follow from it."""
+        if seed is not None:
+            self._rng = generator(seed, Stream.ENVIRONMENTS)
+        self.episode_seed = int(self._rng.integers(MAX_SEED))
+        self.env.close()
+        self.env = self._make()
+        return self.env.reset(seed=self.episode_seed, options=options)
+
+
+def make_vector_env(
+    env: Env, num_envs: int, seeded_episodes: bool = False, separate: bool = False
+) -> gym.vector.VectorEnv:
+    """Makes many copies of an environment that step together.
+
+    Uses the environment's own vectorised implementation where it has one (CartPole: about ten
+    times faster than one copy at a time), otherwise steps the copies in turn.
+
+    Args:
+        env: which environment.
+        num_envs: how many copies.
+        seeded_episodes: each is a `SeededEpisodes`, and they step in turn.
+        separate: step in turn in any case, so that each has random numbers of its own.
+
+    Raises:
+        UserError: as `make_env`; or the environment does not reset on the step after an
+            episode's end, which is how `prefloop.data.rollouts` tells episodes apart.
+    """
+    kwargs: dict[str, Any] = {"vectorization_mode": "sync"} if separate or seeded_episodes else {}
+    if seeded_episodes:
+        kwargs["wrappers"] = [SeededEpisodes]
+    env = as_settings(env)
+    if env.changes:
+
+        def copy() -> gym.Env:
+            made = make_env(env)
+            return SeededEpisodes(made, lambda: make_env(env)) if seeded_episodes else made
+
+        envs: gym.vector.VectorEnv = gym.vector.SyncVectorEnv([copy] * num_envs)
+        envs.spec = envs.envs[0].spec  # type: ignore[attr-defined]
+    else:
+        envs = _make(gym.make_vec, env.env, num_envs=num_envs, **kwargs)
+    mode = envs.metadata.get("autoreset_mode")
+    if mode != gym.vector.AutoresetMode.NEXT_STEP:
+        raise UserError(f"{env} resets in mode {mode}, and only NEXT_STEP is supported.")
+    return envs
+
+
+def reset(envs: gym.vector.VectorEnv, seed: int, *stream: int) -> tuple[NDArray, dict[str, Any]]:
+    """Resets environments that step together, each with a seed of its own where they allow it.
+
+    Some that step as one array (CartPole) draw all their numbers from one generator.
+    Gymnasium gives environment i the seed + i, so that neighbouring seeds share nearly all
+    episodes.
+
+    Returns:
+        What `envs.reset` returns.
+    """
+    separate = isinstance(envs.unwrapped, gym.vector.SyncVectorEnv | gym.vector.AsyncVectorEnv)
+    seeds = integers(seed, *stream, num=envs.num_envs if separate else 1)
+    return envs.reset(seed=seeds if separate else seeds[0])  # type: ignore[arg-type]
+
+
+def mujoco_states(envs: gym.vector.VectorEnv) -> NDArray:
+    """Positions and velocities of MuJoCo simulators that step in this process.
+
+    Returns:
+        qpos and qvel, float64; [num_envs, nq + nv].
+    """
+    copies = (env.unwrapped for env in envs.unwrapped.envs)  # type: ignore[attr-defined]
+    return np.stack([np.concatenate([env.data.qpos, env.data.qvel]) for env in copies])
+
+
+def episode_seeds(envs: gym.vector.VectorEnv) -> NDArray:
+    """What the episodes under way were reset with, of environments with `seeded_episodes`.
+
+    Returns:
+        int64; [num_envs].
+    """
+    copies = envs.unwrapped.envs  # type: ignore[attr-defined]
+    return np.array([env.episode_seed for env in copies], dtype=np.int64)
+
+
+def _make(make, env_id: str | EnvSpec | None, **kwargs):  # type: ignore[no-untyped-def]
+    if isinstance(env_id, str):
+        import_module(env_id)
+        require_version(env_id)
+    _hush_mujoco(env_id)
+    with warnings.catch_warnings():
+        # CartPole-v0's limit of 200 steps is wanted here, not an oversight
+        warnings.filterwarnings("ignore", message=".*is out of date.*")
+        try:
+            return make(env_id, **kwargs)
+        except (gym.error.Error, ImportError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"Can't make the environment {env_id!r}: {reason}") from None
+
+
+def import_module(env_id: str) -> None:
+    """Imports the module that an id such as `module:Env-v0` names.
+
+    Raises:
+        UserError: it can't be imported.
+    """
+    module, colon, _ = env_id.rpartition(":")
+    if not colon:
+        return
+    try:
+        importlib.import_module(module)
+    except (ImportError, ValueError, TypeError) as error:  # the last two: of "", ".x" and the like
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError(
+            f"Can't make the environment {env_id!r}: the module {module!r} can't be imported "
+            f"({reason})."
+        ) from None
+
+
+def _hush_mujoco(env_id: str | EnvSpec | None) -> None:
+    """Sends MuJoCo's warnings to the log; it would print them for every copy, and write a file.
+
+    They are about the models that Gymnasium ships, which users can't change.
+    """
+    spec = gym.registry.get(without_module(env_id)) if isinstance(env_id, str) else env_id
+    if spec is not None and "mujoco" in str(spec.entry_point):
+        with contextlib.suppress(ImportError):  # which making the environment tells better
+            import mujoco  # type: ignore[import-untyped]
+
+            mujoco.set_mju_user_warning(logger.debug)
+
+
+def _wrapper(name: str) -> Any:
+    """A class that is named by module and name."""
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"There is no wrapper {name!r}: {error}; it is named module:Class."
+        ) from None
+    if not (isinstance(found, type) and issubclass(found, gym.Wrapper)):
+        raise UserError(f"{name!r} is no wrapper of Gymnasium's.")
+    return found
+
+
+def require_version(env_id: str) -> None:
+    """Refuses an id that lacks a version.
+
+    Raises:
+        UserError: names the newest one.
+    """
+    newest = _newest(env_id)
+    if newest is not None:
+        raise UserError(f"There is no environment {env_id!r}; did you mean {newest!r}?")
+
+
+def _newest(env_id: str) -> str | None:
+    """An id that lacks a version, with the newest one; None of every other.
+
+    Gymnasium would take the newest with a warning, and another one after its next release.
+    """
+    try:
+        namespace, name, version = parse_env_id(without_module(env_id))
+    except gym.error.Error:
+        return None
+    if version is not None or without_module(env_id) in gym.registry:
+        return None
+    newest = find_highest_version(namespace, name)
+    return None if newest is None else f"{env_id}-v{newest}"

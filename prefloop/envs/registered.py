@@ -1,0 +1,70 @@
+"""What Gymnasium's register says of an environment, and what its returns can be."""
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+
+from prefloop.env_ids import without_module
+from prefloop.envs.make import import_module, require_version
+from prefloop.envs.settings import Env, as_settings
+from prefloop.errors import UserError
+
+# what a step can pay in Gymnasium's environments whose makers say so, lowest and highest
+REWARDS: dict[str, tuple[float, float]] = {
+    "CartPoleEnv": (1.0, 1.0),
+    "MountainCarEnv": (-1.0, -1.0),
+    "AcrobotEnv": (-1.0, 0.0),
+    "PendulumEnv": (-(np.pi**2 + 0.1 * 8**2 + 0.001 * 2**2), 0.0),
+}
+
+
+def find_spec(env: Env) -> EnvSpec:
+    """What is registered under an id.
+
+    Raises:
+        UserError: there is nothing, or its module can't be imported.
+    """
+    env_id = as_settings(env).env
+    import_module(env_id)
+    require_version(env_id)
+    try:
+        return gym.spec(without_module(env_id))
+    except gym.error.Error as error:
+        raise UserError(f"There is no environment {env_id!r}: {error}") from None
+
+
+def time_limit(env: Env) -> int | None:
+    """The most steps that an episode can have, as the policy counts them; None: there is no limit.
+
+    Raises:
+        UserError: as `find_spec`.
+    """
+    env = as_settings(env)
+    own = find_spec(env).max_episode_steps
+    return env.horizon or (None if own is None else -(-own // env.action_repeat))
+
+
+def return_threshold(env: Env) -> float | None:
+    """The return at which the environment's makers call it solved, where they name one."""
+    return find_spec(env).reward_threshold
+
+
+def return_bounds(env: Env) -> tuple[float, float]:
+    """The lowest and the highest return an episode can have.
+
+    It is known of environments that say what a step can pay, `REWARDS`, with a limit to the number
+    of steps; of all others it is not, and the bounds are infinite.
+    """
+    env = as_settings(env)
+    spec = find_spec(env)
+    kind = str(spec.entry_point).rpartition(":")[2]
+    known = str(spec.entry_point).startswith("gymnasium.") and not spec.kwargs
+    if not known or kind not in REWARDS or env.wrappers:  # which may change rewards
+        return -np.inf, np.inf
+    low, high = REWARDS[kind]
+    most = (time_limit(env) or np.inf) * env.action_repeat
+    # 0 a step is 0 in all, without a limit too: 0 * inf would be NaN
+    high = max(high, high * most) if high else 0.0
+    low = min(low, low * most)
+    # what was absorbed pays nothing any more
+    return (low, max(high, 0.0)) if env.termination == "absorb" else (low, high)

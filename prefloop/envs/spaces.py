@@ -1,0 +1,197 @@
+"""What an environment's observations and actions are, as one value.
+
+Gymnasium is imported by those functions alone that ask an environment: it takes long to load.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefloop.errors import UserError
+
+if TYPE_CHECKING:
+    import gymnasium as gym
+
+    AnyEnv = gym.Env | gym.vector.VectorEnv  # one, or many that step together
+
+
+def as_stored(obs: NDArray) -> NDArray:
+    """Observations as they are kept: whole numbers as they come, all others in float32."""
+    is_whole = obs.dtype.kind in "biu"
+    return obs if is_whole else obs.astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """Observations and actions of one environment.
+
+    Attributes:
+        obs_shape: of one observation.
+        obs_dtype: in which observations are kept, for instance "float32" or "uint8".
+        discrete: whether actions are numbers from 0, or else vectors.
+        num_actions: how many actions there are, or the size of one.
+        low, high: bounds of each number of an action; empty where actions are discrete.
+        frame_stack: how many successive frames the first axis of an observation holds; 1: it
+            is no such axis.
+    """
+
+    obs_shape: tuple[int, ...]
+    obs_dtype: str
+    discrete: bool
+    num_actions: int
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    frame_stack: int = 1
+
+    @property
+    def obs_size(self) -> int:
+        """Numbers in an observation."""
+        return int(np.prod(self.obs_shape))
+
+    @property
+    def action_shape(self) -> tuple[int, ...]:
+        """Of one action."""
+        return () if self.discrete else (self.num_actions,)
+
+    @property
+    def action_dtype(self) -> str:
+        """In which actions are kept."""
+        return "int64" if self.discrete else "float32"
+
+    @property
+    def bounds(self) -> tuple[NDArray, NDArray]:
+        """Lower and upper bounds of an action; float32; [num_actions] both."""
+        return np.array(self.low, np.float32), np.array(self.high, np.float32)
+
+    def allows(self, obs: NDArray, actions: NDArray) -> bool:
+        """Whether steps [..., *obs_shape] and actions [..., *action_shape] can be of this environment."""
+        obs_axes, action_axes = len(self.obs_shape), len(self.action_shape)
+        if obs.shape[obs.ndim - obs_axes :] != self.obs_shape or obs.dtype != self.obs_dtype:
+            return False
+        if (actions.dtype.kind in "iu") != self.discrete:
+            return False
+        if self.discrete:
+            fits = actions.ndim == obs.ndim - obs_axes
+            return fits and bool(((actions >= 0) & (actions < self.num_actions)).all())
+        return actions.shape[actions.ndim - action_axes :] == self.action_shape
+
+    def agrees(self, other: "Spaces") -> bool:
+        """Whether steps of one can be of the other; bounds may differ."""
+        return replace(self, low=(), high=()) == replace(other, low=(), high=())
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a file or a request says of it."""
+        said: dict[str, Any] = {
+            "obs_shape": list(self.obs_shape),
+            "obs_dtype": self.obs_dtype,
+            "discrete": self.discrete,
+            "num_actions": self.num_actions,
+        }
+        if not self.discrete:
+            said |= {"low": list(self.low), "high": list(self.high)}
+        return said | ({"frame_stack": self.frame_stack} if self.frame_stack > 1 else {})
+
+    @classmethod
+    def from_facts(cls, said: Mapping[str, Any]) -> "Spaces":
+        """What `facts` said.
+
+        Raises:
+            KeyError, TypeError, ValueError: something is missing or of another kind.
+        """
+        return cls(
+            tuple(map(int, said["obs_shape"])),
+            str(np.dtype(said["obs_dtype"])),
+            bool(said["discrete"]),
+            int(said["num_actions"]),
+            tuple(map(float, said.get("low", ()))),
+            tuple(map(float, said.get("high", ()))),
+            int(said.get("frame_stack", 1)),
+        )
+
+    def __str__(self) -> str:
+        """In a sentence."""
+        shape = " x ".join(map(str, self.obs_shape)) or "1"
+        kind = "discrete" if self.discrete else "continuous"
+        return f"observations of {shape} and {self.num_actions} {kind} actions"
+
+
+def single_spaces(env: "AnyEnv") -> "tuple[gym.Space, gym.Space]":
+    """Spaces of one environment's observations and actions, of one or of many."""
+    from gymnasium.vector import VectorEnv
+
+    if isinstance(env, VectorEnv):
+        return env.single_observation_space, env.single_action_space
+    return env.observation_space, env.action_space
+
+
+def spaces_of(env: "AnyEnv") -> Spaces:
+    """What an environment observes and does, of one or of many.
+
+    Raises:
+        UserError: observations are no Box, or actions neither Discrete from 0 nor a flat Box.
+    """
+    from gymnasium.spaces import Box, Discrete
+
+    obs, actions = single_spaces(env)
+    name = env.spec.id if env.spec else "This environment"
+    if not isinstance(obs, Box):
+        raise UserError(f"{name} has observations in {obs}; a Box is needed.")
+    kept = str(as_stored(np.zeros(0, obs.dtype)).dtype)
+    if isinstance(actions, Discrete) and actions.start == 0:
+        return Spaces(obs.shape, kept, True, int(actions.n), frame_stack=frame_stack(env))
+    if isinstance(actions, Box) and len(actions.shape) == 1:
+        low, high = (tuple(map(float, x.astype(np.float32))) for x in (actions.low, actions.high))
+        return Spaces(obs.shape, kept, False, actions.shape[0], low, high, frame_stack(env))
+    raise UserError(f"{name} has actions in {actions}; Discrete from 0 or a flat Box is needed.")
+
+
+def policy_sizes(env: "AnyEnv") -> tuple[int, int]:
+    """Size of an observation and number of actions, for the course's policies.
+
+    Raises:
+        UserError: the observations are no flat Box or the actions are not Discrete from 0.
+    """
+    from gymnasium.spaces import Discrete
+
+    obs_dim, actions = flat_obs_dim(env), single_spaces(env)[1]
+    name = env.spec.id if env.spec else "This environment"
+    if not isinstance(actions, Discrete) or actions.start != 0:
+        raise UserError(
+            f"{name} has actions in {actions}; this policy needs Discrete actions from 0."
+        )
+    return obs_dim, int(actions.n)
+
+
+def flat_obs_dim(env: "AnyEnv") -> int:
+    """Size of an observation that is a vector.
+
+    Raises:
+        UserError: the observations are no flat Box.
+    """
+    from gymnasium.spaces import Box
+
+    obs = single_spaces(env)[0]
+    name = env.spec.id if env.spec else "This environment"
+    if not isinstance(obs, Box) or len(obs.shape) != 1:
+        raise UserError(
+            f"{name} has observations in {obs}; this policy needs a Box with one dimension."
+        )
+    return obs.shape[0]
+
+
+def frame_stack(env: Any) -> int:
+    """How many successive frames Gymnasium's `FrameStackObservation` hands over; 1 without it."""
+    from gymnasium import Wrapper
+    from gymnasium.wrappers import FrameStackObservation
+
+    copies = getattr(env.unwrapped, "envs", None)
+    env = copies[0] if copies else env
+    while isinstance(env, Wrapper):
+        if isinstance(env, FrameStackObservation):
+            return env.stack_size
+        env = env.env
+    return 1

@@ -1,0 +1,53 @@
+"""Episodes of one length: how an episode ends is information that preferences did not give.
+
+Source: Christiano et al. 2017, arXiv:1706.03741, appendix A; Freire et al. 2020, DERAIL,
+arXiv:2012.01365 (absorbing states).
+"""
+
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+
+
+class AbsorbAfterEnd(gym.Wrapper, gym.utils.RecordConstructorArgs):
+    """Stays where an episode ended, with a reward of 0, until a time limit around it cuts it."""
+
+    def __init__(self, env: gym.Env) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+        self._last: Any = None  # what was observed at the end; None before it
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begins an episode."""
+        self._last = None
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Acts, while there is somebody to act."""
+        if self._last is not None:
+            return self._last, 0.0, False, False, {}
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        if terminated or truncated:
+            self._last = obs
+        return obs, reward, False, False, info
+
+
+class RepeatActions(gym.Wrapper, gym.utils.RecordConstructorArgs):
+    """Takes each action several times, or until the episode ends; rewards add up."""
+
+    def __init__(self, env: gym.Env, times: int) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, times=times)
+        gym.Wrapper.__init__(self, env)
+        self.times = times
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Acts."""
+        total = 0.0
+        for _ in range(self.times):
+            obs, reward, terminated, truncated, info = self.env.step(action)
+            total += float(reward)
+            if terminated or truncated:
+                break
+        return obs, total, terminated, truncated, info

@@ -1,0 +1,35 @@
+"""Queries on their way to people."""
+
+import uuid
+from uuid import UUID
+
+import numpy as np
+
+from prefloop.data.preferences import Queries
+from prefloop.labelling.client.client import LabellingClient
+
+_NAMESPACE = UUID("b0f2f9a8-8f0e-4b0e-9d0c-6a1e5d1c7a55")  # of the ids of queries; any will do
+
+
+def ask(client: LabellingClient, run: str, queries: Queries, iteration: int = 0) -> list[UUID]:
+    """Queues queries for people to answer, and does not wait.
+
+    A query's id follows from its segments. So the same query gets the answer it has, whoever asks
+    again: a trainer that was killed and goes on meets the labels that were given meanwhile.
+
+    Args:
+        run: its name; it must exist.
+
+    Returns:
+        The queries' ids, in order.
+    """
+    shown = np.unique(np.concatenate([queries.first, queries.second]))
+    of = dict(zip(shown.tolist(), client.add_segments(run, queries.segments[shown]), strict=True))
+    pairs = [
+        (of[first], of[second])
+        for first, second in zip(queries.first.tolist(), queries.second.tolist(), strict=True)
+    ]
+    ids = [uuid.uuid5(_NAMESPACE, f"{first} {second}") for first, second in pairs]
+    new = [(id, first, second) for id, (first, second) in zip(ids, pairs, strict=True)]
+    client.add_queries(run, new, iteration)
+    return ids

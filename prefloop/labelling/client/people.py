@@ -1,0 +1,244 @@
+"""The people behind a run: they are asked, waited for, and what they said is read as it comes."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+
+from prefloop.bradley_terry import cross_entropy
+from prefloop.data import dataset
+from prefloop.data.preferences import Preferences, Queries
+from prefloop.data.segments import Segments, concatenate
+from prefloop.envs.settings import EnvSettings
+from prefloop.labelling.client.asking import ask
+from prefloop.labelling.client.client import LabellingClient
+from prefloop.labelling.client.managing import counted
+from prefloop.labelling.schemas.runs import CountsOut
+from prefloop.labelling.schemas.training import EventOut, QueryOut
+from prefloop.rewards.reward_model import RewardModel
+
+PAUSE = 1.0  # seconds between two looks for new labels
+HARDEST = 10  # queries that the results page shows
+
+
+class People:
+    """Annotators of one run, as a loop asks whoever answers (`prefloop.training.answers`).
+
+    All that they have said stands on the server, also what was asked by others or before a trainer
+    was killed; so whoever goes on meets it there.
+    """
+
+    def __init__(
+        self,
+        client: LabellingClient,
+        run: str,
+        folder: Path,
+        say: Callable[[str], None] = print,
+        pause: float = PAUSE,
+    ) -> None:
+        """Asks nothing yet.
+
+        Args:
+            folder: where their labels are kept as a preference dataset, each time they are read.
+            say: told, in a sentence, that people are waited for.
+        """
+        self.client, self.run, self.folder = client, run, folder
+        self._say, self._pause = say, pause
+        self._labels = StandingLabels(client, run)
+
+    def counts(self) -> CountsOut:
+        """How far they are."""
+        return self.client.run(self.run).counts
+
+    @property
+    def shown(self) -> int:
+        """Queries of the run, whoever asked them."""
+        return self.counts().queries
+
+    def resume(self, shown: int) -> None:
+        """What was asked stands on the server."""
+
+    def missing(self, labels: int) -> int:
+        """How many queries more it takes, counting those that are asked and not answered yet."""
+        counts = self.counts()
+        # not answered + left: what one of several annotators has answered is in both
+        return labels - (counts.queries - counts.skipped)
+
+    def ask(self, queries: Queries, iteration: int) -> None:
+        """Queues queries; does not wait."""
+        ask(self.client, self.run, queries, iteration)
+
+    def wait(self) -> None:
+        """Waits until nothing is left to label."""
+        told = 0
+        while (left := self.counts().left) > 0:
+            # more than was said: it is to be labelled again, say; or much less
+            if left > told or 2 * left <= told:
+                self._say(
+                    f"Waiting for {counted(left, 'label')} at {self.client.page(self.run)} (Ctrl-C stops, "
+                    "the same command goes on)."
+                )
+                told = left
+            time.sleep(self._pause)
+
+    def current(self) -> Preferences | None:
+        """Every label that stands, one preference each; None while there are none."""
+        if self._labels.read() or not dataset.exists(self.folder):
+            self._labels.keep(self.folder)
+        return self._labels.preferences
+
+    def report(self, model: RewardModel, preferences: Preferences) -> None:
+        """Tells the results page how well a reward model agrees with the labels.
+
+        Args:
+            preferences: as `current` gave them.
+        """
+        labels = preferences.labels
+        decided = ~np.isnan(labels) & (labels != 0.5)
+        if not decided.any():
+            return
+        probability = model.probabilities(preferences).mean(axis=0)
+        agrees = (probability > 0.5) == (labels > 0.5)
+        loss = cross_entropy(probability, labels)
+        of_query: dict[str, dict[str, float | str]] = {}
+        for i in np.argsort(-np.where(decided, loss, -np.inf), kind="stable"):
+            query = str(self._labels.events[i].query)
+            if decided[i] and len(of_query) < HARDEST:
+                of_query.setdefault(
+                    query,
+                    {
+                        "query": query,
+                        "label": float(labels[i]),
+                        "probability": float(probability[i]),
+                    },
+                )
+        self.client.put_reward_report(
+            self.run, float(agrees[decided].mean()), int(decided.sum()), list(of_query.values())
+        )
+
+
+class StandingLabels:
+    """The labels of a run that stand, read on from where the last look ended.
+
+    Where an annotator narrowed what was compared, a label is about that part. Labels of repeats say
+    how consistent somebody is and are no new evidence: they are left out.
+
+    Attributes:
+        preferences: one for each; None while there are none.
+        events: what was said, in the same order.
+    """
+
+    def __init__(self, client: LabellingClient, run: str) -> None:
+        self.preferences: Preferences | None = None
+        self.events: list[EventOut] = []
+        self._client, self._run = client, run
+        self._standing: dict[UUID, EventOut] = {}
+        self._asked: dict[UUID, QueryOut] = {}
+        self._cursor, self._round = 0, 0
+        self._segments: Segments | None = None  # those of the server, and parts of them
+        self._place: dict[tuple[UUID, tuple[int, int] | None], int] = {}
+
+    def read(self) -> bool:
+        """Takes in what has happened since the last look; returns whether anything has."""
+        before, more = (self._cursor, self._round), True
+        while more:
+            page = self._client.labels(self._run, self._cursor)
+            if page.round != self._round:
+                self._standing = {}  # somebody wants everything labelled again
+            self._asked |= {query.id: query for query in page.queries}
+            for event in page.events:
+                if event.kind == "undo":
+                    self._standing.pop(event.undoes, None)  # type: ignore[arg-type]
+                elif not event.repeat:
+                    self._standing[event.id] = event
+            self._cursor, self._round, more = page.next, page.round, page.more
+        if (self._cursor, self._round) == before:
+            return False
+        self.events = sorted(self._standing.values(), key=lambda event: event.number)
+        self._fetch()
+        self.preferences = self._as_preferences() if self.events else None
+        return True
+
+    def _fetch(self) -> None:
+        """Brings the segments that are named for the first time, whole and in parts."""
+        named = dict.fromkeys(id for event in self.events for id in self._sides(event))
+        missing = [id for id in named if (id, None) not in self._place]
+        if missing:
+            self._add([(id, None) for id in missing], self._client.segments(self._run, missing))
+        trims = [
+            ((id, (event.trim.start, event.trim.stop)), event.trim)
+            for event in self.events
+            if event.trim is not None
+            for id in self._sides(event)
+        ]
+        for key, trim in trims:
+            if key not in self._place:
+                assert self._segments is not None
+                whole = self._place[key[0], None]
+                self._add([key], trimmed(self._segments, whole, trim.start, trim.stop))
+
+    def _add(self, keys: Sequence[tuple[UUID, tuple[int, int] | None]], segments: Segments) -> None:
+        first = len(self._place)
+        self._place |= {key: first + i for i, key in enumerate(keys)}
+        known = [self._segments] if self._segments is not None else []
+        self._segments = concatenate([*known, segments])
+
+    def _as_preferences(self) -> Preferences:
+        assert self._segments is not None
+        rows = []
+        for event in self.events:
+            part = (event.trim.start, event.trim.stop) if event.trim is not None else None
+            label = np.nan if event.label is None else event.label
+            first, second = (self._place[id, part] for id in self._sides(event))
+            rows.append((first, second, label))
+        columns = np.array(rows, dtype=np.float64).T
+        first, second = columns[:2].astype(np.int64)
+        return Preferences(self._segments, first, second, columns[2])
+
+    def _sides(self, event: EventOut) -> tuple[UUID, UUID]:
+        asked = self._asked[event.query]
+        return asked.first, asked.second
+
+    def keep(self, folder: Path) -> None:
+        """Writes what stands as a preference dataset; what no longer stands goes."""
+        if self.preferences is None:
+            return
+        run = self._client.run(self._run)
+        metadata = {
+            "program": "prefloop label",
+            **EnvSettings(env=run.env, **run.env_changes).facts,
+            "run": run.name,
+            "instructions": run.instructions,
+        }
+        said = [
+            {
+                "annotator": event.annotator,
+                "query": str(event.query),
+                "iteration": self._asked[event.query].iteration,
+                "first_was_left": event.first_was_left,
+                "trim": [event.trim.start, event.trim.stop] if event.trim else None,
+                "seconds": event.seconds,
+                "time": event.created_at.isoformat(),
+            }
+            for event in self.events
+        ]
+        columns = {name: [facts[name] for facts in said] for name in said[0]}
+        with dataset.writing(folder, metadata) as writer:
+            writer.replace(self.preferences, teacher="human", **columns)
+
+
+def trimmed(segments: Segments, i: int, start: int, stop: int) -> Segments:
+    """The steps from `start` up to but without `stop` of one segment."""
+    one = segments[i : i + 1]
+    steps = slice(start, min(stop, int(one.lengths[0])))
+    return Segments(
+        one.obs[:, steps],
+        one.actions[:, steps],
+        one.mask[:, steps],
+        one.rewards[:, steps],
+        one.policy,
+        one.first_step + start,
+        frame_stack=one.frame_stack,
+    )

@@ -1,0 +1,4 @@
+"""How long names may be: what a request may hold, and a column of the database."""
+
+MAX_NAME = 64  # characters of the name of a run or of an annotator
+MAX_ENV = 200  # characters of an environment's id

@@ -1,0 +1,223 @@
+"""What a run's labels say of its annotators: how much, how fast, and how alike."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import combinations
+
+from prefloop.labelling.server.storage.records import Event
+
+MAX_POINTS = 200  # of a curve over time
+MAX_CURVES = 6  # annotators that have one of their own: more can't be told apart
+
+
+@dataclass(frozen=True)
+class Share:
+    """How often two labels agree.
+
+    Attributes:
+        n: pairs of labels.
+        share: of them, those that agree; None where there are none.
+    """
+
+    n: int
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Pair(Share):
+    """How often two annotators agree.
+
+    Attributes:
+        kappa: Cohen's, over first, second and tie; None where it is not defined.
+    """
+
+    annotators: tuple[str, str]
+    kappa: float | None
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """How long labels took; the quantiles at 10, 50 and 90 percent.
+
+    Attributes:
+        n: labels whose time is known.
+        low, median, high: None where n is 0.
+    """
+
+    n: int
+    low: float | None
+    median: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Annotator:
+    """What one annotator did.
+
+    Attributes:
+        chose_left: share of the answers that are no ties; about 0.5 if sides do not matter.
+        seconds: that a label took.
+        consistency: agreement with themselves on repeats.
+    """
+
+    annotator: str
+    answers: int
+    ties: int
+    skips: int
+    chose_left: float | None
+    seconds: Seconds
+    consistency: Share
+
+
+@dataclass(frozen=True)
+class Point:
+    """How many labels there were at a time."""
+
+    time: datetime
+    labels: int
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How many labels of one annotator there were at a time."""
+
+    annotator: str
+    points: list[Point]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What can be said of a run's labels; see `Annotator`, `Share` and `Pair`.
+
+    Attributes:
+        curves: of those who labelled most, if they are several.
+    """
+
+    over_time: list[Point]
+    curves: list[Curve]
+    annotators: list[Annotator]
+    agreement: Share
+    consistency: Share
+    pairs: list[Pair]
+    seconds: Seconds
+
+
+def results(labels: Sequence[Event]) -> Results:
+    """Results of the labels that stand.
+
+    Two labels agree if both prefer the first, both the second, or both are ties. Skips are counted,
+    but agree with nothing and disagree with nothing.
+
+    Args:
+        labels: of one run, in order.
+    """
+    by_annotator: dict[str, list[Event]] = defaultdict(list)
+    first_labels: dict[str, dict[object, float]] = defaultdict(dict)  # annotator, query
+    for event in labels:
+        by_annotator[event.annotator].append(event)
+        if event.label is not None and not event.repeat:
+            first_labels[event.annotator][event.query] = event.label
+    repeats = {name: _repeated(events, first_labels[name]) for name, events in by_annotator.items()}
+    pairs = [
+        _pair(one, other, first_labels[one], first_labels[other])
+        for one, other in combinations(sorted(by_annotator), 2)
+    ]
+    compared = sum(pair.n for pair in pairs)
+    agreed = sum(pair.n * pair.share for pair in pairs if pair.share is not None)
+    return Results(
+        over_time=_over_time(labels),
+        curves=_curves(by_annotator),
+        annotators=[
+            _annotator(name, events, repeats[name]) for name, events in sorted(by_annotator.items())
+        ],
+        agreement=Share(compared, agreed / compared if compared else None),
+        consistency=_share([pair for own in repeats.values() for pair in own]),
+        pairs=[pair for pair in pairs if pair.n],
+        seconds=_seconds(labels),
+    )
+
+
+def cohens_kappa(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Agreement beyond what chance would give; None where chance alone agrees always.
+
+    Args:
+        pairs: what two annotators said of each query.
+
+    Source: Cohen 1960, "A coefficient of agreement for nominal scales".
+    """
+    n = len(pairs)
+    if not n:
+        return None
+    observed = sum(one == other for one, other in pairs) / n
+    expected = sum(
+        sum(one == answer for one, _ in pairs) * sum(other == answer for _, other in pairs)
+        for answer in {answer for pair in pairs for answer in pair}
+    ) / (n * n)
+    return None if expected == 1 else (observed - expected) / (1 - expected)
+
+
+def _pair(one: str, other: str, ones: dict[object, float], others: dict[object, float]) -> Pair:
+    said = [(ones[query], others[query]) for query in ones.keys() & others.keys()]
+    share = _share(said)
+    return Pair(share.n, share.share, (one, other), cohens_kappa(said))
+
+
+def _repeated(events: Sequence[Event], before: dict[object, float]) -> list[tuple[float, float]]:
+    return [
+        (before[event.query], event.label)
+        for event in events
+        if event.repeat and event.label is not None and event.query in before
+    ]
+
+
+def _share(pairs: Sequence[tuple[float, float]]) -> Share:
+    if not pairs:
+        return Share(0, None)
+    return Share(len(pairs), sum(one == other for one, other in pairs) / len(pairs))
+
+
+def _annotator(
+    name: str, events: Sequence[Event], repeated: list[tuple[float, float]]
+) -> Annotator:
+    answers = [event for event in events if event.label is not None]
+    # which side was chosen is known only where what was shown left is
+    sided = [e for e in answers if e.label in (0, 1) and e.first_was_left is not None]
+    lefts = sum((event.label == 0) == event.first_was_left for event in sided)
+    return Annotator(
+        annotator=name,
+        answers=len(answers),
+        ties=sum(event.label == 0.5 for event in answers),
+        skips=len(events) - len(answers),
+        chose_left=lefts / len(sided) if sided else None,
+        seconds=_seconds(events),
+        consistency=_share(repeated),
+    )
+
+
+def _seconds(events: Sequence[Event]) -> Seconds:
+    known = [event.seconds for event in events if event.seconds is not None]
+    if not known:
+        return Seconds(0, None, None, None)
+    if len(known) == 1:
+        return Seconds(1, *known, *known, *known)
+    # the shortest and the longest are the ends: no quantile lies beyond what was measured
+    tenths = statistics.quantiles(known, n=10, method="inclusive")
+    return Seconds(len(known), tenths[0], tenths[4], tenths[8])
+
+
+def _curves(by_annotator: Mapping[str, Sequence[Event]]) -> list[Curve]:
+    """Of those who labelled most; of one annotator alone, the curve of all says the same."""
+    if len(by_annotator) < 2:
+        return []
+    most = sorted(by_annotator.items(), key=lambda item: (-len(item[1]), item[0]))
+    return [Curve(name, _over_time(events)) for name, events in most[:MAX_CURVES]]
+
+
+def _over_time(labels: Sequence[Event]) -> list[Point]:
+    """A point for each label, or for every so many of them where there are more."""
+    step = max(-(-len(labels) // MAX_POINTS), 1)
+    shown = {*range(step - 1, len(labels), step), len(labels) - 1} - {-1}
+    return [Point(labels[i].created_at, i + 1) for i in sorted(shown)]

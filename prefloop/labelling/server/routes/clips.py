@@ -1,0 +1,36 @@
+"""The videos. The page fetches them with its token: nothing secret stands in an address or a log."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+from fastapi.responses import FileResponse
+
+from prefloop.labelling.schemas.base import Digest
+from prefloop.labelling.server.service import ServiceDep, annotators_only
+from prefloop.labelling.server.storage.errors import NotFoundError
+
+router = APIRouter(prefix="/clips", tags=["clips"], dependencies=[annotators_only])
+
+
+@router.get(
+    "/{digest}.mp4",
+    response_class=Response,
+    responses={
+        200: {"content": {"video/mp4": {}}},
+        206: {"content": {"video/mp4": {}}},
+        304: {"description": "It is what you have."},
+        416: {"description": "The range is not in the clip."},
+    },
+)
+def get_clip(
+    digest: Digest, service: ServiceDep, if_none_match: Annotated[str | None, Header()] = None
+) -> Response:
+    """A clip by the hash of its content, whole or in part."""
+    # what a hash names never changes, so whoever has it need not ask again
+    headers = {"etag": f'"{digest}"', "cache-control": "private, max-age=31536000, immutable"}
+    if if_none_match and headers["etag"] in if_none_match:
+        return Response(status_code=304, headers=headers)
+    path = service.clips.path(digest)
+    if path is None:
+        raise NotFoundError("There is no such clip now; fetch the query again.")
+    return FileResponse(path, media_type="video/mp4", headers=headers)

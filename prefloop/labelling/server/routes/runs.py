@@ -1,0 +1,91 @@
+"""Runs: what there is to label, and what a user may do with it."""
+
+import contextlib
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Response
+
+from prefloop.envs.settings import CHANGES, from_facts
+from prefloop.envs.spaces import Spaces
+from prefloop.labelling.schemas.base import RunName
+from prefloop.labelling.schemas.runs import RenameIn, RewardReportIn, RunIn, RunOut
+from prefloop.labelling.server import exporting
+from prefloop.labelling.server.service import ServiceDep, annotators_only, trainers_only
+from prefloop.labelling.server.storage.records import RunFacts
+from prefloop.labelling.server.storage.store import Store
+
+_EXPORTS = CapacityLimiter(1)
+
+router = APIRouter(prefix="/api/runs", tags=["runs"])
+
+
+def _zipped(store: Store, name: str) -> bytes:
+    return exporting.as_zip(store.export(name))
+
+
+@router.get("", dependencies=[annotators_only])
+def list_runs(service: ServiceDep) -> list[RunOut]:
+    """All runs with their progress, the newest first."""
+    return [RunOut.of(run) for run in service.store.runs.all()]
+
+
+@router.get("/{name}", dependencies=[annotators_only])
+def get_run(name: RunName, service: ServiceDep) -> RunOut:
+    """One run with its progress."""
+    return RunOut.of(service.store.runs.get(name))
+
+
+@router.put("/{name}", dependencies=[trainers_only])
+def put_run(name: RunName, run: RunIn, service: ServiceDep) -> RunOut:
+    """Makes a run, or continues the one of this name; 409 if it is of something else."""
+    defaults = service.settings.current
+    said = run.model_dump(exclude={"env", "env_changes", "spaces"})
+    changes = run.env_changes.model_dump(exclude_none=True) if run.env_changes else {}
+    env = from_facts({"env": run.env, CHANGES: changes})
+    assert env is not None
+    facts = RunFacts(env, Spaces.from_facts(run.spaces.model_dump()), **said)
+    made = service.store.runs.put(name, facts, defaults.annotators_per_query, defaults.repeats)
+    return RunOut.of(made)
+
+
+@router.post("/{name}/rename", dependencies=[trainers_only])
+def rename_run(name: RunName, new: RenameIn, service: ServiceDep) -> RunOut:
+    """Gives a run another name."""
+    return RunOut.of(service.store.runs.rename(name, new.name))
+
+
+@router.delete("/{name}", dependencies=[trainers_only], status_code=204)
+def delete_run(name: RunName, service: ServiceDep) -> None:
+    """Removes a run with all its labels, for good."""
+    for digest in service.store.runs.delete(name):
+        path = service.clips.path(digest)
+        if path is not None:
+            with contextlib.suppress(OSError):  # a file that nobody refers to does no harm
+                path.unlink()
+
+
+@router.post("/{name}/label-again", dependencies=[trainers_only])
+def label_run_again(name: RunName, service: ServiceDep) -> RunOut:
+    """Asks every query of a run again; the labels so far are kept and no longer count."""
+    return RunOut.of(service.store.runs.label_again(name))
+
+
+@router.put("/{name}/reward-report", dependencies=[trainers_only], status_code=204)
+def put_reward_report(name: RunName, report: RewardReportIn, service: ServiceDep) -> None:
+    """Says how well a reward model agrees with the labels, for the results page."""
+    # once everything is asked again, it is of labels that no longer count
+    about = {**report.model_dump(mode="json"), "round": service.store.runs.get(name).round}
+    service.store.runs.put_reward_report(name, about)
+
+
+@router.get(
+    "/{name}/export",
+    dependencies=[trainers_only],
+    response_class=Response,
+    responses={200: {"content": {"application/zip": {}}}},
+)
+async def export_run(name: RunName, service: ServiceDep) -> Response:
+    """The run's labels as a preference dataset, in a zip. One after the other: they take long."""
+    data = await to_thread.run_sync(_zipped, service.store, name, limiter=_EXPORTS)
+    headers = {"content-disposition": f'attachment; filename="{name}.zip"'}
+    return Response(data, media_type="application/zip", headers=headers)

@@ -1,0 +1,135 @@
+"""What trainers and collectors do: send segments, clips and queries, and read labels."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from prefloop.labelling import arrays
+from prefloop.labelling.schemas.base import RunName
+from prefloop.labelling.schemas.training import (
+    ClipOut,
+    EventOut,
+    LabelsOut,
+    NewLabelsIn,
+    NewLabelsOut,
+    QueriesIn,
+    QueryOut,
+    SegmentOut,
+    SegmentsIn,
+    SegmentsOut,
+)
+from prefloop.labelling.server.service import ServiceDep, annotators_only, trainers_only
+from prefloop.labelling.server.storage.errors import NotFoundError
+from prefloop.labelling.server.storage.records import NewLabel, NewQuery
+
+router = APIRouter(prefix="/api", tags=["training"])
+
+
+MAX_PLOTTED = 1_000_000  # numbers; as text they take the whole server's time
+
+# says in the OpenAPI document that a body is a file
+_BINARY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+@router.post(
+    "/runs/{name}/segments",
+    dependencies=[trainers_only],
+    openapi_extra=_BINARY,
+)
+async def add_segments(name: RunName, request: Request, service: ServiceDep) -> SegmentsOut:
+    """Stores the segments of an archive of NumPy arrays (.npz, docs/labelling_api.md)."""
+    data = await request.body()
+
+    def store() -> list[UUID]:
+        return service.store.segments.add(name, arrays.from_archive(data))
+
+    return SegmentsOut(ids=await run_in_threadpool(store))
+
+
+@router.post(
+    "/runs/{name}/segments/read",
+    dependencies=[trainers_only],
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+def read_segments(name: RunName, wanted: SegmentsIn, service: ServiceDep) -> Response:
+    """Segments of a run as an archive of NumPy arrays (.npz), in the order of their ids."""
+    found = service.store.segments.get_many(name, wanted.ids)
+    return Response(arrays.to_archive(arrays.pad(found)), media_type="application/octet-stream")
+
+
+@router.get("/segments/{segment}", dependencies=[annotators_only])
+def get_segment(segment: UUID, service: ServiceDep) -> SegmentOut:
+    """What was observed and done in a segment, to plot it where there is no clip."""
+    found = service.store.segments.get(segment)
+    if found.obs.size + found.actions.size > MAX_PLOTTED:
+        raise HTTPException(413, "This segment is too large to be plotted by a page.")
+    return SegmentOut(
+        id=segment,
+        length=found.length,
+        discrete=found.discrete,
+        obs=found.obs.reshape(found.length, -1).tolist(),
+        actions=found.actions.tolist(),
+    )
+
+
+@router.put("/segments/{segment}/clip", dependencies=[trainers_only], openapi_extra=_BINARY)
+async def put_clip(segment: UUID, request: Request, service: ServiceDep) -> ClipOut:
+    """Stores a video that shows a segment: H.264 in MP4."""
+    data = await request.body()
+
+    def store() -> str:
+        if not service.store.segments.has(segment):
+            raise NotFoundError("There is no such segment.")
+        digest = service.clips.put(data, service.room_for_clips())
+        service.store.segments.set_clip(segment, digest, sent=True)
+        return digest
+
+    return ClipOut(clip_url=f"/clips/{await run_in_threadpool(store)}.mp4")
+
+
+@router.post("/runs/{name}/queries", dependencies=[trainers_only], status_code=204)
+def add_queries(name: RunName, asked: QueriesIn, service: ServiceDep) -> None:
+    """Puts queries at the end of the queue; those that are there already stay as they are."""
+    new = [NewQuery(query.id, query.first, query.second) for query in asked.queries]
+    service.store.queue.add(name, new, asked.iteration)
+
+
+@router.get("/runs/{name}/labels", dependencies=[trainers_only])
+def list_labels(
+    name: RunName, service: ServiceDep, after: Annotated[int, Query(ge=0, lt=2**53)] = 0
+) -> LabelsOut:
+    """The run's events since a cursor: answers, skips, and undos of earlier ones."""
+    labels = service.store.labels.since(name, after)
+    return LabelsOut(
+        events=[EventOut.of(event) for event in labels.events],
+        queries=[QueryOut.model_validate(query) for query in labels.queries],
+        next=labels.next,
+        more=labels.more,
+        round=labels.round,
+        annotators_per_query=labels.annotators_per_query,
+    )
+
+
+@router.post("/runs/{name}/labels", dependencies=[trainers_only])
+def add_labels(name: RunName, given: NewLabelsIn, service: ServiceDep) -> NewLabelsOut:
+    """Stores labels that were given elsewhere, for instance those of an export."""
+    new = [
+        NewLabel(
+            label.id,
+            label.query,
+            label.annotator,
+            label.label,
+            (label.trim.start, label.trim.stop) if label.trim else None,
+            label.seconds,
+        )
+        for label in given.labels
+    ]
+    return NewLabelsOut(added=service.store.labels.add(name, new))

@@ -1,0 +1,345 @@
+"""Labels: what annotators said, as events that are only ever added."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, select, update
+
+from prefloop.labelling.server.storage import statements as sql
+from prefloop.labelling.server.storage.database import AnyRow, Clock, Database, chunks
+from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
+from prefloop.labelling.server.storage.leases import lease_of, left_over, new_lease, page_of
+from prefloop.labelling.server.storage.records import (
+    Asked,
+    Choice,
+    Event,
+    EventPage,
+    Leases,
+    NewLabel,
+)
+from prefloop.labelling.server.storage.runs import find_run
+from prefloop.labelling.server.storage.tables import (
+    ANSWER,
+    SKIP,
+    UNDO,
+    current_labels,
+    events,
+    queries,
+)
+
+PAGE = 1000  # events in one reply
+
+
+class Labels:
+    """The labels of a database."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database, self._now = database, clock
+
+    def answer(
+        self,
+        id: UUID,
+        lease: UUID,
+        choice: Choice,
+        trim: tuple[int, int] | None = None,
+        seconds: float | None = None,
+    ) -> Event:
+        """Stores what an annotator said of a leased query.
+
+        Args:
+            id: made by the page; the same answer sent again is stored once.
+            trim: the steps that were compared, half-open.
+            seconds: from the first look to the answer.
+
+        Returns:
+            The event; it is on disk.
+
+        Raises:
+            NotFoundError: there is no such lease.
+            ConflictError: the id stands for something else, the annotator has labelled the query, or the
+                lease had run out and the query has gone to somebody else.
+        """
+
+        def job(connection: Connection) -> Event:
+            row = connection.execute(sql.LEASED, {"lease": lease, "event": id}).one_or_none()
+            if row is None:
+                raise NotFoundError("There is no such lease; fetch the next queries.")
+            label = {"tie": 0.5, "skip": None}.get(
+                choice, float((choice == "left") ^ row.first_is_left)
+            )
+            said = {
+                "lease": lease,
+                "kind": SKIP if choice == "skip" else ANSWER,
+                "label": label,
+                "trim_start": trim[0] if trim else None,
+                "trim_stop": trim[1] if trim else None,
+                "seconds": seconds,
+            }
+            if row.is_stored:
+                stored = connection.execute(sql.EVENT, {"event": id}).one()
+                if any(getattr(stored, key) != value for key, value in said.items()):
+                    raise ConflictError("This id stands for another answer already.")
+                return _event(stored, row.repeat_of)
+            if trim:
+                _require_inside(trim, (row.first_length, row.second_length))
+            self._require_free(connection, row)
+            connection.execute(sql.CLOSE_LEASE, {"this_lease": lease})
+            connection.execute(sql.ONE_MORE_DONE, {"this_query": row.query})
+            values = {
+                **said, "id": id, "run": row.run, "query": row.query, "annotator": row.annotator,
+                "round": row.round, "first_was_left": row.first_is_left,
+            }  # fmt: skip
+            return self._store_event(connection, values, row.repeat_of)
+
+        return self._database.write(job)
+
+    def undo(
+        self,
+        id: UUID,
+        name: str,
+        annotator: str,
+        session: UUID,
+        seconds: float = 300.0,
+        undoes: UUID | None = None,
+    ) -> Leases:
+        """Takes back the last answer or skip of an annotator that stands, and asks again.
+
+        Args:
+            id: made by the page; the same undo sent again is stored once.
+            session: of the page.
+            seconds: how long the query is the annotator's again.
+            undoes: the event that is meant; None: whichever is the last.
+
+        Raises:
+            NotFoundError: there is no such run.
+            ConflictError: the id stands for something else, there is nothing to take back, or the
+                last that stands is not the one that is meant.
+        """
+
+        def job(connection: Connection) -> Leases:
+            run, held = page_of(connection, self._now(), name, annotator, session)
+            stored = _stored(connection, id)
+            if stored is not None:
+                same = (stored.kind, stored.run, stored.annotator) == (UNDO, run.id, annotator)
+                if not same or undoes not in (None, stored.undoes):
+                    raise ConflictError("This id stands for another answer already.")
+                given = [lease_of(row, row.expires_at) for row in held if row.query == stored.query]
+                if given:
+                    return Leases(given, None, "queries")
+                return Leases([], left_over(connection, run), "waiting")
+            last = connection.execute(
+                select(current_labels)
+                .where(current_labels.c.run == run.id, current_labels.c.annotator == annotator)
+                .order_by(current_labels.c.number.desc())
+                .limit(1)
+            ).one_or_none()
+            if last is None:
+                raise ConflictError("There is nothing to take back.")
+            if undoes not in (None, last.id):
+                raise ConflictError(
+                    "That is not your last answer that stands; it is not taken back."
+                )
+            shown = select(*sql.SIDES, queries.c.repeat_of).select_from(sql.SHOWN)
+            row = connection.execute(shown.where(queries.c.id == last.query)).one()
+            fewer = (
+                update(queries).where(queries.c.id == last.query).values(done=queries.c.done - 1)
+            )
+            connection.execute(fewer)
+            now = self._now()
+            lease = {
+                "id": uuid.uuid4(), "run": run.id, "query": last.query, "annotator": annotator,
+                "session": session, "round": run.round, "created_at": now,
+                "first_is_left": last.first_was_left is not False, "open": True,
+                "expires_at": now + timedelta(seconds=seconds),
+            }  # fmt: skip
+            connection.execute(sql.INSERT_LEASE, lease)
+            values = {
+                "id": id, "run": run.id, "query": last.query, "lease": last.lease,
+                "annotator": annotator, "round": run.round, "kind": UNDO, "undoes": last.id,
+            }  # fmt: skip
+            self._store_event(connection, values, row.repeat_of)
+            return Leases([new_lease(lease, row)], None, "queries")
+
+        return self._database.write(job)
+
+    def add(self, name: str, new: Sequence[NewLabel]) -> int:
+        """Stores labels that were given elsewhere, for instance by an import.
+
+        Returns:
+            How many were not stored before.
+
+        Raises:
+            NotFoundError: there is no such run.
+            ConflictError: a query is not the run's, or its annotator has labelled it already.
+        """
+
+        def job(connection: Connection) -> int:
+            run = find_run(connection, name)
+            added = 0
+            for label in new:
+                stored = _stored(connection, label.id)
+                said = {
+                    "query": label.query,
+                    "annotator": label.annotator,
+                    "kind": SKIP if label.label is None else ANSWER,
+                    "label": label.label,
+                    "trim_start": label.trim[0] if label.trim else None,
+                    "trim_stop": label.trim[1] if label.trim else None,
+                    "seconds": label.seconds,
+                }
+                if stored is not None:
+                    if any(getattr(stored, key) != value for key, value in said.items()):
+                        raise ConflictError(f"The id {label.id} stands for another label already.")
+                    continue
+                query = connection.execute(
+                    select(queries).where(queries.c.id == label.query, queries.c.run == run.id)
+                ).one_or_none()
+                if query is None:
+                    raise ConflictError(
+                        f"A label is for a query that the run {name} does not have."
+                    )
+                if label.trim:
+                    _require_inside(label.trim, _lengths(connection, query))
+                if _has_labelled(connection, label.query, label.annotator, run.round):
+                    raise ConflictError(
+                        f"{label.annotator} has labelled the query {label.query} already."
+                    )
+                wanted = max(query.wanted, query.done + 1)
+                more = update(queries).where(queries.c.id == query.id)
+                connection.execute(more.values(done=query.done + 1, wanted=wanted))
+                values = {**said, "id": label.id, "run": run.id, "round": run.round}
+                self._store_event(connection, values, query.repeat_of)
+                added += 1
+            return added
+
+        return self._database.write(job)
+
+    def since(self, name: str, after: int = 0, limit: int = PAGE) -> EventPage:
+        """The run's events since a cursor: answers, skips, and undos of earlier ones.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        with self._database.reading() as connection:
+            run = find_run(connection, name)
+            found = connection.execute(
+                select(events, queries.c.repeat_of)
+                .join(queries, queries.c.id == events.c.query)
+                .where(events.c.run == run.id, events.c.round == run.round, events.c.number > after)
+                .order_by(events.c.number)
+                .limit(limit + 1)
+            ).all()
+            rows = found[:limit]
+            last = rows[-1].number if rows else after
+            more = len(found) > limit
+            said = [_event(row, row.repeat_of) for row in rows]
+            return EventPage(
+                said,
+                _asked(connection, [event.query for event in said]),
+                last,
+                more,
+                run.round,
+                run.annotators_per_query,
+            )
+
+    def current(self, name: str) -> list[Event]:
+        """The labels that stand, in order.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        with self._database.reading() as connection:
+            return current_labels_of(connection, find_run(connection, name).id)
+
+    def _require_free(self, connection: Connection, row: AnyRow) -> None:
+        """Refuses an answer that is late or given already; `row` is of `sql.LEASED`."""
+        if row.round != row.current_round:
+            raise ConflictError("The run has begun a new round; fetch the next queries.")
+        if row.is_labelled:
+            raise ConflictError("You have answered this query already.")
+        now = self._now()
+        if row.open and row.expires_at > now:
+            return
+        asked = {"query": row.query, "annotator": row.annotator, "now": now}
+        if row.done + connection.execute(sql.TAKEN_BY_OTHERS, asked).scalar_one() >= row.wanted:
+            raise ConflictError("The time for this query had run out and somebody else has it now.")
+
+    def _store_event(
+        self, connection: Connection, values: dict[str, Any], repeat_of: UUID | None
+    ) -> Event:
+        row = {**_NO_EVENT, **values, "created_at": self._now()}
+        number = connection.execute(sql.INSERT_EVENT, row).scalar_one()
+        return _event_from({**row, "number": number}, repeat_of)
+
+
+_NO_EVENT: dict[str, Any] = {c.name: None for c in events.columns if c is not events.c.number}
+
+
+def _require_inside(trim: tuple[int, int], lengths: Sequence[int]) -> None:
+    """Refuses steps that the two segments of a query do not have."""
+    shorter, longer = sorted(lengths)
+    if not (0 <= trim[0] < trim[1] <= longer and trim[0] < shorter):
+        raise ConflictError(
+            f"The steps {trim[0]} to {trim[1]} are not in segments of {shorter} and {longer} steps."
+        )
+
+
+def _lengths(connection: Connection, query: AnyRow) -> tuple[int, int]:
+    shown = select(*sql.SIDES).select_from(sql.SHOWN).where(queries.c.id == query.id)
+    row = connection.execute(shown).one()
+    return row.first_length, row.second_length
+
+
+def _asked(connection: Connection, ids: Sequence[UUID]) -> list[Asked]:
+    """The queries of these ids, each once."""
+    columns = (queries.c.id, queries.c.first, queries.c.second, queries.c.iteration)
+    found = []
+    for some in chunks(list(dict.fromkeys(ids))):
+        rows = connection.execute(select(*columns).where(queries.c.id.in_(some)))
+        found += [Asked(*row) for row in rows]
+    return found
+
+
+def _has_labelled(connection: Connection, query: UUID, annotator: str, round: int) -> bool:
+    asked = {"query": query, "annotator": annotator, "round": round}
+    return bool(connection.execute(sql.IS_LABELLED, asked).scalar_one())
+
+
+def _stored(connection: Connection, event: UUID) -> AnyRow | None:
+    return connection.execute(sql.EVENT, {"event": event}).one_or_none()
+
+
+def _event(row: AnyRow, repeat_of: UUID | None) -> Event:
+    return _event_from(row._mapping, repeat_of)
+
+
+def _event_from(row: Mapping[str, Any], repeat_of: UUID | None) -> Event:
+    trimmed = row["trim_start"] is not None
+    return Event(
+        id=row["id"],
+        number=row["number"],
+        query=repeat_of or row["query"],
+        repeat=repeat_of is not None,
+        annotator=row["annotator"],
+        kind=row["kind"],
+        label=row["label"],
+        first_was_left=row["first_was_left"],
+        trim=(row["trim_start"], row["trim_stop"]) if trimmed else None,
+        seconds=row["seconds"],
+        created_at=row["created_at"],
+        undoes=row["undoes"],
+    )
+
+
+def current_labels_of(connection: Connection, run: UUID) -> list[Event]:
+    """The labels of a run that stand, in order."""
+    rows = connection.execute(
+        select(current_labels, queries.c.repeat_of)
+        .join(queries, queries.c.id == current_labels.c.query)
+        .where(current_labels.c.run == run)
+        .order_by(current_labels.c.number)
+    )
+    return [_event(row, row.repeat_of) for row in rows]

@@ -1,0 +1,53 @@
+"""Leases as the queue gives them and an undo gives them back."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from prefloop.labelling.server.storage import statements as sql
+from prefloop.labelling.server.storage.database import AnyRow
+from prefloop.labelling.server.storage.errors import no_run
+from prefloop.labelling.server.storage.records import Lease, Side
+
+
+def page_of(
+    connection: Connection, now: datetime, name: str, annotator: str, session: UUID
+) -> tuple[AnyRow, list[AnyRow]]:
+    """A run, and the live leases of one of its pages, the oldest first."""
+    asked = {"name": name, "annotator": annotator, "session": session, "now": now}
+    rows = connection.execute(sql.PAGE, asked).all()
+    if not rows:
+        raise no_run(name)
+    return rows[0], [row for row in rows if row.lease is not None]
+
+
+def left_over(connection: Connection, run: AnyRow) -> int:
+    """How many queries of a run want labels, counted up to a limit."""
+    return connection.execute(sql.LEFT_OVER, {"run": run.id}).scalar_one()
+
+
+def lease_of(row: AnyRow, expires_at: datetime) -> Lease:
+    """From a row of `sql.PAGE` and its kin."""
+    return _shown(row.lease, row.query, row.first_is_left, row, expires_at)
+
+
+def new_lease(made: Mapping[str, Any], row: AnyRow) -> Lease:
+    """From what is stored as a lease, and the row of its query."""
+    return _shown(made["id"], made["query"], made["first_is_left"], row, made["expires_at"])
+
+
+def sides_of(row: AnyRow) -> tuple[Side, Side]:
+    """First and second, from `sql.SIDES`."""
+    return (
+        Side(row.first, row.first_length, row.first_clip, row.first_error),
+        Side(row.second, row.second_length, row.second_clip, row.second_error),
+    )
+
+
+def _shown(id: UUID, query: UUID, first_is_left: bool, row: AnyRow, expires_at: datetime) -> Lease:
+    first, second = sides_of(row)
+    left, right = (first, second) if first_is_left else (second, first)
+    return Lease(id, query, expires_at, left, right)

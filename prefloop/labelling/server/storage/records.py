@@ -1,0 +1,235 @@
+"""What goes into the store and comes out of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from prefloop.envs.settings import EnvSettings
+from prefloop.envs.spaces import Spaces
+from prefloop.labelling.arrays import Segment
+
+Choice = Literal["left", "right", "tie", "skip"]
+State = Literal["queries", "waiting", "finished"]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How far a run's labelling is; repeats are not counted.
+
+    Attributes:
+        queries: all.
+        answered: those with an answer.
+        skipped: those that were only skipped.
+        left: those that want more annotators than have labelled them.
+        labels: answers and skips, of all annotators together.
+        annotators: who have labelled.
+    """
+
+    queries: int = 0
+    answered: int = 0
+    skipped: int = 0
+    left: int = 0
+    labels: int = 0
+    annotators: int = 0
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run is about.
+
+    Attributes:
+        env: the environment.
+        spaces: its observations and actions.
+        instructions: what annotators read; None keeps what is there.
+        frames_per_second: of the environment; None: not known.
+        annotators_per_query: how many are to label each query; None keeps what is there.
+        repeats: share of queries that an annotator gets a second time, in [0, 1]; None keeps it.
+    """
+
+    env: EnvSettings
+    spaces: Spaces
+    instructions: str | None = None
+    frames_per_second: float | None = None
+    annotators_per_query: int | None = None
+    repeats: float | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run and how far it is."""
+
+    id: UUID
+    name: str
+    env: EnvSettings
+    instructions: str
+    created_at: datetime
+    spaces: Spaces
+    frames_per_second: float | None
+    annotators_per_query: int
+    repeats: float
+    round: int
+    counts: Counts
+    reward_report: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class NewQuery:
+    """Two segments to compare; `id` is made by whoever asks."""
+
+    id: UUID
+    first: UUID
+    second: UUID
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two segments of a query, as it is shown.
+
+    Attributes:
+        segment: its id.
+        length: in steps.
+        clip: digest of its video; None while there is none.
+        clip_error: why the segment can't be drawn; a clip it has all the same is a plot of it. None
+            if nothing is wrong.
+    """
+
+    segment: UUID
+    length: int
+    clip: str | None
+    clip_error: str | None
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A query that is one annotator's until `expires_at`."""
+
+    id: UUID
+    query: UUID
+    expires_at: datetime
+    left: Side
+    right: Side
+
+
+@dataclass(frozen=True)
+class Leases:
+    """What an annotator is to label next.
+
+    Attributes:
+        queries: the leases.
+        left_over: where there are none, how many of the run want labels all the same, counted up
+            to 1,000; None otherwise.
+        state: `waiting`: all that is left is leased to others; `finished`: nothing is left for
+            this annotator, until somebody adds queries.
+    """
+
+    queries: list[Lease]
+    left_over: int | None
+    state: State
+
+
+@dataclass(frozen=True)
+class Event:
+    """An answer, a skip or an undo.
+
+    Attributes:
+        number: its place among the run's events, from 1.
+        query: what was asked; of a repeat, the query that it repeats.
+        repeat: whether the annotator had labelled the query before.
+        label: probability that the second is preferred; None for a skip or an undo.
+        trim: the steps that were compared, half-open; None: all.
+        seconds: how long it took.
+        undoes: the event that is taken back.
+    """
+
+    id: UUID
+    number: int
+    query: UUID
+    repeat: bool
+    annotator: str
+    kind: Literal["answer", "skip", "undo"]
+    label: float | None
+    first_was_left: bool | None
+    trim: tuple[int, int] | None
+    seconds: float | None
+    created_at: datetime
+    undoes: UUID | None
+
+
+@dataclass(frozen=True)
+class NewLabel:
+    """A label that was given elsewhere; None is a skip."""
+
+    id: UUID
+    query: UUID
+    annotator: str
+    label: float | None
+    trim: tuple[int, int] | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query: what was compared, and when the trainer asked."""
+
+    id: UUID
+    first: UUID
+    second: UUID
+    iteration: int
+
+
+@dataclass(frozen=True)
+class EventPage:
+    """A run's events of its current round.
+
+    Attributes:
+        events: in order.
+        queries: what they are about.
+        next: give this as `after` to read on.
+        more: whether there are more already.
+        round: another one than before says that all earlier labels no longer count.
+        annotators_per_query: labels that a query wants before it is finished.
+    """
+
+    events: list[Event]
+    queries: list[Asked]
+    next: int
+    more: bool
+    round: int
+    annotators_per_query: int
+
+
+@dataclass(frozen=True)
+class ToShow:
+    """A segment that somebody will look at soon.
+
+    Attributes:
+        clip: digest of its video; None if there is none yet.
+        clip_was_sent: whether the video came from outside, so that it can't be rendered again.
+        clip_error: why the segment can't be drawn, so that it is to be plotted; None if nothing is
+            wrong.
+    """
+
+    segment: UUID
+    env: EnvSettings
+    frames_per_second: float | None
+    clip: str | None
+    clip_was_sent: bool
+    clip_error: str | None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """All that a preference dataset needs.
+
+    Attributes:
+        segments: those that labels are about, by id.
+        queries: first, second and iteration, by id.
+        labels: the current ones, in order.
+    """
+
+    run: Run
+    segments: dict[UUID, Segment]
+    queries: dict[UUID, tuple[UUID, UUID, int]]
+    labels: list[Event]

@@ -1,0 +1,271 @@
+"""Runs: labelling jobs, each for one environment, and how far they are."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    Connection,
+    and_,
+    case,
+    delete,
+    distinct,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from prefloop.env_ids import without_module
+from prefloop.envs.settings import CHANGES, EnvSettings, from_facts
+from prefloop.envs.spaces import Spaces
+from prefloop.labelling.server.storage import statements as sql
+from prefloop.labelling.server.storage.database import AnyRow, Clock, Database
+from prefloop.labelling.server.storage.errors import ConflictError, no_run
+from prefloop.labelling.server.storage.records import Counts, Run, RunFacts
+from prefloop.labelling.server.storage.tables import (
+    ANSWER,
+    SKIP,
+    current_labels,
+    events,
+    leases,
+    queries,
+    runs,
+    segments,
+)
+
+
+class Runs:
+    """The runs of a database."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database, self._now = database, clock
+
+    def put(
+        self, name: str, facts: RunFacts, annotators_per_query: int = 1, repeats: float = 0.0
+    ) -> Run:
+        """Makes a run, or goes on with the one of this name.
+
+        Args:
+            annotators_per_query, repeats: for a new run whose facts leave them open.
+
+        Raises:
+            ConflictError: the name is taken by a run of another environment or of other sizes.
+        """
+        given = {field.name: getattr(facts, field.name) for field in fields(RunFacts)}
+        given |= {
+            "env": facts.env.env,
+            "env_changes": json.dumps(facts.env.changes),
+            "spaces": json.dumps(facts.spaces.facts),
+        }
+
+        def job(connection: Connection) -> None:
+            found = connection.execute(sql.RUN_NAMED, {"name": name}).one_or_none()
+            if found is None:
+                defaults = {
+                    "instructions": "",
+                    "annotators_per_query": annotators_per_query,
+                    "repeats": repeats,
+                }
+                values = {k: defaults.get(k) if v is None else v for k, v in given.items()}
+                connection.execute(
+                    insert(runs).values(
+                        id=uuid.uuid4(), name=name, created_at=self._now(), round=1, **values,
+                    )
+                )  # fmt: skip
+                return
+            before = env_of(found), spaces_of_run(found)
+            for what, known, new, is_same in (
+                ("env", before[0], facts.env, _is_same_env(before[0], facts.env)),
+                ("spaces", before[1], facts.spaces, before[1].agrees(facts.spaces)),
+            ):
+                if not is_same:
+                    raise ConflictError(
+                        f"The run {name} exists and its {what} is {known}, not {new}; choose another "
+                        "name."
+                    )
+            given["spaces"] = found.spaces  # with bounds or without
+            if ":" not in given["env"]:  # which module draws its clips is not forgotten
+                given["env"] = found.env
+            changed = {k: v for k, v in given.items() if v is not None and v != getattr(found, k)}
+            if changed:
+                connection.execute(update(runs).where(runs.c.id == found.id).values(**changed))
+
+        self._database.write(job)
+        return self.get(name)
+
+    def all(self) -> list[Run]:
+        """All runs, the newest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(runs).order_by(runs.c.created_at.desc(), runs.c.name))
+            return [with_counts(connection, row) for row in rows.all()]
+
+    def get(self, name: str) -> Run:
+        """One run.
+
+        Raises:
+            NotFoundError: there is none of this name.
+        """
+        with self._database.reading() as connection:
+            return with_counts(connection, find_run(connection, name))
+
+    def rename(self, name: str, new_name: str) -> Run:
+        """Gives a run another name.
+
+        Raises:
+            NotFoundError: there is no such run.
+            ConflictError: the new name is taken.
+        """
+
+        def job(connection: Connection) -> None:
+            run = find_run(connection, name)
+            taken = connection.execute(sql.RUN_NAMED, {"name": new_name}).one_or_none()
+            if taken is not None and taken.id != run.id:
+                raise ConflictError(f"There is a run {new_name} already.")
+            connection.execute(update(runs).where(runs.c.id == run.id).values(name=new_name))
+
+        self._database.write(job)
+        return self.get(new_name)
+
+    def delete(self, name: str) -> list[str]:
+        """Removes a run with all its segments, queries and labels.
+
+        Returns:
+            Digests of videos that were sent to it and that no other run shows.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+
+        def job(connection: Connection) -> list[str]:
+            run = find_run(connection, name)
+            others = segments.alias()
+            sent = (
+                select(segments.c.clip)
+                .distinct()
+                .where(
+                    segments.c.run == run.id,
+                    segments.c.clip_was_sent,
+                    segments.c.clip.is_not(None),
+                    ~exists().where(others.c.clip == segments.c.clip, others.c.run != run.id),
+                )
+            )
+            digests = list(connection.execute(sent).scalars())
+            # in this order no row has to be looked for that refers to a removed one
+            for table in (events, leases, queries, segments):
+                connection.execute(delete(table).where(table.c.run == run.id))
+            connection.execute(delete(runs).where(runs.c.id == run.id))
+            return digests
+
+        return self._database.write(job)
+
+    def label_again(self, name: str) -> Run:
+        """Begins a new round: every query is asked again. The labels so far stay stored.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+
+        def job(connection: Connection) -> None:
+            run = find_run(connection, name)
+            asked = queries.c.run == run.id
+            connection.execute(update(queries).where(asked).values(done=0))
+            connection.execute(
+                update(runs).where(runs.c.id == run.id).values(round=runs.c.round + 1)
+            )
+            live = and_(leases.c.run == run.id, leases.c.open)
+            connection.execute(update(leases).where(live).values(open=False))
+
+        self._database.write(job)
+        return self.get(name)
+
+    def put_reward_report(self, name: str, report: Mapping[str, Any]) -> None:
+        """Keeps what the trainer says of its reward model.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        content = json.dumps(report)
+
+        def job(connection: Connection) -> None:
+            run = find_run(connection, name)
+            values = update(runs).where(runs.c.id == run.id).values(reward_report=content)
+            connection.execute(values)
+
+        self._database.write(job)
+
+
+def find_run(connection: Connection, name: str) -> AnyRow:
+    """The row of a run.
+
+    Raises:
+        NotFoundError: there is none of this name.
+    """
+    row = connection.execute(sql.RUN_NAMED, {"name": name}).one_or_none()
+    if row is None:
+        raise no_run(name)
+    return row
+
+
+def with_counts(connection: Connection, row: AnyRow) -> Run:
+    """A run's row, and how far its labelling is."""
+    own = {field.name: getattr(row, field.name) for field in fields(Run) if field.name != "counts"}
+    own["env"], own["spaces"] = env_of(row), spaces_of_run(row)
+    own["reward_report"] = json.loads(row.reward_report) if row.reward_report else None
+    return Run(**own, counts=_counts(connection, row.id))
+
+
+def _is_same_env(known: EnvSettings, new: EnvSettings) -> bool:
+    same_id = without_module(known.env) == without_module(new.env)
+    return same_id and known.changes == new.changes
+
+
+def env_of(row: AnyRow) -> EnvSettings:
+    """The environment of a run's row."""
+    found = from_facts({"env": row.env, CHANGES: json.loads(row.env_changes)})
+    assert found is not None
+    return found
+
+
+def spaces_of_run(row: AnyRow) -> Spaces:
+    """Observations and actions of a run's row."""
+    return Spaces.from_facts(json.loads(row.spaces))
+
+
+def _counts(connection: Connection, run: UUID) -> Counts:
+    """The page asks after every label, so what the queries know is not counted from the labels."""
+    asked = select(
+        func.count(),
+        func.coalesce(func.sum(case((queries.c.done < queries.c.wanted, 1), else_=0)), 0),
+        func.coalesce(func.sum(case((queries.c.done > 0, 1), else_=0)), 0),
+        func.coalesce(func.sum(queries.c.done), 0),
+    ).where(queries.c.run == run, queries.c.repeat_of.is_(None))
+    total, left, labelled, labels = connection.execute(asked).one()
+    people = select(func.count(distinct(current_labels.c.annotator))).where(
+        current_labels.c.run == run
+    )
+    answers = current_labels.alias("answers")
+    is_answered = exists().where(answers.c.query == queries.c.id, answers.c.kind == ANSWER)
+    only_skipped = (
+        select(func.count(distinct(queries.c.id)))
+        .join(current_labels, current_labels.c.query == queries.c.id)
+        .where(
+            current_labels.c.run == run,
+            current_labels.c.kind == SKIP,
+            queries.c.repeat_of.is_(None),
+            ~is_answered,
+        )
+    )
+    skipped = connection.execute(only_skipped).scalar_one()
+    return Counts(
+        queries=total,
+        answered=int(labelled) - skipped,
+        skipped=skipped,
+        left=int(left),
+        labels=int(labels),
+        annotators=connection.execute(people).scalar_one(),
+    )

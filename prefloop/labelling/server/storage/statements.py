@@ -1,0 +1,197 @@
+"""The statements of the store that run with every query and answer, built once.
+
+To build one takes longer than to run it. What differs from call to call is a parameter, named here
+in `bindparam`; those of updates begin with `this_`, apart from the names of columns.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Insert,
+    ScalarSelect,
+    Table,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from prefloop.labelling.server.storage.tables import UNDO, events, leases, queries, runs, segments
+
+_first, _second = segments.alias("first_segment"), segments.alias("second_segment")
+SHOWN = queries.join(_first, _first.c.id == queries.c.first).join(
+    _second, _second.c.id == queries.c.second
+)
+SIDES = (
+    queries.c.first,
+    _first.c.length.label("first_length"),
+    _first.c.clip.label("first_clip"),
+    _first.c.clip_error.label("first_error"),
+    queries.c.second,
+    _second.c.length.label("second_length"),
+    _second.c.clip.label("second_clip"),
+    _second.c.clip_error.label("second_error"),
+)
+
+# a lease that is still somebody's, at the time `now`
+LIVE = and_(leases.c.open, leases.c.expires_at > bindparam("now"))
+
+
+def _labelled(
+    query: ColumnElement[Any], annotator: ColumnElement[Any], round: ColumnElement[Any]
+) -> ColumnElement[bool]:
+    """Whether a label of a query by an annotator stands in a round."""
+    undone = events.alias("undone")
+    standing = select(func.count()).where(
+        events.c.query == query,
+        events.c.annotator == annotator,
+        events.c.round == round,
+        events.c.kind != UNDO,
+        ~exists().where(undone.c.undoes == events.c.id).correlate(events),
+    )
+    # a count and not `exists`, which PostgreSQL turns into a join with all of the annotator's events
+    return standing.correlate_except(events, undone).scalar_subquery() > 0
+
+
+RUN_NAMED = select(runs).where(runs.c.name == bindparam("name"))
+
+_LEASE = (
+    leases.c.id.label("lease"),
+    leases.c.query,
+    leases.c.first_is_left,
+    leases.c.expires_at,
+    *SIDES,
+)
+_LEASED = SHOWN.join(leases, leases.c.query == queries.c.id)
+_IN_ORDER = (leases.c.created_at, queries.c.position)
+_THEIRS = and_(
+    leases.c.run == runs.c.id,
+    leases.c.round == runs.c.round,
+    leases.c.annotator == bindparam("annotator"),
+    LIVE,
+)
+# a run and the live leases of one page, the oldest first; without any there is one row that holds
+# none
+PAGE = (
+    select(runs.c.id, runs.c.round, runs.c.repeats, *_LEASE)
+    .select_from(runs.outerjoin(_LEASED, and_(_THEIRS, leases.c.session == bindparam("session"))))
+    .where(runs.c.name == bindparam("name"))
+    .order_by(*_IN_ORDER)
+)
+# those of the annotator's other pages, perhaps closed
+HELD_ELSEWHERE = (
+    select(*_LEASE)
+    .select_from(_LEASED.join(runs, _THEIRS))
+    .where(runs.c.id == bindparam("run"), leases.c.session != bindparam("session"))
+    .order_by(*_IN_ORDER)
+)
+
+# queries of `run` that want labels and have none by `annotator`
+_UNLABELLED = (
+    queries.c.run == bindparam("run"),
+    queries.c.done < queries.c.wanted,
+    queries.c.repeat_of.is_(None),
+    ~_labelled(queries.c.id, bindparam("annotator"), bindparam("round")),
+)
+UNLABELLED = select(queries.c.id).where(*_UNLABELLED).limit(1)
+
+_live_here = and_(leases.c.query == queries.c.id, LIVE)
+_taken = select(func.count()).where(_live_here).correlate(queries).scalar_subquery()
+# those of them that `annotator` may have
+FREE = (
+    select(queries.c.id, queries.c.wanted, queries.c.done, *SIDES)
+    .select_from(SHOWN)
+    .where(
+        *_UNLABELLED,
+        queries.c.done + _taken < queries.c.wanted,
+        or_(
+            queries.c.wanted == 1,
+            ~exists()
+            .where(_live_here, leases.c.annotator == bindparam("annotator"))
+            .correlate(queries),
+        ),
+    )
+    .order_by(queries.c.position)
+    .limit(bindparam("count"))
+)
+
+# how many queries of `run` want labels; counting tens of thousands would take long
+MOST_COUNTED = 1000
+LEFT_OVER = select(func.count()).select_from(
+    select(queries.c.id)
+    .where(
+        queries.c.run == bindparam("run"),
+        queries.c.done < queries.c.wanted,
+        queries.c.repeat_of.is_(None),
+    )
+    .limit(MOST_COUNTED)
+    .subquery()
+)
+
+# a lease with its query, and what speaks against storing `event` as its answer
+LEASED = (
+    select(
+        leases.c.run, leases.c.query, leases.c.annotator, leases.c.round, leases.c.open,
+        leases.c.first_is_left, leases.c.expires_at, queries.c.done, queries.c.wanted,
+        queries.c.repeat_of, runs.c.round.label("current_round"),
+        _first.c.length.label("first_length"), _second.c.length.label("second_length"),
+        exists().where(events.c.id == bindparam("event")).label("is_stored"),
+        _labelled(leases.c.query, leases.c.annotator, leases.c.round).label("is_labelled"),
+    )
+    .select_from(_LEASED.join(runs, runs.c.id == leases.c.run))
+    .where(leases.c.id == bindparam("lease"))
+)  # fmt: skip
+
+EVENT = select(events).where(events.c.id == bindparam("event"))
+IS_LABELLED = select(
+    _labelled(
+        bindparam("query", type_=queries.c.id.type), bindparam("annotator"), bindparam("round")
+    )
+)
+
+# live leases of a query that others than `annotator` have
+TAKEN_BY_OTHERS = (
+    select(func.count())
+    .select_from(leases)
+    .where(
+        leases.c.query == bindparam("query"),
+        LIVE,
+        leases.c.annotator != bindparam("annotator"),
+    )
+)
+
+CLOSE_LEASE = update(leases).where(leases.c.id == bindparam("this_lease")).values(open=False)
+ONE_MORE_DONE = (
+    update(queries).where(queries.c.id == bindparam("this_query")).values(done=queries.c.done + 1)
+)
+
+
+def _next(column: Column[Any], run: ColumnElement[Any]) -> ScalarSelect[Any]:
+    """The next number of a run's events, or of its queries' positions.
+
+    Writers take turns, so numbers appear in order and a reader's cursor never passes one over. A
+    database's own sequence does not promise that.
+    """
+    taken = column.table.alias("taken")
+    last = func.max(taken.c[column.name])
+    return select(func.coalesce(last, 0) + 1).where(taken.c.run == run).scalar_subquery()
+
+
+def _insert(table: Table, numbered: Column[Any]) -> Insert:
+    values = {column.name: bindparam(column.name, type_=column.type) for column in table.columns}
+    number = _next(numbered, bindparam("run", type_=table.c.run.type))
+    return insert(table).values({**values, numbered.name: number})
+
+
+INSERT_EVENT = _insert(events, events.c.number).returning(events.c.number)
+INSERT_REPEAT = _insert(queries, queries.c.position)
+LAST_POSITION = select(func.coalesce(func.max(queries.c.position), 0)).where(
+    queries.c.run == bindparam("run")
+)
+INSERT_LEASE = insert(leases)

@@ -1,0 +1,90 @@
+"""The store of runs, queries and labels: plain methods, dataclasses in and out."""
+
+import random
+from datetime import datetime, timezone
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, exists, or_, select
+
+from prefloop.labelling.arrays import unpack
+from prefloop.labelling.server.storage.database import Clock, Database
+from prefloop.labelling.server.storage.labels import Labels, current_labels_of
+from prefloop.labelling.server.storage.queue import Queue
+from prefloop.labelling.server.storage.records import Exported
+from prefloop.labelling.server.storage.runs import Runs, find_run, with_counts
+from prefloop.labelling.server.storage.segments import Segments
+from prefloop.labelling.server.storage.tables import queries, segments
+
+
+def utc_now() -> datetime:
+    """The time."""
+    return datetime.now(timezone.utc)
+
+
+def _is_labelled(run: UUID) -> ColumnElement[bool]:
+    """Whether a segment stands in a query with a label."""
+    shown = or_(queries.c.first == segments.c.id, queries.c.second == segments.c.id)
+    return exists().where(queries.c.run == run, queries.c.done > 0, shown)
+
+
+class Store:
+    """All that is kept, in a database.
+
+    Attributes:
+        runs: labelling jobs, each for one environment.
+        segments: what was done in them.
+        queue: which two segments are compared, and who is shown them until when.
+        labels: what annotators said.
+
+    Args:
+        url: `sqlite:///path` or `postgresql://...`.
+        clock: what time it is, with its zone.
+        rng: which segment is shown left, and which query is repeated.
+
+    Raises:
+        UserError: as `Database`.
+    """
+
+    def __init__(self, url: str, clock: Clock = utc_now, rng: random.Random | None = None) -> None:
+        self._database = Database(url)
+        self.runs = Runs(self._database, clock)
+        self.segments = Segments(self._database, clock)
+        self.queue = Queue(self._database, clock, rng or random.Random())
+        self.labels = Labels(self._database, clock)
+
+    @property
+    def schema(self) -> int:
+        """The number of the database's schema."""
+        return self._database.schema
+
+    def close(self) -> None:
+        """Lets go of the database."""
+        self._database.close()
+
+    def export(self, name: str) -> Exported:
+        """Everything that a preference dataset of a run needs, of one moment.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        with self._database.reading() as connection:
+            row = find_run(connection, name)
+            run = with_counts(connection, row)
+            labels = current_labels_of(connection, row.id)
+            asked = {
+                query.id: (query.first, query.second, query.iteration)
+                for query in connection.execute(
+                    select(queries)
+                    .where(queries.c.run == row.id, queries.c.repeat_of.is_(None))
+                    .order_by(queries.c.position)
+                )
+            }
+            stored = {
+                segment.id: unpack(segment.arrays)
+                for segment in connection.execute(
+                    select(segments.c.id, segments.c.arrays).where(
+                        segments.c.run == row.id, _is_labelled(row.id)
+                    )
+                )
+            }
+        return Exported(run, stored, asked, labels)

@@ -1,0 +1,186 @@
+"""What stands in the database. Labels are events that are only ever added.
+
+    runs      a labelling job for one environment
+    segments  what was done, as arrays, and the clip that shows it
+    queries   which two segments are compared, and how many people are to say
+    leases    who was shown a query, which segment on the left, and until when it is theirs
+    events    answers, skips and undos, in the order in which they were stored
+
+`current_labels` is the view of those answers and skips that no undo has taken back. `queries.done`
+counts them once more, so that the next free query is found without looking at every answer.
+"""
+
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+from prefloop.labelling.limits import MAX_ENV, MAX_NAME
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A time with its zone on both sides; SQLite keeps no zone, so it is stored in UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """What is stored."""
+        if value is None:
+            return None
+        value = value.astimezone(timezone.utc)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """What is read."""
+        if value is None or value.tzinfo is not None:
+            return value
+        return value.replace(tzinfo=timezone.utc)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _run() -> Column[Any]:
+    return Column("run", Uuid, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False)
+
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", String(MAX_NAME), nullable=False, unique=True),
+    Column("env", String(MAX_ENV), nullable=False),
+    Column("instructions", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("env_changes", Text, nullable=False),  # JSON: what is not as its makers have it
+    Column("spaces", Text, nullable=False),  # JSON: observations and actions
+    Column("frames_per_second", Float),
+    Column("annotators_per_query", Integer, nullable=False),
+    Column("repeats", Float, nullable=False),
+    # label-again begins a new round; labels of earlier ones stay, and no longer count
+    Column("round", Integer, nullable=False),
+    Column("reward_report", Text),  # JSON: what the trainer last said of its reward model
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _run(),
+    Column("digest", String(64), nullable=False),
+    # An archive of NumPy arrays, in the database rather than beside it: a segment is a few
+    # kilobytes, one commit stores it with its row, and a backup of the database is complete.
+    Column("arrays", LargeBinary, nullable=False),
+    Column("length", Integer, nullable=False),
+    Column("clip", String(64)),
+    Column("clip_was_sent", Boolean, nullable=False),
+    Column("clip_error", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("run", "digest"),
+)
+
+queries = Table(
+    "queries",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _run(),
+    Column("first", Uuid, ForeignKey("segments.id", ondelete="CASCADE"), nullable=False),
+    Column("second", Uuid, ForeignKey("segments.id", ondelete="CASCADE"), nullable=False),
+    Column("iteration", Integer, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("wanted", Integer, nullable=False),
+    Column("done", Integer, nullable=False),
+    # a repeat asks one annotator again, to see whether they agree with themselves
+    Column("repeat_of", Uuid, ForeignKey("queries.id", ondelete="CASCADE")),
+    Column("only_for", String(MAX_NAME)),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("run", "position"),
+    UniqueConstraint("repeat_of", "only_for"),
+    CheckConstraint("done >= 0 AND done <= wanted", name="done"),
+)
+_open = text("done < wanted")
+Index("ix_queries_open", queries.c.run, queries.c.position, sqlite_where=_open, postgresql_where=_open)  # fmt: skip
+Index(None, queries.c.first)
+Index(None, queries.c.second)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _run(),
+    Column("query", Uuid, ForeignKey("queries.id", ondelete="CASCADE"), nullable=False),
+    Column("annotator", String(MAX_NAME), nullable=False),
+    Column("session", Uuid, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("first_is_left", Boolean, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    # False once answered; a lease is live while it is open and has not run out
+    Column("open", Boolean, nullable=False),
+)
+Index(None, leases.c.query)
+Index(None, leases.c.session, leases.c.open)
+
+ANSWER, SKIP, UNDO = "answer", "skip", "undo"
+events = Table(
+    "events",
+    metadata,
+    # made by whoever answers, so that an answer that is sent again is known
+    Column("id", Uuid, primary_key=True),
+    _run(),
+    Column("number", BigInteger, nullable=False),
+    Column("query", Uuid, ForeignKey("queries.id", ondelete="CASCADE"), nullable=False),
+    Column("lease", Uuid, ForeignKey("leases.id", ondelete="CASCADE")),
+    Column("annotator", String(MAX_NAME), nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("label", Float),
+    Column("first_was_left", Boolean),
+    # steps, half-open; None: the whole segments were compared
+    Column("trim_start", Integer),
+    Column("trim_stop", Integer),
+    Column("seconds", Float),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("undoes", Uuid, ForeignKey("events.id", ondelete="CASCADE"), unique=True),
+    UniqueConstraint("run", "number"),
+    CheckConstraint("kind IN ('answer', 'skip', 'undo')", name="kind"),
+    CheckConstraint("(kind = 'answer') = (label IS NOT NULL)", name="label"),
+    CheckConstraint("(kind = 'undo') = (undoes IS NOT NULL)", name="undoes"),
+)
+Index(None, events.c.query, events.c.annotator)
+Index(None, events.c.run, events.c.annotator, events.c.number)
+
+# the view is made by the migrations
+# a view reads like a table; it has metadata of its own, so that nobody creates it as one
+current_labels = Table(
+    "current_labels", MetaData(), *(Column(c.name, c.type, key=c.key) for c in events.columns)
+)

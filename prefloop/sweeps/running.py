@@ -1,0 +1,243 @@
+"""What one process does for a comparison: a seed's demonstrators and pairs, or one run."""
+
+import contextlib
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from prefloop import checkpoints, policies, runs
+from prefloop.agents.settings import PPOSettings
+from prefloop.data import dataset
+from prefloop.data.preferences import Preferences
+from prefloop.data.segments import Segments
+from prefloop.devices import usable_device
+from prefloop.envs.make import make_vector_env
+from prefloop.envs.registered import return_bounds
+from prefloop.envs.spaces import Spaces
+from prefloop.errors import UserError
+from prefloop.evaluation.evaluate import evaluate
+from prefloop.evaluation.statistics import mean_estimate
+from prefloop.files import read_json, write_json
+from prefloop.policies import Policy
+from prefloop.rewards.settings import RewardSettings
+from prefloop.rewards.training import fit, make_model
+from prefloop.seeding import Stream, integer
+from prefloop.settings import as_flat
+from prefloop.sweeps.cells import Cell
+from prefloop.sweeps.methods import METHODS
+from prefloop.sweeps.settings import RESULT, CompareSettings, pref_ppo_settings
+from prefloop.training import demonstrations as demos
+from prefloop.training import loop, outputs
+from prefloop.training.on_policy import (
+    RewardOfRollout,
+    act_and_improve,
+    from_model,
+    make_ppo,
+    stepping_in,
+    true_reward,
+)
+from prefloop.training.plans import Plan
+from prefloop.training.settings import ExperienceSettings, PrefPPOSettings, RunSettings
+
+STRONG, WEAK = "strong", "weak"
+PREPARED = "prepared.json"
+
+
+def prepare(settings: CompareSettings, seed: int) -> None:
+    """Makes a seed's demonstrators and labelled pairs, as far as they are missing.
+
+    Raises:
+        UserError: the environment or the given policies can't be used.
+    """
+    torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
+    folder = _seed_folder(settings, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / PREPARED).exists():
+        demonstrators = _demonstrators(settings, seed)
+        returns = {}
+        for name, policy in demonstrators.items():
+            place = folder / name
+            place.mkdir(exist_ok=True)
+            facts = outputs.facts("compare", settings.environment, policy)
+            write_json(place / runs.FACTS, {**facts, "versions": checkpoints.versions()})
+            checkpoints.save(place / outputs.POLICY, policy.state_dict())
+            returns[name] = _judge(settings, policy, seed)
+        shutil.rmtree(folder / "preferences", ignore_errors=True)  # of an attempt that was killed
+        write_json(folder / PREPARED, returns)
+    segments = _segments(settings, seed)
+    teacher = demos.make_teacher(
+        settings.teacher.teacher, segments, seed, settings.teacher.overrides
+    )
+    place = folder / "preferences"
+    answered, shown = 0, max(settings.labels)
+    if not dataset.is_empty(place):
+        known = dataset.read(place)
+        answered, shown = len(known.answered), max(shown, len(known))
+    while answered < max(settings.labels):
+        # skipped queries are shown, but don't count as labels
+        known = demos.ask_for_pairs(
+            place,
+            segments,
+            shown,
+            teacher,
+            {"program": "prefloop compare", **settings.environment.facts},
+            seed,
+            resume=dataset.exists(place),
+        )
+        answered = len(known.answered)
+        shown += max(settings.labels) - answered
+
+
+def run_cell(settings: CompareSettings, cell: Cell) -> None:
+    """Trains one method with one budget and one seed, and judges what came of it.
+
+    Raises:
+        UserError: its labels say nothing about what is better.
+    """
+    torch.set_num_threads(1)
+    start = time.monotonic()
+    directory = Path(settings.out) / cell.folder
+    # a run that was killed is done again: it takes seconds
+    shutil.rmtree(directory, ignore_errors=True)
+    with runs.claimed(directory, resume=False):
+        policy = _train(settings, cell, directory)
+        checkpoints.save(directory / outputs.POLICY, policy.state_dict())
+        judged = _judge(settings, policy, cell.seed)
+        prepared = read_json(_seed_folder(settings, cell.seed) / PREPARED)
+        result = {
+            "method": cell.method,
+            "labels": cell.labels,
+            "seed": cell.seed,
+            **judged,
+            "strong_return": prepared[STRONG]["mean_return"],
+            "weak_return": prepared[WEAK]["mean_return"],
+            "weak_high": prepared[WEAK]["high"],
+            "seconds": round(time.monotonic() - start, 2),
+        }
+        write_json(directory / RESULT, result)
+
+
+def _train(settings: CompareSettings, cell: Cell, directory: Path) -> Policy:
+    """What the commands do, one after the other, with their default settings."""
+    with contextlib.ExitStack() as stack:
+        bench = Bench(settings, cell, directory, stack)
+        method = METHODS[cell.method].make(bench)
+        run = RunSettings(out=str(directory), seed=cell.seed, device=settings.device)
+        facts = outputs.facts(f"compare, {cell.method}", settings.environment, bench.weak)
+        facts |= {"settings": as_flat(run)}
+        loop.turn(method.learner, run, facts, method.iterations, show=(), quiet=True)
+        return method.policy()
+
+
+class Bench:
+    """What a method gets in one run of a comparison.
+
+    Attributes:
+        env, teacher: as they were asked for.
+        seed, device: of the run.
+        directory: the run's.
+        stack: what is put on it is closed after the run.
+        weak, weak_file: the weaker demonstrator, whom every method begins as.
+        experience: how much a method that acts may act.
+    """
+
+    def __init__(
+        self,
+        settings: CompareSettings,
+        cell: Cell,
+        directory: Path,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self._settings, self._cell = settings, cell
+        self.env, self.teacher = settings.environment, settings.teacher
+        self.seed, self.device = cell.seed, usable_device(settings.device)
+        self.directory, self.stack = directory, stack
+        self.weak = _load(settings, cell.seed, WEAK)
+        self.weak_file = _seed_folder(settings, cell.seed) / WEAK / outputs.POLICY
+        self.experience = ExperienceSettings(steps=settings.steps)
+
+    @property
+    def pref_ppo_settings(self) -> PrefPPOSettings:
+        """Of a method that asks its own questions, as many as the others have labels."""
+        return pref_ppo_settings(self._settings, self._cell.labels)
+
+    def answers(self) -> Preferences:
+        """The first answers, as many as the budget; nothing of them depends on larger budgets."""
+        preferences = dataset.read(_seed_folder(self._settings, self.seed) / "preferences")
+        first = preferences.answered[slice(0, self._cell.labels)].compact
+        first.require_something_to_learn()
+        return first
+
+    def reward(self, name: str, spaces: Spaces) -> RewardOfRollout:
+        """What PPO improves on: `learned`, or one of the controls."""
+        if name == "true":
+            return true_reward
+        if name == "constant":
+            return lambda rollout: np.ones(rollout.valid.shape)
+        model = make_model(spaces, RewardSettings(), self.seed)
+        if name == "random":
+            # of the whole pool: what is asked about depends on the budgets, and this control on none
+            model.set_scale(_segments(self._settings, self.seed))
+            return from_model(model.to(self.device))
+        model, _ = fit(model, self.answers(), RewardSettings(), self.seed, self.device)
+        learned = from_model(model)
+        return learned if name == "learned" else lambda rollout: -learned(rollout)
+
+
+def _segments(settings: CompareSettings, seed: int) -> Segments:
+    """What a seed's pairs are made of; the same whenever it is asked for."""
+    envs = make_vector_env(settings.environment, min(settings.episodes, 64))
+    acting = [_load(settings, seed, name) for name in (STRONG, WEAK)]
+    trajectories = demos.act(envs, acting, settings.episodes, seed)
+    return demos.as_segments(trajectories, settings.segment_length, settings.segments, seed)
+
+
+def _judge(settings: CompareSettings, policy: Policy, seed: int) -> dict[str, Any]:
+    """True returns of a policy in episodes that all methods of a seed are judged by."""
+    returns = evaluate(policy, settings.environment, settings.evaluation_episodes, seed)
+    estimate = mean_estimate(returns, return_bounds(settings.environment))
+    return {"mean_return": estimate.mean, "low": estimate.low, "high": estimate.high}
+
+
+def _demonstrators(settings: CompareSettings, seed: int) -> dict[str, Policy]:
+    """The two policies that were given, or a well-trained one and one from early on its way."""
+    if settings.policies:
+        envs = make_vector_env(settings.environment, 1)
+        files = [Path(text.replace("{seed}", str(seed))) for text in settings.policies]
+        return dict(zip((STRONG, WEAK), (policies.load(file, envs) for file in files), strict=True))
+    seed = integer(seed, Stream.DEMONSTRATIONS)  # it is not to see what it will be compared in
+    every = ExperienceSettings().rollout_steps * ExperienceSettings().num_envs
+    plan = Plan.of(ExperienceSettings(steps=settings.demonstrator_steps, iteration_steps=every))
+    stepping = stepping_in(settings.environment, plan.num_envs)
+    ppo = make_ppo(stepping, PPOSettings(), seed, torch.device("cpu"))
+    on_the_way = [ppo.acting_policy]
+    for iteration in range(plan.iterations):
+        act_and_improve(ppo, stepping, true_reward, plan, seed, iteration)
+        on_the_way.append(ppo.acting_policy)
+
+    def mean_return(policy: Policy) -> float:
+        return float(evaluate(policy, settings.environment, 30, seed).mean())
+
+    first, last = mean_return(on_the_way[0]), mean_return(on_the_way[-1])
+    if last <= first:
+        raise UserError(
+            f"The demonstrator learned nothing in {settings.demonstrator_steps} steps "
+            f"(return {last:.1f}, at first {first:.1f}); give it more --demonstrator_steps, or give "
+            "--policies."
+        )
+    wanted = first + settings.weaker * (last - first)
+    weak = next(policy for policy in on_the_way if mean_return(policy) >= wanted)
+    return {STRONG: on_the_way[-1], WEAK: weak}
+
+
+def _seed_folder(settings: CompareSettings, seed: int) -> Path:
+    return Path(settings.out) / "seeds" / f"seed-{seed}"
+
+
+def _load(settings: CompareSettings, seed: int, name: str) -> Policy:
+    file = _seed_folder(settings, seed) / name / outputs.POLICY
+    return policies.load(file, make_vector_env(settings.environment, 1))

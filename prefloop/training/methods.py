@@ -1,0 +1,222 @@
+"""Every method, put together once: by its command, and by `compare` with the same defaults."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from prefloop.agents.behaviour_cloning import BehaviourCloning
+from prefloop.agents.dpo import DPO
+from prefloop.agents.settings import AIRLSettings, BCSettings, DPOSettings, PPOSettings
+from prefloop.data import dataset
+from prefloop.data.preferences import Preferences
+from prefloop.data.stepping import Stepping
+from prefloop.envs.registered import time_limit
+from prefloop.envs.settings import Env, as_settings
+from prefloop.errors import UserError
+from prefloop.policies import Policy
+from prefloop.rewards.training import make_model
+from prefloop.teachers.settings import TeacherSettings
+from prefloop.teachers.simulated import RELATIVE
+from prefloop.training.airl import AIRL
+from prefloop.training.answers import Answers, SimulatedAnswers
+from prefloop.training.demonstrations import act, as_segments, make_teacher
+from prefloop.training.loop import Learner
+from prefloop.training.on_policy import (
+    OnPolicyTraining,
+    RewardOfRollout,
+    make_ppo,
+    stepping_in,
+)
+from prefloop.training.plans import Plan, plan_labels
+from prefloop.training.pref_ppo import OnFit, PrefPPO
+from prefloop.training.settings import ExperienceSettings, PrefPPOSettings
+
+PREFERENCES = "preferences"  # the folder of a run's answers in the run's own
+# what the untrained policy shows teachers whose thresholds depend on what returns there are: episodes
+# of each environment, and segments of them
+FIRST_EPISODES, FIRST_SEGMENTS = 4, 1000
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method that is ready to run.
+
+    Attributes:
+        learner: what the loop turns.
+        iterations: how often, at most.
+        policy: gives what was learned.
+        begins_as: the policy before anything was learned.
+        show: metrics that a progress bar carries.
+        x, curves: metrics that are drawn over another.
+    """
+
+    learner: Learner
+    iterations: int
+    policy: Callable[[], Policy]
+    begins_as: Policy
+    show: Sequence[str]
+    x: str
+    curves: Sequence[str]
+
+
+def dpo(
+    reference: Policy,
+    preferences: Preferences,
+    settings: DPOSettings,
+    seed: int,
+    device: torch.device,
+) -> Method:
+    """Direct preference optimisation, from a reference."""
+    learner = DPO(reference, preferences, settings, seed, device)
+    metrics = ("loss", "accuracy", "margin")
+    return Method(learner, learner.num_epochs, learner.finish, reference, metrics, "epoch", metrics)
+
+
+def bc(
+    start: Policy, preferences: Preferences, settings: BCSettings, seed: int, device: torch.device
+) -> Method:
+    """Cloning of what was preferred."""
+    segments, shown = preferences.segments, preferences.preferred
+    learner = BehaviourCloning(start, segments, shown, settings, seed, device)
+    metrics = ("loss", "held_out_loss")
+    return Method(learner, settings.epochs, learner.finish, start, metrics, "epoch", metrics)
+
+
+def ppo(
+    env: Env,
+    reward: Callable[[Stepping], RewardOfRollout],
+    settings: PPOSettings,
+    experience: ExperienceSettings,
+    seed: int,
+    device: torch.device,
+    init: Path | None = None,
+) -> Method:
+    """PPO on a reward.
+
+    Args:
+        reward: gives it for the environments that are acted in.
+    """
+    stepping, plan = stepping_in(env, experience.num_envs), Plan.of(experience)
+    agent = make_ppo(stepping, settings, seed, device, init)
+    learner = OnPolicyTraining(agent, stepping, env, reward(stepping), plan, seed)
+    return Method(
+        learner,
+        plan.iterations,
+        lambda: agent.acting_policy,
+        agent.policy,
+        ("steps", "true_return", "reward"),
+        "steps",
+        ("true_return", "reward"),
+    )
+
+
+def airl(
+    env: Env,
+    preferences: Preferences,
+    settings: AIRLSettings,
+    agent_settings: PPOSettings,
+    experience: ExperienceSettings,
+    seed: int,
+    device: torch.device,
+    init: Path | None = None,
+) -> Method:
+    """Adversarial inverse RL from what was preferred."""
+    stepping, plan = stepping_in(env, experience.num_envs), Plan.of(experience)
+    agent = make_ppo(stepping, agent_settings, seed, device, init)
+    demonstrations = preferences.segments[preferences.preferred]
+    learner = AIRL(agent, stepping, env, demonstrations, settings, plan, seed, device)
+    return Method(
+        learner,
+        plan.iterations,
+        lambda: agent.acting_policy,
+        agent.policy,
+        ("steps", "true_return", "discriminator_accuracy"),
+        "steps",
+        ("true_return", "discriminator_accuracy"),
+    )
+
+
+def pref_ppo(
+    env: Env,
+    stepping: Stepping,
+    answers: Answers,
+    settings: PrefPPOSettings,
+    seed: int,
+    device: torch.device,
+    init: Path | None = None,
+    wait: bool = True,
+    on_fit: OnFit | None = None,
+) -> tuple[Method, PrefPPO]:
+    """PrefPPO, whoever answers.
+
+    Raises:
+        UserError: as `plan_labels`, or the environment or the checkpoint can't be used.
+    """
+    plan = Plan.of(settings.experience)
+    agent = make_ppo(stepping, settings.agent, seed, device, init)
+    model = make_model(stepping.spaces, settings.reward, seed).to(device)
+    learner = PrefPPO(
+        agent,
+        stepping,
+        env,
+        model,
+        answers,
+        plan,
+        settings.questions,
+        settings.reward,
+        seed,
+        wait,
+        on_fit,
+    )
+    method = Method(
+        learner,
+        plan.iterations,
+        lambda: agent.acting_policy,
+        agent.policy,
+        ("labels", "held_out_accuracy", "true_return", "reward"),
+        "steps",
+        ("true_return", "reward", "labels", "held_out_accuracy"),
+    )
+    return method, learner
+
+
+@contextmanager
+def simulated_answers(
+    env: Env,
+    stepping: Stepping,
+    teacher: TeacherSettings,
+    settings: PrefPPOSettings,
+    seed: int,
+    directory: Path,
+    resume: bool = False,
+    init: Path | None = None,
+) -> Iterator[SimulatedAnswers]:
+    """A simulated teacher for PrefPPO, whose answers are kept in a run's directory.
+
+    Raises:
+        UserError: as `plan_labels` and `dataset.writing`; or there are answers of another run. The
+            directory is as it was.
+    """
+    plan_labels(settings.questions, Plan.of(settings.experience), time_limit(env))
+    place = directory / PREFERENCES
+    if not resume and not dataset.is_empty(place):
+        raise UserError(f"{place} holds the answers of another run; keep them elsewhere.")
+    pool = None
+    if teacher.teacher in RELATIVE:
+        # what a policy does that has learned nothing yet
+        begins_as = make_ppo(
+            stepping, settings.agent, seed, torch.device("cpu"), init
+        ).acting_policy
+        episodes = act(stepping.envs, [begins_as], FIRST_EPISODES * stepping.num_envs, seed)
+        pool = as_segments(episodes, settings.questions.segment_length, FIRST_SEGMENTS, seed)
+    answering = make_teacher(teacher.teacher, pool, seed, teacher.overrides)
+    facts = {
+        "program": "prefloop pref-ppo",
+        **as_settings(env).facts,
+        "teacher": answering.facts(),
+    }
+    with dataset.writing(place, facts) as kept:
+        yield SimulatedAnswers(answering, kept)

@@ -1,0 +1,200 @@
+"""People as those who answer: asked through the client, read on by cursor."""
+
+import uuid
+from datetime import datetime, timezone
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from made_up import random_segments
+
+from prefloop.data import dataset
+from prefloop.data.preferences import Queries
+from prefloop.data.segments import concatenate
+from prefloop.labelling.client.people import People
+
+
+class FakeServer:
+    """Keeps what it is told, and what people say."""
+
+    def __init__(self):
+        self.kept, self.queries, self.events = {}, {}, []
+        self.round, self.page_size, self.looks, self.sent = 1, 2, 0, 0
+
+    def add_segments(self, name, segments):
+        ids = []
+        for i in range(len(segments)):
+            key = uuid.uuid5(uuid.NAMESPACE_OID, segments.obs[i].tobytes().hex())
+            self.kept.setdefault(key, segments[i : i + 1])
+            ids.append(key)
+        return ids
+
+    def segments(self, name, ids):
+        self.sent += len(ids)
+        return concatenate([self.kept[id] for id in ids])
+
+    def add_queries(self, name, queries, iteration=0):
+        for id, first, second in queries:
+            known = SimpleNamespace(id=id, first=first, second=second, iteration=iteration)
+            self.queries.setdefault(id, known)
+
+    def run(self, name):
+        said = {event.query for event in self.events}
+        counts = SimpleNamespace(
+            queries=len(self.queries), skipped=0, left=len(self.queries.keys() - said)
+        )
+        return SimpleNamespace(
+            name=name, env="CartPole-v1", env_changes={}, instructions="", counts=counts
+        )
+
+    def labels(self, name, after=0):
+        self.looks += 1
+        events = [event for event in self.events if event.number > after]
+        some = events[: self.page_size]
+        about = {event.query: self.queries[event.query] for event in some}
+        return SimpleNamespace(
+            events=some, queries=list(about.values()), round=self.round,
+            next=some[-1].number if some else after, more=len(events) > len(some),
+        )  # fmt: skip
+
+    def say(self, query, label, kind="answer", **more):
+        facts = {"undoes": None, "trim": None, "repeat": False, "annotator": "ada"} | more
+        event = SimpleNamespace(
+            id=uuid.uuid4(), number=len(self.events) + 1, query=query, kind=kind, label=label,
+            first_was_left=True, seconds=1.5, created_at=datetime.now(timezone.utc), **facts,
+        )  # fmt: skip
+        self.events.append(event)
+        return event
+
+
+def make_queries(num=4, seed=0):
+    segments = random_segments(2 * num, 6, np.random.default_rng(seed))
+    order = np.arange(2 * num)
+    return Queries(segments, order[:num], order[num:])
+
+
+@pytest.fixture
+def server():
+    return FakeServer()
+
+
+@pytest.fixture
+def people(server, tmp_path):
+    return People(server, "r", tmp_path / "preferences")
+
+
+def test_what_was_said_is_there_and_nothing_else_is_fetched_again(server, people):
+    queries = make_queries()
+    people.ask(queries, iteration=3)
+    assert people.current() is None
+    ids = list(server.queries)
+    for id, label in zip(ids[:3], (0.0, 1.0, None), strict=True):
+        server.say(id, label, "skip" if label is None else "answer")
+    said = people.current()
+    np.testing.assert_array_equal(said.labels, [0.0, 1.0, np.nan])
+    for side in ("first", "second"):
+        shown = said.segments.obs[getattr(said, side)]
+        np.testing.assert_array_equal(shown, queries.segments.obs[getattr(queries, side)[:3]])
+    assert server.sent == 6
+    server.say(ids[3], 0.5)
+    looks = server.looks
+    assert people.current().labels[3] == 0.5
+    assert (server.sent, server.looks - looks) == (8, 1)  # two segments more, one page
+    assert people.current() is not None
+    assert server.sent == 8
+
+
+def test_they_are_kept_as_a_dataset(server, people):
+    people.ask(make_queries(), iteration=3)
+    ids = list(server.queries)
+    wrong = server.say(ids[0], 1.0)
+    server.say(ids[1], 0.0)
+    people.current()
+    server.say(ids[0], None, "undo", undoes=wrong.id)
+    server.say(ids[2], 0.5, annotator="ben")
+    said, kept = people.current(), dataset.read(people.folder)
+    np.testing.assert_array_equal(kept.labels, said.labels)
+    np.testing.assert_array_equal(kept.segments.obs[kept.first], said.segments.obs[said.first])
+    assert len(dataset.shards(people.folder)) == 2
+    lines = (people.folder / "preferences.jsonl").read_text().splitlines()
+    assert len(lines) == 2
+    assert '"annotator": "ben"' in lines[1] and '"iteration": 3' in lines[1]
+
+
+def test_a_second_trainer_meets_the_answers_of_the_first(server, people, tmp_path):
+    queries = make_queries()
+    people.ask(queries, 0)
+    for id in list(server.queries):
+        server.say(id, 1.0)
+    first = people.current()
+    again = People(server, "r", tmp_path / "preferences")
+    again.ask(queries, 1)
+    assert len(server.queries) == 4
+    np.testing.assert_array_equal(again.current().labels, first.labels)
+    np.testing.assert_array_equal(again.current().segments.obs, first.segments.obs)
+    assert len(dataset.shards(people.folder)) == 1  # nothing is stored twice
+
+
+def test_an_undo_takes_a_label_back(server, people):
+    people.ask(make_queries(num=2), 0)
+    id = next(iter(server.queries))
+    event = server.say(id, 1.0)
+    assert people.current().labels.tolist() == [1.0]
+    server.say(id, None, "undo", undoes=event.id)
+    assert people.current() is None
+    server.say(id, 0.0)
+    assert people.current().labels.tolist() == [0.0]
+
+
+def test_several_people_and_repeats(server, people):
+    people.ask(make_queries(num=2), 0)
+    id = next(iter(server.queries))
+    for label in (1.0, 0.5):
+        server.say(id, label)
+    server.say(id, 0.0, repeat=True)  # measures consistency, and is no more evidence
+    assert people.current().labels.tolist() == [1.0, 0.5]
+
+
+def test_a_new_round_drops_all_labels(server, people):
+    people.ask(make_queries(num=2), 0)
+    server.say(next(iter(server.queries)), 1.0)
+    assert len(people.current()) == 1
+    server.events, server.round = [], 2
+    assert people.current() is None
+
+
+def test_only_what_is_asked_about_is_sent(server, people):
+    queries = make_queries(num=4)
+    people.ask(Queries(queries.segments, queries.first[:1], queries.second[:1]), 3)
+    sent = [segment.obs[0] for segment in server.kept.values()]
+    np.testing.assert_array_equal(sent, queries.segments.obs[[0, 4]])
+    assert next(iter(server.queries.values())).iteration == 3
+
+
+def test_the_same_pair_twice_is_one_query(server, people):
+    queries = make_queries()
+    people.ask(Queries(queries.segments, queries.first[[0, 0, 1]], queries.second[[0, 0, 1]]), 0)
+    assert len(server.queries) == 2
+
+
+def test_each_label_holds_for_the_part_that_was_compared(server, people):
+    queries = make_queries(num=2)
+    people.ask(queries, 0)
+    ids = list(server.queries)
+    server.say(ids[0], 1.0, trim=SimpleNamespace(start=2, stop=5))
+    server.say(ids[0], 0.0)
+    server.say(ids[1], 0.5)
+    said = people.current()
+    assert said.labels.tolist() == [1.0, 0.0, 0.5]
+    assert said.segments.lengths[said.first].tolist() == [3, 6, 6]
+    np.testing.assert_array_equal(
+        said.segments.obs[said.second[0], :3], queries.segments.obs[queries.second[0], 2:5]
+    )
+    assert said.segments.first_step[said.first[0]] == 2
+
+
+def test_what_is_missing_counts_what_is_asked_and_not_answered_yet(server, people):
+    people.ask(make_queries(num=4), 0)
+    server.say(next(iter(server.queries)), 1.0)
+    assert people.missing(10) == 6
+    assert people.shown == 4
