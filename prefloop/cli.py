@@ -72,5 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         import_quickly(*command.IMPORTS)
     except KeyboardInterrupt:  # nothing has begun yet that there is anything to say of
         raise SystemExit(130) from None
-    with one_sentence_errors(program, when_interrupted=settings.when_interrupted):
+    # what trains says it with its run
+    saying = settings if hasattr(settings, "when_interrupted") else settings.run
+    with one_sentence_errors(program, when_interrupted=saying.when_interrupted):
         command.main(settings)

@@ -3,7 +3,7 @@
 from dataclasses import MISSING, dataclass
 
 from prefloop.agents.settings import AIRLSettings, PPOSettings
-from prefloop.settings import as_flat, defaults_of, part, setting
+from prefloop.settings import part, setting
 from prefloop.training.settings import ExperienceSettings, RunSettings
 
 DESCRIPTION = """Adversarial inverse reinforcement learning: a discriminator learns to tell the
@@ -26,11 +26,6 @@ class Settings:
     agent: PPOSettings = part(PPOSettings)
     # fmt: on
 
-    @property
-    def when_interrupted(self) -> str:
-        """What to say after Ctrl-C."""
-        return self.run.when_interrupted
-
 
 def main(settings: Settings) -> None:
     """Trains and writes the policy."""
@@ -38,7 +33,6 @@ def main(settings: Settings) -> None:
 
     import torch
 
-    from prefloop import runs
     from prefloop.devices import usable_device
     from prefloop.training import methods, outputs
 
@@ -56,6 +50,4 @@ def main(settings: Settings) -> None:
         Path(settings.init) if settings.init else None,
     )
     facts = outputs.facts("airl", env, method.begins_as, preferences=file, init=settings.init)
-    with runs.claimed(Path(run.out), run.resume, keep_earlier=True):
-        facts |= {"settings": as_flat(settings)}
-        outputs.train(method, run, facts, defaults_of(Settings), env)
+    outputs.train(method, settings, facts, env)

@@ -3,7 +3,7 @@
 from dataclasses import MISSING, dataclass
 
 from prefloop.agents.settings import BCSettings
-from prefloop.settings import as_flat, defaults_of, part, require_above_zero, setting
+from prefloop.settings import part, require_above_zero, setting
 from prefloop.training.settings import RunSettings
 
 DESCRIPTION = """Clones behaviour: makes the actions of the preferred segments likely. The labels say
@@ -28,11 +28,6 @@ class Settings:
     def __post_init__(self) -> None:
         require_above_zero(self, "hidden_sizes")
 
-    @property
-    def when_interrupted(self) -> str:
-        """What to say after Ctrl-C."""
-        return self.run.when_interrupted
-
 
 def main(settings: Settings) -> None:
     """Trains and writes the policy."""
@@ -40,7 +35,7 @@ def main(settings: Settings) -> None:
 
     import torch
 
-    from prefloop import policies, runs
+    from prefloop import policies
     from prefloop.devices import usable_device
     from prefloop.envs.spaces import spaces_of
     from prefloop.seeding import Stream, integer
@@ -58,6 +53,4 @@ def main(settings: Settings) -> None:
     device = usable_device(run.device)
     method = methods.bc(start, preferences, settings.bc, run.seed, device)
     facts = outputs.facts("bc", env, method.begins_as, preferences=file, init=settings.init)
-    with runs.claimed(Path(run.out), run.resume, keep_earlier=True):
-        facts |= {"settings": as_flat(settings)}
-        outputs.train(method, run, facts, defaults_of(Settings), env)
+    outputs.train(method, settings, facts, env)

@@ -3,7 +3,7 @@
 from dataclasses import MISSING, dataclass
 
 from prefloop.agents.settings import DPOSettings
-from prefloop.settings import as_flat, defaults_of, part, setting
+from prefloop.settings import part, setting
 from prefloop.training.settings import RunSettings
 
 DESCRIPTION = """Trains a policy on preferences by direct preference optimisation: what was preferred
@@ -24,11 +24,6 @@ class Settings:
     dpo: DPOSettings = part(DPOSettings)
     # fmt: on
 
-    @property
-    def when_interrupted(self) -> str:
-        """What to say after Ctrl-C."""
-        return self.run.when_interrupted
-
 
 def main(settings: Settings) -> None:
     """Trains and writes the policy."""
@@ -36,7 +31,7 @@ def main(settings: Settings) -> None:
 
     import torch
 
-    from prefloop import policies, runs
+    from prefloop import policies
     from prefloop.devices import usable_device
     from prefloop.training import methods, outputs
 
@@ -49,6 +44,4 @@ def main(settings: Settings) -> None:
     facts = outputs.facts(
         "dpo", env, method.begins_as, preferences=file, reference=settings.reference
     )
-    with runs.claimed(Path(run.out), run.resume, keep_earlier=True):
-        facts |= {"settings": as_flat(settings)}
-        outputs.train(method, run, facts, defaults_of(Settings), env)
+    outputs.train(method, settings, facts, env)

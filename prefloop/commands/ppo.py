@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from prefloop.agents.settings import PPOSettings
 from prefloop.envs.settings import EnvSettings
-from prefloop.settings import as_flat, defaults_of, part, setting
+from prefloop.settings import part, setting
 from prefloop.training.settings import ExperienceSettings, RunSettings
 
 DESCRIPTION = """Trains a policy by proximal policy optimisation, on the environment's reward or on
@@ -28,11 +28,6 @@ class Settings:
     agent: PPOSettings = part(PPOSettings)
     # fmt: on
 
-    @property
-    def when_interrupted(self) -> str:
-        """What to say after Ctrl-C."""
-        return self.run.when_interrupted
-
 
 def main(settings: Settings) -> None:
     """Trains and writes the policy."""
@@ -40,7 +35,6 @@ def main(settings: Settings) -> None:
 
     import torch
 
-    from prefloop import runs
     from prefloop.data.stepping import Stepping
     from prefloop.devices import usable_device
     from prefloop.rewards import reward_model
@@ -66,13 +60,4 @@ def main(settings: Settings) -> None:
         reward=reward_model.file(learned) if learned else "",
         init=settings.init,
     )
-    with runs.claimed(Path(run.out), run.resume, keep_earlier=True):
-        curves = None if learned else ("true_return",)
-        outputs.train(
-            method,
-            run,
-            {**facts, "settings": as_flat(settings)},
-            defaults_of(Settings),
-            env,
-            curves,
-        )
+    outputs.train(method, settings, facts, env, None if learned else ("true_return",))

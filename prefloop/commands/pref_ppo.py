@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.settings import ServerSettings
-from prefloop.settings import as_flat, defaults_of, part, setting
+from prefloop.settings import part, setting
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.teachers.simulated import PRESETS
 from prefloop.training.settings import PrefPPOSettings, RunSettings
@@ -71,7 +71,6 @@ def main(settings: Settings) -> None:
 
     import torch
 
-    from prefloop import runs
     from prefloop.data.recording import RecordedEnvs
     from prefloop.data.stepping import Stepping
     from prefloop.devices import usable_device
@@ -108,7 +107,7 @@ def main(settings: Settings) -> None:
             on_fit = answers.report
         else:
             stepping = methods.stepping_in(env, experience.num_envs)
-        stack.enter_context(runs.claimed(directory, run.resume, keep_earlier=True))
+        stack.enter_context(outputs.claimed(run))
         if not settings.people:
             answers = stack.enter_context(
                 methods.simulated_answers(
@@ -120,8 +119,8 @@ def main(settings: Settings) -> None:
             env, stepping, answers, settings.pref_ppo, run.seed, device, init, settings.wait, on_fit
         )
         facts = outputs.facts("pref-ppo", env, method.begins_as, init=settings.init)
-        facts |= {"reward_model": learner.model.facts(), "settings": as_flat(settings)}
-        outputs.train(method, run, facts, defaults_of(Settings), env)
+        facts |= {"reward_model": learner.model.facts()}
+        outputs.train(method, settings, facts, env, is_claimed=True)
         learner.save(directory)
         said = answers.current()
         answered = len(said.answered) if said is not None else 0

@@ -1,12 +1,13 @@
 """What the commands that train leave in a run's folder."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium as gym
 
-from prefloop import checkpoints
+from prefloop import checkpoints, runs
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
 from prefloop.envs.make import make_env
@@ -16,6 +17,7 @@ from prefloop.errors import UserError
 from prefloop.evaluation.plots import plot_metrics
 from prefloop.files import sha256
 from prefloop.policies import Policy
+from prefloop.settings import as_flat, defaults_of
 from prefloop.training import loop
 from prefloop.training.methods import Method
 from prefloop.training.settings import RunSettings
@@ -66,25 +68,53 @@ def read_preferences(path: str | Path) -> tuple[Preferences, EnvSettings, gym.En
     return preferences, env, made, folder / dataset.PREFERENCES
 
 
+def claimed(run: RunSettings) -> AbstractContextManager[Path]:
+    """Keeps a run's folder for this process; an earlier run in it is never written over."""
+    return runs.claimed(Path(run.out), run.resume, keep_earlier=True)
+
+
+class TrainingCommand(Protocol):
+    """Settings of a command that trains: those of its run are a part of them."""
+
+    @property
+    def run(self) -> RunSettings:
+        """Where it writes."""
+        ...
+
+
 def train(
     method: Method,
-    run: RunSettings,
+    settings: TrainingCommand,
     facts: Mapping[str, Any],
-    defaults: Mapping[str, Any],
     env: Env,
     curves: Sequence[str] | None = None,
+    is_claimed: bool = False,
 ) -> None:
-    """Runs a method in a directory that this process has claimed, and writes what came of it.
+    """Runs a method in its run's folder, and writes what came of it.
 
     Args:
-        facts: what run.json is to say, `settings` among them.
-        defaults: what a setting was before there was one.
+        settings: the command's.
+        facts: what run.json is to say besides the settings.
+        env: what the curves are about.
         curves: what to draw, if not all that the method has.
+        is_claimed: the folder is this process's already.
+
+    Raises:
+        UserError: the folder holds another run, or can't be written; or learning diverged.
     """
-    directory = Path(run.out)
-    rows = loop.turn(method.learner, run, facts, method.iterations, method.show, False, defaults)
-    checkpoints.save(directory / POLICY, method.policy().state_dict())
-    picture = directory / "learning_curve.png"
-    plot_metrics(picture, rows, method.x, curves or method.curves, str(env))
-    print(f"Wrote {directory / POLICY}, metrics.csv, run.json and learning_curve.png.")
-    print(f"Next: prefloop evaluate {directory / POLICY} --episodes 100")
+    run, directory = settings.run, Path(settings.run.out)
+    with nullcontext() if is_claimed else claimed(run):
+        whole = {**facts, "settings": as_flat(settings)}
+        rows = loop.turn(
+            method.learner,
+            run,
+            whole,
+            method.iterations,
+            method.show,
+            defaults=defaults_of(type(settings)),
+        )
+        checkpoints.save(directory / POLICY, method.policy().state_dict())
+        picture = directory / "learning_curve.png"
+        plot_metrics(picture, rows, method.x, curves or method.curves, str(env))
+        print(f"Wrote {directory / POLICY}, metrics.csv, run.json and learning_curve.png.")
+        print(f"Next: prefloop evaluate {directory / POLICY} --episodes 100")
