@@ -182,26 +182,23 @@ class RewardModel(nn.Module):
     @torch.no_grad()
     def _members_rewards(self, obs: NDArray, actions: NDArray) -> torch.Tensor:
         """Of each member for each step, before they are brought to scale; [members, ...]."""
-        device, shape = self.input_mean.device, actions.shape[: actions.ndim - self._action_axes]
-        flat_obs = torch.as_tensor(obs).reshape(-1, *self.spaces.obs_shape)
-        flat_actions = torch.as_tensor(actions).reshape(-1, *self.spaces.action_shape)
-        # as many at a time as are quick, and as fit into memory where observations are pictures
-        parts = [
-            self(self.inputs(some_obs.to(device), some_actions.to(device)))
-            for some_obs, some_actions in zip(
-                flat_obs.split(self._chunk), flat_actions.split(self._chunk), strict=True
+        device, obs, actions = self.input_mean.device, np.asarray(obs), np.asarray(actions)
+        shape = actions.shape[: actions.ndim - len(self.spaces.action_shape)]
+        if not shape:  # of a single step
+            return self._members_rewards(obs[None], actions[None])[:, 0]
+        # as many rows at a time as are quick, and as fit into memory where observations are pictures
+        row = math.prod(shape[1:]) * max(self.spaces.obs_size, *self.sizes)
+        at_once = max(1, CHUNK_NUMBERS // max(row, 1))
+        parts = []
+        for start in range(0, len(obs), at_once):
+            some = slice(start, start + at_once)
+            # copies: of stacked frames these are views in which each frame stands once
+            x = self.inputs(
+                torch.tensor(obs[some], device=device).flatten(0, len(shape) - 1),
+                torch.tensor(actions[some], device=device).flatten(0, len(shape) - 1),
             )
-        ]
+            parts.append(self(x))
         return torch.cat(parts, dim=1).reshape(self.members, *shape)
-
-    @property
-    def _action_axes(self) -> int:
-        return len(self.spaces.action_shape)
-
-    @property
-    def _chunk(self) -> int:
-        """Steps that are judged at once."""
-        return max(1, CHUNK_NUMBERS // max(self.spaces.obs_size, *self.sizes))
 
     @torch.no_grad()
     def returns(self, segments: Segments) -> NDArray:

@@ -1,0 +1,153 @@
+"""An environment as a value: what is changed about it goes wherever it goes."""
+
+import json
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from prefloop.data import dataset
+from prefloop.data.recording import record_episodes
+from prefloop.data.rollouts import collect_episodes
+from prefloop.envs.make import make_env, make_vector_env
+from prefloop.envs.registered import return_bounds, time_limit
+from prefloop.envs.settings import EnvSettings, as_settings, from_facts
+from prefloop.envs.spaces import spaces_of
+from prefloop.errors import UserError
+
+
+class Doubled(gym.RewardWrapper):
+    """Pays twice."""
+
+    def reward(self, reward):
+        return 2 * reward
+
+
+def falling(obs):
+    return np.ones(len(obs), dtype=np.int64)
+
+
+def lengths(env, num=8):
+    episodes = collect_episodes(make_vector_env(env, 4), falling, num, seed=0)
+    return episodes
+
+
+def test_a_plain_id_is_an_environment_as_its_makers_have_it():
+    env = as_settings("CartPole-v0")
+    assert (env.changes, env.facts, str(env)) == ({}, {"env": "CartPole-v0"}, "CartPole-v0")
+    assert from_facts(env.facts) == env
+    assert from_facts({}) is None
+
+
+def test_what_is_changed_is_said_and_read_back():
+    env = EnvSettings(env="CartPole-v0", horizon=50, wrappers=("a:B",), termination="absorb")
+    said = json.loads(json.dumps(env.facts))
+    assert said["env_changes"] == {"horizon": 50, "wrappers": ["a:B"], "termination": "absorb"}
+    assert from_facts(said) == env
+    assert from_facts(said, "CartPole-v1") == EnvSettings(
+        env="CartPole-v1", horizon=50, wrappers=("a:B",), termination="absorb"
+    )
+
+
+@pytest.mark.parametrize("changes", [{"horizon": 0}, {"speed": 3}, {"frame_stack": "x"}, 5])
+def test_changes_that_can_not_be(changes):
+    with pytest.raises(UserError, match="can't be changed as is said"):
+        from_facts({"env": "CartPole-v0", "env_changes": changes})
+
+
+def test_a_horizon_cuts_and_is_no_terminal_state():
+    episodes = lengths(EnvSettings(env="CartPole-v0", horizon=5))
+    assert episodes.lengths.tolist() == [5] * 8
+    assert episodes.truncated.all() and not episodes.terminated.any()
+
+
+def test_what_absorbs_makes_all_episodes_equally_long():
+    plain, absorbed = (
+        lengths(EnvSettings(env="CartPole-v0", horizon=30, termination=how))
+        for how in ("own", "absorb")
+    )
+    assert plain.terminated.all() and plain.lengths.max() < 30
+    assert absorbed.lengths.tolist() == [30] * 8
+    np.testing.assert_array_equal(absorbed.returns, plain.returns)  # no reward after the end
+    first = absorbed.obs[: plain.lengths[0]]
+    np.testing.assert_array_equal(first, plain.obs[: plain.lengths[0]])
+    np.testing.assert_array_equal(absorbed.next_obs[29], plain.next_obs[plain.lengths[0] - 1])
+
+
+def test_actions_are_repeated_and_rewards_add_up():
+    episodes = lengths(EnvSettings(env="CartPole-v0", action_repeat=4))
+    plain = lengths(EnvSettings(env="CartPole-v0", horizon=200))  # copies, as the others are
+    assert episodes.lengths.tolist() == [-(-length // 4) for length in plain.lengths]
+    np.testing.assert_array_equal(episodes.returns, plain.returns)
+    assert time_limit(EnvSettings(env="CartPole-v0", action_repeat=4)) == 50
+
+
+def test_frames_are_stacked():
+    env = EnvSettings(env="CartPole-v0", frame_stack=3)
+    spaces = spaces_of(make_env(env))
+    assert (spaces.obs_shape, spaces.frame_stack) == ((3, 4), 3)
+    assert spaces_of(make_vector_env(env, 2)) == spaces
+
+
+def test_wrappers_are_found_by_their_names():
+    episodes = lengths(EnvSettings(env="CartPole-v0", wrappers=(f"{__name__}:Doubled",)))
+    np.testing.assert_array_equal(episodes.returns, 2 * episodes.lengths)
+
+
+@pytest.mark.parametrize(
+    "name", ["nowhere:Doubled", f"{__name__}:Tripled", "Doubled", "json:loads"]
+)
+def test_wrappers_that_are_none(name):
+    with pytest.raises(UserError, match="wrapper"):
+        make_env(EnvSettings(env="CartPole-v0", wrappers=(name,)))
+
+
+def test_without_any_limit_nothing_can_be_absorbed():
+    gym.register("Endless-v0", entry_point="gymnasium.envs.classic_control:CartPoleEnv")
+    try:
+        with pytest.raises(UserError, match="needs a --horizon"):
+            make_env(EnvSettings(env="Endless-v0", termination="absorb"))
+    finally:
+        del gym.registry["Endless-v0"]
+
+
+def test_bounds_follow_the_changes():
+    assert return_bounds("CartPole-v0") == (1, 200)
+    assert return_bounds(EnvSettings(env="CartPole-v0", horizon=30)) == (1, 30)
+    assert return_bounds(EnvSettings(env="CartPole-v0", action_repeat=4)) == (1, 200)
+    assert return_bounds(EnvSettings(env="CartPole-v0", wrappers=("a:B",))) == (-np.inf, np.inf)
+
+
+def test_what_was_changed_is_recorded_and_can_be_shown_again(monkeypatch):
+    from prefloop.data.segments import whole_episodes
+    from prefloop.labelling.arrays import from_archive, to_archive
+    from prefloop.labelling.server.rendering import Renderer
+
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    env = EnvSettings(env="CartPole-v1", action_repeat=2, horizon=6)
+    episodes = record_episodes(env, falling, 2, seed=0)
+    renderer = Renderer(env)
+    for segment in from_archive(to_archive(whole_episodes(episodes))):
+        assert len(list(renderer.frames(segment))) == segment.length
+
+
+def test_a_policy_is_judged_in_what_it_was_trained_in(run, tmp_path):
+    small = "--num_envs 4 --rollout_steps 32 --steps 256 --iteration_steps 256"
+    changes = "--horizon 25 --termination absorb"
+    outcome = run(f"prefloop.cli ppo --env CartPole-v1 {changes} {small} --out p")
+    assert outcome.code == 0, outcome.err
+    said = json.loads((tmp_path / "p" / "run.json").read_text())
+    assert said["env_changes"] == {"horizon": 25, "termination": "absorb"}
+    outcome = run("prefloop.cli evaluate p/final_policy.params --episodes 5")
+    assert outcome.code == 0, outcome.err
+    assert "of 5 episodes of CartPole-v1" in outcome.out
+    flags = "--episodes 5 --pairs 4 --segment_length 20 --out d"
+    outcome = run(
+        f"prefloop.cli pairs --env CartPole-v1 {changes} --policies p/final_policy.params {flags}"
+    )
+    assert outcome.code == 0, outcome.err
+    assert dataset.read_metadata(tmp_path / "d")["env_changes"]["horizon"] == 25
+    assert set(dataset.read(tmp_path / "d").segments.lengths) == {20}
+    outcome = run("prefloop.cli bc --preferences d --bc_epochs 2 --out b")
+    assert outcome.code == 0, outcome.err
+    assert json.loads((tmp_path / "b" / "run.json").read_text())["env_changes"]["horizon"] == 25
