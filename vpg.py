@@ -49,7 +49,7 @@ stopped goes on with --resume and ends as if it had never stopped."""
 
 if __name__ == "__main__":
     # before PyTorch is loaded: --help and a wrong flag answer at once
-    settings = parse_settings(Settings, description=DESCRIPTION, epilog=EPILOG)
+    asked_for = parse_settings(Settings, description=DESCRIPTION, epilog=EPILOG)
     import_quickly("torch", "gymnasium", "matplotlib.figure")
 
 from collections.abc import Callable
@@ -58,25 +58,109 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.distributions import Categorical
 
 from prefloop import checkpoints, runs
-from prefloop.data.rollouts import collect_steps
 from prefloop.devices import to_tensor, usable_device
-from prefloop.envs.make import make_vector_env
+from prefloop.envs.make import make_vector_env, reset
 from prefloop.envs.spaces import policy_sizes
 from prefloop.errors import one_sentence_errors
 from prefloop.evaluation.plots import plot_learning_curve
 from prefloop.files import sha256, write_csv
-from prefloop.networks import mlp
-from prefloop.policies import CategoricalPolicy, acting
+from prefloop.networks import as_numpy_function, mlp
 from prefloop.optimizers import Adam
-from prefloop.returns import episode_returns, rewards_to_go
+from prefloop.policies import CategoricalPolicy
+from prefloop.returns import episode_returns
 from prefloop.seeding import Stream, generator, integer
 from utils import load_reward_network
 
 RewardFunction = Callable[[torch.Tensor], torch.Tensor]  # states [steps, obs_dim] -> [steps]
+
+
+def make_policy(obs_dim: int, num_actions: int, hidden_sizes: tuple[int, ...]) -> nn.Sequential:
+    """A network from an observation to a number for each action, its logit.
+
+    An action's probability is softmax(logits): the larger its number, the likelier it is.
+    """
+    return mlp([obs_dim, *hidden_sizes, num_actions], nn.ReLU)
+
+
+@dataclass(frozen=True)
+class Experience:
+    """What was done in environments that stepped together; rows are environments, columns time.
+
+    Attributes:
+        obs: the observation each action was chosen in; [num_envs, time, obs_dim].
+        actions: what was done; [num_envs, time].
+        rewards: the environment's; [num_envs, time].
+        next_obs: what each step led to; [num_envs, time, obs_dim].
+        ended: the step ended its episode; [num_envs, time].
+        counts: the step belongs to an episode that is learned from; [num_envs, time].
+    """
+
+    obs: NDArray
+    actions: NDArray
+    rewards: NDArray
+    next_obs: NDArray
+    ended: NDArray
+    counts: NDArray
+
+
+def draw_actions(logits: NDArray, rng: np.random.Generator) -> NDArray:
+    """Draws an action for each row, with probabilities softmax(logits): the Gumbel-max trick.
+
+    Args:
+        logits: what the policy says to some observations; [num_envs, num_actions].
+
+    Source: Gumbel 1954; Maddison et al. 2014, arXiv:1411.0030.
+    """
+    return (logits + rng.gumbel(size=logits.shape)).argmax(axis=-1)
+
+
+def act(
+    policy: nn.Sequential, envs: gym.vector.VectorEnv, settings: Settings, epoch: int
+) -> Experience:
+    """Acts for `batch_size` steps, and until every episode that began before that has ended.
+
+    To stop at the first complete episodes would favour short ones: the long ones are still under
+    way. An epoch's randomness depends on its number alone, so a resumed run repeats an unbroken one.
+    """
+    rng = generator(settings.seed, Stream.POLICY, epoch)
+    logits = as_numpy_function(policy)  # on a few dozen observations quicker than PyTorch
+    obs, _ = reset(envs, settings.seed, Stream.ENVIRONMENTS, epoch)
+    counts = np.ones(envs.num_envs, dtype=bool)  # whether the episode under way is learned from
+    resets = np.zeros(envs.num_envs, dtype=bool)  # the step after an end only resets
+    steps, history = 0, []
+    while counts.any():
+        actions = draw_actions(logits(obs.astype(np.float32, copy=False)), rng)
+        next_obs, rewards, terminated, truncated, _ = envs.step(actions)
+        next_obs = np.array(next_obs)  # some environments hand out an array and write to it again
+        ended, valid = terminated | truncated, counts & ~resets
+        history.append((obs, actions, rewards, next_obs, ended, valid))
+        steps += int(valid.sum())
+        if steps >= settings.batch_size:
+            counts = counts & ~ended  # what begins now is one too many
+        obs, resets = next_obs, ended
+    return Experience(*(np.stack(column, axis=1) for column in zip(*history, strict=True)))
+
+
+def rewards_to_go(rewards: NDArray, ended: NDArray) -> NDArray:
+    """What follows each step until its episode ends: all that its action can take credit for.
+
+    Args:
+        rewards: of each step; [num_envs, time].
+        ended: whether the step ended its episode; [num_envs, time].
+
+    Source: Achiam 2018, Spinning Up in Deep RL, "Don't Let the Past Distract You".
+    """
+    to_go = np.zeros(rewards.shape)
+    following = np.zeros(len(rewards))
+    for t in reversed(range(rewards.shape[1])):
+        following = rewards[:, t] + np.where(ended[:, t], 0.0, following)
+        to_go[:, t] = following
+    return to_go
 
 
 def policy_gradient_loss(
@@ -112,33 +196,37 @@ def train_one_epoch(
     Returns:
         The epoch's row in metrics.csv.
     """
-    # an epoch's randomness depends on its number alone, so a resumed run repeats an unbroken one
-    act = acting(CategoricalPolicy(*policy), generator(settings.seed, Stream.POLICY, epoch))
-    batch = collect_steps(
-        envs, act, settings.batch_size, settings.seed, (Stream.ENVIRONMENTS, epoch)
-    )
+    # 1. act
+    seen = act(policy, envs, settings, epoch)
+    counts = seen.counts
 
-    rewards = batch.rewards
+    # 2. what was it worth?
+    rewards = np.where(counts, seen.rewards, 0.0)
     if reward_function is not None:
         # the learned reward of a step is that of the state it led to
-        rewards = reward_function(to_tensor(batch.next_obs, settings.device).float()).cpu().numpy()
-    to_go = rewards_to_go(rewards, batch.lengths).astype(np.float32)
+        states = to_tensor(seen.next_obs[counts], settings.device).float()
+        rewards[counts] = reward_function(states).cpu().numpy()
+    to_go = rewards_to_go(rewards, seen.ended)
 
-    optimizer.zero_grad()
+    # 3. make more likely what was worth more
     obs, actions, weights = (
-        to_tensor(x, settings.device) for x in (batch.obs, batch.actions, to_go)
+        to_tensor(x, settings.device)
+        for x in (seen.obs[counts], seen.actions[counts], to_go[counts].astype(np.float32))
     )
     loss = policy_gradient_loss(policy, obs.float(), actions, weights)
+    optimizer.zero_grad()
     loss.backward()
     optimizer.step()
+
+    lengths = np.diff(np.flatnonzero(seen.ended[counts]), prepend=-1)
     return {
         "epoch": epoch,
         "loss": loss.item(),
-        "return": float(episode_returns(rewards, batch.lengths).mean()),
-        "true_return": float(batch.returns.mean()),
-        "episode_length": float(batch.lengths.mean()),
-        "episodes": len(batch),
-        "steps": int(batch.lengths.sum()),
+        "return": float(episode_returns(rewards[counts], lengths).mean()),
+        "true_return": float(episode_returns(seen.rewards[counts], lengths).mean()),
+        "episode_length": float(lengths.mean()),
+        "episodes": len(lengths),
+        "steps": int(lengths.sum()),
     }
 
 
@@ -163,7 +251,7 @@ def train(
     if settings.reward:
         reward_path = Path(settings.reward)
         reward_function = load_reward_network(reward_path, settings.env_name, obs_dim).to(device)
-    policy = mlp([obs_dim, *settings.hidden_sizes, num_actions], nn.ReLU).to(device)
+    policy = make_policy(obs_dim, num_actions, settings.hidden_sizes).to(device)
     optimizer = Adam(policy.parameters(), lr=settings.lr)
     rows: list[dict[str, float]] = []  # of metrics.csv, one an epoch
 
@@ -235,12 +323,17 @@ def watch(policy: nn.Sequential, settings: Settings, epoch: int, directory: Path
         print(f"epoch {epoch} begins with a return of {episode_return:.0f}: {video}")
 
 
-if __name__ == "__main__":
+def main(settings: Settings) -> None:
+    """Trains, and draws the learning curve."""
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
-    again = (
+    stopped = (
         f"Stopped. Go on with the same command and --resume; {settings.checkpoint_dir} is whole."
     )
-    with one_sentence_errors("vpg.py", when_interrupted=again):
+    with one_sentence_errors("vpg.py", when_interrupted=stopped):
         _, rows = train(settings)
         picture = Path(settings.checkpoint_dir) / "learning_curve.png"
         plot_learning_curve(picture, rows, title=settings.env_name)
+
+
+if __name__ == "__main__":
+    main(asked_for)

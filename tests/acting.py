@@ -1,7 +1,12 @@
-"""An agent with environments of its own, as tests of the agent alone want it."""
+"""Acting, as tests want it: an agent with environments of its own, and steps up to a budget."""
+
+import numpy as np
 
 from prefloop.agents.ppo import PPO
+from prefloop.data import rollouts
 from prefloop.data.stepping import Stepping
+from prefloop.envs.make import reset
+from prefloop.seeding import Stream
 
 
 class ActingPPO(PPO):
@@ -16,3 +21,10 @@ class ActingPPO(PPO):
 
     def collect(self):
         return self.stepping.act(self.act, self.rollout_steps)
+
+
+def collect_steps(envs, act, min_steps, seed, stream=(Stream.ENVIRONMENTS,)):
+    """Every episode that starts before so many steps were taken, run to its end."""
+    obs, _ = reset(envs, seed, *stream)
+    may_start = lambda steps, finished: np.full(envs.num_envs, steps < min_steps)  # noqa: E731
+    return rollouts._collect(envs, act, may_start, obs, None)

@@ -10,12 +10,18 @@ import time
 import numpy as np
 import pytest
 import torch
+from acting import collect_steps
 from conftest import ROOT, assert_one_sentence, start
 from torch.distributions import Categorical
 
 import vpg
 from prefloop import checkpoints, policies
+from prefloop.envs.make import make_vector_env
+from prefloop.envs.spaces import policy_sizes
 from prefloop.networks import mlp
+from prefloop.policies import CategoricalPolicy, acting
+from prefloop.returns import rewards_to_go
+from prefloop.seeding import Stream, generator
 from prefloop.settings import parse_settings
 from utils import Net
 
@@ -403,3 +409,34 @@ def test_gets_better(tmp_path, capsys):
     settings = vpg.Settings(epochs=15, batch_size=2000, num_envs=32, checkpoint_dir=str(tmp_path))
     _, metrics = vpg.train(settings)
     assert metrics[-1]["true_return"] > 1.5 * metrics[0]["true_return"]
+
+
+@pytest.mark.parametrize(("env_id", "num_envs"), [("CartPole-v0", 16), ("Acrobot-v1", 3)])
+def test_what_is_on_the_page_is_what_the_library_does(env_id, num_envs):
+    """Every episode that begins before the budget is met counts, and nothing else."""
+    settings = vpg.Settings(env_name=env_id, batch_size=900, num_envs=num_envs, seed=3)
+    envs = make_vector_env(env_id, num_envs)
+    torch.manual_seed(0)
+    policy = vpg.make_policy(*policy_sizes(envs), (8,))
+    seen = vpg.act(policy, envs, settings, epoch=2)
+    draw = acting(CategoricalPolicy(*policy), generator(3, Stream.POLICY, 2))
+    expected = collect_steps(envs, draw, 900, 3, (Stream.ENVIRONMENTS, 2))
+    for name in ("obs", "actions", "rewards", "next_obs"):
+        np.testing.assert_array_equal(getattr(seen, name)[seen.counts], getattr(expected, name))
+    lengths = np.diff(np.flatnonzero(seen.ended[seen.counts]), prepend=-1)
+    np.testing.assert_array_equal(lengths, expected.lengths)
+    rewards = np.random.default_rng(0).normal(size=seen.rewards.shape) * seen.counts
+    to_go = vpg.rewards_to_go(rewards, seen.ended)[seen.counts]
+    np.testing.assert_array_equal(to_go, rewards_to_go(rewards[seen.counts], lengths))
+
+
+def test_rewards_to_go_by_hand():
+    rewards = np.array([[1.0, 2.0, 4.0, 8.0]])
+    ended = np.array([[False, True, False, True]])
+    assert vpg.rewards_to_go(rewards, ended).tolist() == [[3.0, 2.0, 12.0, 8.0]]
+
+
+def test_actions_come_as_often_as_they_are_probable():
+    logits = np.tile(np.log([0.5, 0.3, 0.2]), (20_000, 1)) + 7
+    actions = vpg.draw_actions(logits, np.random.default_rng(0))
+    np.testing.assert_allclose(np.bincount(actions) / 20_000, [0.5, 0.3, 0.2], atol=0.015)

@@ -18,38 +18,6 @@ Act = Callable[[NDArray], NDArray]
 Record = Callable[[], NDArray]
 
 
-def collect_steps(
-    envs: gym.vector.VectorEnv,
-    act: Act,
-    min_steps: int,
-    seed: int,
-    stream: Sequence[int] = (Stream.ENVIRONMENTS,),
-    record: Record | None = None,
-) -> Trajectories:
-    """Collects every episode that starts before `min_steps` steps were taken, run to its end.
-
-    Stopping at the first complete episodes would favour short ones: the long ones are still
-    under way when the budget is met. Whether an episode counts is settled when it starts, so the
-    mean return does not depend on the number of environments.
-
-    Args:
-        envs: vectorised environments that reset on the step after an episode's end.
-        act: chooses actions [num_envs] for observations [num_envs, *obs_shape].
-        min_steps: the budget, in steps over all environments together.
-        seed: of the run.
-        stream: which of the seed's streams is the environments', as in `prefloop.envs.make.reset`; the
-            actions' is another.
-        record: gives what is to stand in `Trajectories.states`, if anything is.
-    """
-    return _collect(
-        envs,
-        act,
-        lambda steps, finished: np.full(envs.num_envs, steps < min_steps),
-        reset(envs, seed, *stream)[0],
-        record,
-    )
-
-
 def collect_episodes(
     envs: gym.vector.VectorEnv,
     act: Act,
@@ -61,7 +29,16 @@ def collect_episodes(
     """Collects exactly `num_episodes` whole episodes.
 
     Each environment gets its share of them in advance, so that quick ones count no more than
-    their share. Arguments as in `collect_steps`.
+    their share.
+
+    Args:
+        envs: vectorised environments that reset on the step after an episode's end.
+        act: chooses actions [num_envs] for observations [num_envs, *obs_shape].
+        num_episodes: how many.
+        seed: of the run.
+        stream: which of the seed's streams is the environments', as in `prefloop.envs.make.reset`;
+            the actions' is another.
+        record: gives what is to stand in `Trajectories.states`, if anything is.
     """
     share, rest = divmod(num_episodes, envs.num_envs)
     quota = np.full(envs.num_envs, share)

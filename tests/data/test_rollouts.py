@@ -2,9 +2,10 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from acting import collect_steps
 from made_up import ReusedBuffers
 
-from prefloop.data.rollouts import collect_episodes, collect_steps
+from prefloop.data.rollouts import collect_episodes
 from prefloop.envs.make import make_vector_env
 from prefloop.evaluation.statistics import mean_estimate
 
