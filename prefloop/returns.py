@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def rewards_to_go(rewards: NDArray, lengths: NDArray) -> NDArray:
-    """Undiscounted sum of the rewards from each step to the end of its episode.
+def episode_returns(rewards: NDArray, lengths: NDArray) -> NDArray:
+    """Undiscounted return of each episode, 0 of one without steps; [episodes].
 
     Every episode is summed by itself: what is wrong with the numbers of one stays there.
 
@@ -14,29 +14,13 @@ def rewards_to_go(rewards: NDArray, lengths: NDArray) -> NDArray:
         lengths: number of steps of each episode, in the same order, 0 where there are none;
             [episodes].
 
-    Returns:
-        The reward-to-go of every step, float64; [steps].
-
     Raises:
         ValueError: the lengths don't add up to the number of rewards.
-
-    Source: Achiam 2018, Spinning Up in Deep RL, "Don't Let the Past Distract You".
     """
-    _require_all_steps(rewards, lengths)
-    lengths = np.asarray(lengths, dtype=np.int64)
-    # a row for each episode, its last step first, so that a row's sum so far is what is to go
-    is_step = np.arange(lengths.max(initial=0)) >= lengths.max(initial=0) - lengths[:, None]
-    rows = np.zeros(is_step.shape)
-    rows[is_step] = rewards
-    return np.cumsum(rows[:, ::-1], axis=1)[:, ::-1][is_step]
-
-
-def episode_returns(rewards: NDArray, lengths: NDArray) -> NDArray:
-    """Undiscounted return of each episode, 0 of one without steps; [episodes].
-
-    Arguments and errors as in `rewards_to_go`.
-    """
-    _require_all_steps(rewards, lengths)
+    if np.sum(lengths) != len(rewards):
+        raise ValueError(
+            f"lengths add up to {np.sum(lengths)}, but there are {len(rewards)} rewards"
+        )
     lengths = np.asarray(lengths, dtype=np.int64)
     returns = np.zeros(len(lengths))
     has_steps = lengths > 0  # `reduceat` would take the next episode's first step for them
@@ -44,13 +28,6 @@ def episode_returns(rewards: NDArray, lengths: NDArray) -> NDArray:
     if len(starts):
         returns[has_steps] = np.add.reduceat(np.asarray(rewards, dtype=np.float64), starts)
     return returns
-
-
-def _require_all_steps(rewards: NDArray, lengths: NDArray) -> None:
-    if np.sum(lengths) != len(rewards):
-        raise ValueError(
-            f"lengths add up to {np.sum(lengths)}, but there are {len(rewards)} rewards"
-        )
 
 
 def generalized_advantages(

@@ -27,9 +27,8 @@ def falling(obs):
     return np.ones(len(obs), dtype=np.int64)
 
 
-def lengths(env, num=8):
-    episodes = collect_episodes(make_vector_env(env, 4), falling, num, seed=0)
-    return episodes
+def fall(env, num=8):
+    return collect_episodes(make_vector_env(env, 4), falling, num, seed=0)
 
 
 def test_a_plain_id_is_an_environment_as_its_makers_have_it():
@@ -56,14 +55,14 @@ def test_changes_that_can_not_be(changes):
 
 
 def test_a_horizon_cuts_and_is_no_terminal_state():
-    episodes = lengths(EnvSettings(env="CartPole-v0", horizon=5))
+    episodes = fall(EnvSettings(env="CartPole-v0", horizon=5))
     assert episodes.lengths.tolist() == [5] * 8
     assert episodes.truncated.all() and not episodes.terminated.any()
 
 
 def test_what_absorbs_makes_all_episodes_equally_long():
     plain, absorbed = (
-        lengths(EnvSettings(env="CartPole-v0", horizon=30, termination=how))
+        fall(EnvSettings(env="CartPole-v0", horizon=30, termination=how))
         for how in ("own", "absorb")
     )
     assert plain.terminated.all() and plain.lengths.max() < 30
@@ -75,8 +74,8 @@ def test_what_absorbs_makes_all_episodes_equally_long():
 
 
 def test_actions_are_repeated_and_rewards_add_up():
-    episodes = lengths(EnvSettings(env="CartPole-v0", action_repeat=4))
-    plain = lengths(EnvSettings(env="CartPole-v0", horizon=200))  # copies, as the others are
+    episodes = fall(EnvSettings(env="CartPole-v0", action_repeat=4))
+    plain = fall(EnvSettings(env="CartPole-v0", horizon=200))  # copies, as the others are
     assert episodes.lengths.tolist() == [-(-length // 4) for length in plain.lengths]
     np.testing.assert_array_equal(episodes.returns, plain.returns)
     assert time_limit(EnvSettings(env="CartPole-v0", action_repeat=4)) == 50
@@ -90,7 +89,7 @@ def test_frames_are_stacked():
 
 
 def test_wrappers_are_found_by_their_names():
-    episodes = lengths(EnvSettings(env="CartPole-v0", wrappers=(f"{__name__}:Doubled",)))
+    episodes = fall(EnvSettings(env="CartPole-v0", wrappers=(f"{__name__}:Doubled",)))
     np.testing.assert_array_equal(episodes.returns, 2 * episodes.lengths)
 
 
