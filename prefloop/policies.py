@@ -5,6 +5,7 @@ this library are interchangeable. A Gaussian policy adds its spread and its envi
 """
 
 import copy
+import importlib
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -79,20 +80,6 @@ class Policy(Protocol):
 
     def to(self: P, device: torch.device | str, /) -> P:
         """Moves the weights."""
-        ...
-
-
-class PolicyWithEntropy(Policy, Protocol):
-    """A policy that PPO can train."""
-
-    def log_prob_and_entropy(
-        self, obs: torch.Tensor, actions: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `log_prob`, and the entropy in each observation in nats; [...] both."""
-        ...
-
-    def sampler(self) -> Draw:
-        """How it draws with the weights of now, before actions are clipped to the bounds."""
         ...
 
 
@@ -222,7 +209,9 @@ class GaussianPolicy(nn.Sequential):
 MlpPolicy = CategoricalPolicy | GaussianPolicy
 
 
-def acting(policy: Policy, rng: Rng, greedy: bool = False) -> Callable[[NDArray], NDArray]:
+def acting(
+    policy: "Policy | FunctionPolicy", rng: Rng, greedy: bool = False
+) -> Callable[[NDArray], NDArray]:
     """How a policy acts with the weights it has now.
 
     An `mlp` is translated into NumPy once, and not at every step.
@@ -403,6 +392,50 @@ def load_layers(
             raise UserError(f"{path} holds a normalisation of its observations that is damaged.")
         layers = with_normalisation(network, *(x.float() for x in norm))
     return CategoricalPolicy(layers)
+
+
+class FunctionPolicy:
+    """What acts by a function of another library, from observations to actions.
+
+    Args:
+        function: takes observations [batch, *obs_shape], returns actions [batch, ...].
+        name: what it is called by.
+    """
+
+    def __init__(self, function: Callable[[NDArray], Any], name: str) -> None:
+        self._function, self.name = function, name
+
+    def act(self, obs: NDArray, rng: Rng, greedy: bool = False) -> NDArray:
+        """Asks the function; whether it is random is its own affair.
+
+        Raises:
+            UserError: it does not give an action for each observation.
+        """
+        actions = np.asarray(self._function(obs))
+        if len(actions.shape) == 0 or len(actions) != len(obs):
+            raise UserError(
+                f"{self.name} gave {list(actions.shape)} for {len(obs)} observations; one action for "
+                "each is needed."
+            )
+        return actions
+
+
+def load_acting(named: str, envs: gym.Env | gym.vector.VectorEnv) -> "Policy | FunctionPolicy":
+    """Whoever acts: a checkpoint's file, or `module:function`, a Python function that does.
+
+    Raises:
+        UserError: as `load`; or there is no such function.
+    """
+    module, colon, name = named.rpartition(":")
+    if not colon or Path(named).exists() or not module.replace(".", "").isidentifier():
+        return load(Path(named), envs)
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"There is no function {named}: {error}.") from None
+    if not callable(function):
+        raise UserError(f"{named} is no function from observations to actions.")
+    return FunctionPolicy(function, named)
 
 
 def with_normalised_input(policy: MlpPolicy, mean: NDArray, std: NDArray) -> MlpPolicy:

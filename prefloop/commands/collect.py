@@ -27,7 +27,7 @@ class Settings:
 
     # fmt: off
     name: str = setting(MISSING, "the run's name on the server: letters, digits, dots, dashes")
-    policies: tuple[str, ...] = setting((), "checkpoints that act, of vpg.py or of prefloop; if none, an untrained policy does")
+    policies: tuple[str, ...] = setting((), "who acts: checkpoints of vpg.py or of prefloop, or module:function, a Python function from observations to actions; if none, an untrained policy does")
     pairs: int = setting(50, "queries of this command in all; those that are there already stay")
     segment_length: str = setting("", f"full (whole episodes) or a number of steps; if not given, {STEPS}, or full where no episode is that long")
     segments: int = setting(500, "fixed-length segments that are cut from each policy's episodes")
@@ -57,8 +57,6 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Fills the queue."""
-    from pathlib import Path
-
     import torch
 
     from prefloop import policies
@@ -83,7 +81,7 @@ def main(settings: Settings) -> None:
         except UserError as error:
             raise UserError(f"{error} Give --trace for that.") from None
     torch.manual_seed(integer(settings.seed, Stream.WEIGHTS))
-    acting = [policies.load(Path(path), envs) for path in settings.policies] or [
+    acting = [policies.load_acting(name, envs) for name in settings.policies] or [
         policies.make_policy(spaces, (64, 64))
     ]
     with connected(settings.server) as client:

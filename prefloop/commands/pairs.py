@@ -32,7 +32,7 @@ class Settings:
     """
 
     # fmt: off
-    policies: tuple[str, ...] = setting((), "checkpoints that act, of vpg.py or of prefloop")
+    policies: tuple[str, ...] = setting((), "who acts: checkpoints of vpg.py or of prefloop, or module:function, a Python function from observations to actions")
     minari: str = setting("", "take the episodes from this Minari dataset, not from --policies")
     episodes: int = setting(50, "episodes of each policy")
     pairs: int = setting(200, "queries in all, skipped ones included")
@@ -88,8 +88,11 @@ def main(settings: Settings) -> None:
         trajectories = [read_minari(settings.minari, env)]
         contents["minari_sha256"] = trajectories[0].sha256
     else:
-        acting = [policies.load(Path(path), envs) for path in settings.policies]
-        contents["policies_sha256"] = [sha256(Path(path)) for path in settings.policies]
+        acting = [policies.load_acting(name, envs) for name in settings.policies]
+        # a function has no file of its own: it is known by its name
+        contents["policies_sha256"] = [
+            sha256(Path(name)) if Path(name).exists() else name for name in settings.policies
+        ]
         trajectories = demos.act(envs, acting, settings.episodes, settings.seed)
     segments = demos.as_segments(
         trajectories, settings.segment_length, settings.segments, settings.seed

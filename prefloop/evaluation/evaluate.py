@@ -7,14 +7,14 @@ from prefloop.data.rollouts import Act, collect_one_each
 from prefloop.data.trajectories import Trajectories, concatenate
 from prefloop.envs.make import make_vector_env
 from prefloop.envs.settings import Env
-from prefloop.policies import Policy, acting
+from prefloop.policies import FunctionPolicy, Policy, acting
 from prefloop.seeding import RowGenerator, Stream, generator, integer
 
 MAX_ENVS = 64  # more of them wait longer for the slowest episode than they save
 
 
 def evaluate(
-    policy: Policy, env: Env, num_episodes: int, seed: int, greedy: bool = False
+    policy: Policy | FunctionPolicy, env: Env, num_episodes: int, seed: int, greedy: bool = False
 ) -> NDArray:
     """Plays whole episodes with the environment's own reward; arguments as in `play`.
 
@@ -25,7 +25,7 @@ def evaluate(
 
 
 def play(
-    policy: Policy, env: Env, num_episodes: int, seed: int, greedy: bool = False
+    policy: Policy | FunctionPolicy, env: Env, num_episodes: int, seed: int, greedy: bool = False
 ) -> Trajectories:
     """Plays whole episodes.
 
@@ -53,7 +53,9 @@ def env_seed(seed: int, episode: int) -> int:
     return integer(seed, Stream.EVALUATION_ENVIRONMENTS, episode)
 
 
-def acting_in_episode(policy: Policy, seed: int, episode: int, greedy: bool = False) -> Act:
+def acting_in_episode(
+    policy: Policy | FunctionPolicy, seed: int, episode: int, greedy: bool = False
+) -> Act:
     """How a policy acts in an episode of `play`, for whoever wants to watch it.
 
     Returns:
@@ -64,7 +66,7 @@ def acting_in_episode(policy: Policy, seed: int, episode: int, greedy: bool = Fa
     return lambda obs: act(np.repeat(obs, row + 1, axis=0))[row:]
 
 
-def _acting(policy: Policy, seed: int, first: int, greedy: bool) -> Act:
+def _acting(policy: Policy | FunctionPolicy, seed: int, first: int, greedy: bool) -> Act:
     """How a policy acts in episodes from `first` on, as many as there are observations."""
     numbers = range(first, first + MAX_ENVS)
     rows = RowGenerator([generator(seed, Stream.EVALUATION_POLICY, i) for i in numbers])

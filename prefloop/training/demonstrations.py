@@ -17,7 +17,7 @@ from prefloop.data.rollouts import collect_episodes
 from prefloop.data.segments import Segments, concatenate, cut, whole_episodes
 from prefloop.data.trajectories import Trajectories
 from prefloop.errors import UserError
-from prefloop.policies import Policy
+from prefloop.policies import FunctionPolicy, Policy
 from prefloop.queries.selection import Predict, select_queries
 from prefloop.runs import difference
 from prefloop.seeding import Stream, generator, integer
@@ -28,7 +28,10 @@ MAY_DIFFER = {"pairs", "resume", "out", "device", "policies", "reward", "minari"
 
 
 def act(
-    envs: gym.vector.VectorEnv, acting_policies: Sequence[Policy], episodes: int, seed: int
+    envs: gym.vector.VectorEnv,
+    acting_policies: Sequence[Policy | FunctionPolicy],
+    episodes: int,
+    seed: int,
 ) -> list[Trajectories]:
     """Whole episodes of each policy.
 
