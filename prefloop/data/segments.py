@@ -186,9 +186,13 @@ def _joined(arrays: Sequence[NDArray]) -> NDArray:
     if arrays[0].ndim == 1:
         return np.concatenate(arrays)
     length = max(array.shape[1] for array in arrays)
-    return np.concatenate(
-        [np.pad(a, [(0, 0), (0, length - a.shape[1]), *[(0, 0)] * (a.ndim - 2)]) for a in arrays]
-    )
+    first = arrays[0]
+    joined = np.zeros((sum(map(len, arrays)), length, *first.shape[2:]), first.dtype)
+    start = 0
+    for array in arrays:  # into place: padded copies of all would be held beside it
+        joined[start : start + len(array), : array.shape[1]] = array
+        start += len(array)
+    return joined
 
 
 def whole_episodes(trajectories: Trajectories, policy: int = 0) -> Segments:

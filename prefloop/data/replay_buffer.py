@@ -1,0 +1,199 @@
+"""A replay buffer in files that are mapped into memory: it is saved by being there.
+
+    obs.npy, actions.npy, rewards.npy, terminated.npy, ends.npy, resets.npy
+
+Row i is one step of every environment. What a step led to stands in the next row, so an observation
+is stored once; `ends` says where an episode was over, in either way, and the row after it, which
+only resets, is never drawn.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefloop.envs.spaces import Spaces
+from prefloop.errors import UserError
+
+COLUMNS = ("obs", "actions", "rewards", "terminated", "ends", "resets")
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """Steps that were drawn.
+
+    Attributes:
+        obs, next_obs: as they are stored; [batch, *obs_shape].
+        actions: [batch], or [batch, action_dim].
+        rewards: float32; [batch].
+        terminated: whether the step led to a terminal state, beyond which nothing is worth anything;
+            a time limit is none; [batch].
+    """
+
+    obs: NDArray
+    actions: NDArray
+    rewards: NDArray
+    next_obs: NDArray
+    terminated: NDArray
+
+
+class ReplayBuffer:
+    """The newest steps of environments that step together.
+
+    Attributes:
+        size: rows that hold something.
+    """
+
+    def __init__(self, directory: Path, spaces: Spaces, num_envs: int, capacity: int) -> None:
+        """Opens the files of a directory, or makes them.
+
+        Args:
+            spaces: what is stored; observations as they come.
+            num_envs: environments that step together.
+            capacity: steps of all environments together that are kept.
+
+        Raises:
+            UserError: the files are of another buffer, or can't be written.
+        """
+        self.directory, self.spaces, self.num_envs = directory, spaces, num_envs
+        self.rows = max(2, capacity // num_envs)
+        self.size, self._next, self._digest = 0, 0, b""
+        kinds: dict[str, tuple[str, tuple[int, ...]]] = {
+            "obs": (spaces.obs_dtype, spaces.obs_shape),
+            "actions": (spaces.action_dtype, spaces.action_shape),
+            "rewards": ("float32", ()),
+            **dict.fromkeys(("terminated", "ends", "resets"), ("bool", ())),
+        }
+        self._columns = {
+            name: self._opened(name, np.dtype(dtype), (self.rows, num_envs, *shape))
+            for name, (dtype, shape) in kinds.items()
+        }
+
+    def _opened(self, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
+        path = self.directory / f"{name}.npy"
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                return np.lib.format.open_memmap(path, "w+", dtype, shape)
+            found = np.lib.format.open_memmap(path, "r+")
+        except OSError as error:
+            raise UserError(f"Can't use {path}: {error.strerror or error}.") from None
+        except ValueError as error:
+            raise UserError(f"{path} is damaged: {error}.") from None
+        if found.shape != shape or found.dtype != dtype:
+            raise UserError(
+                f"{path} holds {found.dtype} of {list(found.shape)}, not {dtype} of {list(shape)}; it is "
+                "of another run."
+            )
+        return found
+
+    def __len__(self) -> int:
+        """Steps that are held, those that only reset included."""
+        return self.size * self.num_envs
+
+    def add(
+        self,
+        obs: NDArray,
+        actions: NDArray,
+        rewards: NDArray,
+        terminated: NDArray,
+        truncated: NDArray,
+        resets: NDArray,
+    ) -> None:
+        """Adds a step of every environment, in the place of the oldest where there is no room.
+
+        Args:
+            obs: the observation each action was chosen in; [num_envs, *obs_shape]. Call it step by
+                step: what a step led to is the next row's.
+            actions: as the environment received them; [num_envs, ...].
+            rewards: [num_envs].
+            terminated, truncated: how the step ended an episode, if it did; [num_envs].
+            resets: the step only reset, and belongs to no episode; [num_envs].
+        """
+        row = {
+            "obs": obs, "actions": actions, "rewards": rewards, "terminated": terminated,
+            "ends": terminated | truncated, "resets": resets,
+        }  # fmt: skip
+        for name, column in self._columns.items():
+            column[self._next] = row[name]
+            if name != "rewards":  # these are written anew when the reward is another
+                part = np.ascontiguousarray(column[self._next]).tobytes()
+                self._digest = hashlib.blake2b(self._digest + part, digest_size=16).digest()
+        self._next = (self._next + 1) % self.rows
+        self.size = min(self.size + 1, self.rows)
+
+    def sample(self, batch_size: int, rng: np.random.Generator) -> Transitions:
+        """Draws steps, all alike likely; what only resets and what has no next row is left out.
+
+        Raises:
+            ValueError: no step can be drawn yet.
+        """
+        if self.size < 2:
+            raise ValueError("a step can be drawn once there is one after it")
+        rows, envs = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        while len(rows) < batch_size:
+            # the newest row is left out: what it led to is not known yet
+            age = rng.integers(1, self.size, size=batch_size)
+            row = (self._next - 1 - age) % self.rows
+            env = rng.integers(self.num_envs, size=batch_size)
+            may_be = ~self._columns["resets"][row, env]
+            rows, envs = np.append(rows, row[may_be]), np.append(envs, env[may_be])
+            if not may_be.any() and self._columns["resets"][: self.size].all():
+                raise ValueError("there are only steps that reset")
+        rows, envs = rows[:batch_size], envs[:batch_size]
+        columns = {name: column[rows, envs] for name, column in self._columns.items()}
+        next_obs = self._columns["obs"][(rows + 1) % self.rows, envs]
+        return Transitions(
+            columns["obs"], columns["actions"], columns["rewards"], next_obs, columns["terminated"]
+        )
+
+    def relabel(
+        self, reward: Callable[[NDArray, NDArray, NDArray], NDArray], chunk: int = 4096
+    ) -> None:
+        """Gives every step the reward that is right now.
+
+        Args:
+            reward: of observations, actions and next observations; [steps, ...].
+            chunk: rows that are judged at once, whatever they take in memory.
+        """
+        for start in range(0, self.size, chunk):
+            rows = np.arange(start, min(start + chunk, self.size))
+            obs, next_obs = (self._columns["obs"][i % self.rows] for i in (rows, rows + 1))
+            self._columns["rewards"][rows] = reward(obs, self._columns["actions"][rows], next_obs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far it is and a digest of all that was ever added; what was added is in the files.
+
+        Everything is on disk when this returns.
+        """
+        for column in self._columns.values():
+            column.flush()
+        return {"size": self.size, "next": self._next, "digest": self._digest.hex()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where the state was taken; what was added after that is added again.
+
+        Raises:
+            UserError: the state is of no such buffer.
+        """
+        size, following = int(state["size"]), int(state["next"])
+        if not (0 <= size <= self.rows and 0 <= following < self.rows):
+            raise UserError(f"{self.directory} is not the replay buffer of this run.")
+        self.size, self._next = size, following
+        self._digest = bytes.fromhex(state["digest"])
+        if size < self.rows and self._replayed() != self._digest:
+            raise UserError(f"{self.directory} does not hold what this run has done.")
+
+    def _replayed(self) -> bytes:
+        """The digest of what stands there, while nothing was pushed out yet."""
+        digest = b""
+        for row in range(self.size):
+            for name, column in self._columns.items():
+                if name != "rewards":
+                    part = np.ascontiguousarray(column[row]).tobytes()
+                    digest = hashlib.blake2b(digest + part, digest_size=16).digest()
+        return digest

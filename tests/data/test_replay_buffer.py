@@ -1,0 +1,147 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from prefloop.data.replay_buffer import ReplayBuffer
+from prefloop.envs.spaces import Spaces
+from prefloop.errors import UserError
+
+VECTORS = Spaces((3,), "float32", False, 2, (-1.0, -1.0), (1.0, 1.0))
+PICTURES = Spaces((4, 4), "uint8", True, 3)
+
+
+def fill(buffer, steps, start=0, episode=7):
+    """Observations count the steps; every seventh ends an episode, and the next one resets."""
+    n, spaces = buffer.num_envs, buffer.spaces
+    for t in range(start, start + steps):
+        resets = np.full(n, t % episode == 0 and t > 0)
+        ends = np.full(n, t % episode == episode - 1)
+        buffer.add(
+            np.full((n, *spaces.obs_shape), t % 256, spaces.obs_dtype),
+            np.full((n, *spaces.action_shape), t % 3, spaces.action_dtype),
+            np.full(n, t, np.float32), ends, np.zeros(n, bool), resets,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("spaces", [VECTORS, PICTURES])
+@pytest.mark.parametrize("steps", [9, 40])
+def test_what_is_drawn_was_added_and_led_where_it_led(tmp_path, spaces, steps):
+    buffer = ReplayBuffer(tmp_path, spaces, num_envs=2, capacity=40)
+    fill(buffer, steps)
+    drawn = buffer.sample(500, np.random.default_rng(0))
+    t = drawn.rewards.astype(int)
+    assert set(t) <= set(range(max(0, steps - 20), steps - 1))  # 20 rows, the newest left out
+    assert not ((t % 7 == 0) & (t > 0)).any()
+    assert drawn.obs.dtype == spaces.obs_dtype
+    assert (drawn.obs.reshape(500, -1)[:, 0] == t).all()
+    assert (drawn.next_obs.reshape(500, -1)[:, 0] == t + 1).all()
+    assert (drawn.actions.reshape(500, -1)[:, 0] == t % 3).all()
+    np.testing.assert_array_equal(drawn.terminated, t % 7 == 6)
+
+
+def test_every_step_is_as_likely(tmp_path):
+    buffer = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=11)
+    fill(buffer, 25, episode=100)
+    t = buffer.sample(20_000, np.random.default_rng(0)).rewards.astype(int)
+    counts = np.bincount(t)[14:24]
+    np.testing.assert_allclose(counts / 20_000, np.full(10, 0.1), atol=0.01)
+
+
+def test_rewards_are_given_anew(tmp_path):
+    buffer = ReplayBuffer(tmp_path, VECTORS, num_envs=3, capacity=60)
+    fill(buffer, 30, episode=100)
+    seen = []
+
+    def reward(obs, actions, next_obs):
+        seen.append(len(obs))
+        return 100 * obs[..., 0] + next_obs[..., 0]
+
+    buffer.relabel(reward, chunk=8)
+    assert seen == [8, 8, 4]
+    drawn = buffer.sample(100, np.random.default_rng(0))
+    np.testing.assert_array_equal(drawn.rewards, 100 * drawn.obs[:, 0] + drawn.next_obs[:, 0])
+
+
+def test_it_is_there_when_it_is_opened_again(tmp_path):
+    first = ReplayBuffer(tmp_path, VECTORS, 2, 40)
+    fill(first, 15)
+    state = first.state_dict()
+    again = ReplayBuffer(tmp_path, VECTORS, 2, 40)
+    again.load_state_dict(state)
+    for buffer in (first, again):
+        fill(buffer, 30, start=15)
+    drawn = [buffer.sample(50, np.random.default_rng(1)) for buffer in (first, again)]
+    for name in ("obs", "actions", "rewards", "next_obs", "terminated"):
+        np.testing.assert_array_equal(*(getattr(x, name) for x in drawn))
+    assert first.state_dict() == again.state_dict()
+
+
+def test_what_was_done_after_the_state_is_done_again(tmp_path):
+    """A kill -9 in between leaves rows that nobody counts; they are written over in order."""
+    code = f"""
+        import os, signal, sys, json
+        sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "data")!r}, {str(ROOT / "tests")!r}]
+        from pathlib import Path
+        from test_replay_buffer import ReplayBuffer, VECTORS, fill
+        buffer = ReplayBuffer(Path("killed"), VECTORS, 2, 40)
+        fill(buffer, 12)
+        Path("state.json").write_text(json.dumps(buffer.state_dict()))
+        fill(buffer, 5, start=12, episode=3)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    if not hasattr(signal, "SIGKILL"):
+        pytest.skip("there is no SIGKILL here")
+    outcome = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path)
+    assert outcome.returncode == -signal.SIGKILL
+    import json
+
+    killed = ReplayBuffer(tmp_path / "killed", VECTORS, 2, 40)
+    killed.load_state_dict(json.loads((tmp_path / "state.json").read_text()))
+    unbroken = ReplayBuffer(tmp_path / "unbroken", VECTORS, 2, 40)
+    fill(unbroken, 12)
+    for buffer in (killed, unbroken):
+        fill(buffer, 20, start=12)
+    assert killed.state_dict() == unbroken.state_dict()
+    drawn = [buffer.sample(64, np.random.default_rng(0)) for buffer in (killed, unbroken)]
+    np.testing.assert_array_equal(drawn[0].obs, drawn[1].obs)
+
+
+def test_files_of_another_run(tmp_path):
+    buffer = ReplayBuffer(tmp_path, VECTORS, 2, 40)
+    fill(buffer, 10)
+    state = buffer.state_dict()
+    with pytest.raises(UserError, match="it is of another run"):
+        ReplayBuffer(tmp_path, VECTORS, 4, 40)
+    with pytest.raises(UserError, match="it is of another run"):
+        ReplayBuffer(tmp_path, PICTURES, 2, 40)
+    buffer._columns["obs"][3] = 99
+    other = ReplayBuffer(tmp_path, VECTORS, 2, 40)
+    with pytest.raises(UserError, match="does not hold what this run has done"):
+        other.load_state_dict(state)
+    with pytest.raises(UserError, match="is not the replay buffer of this run"):
+        other.load_state_dict({**state, "size": 10**9})
+    (tmp_path / "ends.npy").write_bytes(b"hello")
+    with pytest.raises(UserError, match="ends.npy is damaged"):
+        ReplayBuffer(tmp_path, VECTORS, 2, 40)
+
+
+def test_nothing_to_draw(tmp_path):
+    buffer = ReplayBuffer(tmp_path, VECTORS, 2, 40)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="once there is one after it"):
+            buffer.sample(4, np.random.default_rng(0))
+        fill(buffer, 1)
+    assert len(buffer) == 4
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_can_not_be_written(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="Can't use"):
+        ReplayBuffer(tmp_path / "replay", VECTORS, 2, 40)
