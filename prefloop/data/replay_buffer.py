@@ -5,6 +5,11 @@
 Row i is one step of every environment. What a step led to stands in the next row, so an observation
 is stored once; `ends` says where an episode was over, in either way, and the row after it, which
 only resets, is never drawn.
+
+A run that was killed goes on from its last state: what was added after that stands in rows that the
+state does not count, and is added again. So that these never lie where the oldest steps do, there
+are more rows than are drawn from. Rewards are written over in place: a loop relabels at the
+beginning of an iteration, so that one that is done again begins alike.
 """
 
 import hashlib
@@ -45,23 +50,28 @@ class ReplayBuffer:
     """The newest steps of environments that step together.
 
     Attributes:
-        size: rows that hold something.
+        rows: how many are drawn from, at most.
     """
 
-    def __init__(self, directory: Path, spaces: Spaces, num_envs: int, capacity: int) -> None:
+    def __init__(
+        self, directory: Path, spaces: Spaces, num_envs: int, capacity: int, between_states: int = 0
+    ) -> None:
         """Opens the files of a directory, or makes them.
 
         Args:
             spaces: what is stored; observations as they come.
             num_envs: environments that step together.
-            capacity: steps of all environments together that are kept.
+            capacity: steps of all environments together that are drawn from.
+            between_states: steps of all environments together, at most, that are added between two
+                states.
 
         Raises:
             UserError: the files are of another buffer, or can't be written.
         """
         self.directory, self.spaces, self.num_envs = directory, spaces, num_envs
         self.rows = max(2, capacity // num_envs)
-        self.size, self._next, self._digest = 0, 0, b""
+        self._all_rows = self.rows + -(-between_states // num_envs)
+        self._filled, self._next, self._digest = 0, 0, b""
         kinds: dict[str, tuple[str, tuple[int, ...]]] = {
             "obs": (spaces.obs_dtype, spaces.obs_shape),
             "actions": (spaces.action_dtype, spaces.action_shape),
@@ -69,7 +79,7 @@ class ReplayBuffer:
             **dict.fromkeys(("terminated", "ends", "resets"), ("bool", ())),
         }
         self._columns = {
-            name: self._opened(name, np.dtype(dtype), (self.rows, num_envs, *shape))
+            name: self._opened(name, np.dtype(dtype), (self._all_rows, num_envs, *shape))
             for name, (dtype, shape) in kinds.items()
         }
 
@@ -91,9 +101,18 @@ class ReplayBuffer:
             )
         return found
 
+    @property
+    def size(self) -> int:
+        """Rows that are drawn from."""
+        return min(self._filled, self.rows)
+
     def __len__(self) -> int:
-        """Steps that are held, those that only reset included."""
+        """Steps that are drawn from, those that only reset included."""
         return self.size * self.num_envs
+
+    def _places(self, ages: NDArray) -> NDArray:
+        """Where rows of these ages are; the newest is 0 steps old."""
+        return (self._next - 1 - ages) % self._all_rows
 
     def add(
         self,
@@ -123,8 +142,8 @@ class ReplayBuffer:
             if name != "rewards":  # these are written anew when the reward is another
                 part = np.ascontiguousarray(column[self._next]).tobytes()
                 self._digest = hashlib.blake2b(self._digest + part, digest_size=16).digest()
-        self._next = (self._next + 1) % self.rows
-        self.size = min(self.size + 1, self.rows)
+        self._next = (self._next + 1) % self._all_rows
+        self._filled = min(self._filled + 1, self._all_rows)
 
     def sample(self, batch_size: int, rng: np.random.Generator) -> Transitions:
         """Draws steps, all alike likely; what only resets and what has no next row is left out.
@@ -134,19 +153,19 @@ class ReplayBuffer:
         """
         if self.size < 2:
             raise ValueError("a step can be drawn once there is one after it")
+        resets = self._columns["resets"]
+        if resets[self._places(np.arange(1, self.size))].all():
+            raise ValueError("there are only steps that reset")
         rows, envs = np.zeros(0, np.int64), np.zeros(0, np.int64)
         while len(rows) < batch_size:
             # the newest row is left out: what it led to is not known yet
-            age = rng.integers(1, self.size, size=batch_size)
-            row = (self._next - 1 - age) % self.rows
+            row = self._places(rng.integers(1, self.size, size=batch_size))
             env = rng.integers(self.num_envs, size=batch_size)
-            may_be = ~self._columns["resets"][row, env]
+            may_be = ~resets[row, env]
             rows, envs = np.append(rows, row[may_be]), np.append(envs, env[may_be])
-            if not may_be.any() and self._columns["resets"][: self.size].all():
-                raise ValueError("there are only steps that reset")
         rows, envs = rows[:batch_size], envs[:batch_size]
         columns = {name: column[rows, envs] for name, column in self._columns.items()}
-        next_obs = self._columns["obs"][(rows + 1) % self.rows, envs]
+        next_obs = self._columns["obs"][(rows + 1) % self._all_rows, envs]
         return Transitions(
             columns["obs"], columns["actions"], columns["rewards"], next_obs, columns["terminated"]
         )
@@ -161,8 +180,8 @@ class ReplayBuffer:
             chunk: rows that are judged at once, whatever they take in memory.
         """
         for start in range(0, self.size, chunk):
-            rows = np.arange(start, min(start + chunk, self.size))
-            obs, next_obs = (self._columns["obs"][i % self.rows] for i in (rows, rows + 1))
+            rows = self._places(np.arange(start, min(start + chunk, self.size)))
+            obs, next_obs = (self._columns["obs"][i % self._all_rows] for i in (rows, rows + 1))
             self._columns["rewards"][rows] = reward(obs, self._columns["actions"][rows], next_obs)
 
     def state_dict(self) -> dict[str, Any]:
@@ -172,7 +191,7 @@ class ReplayBuffer:
         """
         for column in self._columns.values():
             column.flush()
-        return {"size": self.size, "next": self._next, "digest": self._digest.hex()}
+        return {"filled": self._filled, "next": self._next, "digest": self._digest.hex()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where the state was taken; what was added after that is added again.
@@ -180,18 +199,18 @@ class ReplayBuffer:
         Raises:
             UserError: the state is of no such buffer.
         """
-        size, following = int(state["size"]), int(state["next"])
-        if not (0 <= size <= self.rows and 0 <= following < self.rows):
+        filled, following = int(state["filled"]), int(state["next"])
+        if not (0 <= filled <= self._all_rows and 0 <= following < self._all_rows):
             raise UserError(f"{self.directory} is not the replay buffer of this run.")
-        self.size, self._next = size, following
+        self._filled, self._next = filled, following
         self._digest = bytes.fromhex(state["digest"])
-        if size < self.rows and self._replayed() != self._digest:
+        if filled < self._all_rows and self._replayed() != self._digest:
             raise UserError(f"{self.directory} does not hold what this run has done.")
 
     def _replayed(self) -> bytes:
         """The digest of what stands there, while nothing was pushed out yet."""
         digest = b""
-        for row in range(self.size):
+        for row in range(self._filled):
             for name, column in self._columns.items():
                 if name != "rewards":
                     part = np.ascontiguousarray(column[row]).tobytes()

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -82,31 +83,33 @@ def test_it_is_there_when_it_is_opened_again(tmp_path):
     assert first.state_dict() == again.state_dict()
 
 
-def test_what_was_done_after_the_state_is_done_again(tmp_path):
+@pytest.mark.parametrize("before", [12, 90])  # while there is room, and when the oldest go
+def test_what_was_done_after_the_state_is_done_again(tmp_path, before):
     """A kill -9 in between leaves rows that nobody counts; they are written over in order."""
     code = f"""
         import os, signal, sys, json
         sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "data")!r}, {str(ROOT / "tests")!r}]
         from pathlib import Path
         from test_replay_buffer import ReplayBuffer, VECTORS, fill
-        buffer = ReplayBuffer(Path("killed"), VECTORS, 2, 40)
-        fill(buffer, 12)
+        buffer = ReplayBuffer(Path("killed"), VECTORS, 2, 40, between_states=10)
+        fill(buffer, {before})
         Path("state.json").write_text(json.dumps(buffer.state_dict()))
-        fill(buffer, 5, start=12, episode=3)
+        fill(buffer, 5, start={before})
         os.kill(os.getpid(), signal.SIGKILL)
     """
     if not hasattr(signal, "SIGKILL"):
         pytest.skip("there is no SIGKILL here")
     outcome = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path)
     assert outcome.returncode == -signal.SIGKILL
-    import json
-
-    killed = ReplayBuffer(tmp_path / "killed", VECTORS, 2, 40)
+    killed = ReplayBuffer(tmp_path / "killed", VECTORS, 2, 40, between_states=10)
     killed.load_state_dict(json.loads((tmp_path / "state.json").read_text()))
-    unbroken = ReplayBuffer(tmp_path / "unbroken", VECTORS, 2, 40)
-    fill(unbroken, 12)
-    for buffer in (killed, unbroken):
-        fill(buffer, 20, start=12)
+    unbroken = ReplayBuffer(tmp_path / "unbroken", VECTORS, 2, 40, between_states=10)
+    fill(unbroken, before)
+    for steps in range(6):  # also on the way, where the rows are those that the killed run left
+        for buffer in (killed, unbroken):
+            fill(buffer, min(steps, 1), start=before + steps - 1)
+        drawn = [buffer.sample(64, np.random.default_rng(0)) for buffer in (killed, unbroken)]
+        np.testing.assert_array_equal(drawn[0].obs, drawn[1].obs)
     assert killed.state_dict() == unbroken.state_dict()
     drawn = [buffer.sample(64, np.random.default_rng(0)) for buffer in (killed, unbroken)]
     np.testing.assert_array_equal(drawn[0].obs, drawn[1].obs)
@@ -125,9 +128,9 @@ def test_files_of_another_run(tmp_path):
     with pytest.raises(UserError, match="does not hold what this run has done"):
         other.load_state_dict(state)
     with pytest.raises(UserError, match="is not the replay buffer of this run"):
-        other.load_state_dict({**state, "size": 10**9})
+        other.load_state_dict({**state, "filled": 10**9})
     (tmp_path / "ends.npy").write_bytes(b"hello")
-    with pytest.raises(UserError, match="ends.npy is damaged"):
+    with pytest.raises(UserError, match=r"ends\.npy is damaged"):
         ReplayBuffer(tmp_path, VECTORS, 2, 40)
 
 
