@@ -5,14 +5,14 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help assignment reference test test-slow check pythons lint format benchmark handout report clean
+.PHONY: help assignment reference test test-slow check pythons lint format benchmark docs handout report clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[dev,data,labelling,mujoco,tracking]'
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[dev,data,docs,labelling,mujoco,tracking]'
 	@touch $@
 
 assignment: $(INSTALLED) ## Parts 1 to 3 and the evaluation, with seed 0
@@ -27,7 +27,7 @@ test: $(INSTALLED) ## the fast tests, on all cores
 test-slow: $(INSTALLED) ## the tests that learn for minutes
 	$(RUN) -m pytest -m slow
 
-lint: $(INSTALLED)
+lint: $(INSTALLED) docs
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
@@ -53,6 +53,10 @@ benchmark: $(INSTALLED) ## measure the figures in docs/results.md again
 	$(RUN) benchmarks/labelling_teaching.py
 	$(RUN) benchmarks/labelling_speed.py
 	$(RUN) benchmarks/clip_speed.py
+
+docs: $(INSTALLED) ## the pages as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+	@echo "Wrote site/: open site/index.html"
 
 handout: $(INSTALLED) ## write the students' version to handout/
 	$(RUN) -m course.handout

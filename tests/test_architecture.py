@@ -157,3 +157,27 @@ def test_files_named_in_the_docs_exist():
         text = page.read_text(encoding="utf-8")
         for target in re.findall(r"\]\((?!http)([^)#]+)", text):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def anchors(page):
+    """Of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    words = (re.sub(r"[^\w\- ]", "", heading.replace("`", "")).lower() for heading in headings)
+    return {word.strip().replace(" ", "-") for word in words}
+
+
+def test_places_in_pages_that_are_named_exist():
+    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    seen = 0
+    for page in [*pages, *(ROOT / "docs").rglob("*.md")]:
+        text = page.read_text(encoding="utf-8")
+        for target, anchor in re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", text):
+            place = page.parent / target if target else page
+            assert anchor in anchors(place), f"{page.name}: {target}#{anchor}"
+            seen += 1
+    assert seen > 5
+
+
+def test_every_folder_of_the_library_is_a_package():
+    folders = {path.parent for path in (ROOT / "prefloop").rglob("*.py")}
+    assert [str(f) for f in folders if not (f / "__init__.py").exists()] == []

@@ -1,0 +1,1 @@
+"""What programs say to a labelling server."""

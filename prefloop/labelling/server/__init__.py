@@ -1,0 +1,1 @@
+"""The labelling server: what it keeps, its API and its page."""
