@@ -53,7 +53,7 @@ others. Next: python vpg.py --epochs 50 --checkpoint --reward reward.params --ch
 
 if __name__ == "__main__":
     # before PyTorch is loaded: --help and a wrong flag answer at once
-    settings = parse_settings(Settings, description=DESCRIPTION, epilog=EPILOG)
+    asked_for = parse_settings(Settings, description=DESCRIPTION, epilog=EPILOG)
     import_quickly("torch", "gymnasium")
 
 import gymnasium as gym
@@ -302,4 +302,4 @@ def _env_flag(env_id: str) -> str:
 if __name__ == "__main__":
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     with one_sentence_errors("offline_reward_learning.py"):
-        main(settings)
+        main(asked_for)

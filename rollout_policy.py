@@ -53,7 +53,7 @@ python rollout_policy.py --checkpoint 'submissions/*/rlhf' --num_rollouts 100 --
 
 if __name__ == "__main__":
     # before PyTorch is loaded: --help and a wrong flag answer at once
-    settings = parse_settings(Settings, description=DESCRIPTION, epilog=EPILOG)
+    asked_for = parse_settings(Settings, description=DESCRIPTION, epilog=EPILOG)
     import_quickly("torch", "gymnasium", "scipy.special")
 
 import torch
@@ -100,40 +100,6 @@ class Result:
             f"average return {e.mean:.1f} over {rollouts} "
             f"(standard error {e.standard_error:.1f}, 95 % interval {e.low:.1f} to {e.high:.1f})"
         )
-
-
-def find_checkpoints(patterns: Sequence[str]) -> list[Path]:
-    """Fills in patterns (not every shell does) and takes the last checkpoint of each folder.
-
-    A folder without any stays in the list: it gets its reason in the table. What exists under its
-    own name is no pattern, and a folder may have brackets in its name.
-    """
-    paths = []
-    for pattern in patterns:
-        found = _filled_in(_beginning_escaped(pattern)) or _filled_in(pattern.replace("[", "[[]"))
-        paths += [Path(path) for path in sorted(found) or [pattern]]
-    return [(last_checkpoint(path) or path) if path.is_dir() else path for path in paths]
-
-
-def _beginning_escaped(pattern: str) -> str:
-    """A pattern whose beginning, as far as it exists under its own name, stands for that alone."""
-    parts = Path(pattern).parts
-    existing = [i for i in range(len(parts) + 1) if Path(*parts[:i]).exists()]
-    literal = glob.escape(str(Path(*parts[: existing[-1]])))
-    return str(Path(literal, *parts[existing[-1] :]))
-
-
-def _filled_in(pattern: str) -> list[str]:
-    """What a pattern stands for; what it asks for in a folder that lacks it, too.
-
-    So who has no rlhf/ is in the table of 'submissions/*/rlhf', with the reason.
-    """
-    found = glob.glob(pattern)
-    parent, name = Path(pattern).parent, Path(pattern).name
-    if glob.has_magic(str(parent)) and not glob.has_magic(name):
-        folders = [Path(folder) for folder in glob.glob(str(parent)) if Path(folder).is_dir()]
-        found += [str(folder / name) for folder in folders if not (folder / name).exists()]
-    return found
 
 
 def roll_out(path: Path, sizes: tuple[int, int], settings: Settings) -> Result:
@@ -183,6 +149,79 @@ def print_one(result: Result) -> None:
     for i, episode_return in enumerate(result.returns):
         print(f"rollout {i}: return {episode_return:g}")
     print(result.summary())
+
+
+def main(settings: Settings) -> int:
+    """Runs all checkpoints and reports; returns the exit code."""
+    sizes = policy_sizes(make_env(settings.env))  # a wrong environment is no checkpoint's fault
+    needed = settings.min_return
+    if needed is None and settings.gradescope:
+        needed = return_threshold(settings.env)
+        if needed is None:
+            raise UserError(f"{settings.env} names no return that solves it: give --min_return.")
+    paths = find_checkpoints(settings.checkpoint)
+    many = len(paths) > 1
+    bar = tqdm(paths, desc="rolling out", disable=None if many and not settings.render else True)
+    results = [roll_out(path, sizes, settings) for path in bar]
+
+    min_return = settings.min_return
+    if settings.json:
+        write_json(Path(settings.json), as_json(results, settings))
+    if settings.gradescope:
+        assert needed is not None
+        write_json(Path(settings.gradescope), as_gradescope(results, needed))
+    if many:
+        print_table(results, min_return)
+    else:
+        print_one(results[0])
+
+    if all(result.error for result in results):
+        return 2
+    fell_short = [r for r in results if min_return is not None and not r.reaches(min_return)]
+    for result in fell_short:
+        reason = result.error or f"{result.checkpoint}: {result.summary()}"
+        print(
+            f"{'Could not be run' if result.error else f'Below {min_return:g}'}: {reason}",
+            file=sys.stderr,
+        )
+    return int(bool(fell_short) or any(result.error for result in results))
+
+
+# Behind it: which files are meant, and what graders get.
+
+
+def find_checkpoints(patterns: Sequence[str]) -> list[Path]:
+    """Fills in patterns (not every shell does) and takes the last checkpoint of each folder.
+
+    A folder without any stays in the list: it gets its reason in the table. What exists under its
+    own name is no pattern, and a folder may have brackets in its name.
+    """
+    paths = []
+    for pattern in patterns:
+        found = _filled_in(_beginning_escaped(pattern)) or _filled_in(pattern.replace("[", "[[]"))
+        paths += [Path(path) for path in sorted(found) or [pattern]]
+    return [(last_checkpoint(path) or path) if path.is_dir() else path for path in paths]
+
+
+def _beginning_escaped(pattern: str) -> str:
+    """A pattern whose beginning, as far as it exists under its own name, stands for that alone."""
+    parts = Path(pattern).parts
+    existing = [i for i in range(len(parts) + 1) if Path(*parts[:i]).exists()]
+    literal = glob.escape(str(Path(*parts[: existing[-1]])))
+    return str(Path(literal, *parts[existing[-1] :]))
+
+
+def _filled_in(pattern: str) -> list[str]:
+    """What a pattern stands for; what it asks for in a folder that lacks it, too.
+
+    So who has no rlhf/ is in the table of 'submissions/*/rlhf', with the reason.
+    """
+    found = glob.glob(pattern)
+    parent, name = Path(pattern).parent, Path(pattern).name
+    if glob.has_magic(str(parent)) and not glob.has_magic(name):
+        folders = [Path(folder) for folder in glob.glob(str(parent)) if Path(folder).is_dir()]
+        found += [str(folder / name) for folder in folders if not (folder / name).exists()]
+    return found
 
 
 def print_table(results: Sequence[Result], min_return: float | None) -> None:
@@ -247,43 +286,7 @@ def as_gradescope(results: Sequence[Result], min_return: float) -> dict[str, Any
     }
 
 
-def main(settings: Settings) -> int:
-    """Runs all checkpoints and reports; returns the exit code."""
-    sizes = policy_sizes(make_env(settings.env))  # a wrong environment is no checkpoint's fault
-    needed = settings.min_return
-    if needed is None and settings.gradescope:
-        needed = return_threshold(settings.env)
-        if needed is None:
-            raise UserError(f"{settings.env} names no return that solves it: give --min_return.")
-    paths = find_checkpoints(settings.checkpoint)
-    many = len(paths) > 1
-    bar = tqdm(paths, desc="rolling out", disable=None if many and not settings.render else True)
-    results = [roll_out(path, sizes, settings) for path in bar]
-
-    min_return = settings.min_return
-    if settings.json:
-        write_json(Path(settings.json), as_json(results, settings))
-    if settings.gradescope:
-        assert needed is not None
-        write_json(Path(settings.gradescope), as_gradescope(results, needed))
-    if many:
-        print_table(results, min_return)
-    else:
-        print_one(results[0])
-
-    if all(result.error for result in results):
-        return 2
-    fell_short = [r for r in results if min_return is not None and not r.reaches(min_return)]
-    for result in fell_short:
-        reason = result.error or f"{result.checkpoint}: {result.summary()}"
-        print(
-            f"{'Could not be run' if result.error else f'Below {min_return:g}'}: {reason}",
-            file=sys.stderr,
-        )
-    return int(bool(fell_short) or any(result.error for result in results))
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     with one_sentence_errors("rollout_policy.py"):
-        sys.exit(main(settings))
+        sys.exit(main(asked_for))

@@ -162,13 +162,13 @@ class PPO:
             # of the policy from its start, estimated on the actions taken; a penalty if asked for
             with torch.no_grad():
                 raw_obs = self._tensor(rollout.obs[:-1])
-                log_ratio = old_log_probs_all - self.reference.log_prob(raw_obs, actions_all)
-            ratio = log_ratio.cpu().numpy()
-            kl = float(ratio[valid].mean())
+                log_ratios = old_log_probs_all - self.reference.log_prob(raw_obs, actions_all)
+            log_ratio = log_ratios.cpu().numpy()
+            kl = float(log_ratio[valid].mean())
         self._watch_scale(rollout, rewards)
         rewards = rewards / self._reward_scale.std
         if settings.kl_coef:
-            rewards = rewards - settings.kl_coef * ratio
+            rewards = rewards - settings.kl_coef * log_ratio
         advantages = generalized_advantages(
             rewards,
             values,

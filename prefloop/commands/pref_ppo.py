@@ -144,7 +144,10 @@ def _of_the_run(settings: Settings, known: "Callable[[str], RunOut]") -> Setting
     out = settings.run.out or settings.people
     environment = settings.environment
     if not environment.env:
-        environment = replace(environment, env=known(settings.people).env)
+        run_there = known(settings.people)
+        environment = EnvSettings(
+            env=run_there.env, **{**run_there.env_changes, **environment.changes}
+        )
     resume = (Path(out) / runs.FACTS).is_file()
     run = replace(settings.run, out=out, resume=resume)
     return replace(settings, environment=environment, run=run)

@@ -1,17 +1,17 @@
 // The page's beginning: what stands on every page, and which page an address means.
 
-import { connection, health, persist, Refused } from "./api.js";
-import { make } from "./dom.js";
-import { startHelp } from "./keys.js";
-import { showLabel } from "./label.js";
-import { startName } from "./name.js";
-import { startNotices } from "./notices.js";
-import { outbox } from "./outbox.js";
-import { showResults } from "./results.js";
-import { showRuns } from "./runs.js";
-import { setToken, takeToken, token } from "./session.js";
-import { showSettings } from "./settings.js";
-import { startTheme } from "./theme.js";
+import { connection, health, persist, Refused } from "./common/api.js";
+import { make } from "./common/dom.js";
+import { startHelp } from "./common/keys.js";
+import { showLabel } from "./label/label.js";
+import { startName } from "./label/name.js";
+import { startNotices } from "./label/notices.js";
+import { outbox } from "./label/outbox.js";
+import { showResults } from "./results/results.js";
+import { showRuns } from "./runs/runs.js";
+import { setToken, takeToken, token } from "./common/session.js";
+import { showSettings } from "./settings/settings.js";
+import { startTheme } from "./common/theme.js";
 
 const view = document.getElementById("view");
 const PAGES = { "": ["runs", showRuns], label: ["label", showLabel], results: ["results", showResults], settings: ["settings", showSettings] };

@@ -1,8 +1,8 @@
 // What a reward model makes of the labels: how often it agrees, and the pairs that it finds hardest.
 
-import { count, make, percent } from "./dom.js";
+import { count, make, percent } from "../common/dom.js";
 import { HardPair } from "./hardpair.js";
-import { calm, Player } from "./player.js";
+import { calm, Player } from "../common/player.js";
 
 /** Shows a reward model's report; clips are loaded when they come into sight, and one pair plays at a time. */
 export class HardPairs {

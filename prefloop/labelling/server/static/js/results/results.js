@@ -1,10 +1,10 @@
 // The results of a run: how much was labelled, by whom, how fast, and how alike.
 
-import { getResults, getRun, persist, repeat } from "./api.js";
+import { getResults, getRun, persist, repeat } from "../common/api.js";
 import { bars, labelsOverTime, lineLegend, ranges } from "./charts.js";
-import { count, make, percent } from "./dom.js";
+import { count, make, percent } from "../common/dom.js";
 import { HardPairs } from "./hardest.js";
-import { showRefusal } from "./refusal.js";
+import { showRefusal } from "../common/refusal.js";
 
 const REFRESH = 5000;
 

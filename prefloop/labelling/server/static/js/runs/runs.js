@@ -1,7 +1,7 @@
 // The list of runs: how far each is, and one click to label it.
 
-import { listRuns, persist, repeat } from "./api.js";
-import { count, make, setText } from "./dom.js";
+import { listRuns, persist, repeat } from "../common/api.js";
+import { count, make, setText } from "../common/dom.js";
 
 const REFRESH = 3000;
 

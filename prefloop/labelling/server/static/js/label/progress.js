@@ -1,9 +1,9 @@
 // How far the run is, and how fast this annotator is.
 
-import { attempt, getRun, repeat } from "./api.js";
-import { make, setText } from "./dom.js";
+import { attempt, getRun, repeat } from "../common/api.js";
+import { make, setText } from "../common/dom.js";
 import { outbox } from "./outbox.js";
-import { tab } from "./storage.js";
+import { tab } from "../common/storage.js";
 
 const LONGEST = 120; // seconds that one label counts for: whoever has a coffee is not slower
 const REFRESH = 5000;

@@ -1,7 +1,7 @@
 // What annotators are to look for, as whoever made the run wrote it.
 
-import { make } from "./dom.js";
-import { browser } from "./storage.js";
+import { make } from "../common/dom.js";
+import { browser } from "../common/storage.js";
 
 /** Instructions that can be folded away; null if a run has none. */
 export function instructions(run) {

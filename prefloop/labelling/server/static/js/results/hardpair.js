@@ -1,9 +1,9 @@
 // One of the pairs that a reward model finds hardest: two small clips, and who says what of them.
 
-import { Refused } from "./api.js";
-import { makeClip, TraceClip, VideoClip } from "./clips.js";
-import { framesText } from "./controls.js";
-import { count, make, percent, setText } from "./dom.js";
+import { Refused } from "../common/api.js";
+import { makeClip, TraceClip, VideoClip } from "../common/clips.js";
+import { framesText } from "../common/controls.js";
+import { count, make, percent, setText } from "../common/dom.js";
 
 const SIDES = { first: "left", second: "right" }; // whose colour each has
 const TITLES = { first: "First", second: "Second" };

@@ -1,7 +1,7 @@
 // The two clips beside each other; on a phone, one above the other.
 
-import { count, make, setText } from "./dom.js";
-import { calm } from "./player.js";
+import { count, make, setText } from "../common/dom.js";
+import { calm } from "../common/player.js";
 
 const NARROW = window.matchMedia("(max-width: 640px)");
 const NAMES = { left: ["Left", "Upper"], right: ["Right", "Lower"] };

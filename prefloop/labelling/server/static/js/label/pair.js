@@ -1,8 +1,8 @@
 // A pair to compare, as the server has leased it, and its two clips.
 
-import { Refused, serverNow, Unreachable } from "./api.js";
-import { makeClip } from "./clips.js";
-import { count } from "./dom.js";
+import { Refused, serverNow, Unreachable } from "../common/api.js";
+import { makeClip } from "../common/clips.js";
+import { count } from "../common/dom.js";
 
 /** `left` and `right` are what the server says of the sides. */
 export class Pair {

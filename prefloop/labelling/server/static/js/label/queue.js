@@ -1,6 +1,6 @@
 // The pairs to label: leased from the server some ahead of need, with their clips loaded.
 
-import { getSettings, lease, pause, Refused, release, serverNow, Unreachable } from "./api.js";
+import { getSettings, lease, pause, Refused, release, serverNow, Unreachable } from "../common/api.js";
 import { outbox } from "./outbox.js";
 import { Pair } from "./pair.js";
 import { Presence } from "./presence.js";

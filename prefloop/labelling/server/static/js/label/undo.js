@@ -1,10 +1,10 @@
 // Taking answers back. An undo names its answer, so that it can take back no other. Labelling waits a
 // little for the server's reply: what is answered meanwhile would be meant for the pair that comes back.
 
-import { connection } from "./api.js";
+import { connection } from "../common/api.js";
 import { inWords } from "./choices.js";
 import { outbox } from "./outbox.js";
-import { session, uuid } from "./session.js";
+import { session, uuid } from "../common/session.js";
 
 const PATIENCE = 2000; // milliseconds that labelling waits
 

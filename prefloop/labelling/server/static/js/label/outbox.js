@@ -1,9 +1,9 @@
 // Answers and undos on their way. Each is kept in this browser from the key press until the server
 // has said that it is on its disk; whatever happens in between, it is sent again under the same id.
 
-import { answer, connection, pause, Refused, Unreachable, undo } from "./api.js";
-import { session } from "./session.js";
-import { browser, whenOthersWrite } from "./storage.js";
+import { answer, connection, pause, Refused, Unreachable, undo } from "../common/api.js";
+import { session } from "../common/session.js";
+import { browser, whenOthersWrite } from "../common/storage.js";
 
 const KEY = "answer.";
 const REFUSED = "refused.";

@@ -1,8 +1,8 @@
 // The answers that can be given of a pair: their buttons, with the one that takes an answer back.
 
-import { keyButton } from "./controls.js";
-import { make } from "./dom.js";
-import { ACTIONS } from "./keys.js";
+import { keyButton } from "../common/controls.js";
+import { make } from "../common/dom.js";
+import { ACTIONS } from "../common/keys.js";
 import { sideName, sideText } from "./stage.js";
 
 const CHOICES = ["left", "right", "tie", "skip"];

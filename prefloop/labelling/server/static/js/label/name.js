@@ -1,7 +1,7 @@
 // The annotator's name: asked once, shown in the head of the page, changed there.
 
-import { setText } from "./dom.js";
-import { annotator, setAnnotator, whenRenamedElsewhere } from "./session.js";
+import { setText } from "../common/dom.js";
+import { annotator, setAnnotator, whenRenamedElsewhere } from "../common/session.js";
 
 const dialog = document.getElementById("name-dialog");
 const field = document.getElementById("name-field");

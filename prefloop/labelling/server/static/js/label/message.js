@@ -1,6 +1,6 @@
 // What stands in the clips' place while there is no pair to show.
 
-import { count, make } from "./dom.js";
+import { count, make } from "../common/dom.js";
 
 const MORE = "New pairs appear here by themselves.";
 

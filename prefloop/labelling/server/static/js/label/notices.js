@@ -1,10 +1,10 @@
 // What the page tells, whatever else it shows: that the server is away, and what was not stored.
 
-import { connection } from "./api.js";
+import { connection } from "../common/api.js";
 import { inWords } from "./choices.js";
-import { count, make, setText } from "./dom.js";
+import { count, make, setText } from "../common/dom.js";
 import { outbox } from "./outbox.js";
-import { say } from "./say.js";
+import { say } from "../common/say.js";
 
 const notices = document.getElementById("notices");
 const banner = document.getElementById("offline");

@@ -1,21 +1,21 @@
 // The labelling page: two clips, and a key for what is better.
 
-import { getRun, persist } from "./api.js";
+import { getRun, persist } from "../common/api.js";
 import { Choices, inWords, isAllowed, isChoice } from "./choices.js";
-import { Controls } from "./controls.js";
-import { make, setText } from "./dom.js";
+import { Controls } from "../common/controls.js";
+import { make, setText } from "../common/dom.js";
 import { instructions } from "./instructions.js";
-import { explain, listen } from "./keys.js";
+import { explain, listen } from "../common/keys.js";
 import { Message } from "./message.js";
 import { askName } from "./name.js";
 import { notify } from "./notices.js";
 import { outbox } from "./outbox.js";
-import { Player } from "./player.js";
+import { Player } from "../common/player.js";
 import { Progress } from "./progress.js";
 import { PairQueue } from "./queue.js";
-import { showRefusal } from "./refusal.js";
-import { say } from "./say.js";
-import { annotator, session, uuid } from "./session.js";
+import { showRefusal } from "../common/refusal.js";
+import { say } from "../common/say.js";
+import { annotator, session, uuid } from "../common/session.js";
 import { isStacked, Stage } from "./stage.js";
 import { Stopwatch } from "./stopwatch.js";
 import { Undo } from "./undo.js";

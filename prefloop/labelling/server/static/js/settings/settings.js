@@ -1,8 +1,8 @@
 // The settings: labelling.yaml as a form. What a key means and may be, the server says.
 
-import { getSettings, persist, putSettings, Refused, Unreachable } from "./api.js";
-import { make, setText } from "./dom.js";
-import { say } from "./say.js";
+import { getSettings, persist, putSettings, Refused, Unreachable } from "../common/api.js";
+import { make, setText } from "../common/dom.js";
+import { say } from "../common/say.js";
 
 const GROUPS = {
   "What annotators may do": ["allow_ties", "allow_skip", "allow_trim", "max_queries_per_annotator"],

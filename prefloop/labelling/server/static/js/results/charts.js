@@ -1,6 +1,6 @@
 // Small charts, drawn as SVG with the page's own colours.
 
-import { count, draw, make } from "./dom.js";
+import { count, draw, make } from "../common/dom.js";
 
 const HEIGHT = 200;
 const EDGE = { left: 44, right: 12, top: 12, bottom: 26 };
