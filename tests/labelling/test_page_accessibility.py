@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from pages import (
     AWAY,
     NEEDS_CHROMIUM,
@@ -27,35 +28,9 @@ PLACES = {
     "#/results/cartpole-01": ".hard-pair",
     "#/settings": ".setting",
 }
-# what WCAG 2 calls contrast, of every text that can be seen; backgrounds are what lies under it
-CONTRASTS = """() => {
-    const parse = (text) => {
-        const [r, g, b, alpha = 1] = text.match(/[\\d.]+/g).map(Number);
-        return {rgb: [r, g, b], alpha};
-    };
-    const over = ({rgb, alpha}, under) => rgb.map((value, i) => alpha * value + (1 - alpha) * under[i]);
-    const luminance = (rgb) => {
-        const [r, g, b] = rgb.map((v) => v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const found = [];
-    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    while (texts.nextNode()) {
-        const text = texts.currentNode.textContent.trim();
-        const node = texts.currentNode.parentElement;
-        if (!text || !node.checkVisibility({visibilityProperty: true})) continue;
-        if (node.closest(".unseen, .skip-link, noscript, [aria-disabled=true], :disabled")) continue;
-        const parents = [];
-        for (let parent = node; parent; parent = parent.parentElement) parents.unshift(parent);
-        const styles = parents.map((parent) => getComputedStyle(parent));
-        const ground = styles.reduce((under, style) => over(parse(style.backgroundColor), under), [255, 255, 255]);
-        const ink = parse(node instanceof SVGElement ? styles.at(-1).fill : styles.at(-1).color);
-        ink.alpha *= styles.reduce((product, style) => product * Number(style.opacity), 1);
-        const [lighter, darker] = [luminance(over(ink, ground)), luminance(ground)].sort((one, other) => other - one);
-        found.push([text.slice(0, 40), (lighter + 0.05) / (darker + 0.05)]);
-    }
-    return found;
-}"""
+# every rule of WCAG 2.2, levels A and AA, that a program can check
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+AXE = Axe()
 
 
 @pytest.fixture
@@ -68,40 +43,55 @@ def labelled(site):
     return site
 
 
-def faint(page):
-    found = page.evaluate(CONTRASTS)
-    assert len(found) > 10
-    return [(text, round(ratio, 2)) for text, ratio in found if ratio < 4.5]
+def faults(page):
+    """What axe-core finds wrong: contrast, names, roles, structure."""
+    found = AXE.run(page, options=RULES).response
+    assert len(found["passes"]) > 10
+    return [
+        (fault["id"], node["target"], node["failureSummary"])
+        for fault in found["violations"]
+        for node in fault["nodes"]
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_stands_out_from_its_ground(labelled, browser, scheme):
+def test_nothing_that_axe_knows_is_wrong(labelled, browser, scheme):
     with opened(browser, (*AWAY, "ERR_"), color_scheme=scheme) as page:
         for place, sign in PLACES.items():
             page.goto(f"{labelled.url}/{place}")
             page.wait_for_selector(sign)
-            assert faint(page) == [], place
+            assert faults(page) == [], place
         begin(page, labelled.url)
         page.keyboard.press("?")
         page.wait_for_selector("#help-dialog[open]")
-        assert faint(page) == []
+        assert faults(page) == []
         page.keyboard.press("Escape")
         page.locator("#name-button").click()
         page.locator("#name-field").fill("")
         page.keyboard.press("Enter")
         page.wait_for_selector("#name-mistake:not(:empty)")
-        assert faint(page) == []
+        assert faults(page) == []
         page.keyboard.press("Escape")
         # offline, narrowed, and then refused
         page.route("**/api/**", lambda route: route.abort())
         page.keyboard.press("o")
         press(page, "=")
         page.wait_for_selector("#offline:not([hidden])")
-        assert faint(page) == []
+        assert faults(page) == []
         labelled.settings.change({"allow_ties": False})
         page.unroute("**/api/**")
         page.wait_for_selector(".notice")
-        assert faint(page) == []
+        assert faults(page) == []
+
+
+def test_axe_would_notice(labelled, browser):
+    with opened(browser) as page:
+        page.goto(f"{labelled.url}/#/")
+        page.wait_for_selector(".run")
+        page.evaluate("document.querySelector('h1').style.color = '#ddd'")
+        page.evaluate("document.querySelector('#help-button').removeAttribute('aria-label')")
+        page.evaluate("document.querySelector('#help-button').replaceChildren()")
+        assert {"color-contrast", "button-name"} <= {fault for fault, *_ in faults(page)}
 
 
 def test_every_control_has_a_name(labelled, browser):
