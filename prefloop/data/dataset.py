@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from prefloop.data.preferences import Preferences
 from prefloop.data.segments import COLUMNS, Segments, concatenate, stacked
 from prefloop.env_ids import without_module
+from prefloop.envs.settings import CHANGES
 from prefloop.errors import UserError
 from prefloop.files import claimed_directory, read_json, write_atomically, write_json
 
@@ -75,6 +76,12 @@ def writing(path: Path, metadata: Mapping[str, Any]) -> Iterator["Writer"]:
             if without_module(known.get("env")) != without_module(metadata["env"]):
                 raise UserError(
                     f"{path} holds preferences for {known.get('env')}, not {metadata['env']}."
+                )
+            before, now = (said.get(CHANGES, {}) for said in (known, metadata))
+            if before != now:
+                raise UserError(
+                    f"{path} holds preferences for {known['env']} with {before or 'no changes'}, not "
+                    f"with {now or 'none'}."
                 )
             if known["schema"] != SCHEMA:  # earlier versions would not see what is added
                 write_json(path / METADATA, {**known, "schema": SCHEMA})

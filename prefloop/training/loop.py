@@ -26,6 +26,9 @@ MAY_DIFFER_ON_RESUME = (
     "init",
     "preferences",
     "reference",
+    # what follows from the settings, and was described otherwise by earlier versions
+    "policy",
+    "reward_model",
 )
 
 

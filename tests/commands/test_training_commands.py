@@ -380,3 +380,37 @@ def test_what_is_measured_again_replaces_its_row_whatever_it_is_called(
         assert outcome.code == 0, outcome.err
     (row,) = rows(tmp_path / "evaluation" / "evaluation.csv")
     assert row["policy"] == r"caf\udce9.params"
+
+
+def test_runs_and_pairs_of_earlier_versions_go_on(run, tmp_path):
+    """They knew neither an environment's changes nor a policy's description."""
+    small = "--num_envs 4 --rollout_steps 32 --steps 256 --iteration_steps 128"
+    line = f"prefloop.cli ppo --env CartPole-v0 {small} --out p"
+    assert run(line).code == 0
+    pairs = (
+        "prefloop.cli pairs --env CartPole-v0 --policies p/final_policy.params --episodes 8 --out d"
+    )
+    assert run(f"{pairs} --pairs 6").code == 0
+    later = ("wrappers", "horizon", "termination", "action_repeat", "frame_stack")
+    for file in (tmp_path / "p" / "run.json", tmp_path / "d" / "metadata.json"):
+        facts = json.loads(file.read_text())
+        facts.pop("policy", None)
+        assert all(facts["settings"].pop(name, "no") != "no" for name in later)
+        file.write_text(json.dumps(facts))
+    for again in (f"{line} --resume", f"{pairs} --pairs 9 --resume"):
+        outcome = run(again)
+        assert outcome.code == 0, outcome.err
+    assert len(dataset.read(tmp_path / "d")) == 9
+    outcome = run(f"{line} --resume --horizon 50")
+    assert_one_sentence(outcome, "env_changes None, not {'horizon': 50}")
+
+
+def test_pairs_of_changed_environments_are_not_mixed(run, tmp_path):
+    small = "--num_envs 4 --rollout_steps 32 --steps 128 --iteration_steps 128"
+    assert run(f"prefloop.cli ppo --env CartPole-v0 {small} --out p").code == 0
+    pairs = (
+        "prefloop.cli pairs --env CartPole-v0 --policies p/final_policy.params --episodes 8 --out d"
+    )
+    assert run(f"{pairs} --pairs 6 --horizon 9").code == 0
+    outcome = run(f"{pairs} --pairs 9 --resume")
+    assert_one_sentence(outcome, "with {'horizon': 9}, not with none")
