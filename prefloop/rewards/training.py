@@ -173,24 +173,25 @@ class RewardFit:
         chosen, place = torch.unique(
             torch.cat([self._first[pairs], self._second[pairs]]), return_inverse=True
         )
-        num_segments, mask = len(chosen), self._mask[chosen]
-        if not self._full:
-            segment = torch.arange(num_segments, device=mask.device).repeat_interleave(mask.sum(1))
-        if self._inputs is not None:
-            flat = (
-                self._inputs[chosen][mask] if not self._full else self._inputs[chosen].flatten(0, 1)
-            )
-        else:  # they stay as they came, and are converted a batch at a time
-            some = self.preferences.segments[chosen.cpu().numpy()]
-            obs, actions = some.obs[some.mask], some.actions[some.mask]
-            flat = self.model.inputs(self._tensor(obs), self._tensor(actions))
-        rewards = torch.stack([network(flat)[:, 0] for network in networks])
+        steps = self._inputs_of(chosen)
+        rewards = torch.stack([network(steps)[:, 0] for network in networks])
         if self._full:
-            returns = rewards.reshape(len(rewards), num_segments, -1).sum(-1)
+            returns = rewards.reshape(len(rewards), len(chosen), -1).sum(-1)
         else:
-            returns = rewards.new_zeros(len(rewards), num_segments).index_add(1, segment, rewards)
+            lengths = self._mask[chosen].sum(1)
+            segment = torch.arange(len(chosen), device=lengths.device).repeat_interleave(lengths)
+            returns = rewards.new_zeros(len(rewards), len(chosen)).index_add(1, segment, rewards)
         first, second = returns[:, place].chunk(2, dim=1)
         return first, second
+
+    def _inputs_of(self, chosen: torch.Tensor) -> torch.Tensor:
+        """What the heads see of the steps of some segments, one after the other."""
+        if self._inputs is None:  # they stay as they came, and are converted a batch at a time
+            some = self.preferences.segments[chosen.cpu().numpy()]
+            obs, actions = some.obs[some.mask], some.actions[some.mask]
+            return self.model.inputs(self._tensor(obs), self._tensor(actions))
+        steps = self._inputs[chosen]
+        return steps.reshape(-1, steps.shape[-1]) if self._full else steps[self._mask[chosen]]
 
     @torch.no_grad()
     def _judge(self) -> tuple[float, float]:
