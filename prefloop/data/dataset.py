@@ -219,7 +219,9 @@ class Writer:
                     "actions."
                 )
             _write_shard(self._path / _next_shard(self._path), part)
-            self._places |= {key: len(self._places) + i for i, key in enumerate(fresh)}
+            # not as many as there are places: somebody's dataset may hold a segment twice
+            stored = sum(map(len, self._parts))
+            self._places |= {key: stored + i for i, key in enumerate(fresh)}
             self._parts.append(part)
         return np.array([self._places[key] for key in keys], dtype=np.int64)
 

@@ -130,6 +130,13 @@ def test_datasets_of_schema_1_are_read_and_added_to(tmp_path):
     assert dataset.read_metadata(tmp_path)["schema"] == 2  # an earlier prefloop would see a part
 
 
+def test_a_segment_that_stands_there_twice_shifts_nothing(tmp_path):
+    first, second = some(seed=0), some(seed=1)
+    path = written(tmp_path, first) / "segments-0000.npz"
+    np.savez(path, **{name: np.concatenate([x, x]) for name, x in arrays(path).items()})
+    assert_same(dataset.read(written(tmp_path, second)), joined(first, second))
+
+
 def test_all_preferences_can_be_replaced(tmp_path):
     first, second = some(seed=0), some(seed=1)
     with dataset.writing(tmp_path, ABOUT) as writer:
