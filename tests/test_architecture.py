@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import prefloop
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -152,30 +154,46 @@ def test_the_readme_gives_the_handouts_pip_line():
     assert f"pip install --constraint constraints.txt {' '.join(names)}\n" in readme
 
 
-def test_files_named_in_the_docs_exist():
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"]:
-        text = page.read_text(encoding="utf-8")
-        for target in re.findall(r"\]\((?!http)([^)#]+)", text):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def prose(page):
+    """A page without its blocks of code, in which # is a comment and brackets are no links."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
 
 
 def anchors(page):
     """Of a page's headings, as GitHub makes them."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    words = (re.sub(r"[^\w\- ]", "", heading.replace("`", "")).lower() for heading in headings)
-    return {word.strip().replace(" ", "-") for word in words}
+    found: list[str] = []
+    for heading in re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE):
+        anchor = re.sub(r"[^\w\- ]", "", heading).lower().strip().replace(" ", "-")
+        again = sum(
+            re.fullmatch(rf"{re.escape(anchor)}(-\d+)?", other) is not None for other in found
+        )
+        found.append(f"{anchor}-{again}" if again else anchor)
+    return found
 
 
-def test_places_in_pages_that_are_named_exist():
-    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-    seen = 0
-    for page in [*pages, *(ROOT / "docs").rglob("*.md")]:
-        text = page.read_text(encoding="utf-8")
-        for target, anchor in re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", text):
-            place = page.parent / target if target else page
-            assert anchor in anchors(place), f"{page.name}: {target}#{anchor}"
-            seen += 1
-    assert seen > 5
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for path, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", prose(page)):
+        target = page.parent / path if path else page
+        assert target.exists(), f"no {path}"
+        assert not anchor or anchor in anchors(target), f"no {path}#{anchor}"
+
+
+def test_anchors_are_githubs(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# A `metrics.csv`, twice\n```\n# no heading\n```\n## Costs\n## Costs\n")
+    assert anchors(page) == ["a-metricscsv-twice", "costs", "costs-1"]
+
+
+def test_what_is_cited_is_what_is_installed():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert re.findall(r"^version: (.+)$", citation, re.MULTILINE) == [prefloop.__version__]
+    assert re.findall(r"^license: (.+)$", citation, re.MULTILINE) == [project["license"]]
 
 
 def test_every_folder_of_the_library_is_a_package():
