@@ -54,8 +54,9 @@ benchmark: $(INSTALLED) ## measure the figures in docs/results.md again
 	$(RUN) benchmarks/labelling_speed.py
 	$(RUN) benchmarks/clip_speed.py
 
-docs: $(INSTALLED) ## the pages as a site, in site/
-	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+# not --quiet: what is silenced is not counted, so --strict would stop at nothing
+docs: $(INSTALLED) ## the pages as a site, in site/; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 	@echo "Wrote site/: open site/index.html"
 
 handout: $(INSTALLED) ## write the students' version to handout/
