@@ -60,9 +60,9 @@ class LabellingClient:
         patience: seconds for which a server that does not answer is tried; None: for ever.
         on_waiting: called once whenever a server stops to answer, with a sentence.
 
-    Raises (all methods):
-        RefusedError: what was asked contradicts what is stored, or is not allowed.
-        UserError: the server did not answer in time, or is none.
+    Raises:
+        RefusedError: by any method: what was asked contradicts what is stored, or is not allowed.
+        UserError: by any method: the server did not answer in time, or is none.
     """
 
     def __init__(
