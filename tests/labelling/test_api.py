@@ -17,20 +17,14 @@ from prefloop.labelling.server.app import create_app
 from prefloop.labelling.server.clips import ClipStore
 from prefloop.labelling.server.config import SettingsFile
 from prefloop.labelling.server.security import HEADERS, make_tokens
-from prefloop.labelling.server.storage.store import Store
+
+pytest_plugins = ["store_fixtures"]
 
 RUN = {
     "env": "CartPole-v1",
     "spaces": {"obs_shape": [4], "obs_dtype": "float32", "discrete": True, "num_actions": 2},
 }
 ADA = {"annotator": "ada", "session": str(uuid.UUID(int=1))}
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path / 'labels.sqlite3'}")
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -18,23 +18,17 @@ from prefloop.labelling.server.app import create_app
 from prefloop.labelling.server.clips import ClipStore, examine
 from prefloop.labelling.server.config import SettingsFile
 from prefloop.labelling.server.security import make_tokens
-from prefloop.labelling.server.storage.store import Store
 
 sys.path.insert(0, str(ROOT / "collector"))
 import prefloop_collector
 from prefloop_collector import CollectorError, Server, collect, pack_frames
 
+pytest_plugins = ["store_fixtures"]
+
 
 @pytest.fixture(autouse=True)
 def no_display(monkeypatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path / 'labels.sqlite3'}")
-    yield store
-    store.close()
 
 
 @pytest.fixture

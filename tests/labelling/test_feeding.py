@@ -8,8 +8,9 @@ from prefloop.labelling.server import feeding
 from prefloop.labelling.server.clips import ClipStore
 from prefloop.labelling.server.config import SettingsFile
 from prefloop.labelling.server.feeding import ClipFeeder
-from prefloop.labelling.server.storage.store import Store
 from prefloop.labelling.server.worker import Result
+
+pytest_plugins = ["store_fixtures"]
 
 RUN = "cartpole-01"
 
@@ -31,13 +32,6 @@ class FakeWorker:
 
     def close(self):
         pass
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path / 'labels.sqlite3'}")
-    yield store
-    store.close()
 
 
 @pytest.fixture
