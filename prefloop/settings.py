@@ -65,7 +65,7 @@ def part(settings_class: type, **instead: Any) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Leaf:
+class Leaf:
     """A setting, and where it stands: the names that lead from the whole to it."""
 
     path: tuple[str, ...]
@@ -74,39 +74,46 @@ class _Leaf:
 
     @property
     def flag(self) -> str:
+        """Its name on a command line, without the dashes."""
         return self.field.metadata["flag"] or self.path[-1]
 
     @property
     def required(self) -> bool:
+        """It has no default."""
         return self.field.default is dataclasses.MISSING
 
 
-def _leaves(settings_class: type, path: tuple[str, ...] = (), **instead: Any) -> Iterator[_Leaf]:
-    """A class's own settings, then those of its parts in turn."""
+def leaves(settings_class: type, path: tuple[str, ...] = (), **instead: Any) -> Iterator[Leaf]:
+    """A class's own settings, then those of its parts in turn: one for each flag.
+
+    Args:
+        settings_class: a dataclass whose fields are made by `setting` and `part`.
+        path: the names that lead to it from the whole.
+        instead: settings that stand in for its own, by their names.
+    """
     fields = dataclasses.fields(settings_class)
     for field in sorted(fields, key=lambda field: "part" in field.metadata):
         place = (*path, field.name)
         if "part" in field.metadata:
-            yield from _leaves(field.metadata["part"], place, **field.metadata["instead"])
+            yield from leaves(field.metadata["part"], place, **field.metadata["instead"])
             continue
         other = instead.get(field.name)
         if other is not None:
             other.name, other.type = field.name, field.type
-        yield _Leaf(place, other or field, getattr(settings_class, "group", ""))
+        yield Leaf(place, other or field, getattr(settings_class, "group", ""))
 
 
 def as_flat(settings: Any) -> dict[str, Any]:
     """All settings by the names of their flags, those of its parts included: what run.json holds."""
     return {
-        leaf.flag: functools.reduce(getattr, leaf.path, settings)
-        for leaf in _leaves(type(settings))
+        leaf.flag: functools.reduce(getattr, leaf.path, settings) for leaf in leaves(type(settings))
     }
 
 
 def defaults_of(settings_class: type) -> dict[str, Any]:
     """What each flag is where it is not given; None where it must be."""
     return {
-        leaf.flag: None if leaf.required else leaf.field.default for leaf in _leaves(settings_class)
+        leaf.flag: None if leaf.required else leaf.field.default for leaf in leaves(settings_class)
     }
 
 
@@ -134,16 +141,16 @@ def parse_settings(
     print_anything()
     parser = argparse.ArgumentParser(**texts)  # type: ignore[arg-type]
     groups: dict[str, Any] = {"": parser}
-    leaves = list(_leaves(settings_class))
-    for leaf in leaves:
+    settings = list(leaves(settings_class))
+    for leaf in settings:
         if leaf.group not in groups:
             groups[leaf.group] = parser.add_argument_group(leaf.group)
         _add_argument(groups[leaf.group], leaf)
-    parser.usage = _usage(leaves)
+    parser.usage = _usage(settings)
     values = vars(parser.parse_args(command_line(arguments)))
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
-        return _built(settings_class, {leaf.path: values[leaf.flag] for leaf in leaves})
+        return _built(settings_class, {leaf.path: values[leaf.flag] for leaf in settings})
     except ValueError as error:
         parser.error(str(error))
 
@@ -168,9 +175,9 @@ def command_line(arguments: Sequence[str] | None = None) -> list[str]:
     return [_as_meant(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
 
 
-def _usage(leaves: Sequence[_Leaf]) -> str:
+def _usage(settings: Sequence[Leaf]) -> str:
     """What must be given; the rest would fill the screen, and stands below."""
-    required = [leaf for leaf in leaves if leaf.required]
+    required = [leaf for leaf in settings if leaf.required]
     words = ["%(prog)s"]
     for leaf in sorted(required, key=lambda leaf: not leaf.field.metadata["positional"]):
         many = " ..." if typing.get_origin(leaf.field.type) is tuple else ""
@@ -206,7 +213,7 @@ def home_expanded(value: str) -> str:
         return value
 
 
-def _add_argument(parser: argparse._ActionsContainer, leaf: _Leaf) -> None:
+def _add_argument(parser: argparse._ActionsContainer, leaf: Leaf) -> None:
     field = leaf.field
     names = (f"--{leaf.flag}", *field.metadata["aliases"])
     text = field.metadata["help"].replace("%", "%%")

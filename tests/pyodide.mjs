@@ -7,7 +7,7 @@ import { loadPyodide } from "pyodide";
 const python = await loadPyodide();
 python.FS.mkdir("/checkout");
 python.FS.mount(python.FS.filesystems.NODEFS, { root: process.argv[2] }, "/checkout");
-await python.runPythonAsync(`
+const checks = `
 import importlib.abc
 import importlib.machinery
 import pathlib
@@ -62,4 +62,10 @@ sys.meta_path.insert(0, Finder())
 pythons.SCRIPTS, pythons.compileall = (), NoProcesses
 pythons.check_here()
 print("Python", sys.version.split()[0])
-`);
+`;
+try {
+  await python.runPythonAsync(checks);
+} catch (error) {  // left alone, node prints Pyodide's own source: a line of megabytes
+  console.error(error.message);
+  process.exitCode = 1;
+}

@@ -8,7 +8,6 @@ were tried and which could not be had; exit code 1 where one of the former faile
 
 import compileall
 import contextlib
-import dataclasses
 import importlib
 import io
 import shutil
@@ -17,6 +16,9 @@ import sys
 import tempfile
 import typing
 from pathlib import Path
+
+if typing.TYPE_CHECKING:
+    from prefloop.settings import Leaf
 
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
@@ -32,7 +34,12 @@ def find(version: str) -> "str | None":
     if f"{sys.version_info[0]}.{sys.version_info[1]}" == version:
         return sys.executable
     pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"))
-    return str(pyenv[-1]) if pyenv else shutil.which(f"python{version}")
+    python = str(pyenv[-1]) if pyenv else shutil.which(f"python{version}")
+    # pyenv puts a stand-in on the PATH for versions that it has no more
+    answers = (
+        python and not subprocess.run([python, "-V"], capture_output=True, check=False).returncode
+    )
+    return python if answers else None
 
 
 def check(version: str, python: str) -> str:
@@ -75,14 +82,15 @@ def check_in_pyodide() -> "tuple[str, str]":
     return result.stdout.split()[-1], ""
 
 
-def sample(field: dataclasses.Field) -> "list[str]":
+def sample(leaf: "Leaf") -> "list[str]":
     """A flag with a value of its type."""
+    field = leaf.field
     if field.type is bool:
-        return [f"--{field.name}"]
+        return [f"--{leaf.flag}"]
     value_type = (typing.get_args(field.type) or (field.type,))[0]
     choices = field.metadata["choices"]
     value = choices[0] if choices else {int: "3", float: "0.5"}.get(value_type, "3")
-    return [value] if field.metadata["positional"] else [f"--{field.name}", value]
+    return [value] if field.metadata["positional"] else [f"--{leaf.flag}", value]
 
 
 def check_here() -> None:
@@ -93,7 +101,7 @@ def check_here() -> None:
     """
     sys.path.insert(0, str(ROOT))
     from prefloop.cli import COMMANDS
-    from prefloop.settings import parse_settings
+    from prefloop.settings import leaves, parse_settings
 
     folders = [str(ROOT / name) for name in FOLDERS]
     with tempfile.TemporaryDirectory() as cache:
@@ -103,8 +111,8 @@ def check_here() -> None:
     flags = 0
     for name in COMMANDS:
         command = importlib.import_module(f"prefloop.commands.{name.replace('-', '_')}")
-        fields = dataclasses.fields(command.Settings)
-        line = [word for field in fields for word in sample(field)]
+        settings = list(leaves(command.Settings))
+        line = [word for leaf in settings for word in sample(leaf)]
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:  # flags are read in turn: all of them before --help ends the program
@@ -112,11 +120,11 @@ def check_here() -> None:
             except SystemExit as end:
                 if end.code:
                     raise SystemExit(f"prefloop {name}: {err.getvalue()}") from None
-        missing = [f.name for f in fields if f"--{f.name}" not in out.getvalue()
-                   and not f.metadata["positional"]]  # fmt: skip
+        missing = [leaf.flag for leaf in settings if f"--{leaf.flag}" not in out.getvalue()
+                   and not leaf.field.metadata["positional"]]  # fmt: skip
         if missing:
             raise SystemExit(f"prefloop {name} --help lacks {', '.join(missing)}")
-        flags += len(fields)
+        flags += len(settings)
     for script in SCRIPTS:
         result = subprocess.run(
             [sys.executable, str(ROOT / script), "--help"], capture_output=True, text=True, check=False

@@ -55,3 +55,13 @@ except SystemExit:
 sys.exit("torch" in sys.modules or "gymnasium" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_the_check_of_other_pythons_holds_on_this_one():
+    """`make pythons` is not part of `make test`, which has to see first what breaks it."""
+    checks = ROOT / "tests" / "pythons.py"
+    result = subprocess.run(
+        [sys.executable, str(checks), "--here"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert " flags of " in result.stdout
