@@ -129,7 +129,7 @@ def opened(browser, expected=(), viewport=WIDE, annotator="ada", **options):
             "location.protocol === 'about:' || (localStorage.getItem('prefloop.annotator') ?? "
             f"localStorage.setItem('prefloop.annotator', '\"{annotator}\"'))"
         )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)  # of a machine that does other things, too
     complaints = []
 
     def complain(text):

@@ -35,7 +35,8 @@ class FakeServer:
 
     def add_queries(self, name, queries, iteration=0):
         for id, first, second in queries:
-            known = SimpleNamespace(id=id, first=first, second=second, iteration=iteration)
+            facts = {"first": first, "second": second, "iteration": iteration}
+            known = SimpleNamespace(id=id, position=len(self.queries) + 1, **facts)
             self.queries.setdefault(id, known)
 
     def run(self, name):
@@ -102,6 +103,24 @@ def test_what_was_said_is_there_and_nothing_else_is_fetched_again(server, people
     assert (server.sent, server.looks - looks) == (8, 1)  # two segments more, one page
     assert people.current() is not None
     assert server.sent == 8
+
+
+@pytest.mark.parametrize("order", [[3, 1, 0, 2], [2, 3, 1, 0]])
+def test_who_was_the_quickest_changes_nothing(tmp_path, order):
+    queries, labels, said = make_queries(), [0.0, 1.0, np.nan, 0.5], []
+    for answered in (range(4), order):
+        server = FakeServer()
+        people = People(server, "cp", tmp_path / str(len(said)))
+        people.ask(queries, 0)
+        asked = list(server.queries)
+        for i in answered:
+            server.say(asked[i], None if np.isnan(labels[i]) else labels[i])
+            people.current()  # looks in between change nothing either
+        said.append(people.current())
+    for name in ("first", "second", "labels"):
+        np.testing.assert_array_equal(getattr(said[0], name), getattr(said[1], name))
+    np.testing.assert_array_equal(said[0].labels, labels)
+    np.testing.assert_array_equal(said[0].segments.obs, said[1].segments.obs)
 
 
 def test_they_are_kept_as_a_dataset(server, people):

@@ -125,6 +125,9 @@ class StandingLabels:
     Where an annotator narrowed what was compared, a label is about that part. Labels of repeats say
     how consistent somebody is and are no new evidence: they are left out.
 
+    They stand in the order of the questions, so that nothing that is learned from them depends on who
+    was the quickest to answer.
+
     Attributes:
         preferences: one for each; None while there are none.
         events: what was said, in the same order.
@@ -156,7 +159,10 @@ class StandingLabels:
             self._cursor, self._round, more = page.next, page.round, page.more
         if (self._cursor, self._round) == before:
             return False
-        self.events = sorted(self._standing.values(), key=lambda event: event.number)
+        self.events = sorted(
+            self._standing.values(),
+            key=lambda event: (self._asked[event.query].position, event.number),
+        )
         self._fetch()
         self.preferences = self._as_preferences() if self.events else None
         return True
@@ -194,8 +200,12 @@ class StandingLabels:
             first, second = (self._place[id, part] for id in self._sides(event))
             rows.append((first, second, label))
         columns = np.array(rows, dtype=np.float64).T
-        first, second = columns[:2].astype(np.int64)
-        return Preferences(self._segments, first, second, columns[2])
+        sides = columns[:2].astype(np.int64)
+        # as they were asked about, and not as they came here
+        named, begins, place = np.unique(sides.T.ravel(), return_index=True, return_inverse=True)
+        order = np.argsort(begins)
+        pairs = np.argsort(order)[place].reshape(-1, 2)
+        return Preferences(self._segments[named[order]], pairs[:, 0], pairs[:, 1], columns[2])
 
     def _sides(self, event: EventOut) -> tuple[UUID, UUID]:
         asked = self._asked[event.query]

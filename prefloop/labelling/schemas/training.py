@@ -109,6 +109,7 @@ class QueryOut(Out):
     first: UUID
     second: UUID
     iteration: int
+    position: int = Field(description="Its place among all that was asked in the run.")
 
 
 class LabelsOut(Out):

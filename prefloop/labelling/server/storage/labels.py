@@ -295,7 +295,8 @@ def _lengths(connection: Connection, query: AnyRow) -> tuple[int, int]:
 
 def _asked(connection: Connection, ids: Sequence[UUID]) -> list[Asked]:
     """The queries of these ids, each once."""
-    columns = (queries.c.id, queries.c.first, queries.c.second, queries.c.iteration)
+    names = ("id", "first", "second", "iteration", "position")
+    columns = [queries.c[name] for name in names]
     found = []
     for some in chunks(list(dict.fromkeys(ids))):
         rows = connection.execute(select(*columns).where(queries.c.id.in_(some)))

@@ -171,12 +171,13 @@ class NewLabel:
 
 @dataclass(frozen=True)
 class Asked:
-    """A query: what was compared, and when the trainer asked."""
+    """A query: what was compared, when the trainer asked, and its place among all that was asked."""
 
     id: UUID
     first: UUID
     second: UUID
     iteration: int
+    position: int
 
 
 @dataclass(frozen=True)
