@@ -13,6 +13,7 @@ COMMANDS = {
     "pairs": "act, cut segments, choose pairs, ask a simulated teacher",
     "reward": "fit a reward model on preferences, and report how far to trust it",
     "ppo": "train a policy by PPO, on the true reward or on a learned one",
+    "sac": "train a policy with continuous actions by SAC, which learns from every step it made",
     "dpo": "train a policy on preferences directly, without a reward model",
     "bc": "clone the behaviour that was preferred",
     "airl": "learn a reward from the behaviour that was preferred, and a policy on it",

@@ -1,5 +1,6 @@
 """Multi-layer perceptrons, and a quick way to compute with them."""
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
@@ -96,6 +97,61 @@ def with_normalisation(
     return OrderedDict([(NORMALISATION, Normalisation(mean, std)), *network.named_children()])
 
 
+class Residual(nn.Module):
+    """What comes in, and what its layers make of it, added."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[..., width], and as much comes out."""
+        return x + self.layers(x)
+
+
+def residual_mlp(sizes: Sequence[int], expansion: int = 4) -> nn.Sequential:
+    """Builds a residual network: each block adds to what the one before it gave.
+
+    A block normalises its input, so that what it learns does not depend on how large the sum has
+    grown; what goes out is normalised once more.
+
+    Args:
+        sizes: input, the width of each block, output; the blocks are equally wide.
+        expansion: how many times wider than the block its hidden layer is.
+
+    Returns:
+        A network that maps `[..., sizes[0]]` to `[..., sizes[-1]]`.
+
+    Raises:
+        ValueError: blocks differ in width.
+
+    Source: Lee et al. 2024, SimBa, arXiv:2410.09754, section 4.
+    """
+    first, *widths, last = sizes
+    if len(set(widths)) != 1:
+        raise ValueError(f"the blocks of a residual network are equally wide, not {widths}")
+    width = widths[0]
+    blocks = [
+        Residual(
+            nn.LayerNorm(width),
+            nn.Linear(width, expansion * width),
+            nn.ReLU(inplace=True),
+            nn.Linear(expansion * width, width),
+        )
+        for _ in widths
+    ]
+    return nn.Sequential(
+        nn.Linear(first, width), *blocks, nn.LayerNorm(width), nn.Linear(width, last)
+    )
+
+
+# memory is what takes the time of an activation, so it takes no more of it
+InPlaceReLU = functools.partial(nn.ReLU, inplace=True)
+
+NETWORKS: dict[str, Callable[[Sequence[int]], nn.Sequential]] = {
+    "mlp": functools.partial(mlp, activation=InPlaceReLU),
+    "residual": residual_mlp,
+}
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 NUMPY_ACTIVATIONS: dict[type[nn.Module], Callable[[NDArray], NDArray]] = {
@@ -112,22 +168,13 @@ def as_numpy_function(network: nn.Sequential) -> Callable[[NDArray], NDArray]:
     arithmetic rather than in it; NumPy is several times faster. No gradients are kept.
 
     Args:
-        network: what `mlp` returns, or one of `with_normalisation`. The function sees the weights as
-            they are now: build it again after an update.
+        network: what `mlp` or `residual_mlp` returns, or one of `with_normalisation`. The function
+            sees the weights as they are now: build it again after an update.
 
     Returns:
         A function from `[..., sizes[0]]` to `[..., sizes[-1]]`, float32.
     """
-    layers: list[Callable[[NDArray], NDArray]] = []
-    for layer in network:
-        if isinstance(layer, nn.Linear):
-            weight, bias = (p.detach().cpu().numpy() for p in (layer.weight, layer.bias))
-            layers.append(lambda x, weight=weight, bias=bias: x @ weight.T + bias)  # type: ignore[misc]
-        elif isinstance(layer, Normalisation):
-            mean, std = layer.mean.cpu().numpy(), layer.std.cpu().numpy()
-            layers.append(lambda x, mean=mean, std=std: (x - mean) / std)  # type: ignore[misc]
-        else:
-            layers.append(NUMPY_ACTIVATIONS[type(layer)])
+    layers = [_as_numpy(layer) for layer in network]
 
     def forward(x: NDArray) -> NDArray:
         for layer in layers:
@@ -135,6 +182,33 @@ def as_numpy_function(network: nn.Sequential) -> Callable[[NDArray], NDArray]:
         return x
 
     return forward
+
+
+def _as_numpy(layer: nn.Module) -> Callable[[NDArray], NDArray]:
+    if isinstance(layer, nn.Linear):
+        weight, bias = _arrays(layer.weight.T, layer.bias)
+        return lambda x: x @ weight + bias
+    if isinstance(layer, Normalisation):
+        mean, std = _arrays(layer.mean, layer.std)
+        return lambda x: (x - mean) / std
+    if isinstance(layer, Residual):
+        inner = as_numpy_function(layer.layers)
+        return lambda x: x + inner(x)
+    if isinstance(layer, nn.LayerNorm):
+        gain, shift = _arrays(layer.weight, layer.bias)
+        eps = np.float32(layer.eps)
+
+        def normalise(x: NDArray) -> NDArray:
+            centred = x - x.mean(axis=-1, keepdims=True)
+            variance = np.square(centred).mean(axis=-1, keepdims=True)
+            return centred / np.sqrt(variance + eps) * gain + shift
+
+        return normalise
+    return NUMPY_ACTIVATIONS[type(layer)]
+
+
+def _arrays(*tensors: torch.Tensor) -> list[NDArray]:
+    return [tensor.detach().cpu().numpy() for tensor in tensors]
 
 
 def sample_categorical(logits: NDArray, rng: np.random.Generator | RowGenerator) -> NDArray:

@@ -33,9 +33,9 @@ from prefloop.networks import (
     sample_categorical,
     with_normalisation,
 )
-from prefloop.seeding import RowGenerator
+from prefloop.seeding import Rng
+from prefloop.squashed_gaussian import SquashedGaussianPolicy
 
-Rng = np.random.Generator | RowGenerator
 # observations [batch, *obs_shape], source of randomness, whether to be greedy -> actions
 Draw = Callable[[NDArray, Rng, bool], NDArray]
 P = TypeVar("P", bound="Policy")
@@ -214,12 +214,12 @@ def acting(
 ) -> Callable[[NDArray], NDArray]:
     """How a policy acts with the weights it has now.
 
-    An `mlp` is translated into NumPy once, and not at every step.
+    One that can is translated into NumPy once, and not at every step.
 
     Returns:
         A function from observations to actions, as `Policy.act`.
     """
-    act = policy.actor() if isinstance(policy, MlpPolicy) else policy.act
+    act = policy.actor() if hasattr(policy, "actor") else policy.act
     return lambda obs: act(obs, rng, greedy)
 
 
@@ -331,6 +331,7 @@ Rebuild = Callable[[dict[str, torch.Tensor], Path, Spaces, Mapping[str, Any]], P
 KINDS: dict[str, Rebuild] = {
     CategoricalPolicy.kind: _rebuilt_categorical,
     GaussianPolicy.kind: _rebuilt_gaussian,
+    SquashedGaussianPolicy.kind: SquashedGaussianPolicy.rebuilt,
 }
 
 

@@ -42,6 +42,8 @@ class Stream(IntEnum):
     RESAMPLING = 13  # of a statistic's bootstrap
     REWARD_MODEL = 14  # beside an agent that is trained with the same seed
     DISCRIMINATOR = 15
+    NOISE = 16  # of an update that draws actions again
+    REPLAY = 17  # which steps of the past are learned from
 
 
 def sequence(seed: int, *stream: int) -> np.random.SeedSequence:
@@ -128,3 +130,7 @@ class RowGenerator:
             )
         self._next += 1
         return self._drawn[self._next - 1]
+
+
+# whoever draws actions: for all rows, or a stream a row
+Rng = np.random.Generator | RowGenerator

@@ -26,8 +26,8 @@ LEVELS = [
     {"prefloop.labelling"},
     {"prefloop.evaluation", "prefloop.runs"},
     {"prefloop.agents", "prefloop.rewards", "prefloop.queries", "prefloop.teachers"},
-    {"prefloop.data", "prefloop.envs", "prefloop.policies", "prefloop.encoders"},
-    {"prefloop.networks", "prefloop.returns", "prefloop.bradley_terry", "prefloop.checkpoints", "prefloop.optimizers", "prefloop.devices", "prefloop.early_stopping", "prefloop.seeding"},
+    {"prefloop.data", "prefloop.envs", "prefloop.policies", "prefloop.squashed_gaussian", "prefloop.encoders"},
+    {"prefloop.networks", "prefloop.returns", "prefloop.running_moments", "prefloop.bradley_terry", "prefloop.checkpoints", "prefloop.optimizers", "prefloop.devices", "prefloop.early_stopping", "prefloop.seeding"},
     {"prefloop.tracking"},  # what loops call; here because its names are flags
     {"prefloop.files", "prefloop.errors", "prefloop.startup", "prefloop.settings", "prefloop.progress", "prefloop.env_ids", "prefloop"},
 ]  # fmt: skip

@@ -185,10 +185,10 @@ def dot_at(x):
     return env.picture()
 
 
-class SquashedGaussian(nn.Module):
-    """Normal, then tanh, then the bounds: what soft actor-critic acts by."""
+class SmallSquashed(nn.Module):
+    """Normal, then tanh, then the bounds; a kind of somebody's own."""
 
-    kind = "squashed"
+    kind = "small"
 
     def __init__(self, spaces, width=16):
         super().__init__()
@@ -226,11 +226,11 @@ class SquashedGaussian(nn.Module):
 def test_a_squashed_policy_is_saved_judged_and_improved_on_preferences(tmp_path):
     envs = make_vector_env("Pendulum-v1", 4)
     torch.manual_seed(0)
-    policy = SquashedGaussian(spaces_of(envs))
+    policy = SmallSquashed(spaces_of(envs))
     checkpoints.save(tmp_path / "p.params", policy.state_dict())
     facts = {"env": "Pendulum-v1", "policy": policy.description()}
     (tmp_path / "run.json").write_text(json.dumps(facts))
-    kinds = {**policies.KINDS, SquashedGaussian.kind: SquashedGaussian.rebuilt}
+    kinds = {**policies.KINDS, SmallSquashed.kind: SmallSquashed.rebuilt}
     again = policies.load(tmp_path / "p.params", envs, kinds)
     before = evaluate(policy, "Pendulum-v1", 4, seed=0)
     np.testing.assert_array_equal(evaluate(again, "Pendulum-v1", 4, seed=0), before)
@@ -246,5 +246,5 @@ def test_a_squashed_policy_is_saved_judged_and_improved_on_preferences(tmp_path)
     bc = BehaviourCloning(policy, segments, preferences.preferred, BCSettings(epochs=40), 0, CPU)
     losses = [bc.iterate(epoch)["loss"] for epoch in range(40)]
     assert losses[-1] < losses[0]
-    with pytest.raises(Exception, match="of a kind that is not known here: 'squashed'"):
+    with pytest.raises(Exception, match="of a kind that is not known here: 'small'"):
         policies.load(tmp_path / "p.params", envs)

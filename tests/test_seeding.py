@@ -26,6 +26,9 @@ ACTS = {
     "--num_rollouts 130 --json {out}.json",
     "evaluate": "prefloop.cli evaluate policy/final_policy.params --episodes 130 --out {out}",
     "ppo": f"prefloop.cli ppo --env {{env}} --steps 1600 --iteration_steps 400 {PPO} --out {{out}}",
+    "sac": "prefloop.cli sac --env {env} --steps 1600 --iteration_steps 400 --num_envs 8 "
+    "--random_steps 800 --hidden_sizes 8 --batch_size 16 --updates_per_step 0.1 "
+    "--evaluation_episodes 3 --out {out}",
     "pref-ppo": "prefloop.cli pref-ppo --env {env} --steps 1600 --iteration_steps 400 --labels 20 "
     f"--segment_length 6 --queries uniform --ensemble 1 --reward_epochs 2 --teacher skip {PPO} --out {{out}}",
     "airl": "prefloop.cli airl --preferences pairs --steps 1600 --iteration_steps 400 "
@@ -45,6 +48,7 @@ LEARNS = {  # without acting
     "reward": "prefloop.cli reward --preferences pairs --reward_epochs 2 --out {out}",
 }  # fmt: skip
 SCRIPTS = ("vpg", "offline_reward_learning", "rollout_policy")
+CONTINUOUS = ("sac",)  # have no discrete actions
 
 
 @pytest.fixture
@@ -113,7 +117,8 @@ def test_every_entry_point_that_takes_a_seed_is_tried_here():
 
 @pytest.mark.parametrize("name", ACTS)
 def test_no_two_seeds_share_a_start_or_an_action_stream(command, name):
-    (first, _), (second, _), (again, _) = (command(ACTS[name], "gumbel", s) for s in (0, 1, 0))
+    noise = "normal" if name in CONTINUOUS else "gumbel"
+    (first, _), (second, _), (again, _) = (command(ACTS[name], noise, s) for s in (0, 1, 0))
     assert {e.start for e in first}.isdisjoint(e.start for e in second)
     assert len(actions(first)) >= 30
     assert actions(first).isdisjoint(actions(second))
@@ -126,9 +131,12 @@ def test_no_two_seeds_share_a_start_or_an_action_stream(command, name):
 def test_environment_and_policy_are_independent(command, name, noise):
     if noise == "normal" and name in SCRIPTS:
         pytest.skip("the course's scripts have discrete actions")
+    if noise != "normal" and name in CONTINUOUS:
+        pytest.skip("it has continuous actions")
     # one environment, and seeded anew for every episode: where dice are shared, they part at a reset
     line = ACTS[name]
     for many, few in {
+        "--num_envs 8 --random_steps": "--num_envs 1 --random_steps",
         "--num_envs 8 --rollout_steps 24": f"--num_envs 1 --rollout_steps {dice.STEPS}",
         "--steps 1600 --iteration_steps 400": f"--steps 1200 --iteration_steps {dice.STEPS}",
         "--epochs 3 --batch_size 500 --num_envs 8": "--epochs 100 --batch_size 12 --num_envs 1",

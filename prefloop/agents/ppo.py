@@ -20,38 +20,8 @@ from prefloop.networks import mlp
 from prefloop.optimizers import Adam
 from prefloop.policies import MlpPolicy
 from prefloop.returns import generalized_advantages
+from prefloop.running_moments import RunningMoments
 from prefloop.seeding import Stream, generator
-
-
-class RunningScale:
-    """Standard deviation of the discounted return, over all that was seen: a reward's scale.
-
-    Dividing by it keeps the values that are to be learned near 1, whatever the reward's unit. The
-    mean is left alone: subtracting it would change which behaviour is best wherever episodes can
-    end early.
-
-    Source: Huang et al. 2022, "The 37 Implementation Details of PPO", continuous detail 7.
-    """
-
-    def __init__(self) -> None:
-        self.count, self.mean, self.squares = 0.0, 0.0, 0.0
-
-    def update(self, x: NDArray) -> None:
-        """Adds numbers [n] to what was seen."""
-        if not len(x):
-            return
-        # Chan et al. 1979: two samples' moments together
-        total = self.count + len(x)
-        gap = float(x.mean()) - self.mean
-        self.squares += float(((x - x.mean()) ** 2).sum()) + gap**2 * self.count * len(x) / total
-        self.mean += gap * len(x) / total
-        self.count = total
-
-    @property
-    def std(self) -> float:
-        """Standard deviation; 1 while nothing varies."""
-        deviation = (self.squares / self.count) ** 0.5 if self.count else 0.0
-        return deviation if deviation > 1e-8 else 1.0
 
 
 class PPO:
@@ -105,8 +75,11 @@ class PPO:
         )
         # of observations, for as long as --normalise_obs asks for it, and of rewards
         self.obs_mean, self.obs_std = np.zeros(obs_dim, np.float32), np.ones(obs_dim, np.float32)
-        self._obs_scales = [RunningScale() for _ in range(obs_dim)]
-        self._reward_scale = RunningScale()
+        self._obs_scales = [RunningMoments() for _ in range(obs_dim)]
+        # the discounted return's deviation: dividing by it keeps the values that are to be learned near
+        # 1, whatever the reward's unit. The mean is left alone: subtracting it would change which
+        # behaviour is best wherever episodes can end early. Huang et al. 2022, continuous detail 7
+        self._reward_scale = RunningMoments()
 
     def begin(self, seed: int, iteration: int = 0) -> None:
         """To be called when the environments were reset, before anything is done in them.
@@ -259,7 +232,7 @@ class PPO:
             "policy": self.policy.state_dict(),
             "value": self.value.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scales": [[scale.count, scale.mean, scale.squares] for scale in scales],
+            "scales": [scale.state() for scale in scales],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -269,7 +242,7 @@ class PPO:
         self.optimizer.load_state_dict(state["optimizer"])
         scales = [self._reward_scale, *self._obs_scales]
         for scale, moments in zip(scales, state["scales"], strict=True):
-            scale.count, scale.mean, scale.squares = moments
+            scale.load_state(moments)
         for i, scale in enumerate(self._obs_scales):
             if self.settings.normalise_obs:
                 self.obs_mean[i], self.obs_std[i] = scale.mean, scale.std

@@ -40,6 +40,44 @@ class PPOSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SACSettings:
+    """SAC's. Sources: Haarnoja et al. 2018 (H), arXiv:1812.05905; Lee et al. 2024 (L), SimBa, arXiv:2410.09754.
+
+    Raises:
+        ValueError: a value that no run can have.
+    """
+
+    group = "SAC"
+
+    # fmt: off
+    network: str = setting("mlp", "of policy and critics: layers one after the other, or residual blocks on observations of mean 0 and deviation 1 (L)", choices=("mlp", "residual"))
+    hidden_sizes: tuple[int, ...] = setting((), "width of each hidden layer, or residual block; if not given, 256 256 (H), or one block of 128")
+    gamma: float = setting(0.99, "discount (H)")
+    tau: float = setting(0.005, "how far the target critics follow at each update (H)")
+    learning_rate: float = setting(5e-4, "step size of Adam, for policy, critics and temperature")
+    batch_size: int = setting(256, "steps in each update (H)")
+    temperature: float = setting(0.1, "weight of the entropy at first; it is learned")
+    random_steps: int = setting(1000, "steps of random actions before anything is learned; none with --init")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(
+            self, "hidden_sizes", "learning_rate", "batch_size", "temperature", "tau"
+        )
+        require_between(self, 0, 1, "gamma", "tau")
+        require_between(self, 0, float("inf"), "random_steps")
+        if self.network == "residual" and len(set(self.hidden_sizes)) > 1:
+            raise ValueError(
+                f"the blocks of --network residual are equally wide, not {' '.join(map(str, self.hidden_sizes))}"
+            )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """`hidden_sizes`, or what goes with the network."""
+        return self.hidden_sizes or {"mlp": (256, 256), "residual": (128,)}[self.network]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DPOSettings:
     """DPO's. Sources: Rafailov et al. 2023 (R), arXiv:2305.18290; Mitchell 2023 (M), "A note on DPO".
 

@@ -1,6 +1,5 @@
 """A learned reward: one network or an ensemble, and the scale an agent sees it on."""
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,7 +20,7 @@ from prefloop.encoders import ENCODERS, Encoder, Vectors
 from prefloop.env_ids import is_version_of
 from prefloop.envs.spaces import Spaces, spaces_of
 from prefloop.errors import UserError
-from prefloop.networks import mlp
+from prefloop.networks import InPlaceReLU, mlp
 
 PARAMS = "reward.params"
 CHUNK_NUMBERS = 2**24  # in one layer of a head, or in the observations: 64 MiB in float32
@@ -74,8 +73,7 @@ class RewardModel(nn.Module):
         actions = spaces.num_actions if uses_actions else 0
         self.sizes = [self.encoder.features + actions, *hidden_sizes, 1]
         # one after the other: on a CPU a batched product of small matrices takes twice as long
-        relu = functools.partial(nn.ReLU, inplace=True)  # memory is what takes the time here
-        self.networks = nn.ModuleList(mlp(self.sizes, relu) for _ in range(members))
+        self.networks = nn.ModuleList(mlp(self.sizes, InPlaceReLU) for _ in range(members))
         for network in self.networks:
             # at first all segments are worth nothing and every answer is a toss: drawn like the
             # others, the last layer would start out with sums of hundreds of steps that are sure

@@ -9,7 +9,13 @@ import torch
 
 from prefloop.agents.behaviour_cloning import BehaviourCloning
 from prefloop.agents.dpo import DPO
-from prefloop.agents.settings import AIRLSettings, BCSettings, DPOSettings, PPOSettings
+from prefloop.agents.settings import (
+    AIRLSettings,
+    BCSettings,
+    DPOSettings,
+    PPOSettings,
+    SACSettings,
+)
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
 from prefloop.data.stepping import Stepping
@@ -24,6 +30,7 @@ from prefloop.training.airl import AIRL
 from prefloop.training.answers import Answers, SimulatedAnswers
 from prefloop.training.demonstrations import act, as_segments, make_teacher
 from prefloop.training.loop import Learner
+from prefloop.training.off_policy import OffPolicyTraining, make_replay, make_sac
 from prefloop.training.on_policy import (
     OnPolicyTraining,
     RewardOfRollout,
@@ -32,7 +39,7 @@ from prefloop.training.on_policy import (
 )
 from prefloop.training.plans import Plan, plan_labels
 from prefloop.training.pref_ppo import OnFit, PrefPPO
-from prefloop.training.settings import ExperienceSettings, PrefPPOSettings
+from prefloop.training.settings import ExperienceSettings, PrefPPOSettings, ReplaySettings
 
 PREFERENCES = "preferences"  # the folder of a run's answers in the run's own
 # what the untrained policy shows teachers whose thresholds depend on what returns there are: episodes
@@ -110,6 +117,39 @@ def ppo(
         ("steps", "true_return", "reward"),
         "steps",
         ("true_return", "reward"),
+    )
+
+
+def sac(
+    env: Env,
+    reward: Callable[[Stepping], RewardOfRollout],
+    settings: SACSettings,
+    experience: ReplaySettings,
+    seed: int,
+    device: torch.device,
+    directory: Path,
+    init: Path | None = None,
+) -> Method:
+    """SAC on a reward.
+
+    Args:
+        reward: gives it for the environments that are acted in.
+        directory: the run's, where what was done is kept.
+    """
+    stepping, plan = stepping_in(env, experience.num_envs), Plan.of(experience.divided)
+    agent = make_sac(stepping, settings, seed, device, init)
+    replay = make_replay(directory, stepping, experience, plan)
+    learner = OffPolicyTraining(
+        agent, stepping, env, reward(stepping), replay, plan, experience, seed
+    )
+    return Method(
+        learner,
+        plan.iterations,
+        lambda: agent.acting_policy,
+        agent.acting_policy,
+        ("steps", "true_return", "reward"),
+        "steps",
+        ("true_return", "training_return", "reward"),
     )
 
 

@@ -71,6 +71,42 @@ class ExperienceSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReplaySettings:
+    """How much an agent acts that learns from all it has done. Source: Haarnoja et al. 2018, arXiv:1812.05905.
+
+    Raises:
+        ValueError: a value that no run can have.
+    """
+
+    group = "experience"
+
+    # fmt: off
+    steps: int = setting(100_000, "steps of experience in all")
+    iteration_steps: int = setting(5000, "steps between two rows of metrics.csv; episodes begin anew there, and a stopped run goes on from there")
+    num_envs: int = setting(1, "environments that step together")
+    updates_per_step: float = setting(1.0, "updates for each step of experience; 0.25 is one every four steps")
+    capacity: int = setting(1_000_000, "steps that are kept to learn from, the newest ones")
+    evaluation_episodes: int = setting(10, "episodes of the policy's mean action that a row of metrics.csv is about")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(
+            self, "steps", "iteration_steps", "num_envs", "updates_per_step", "capacity",
+            "evaluation_episodes",
+        )  # fmt: skip
+
+    @property
+    def divided(self) -> ExperienceSettings:
+        """The same, as a plan takes it: one step of each environment at a time."""
+        return ExperienceSettings(
+            steps=self.steps,
+            iteration_steps=self.iteration_steps,
+            num_envs=self.num_envs,
+            rollout_steps=1,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class QuerySettings:
     """What a teacher is asked, and when. Source: Christiano et al. 2017, arXiv:1706.03741.
 

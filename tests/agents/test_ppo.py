@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from made_up import ReusedBuffers
 
 from prefloop import checkpoints, policies
-from prefloop.agents.ppo import RunningScale
 from prefloop.agents.settings import PPOSettings
 from prefloop.data.rollouts import collect_episodes
 from prefloop.envs.make import make_vector_env
 from prefloop.envs.spaces import spaces_of
 from prefloop.errors import UserError
+from prefloop.running_moments import RunningMoments
 
 SMALL = {"minibatch_size": 64, "hidden_sizes": (16,)}
 
@@ -47,7 +47,7 @@ def same(first, second):
 
 @given(st.lists(st.lists(st.floats(-1e3, 1e3), max_size=20), min_size=1, max_size=6))
 def test_running_scale_agrees_with_numpy(parts):
-    scale = RunningScale()
+    scale = RunningMoments()
     for part in parts:
         scale.update(np.array(part))
     everything = np.concatenate([np.array(part) for part in parts])
@@ -59,7 +59,7 @@ def test_running_scale_agrees_with_numpy(parts):
 
 
 def test_nothing_is_blown_up_while_nothing_varies():
-    scale = RunningScale()
+    scale = RunningMoments()
     scale.update(np.full(10, 3.0))
     assert scale.std == 1
 

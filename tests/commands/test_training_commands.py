@@ -215,11 +215,13 @@ def test_pref_ppo_says_how_many_labels_came(run):
     assert "of 30 labels came" in outcome.out and "were skipped" in outcome.out
 
 
-@pytest.mark.parametrize("command", ["ppo", "dpo", "bc", "reward"])
+@pytest.mark.parametrize("command", ["ppo", "sac", "dpo", "bc", "reward"])
 def test_learning_that_diverges_ends_in_a_sentence(run, demonstrations, tmp_path, command):
     given = f"--preferences {demonstrations}/prefs"
     line = {
         "ppo": f"ppo --env CartPole-v0 {SMALL} --learning-rate 1e30",
+        "sac": "sac --env Pendulum-v1 --steps 400 --iteration-steps 200 --random-steps 50 "
+        "--batch-size 16 --hidden-sizes 8 --learning-rate 1e30",
         "dpo": f"dpo {given} --reference {demonstrations}/weak.params --dpo-learning-rate 1e30",
         "bc": f"bc {given} --bc-learning-rate 1e30",
         "reward": f"reward {given} --reward-learning-rate 1e30",
@@ -250,11 +252,13 @@ def test_evaluations_add_up(run, demonstrations, tmp_path):
     assert_one_sentence(run(f"{line} --episodes 3"), "evaluation.csv is not of this program")
 
 
-@pytest.mark.parametrize("command", ["ppo", "pref-ppo"])
+@pytest.mark.parametrize("command", ["ppo", "pref-ppo", "sac"])
 def test_killed_and_resumed_is_as_never_stopped(command, tmp_path):
     flags = "--num-envs 4 --rollout-steps 25 --steps 2400 --iteration-steps 200"
     if command == "pref-ppo":
         flags += " --labels 60 --segment-length 10 --reward-epochs 3"
+    if command == "sac":
+        flags = "--steps 2400 --iteration-steps 200 --batch-size 16 --hidden-sizes 8"
     line = [sys.executable, "-m", "prefloop", command, "--env", "Pendulum-v1", *flags.split()]
     subprocess.run([*line, "--out", "whole"], cwd=tmp_path, check=True, capture_output=True)
     process = subprocess.Popen([*line, "--out", "cut"], cwd=tmp_path, stderr=subprocess.DEVNULL)

@@ -1,0 +1,68 @@
+"""`prefloop sac`: train a policy by SAC, on the true reward or on a learned one."""
+
+from dataclasses import dataclass
+
+from prefloop.agents.settings import SACSettings
+from prefloop.envs.settings import EnvSettings
+from prefloop.settings import part, setting
+from prefloop.training.settings import ReplaySettings, RunSettings
+
+DESCRIPTION = """Trains a policy with continuous actions by soft actor-critic, which learns from every
+step it has ever made: on the environment's reward or on a learned one (--reward), from scratch or from a
+checkpoint (--init)."""
+EPILOG = """Example: prefloop sac --env Pendulum-v1 --steps 10000 --out policy. Writes
+final_policy.params with run.json, metrics.csv, learning_curve.png, and replay/, every step it made.
+Details: docs/sac.md."""
+IMPORTS = ("torch", "gymnasium", "matplotlib.figure")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A run's."""
+
+    # fmt: off
+    reward: str = setting("", "folder of a reward model to learn from, in place of the environment's reward")
+    init: str = setting("", "policy checkpoint to start from, of prefloop sac")
+    run: RunSettings = part(RunSettings)
+    environment: EnvSettings = part(EnvSettings)
+    experience: ReplaySettings = part(ReplaySettings)
+    agent: SACSettings = part(SACSettings)
+    # fmt: on
+
+
+def main(settings: Settings) -> None:
+    """Trains and writes the policy."""
+    from pathlib import Path
+
+    import torch
+
+    from prefloop.data.stepping import Stepping
+    from prefloop.devices import usable_device
+    from prefloop.rewards import reward_model
+    from prefloop.training import methods, outputs
+    from prefloop.training.on_policy import RewardOfRollout, from_model, true_reward
+
+    torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
+    run, env = settings.run, settings.environment
+    device = usable_device(run.device)
+    learned = Path(settings.reward) if settings.reward else None
+
+    def reward(stepping: Stepping) -> RewardOfRollout:
+        if learned is None:
+            return true_reward
+        return from_model(reward_model.load(learned, stepping.envs).to(device))
+
+    init = Path(settings.init) if settings.init else None
+    with outputs.claimed(run):
+        method = methods.sac(
+            env, reward, settings.agent, settings.experience, run.seed, device, Path(run.out), init
+        )
+        facts = outputs.facts(
+            "sac",
+            env,
+            method.begins_as,
+            reward=reward_model.file(learned) if learned else "",
+            init=settings.init,
+        )
+        curves = None if learned else ("true_return", "training_return")
+        outputs.train(method, settings, facts, env, curves, is_claimed=True)

@@ -1,0 +1,206 @@
+"""An agent that learns at every step from all that it has done, on a reward of any origin."""
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from prefloop import policies, runs
+from prefloop.agents.sac import SAC
+from prefloop.agents.settings import SACSettings
+from prefloop.data.replay_buffer import ReplayBuffer
+from prefloop.data.stepping import Rollout, Stepping, finished_returns
+from prefloop.envs.registered import time_limit
+from prefloop.envs.settings import Env
+from prefloop.errors import UserError
+from prefloop.evaluation.evaluate import evaluate
+from prefloop.seeding import Stream, generator, integer
+from prefloop.squashed_gaussian import SquashedGaussianPolicy
+from prefloop.training.on_policy import RewardOfRollout
+from prefloop.training.plans import Plan
+from prefloop.training.settings import ReplaySettings
+
+REPLAY = "replay"  # its folder in the run's own
+
+
+def make_sac(
+    stepping: Stepping,
+    settings: SACSettings,
+    seed: int,
+    device: torch.device,
+    init: Path | None = None,
+) -> SAC:
+    """An agent with weights drawn from a seed.
+
+    Args:
+        stepping: what it is to act in.
+        init: a policy checkpoint to start from.
+
+    Raises:
+        UserError: the environment or the checkpoint can't be used.
+    """
+    torch.manual_seed(integer(seed, Stream.WEIGHTS))
+    start = policies.load(init, stepping.envs) if init else None
+    if start is not None and not isinstance(start, SquashedGaussianPolicy):
+        raise UserError(f"{init} is no policy that SAC trains; give one that `prefloop sac` wrote.")
+    return SAC(settings, stepping.spaces, device, start)
+
+
+def make_replay(
+    directory: Path, stepping: Stepping, settings: ReplaySettings, plan: Plan
+) -> ReplayBuffer:
+    """A replay buffer in a run's directory; what a run left that was stopped before it had a state goes.
+
+    Raises:
+        UserError: there is one of another run, or it can't be written.
+    """
+    if not (directory / runs.STATE).exists():
+        shutil.rmtree(directory / REPLAY, ignore_errors=True)
+    # an episode that is cut at an iteration's end takes a row more, for what its last step led to
+    between = (plan.iteration_steps + 1) * plan.num_envs
+    return ReplayBuffer(
+        directory / REPLAY,
+        stepping.spaces,
+        plan.num_envs,
+        min(settings.capacity, plan.steps(plan.total) + plan.iterations * plan.num_envs),
+        between,
+    )
+
+
+class OffPolicyTraining:
+    """An agent and the reward it learns from, as the loop turns it.
+
+    Every iteration begins with a reset of all environments, whose seed follows from its number: so
+    a run that is taken up again is the run that was never stopped.
+    """
+
+    finished = False
+
+    def __init__(
+        self,
+        agent: SAC,
+        stepping: Stepping,
+        env: Env,
+        reward: RewardOfRollout,
+        replay: ReplayBuffer,
+        plan: Plan,
+        settings: ReplaySettings,
+        seed: int,
+    ) -> None:
+        """Does nothing yet.
+
+        Args:
+            env: what `stepping` steps, to be judged in.
+        """
+        self.agent, self.stepping, self.env, self.reward = agent, stepping, env, reward
+        self.replay, self.plan, self.settings, self.seed = replay, plan, settings, seed
+
+    def iterate(self, iteration: int) -> dict[str, float]:
+        """Acts and learns for an iteration of the plan, then plays some episodes."""
+        rollouts, row = act_and_learn(
+            self.agent, self.stepping, self.reward, self.replay, self.plan,
+            self.settings.updates_per_step, self.seed, iteration,
+        )  # fmt: skip
+        return row | played(self.agent, rollouts, self.env, self.settings, self.seed, iteration)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The agent's, and how far the replay buffer is, which stands in its own files."""
+        return {"sac": self.agent.state_dict(), "replay": self.replay.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what `state_dict` gave."""
+        self.agent.load_state_dict(state["sac"])
+        self.replay.load_state_dict(state["replay"])
+
+
+def act_and_learn(
+    agent: SAC,
+    stepping: Stepping,
+    reward: RewardOfRollout,
+    replay: ReplayBuffer,
+    plan: Plan,
+    updates_per_step: float,
+    seed: int,
+    iteration: int,
+) -> tuple[list[Rollout], dict[str, float]]:
+    """One iteration of steps, each followed by its updates.
+
+    Args:
+        reward: what each step is worth when it is made.
+
+    Returns:
+        The steps, and the row of metrics.csv.
+
+    Raises:
+        UserError: learning diverged, or a reward is NaN or infinite.
+    """
+    stepping.begin(seed, iteration)
+    agent.begin(seed, iteration)
+    rng = generator(seed, Stream.REPLAY, iteration)
+    steps, sums, updates, total_reward = [], None, 0, 0.0
+    numbers = plan.updates(iteration)
+    for number in numbers:
+        step = stepping.act(agent.act, plan.rollout_steps)
+        steps.append(step)
+        rewards = np.asarray(reward(step))[0]
+        if not np.isfinite(step.actions).all():
+            raise UserError(
+                "Learning diverged: the policy's actions are NaN or infinite. Start anew with a smaller "
+                "learning rate."
+            )
+        if not np.isfinite(rewards[step.valid[0]]).all():
+            raise UserError("A reward is NaN or infinite, so nothing can be learned from it.")
+        total_reward += float(rewards[step.valid[0]].sum())
+        replay.add(
+            step.obs[0], step.applied[0], rewards, step.terminated[0], step.truncated[0],
+            ~step.valid[0],
+        )  # fmt: skip
+        if not agent.is_ready or replay.size < 2:  # what a step led to is the next row's
+            continue
+        # so many in all by now: what one step has too little for, the next one makes up
+        due, before = (
+            math.floor(n * updates_per_step * plan.num_envs) for n in (number + 1, number)
+        )
+        for _ in range(due - before):
+            metrics = agent.update(replay.sample(agent.settings.batch_size, rng))
+            values = torch.stack(list(metrics.values()))
+            sums = values if sums is None else sums + values
+            updates += 1
+    _close(replay, steps[-1])
+    row = {
+        "iteration": iteration,
+        "steps": plan.steps(numbers.stop),
+        "updates": updates,
+        "reward": total_reward / sum(int(step.valid.sum()) for step in steps),
+    }
+    means = (sums / updates).tolist() if sums is not None else [float("nan")] * len(agent.metrics)
+    return steps, row | dict(zip(agent.metrics, means, strict=True))
+
+
+def _close(replay: ReplayBuffer, last: Rollout) -> None:
+    """What the last step led to, as a row that belongs to no episode: the next begins with a reset."""
+    nothing, no = np.zeros_like(last.rewards[0]), np.zeros_like(last.terminated[0])
+    replay.add(last.obs[1], np.zeros_like(last.applied[0]), nothing, no, no, ~no)
+
+
+def played(
+    agent: SAC,
+    rollouts: list[Rollout],
+    env: Env,
+    settings: ReplaySettings,
+    seed: int,
+    iteration: int,
+) -> dict[str, float]:
+    """What episodes come to: of the policy's mean action, and of those that it learned from."""
+    judging = integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
+    returns = evaluate(agent.policy, env, settings.evaluation_episodes, judging, greedy=True)
+    finished = finished_returns(rollouts, time_limit(env))
+    return {
+        "true_return": float(returns.mean()),
+        "lowest_return": float(returns.min()),
+        "training_return": float(finished.mean()) if len(finished) else float("nan"),
+        "episodes": len(finished),
+    }
