@@ -18,7 +18,9 @@ from pathlib import Path
 
 import torch
 
+from prefloop.data.stepping import Stepping
 from prefloop.evaluation.evaluate import evaluate
+from prefloop.policies import Policy
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training import methods
 from prefloop.training.on_policy import true_reward
@@ -26,6 +28,11 @@ from prefloop.training.settings import PrefPPOSettings
 
 ENV = "Pendulum-v1"
 VARIANTS = ("true reward", "oracle", "10 % mistakes")
+
+
+def untrained(stepping: Stepping, settings: PrefPPOSettings, seed: int) -> Policy:
+    """What teachers whose thresholds depend on returns are shown first."""
+    return methods.make_ppo(stepping, settings.agent, seed, torch.device("cpu")).acting_policy
 
 
 def train(variant: str, seed: int, labels: int) -> tuple[float, float]:
@@ -42,8 +49,17 @@ def train(variant: str, seed: int, labels: int) -> tuple[float, float]:
             teacher = TeacherSettings(mistakes=0.1 if variant == "10 % mistakes" else None)
             stepping = methods.stepping_in(ENV, settings.experience.num_envs)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            length = settings.questions.segment_length
             answers = stack.enter_context(
-                methods.simulated_answers(ENV, stepping, teacher, settings, seed, folder)
+                methods.simulated_answers(
+                    ENV,
+                    stepping,
+                    teacher,
+                    length,
+                    lambda: untrained(stepping, settings, seed),
+                    seed,
+                    folder,
+                )
             )
             method, _ = methods.pref_ppo(ENV, stepping, answers, settings, seed, cpu)
         before = evaluate(method.policy(), ENV, 200, seed).mean()

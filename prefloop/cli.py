@@ -18,6 +18,7 @@ COMMANDS = {
     "bc": "clone the behaviour that was preferred",
     "airl": "learn a reward from the behaviour that was preferred, and a policy on it",
     "pref-ppo": "act, ask, learn the reward and improve on it, round after round",
+    "pebble": "the same with SAC: explore, ask, relabel all that was done, improve at every step",
     "evaluate": "play episodes and report the true returns",
     "compare": "many methods on the same labels, with controls and intervals",
     "convert": "preferences to Parquet and back",

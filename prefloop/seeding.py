@@ -44,6 +44,7 @@ class Stream(IntEnum):
     DISCRIMINATOR = 15
     NOISE = 16  # of an update that draws actions again
     REPLAY = 17  # which steps of the past are learned from
+    CRITIC = 18  # that begins anew in the middle of a run
 
 
 def sequence(seed: int, *stream: int) -> np.random.SeedSequence:

@@ -29,6 +29,10 @@ ACTS = {
     "sac": "prefloop.cli sac --env {env} --steps 1600 --iteration_steps 400 --num_envs 8 "
     "--random_steps 800 --hidden_sizes 8 --batch_size 16 --updates_per_step 0.1 "
     "--evaluation_episodes 3 --out {out}",
+    "pebble": "prefloop.cli pebble --env {env} --steps 1600 --iteration_steps 400 --num_envs 8 "
+    "--random_steps 400 --hidden_sizes 8 --batch_size 16 --updates_per_step 0.1 --labels 20 "
+    "--exploration_steps 400 --exploration_states 32 --segment_length 6 --reward_hidden_sizes 8 "
+    "--reward_epochs 2 --teacher skip --evaluation_episodes 3 --out {out}",
     "pref-ppo": "prefloop.cli pref-ppo --env {env} --steps 1600 --iteration_steps 400 --labels 20 "
     f"--segment_length 6 --queries uniform --ensemble 1 --reward_epochs 2 --teacher skip {PPO} --out {{out}}",
     "airl": "prefloop.cli airl --preferences pairs --steps 1600 --iteration_steps 400 "
@@ -48,7 +52,7 @@ LEARNS = {  # without acting
     "reward": "prefloop.cli reward --preferences pairs --reward_epochs 2 --out {out}",
 }  # fmt: skip
 SCRIPTS = ("vpg", "offline_reward_learning", "rollout_policy")
-CONTINUOUS = ("sac",)  # have no discrete actions
+CONTINUOUS = ("sac", "pebble")  # have no discrete actions
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ class SAC:
         # one policy's entropy in nats, where an action's numbers are uniform in [-1, 1]: log 2 each
         self.target_entropy = -float(spaces.num_actions)
         self.log_alpha = torch.tensor(float(np.log(settings.temperature)), device=device)
-        self.reset_critic()
+        self._make_critic()
         self._policy_weights: list[torch.Tensor] = list(self.policy.parameters())
         self._actor_optimizer = Adam(
             [*self._policy_weights, self.log_alpha],
@@ -95,8 +95,12 @@ class SAC:
             fused=True,  # one call, not one a weight
         )
 
-    def reset_critic(self) -> None:
-        """Draws new critics: what they knew was about another reward."""
+    def reset_critic(self, seed: int) -> None:
+        """Draws new critics from a run's seed: what they knew was about another reward."""
+        torch.manual_seed(integer(seed, Stream.WEIGHTS, Stream.CRITIC))
+        self._make_critic()
+
+    def _make_critic(self) -> None:
         inputs = self.spaces.obs_size + self.spaces.num_actions
         self.critic = TwinCritic(inputs, self.settings).to(self.device)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)

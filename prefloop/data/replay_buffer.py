@@ -1,6 +1,6 @@
 """A replay buffer in files that are mapped into memory: it is saved by being there.
 
-    obs.npy, actions.npy, rewards.npy, terminated.npy, ends.npy, resets.npy
+    obs.npy, actions.npy, rewards.npy, terminated.npy, ends.npy, resets.npy, and what else is to be kept
 
 Row i is one step of every environment. What a step led to stands in the next row, so an observation
 is stored once; `ends` says where an episode was over, in either way, and the row after it, which
@@ -13,18 +13,22 @@ beginning of an iteration, so that one that is done again begins alike.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prefloop.data.trajectories import Trajectories
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 
-COLUMNS = ("obs", "actions", "rewards", "terminated", "ends", "resets")
+TRUE_REWARDS, STATES = "true_rewards", "states"  # what a loop may keep of each step besides
+# of one environment: in which type it is kept, and of which shape
+Kind = tuple[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,17 @@ class ReplayBuffer:
 
     Attributes:
         rows: how many are drawn from, at most.
+        extras: names of what else is kept of each step.
     """
 
     def __init__(
-        self, directory: Path, spaces: Spaces, num_envs: int, capacity: int, between_states: int = 0
+        self,
+        directory: Path,
+        spaces: Spaces,
+        num_envs: int,
+        capacity: int,
+        between_states: int = 0,
+        extras: Mapping[str, Kind] = MappingProxyType({}),
     ) -> None:
         """Opens the files of a directory, or makes them.
 
@@ -64,19 +75,22 @@ class ReplayBuffer:
             capacity: steps of all environments together that are drawn from.
             between_states: steps of all environments together, at most, that are added between two
                 states.
+            extras: what else is kept of each step, by name: `TRUE_REWARDS`, `STATES`.
 
         Raises:
             UserError: the files are of another buffer, or can't be written.
         """
         self.directory, self.spaces, self.num_envs = directory, spaces, num_envs
+        self.extras = tuple(extras)
         self.rows = max(2, capacity // num_envs)
         self._all_rows = self.rows + -(-between_states // num_envs)
         self._filled, self._next, self._digest = 0, 0, b""
-        kinds: dict[str, tuple[str, tuple[int, ...]]] = {
+        kinds: dict[str, Kind] = {
             "obs": (spaces.obs_dtype, spaces.obs_shape),
             "actions": (spaces.action_dtype, spaces.action_shape),
             "rewards": ("float32", ()),
             **dict.fromkeys(("terminated", "ends", "resets"), ("bool", ())),
+            **extras,
         }
         self._files = {
             name: self._opened(name, np.dtype(dtype), (self._all_rows, num_envs, *shape))
@@ -124,6 +138,7 @@ class ReplayBuffer:
         terminated: NDArray,
         truncated: NDArray,
         resets: NDArray,
+        **extras: NDArray,
     ) -> None:
         """Adds a step of every environment, in the place of the oldest where there is no room.
 
@@ -134,10 +149,11 @@ class ReplayBuffer:
             rewards: [num_envs].
             terminated, truncated: how the step ended an episode, if it did; [num_envs].
             resets: the step only reset, and belongs to no episode; [num_envs].
+            extras: what else is kept, by name; [num_envs, ...] each.
         """
-        row = {
+        row: dict[str, NDArray] = {
             "obs": obs, "actions": actions, "rewards": rewards, "terminated": terminated,
-            "ends": terminated | truncated, "resets": resets,
+            "ends": terminated | truncated, "resets": resets, **extras,
         }  # fmt: skip
         for name, column in self._columns.items():
             column[self._next] = row[name]
@@ -170,6 +186,50 @@ class ReplayBuffer:
         next_obs = self._columns["obs"][(rows + 1) % self._all_rows, envs]
         return Transitions(
             columns["obs"], columns["actions"], columns["rewards"], next_obs, columns["terminated"]
+        )
+
+    def trajectories(self, newest: int | None = None) -> Trajectories:
+        """Whole episodes, in the order in which they began; what is under way is cut as by a time limit.
+
+        An episode whose beginning was pushed out is left out.
+
+        Args:
+            newest: only so many, the last ones.
+        """
+        rows = self._places(np.arange(self.size - 1, -1, -1))  # the oldest first
+        resets = self._columns["resets"][rows]
+        begins = ~resets
+        begins[1:] &= resets[:-1]
+        # once rows were pushed out, what the first one goes on with is not here
+        if self._filled > self.size or self._filled == self._all_rows:
+            begins[0] = False
+        found = []
+        for number in range(self.num_envs):
+            first = np.flatnonzero(begins[:, number])
+            # up to the next row that only resets; what the very last one led to is not known yet
+            stops = np.append(np.flatnonzero(resets[:, number]), self.size - 1)
+            length = stops[np.searchsorted(stops, first)] - first
+            found.append(np.stack([first, np.full_like(first, number), length], axis=1))
+        places = np.concatenate(found)
+        places = places[np.argsort(places[:, 0], kind="stable")]
+        places = places[places[:, 2] > 0]
+        if not len(places):
+            raise ValueError("there is no episode yet")
+        starts, envs, lengths = places[-newest if newest else 0 :].T
+        step = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        row, env = rows[np.repeat(starts, lengths) + step], np.repeat(envs, lengths)
+        columns = self._columns
+        terminated = columns["terminated"][row, env][np.cumsum(lengths) - 1]
+        return Trajectories(
+            obs=columns["obs"][row, env],
+            actions=columns["actions"][row, env],
+            rewards=columns.get(TRUE_REWARDS, columns["rewards"])[row, env],
+            next_obs=columns["obs"][(row + 1) % self._all_rows, env],
+            lengths=lengths,
+            terminated=terminated,
+            truncated=~terminated,
+            states=columns[STATES][row, env] if STATES in columns else None,
+            frame_stack=self.spaces.frame_stack,
         )
 
     def relabel(

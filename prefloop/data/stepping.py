@@ -77,6 +77,14 @@ class Stepping:
         """How many step together."""
         return self.envs.num_envs
 
+    @property
+    def state_kind(self) -> tuple[str, tuple[int, ...]] | None:
+        """Type and shape of what is recorded of one environment's step; None where nothing is."""
+        if self._record is None:
+            return None
+        states = self._record()
+        return str(states.dtype), states.shape[1:]
+
     def begin(self, seed: int, iteration: int = 0) -> None:
         """Resets all environments; what follows depends on the seed, the number and the actions."""
         self._obs = np.array(reset(self.envs, seed, Stream.ENVIRONMENTS, iteration)[0])

@@ -68,8 +68,8 @@ def _pref_ppo(bench: "Bench") -> "Method":
     stepping = methods.stepping_in(bench.env, own.experience.num_envs)
     answers = bench.stack.enter_context(
         methods.simulated_answers(
-            bench.env, stepping, bench.teacher, own, bench.seed, bench.directory, False,
-            bench.weak_file,
+            bench.env, stepping, bench.teacher, own.questions.segment_length, lambda: bench.weak,
+            bench.seed, bench.directory,
         )
     )  # fmt: skip
     method, _ = methods.pref_ppo(

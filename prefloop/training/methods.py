@@ -18,8 +18,8 @@ from prefloop.agents.settings import (
 )
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
+from prefloop.data.replay_buffer import STATES, TRUE_REWARDS, Kind
 from prefloop.data.stepping import Stepping
-from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import Env, as_settings
 from prefloop.errors import UserError
 from prefloop.policies import Policy
@@ -37,9 +37,15 @@ from prefloop.training.on_policy import (
     make_ppo,
     stepping_in,
 )
-from prefloop.training.plans import Plan, plan_labels
+from prefloop.training.pebble import Pebble
+from prefloop.training.plans import Plan
 from prefloop.training.pref_ppo import OnFit, PrefPPO
-from prefloop.training.settings import ExperienceSettings, PrefPPOSettings, ReplaySettings
+from prefloop.training.settings import (
+    ExperienceSettings,
+    PebbleSettings,
+    PrefPPOSettings,
+    ReplaySettings,
+)
 
 PREFERENCES = "preferences"  # the folder of a run's answers in the run's own
 # what the untrained policy shows teachers whose thresholds depend on what returns there are: episodes
@@ -223,40 +229,81 @@ def pref_ppo(
     return method, learner
 
 
+def pebble(
+    env: Env,
+    stepping: Stepping,
+    answers: Answers,
+    settings: PebbleSettings,
+    seed: int,
+    device: torch.device,
+    directory: Path,
+    init: Path | None = None,
+    wait: bool = True,
+    on_fit: OnFit | None = None,
+) -> tuple[Method, Pebble]:
+    """PEBBLE, whoever answers.
+
+    Args:
+        env: what it is judged in; `stepping` may step another one.
+        directory: the run's, where what was done is kept.
+
+    Raises:
+        UserError: as `plan_labels`, or the environment or the checkpoint can't be used.
+    """
+    plan = Plan.of(settings.experience.divided)
+    agent = make_sac(stepping, settings.agent, seed, device, init)
+    model = make_model(stepping.spaces, settings.reward, seed).to(device)
+    extras: dict[str, Kind] = {TRUE_REWARDS: ("float32", ())}
+    if (states := stepping.state_kind) is not None:
+        extras[STATES] = states
+    replay = make_replay(directory, stepping, settings.experience, plan, extras)
+    learner = Pebble(
+        agent, stepping, env, model, answers, replay, plan, settings, seed, wait, on_fit
+    )
+    method = Method(
+        learner,
+        plan.iterations,
+        lambda: agent.acting_policy,
+        agent.acting_policy,
+        ("labels", "held_out_accuracy", "true_return", "reward"),
+        "steps",
+        ("true_return", "reward", "labels", "reward_correlation"),
+    )
+    return method, learner
+
+
 @contextmanager
 def simulated_answers(
     env: Env,
     stepping: Stepping,
     teacher: TeacherSettings,
-    settings: PrefPPOSettings,
+    segment_length: int,
+    begins_as: Callable[[], Policy],
     seed: int,
     directory: Path,
+    program: str = "prefloop pref-ppo",
     resume: bool = False,
-    init: Path | None = None,
 ) -> Iterator[SimulatedAnswers]:
-    """A simulated teacher for PrefPPO, whose answers are kept in a run's directory.
+    """A simulated teacher for a loop, whose answers are kept in a run's directory.
+
+    Args:
+        segment_length: of what is asked about, in steps.
+        begins_as: gives the policy that has learned nothing yet, for teachers whose thresholds depend
+            on what returns there are.
+        program: that asks.
 
     Raises:
-        UserError: as `plan_labels` and `dataset.writing`; or there are answers of another run. The
-            directory is as it was.
+        UserError: as `dataset.writing`; or there are answers of another run, and the directory is as
+            it was.
     """
-    plan_labels(settings.questions, Plan.of(settings.experience), time_limit(env))
     place = directory / PREFERENCES
     if not resume and not dataset.is_empty(place):
         raise UserError(f"{place} holds the answers of another run; keep them elsewhere.")
     pool = None
     if teacher.teacher in RELATIVE:
-        # what a policy does that has learned nothing yet
-        begins_as = make_ppo(
-            stepping, settings.agent, seed, torch.device("cpu"), init
-        ).acting_policy
-        episodes = act(stepping.envs, [begins_as], FIRST_EPISODES * stepping.num_envs, seed)
-        pool = as_segments(episodes, settings.questions.segment_length, FIRST_SEGMENTS, seed)
+        episodes = act(stepping.envs, [begins_as()], FIRST_EPISODES * stepping.num_envs, seed)
+        pool = as_segments(episodes, segment_length, FIRST_SEGMENTS, seed)
     answering = make_teacher(teacher.teacher, pool, seed, teacher.overrides)
-    facts = {
-        "program": "prefloop pref-ppo",
-        **as_settings(env).facts,
-        "teacher": answering.facts(),
-    }
+    facts = {"program": program, **as_settings(env).facts, "teacher": answering.facts()}
     with dataset.writing(place, facts) as kept:
         yield SimulatedAnswers(answering, kept)

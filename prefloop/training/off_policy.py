@@ -2,16 +2,19 @@
 
 import math
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from prefloop import policies, runs
 from prefloop.agents.sac import SAC
 from prefloop.agents.settings import SACSettings
-from prefloop.data.replay_buffer import ReplayBuffer
+from prefloop.data.replay_buffer import STATES, TRUE_REWARDS, Kind, ReplayBuffer, Transitions
 from prefloop.data.stepping import Rollout, Stepping, finished_returns
 from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import Env
@@ -23,6 +26,8 @@ from prefloop.training.on_policy import RewardOfRollout
 from prefloop.training.plans import Plan
 from prefloop.training.settings import ReplaySettings
 
+# steps that were drawn, from where, and by which numbers -> the same, with another reward
+WhenDrawn = Callable[[Transitions, ReplayBuffer, np.random.Generator], Transitions]
 REPLAY = "replay"  # its folder in the run's own
 
 
@@ -50,9 +55,16 @@ def make_sac(
 
 
 def make_replay(
-    directory: Path, stepping: Stepping, settings: ReplaySettings, plan: Plan
+    directory: Path,
+    stepping: Stepping,
+    settings: ReplaySettings,
+    plan: Plan,
+    extras: Mapping[str, Kind] = MappingProxyType({}),
 ) -> ReplayBuffer:
     """A replay buffer in a run's directory; what a run left that was stopped before it had a state goes.
+
+    Args:
+        extras: what else is kept of each step, as in `ReplayBuffer`.
 
     Raises:
         UserError: there is one of another run, or it can't be written.
@@ -67,6 +79,7 @@ def make_replay(
         plan.num_envs,
         min(settings.capacity, plan.steps(plan.total) + plan.iterations * plan.num_envs),
         between,
+        extras,
     )
 
 
@@ -125,11 +138,13 @@ def act_and_learn(
     updates_per_step: float,
     seed: int,
     iteration: int,
+    when_drawn: WhenDrawn | None = None,
 ) -> tuple[list[Rollout], dict[str, float]]:
     """One iteration of steps, each followed by its updates.
 
     Args:
         reward: what each step is worth when it is made.
+        when_drawn: what steps are worth when they are learned from, in place of that.
 
     Returns:
         The steps, and the row of metrics.csv.
@@ -156,7 +171,7 @@ def act_and_learn(
         total_reward += float(rewards[step.valid[0]].sum())
         replay.add(
             step.obs[0], step.applied[0], rewards, step.terminated[0], step.truncated[0],
-            ~step.valid[0],
+            ~step.valid[0], **_extras(replay, step),
         )  # fmt: skip
         if not agent.is_ready or replay.size < 2:  # what a step led to is the next row's
             continue
@@ -165,7 +180,8 @@ def act_and_learn(
             math.floor(n * updates_per_step * plan.num_envs) for n in (number + 1, number)
         )
         for _ in range(due - before):
-            metrics = agent.update(replay.sample(agent.settings.batch_size, rng))
+            batch = replay.sample(agent.settings.batch_size, rng)
+            metrics = agent.update(when_drawn(batch, replay, rng) if when_drawn else batch)
             values = torch.stack(list(metrics.values()))
             sums = values if sums is None else sums + values
             updates += 1
@@ -183,7 +199,14 @@ def act_and_learn(
 def _close(replay: ReplayBuffer, last: Rollout) -> None:
     """What the last step led to, as a row that belongs to no episode: the next begins with a reset."""
     nothing, no = np.zeros_like(last.rewards[0]), np.zeros_like(last.terminated[0])
-    replay.add(last.obs[1], np.zeros_like(last.applied[0]), nothing, no, no, ~no)
+    extras = {name: np.zeros_like(values) for name, values in _extras(replay, last).items()}
+    replay.add(last.obs[1], np.zeros_like(last.applied[0]), nothing, no, no, ~no, **extras)
+
+
+def _extras(replay: ReplayBuffer, step: Rollout) -> dict[str, NDArray]:
+    """What a replay buffer keeps besides of a step."""
+    known = {TRUE_REWARDS: step.rewards, STATES: step.states}
+    return {name: values[0] for name in replay.extras if (values := known[name]) is not None}
 
 
 def played(

@@ -54,25 +54,30 @@ class Plan:
         return rollouts * self.rollout_steps * self.num_envs
 
 
-def plan_labels(questions: QuerySettings, plan: Plan, time_limit: int | None = None) -> NDArray:
+def plan_labels(
+    questions: QuerySettings, plan: Plan, time_limit: int | None = None, before: int = 1
+) -> NDArray:
     """How many labels each session is to bring.
 
     Args:
         time_limit: the most steps that an episode can have; None where there is no limit.
+        before: iterations that only act, before the first session.
 
     Returns:
-        int64; [sessions], one fewer than there are iterations.
+        int64; [sessions], as many as there are iterations after these.
 
     Raises:
         UserError: there are too few iterations to ask in, more labels than there is to ask about,
             or segments that no episode is as long as.
     """
-    sessions = plan.iterations - 1
+    sessions = plan.iterations - before
     if sessions < 1:
+        some = "a single iteration" if plan.iterations == 1 else f"{plan.iterations} iterations"
+        needed = "one to ask about" if before == 1 else f"{before} to explore in and ask about"
         raise UserError(
-            f"The {plan.steps(plan.total)} steps of the run (--steps) make a single iteration of "
-            f"{plan.steps(plan.every)} (--iteration_steps); two are needed, one to ask about and one "
-            "to learn in."
+            f"The {plan.steps(plan.total)} steps of the run (--steps) make {some} of "
+            f"{plan.steps(plan.every)} (--iteration_steps); {'two' if before == 1 else before + 1} are "
+            f"needed, {needed} and one to learn in."
         )
     longest = min(plan.iteration_steps, time_limit or plan.iteration_steps)
     if questions.segment_length > longest:
@@ -80,7 +85,7 @@ def plan_labels(questions: QuerySettings, plan: Plan, time_limit: int | None = N
             f"--segment_length {questions.segment_length} is longer than any episode here: they have "
             f"at most {longest} steps."
         )
-    most = plan.iteration_steps * plan.num_envs
+    most = before * plan.iteration_steps * plan.num_envs
     if questions.labels > most * sessions:
         raise UserError(
             f"--labels {questions.labels} are more than the {most * sessions} steps there are to ask "

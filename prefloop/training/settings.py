@@ -2,7 +2,7 @@
 
 from dataclasses import MISSING, dataclass
 
-from prefloop.agents.settings import PPOSettings
+from prefloop.agents.settings import PPOSettings, SACSettings
 from prefloop.queries.schedules import SCHEDULES
 from prefloop.queries.selection import SELECTIONS
 from prefloop.rewards.settings import RewardSettings
@@ -146,3 +146,59 @@ class PrefPPOSettings:
     def __post_init__(self) -> None:
         if self.questions.selection == "disagreement" and self.reward.ensemble < 2:
             raise ValueError("--queries disagreement needs an --ensemble of 2 or more, not 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplorationSettings:
+    """What is done before there is a reward. Source: Lee et al. 2021, PEBBLE, arXiv:2106.05091, section 4.1.
+
+    Raises:
+        ValueError: a value that no run can have.
+    """
+
+    group = "exploration"
+
+    # fmt: off
+    steps: int = setting(5000, "steps before the first questions, in whole iterations; the random ones are the first of them", flag="exploration_steps")
+    neighbours: int = setting(5, "a state is worth the distance to the one that is so many-th nearest", flag="exploration_neighbours")
+    states: int = setting(2048, "states of the past that it is compared with, drawn anew for each update", flag="exploration_states")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(self, "steps", "neighbours", "states")
+        if self.neighbours >= self.states:
+            raise ValueError(
+                f"--exploration_neighbours {self.neighbours} are not among --exploration_states {self.states}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PebbleSettings:
+    """PEBBLE's: those of its parts. Source: Lee et al. 2021, PEBBLE, arXiv:2106.05091.
+
+    Raises:
+        ValueError: as they do; or a single network that is to disagree with itself.
+    """
+
+    # fmt: off
+    relabel: bool = setting(True, "give all steps of the past the new reward after each fit")
+    recent_episodes: int | None = setting(None, "ask about so many of the newest episodes; if not given, about all")
+    critic_updates: int = setting(100, "updates of the critics at the first reward, which begin anew there")
+    experience: ReplaySettings = part(ReplaySettings, iteration_steps=setting(2500, "steps between two sessions of questions; episodes begin anew there, and a stopped run goes on from there"))
+    exploration: ExplorationSettings = part(ExplorationSettings)
+    questions: QuerySettings = part(QuerySettings, labels=setting(100, "answers in all; a skipped query is shown, not answered, and asked for again but in the last session"))
+    agent: SACSettings = part(SACSettings)
+    reward: RewardSettings = part(RewardSettings, hidden_sizes=setting((128, 128), "width of each hidden layer", flag="reward_hidden_sizes"), learning_rate=setting(1e-3, "step size of Adam", flag="reward_learning_rate"))
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(self, "recent_episodes")
+        if self.critic_updates < 0:
+            raise ValueError(f"--critic_updates must be at least 0, not {self.critic_updates}")
+        if self.questions.selection == "disagreement" and self.reward.ensemble < 2:
+            raise ValueError("--queries disagreement needs an --ensemble of 2 or more, not 1")
+
+    @property
+    def exploration_iterations(self) -> int:
+        """Iterations before the first questions."""
+        return -(-self.exploration.steps // self.experience.iteration_steps)

@@ -252,13 +252,15 @@ def test_evaluations_add_up(run, demonstrations, tmp_path):
     assert_one_sentence(run(f"{line} --episodes 3"), "evaluation.csv is not of this program")
 
 
-@pytest.mark.parametrize("command", ["ppo", "pref-ppo", "sac"])
+@pytest.mark.parametrize("command", ["ppo", "pref-ppo", "sac", "pebble"])
 def test_killed_and_resumed_is_as_never_stopped(command, tmp_path):
     flags = "--num-envs 4 --rollout-steps 25 --steps 2400 --iteration-steps 200"
     if command == "pref-ppo":
         flags += " --labels 60 --segment-length 10 --reward-epochs 3"
-    if command == "sac":
+    if command in ("sac", "pebble"):
         flags = "--steps 2400 --iteration-steps 200 --batch-size 16 --hidden-sizes 8"
+    if command == "pebble":
+        flags += " --labels 60 --segment-length 10 --reward-epochs 3 --exploration-steps 400"
     line = [sys.executable, "-m", "prefloop", command, "--env", "Pendulum-v1", *flags.split()]
     subprocess.run([*line, "--out", "whole"], cwd=tmp_path, check=True, capture_output=True)
     process = subprocess.Popen([*line, "--out", "cut"], cwd=tmp_path, stderr=subprocess.DEVNULL)
@@ -273,7 +275,7 @@ def test_killed_and_resumed_is_as_never_stopped(command, tmp_path):
         [*line, "--out", "cut", "--resume"], cwd=tmp_path, check=True, capture_output=True
     )
     names = ["final_policy.params", "metrics.csv"]
-    if command == "pref-ppo":
+    if command in ("pref-ppo", "pebble"):
         names += ["reward.params", "preferences/preferences.jsonl", "preferences/segments-0000.npz"]
     for name in names:
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from prefloop.data.replay_buffer import ReplayBuffer
+from prefloop.data.replay_buffer import STATES, TRUE_REWARDS, ReplayBuffer
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 
@@ -148,3 +148,50 @@ def test_a_folder_that_can_not_be_written(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match="Can't use"):
         ReplayBuffer(tmp_path / "replay", VECTORS, 2, 40)
+
+
+@pytest.mark.parametrize("capacity", [200, 40])
+def test_episodes_are_those_that_were_acted(tmp_path, capacity):
+    extras = {TRUE_REWARDS: ("float32", ()), STATES: ("float64", (2,))}
+    buffer = ReplayBuffer(tmp_path, VECTORS, 2, capacity, extras=extras)
+    no = np.zeros(2, bool)
+    acted = [[], []]  # of each environment, episodes as lists of times
+    left, was_reset = [4, 7], [False, False]
+    for t in range(60):
+        resets = np.array(was_reset)
+        ends = np.array([n == 1 for n in left]) & ~resets
+        for env in range(2):
+            if resets[env] or t == 0:
+                acted[env].append([])
+                left[env] = 3 + (t + env) % 5
+            if not resets[env]:
+                acted[env][-1].append(t)
+                left[env] -= 1
+        ends = np.array([not resets[env] and left[env] == 0 for env in range(2)])
+        buffer.add(
+            np.full((2, 3), t, np.float32), np.full((2, 2), t, np.float32), np.zeros(2), ends, no,
+            resets, true_rewards=np.full(2, -t), states=np.full((2, 2), t / 2),
+        )  # fmt: skip
+        was_reset = ends.tolist()
+    # in the order in which they began; what was begun before the oldest row is not whole
+    oldest = 60 - min(60, capacity // 2)
+    whole = [e for of_env in acted for e in of_env if e and (e[0] > oldest or oldest == e[0] == 0)]
+    whole = [[t for t in e if t < 59] for e in whole]  # what the newest led to is not known
+    whole = sorted((e for e in whole if e), key=lambda e: e[0])
+    found = buffer.trajectories()
+    split = np.split(found.obs[:, 0].astype(int), np.cumsum(found.lengths)[:-1])
+    assert sorted(e.tolist() for e in split) == sorted(whole)
+    assert [e[0] for e in split] == sorted(e[0] for e in split)
+    steps = np.concatenate(split)
+    np.testing.assert_array_equal(found.next_obs[:, 0], steps + 1)
+    np.testing.assert_array_equal(found.rewards, -steps)
+    np.testing.assert_array_equal(found.states[:, 1], steps / 2)
+    lasts = np.array([e[-1] for e in split])
+    np.testing.assert_array_equal(found.terminated, lasts < 58)
+    few = buffer.trajectories(newest=3)
+    np.testing.assert_array_equal(few.lengths, found.lengths[-3:])
+
+
+def test_there_are_no_episodes_in_nothing(tmp_path):
+    with pytest.raises(ValueError, match="no episode"):
+        ReplayBuffer(tmp_path, VECTORS, 1, 10).trajectories()

@@ -1,0 +1,168 @@
+"""Whoever answers a command that asks while it learns: people behind the labelling server, or a program."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefloop.envs.settings import EnvSettings
+from prefloop.settings import part, setting
+from prefloop.teachers.settings import TeacherSettings
+from prefloop.teachers.simulated import PRESETS
+from prefloop.training.settings import RunSettings
+
+if TYPE_CHECKING:
+    from prefloop.data.stepping import Stepping
+    from prefloop.labelling.schemas.runs import RunOut
+    from prefloop.training.answers import Answers
+    from prefloop.training.pref_ppo import OnFit
+
+HUMAN = "human"
+
+
+# what such a command can be told, the same in each
+def people_setting() -> Any:
+    """`--run NAME`."""
+    return setting("", "the run on the labelling server that people label, with --teacher human; made if missing and --env is given", flag="run")  # fmt: skip
+
+
+def wait_setting() -> Any:
+    """`--no_wait`."""
+    return setting(True, "wait for people's labels after each iteration; without, only for the first ones, and learning goes on while they label")  # fmt: skip
+
+
+def env_part(example: str) -> Any:
+    """`--env`, which a run on the server may know."""
+    return part(EnvSettings, env=setting("", f"which environment, for instance {example}; with --run, that of the run"))  # fmt: skip
+
+
+def run_part() -> Any:
+    """`--out`, which may be named after the run on the server."""
+    return part(RunSettings, out=setting("", "folder that everything is written to; made if missing; with --run, if not given, one of the run's name"))  # fmt: skip
+
+
+def teacher_part() -> Any:
+    """`--teacher`, of whom people are one."""
+    return part(TeacherSettings, teacher=setting("oracle", "who answers: people (human), or one of B-Pref's simulated teachers, who judge by the true return (L)", choices=(HUMAN, *PRESETS)))  # fmt: skip
+
+
+def require_somebody(settings: Any) -> None:
+    """Refuses people without a run that they label, and the other way round.
+
+    Raises:
+        ValueError: says what goes together.
+    """
+    are_asked = settings.teacher.teacher == HUMAN
+    if are_asked != bool(settings.people):
+        raise ValueError("--teacher human and --run NAME go together")
+    if not settings.people and not (settings.environment.env and settings.run.out):
+        raise ValueError("--env and --out are needed, or --teacher human and --run")
+    if are_asked and settings.teacher.overrides:
+        raise ValueError(f"people have no --{next(iter(settings.teacher.overrides))}")
+
+
+def when_interrupted(settings: Any) -> str:
+    """What to say after Ctrl-C."""
+    if settings.people:
+        return "Stopped. The same command goes on; every label is on the server."
+    return settings.run.when_interrupted
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who answers, in what is acted.
+
+    Attributes:
+        settings: the command's, whose environment and folder are filled in.
+        on_fit: tells people what was learned.
+    """
+
+    settings: Any
+    stepping: "Stepping"
+    answers: "Answers"
+    on_fit: "OnFit | None" = None
+
+
+@contextmanager
+def answering(
+    settings: Any,
+    program: str,
+    num_envs: int,
+    check: Callable[[EnvSettings], Any],
+    simulated: "Callable[[Any, Stepping], AbstractContextManager[Answers]]",
+    acted_in: Callable[[EnvSettings], EnvSettings] = lambda env: env,
+) -> Iterator[Asked]:
+    """Connects to people, or has a program answer; the run's folder is this process's meanwhile.
+
+    Args:
+        settings: a command's, with what stands above.
+        program: its name.
+        num_envs: environments that step together.
+        check: raises where the run can't be as it is planned, before anything is made, here or on the
+            server.
+        simulated: gives the answers of the program that `settings.teacher` names.
+        acted_in: what is acted in, where it is another environment than it is judged in.
+    """
+    from contextlib import ExitStack
+
+    from prefloop.data.recording import RecordedEnvs
+    from prefloop.data.stepping import Stepping
+    from prefloop.training import methods, outputs
+    from prefloop.training.on_policy import stepping_in
+
+    with ExitStack() as stack:
+        if settings.people:
+            from prefloop.labelling.client.connecting import connected
+
+            # people take their time, and their server may be started again meanwhile
+            line = f"{program} --run {settings.people}"
+            client = stack.enter_context(connected(settings.server, line, None))
+            settings = _of_the_run(settings, client.run)
+        check(settings.environment)
+        env = acted_in(settings.environment)
+        if settings.people:
+            from prefloop.labelling.client.people import People
+
+            recorded = RecordedEnvs.make(env, num_envs)
+            stepping = Stepping(recorded.envs, recorded.record)
+            client.put_run(settings.people, env=env, spaces=stepping.spaces)
+            folder = Path(settings.run.out) / methods.PREFERENCES
+            people = People(client, settings.people, folder)
+            stack.enter_context(outputs.claimed(settings.run))
+            yield Asked(settings, stepping, people, people.report)
+        else:
+            stepping = stepping_in(env, num_envs)
+            stack.enter_context(outputs.claimed(settings.run))
+            answers = stack.enter_context(simulated(settings, stepping))
+            yield Asked(settings, stepping, answers)
+
+
+def say_how_many_came(answers: "Answers", labels: int) -> None:
+    """Says how many labels came, where they are fewer than were wanted."""
+    said = answers.current()
+    answered = len(said.answered) if said is not None else 0
+    if answered < labels:
+        print(
+            f"Note: {answered} of {labels} labels came; of {answers.shown} queries "
+            f"{answers.shown - answered} were skipped or are still to be labelled."
+        )
+
+
+def _of_the_run(settings: Any, known: "Callable[[str], RunOut]") -> Any:
+    """Settings whose environment and folder are those of the run, where they are not given.
+
+    Whoever trains with people goes on by giving the same command.
+    """
+    from prefloop import runs
+
+    out = settings.run.out or settings.people
+    environment = settings.environment
+    if not environment.env:
+        run_there = known(settings.people)
+        environment = EnvSettings(
+            env=run_there.env, **{**run_there.env_changes, **environment.changes}
+        )
+    resume = (Path(out) / runs.FACTS).is_file()
+    run = replace(settings.run, out=out, resume=resume)
+    return replace(settings, environment=environment, run=run)

@@ -1,0 +1,94 @@
+"""`prefloop pebble`: explore, ask, learn the reward, relabel all that was done, improve at every step."""
+
+from dataclasses import dataclass
+
+from prefloop.commands import answering
+from prefloop.envs.settings import EnvSettings
+from prefloop.labelling.client.settings import ServerSettings
+from prefloop.settings import part, setting
+from prefloop.teachers.settings import TeacherSettings
+from prefloop.training.settings import PebbleSettings, RunSettings
+
+DESCRIPTION = """Learns continuous control from few preferences (Lee et al. 2021): explores without any
+reward, asks a teacher about what it has done, fits a reward to all answers, gives it to every step it has
+ever made, and improves on them by SAC."""
+EPILOG = """Example: prefloop pebble --env Pendulum-v1 --steps 10000 --iteration_steps 1000 --labels 50 --out
+pendulum. Writes final_policy.params, the reward model (reward.params), every answer (preferences/), every
+step (replay/), run.json, metrics.csv, learning_curve.png and schedule.png. With people: prefloop pebble
+--run hopper-01 --env Hopper-v5 --teacher human --labels 100; the same command goes on where it was stopped.
+Details: docs/pebble.md, docs/labelling.md."""
+IMPORTS = ("torch", "gymnasium", "matplotlib.figure")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A run's.
+
+    Raises:
+        ValueError: a value that no run can have, or people without a run that they label.
+    """
+
+    people: str = answering.people_setting()
+    wait: bool = answering.wait_setting()
+    init: str = setting("", "policy checkpoint to start from, of prefloop sac or pebble")
+    environment: EnvSettings = answering.env_part("Hopper-v5")
+    run: RunSettings = answering.run_part()
+    teacher: TeacherSettings = answering.teacher_part()
+    pebble: PebbleSettings = part(PebbleSettings)
+    server: ServerSettings = part(ServerSettings)
+
+    def __post_init__(self) -> None:
+        answering.require_somebody(self)
+
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return answering.when_interrupted(self)
+
+
+def main(settings: Settings) -> None:
+    """Trains and writes the policy, the reward and the answers."""
+    from pathlib import Path
+
+    import torch
+
+    from prefloop.devices import usable_device
+    from prefloop.envs.registered import time_limit
+    from prefloop.training import methods, outputs
+    from prefloop.training.off_policy import make_sac
+    from prefloop.training.plans import Plan, plan_labels
+
+    torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
+    device = usable_device(settings.run.device)
+    init = Path(settings.init) if settings.init else None
+    own, seed = settings.pebble, settings.run.seed
+    questions, plan = own.questions, Plan.of(own.experience.divided)
+
+    with answering.answering(
+        settings,
+        "prefloop pebble",
+        own.experience.num_envs,
+        check=lambda env: plan_labels(questions, plan, time_limit(env), own.exploration_iterations),
+        simulated=lambda settings, stepping: methods.simulated_answers(
+            settings.environment,
+            stepping,
+            settings.teacher,
+            questions.segment_length,
+            lambda: make_sac(stepping, own.agent, seed, torch.device("cpu"), init).acting_policy,
+            seed,
+            Path(settings.run.out),
+            "prefloop pebble",
+            settings.run.resume,
+        ),
+    ) as asked:
+        settings, answers = asked.settings, asked.answers
+        env, directory = settings.environment, Path(settings.run.out)
+        method, learner = methods.pebble(
+            env, asked.stepping, answers, own, seed, device, directory, init, settings.wait,
+            asked.on_fit,
+        )  # fmt: skip
+        facts = outputs.facts("pebble", env, method.begins_as, init=settings.init)
+        facts |= {"reward_model": learner.model.facts()}
+        outputs.train(method, settings, facts, env, is_claimed=True)
+        learner.save(directory)
+        answering.say_how_many_came(answers, questions.labels)

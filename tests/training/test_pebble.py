@@ -1,0 +1,192 @@
+import contextlib
+import copy
+
+import numpy as np
+import pytest
+import torch
+from conftest import assert_one_sentence
+
+from prefloop import runs
+from prefloop.agents.settings import SACSettings
+from prefloop.files import read_csv
+from prefloop.rewards.settings import RewardSettings
+from prefloop.teachers.settings import TeacherSettings
+from prefloop.training import methods
+from prefloop.training.on_policy import stepping_in
+from prefloop.training.settings import (
+    ExplorationSettings,
+    PebbleSettings,
+    QuerySettings,
+    ReplaySettings,
+)
+
+CPU, ENV = torch.device("cpu"), "Pendulum-v1"
+SMALL = (
+    "prefloop.cli pebble --env Pendulum-v1 --steps 1500 --iteration-steps 250 --exploration-steps 500 "
+    "--random-steps 100 --exploration-states 64 --labels 20 --segment-length 20 --hidden-sizes 8 "
+    "--batch-size 16 --reward-hidden-sizes 8 --reward-epochs 3 --evaluation-episodes 2 --out"
+)
+
+
+@pytest.fixture
+def pebble(tmp_path):
+    """Makes a learner, and its replay buffer, in a folder."""
+    with contextlib.ExitStack() as stack:
+        opened = {}
+
+        def make(folder="run", teacher="oracle", resume=False, seed=0, **settings):
+            own = PebbleSettings(
+                **{
+                    "experience": ReplaySettings(
+                        steps=1000, iteration_steps=250, evaluation_episodes=2
+                    ),
+                    "exploration": ExplorationSettings(steps=500, states=64),
+                    "questions": QuerySettings(labels=20, segment_length=20),
+                    "agent": SACSettings(hidden_sizes=(8,), batch_size=16, random_steps=100),
+                    "reward": RewardSettings(hidden_sizes=(8,), epochs=3),
+                    **settings,
+                }
+            )
+            stepping, place = stepping_in(ENV, 1), tmp_path / folder
+            if folder in opened:  # by a run that was killed
+                opened[folder].close()
+            opened[folder] = stack.enter_context(contextlib.ExitStack())
+            answers = opened[folder].enter_context(
+                methods.simulated_answers(
+                    ENV, stepping, TeacherSettings(teacher=teacher), 20, None, seed, place,
+                    "prefloop pebble", resume,
+                )
+            )  # fmt: skip
+            return methods.pebble(ENV, stepping, answers, own, seed, CPU, place)[1]
+
+        yield make
+
+
+def test_it_explores_and_then_spends_its_labels_exactly(pebble):
+    learner = pebble()
+    rows = [learner.iterate(i) for i in range(4)]
+    assert [row["labels"] for row in rows] == [0, 0, 15, 20]
+    assert np.isnan([rows[0]["reward"], rows[1]["reward"]]).all()
+    assert np.isfinite([rows[2]["reward"], rows[3]["reward"]]).all()
+    assert learner.labels_per_session.tolist() == [15, 5]
+    assert rows[0]["updates"] == 151 and rows[2]["updates"] == 250
+
+
+def test_every_step_of_the_past_is_worth_what_the_reward_says_now(pebble):
+    learner = pebble()
+    for i in range(4):
+        learner.iterate(i)
+    episodes = learner.replay.trajectories()
+    stored = learner.replay.sample(2000, np.random.default_rng(0))
+    np.testing.assert_allclose(
+        stored.rewards, learner.model.reward(stored.obs, stored.actions), rtol=1e-4, atol=1e-4
+    )
+    # teachers go by the true reward all the same
+    angle = np.arctan2(episodes.obs[:, 1], episodes.obs[:, 0])
+    true = -(angle**2 + 0.1 * episodes.obs[:, 2] ** 2 + 0.001 * episodes.actions[:, 0] ** 2)
+    np.testing.assert_allclose(episodes.rewards, true, rtol=1e-3, atol=1e-3)
+
+
+def test_without_relabelling_the_past_keeps_the_first_reward(pebble):
+    learner = pebble(relabel=False)
+    for i in range(3):
+        learner.iterate(i)
+    first = learner.replay.sample(3000, np.random.default_rng(0))
+    learner.iterate(3)
+    now = learner.model.reward(first.obs, first.actions)
+    assert np.abs(now - first.rewards).max() > 1e-3
+    stored = learner.replay._columns["rewards"][:500, 0]
+    assert set(first.rewards.tolist()) & set(stored.tolist())
+
+
+def test_the_critics_begin_anew_at_the_first_reward(pebble):
+    learner = pebble(critic_updates=0)
+    for i in range(2):
+        learner.iterate(i)
+    before = copy.deepcopy(learner.agent.critic.state_dict())
+    steps = learner.agent._critic_optimizer.state_dict()["state"][0]["step"].item()
+    assert steps == 151 + 250
+    learner.iterate(2)
+    after = learner.agent._critic_optimizer.state_dict()["state"][0]["step"].item()
+    assert after == 250
+    assert not torch.equal(before["first.0.weight"], learner.agent.critic.first[0].weight)
+
+
+def test_it_asks_about_the_newest_episodes_if_told_so(pebble):
+    for recent in (1, None):
+        learner = pebble(folder=f"recent{recent}", recent_episodes=recent)
+        for i in range(3):
+            learner.iterate(i)
+        shown = learner.answers.current().segments
+        steps = learner.replay.trajectories().obs
+        where = [
+            int(np.flatnonzero((steps == shown.obs[i, 0]).all(1))[0]) for i in range(len(shown))
+        ]
+        # two iterations of 250 steps were there, in episodes of 200 and less
+        assert (min(where) >= 400) is (recent == 1)
+
+
+def test_stopped_anywhere_it_goes_on_as_never_stopped(pebble, tmp_path):
+    whole = pebble("whole")
+    rows = [whole.iterate(i) for i in range(4)]
+    for stopped_after in (0, 1, 2):  # in the exploration, at its end, and while it learns
+        folder = f"parts{stopped_after}"
+        first = pebble(folder)
+        for i in range(stopped_after + 1):
+            first.iterate(i)
+        state = copy.deepcopy(first.state_dict())
+        (tmp_path / folder / runs.STATE).touch()
+        first.iterate(stopped_after + 1)  # and was killed before its state was written
+        second = pebble(folder, resume=True)
+        second.load_state_dict(state)
+        rest = [second.iterate(i) for i in range(stopped_after + 1, 4)]
+        np.testing.assert_equal(rest, rows[stopped_after + 1 :])
+        for name, weights in whole.agent.policy.state_dict().items():
+            assert torch.equal(weights, second.agent.policy.state_dict()[name])
+
+
+def test_the_command_leaves_policy_reward_answers_and_pictures(run, tmp_path):
+    outcome = run(f"{SMALL} p")
+    assert outcome.code == 0, outcome.err
+    for name in (
+        "final_policy.params", "reward.params", "run.json", "metrics.csv", "learning_curve.png",
+        "schedule.png", "preferences/preferences.jsonl", "replay/obs.npy",
+    ):  # fmt: skip
+        assert (tmp_path / "p" / name).stat().st_size > 0
+    assert read_csv(tmp_path / "p/metrics.csv")[-1]["labels"] == "20"
+    # what it learned can be learned from again
+    assert (
+        run("prefloop.cli reward --preferences p/preferences --reward_epochs 2 --out r").code == 0
+    )
+    sac = (
+        "prefloop.cli sac --env Pendulum-v1 --reward p --init p/final_policy.params --steps 200 "
+        "--iteration_steps 100 --evaluation_episodes 2 --out q"
+    )
+    outcome = run(sac)
+    assert outcome.code == 0, outcome.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--env CartPole-v1", ["SAC needs continuous actions", "pref-ppo"]),
+        ("--segment-length 400", ["--segment_length 400 is longer than any episode"]),
+        ("--steps 500", ["2 iterations of 250", "3 are needed", "to explore in"]),
+        ("--labels 100000", ["--labels 100000 are more than"]),
+        ("--exploration-steps 0", ["--exploration_steps must be above 0"]),
+        ("--recent-episodes 0", ["--recent_episodes must be above 0"]),
+        ("--ensemble 1", ["--queries disagreement needs an --ensemble of 2"]),
+        ("--teacher human", ["--teacher human and --run NAME go together"]),
+    ],
+)
+def test_mistakes_end_in_sentences_before_anything_is_written(run, tmp_path, flags, words):
+    assert_one_sentence(run(f"{SMALL} p {flags}"), *words)
+    assert not (tmp_path / "p/run.json").exists()
+
+
+def test_a_teacher_who_never_decides_leaves_no_policy(run, tmp_path):
+    outcome = run(f"{SMALL} p --teacher oracle --equal-within 1e9")
+    assert_one_sentence(
+        outcome, "No reward could be learned: of 20 queries 20 were answered with a tie"
+    )
+    assert not (tmp_path / "p/final_policy.params").exists()
