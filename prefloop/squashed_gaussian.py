@@ -38,6 +38,7 @@ class SquashedGaussianPolicy(nn.Module):
     """
 
     kind = "squashed"
+    is_judged_by_its_mean = True  # what it draws is for learning
 
     shift: torch.Tensor
     scale: torch.Tensor

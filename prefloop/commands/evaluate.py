@@ -7,7 +7,8 @@ from typing import Any
 from prefloop.settings import require_above_zero, require_seed, setting
 
 DESCRIPTION = """Plays whole episodes with one policy or several and reports their true returns: mean,
-95 % confidence interval, and the spread."""
+95 % confidence interval, the mean of the lowest tenth, and the spread. Policies of SAC and PEBBLE are played
+by their mean action, and then drawn actions."""
 EPILOG = """Example: prefloop evaluate dpo/final_policy.params ppo/final_policy.params --episodes 100.
 Adds a row for each policy to evaluation.csv and, with two policies or more, writes evaluation.png;
 with --video, an episode of each as an MP4."""
@@ -27,7 +28,7 @@ class Settings:
     policy: tuple[str, ...] = setting(MISSING, "policy checkpoints, of vpg.py or of prefloop", positional=True)
     env: str = setting("", "which environment; if not given, the one that run.json beside the policy names")
     episodes: int = setting(100, "episodes of each policy")
-    greedy: bool = setting(False, "take the most probable action instead of sampling one")
+    greedy: bool = setting(False, "take the most probable action, or the mean one, and draw none")
     video: bool = setting(False, "save an episode of each as a video")
     minari: str = setting("", "write the first policy's episodes as this Minari dataset, for instance cartpole/weak-v0")
     out: str = setting("evaluation", "folder that everything is written to; made if missing")
@@ -54,6 +55,12 @@ def _identity(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _ways(policy: Any, settings: Settings) -> tuple[bool, ...]:
+    """Whether to play a policy by its greedy action, by drawn ones, or both."""
+    both = not settings.greedy and getattr(policy, "is_judged_by_its_mean", False)
+    return (True, False) if both else (settings.greedy,)
+
+
 def main(settings: Settings) -> None:
     """Plays and reports."""
     from pathlib import Path
@@ -65,7 +72,7 @@ def main(settings: Settings) -> None:
     from prefloop.errors import UserError
     from prefloop.evaluation.evaluate import acting_in_episode, env_seed, play
     from prefloop.evaluation.plots import plot_returns
-    from prefloop.evaluation.statistics import mean_estimate
+    from prefloop.evaluation.statistics import lowest_tenth, mean_estimate
     from prefloop.files import claimed_directory, read_csv, write_csv
 
     loaded = []
@@ -83,47 +90,53 @@ def main(settings: Settings) -> None:
         if earlier and not earlier[0].keys() >= set(SAME):
             raise UserError(f"{table} is not of this program; choose another --out.")
         for i, (path, env, policy) in enumerate(loaded):
-            episodes = play(policy, env, settings.episodes, settings.seed, settings.greedy)
-            if i == 0 and settings.minari:
-                from prefloop.data.minari import write_minari
+            ways = _ways(policy, settings)
+            for greedy in ways:
+                episodes = play(policy, env, settings.episodes, settings.seed, greedy)
+                if not rows and settings.minari:
+                    from prefloop.data.minari import write_minari
 
-                write_minari(episodes, settings.minari, env)
-            returns = episodes.returns
-            returns_of[str(path)] = returns
-            estimate = mean_estimate(returns, return_bounds(env))
-            rows.append(
-                {
-                    "policy": str(path),
-                    "env": str(env),
-                    "episodes": len(returns),
-                    "seed": settings.seed,
-                    "greedy": settings.greedy,
-                    "mean_return": estimate.mean,
-                    "low": estimate.low,
-                    "high": estimate.high,
-                    "std": float(returns.std(ddof=1)) if len(returns) > 1 else float("nan"),
-                    "min": float(returns.min()),
-                    "max": float(returns.max()),
-                    "mean_length": float(episodes.lengths.mean()),
-                }
-            )
-            row = rows[-1]
-            print(
-                f"{path}: {estimate.mean:.1f} [{estimate.low:.1f}, {estimate.high:.1f}] "
-                f"(mean return of {len(returns)} episodes of {env}, 95 % interval); "
-                f"from {row['min']:.1f} to {row['max']:.1f}"
-            )
+                    write_minari(episodes, settings.minari, env)
+                returns = episodes.returns
+                estimate = mean_estimate(returns, return_bounds(env))
+                rows.append(
+                    {
+                        "policy": str(path),
+                        "env": str(env),
+                        "episodes": len(returns),
+                        "seed": settings.seed,
+                        "greedy": greedy,
+                        "mean_return": estimate.mean,
+                        "low": estimate.low,
+                        "high": estimate.high,
+                        "std": float(returns.std(ddof=1)) if len(returns) > 1 else float("nan"),
+                        "lowest_tenth": lowest_tenth(returns),
+                        "min": float(returns.min()),
+                        "max": float(returns.max()),
+                        "mean_length": float(episodes.lengths.mean()),
+                    }
+                )
+                row = rows[-1]
+                how = "" if len(ways) == 1 else ", mean actions" if greedy else ", drawn actions"
+                returns_of[f"{path}{how}"] = returns
+                print(
+                    f"{path}: {estimate.mean:.1f} [{estimate.low:.1f}, {estimate.high:.1f}] "
+                    f"(mean return of {len(returns)} episodes of {env}{how}, 95 % interval); from "
+                    f"{row['min']:.1f} to {row['max']:.1f}, lowest tenth {row['lowest_tenth']:.1f}"
+                )
             if settings.video:
                 from prefloop.evaluation.videos import record_episode
 
                 video = directory / f"{i}-{path.parent.name or 'policy'}-{path.stem}.mp4"
                 # the first of those that were counted
-                act = acting_in_episode(policy, settings.seed, 0, settings.greedy)
+                act = acting_in_episode(policy, settings.seed, 0, ways[0])
                 record_episode(env, act, env_seed(settings.seed, 0), video)
                 print(f"  {video}")
         # what was measured earlier stays, unless it was measured again
         new = [_identity(row) for row in rows]
-        write_csv(table, [*(row for row in earlier if _identity(row) not in new), *rows])
+        kept = [row for row in earlier if _identity(row) not in new]
+        # earlier versions had fewer columns
+        write_csv(table, [{name: row.get(name, "") for name in rows[0]} for row in (*kept, *rows)])
         wrote = "evaluation.csv"
         if len(returns_of) > 1:
             plot_returns(directory / "evaluation.png", returns_of)

@@ -38,6 +38,11 @@ class MeanEstimate:
     high: float
 
 
+def lowest_tenth(returns: NDArray) -> float:
+    """Mean of the lowest tenth of returns [episodes], of one at least: what a bad day is like."""
+    return float(np.sort(returns)[: max(1, len(returns) // 10)].mean())
+
+
 def mean_estimate(sample: ArrayLike, bounds: Bounds = UNBOUNDED) -> MeanEstimate:
     """Mean, standard error and 95 % confidence interval of a sample.
 

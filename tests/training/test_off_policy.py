@@ -86,8 +86,17 @@ def test_a_policy_is_read_back_and_is_judged_by_its_mean_action(run, tmp_path, n
     row = read_csv(tmp_path / "p/metrics.csv")[-1]
     assert float(row["lowest_return"]) <= float(row["true_return"]) < 0
     assert len(set(evaluate(policy, "Pendulum-v1", 3, 0, greedy=True))) == 3
-    outcome = run("prefloop.cli evaluate p/final_policy.params --episodes 3")
+    outcome = run("prefloop.cli evaluate p/final_policy.params --episodes 20")
     assert outcome.code == 0, outcome.err
+    assert "mean actions" in outcome.out and "drawn actions" in outcome.out
+    mean, drawn = read_csv(tmp_path / "evaluation/evaluation.csv")
+    assert (mean["greedy"], drawn["greedy"]) == ("True", "False")
+    returns = np.sort(evaluate(policy, "Pendulum-v1", 20, 0, greedy=True))
+    assert float(mean["lowest_tenth"]) == pytest.approx(returns[:2].mean())
+    assert float(mean["mean_return"]) == pytest.approx(returns.mean())
+    outcome = run("prefloop.cli evaluate p/final_policy.params --episodes 20 --greedy")
+    assert outcome.code == 0, outcome.err
+    assert len(read_csv(tmp_path / "evaluation/evaluation.csv")) == 2
 
 
 def test_from_a_policy_and_on_a_learned_reward(run, tmp_path):
