@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prefloop.data.stepping import Rollout
 from prefloop.data.trajectories import Trajectories
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
@@ -55,7 +56,6 @@ class ReplayBuffer:
 
     Attributes:
         rows: how many are drawn from, at most.
-        extras: names of what else is kept of each step.
     """
 
     def __init__(
@@ -81,7 +81,6 @@ class ReplayBuffer:
             UserError: the files are of another buffer, or can't be written.
         """
         self.directory, self.spaces, self.num_envs = directory, spaces, num_envs
-        self.extras = tuple(extras)
         self.rows = max(2, capacity // num_envs)
         self._all_rows = self.rows + -(-between_states // num_envs)
         self._filled, self._next, self._digest = 0, 0, b""
@@ -229,6 +228,28 @@ class ReplayBuffer:
             terminated=terminated,
             truncated=~terminated,
             states=columns[STATES][row, env] if STATES in columns else None,
+            frame_stack=self.spaces.frame_stack,
+        )
+
+    def newest(self, steps: int) -> Rollout:
+        """The last steps but one, as they were made: what the very last row holds is where they led to.
+
+        Rewards are the true ones where these are kept.
+
+        Args:
+            steps: of each environment; no more than have been added since the last state.
+        """
+        rows = self._places(np.arange(steps, -1, -1))
+        columns = {name: column[rows] for name, column in self._columns.items()}
+        terminated, actions = columns["terminated"][:-1], columns["actions"][:-1]
+        return Rollout(
+            columns["obs"],
+            actions,
+            actions,
+            columns.get(TRUE_REWARDS, columns["rewards"])[:-1],
+            terminated,
+            columns["ends"][:-1] & ~terminated,
+            ~columns["resets"][:-1],
             frame_stack=self.spaces.frame_stack,
         )
 

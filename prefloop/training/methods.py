@@ -18,7 +18,6 @@ from prefloop.agents.settings import (
 )
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
-from prefloop.data.replay_buffer import STATES, TRUE_REWARDS, Kind
 from prefloop.data.stepping import Stepping
 from prefloop.envs.settings import Env, as_settings
 from prefloop.errors import UserError
@@ -253,10 +252,7 @@ def pebble(
     plan = Plan.of(settings.experience.divided)
     agent = make_sac(stepping, settings.agent, seed, device, init)
     model = make_model(stepping.spaces, settings.reward, seed).to(device)
-    extras: dict[str, Kind] = {TRUE_REWARDS: ("float32", ())}
-    if (states := stepping.state_kind) is not None:
-        extras[STATES] = states
-    replay = make_replay(directory, stepping, settings.experience, plan, extras)
+    replay = make_replay(directory, stepping, settings.experience, plan)
     learner = Pebble(
         agent, stepping, env, model, answers, replay, plan, settings, seed, wait, on_fit
     )

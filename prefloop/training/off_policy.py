@@ -2,9 +2,8 @@
 
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import Env
 from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import evaluate
+from prefloop.running_moments import RunningMoments
 from prefloop.seeding import Stream, generator, integer
 from prefloop.squashed_gaussian import SquashedGaussianPolicy
 from prefloop.training.on_policy import RewardOfRollout
@@ -59,18 +59,17 @@ def make_replay(
     stepping: Stepping,
     settings: ReplaySettings,
     plan: Plan,
-    extras: Mapping[str, Kind] = MappingProxyType({}),
 ) -> ReplayBuffer:
     """A replay buffer in a run's directory; what a run left that was stopped before it had a state goes.
-
-    Args:
-        extras: what else is kept of each step, as in `ReplayBuffer`.
 
     Raises:
         UserError: there is one of another run, or it can't be written.
     """
     if not (directory / runs.STATE).exists():
         shutil.rmtree(directory / REPLAY, ignore_errors=True)
+    extras: dict[str, Kind] = {TRUE_REWARDS: ("float32", ())}
+    if (states := stepping.state_kind) is not None:
+        extras[STATES] = states
     # an episode that is cut at an iteration's end takes a row more, for what its last step led to
     between = (plan.iteration_steps + 1) * plan.num_envs
     return ReplayBuffer(
@@ -113,11 +112,11 @@ class OffPolicyTraining:
 
     def iterate(self, iteration: int) -> dict[str, float]:
         """Acts and learns for an iteration of the plan, then plays some episodes."""
-        rollouts, row = act_and_learn(
+        rollout, row = act_and_learn(
             self.agent, self.stepping, self.reward, self.replay, self.plan,
             self.settings.updates_per_step, self.seed, iteration,
         )  # fmt: skip
-        return row | played(self.agent, rollouts, self.env, self.settings, self.seed, iteration)
+        return row | played(self.agent, rollout, self.env, self.settings, self.seed, iteration)
 
     def state_dict(self) -> dict[str, Any]:
         """The agent's, and how far the replay buffer is, which stands in its own files."""
@@ -139,7 +138,7 @@ def act_and_learn(
     seed: int,
     iteration: int,
     when_drawn: WhenDrawn | None = None,
-) -> tuple[list[Rollout], dict[str, float]]:
+) -> tuple[Rollout, dict[str, float]]:
     """One iteration of steps, each followed by its updates.
 
     Args:
@@ -147,7 +146,7 @@ def act_and_learn(
         when_drawn: what steps are worth when they are learned from, in place of that.
 
     Returns:
-        The steps, and the row of metrics.csv.
+        What was done, with true rewards, and the row of metrics.csv.
 
     Raises:
         UserError: learning diverged, or a reward is NaN or infinite.
@@ -155,11 +154,12 @@ def act_and_learn(
     stepping.begin(seed, iteration)
     agent.begin(seed, iteration)
     rng = generator(seed, Stream.REPLAY, iteration)
-    steps, sums, updates, total_reward = [], None, 0, 0.0
+    sums, updates, rewards_seen = None, 0, RunningMoments()
     numbers = plan.updates(iteration)
     for number in numbers:
+        # kept in the replay buffer alone: small arrays that stay, among large ones that come and go with
+        # each update, would leave the memory in pieces, a gigabyte in 5,000 steps
         step = stepping.act(agent.act, plan.rollout_steps)
-        steps.append(step)
         rewards = np.asarray(reward(step))[0]
         if not np.isfinite(step.actions).all():
             raise UserError(
@@ -168,10 +168,10 @@ def act_and_learn(
             )
         if not np.isfinite(rewards[step.valid[0]]).all():
             raise UserError("A reward is NaN or infinite, so nothing can be learned from it.")
-        total_reward += float(rewards[step.valid[0]].sum())
+        rewards_seen.update(rewards[step.valid[0]].astype(np.float64))
         replay.add(
             step.obs[0], step.applied[0], rewards, step.terminated[0], step.truncated[0],
-            ~step.valid[0], **_extras(replay, step),
+            ~step.valid[0], **_extras(step),
         )  # fmt: skip
         if not agent.is_ready or replay.size < 2:  # what a step led to is the next row's
             continue
@@ -185,33 +185,34 @@ def act_and_learn(
             values = torch.stack(list(metrics.values()))
             sums = values if sums is None else sums + values
             updates += 1
-    _close(replay, steps[-1])
+    _close(replay, step)
     row = {
         "iteration": iteration,
         "steps": plan.steps(numbers.stop),
         "updates": updates,
-        "reward": total_reward / sum(int(step.valid.sum()) for step in steps),
+        "reward": float(rewards_seen.mean),
     }
     means = (sums / updates).tolist() if sums is not None else [float("nan")] * len(agent.metrics)
-    return steps, row | dict(zip(agent.metrics, means, strict=True))
+    return replay.newest(len(numbers)), row | dict(zip(agent.metrics, means, strict=True))
 
 
 def _close(replay: ReplayBuffer, last: Rollout) -> None:
     """What the last step led to, as a row that belongs to no episode: the next begins with a reset."""
     nothing, no = np.zeros_like(last.rewards[0]), np.zeros_like(last.terminated[0])
-    extras = {name: np.zeros_like(values) for name, values in _extras(replay, last).items()}
+    extras = {name: np.zeros_like(values) for name, values in _extras(last).items()}
     replay.add(last.obs[1], np.zeros_like(last.applied[0]), nothing, no, no, ~no, **extras)
 
 
-def _extras(replay: ReplayBuffer, step: Rollout) -> dict[str, NDArray]:
-    """What a replay buffer keeps besides of a step."""
-    known = {TRUE_REWARDS: step.rewards, STATES: step.states}
-    return {name: values[0] for name in replay.extras if (values := known[name]) is not None}
+def _extras(step: Rollout) -> dict[str, NDArray]:
+    """What is kept besides of a step."""
+    if step.states is None:
+        return {TRUE_REWARDS: step.rewards[0]}
+    return {TRUE_REWARDS: step.rewards[0], STATES: step.states[0]}
 
 
 def played(
     agent: SAC,
-    rollouts: list[Rollout],
+    rollout: Rollout,
     env: Env,
     settings: ReplaySettings,
     seed: int,
@@ -220,7 +221,7 @@ def played(
     """What episodes come to: of the policy's mean action, and of those that it learned from."""
     judging = integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
     returns = evaluate(agent.policy, env, settings.evaluation_episodes, judging, greedy=True)
-    finished = finished_returns(rollouts, time_limit(env))
+    finished = finished_returns([rollout], time_limit(env))
     return {
         "true_return": float(returns.mean()),
         "lowest_return": float(returns.min()),

@@ -103,20 +103,18 @@ class Pebble:
                 self._forget_exploration(iteration)
         # lines 2 to 4 and 14 to 19: act, and improve at every step
         reward = from_model(self.model) if self.fitted else true_reward
-        rollouts, row = act_and_learn(
+        rollout, row = act_and_learn(
             self.agent, self.stepping, reward, self.replay, self.plan,
             self.settings.experience.updates_per_step, self.seed, iteration,
             None if self.fitted else self._exploration,
         )  # fmt: skip
         if not self.fitted:
             row["reward"] = float("nan")  # nothing is paid for but what is new
-        row |= played(
-            self.agent, rollouts, self.env, self.settings.experience, self.seed, iteration
-        )
+        row |= played(self.agent, rollout, self.env, self.settings.experience, self.seed, iteration)
         said = self.answers.current()
         row["labels"] = len(said.answered) if said is not None else 0
         row["shown"] = self.answers.shown
-        return {**row, **fit_row, "reward_correlation": self._correlation(rollouts)}
+        return {**row, **fit_row, "reward_correlation": self._correlation(rollout)}
 
     def _ask(self, iteration: int) -> bool:
         """Brings the number of answers up to the plan; returns whether that took any question."""
@@ -171,17 +169,14 @@ class Pebble:
             f"{self.settings.questions.segment_length}) or another --teacher may tell them apart."
         )
 
-    def _correlation(self, rollouts: list[Rollout]) -> float:
+    def _correlation(self, rollout: Rollout) -> float:
         """Of learned and true reward, step by step, on what was done last; a check, never used."""
         if not self.fitted:
             return float("nan")
-        valid = np.concatenate([r.valid for r in rollouts]).ravel()
-        obs, applied, true = (
-            np.concatenate(arrays)
-            for arrays in zip(*((r.obs[:-1], r.applied, r.rewards) for r in rollouts), strict=True)
+        learned, true = (
+            from_model(self.model)(rollout)[rollout.valid],
+            rollout.rewards[rollout.valid],
         )
-        learned = self.model.reward(obs, applied).ravel()[valid]
-        true = true.ravel()[valid]
         if np.ptp(true) == 0 or np.ptp(learned) == 0:
             return float("nan")
         return float(np.corrcoef(true, learned)[0, 1])

@@ -195,3 +195,16 @@ def test_episodes_are_those_that_were_acted(tmp_path, capacity):
 def test_there_are_no_episodes_in_nothing(tmp_path):
     with pytest.raises(ValueError, match="no episode"):
         ReplayBuffer(tmp_path, VECTORS, 1, 10).trajectories()
+
+
+def test_the_newest_steps_are_a_rollout(tmp_path):
+    buffer = ReplayBuffer(tmp_path, VECTORS, num_envs=2, capacity=20, between_states=30)
+    fill(buffer, 40)
+    rollout = buffer.newest(15)
+    t = np.arange(24, 39)
+    np.testing.assert_array_equal(rollout.obs[:, 1, 0], np.arange(24, 40))
+    np.testing.assert_array_equal(rollout.next_obs[:, 0, 2], t + 1)
+    np.testing.assert_array_equal(rollout.rewards[:, 1], t)
+    np.testing.assert_array_equal(rollout.valid[:, 0], t % 7 != 0)
+    np.testing.assert_array_equal(rollout.terminated[:, 0], t % 7 == 6)
+    assert not rollout.truncated.any()
