@@ -3,7 +3,7 @@
 There are three ways to show a step again, of which the first that can be gone is taken:
 
     observations  Gymnasium's classic control: the simulator's state follows from the observation
-    states        MuJoCo: positions and velocities that were recorded while acting
+    states        MuJoCo: the simulator's state, recorded while acting
     seed          everything else: the seed that the episode began with; its actions are known
 
 What was recorded goes with the episodes (`Trajectories.states`) and with the segments that are cut
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from prefloop.data.rollouts import Act, Record, collect_episodes
 from prefloop.data.trajectories import Trajectories
+from prefloop.envs.dm_control import SuiteTask
 from prefloop.envs.make import episode_seeds, make_env, make_vector_env, mujoco_states
 from prefloop.envs.settings import Env
 from prefloop.seeding import Stream
@@ -58,7 +59,7 @@ def what_to_record(env: gym.Env) -> str:
     base = env.unwrapped
     if type(base) in STATE_OF and env.observation_space == base.observation_space:
         return "observations"  # a wrapper may have changed them, and then they are no states
-    if is_mujoco(base):
+    if is_mujoco(base) or (isinstance(base, SuiteTask) and base.is_shown_by_its_state):
         return "states"
     return "seed"
 

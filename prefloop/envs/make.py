@@ -14,6 +14,8 @@ from gymnasium.wrappers import FrameStackObservation, TimeLimit
 from numpy.typing import NDArray
 
 from prefloop.env_ids import without_module
+from prefloop.envs import dm_control
+from prefloop.envs.drawing import choose_mujoco_gl
 from prefloop.envs.settings import Env, as_settings
 from prefloop.envs.termination import AbsorbAfterEnd, RepeatActions
 from prefloop.errors import UserError
@@ -142,12 +144,15 @@ def reset(envs: gym.vector.VectorEnv, seed: int, *stream: int) -> tuple[NDArray,
 
 
 def mujoco_states(envs: gym.vector.VectorEnv) -> NDArray:
-    """Positions and velocities of MuJoCo simulators that step in this process.
+    """States of MuJoCo simulators that step in this process.
 
     Returns:
-        qpos and qvel, float64; [num_envs, nq + nv].
+        Of Gymnasium's robots qpos and qvel, [num_envs, nq + nv]; of DM Control's tasks what
+        `SuiteTask.simulator_state` says; float64.
     """
-    copies = (env.unwrapped for env in envs.unwrapped.envs)  # type: ignore[attr-defined]
+    copies = [env.unwrapped for env in envs.unwrapped.envs]  # type: ignore[attr-defined]
+    if isinstance(copies[0], dm_control.SuiteTask):
+        return np.stack([env.simulator_state() for env in copies])
     return np.stack([np.concatenate([env.data.qpos, env.data.qvel]) for env in copies])
 
 
@@ -177,11 +182,13 @@ def _make(make, env_id: str | EnvSpec | None, **kwargs):  # type: ignore[no-unty
 
 
 def import_module(env_id: str) -> None:
-    """Imports the module that an id such as `module:Env-v0` names.
+    """Imports the module that an id such as `module:Env-v0` names, or DM Control, whose tasks have no module.
 
     Raises:
         UserError: it can't be imported.
     """
+    if dm_control.is_task(env_id):
+        dm_control.register()
     module, colon, _ = env_id.rpartition(":")
     if not colon:
         return
@@ -202,6 +209,7 @@ def _hush_mujoco(env_id: str | EnvSpec | None) -> None:
     """
     spec = gym.registry.get(without_module(env_id)) if isinstance(env_id, str) else env_id
     if spec is not None and "mujoco" in str(spec.entry_point):
+        choose_mujoco_gl()  # it looks when it is imported
         with contextlib.suppress(ImportError):  # which making the environment tells better
             import mujoco  # type: ignore[import-untyped]
 

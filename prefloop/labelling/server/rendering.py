@@ -4,8 +4,8 @@ Each step of a segment is one frame, and shows what the step's observation was m
 three ways to it, of which `Renderer` takes the first that can be gone:
 
     observations  Gymnasium's classic control: the simulator's state follows from the observation
-    states        MuJoCo: positions and velocities that were recorded while acting, in
-                  `replay_states`, [length, nq + nv]
+    states        MuJoCo: the simulator's states that were recorded while acting, in
+                  `replay_states`, [length, state_dim]
     seed          everything else: the environment is reset with `replay_seed` and is given the
                   actions from the episode's first step on again, `replay_actions`, [at least
                   first_step + length, ...]; what it observes must agree with what was recorded
@@ -14,10 +14,8 @@ An environment that can't be drawn can still be judged by `trace_frames`: its ob
 actions over time.
 """
 
-import ctypes
 import importlib
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,8 @@ from numpy.typing import NDArray
 
 from prefloop.data.recording import STATE_OF, is_mujoco, what_to_record
 from prefloop.data.segments import ACTIONS, SEED, STATES
+from prefloop.envs.dm_control import SuiteTask
+from prefloop.envs.drawing import NEEDED, choose_mujoco_gl
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env, as_settings
 from prefloop.errors import UserError
@@ -77,7 +77,7 @@ class Renderer:
         """
         if self._way == "observations":
             return self._from_observations(segment)
-        if STATES in segment.replay and is_mujoco(self._env.unwrapped):
+        if STATES in segment.replay and self._way == "states":
             return self._from_states(segment)
         if SEED in segment.replay and ACTIONS in segment.replay:
             return self._from_seed(segment)
@@ -105,9 +105,9 @@ class Renderer:
 
     def _from_states(self, segment: Segment) -> Iterator[NDArray]:
         base: Any = self._env.unwrapped
-        states = segment.replay[STATES]
-        num_positions, num_velocities = base.model.nq, base.model.nv
-        shape = (segment.length, num_positions + num_velocities)
+        states, is_suite = segment.replay[STATES], isinstance(base, SuiteTask)
+        size = len(base.simulator_state()) if is_suite else base.model.nq + base.model.nv
+        shape = (segment.length, size)
         if states.ndim != 2 or states.shape[1] != shape[1] or len(states) < shape[0]:
             raise UserError(
                 f"{self._settings} needs states {list(shape)}, not {list(states.shape)}."
@@ -115,8 +115,11 @@ class Renderer:
         if not np.isfinite(states).all():
             raise UserError(f"{self._settings} can't be shown with NaN or infinite states.")
         for state in states[: segment.length].astype(np.float64):
-            self._call(base.set_state, state[:num_positions], state[num_positions:])
-            self._follow(base)
+            if is_suite:
+                self._call(base.set_simulator_state, state)
+            else:
+                self._call(base.set_state, state[: base.model.nq], state[base.model.nq :])
+                self._follow(base)
             yield self._picture()
 
     def _from_seed(self, segment: Segment) -> Iterator[NDArray]:
@@ -195,7 +198,7 @@ class Renderer:
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             if "gl" in type(error).__module__.lower() or "OpenGL" in reason:
-                reason += "; on a machine without a display, install libegl1 or libosmesa6"
+                reason += f"; {NEEDED}"
             raise self._cannot(reason) from error
 
     def _cannot(self, reason: str) -> UserError:
@@ -221,14 +224,4 @@ def _mujoco() -> Any:
 def _draw_without_display() -> None:
     os.environ["SDL_VIDEODRIVER"] = "dummy"  # drawing into memory needs a driver, too
     os.environ["SDL_NO_SIGNAL_HANDLERS"] = "1"  # SIGTERM is to end us, not to close a window
-    if sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-        return
-    # must stand before MuJoCo is imported: what it takes by itself needs a display
-    if "MUJOCO_GL" not in os.environ:
-        for name, library in (("egl", "libEGL.so.1"), ("osmesa", "libOSMesa.so.8")):
-            try:
-                ctypes.CDLL(library)
-            except OSError:
-                continue
-            os.environ["MUJOCO_GL"] = name
-            return
+    choose_mujoco_gl()

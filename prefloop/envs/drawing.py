@@ -1,0 +1,57 @@
+"""What MuJoCo draws with where there is no display: chosen before it is imported, which is when it looks."""
+
+import ctypes
+import os
+import sys
+
+
+def choose_mujoco_gl() -> None:
+    """Sets MUJOCO_GL on a machine without a display: EGL, or else OSMesa, whichever works.
+
+    What a user has set stays. Where neither works nothing is set, and drawing ends in a sentence
+    that names the packages.
+    """
+    if sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        return
+    if "MUJOCO_GL" in os.environ:
+        return
+    if _egl_works():
+        os.environ["MUJOCO_GL"] = "egl"
+    elif _library("libOSMesa.so.8") is not None:
+        os.environ["MUJOCO_GL"] = "osmesa"
+
+
+NEEDED = "on a machine without a display, install Debian's libegl1 or libosmesa6"
+
+
+def _library(name: str) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(name)
+    except OSError:
+        return None
+
+
+def _egl_works() -> bool:
+    """Whether EGL has a device that can be opened: the library may be there without any."""
+    egl = _library("libEGL.so.1")
+    if egl is None:
+        return False
+    find = egl.eglGetProcAddress
+    find.restype = ctypes.c_void_p
+    pointer, integer = ctypes.c_void_p, ctypes.c_int
+    query, display_of = (
+        find(name) for name in (b"eglQueryDevicesEXT", b"eglGetPlatformDisplayEXT")
+    )
+    if not (query and display_of):
+        return False
+    devices, number = (pointer * 16)(), integer(0)
+    query_devices = ctypes.CFUNCTYPE(
+        integer, integer, ctypes.POINTER(pointer), ctypes.POINTER(integer)
+    )(query)
+    if not query_devices(16, devices, ctypes.byref(number)):
+        return False
+    get_display = ctypes.CFUNCTYPE(pointer, integer, pointer, ctypes.POINTER(integer))(display_of)
+    egl.eglInitialize.argtypes = [pointer, pointer, pointer]
+    device_platform = 0x313F  # EGL_PLATFORM_DEVICE_EXT, which MuJoCo takes
+    displays = (get_display(device_platform, devices[i], None) for i in range(number.value))
+    return any(display and egl.eglInitialize(display, None, None) for display in displays)
