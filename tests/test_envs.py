@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from prefloop.envs.make import episode_seeds, make_env, make_vector_env
-from prefloop.envs.registered import return_threshold
+from prefloop.envs.registered import return_threshold, without_early_end
+from prefloop.envs.settings import EnvSettings
 from prefloop.envs.spaces import policy_sizes
 from prefloop.errors import UserError
 
@@ -81,3 +82,31 @@ def test_any_episode_can_be_begun_again_from_its_seed():
     assert len(seeds) > 6 and len(set(seeds)) == len(seeds)
     envs.reset(seed=5)
     assert episode_seeds(envs).tolist() == seeds[:3]
+
+
+def test_a_robot_that_fell_goes_on():
+    env, rng = make_env(EnvSettings(env="Hopper-v5", termination="never")), np.random.default_rng(0)
+    env.reset(seed=0)
+    ends = [env.step(rng.uniform(-1, 1, 3))[2:4] for _ in range(1000)]
+    assert not any(terminated for terminated, _ in ends)
+    assert [truncated for _, truncated in ends] == [False] * 999 + [True]
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "HalfCheetah-v5", "Pendulum-v1"])
+def test_what_can_not_go_on_says_so(env_id):
+    with pytest.raises(UserError, match=f"{env_id} has no way to go on .*--termination absorb"):
+        make_env(EnvSettings(env=env_id, termination="never"))
+
+
+@pytest.mark.parametrize(
+    ("env_id", "termination"),
+    [
+        ("Hopper-v5", "never"), ("Ant-v5", "never"), ("Humanoid-v5", "never"), ("Walker2d-v5", "never"),
+        ("InvertedPendulum-v5", "absorb"), ("InvertedDoublePendulum-v5", "absorb"),
+        ("HalfCheetah-v5", "own"), ("CartPole-v1", "own"), ("Pendulum-v1", "own"),
+    ],
+)  # fmt: skip
+def test_early_ends_are_left_out_where_it_is_known_how(env_id, termination):
+    assert without_early_end(EnvSettings(env=env_id)).termination == termination
+    absorbing = EnvSettings(env=env_id, termination="absorb")
+    assert without_early_end(absorbing) == absorbing

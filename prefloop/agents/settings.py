@@ -54,10 +54,10 @@ class SACSettings:
     hidden_sizes: tuple[int, ...] = setting((), "width of each hidden layer, or residual block; if not given, 256 256 (H), or one block of 128")
     gamma: float = setting(0.99, "discount (H)")
     tau: float = setting(0.005, "how far the target critics follow at each update (H)")
-    learning_rate: float = setting(5e-4, "step size of Adam, for policy, critics and temperature")
+    learning_rate: float = setting(1e-3, "step size of Adam, for policy, critics and temperature")
     batch_size: int = setting(256, "steps in each update (H)")
-    temperature: float = setting(0.1, "weight of the entropy at first; it is learned")
-    random_steps: int = setting(1000, "steps of random actions before anything is learned; none with --init")
+    temperature: float = setting(1.0, "weight of the entropy at first; it is learned (H)")
+    random_steps: int = setting(5000, "steps of random actions before anything is learned; none with --init")
     # fmt: on
 
     def __post_init__(self) -> None:

@@ -90,7 +90,7 @@ def answering(
     program: str,
     num_envs: int,
     check: Callable[[EnvSettings], Any],
-    simulated: "Callable[[Any, Stepping], AbstractContextManager[Answers]]",
+    simulated: "Callable[[Any, EnvSettings, Stepping], AbstractContextManager[Answers]]",
     acted_in: Callable[[EnvSettings], EnvSettings] = lambda env: env,
 ) -> Iterator[Asked]:
     """Connects to people, or has a program answer; the run's folder is this process's meanwhile.
@@ -101,7 +101,8 @@ def answering(
         num_envs: environments that step together.
         check: raises where the run can't be as it is planned, before anything is made, here or on the
             server.
-        simulated: gives the answers of the program that `settings.teacher` names.
+        simulated: gives the answers of the program that `settings.teacher` names, from the settings,
+            what is acted in and what steps it.
         acted_in: what is acted in, where it is another environment than it is judged in.
     """
     from contextlib import ExitStack
@@ -134,7 +135,7 @@ def answering(
         else:
             stepping = stepping_in(env, num_envs)
             stack.enter_context(outputs.claimed(settings.run))
-            answers = stack.enter_context(simulated(settings, stepping))
+            answers = stack.enter_context(simulated(settings, env, stepping))
             yield Asked(settings, stepping, answers)
 
 

@@ -31,6 +31,7 @@ class Settings:
     people: str = answering.people_setting()
     wait: bool = answering.wait_setting()
     init: str = setting("", "policy checkpoint to start from, of prefloop sac or pebble")
+    keep_termination: bool = setting(False, "learn where episodes end early, too; by default they go on in learning, where that is possible, and end as they do in evaluation")  # fmt: skip
     environment: EnvSettings = answering.env_part("Hopper-v5")
     run: RunSettings = answering.run_part()
     teacher: TeacherSettings = answering.teacher_part()
@@ -53,7 +54,7 @@ def main(settings: Settings) -> None:
     import torch
 
     from prefloop.devices import usable_device
-    from prefloop.envs.registered import time_limit
+    from prefloop.envs.registered import time_limit, without_early_end
     from prefloop.training import methods, outputs
     from prefloop.training.off_policy import make_sac
     from prefloop.training.plans import Plan, plan_labels
@@ -64,13 +65,26 @@ def main(settings: Settings) -> None:
     own, seed = settings.pebble, settings.run.seed
     questions, plan = own.questions, Plan.of(own.experience.divided)
 
+    def acted_in(env: EnvSettings) -> EnvSettings:
+        whole = without_early_end(env)
+        if whole == env:
+            return env
+        if settings.keep_termination:
+            print(
+                f"Note: episodes of {env} end early, and a learned reward may then teach to survive or to "
+                "give up, whatever was preferred; that is --keep_termination."
+            )
+            return env
+        print(f"Learning in {env} without early ends; it is judged with them.")
+        return whole
+
     with answering.answering(
         settings,
         "prefloop pebble",
         own.experience.num_envs,
         check=lambda env: plan_labels(questions, plan, time_limit(env), own.exploration_iterations),
-        simulated=lambda settings, stepping: methods.simulated_answers(
-            settings.environment,
+        simulated=lambda settings, env, stepping: methods.simulated_answers(
+            env,
             stepping,
             settings.teacher,
             questions.segment_length,
@@ -80,6 +94,7 @@ def main(settings: Settings) -> None:
             "prefloop pebble",
             settings.run.resume,
         ),
+        acted_in=acted_in,
     ) as asked:
         settings, answers = asked.settings, asked.answers
         env, directory = settings.environment, Path(settings.run.out)

@@ -68,8 +68,8 @@ def main(settings: Settings) -> None:
         "prefloop pref-ppo",
         experience.num_envs,
         check=lambda env: plan_labels(questions, Plan.of(experience), time_limit(env)),
-        simulated=lambda settings, stepping: methods.simulated_answers(
-            settings.environment,
+        simulated=lambda settings, env, stepping: methods.simulated_answers(
+            env,
             stepping,
             settings.teacher,
             questions.segment_length,

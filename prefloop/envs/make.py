@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import inspect
 import logging
 import warnings
 from collections.abc import Callable
@@ -9,7 +10,12 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import EnvSpec, find_highest_version, parse_env_id
+from gymnasium.envs.registration import (
+    EnvSpec,
+    find_highest_version,
+    load_env_creator,
+    parse_env_id,
+)
 from gymnasium.wrappers import FrameStackObservation, TimeLimit
 from numpy.typing import NDArray
 
@@ -36,6 +42,13 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
     kwargs: dict[str, Any] = {"render_mode": render_mode} if render_mode else {}
     if not env.changes:
         return _make(gym.make, env.env, **kwargs)
+    if env.termination == "never":
+        if not can_go_on(env.env):
+            raise UserError(
+                f"{env} has no way to go on where it would end early, so --termination never is not for "
+                "it; --termination absorb makes all episodes equally long, too."
+            )
+        kwargs[GOES_ON] = False
     # the limit counts what the policy does, so it stands around all that changes
     made = _make(gym.make, env.env, **kwargs)
     own_limit = made.spec.max_episode_steps if made.spec else None
@@ -56,6 +69,23 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
     if env.frame_stack > 1:
         made = FrameStackObservation(made, env.frame_stack)
     return made
+
+
+GOES_ON = "terminate_when_unhealthy"  # what Gymnasium's robots are told
+
+
+def can_go_on(env_id: str) -> bool:
+    """Whether an environment can be told not to end episodes early.
+
+    Raises:
+        UserError: its module can't be imported.
+    """
+    import_module(env_id)
+    spec = gym.registry.get(without_module(env_id))
+    if spec is None or spec.entry_point is None:
+        return False
+    creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else None
+    return creator is not None and GOES_ON in inspect.signature(creator).parameters
 
 
 class SeededEpisodes(gym.Wrapper):

@@ -1,12 +1,14 @@
 """What Gymnasium's register says of an environment, and what its returns can be."""
 
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from prefloop.env_ids import without_module
-from prefloop.envs.make import import_module, require_version
-from prefloop.envs.settings import Env, as_settings
+from prefloop.envs.make import can_go_on, import_module, require_version
+from prefloop.envs.settings import Env, EnvSettings, as_settings
 from prefloop.errors import UserError
 
 # what a step can pay in Gymnasium's environments whose makers say so, lowest and highest
@@ -68,3 +70,24 @@ def return_bounds(env: Env) -> tuple[float, float]:
     low = min(low, low * most)
     # what was absorbed pays nothing any more
     return (low, max(high, 0.0)) if env.termination == "absorb" else (low, high)
+
+
+# Gymnasium's robots that end early and can't be told not to
+ALWAYS_END = ("InvertedPendulumEnv", "InvertedDoublePendulumEnv")
+
+
+def without_early_end(env: EnvSettings) -> EnvSettings:
+    """The environment with episodes of one length, where it is known how; otherwise as it is.
+
+    A learned reward that happens to be positive teaches to survive, a negative one to give up, whatever
+    people said: they were not asked about that.
+
+    Raises:
+        UserError: as `find_spec`.
+    """
+    if env.termination != "own":
+        return env
+    kind = str(find_spec(env).entry_point).rpartition(":")[2]
+    if can_go_on(env.env):
+        return replace(env, termination="never")
+    return replace(env, termination="absorb") if kind in ALWAYS_END else env

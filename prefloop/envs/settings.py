@@ -11,7 +11,7 @@ from typing import Any
 from prefloop.errors import UserError
 from prefloop.settings import require_above_zero, setting
 
-TERMINATIONS = ("own", "absorb")
+TERMINATIONS = ("own", "absorb", "never")
 CHANGES = "env_changes"  # beside "env", where anything is changed
 
 
@@ -29,7 +29,7 @@ class EnvSettings:
     env: str = setting(MISSING, "which environment, for instance CartPole-v0; module:Name-v0 imports the module first")
     wrappers: tuple[str, ...] = setting((), "Gymnasium wrappers of your own to put around it, module:Class, the innermost first")
     horizon: int | None = setting(None, "steps after which an episode is cut, in place of the environment's own limit")
-    termination: str = setting("own", "absorb: what ends early stays where it ended, with a reward of 0, so that all episodes are equally long", choices=TERMINATIONS)
+    termination: str = setting("own", "absorb: what ends early stays where it ended, with a reward of 0, so that all episodes are equally long; never: it goes on, where the environment allows that (Ant, Hopper, Humanoid, Walker2d)", choices=TERMINATIONS)
     action_repeat: int = setting(1, "how often each action is taken; rewards add up")
     frame_stack: int = setting(1, "successive observations that are handed over together")
     # fmt: on

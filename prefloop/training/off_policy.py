@@ -18,7 +18,7 @@ from prefloop.data.stepping import Rollout, Stepping, finished_returns
 from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import Env
 from prefloop.errors import UserError
-from prefloop.evaluation.evaluate import evaluate
+from prefloop.evaluation.evaluate import play
 from prefloop.running_moments import RunningMoments
 from prefloop.seeding import Stream, generator, integer
 from prefloop.squashed_gaussian import SquashedGaussianPolicy
@@ -220,11 +220,12 @@ def played(
 ) -> dict[str, float]:
     """What episodes come to: of the policy's mean action, and of those that it learned from."""
     judging = integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
-    returns = evaluate(agent.policy, env, settings.evaluation_episodes, judging, greedy=True)
+    episodes = play(agent.policy, env, settings.evaluation_episodes, judging, greedy=True)
     finished = finished_returns([rollout], time_limit(env))
     return {
-        "true_return": float(returns.mean()),
-        "lowest_return": float(returns.min()),
+        "true_return": float(episodes.returns.mean()),
+        "lowest_return": float(episodes.returns.min()),
+        "episode_length": float(episodes.lengths.mean()),
         "training_return": float(finished.mean()) if len(finished) else float("nan"),
         "episodes": len(finished),
     }

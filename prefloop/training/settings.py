@@ -187,7 +187,7 @@ class PebbleSettings:
     experience: ReplaySettings = part(ReplaySettings, iteration_steps=setting(2500, "steps between two sessions of questions; episodes begin anew there, and a stopped run goes on from there"))
     exploration: ExplorationSettings = part(ExplorationSettings)
     questions: QuerySettings = part(QuerySettings, labels=setting(100, "answers in all; a skipped query is shown, not answered, and asked for again but in the last session"))
-    agent: SACSettings = part(SACSettings)
+    agent: SACSettings = part(SACSettings, random_steps=setting(1000, "steps of random actions before anything is learned; none with --init"))
     reward: RewardSettings = part(RewardSettings, hidden_sizes=setting((128, 128), "width of each hidden layer", flag="reward_hidden_sizes"), learning_rate=setting(1e-3, "step size of Adam", flag="reward_learning_rate"))
     # fmt: on
 

@@ -8,6 +8,7 @@ from conftest import assert_one_sentence
 
 from prefloop import runs
 from prefloop.agents.settings import SACSettings
+from prefloop.data import dataset
 from prefloop.files import read_csv
 from prefloop.rewards.settings import RewardSettings
 from prefloop.teachers.settings import TeacherSettings
@@ -190,3 +191,22 @@ def test_a_teacher_who_never_decides_leaves_no_policy(run, tmp_path):
         outcome, "No reward could be learned: of 20 queries 20 were answered with a tie"
     )
     assert not (tmp_path / "p/final_policy.params").exists()
+
+
+def test_what_ends_early_goes_on_in_learning_and_not_in_evaluation(run, tmp_path):
+    pytest.importorskip("mujoco")
+    line = f"{SMALL.replace('Pendulum-v1', 'Hopper-v5')}"
+    outcome = run(f"{line} p")
+    assert outcome.code == 0, outcome.err
+    assert "Learning in Hopper-v5 without early ends" in outcome.out
+    assert not np.load(tmp_path / "p/replay/terminated.npy").any()
+    assert float(read_csv(tmp_path / "p/metrics.csv")[0]["episode_length"]) < 1000
+    assert dataset.read_metadata(tmp_path / "p/preferences")["env_changes"] == {
+        "termination": "never"
+    }
+    # what is evaluated later is the standard one, too
+    assert run("prefloop.cli evaluate p/final_policy.params --episodes 2").code == 0
+    kept = run(f"{line} q --keep-termination")
+    assert kept.code == 0, kept.err
+    assert "may then teach to survive or to give up" in kept.out
+    assert np.load(tmp_path / "q/replay/terminated.npy").any()
