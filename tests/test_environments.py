@@ -134,7 +134,7 @@ def test_preferences_teach_it_for_some_steps(run, tmp_path, env_id):
         f"prefloop.cli pebble --env {env_id} --steps 400 --iteration-steps 100 --random-steps 60 "
         "--exploration-steps 200 --exploration-states 32 --labels 8 --segment-length 10 "
         "--hidden-sizes 8 --batch-size 16 --reward-hidden-sizes 8 --reward-epochs 2 --horizon 60 "
-        "--evaluation-episodes 2 --equal-within 0 --out p"
+        "--updates-per-step 0.2 --evaluation-episodes 2 --no-keep-exploration --out p"
     )
     # where every random step is worth the same there is nothing to tell apart
     told = "No reward could be learned" in outcome.err

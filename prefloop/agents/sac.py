@@ -122,8 +122,8 @@ class SAC:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the random steps at the beginning are over."""
-        return self.acted >= self.random_steps
+        """Whether it has begun to act by itself, after the random steps at the beginning."""
+        return self.acted > self.random_steps
 
     def act(self, obs: NDArray) -> NDArray:
         """Draws actions for observations [num_envs, obs_dim]; float32, [num_envs, action_dim]."""

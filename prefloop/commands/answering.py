@@ -75,10 +75,12 @@ class Asked:
 
     Attributes:
         settings: the command's, whose environment and folder are filled in.
+        env: what is acted in.
         on_fit: tells people what was learned.
     """
 
     settings: Any
+    env: EnvSettings
     stepping: "Stepping"
     answers: "Answers"
     on_fit: "OnFit | None" = None
@@ -131,12 +133,12 @@ def answering(
             folder = Path(settings.run.out) / methods.PREFERENCES
             people = People(client, settings.people, folder)
             stack.enter_context(outputs.claimed(settings.run))
-            yield Asked(settings, stepping, people, people.report)
+            yield Asked(settings, env, stepping, people, people.report)
         else:
             stepping = stepping_in(env, num_envs)
             stack.enter_context(outputs.claimed(settings.run))
             answers = stack.enter_context(simulated(settings, env, stepping))
-            yield Asked(settings, stepping, answers)
+            yield Asked(settings, env, stepping, answers)
 
 
 def say_how_many_came(answers: "Answers", labels: int) -> None:

@@ -1,6 +1,9 @@
 """`prefloop pebble`: explore, ask, learn the reward, relabel all that was done, improve at every step."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from prefloop.commands import answering
 from prefloop.envs.settings import EnvSettings
@@ -8,6 +11,9 @@ from prefloop.labelling.client.settings import ServerSettings
 from prefloop.settings import part, setting
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import PebbleSettings, RunSettings
+
+if TYPE_CHECKING:
+    from prefloop.training.kept_exploration import KeptExploration
 
 DESCRIPTION = """Learns continuous control from few preferences (Lee et al. 2021): explores without any
 reward, asks a teacher about what it has done, fits a reward to all answers, gives it to every step it has
@@ -104,6 +110,56 @@ def main(settings: Settings) -> None:
         )  # fmt: skip
         facts = outputs.facts("pebble", env, method.begins_as, init=settings.init)
         facts |= {"reward_model": learner.model.facts()}
-        outputs.train(method, settings, facts, env, is_claimed=True)
+        kept = _kept(settings, asked.env, asked.stepping.state_kind, facts)
+        hooks: dict[str, Any] = {}
+        if kept is not None:
+            hooks["begin"] = lambda: kept.begin(learner.replay, learner.state_dict())
+            hooks["saved"] = lambda state: kept.keep(learner.replay, state)
+        outputs.train(method, settings, facts, env, is_claimed=True, **hooks)
         learner.save(directory)
         answering.say_how_many_came(answers, questions.labels)
+
+
+def _kept(
+    settings: Settings, env: EnvSettings, states: Any, facts: Mapping[str, Any]
+) -> "KeptExploration | None":
+    """Where what is explored is kept, or was; None where it is not to be.
+
+    Args:
+        env, states: what is acted in, and what is recorded of it.
+        facts: what run.json says.
+    """
+    from pathlib import Path
+
+    from prefloop.checkpoints import versions
+    from prefloop.labelling.home import home_directory
+    from prefloop.settings import as_flat
+    from prefloop.training.kept_exploration import KeptExploration
+
+    own = settings.pebble
+    if not own.exploration.explores:
+        return None
+    experience = own.experience
+    depends_on = {
+        **env.facts,
+        "judged_in": settings.environment.facts,
+        "seed": settings.run.seed,
+        "device": settings.run.device,
+        "init_sha256": facts["init_sha256"],
+        "states": states and list(map(str, states)),
+        **{name: getattr(experience, name) for name in (
+            "iteration_steps", "num_envs", "updates_per_step", "evaluation_episodes",
+        )},
+        "exploration": [own.exploration.steps, own.exploration.neighbours, own.exploration.states],
+        "agent": as_flat(own.agent),
+        "versions": versions(),
+    }  # fmt: skip
+    depends_on = json.loads(json.dumps(depends_on))
+    iterations = own.exploration_iterations
+    if own.exploration.explore_from:
+        named = Path(own.exploration.explore_from)
+        return KeptExploration(depends_on, iterations, named, must_be_there=True)
+    if not own.exploration.keep:
+        return None
+    home = home_directory(settings.server.profile) / "explorations"
+    return KeptExploration.under(home, depends_on, iterations)

@@ -13,6 +13,10 @@ beginning of an iteration, so that one that is done again begins alike.
 """
 
 import hashlib
+import io
+import os
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +30,7 @@ from prefloop.data.stepping import Rollout
 from prefloop.data.trajectories import Trajectories
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
+from prefloop.files import write_atomically
 
 TRUE_REWARDS, STATES = "true_rewards", "states"  # what a loop may keep of each step besides
 # of one environment: in which type it is kept, and of which shape
@@ -103,7 +108,7 @@ class ReplayBuffer:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             if not path.exists():
-                return np.lib.format.open_memmap(path, "w+", dtype, shape)
+                return _made(path, dtype, shape)
             found = np.lib.format.open_memmap(path, "r+")
         except OSError as error:
             raise UserError(f"Can't use {path}: {error.strerror or error}.") from None
@@ -267,6 +272,34 @@ class ReplayBuffer:
             obs, next_obs = (self._columns["obs"][i % self._all_rows] for i in (rows, rows + 1))
             self._columns["rewards"][rows] = reward(obs, self._columns["actions"][rows], next_obs)
 
+    def write(self, path: Path) -> None:
+        """Writes what was added so far, while nothing was pushed out yet, as an archive of arrays.
+
+        Raises:
+            UserError: it can't be written.
+        """
+        filled: Any = {name: column[: self._filled] for name, column in self._columns.items()}
+        content = io.BytesIO()
+        np.savez_compressed(content, **filled)
+        write_atomically(path, content.getvalue())
+
+    def fill(self, path: Path) -> None:
+        """Takes over what `write` wrote, before anything was added; `load_state_dict` says how much counts.
+
+        Raises:
+            UserError: it is missing or damaged, or of another kind of steps.
+        """
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in self._columns}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise UserError(f"{path} holds no steps: {error}.") from None
+        for name, column in self._columns.items():
+            rows = arrays[name]
+            if rows.shape[1:] != column.shape[1:] or len(rows) > len(column):
+                raise UserError(f"{path} holds other steps.")
+            column[: len(rows)] = rows
+
     def state_dict(self) -> dict[str, Any]:
         """How far it is and a digest of all that was ever added; what was added is in the files.
 
@@ -299,3 +332,27 @@ class ReplayBuffer:
                     part = np.ascontiguousarray(column[row]).tobytes()
                     digest = hashlib.blake2b(digest + part, digest_size=16).digest()
         return digest
+
+
+def _made(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
+    """A new file that has its place on the disk: mapped into memory, one without ends the program.
+
+    Raises:
+        OSError: there is no such place.
+    """
+    part = path.with_suffix(".tmp")
+    column = np.lib.format.open_memmap(part, "w+", dtype, shape)
+    try:
+        if hasattr(os, "posix_fallocate"):  # Linux
+            with part.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+    except OSError:
+        del column
+        part.unlink()
+        raise
+    if os.name == "nt":  # what is mapped can't be renamed there
+        del column
+        part.rename(path)
+        return np.lib.format.open_memmap(path, "r+")
+    part.rename(path)
+    return column

@@ -1,6 +1,6 @@
 """The loop around every algorithm: progress, metrics, state, and going on after a stop."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -65,6 +65,8 @@ def turn(
     show: Sequence[str],
     quiet: bool = False,
     defaults: Mapping[str, Any] = MappingProxyType({}),
+    begin: Callable[[], dict[str, Any] | None] | None = None,
+    saved: Callable[[dict[str, Any]], None] | None = None,
 ) -> list[dict[str, float]]:
     """Turns a learner until it is done, in a directory that this process has claimed.
 
@@ -74,6 +76,8 @@ def turn(
         show: which of a row's numbers the progress bar carries.
         quiet: without a progress bar.
         defaults: what a setting was before there was one.
+        begin: gives the state that a new run goes on from, if there is one.
+        saved: is told of each state that was saved.
 
     Returns:
         The rows of metrics.csv.
@@ -86,6 +90,11 @@ def turn(
     rows: list[dict[str, float]] = []
     if not run.resume:
         runs.start(directory, facts, epochs=0)
+        if begin is not None and (begun := begin()) is not None:
+            learner.load_state_dict(begun["learner"])
+            rows = begun["rows"]
+            write_csv(directory / runs.METRICS, rows)
+            runs.save_state(directory, begun)
     elif state := _stopped(directory, facts, defaults):
         try:
             learner.load_state_dict(state["learner"])
@@ -111,7 +120,10 @@ def turn(
                 tracker.log(rows[-1], step=len(rows) - 1)
             write_csv(directory / runs.METRICS, rows)
             # last, so that a run killed between these lines does the iteration again
-            runs.save_state(directory, {"learner": learned, "rows": rows})
+            state = {"learner": learned, "rows": rows}
+            runs.save_state(directory, state)
+            if saved is not None:
+                saved(state)
     return rows
 
 

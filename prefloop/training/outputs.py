@@ -89,6 +89,7 @@ def train(
     env: Env,
     curves: Sequence[str] | None = None,
     is_claimed: bool = False,
+    **hooks: Any,
 ) -> None:
     """Runs a method in its run's folder, and writes what came of it.
 
@@ -98,6 +99,7 @@ def train(
         env: what the curves are about.
         curves: what to draw, if not all that the method has.
         is_claimed: the folder is this process's already.
+        hooks: `begin` and `saved` of `loop.turn`.
 
     Raises:
         UserError: the folder holds another run, or can't be written; or learning diverged.
@@ -112,6 +114,7 @@ def train(
             method.iterations,
             method.show,
             defaults=defaults_of(type(settings)),
+            **hooks,
         )
         checkpoints.save(directory / POLICY, method.policy().state_dict())
         picture = directory / "learning_curve.png"

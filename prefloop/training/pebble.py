@@ -79,6 +79,8 @@ class Pebble:
         # the end of each session; there is none while it explores
         self._labels_by = np.concatenate([np.zeros(before, np.int64), np.cumsum(labels)])
         self._exploration = StateEntropy(settings.exploration, agent.device)
+        if not settings.exploration.explores:  # random until the first questions
+            agent.random_steps = max(agent.random_steps, before * plan.steps(plan.every))
         self.fitted = False
 
     def iterate(self, iteration: int) -> dict[str, float]:

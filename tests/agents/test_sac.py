@@ -197,6 +197,8 @@ def test_the_first_steps_are_random_in_the_bounds():
     unit = (actions - low) / (high - low)
     assert unit.min() < 0.02 and unit.max() > 0.98
     assert np.abs(unit.mean(0) - 0.5).max() < 0.06
+    assert not agent.is_ready
+    agent.act(np.zeros((1, 3), np.float32))
     assert agent.is_ready
 
 

@@ -258,9 +258,10 @@ def test_killed_and_resumed_is_as_never_stopped(command, tmp_path):
     if command == "pref-ppo":
         flags += " --labels 60 --segment-length 10 --reward-epochs 3"
     if command in ("sac", "pebble"):
-        flags = "--steps 2400 --iteration-steps 200 --batch-size 16 --hidden-sizes 8"
+        flags = "--steps 2400 --iteration-steps 200 --batch-size 16 --hidden-sizes 8 "
+        flags += "--updates-per-step 0.2 --evaluation-episodes 2 --random-steps 300"
     if command == "pebble":
-        flags += " --labels 60 --segment-length 10 --reward-epochs 3 --exploration-steps 400"
+        flags += " --labels 60 --segment-length 10 --reward-epochs 3 --exploration-steps 400 --no-keep-exploration"
     line = [sys.executable, "-m", "prefloop", command, "--env", "Pendulum-v1", *flags.split()]
     subprocess.run([*line, "--out", "whole"], cwd=tmp_path, check=True, capture_output=True)
     process = subprocess.Popen([*line, "--out", "cut"], cwd=tmp_path, stderr=subprocess.DEVNULL)

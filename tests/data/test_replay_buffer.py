@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -208,3 +209,21 @@ def test_the_newest_steps_are_a_rollout(tmp_path):
     np.testing.assert_array_equal(rollout.valid[:, 0], t % 7 != 0)
     np.testing.assert_array_equal(rollout.terminated[:, 0], t % 7 == 6)
     assert not rollout.truncated.any()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="disks can't be asked for room here")
+def test_a_full_disk_is_told_before_anything_is_done(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(UserError, match=r"obs\.npy: No space left on device"):
+        ReplayBuffer(tmp_path, VECTORS, 1, 1000)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="files have holes here")
+def test_what_will_be_written_has_its_place_on_the_disk(tmp_path):
+    ReplayBuffer(tmp_path, VECTORS, 1, 100_000)
+    taken = (tmp_path / "obs.npy").stat().st_blocks * 512
+    assert taken >= 100_000 * 3 * 4

@@ -18,13 +18,19 @@ CPU = torch.device("cpu")
 AGENT = SACSettings(hidden_sizes=(8,), batch_size=16, random_steps=50)
 SMALL = (
     "prefloop.cli sac --env Pendulum-v1 --steps 900 --iteration-steps 300 --hidden-sizes 8 "
-    "--batch-size 16 --random-steps 100 --evaluation-episodes 2 --out"
+    "--batch-size 16 --random-steps 100 --updates-per-step 0.2 --evaluation-episodes 2 --out"
 )
 
 
 def sac(tmp_path, env="Pendulum-v1", agent=AGENT, seed=0, **experience):
     settings = ReplaySettings(
-        **{"steps": 500, "iteration_steps": 250, "evaluation_episodes": 2, **experience}
+        **{
+            "steps": 500,
+            "iteration_steps": 250,
+            "evaluation_episodes": 2,
+            "updates_per_step": 0.2,
+            **experience,
+        }
     )
     return methods.sac(env, lambda _: true_reward, agent, settings, seed, CPU, tmp_path)
 

@@ -23,9 +23,10 @@ from prefloop.training.settings import (
 
 CPU, ENV = torch.device("cpu"), "Pendulum-v1"
 SMALL = (
-    "prefloop.cli pebble --env Pendulum-v1 --steps 1500 --iteration-steps 250 --exploration-steps 500 "
+    "prefloop.cli pebble --env Pendulum-v1 --steps 1000 --iteration-steps 250 --updates-per-step 0.2 --exploration-steps 500 "
     "--random-steps 100 --exploration-states 64 --labels 20 --segment-length 20 --hidden-sizes 8 "
-    "--batch-size 16 --reward-hidden-sizes 8 --reward-epochs 3 --evaluation-episodes 2 --out"
+    "--batch-size 16 --reward-hidden-sizes 8 --reward-epochs 3 --evaluation-episodes 2 "
+    "--no-keep-exploration --out"
 )
 
 
@@ -39,7 +40,10 @@ def pebble(tmp_path):
             own = PebbleSettings(
                 **{
                     "experience": ReplaySettings(
-                        steps=1000, iteration_steps=250, evaluation_episodes=2
+                        steps=1000,
+                        iteration_steps=250,
+                        evaluation_episodes=2,
+                        updates_per_step=0.2,
                     ),
                     "exploration": ExplorationSettings(steps=500, states=64),
                     "questions": QuerySettings(labels=20, segment_length=20),
@@ -70,7 +74,7 @@ def test_it_explores_and_then_spends_its_labels_exactly(pebble):
     assert np.isnan([rows[0]["reward"], rows[1]["reward"]]).all()
     assert np.isfinite([rows[2]["reward"], rows[3]["reward"]]).all()
     assert learner.labels_per_session.tolist() == [15, 5]
-    assert rows[0]["updates"] == 151 and rows[2]["updates"] == 250
+    assert rows[0]["updates"] == 30 and rows[2]["updates"] == 50
 
 
 def test_every_step_of_the_past_is_worth_what_the_reward_says_now(pebble):
@@ -106,10 +110,10 @@ def test_the_critics_begin_anew_at_the_first_reward(pebble):
         learner.iterate(i)
     before = copy.deepcopy(learner.agent.critic.state_dict())
     steps = learner.agent._critic_optimizer.state_dict()["state"][0]["step"].item()
-    assert steps == 151 + 250
+    assert steps == 30 + 50
     learner.iterate(2)
     after = learner.agent._critic_optimizer.state_dict()["state"][0]["step"].item()
-    assert after == 250
+    assert after == 50
     assert not torch.equal(before["first.0.weight"], learner.agent.critic.first[0].weight)
 
 
@@ -210,3 +214,60 @@ def test_what_ends_early_goes_on_in_learning_and_not_in_evaluation(run, tmp_path
     assert kept.code == 0, kept.err
     assert "may then teach to survive or to give up" in kept.out
     assert np.load(tmp_path / "q/replay/terminated.npy").any()
+
+
+def files(folder):
+    return {
+        name: (folder / name).read_bytes()
+        for name in ("metrics.csv", "final_policy.params", "reward.params", "replay/rewards.npy")
+    }
+
+
+def test_what_was_explored_is_explored_once(run, tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.delenv("PREFLOOP_PROFILE", raising=False)
+    line = SMALL.replace("--no-keep-exploration ", "")
+    first = run(f"{line} first")
+    assert first.code == 0, first.err
+    (kept,) = (tmp_path / ".prefloop/default/explorations").iterdir()
+    second = run(f"{line} second")
+    assert f"Going on from the exploration that was kept in {kept}." in second.out
+    assert files(tmp_path / "first") == files(tmp_path / "second")
+    # other questions and another reward go on from it as well, another agent does not
+    other = run(f"{line} third --labels 10 --reward-hidden-sizes 16 --steps 750")
+    assert other.code == 0 and "Going on from" in other.out
+    assert "Going on from" not in run(f"{line} fourth --gamma 0.9").out
+    assert len(list(kept.parent.iterdir())) == 2
+    # and neither does a run that is told not to
+    assert "Going on from" not in run(f"{SMALL} fifth").out
+    assert files(tmp_path / "fifth") == files(tmp_path / "first")
+
+
+def test_a_kept_exploration_that_can_not_be_used(run, tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.delenv("PREFLOOP_PROFILE", raising=False)
+    line = SMALL.replace("--no-keep-exploration ", "")
+    assert run(f"{line} first").code == 0
+    (kept,) = (tmp_path / ".prefloop/default/explorations").iterdir()
+    assert run(f"{SMALL} named --explore-from {kept}").code == 0
+    assert files(tmp_path / "named") == files(tmp_path / "first")
+    outcome = run(f"{SMALL} p --explore-from {kept} --gamma 0.9")
+    assert_one_sentence(outcome, "can't be explored from: it was made with agent")
+    outcome = run(f"{SMALL} q --explore-from nowhere")
+    assert_one_sentence(outcome, "nowhere can't be explored from")
+    steps = (kept / "replay.npz").read_bytes()
+    (kept / "replay.npz").write_bytes(steps[: len(steps) // 2])
+    assert_one_sentence(run(f"{SMALL} r --explore-from {kept}"), "replay.npz holds no steps")
+    outcome = run(f"{line} again")
+    assert outcome.code == 0, outcome.err
+    assert "can't be used" in outcome.out and "Exploring anew" in outcome.out
+    assert files(tmp_path / "again") == files(tmp_path / "first")
+
+
+def test_without_exploration_actions_are_random_until_the_first_questions(pebble):
+    exploration = ExplorationSettings(steps=500, states=64, explores=False)
+    learner = pebble(exploration=exploration)
+    rows = [learner.iterate(i) for i in range(3)]
+    assert [row["updates"] for row in rows] == [0, 0, 50]

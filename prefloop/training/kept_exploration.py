@@ -1,0 +1,105 @@
+"""What was explored once, kept for the next run that would explore alike.
+
+    facts.json, state.pt, replay.npz
+
+A run that goes on from it ends in the same bytes as one that explores itself: it is what that run's own
+folder held after its last iteration of exploration.
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefloop import checkpoints, runs
+from prefloop.data.replay_buffer import ReplayBuffer
+from prefloop.errors import UserError
+from prefloop.files import read_json, write_json
+
+FACTS, STATE, STEPS = "facts.json", "state.pt", "replay.npz"
+PARTS = ("sac", "replay", "exploration")  # of a learner's state that exploration has to do with
+
+
+@dataclass(frozen=True)
+class KeptExploration:
+    """A place for one exploration.
+
+    Attributes:
+        facts: all that it depends on, as JSON can hold it.
+        iterations: of exploration.
+        folder: where it is, or is to be.
+        must_be_there: whether somebody named it, so that it is a mistake if it can't be used.
+    """
+
+    facts: Mapping[str, Any]
+    iterations: int
+    folder: Path
+    must_be_there: bool = False
+
+    @classmethod
+    def under(cls, home: Path, facts: Mapping[str, Any], iterations: int) -> "KeptExploration":
+        """Its own folder among others."""
+        said = json.dumps(facts, sort_keys=True).encode()
+        return cls(facts, iterations, home / hashlib.sha256(said).hexdigest()[:16])
+
+    def begin(self, replay: ReplayBuffer, learner: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What a run begins with that need not explore; fills its replay buffer.
+
+        Args:
+            learner: the state of one that has done nothing yet.
+
+        Returns:
+            A state as `prefloop.runs.save_state` takes it; None if nothing is kept that can be used.
+
+        Raises:
+            UserError: somebody named it, and it can't be used.
+        """
+        if not (self.folder / FACTS).exists() and not self.must_be_there:
+            return None
+        try:
+            known = read_json(self.folder / FACTS)
+            other = runs.difference(known, self.facts, ())
+            if other is not None:
+                raise UserError(f"it was made with {other}")
+            kept = checkpoints.load(self.folder / STATE)
+            replay.fill(self.folder / STEPS)
+            state = {**learner, **{name: kept["learner"][name] for name in PARTS}}
+            replay.load_state_dict(state["replay"])
+            rows = list(kept["rows"])
+        except (UserError, KeyError, TypeError) as error:
+            reason = str(error).rstrip(".")
+            if self.must_be_there:
+                raise UserError(f"{self.folder} can't be explored from: {reason}.") from None
+            print(
+                f"The exploration that was kept in {self.folder} can't be used: {reason}. Exploring anew."
+            )
+            return None
+        print(f"Going on from the exploration that was kept in {self.folder}.")
+        return {"learner": state, "rows": rows}
+
+    def keep(self, replay: ReplayBuffer, state: Mapping[str, Any]) -> None:
+        """Keeps a run's state, if it has just done exploring and nothing is kept yet.
+
+        Nothing is lost where it can't be kept, so that is no mistake.
+        """
+        if len(state["rows"]) != self.iterations or self.must_be_there:
+            return
+        if (self.folder / FACTS).exists():
+            return
+        with contextlib.suppress(OSError, UserError):
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            # whole or not at all, also where two runs explore alike at once
+            with tempfile.TemporaryDirectory(dir=self.folder.parent) as made:
+                part = Path(made) / "made"
+                part.mkdir()
+                learner = {name: state["learner"][name] for name in PARTS}
+                checkpoints.save(part / STATE, {"learner": learner, "rows": state["rows"]})
+                replay.write(part / STEPS)
+                write_json(part / FACTS, dict(self.facts))
+                shutil.rmtree(self.folder, ignore_errors=True)
+                part.rename(self.folder)
