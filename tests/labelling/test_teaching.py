@@ -16,9 +16,11 @@ from test_rendering import needs_mujoco
 from prefloop.data import dataset
 from prefloop.data.segments import STATES
 from prefloop.envs.make import make_env
+from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.arrays import unpack
 from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.client.people import People
+from prefloop.labelling.server.rendering import Renderer
 
 pytest_plugins = ["teaching_fixtures"]
 pytestmark = pytest.mark.usefixtures("known_server")
@@ -81,6 +83,13 @@ def test_people_teach_a_policy_and_a_run_that_was_stopped_goes_on(run, client, t
     client.rename("cp", "pilot")
     renamed = run(f"{line.replace('--run cp', '--run pilot --out cp')} --labels 8")
     assert renamed.code == 0, renamed.err
+
+
+PEBBLE = (
+    "--steps 600 --iteration-steps 150 --exploration-steps 300 --exploration-states 32 --random-steps 50 "
+    "--updates-per-step 0.2 --labels 8 --segment-length 20 --hidden-sizes 8 --batch-size 16 "
+    "--reward-hidden-sizes 8 --reward-epochs 3 --evaluation-episodes 2 --no-keep-exploration"
+)
 
 
 def test_labels_that_were_collected_count(run, client, tmp_path):
@@ -185,3 +194,29 @@ def test_people_see_what_a_robot_did_also_where_the_trainer_was_killed(run, tmp_
         for state, obs in zip(states, segment.obs, strict=True):
             base.set_state(*np.split(state, [base.model.nq]))
             np.testing.assert_array_equal(base._get_obs().astype(np.float32), obs)
+
+
+@needs_mujoco
+def test_people_teach_pebble_what_a_robot_of_dm_control_did(run, tmp_path, monkeypatch):
+    pytest.importorskip("dm_control")
+    home = tmp_path / "home"
+    line = f"prefloop.cli pebble --teacher human --run walker {PEBBLE}"
+    env = EnvSettings(env="dm_control/walker-walk-v0", action_repeat=2)
+    taking_turns = iter(["left", "right"] * 100)
+    with ServerProcess("--home", str(home)) as server, LabellingClient(server.url) as own:
+        monkeypatch.setenv("PREFLOOP_SERVER", server.url)
+        assert_one_sentence(run(line), "There is no run walker")
+        with labelling(own, "walker", choose=lambda query: next(taking_turns)):
+            outcome = run(f"{line} --env {env.env} --action-repeat 2")
+        assert outcome.code == 0, outcome.err
+        table = rows(tmp_path / "walker" / "metrics.csv")
+        assert [row["labels"] for row in table] == ["0", "0", "6", "8"]
+        assert own.results("walker").reward is not None
+        # the same command again finds everything done, and asks nobody anything
+        assert run(line).code == 0
+        assert own.run("walker").counts.queries == 8
+    # people see the simulator's states, which the replay buffer keeps
+    segments = shown(home, "walker")
+    assert len(segments) > 8 and all(len(s.replay[STATES]) == s.length == 20 for s in segments)
+    frames = list(Renderer(env).frames(segments[0]))
+    assert len(frames) == 20 and (frames[0] != frames[-1]).any()
