@@ -31,6 +31,7 @@ from prefloop.training.methods import stepping_in
 from prefloop.training.plans import Plan
 from prefloop.training.pref_ppo import PrefPPO
 from prefloop.training.settings import ExperienceSettings, QuerySettings
+from prefloop.training.taught_reward import TaughtReward
 
 CPU = torch.device("cpu")
 
@@ -83,10 +84,12 @@ def test_another_agent_under_the_loop_of_pref_ppo(tmp_path):
     agent = RandomSearch(stepping.spaces)
     model = RewardModel(stepping.spaces, (16,), members=2)
     with dataset.writing(tmp_path / "preferences", {"env": env}) as kept:
-        learner = PrefPPO(
-            agent, stepping, env, model, SimulatedAnswers(SimulatedTeacher(), kept), plan,
-            QuerySettings(labels=30, segment_length=10), RewardSettings(ensemble=2, epochs=5), seed,
+        questions = QuerySettings(labels=30, segment_length=10)
+        taught = TaughtReward(
+            model, SimulatedAnswers(SimulatedTeacher(), kept), questions,
+            RewardSettings(ensemble=2, epochs=5), seed,
         )  # fmt: skip
+        learner = PrefPPO(agent, stepping, env, taught, plan, questions, seed)
         rows = [learner.iterate(i) for i in range(plan.iterations)]
     assert [row["labels"] for row in rows] == sorted(row["labels"] for row in rows)
     assert rows[-1]["labels"] == 30

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prefloop.data.stepping import Stepping
     from prefloop.labelling.schemas.runs import RunOut
     from prefloop.training.answers import Answers
-    from prefloop.training.pref_ppo import OnFit
+    from prefloop.training.taught_reward import OnFit
 
 HUMAN = "human"
 

@@ -109,7 +109,7 @@ def main(settings: Settings) -> None:
             asked.on_fit,
         )  # fmt: skip
         facts = outputs.facts("pebble", env, method.begins_as, init=settings.init)
-        facts |= {"reward_model": learner.model.facts()}
+        facts |= {"reward_model": learner.taught.model.facts()}
         kept = _kept(settings, asked.env, asked.stepping.state_kind, facts)
         hooks: dict[str, Any] = {}
         if kept is not None:

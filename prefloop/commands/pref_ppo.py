@@ -90,7 +90,7 @@ def main(settings: Settings) -> None:
             asked.on_fit,
         )  # fmt: skip
         facts = outputs.facts("pref-ppo", env, method.begins_as, init=settings.init)
-        facts |= {"reward_model": learner.model.facts()}
+        facts |= {"reward_model": learner.taught.model.facts()}
         outputs.train(method, settings, facts, env, is_claimed=True)
         learner.save(directory)
         answering.say_how_many_came(answers, questions.labels)

@@ -26,6 +26,8 @@ MAY_DIFFER_ON_RESUME = (
     "init",
     "preferences",
     "reference",
+    "explore_from",
+    "keep_exploration",
     # what follows from the settings, and was described otherwise by earlier versions
     "policy",
     "reward_model",

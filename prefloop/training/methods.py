@@ -38,13 +38,14 @@ from prefloop.training.on_policy import (
 )
 from prefloop.training.pebble import Pebble
 from prefloop.training.plans import Plan
-from prefloop.training.pref_ppo import OnFit, PrefPPO
+from prefloop.training.pref_ppo import PrefPPO
 from prefloop.training.settings import (
     ExperienceSettings,
     PebbleSettings,
     PrefPPOSettings,
     ReplaySettings,
 )
+from prefloop.training.taught_reward import OnFit, TaughtReward
 
 PREFERENCES = "preferences"  # the folder of a run's answers in the run's own
 # what the untrained policy shows teachers whose thresholds depend on what returns there are: episodes
@@ -203,19 +204,8 @@ def pref_ppo(
     plan = Plan.of(settings.experience)
     agent = make_ppo(stepping, settings.agent, seed, device, init)
     model = make_model(stepping.spaces, settings.reward, seed).to(device)
-    learner = PrefPPO(
-        agent,
-        stepping,
-        env,
-        model,
-        answers,
-        plan,
-        settings.questions,
-        settings.reward,
-        seed,
-        wait,
-        on_fit,
-    )
+    taught = TaughtReward(model, answers, settings.questions, settings.reward, seed, wait, on_fit)
+    learner = PrefPPO(agent, stepping, env, taught, plan, settings.questions, seed)
     method = Method(
         learner,
         plan.iterations,
@@ -253,9 +243,8 @@ def pebble(
     agent = make_sac(stepping, settings.agent, seed, device, init)
     model = make_model(stepping.spaces, settings.reward, seed).to(device)
     replay = make_replay(directory, stepping, settings.experience, plan)
-    learner = Pebble(
-        agent, stepping, env, model, answers, replay, plan, settings, seed, wait, on_fit
-    )
+    taught = TaughtReward(model, answers, settings.questions, settings.reward, seed, wait, on_fit)
+    learner = Pebble(agent, stepping, env, taught, replay, plan, settings, seed)
     method = Method(
         learner,
         plan.iterations,

@@ -84,7 +84,10 @@ def test_every_step_of_the_past_is_worth_what_the_reward_says_now(pebble):
     episodes = learner.replay.trajectories()
     stored = learner.replay.sample(2000, np.random.default_rng(0))
     np.testing.assert_allclose(
-        stored.rewards, learner.model.reward(stored.obs, stored.actions), rtol=1e-4, atol=1e-4
+        stored.rewards,
+        learner.taught.model.reward(stored.obs, stored.actions),
+        rtol=1e-4,
+        atol=1e-4,
     )
     # teachers go by the true reward all the same
     angle = np.arctan2(episodes.obs[:, 1], episodes.obs[:, 0])
@@ -98,7 +101,7 @@ def test_without_relabelling_the_past_keeps_the_first_reward(pebble):
         learner.iterate(i)
     first = learner.replay.sample(3000, np.random.default_rng(0))
     learner.iterate(3)
-    now = learner.model.reward(first.obs, first.actions)
+    now = learner.taught.model.reward(first.obs, first.actions)
     assert np.abs(now - first.rewards).max() > 1e-3
     stored = learner.replay._columns["rewards"][:500, 0]
     assert set(first.rewards.tolist()) & set(stored.tolist())
@@ -122,7 +125,7 @@ def test_it_asks_about_the_newest_episodes_if_told_so(pebble):
         learner = pebble(folder=f"recent{recent}", recent_episodes=recent)
         for i in range(3):
             learner.iterate(i)
-        shown = learner.answers.current().segments
+        shown = learner.taught.answers.current().segments
         steps = learner.replay.trajectories().obs
         where = [
             int(np.flatnonzero((steps == shown.obs[i, 0]).all(1))[0]) for i in range(len(shown))

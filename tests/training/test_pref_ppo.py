@@ -11,7 +11,7 @@ from prefloop.data import dataset
 from prefloop.errors import UserError
 from prefloop.rewards.settings import RewardSettings
 from prefloop.teachers.simulated import SimulatedTeacher
-from prefloop.training import methods, pref_ppo
+from prefloop.training import methods, taught_reward
 from prefloop.training.answers import SimulatedAnswers
 from prefloop.training.settings import ExperienceSettings, PrefPPOSettings, QuerySettings
 
@@ -52,7 +52,7 @@ def writing(path):
 def train(path, settings=SETTINGS, teacher=None):
     with writing(path) as writer:
         learner = make(writer, settings, teacher)
-        learner.teacher = learner.answers._teacher
+        learner.teacher = learner.taught.answers._teacher
         rows = [learner.iterate(i) for i in range(learner.plan.iterations)]
     return learner, rows
 
@@ -134,7 +134,7 @@ def test_answers_of_a_stopped_iteration_are_not_asked_again(
             learner.iterate(i)
         checkpoints.save(tmp_path / "state.pt", learner.state_dict())
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(pref_ppo, "fit", stop)
+            patch.setattr(taught_reward, "fit", stop)
             learner.iterate(stopped_in)
     if lost:  # the kill came while the answers were written
         file = path / "preferences.jsonl"
@@ -159,7 +159,7 @@ def test_skipped_queries_are_shown_but_not_answered(tmp_path, unbroken):
     prefs = dataset.read(tmp_path / "preferences")
     skipped = int(np.isnan(prefs.labels).sum())
     assert skipped > 3
-    assert rows[-1]["shown"] == len(prefs) == sum(teacher.asked) == learner.answers.shown
+    assert rows[-1]["shown"] == len(prefs) == sum(teacher.asked) == learner.taught.answers.shown
     assert rows[-1]["labels"] == len(prefs) - skipped <= 30
     # what was skipped in one session is made up for in the next
     answered = [row["labels"] for row in rows]
@@ -170,7 +170,7 @@ def test_a_teacher_who_sees_no_difference_teaches_nothing(tmp_path):
     with writing(tmp_path / "preferences") as writer:
         learner = make(writer, teacher=CountingTeacher(SimulatedTeacher(equal_within=1e9)))
         rows = [learner.iterate(i) for i in range(learner.plan.iterations - 1)]
-        assert not learner.fitted
+        assert not learner.taught.fitted
         assert rows[-1]["labels"] == 30
         assert np.isnan([row["reward"] for row in rows]).all()
         # all has been asked: from here on there is nothing to improve on
