@@ -20,8 +20,19 @@ NAMESPACE = "dm_control/"
 STEPS = 1000  # of an episode, for all tasks
 ENDLESS = ("lqr",)  # domains without a limit
 UNBOUNDED = 1e9  # a bound beyond it is none
-# parts of a model that tasks change from episode to episode: where targets are, and how large
-VARIES = ("geom_pos", "geom_size", "site_pos", "site_size", "body_pos", "body_quat")
+# parts of a model that show, and that tasks may change from episode to episode: where targets and the
+# lights on them are, how large, and of which colour
+VARIES = tuple(
+    f"{part}_{kind}"
+    for part, kinds in {
+        "body": ("pos", "quat"),
+        "geom": ("pos", "quat", "size", "rgba"),
+        "site": ("pos", "quat", "size", "rgba"),
+        "light": ("pos", "dir"),
+        "cam": ("pos", "quat"),
+    }.items()
+    for kind in kinds
+)
 # whose ground is another in each episode: too much to record at every step
 GROUND_VARIES = (("quadruped", "escape"),)
 SIZE = {"height": 360, "width": 480}  # of a picture, in pixels
