@@ -1,8 +1,8 @@
 """Many runs of one command, two at once, whose curves grow into one CSV.
 
 A benchmark says which runs there are; this turns them. A run that was stopped goes on where it was, and
-one that is done is not done again, so a long table grows over days: its CSV is written after each run
-with all that there is.
+one that is done, by its folder or by the table, is not done again, so a long table grows over days: its
+CSV is written after each run with all that there is.
 """
 
 import argparse
@@ -67,14 +67,20 @@ def turn(runs: Sequence[Run], folder: Path, table: Path, at_once: int = 2) -> li
         All rows of the table.
     """
     rows = _merged(runs, folder, table)
+    left = [run for run in runs if not is_done(rows, run)]
     # threads only wait: each run is a process of its own
     with ThreadPoolExecutor(at_once) as pool:
-        jobs = {pool.submit(_finish, run, folder / run.name): run for run in runs}
+        jobs = {pool.submit(_finish, run, folder / run.name): run for run in left}
         for job in as_completed(jobs):
             job.result()
             rows = _merged(runs, folder, table)
             print(f"{jobs[job].name}: {rows_of(rows, jobs[job])[-1]['true_return']}", flush=True)
     return rows
+
+
+def is_done(rows: Sequence[dict[str, Any]], run: Run) -> bool:
+    """Whether a table has all of a run, wherever it was done."""
+    return any(row.get("cpu_seconds") for row in rows_of(rows, run))
 
 
 def rows_of(rows: Sequence[dict[str, Any]], run: Run) -> list[dict[str, Any]]:

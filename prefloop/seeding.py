@@ -45,6 +45,8 @@ class Stream(IntEnum):
     NOISE = 16  # of an update that draws actions again
     REPLAY = 17  # which steps of the past are learned from
     CRITIC = 18  # that begins anew in the middle of a run
+    DYNAMICS = 19  # which steps a reward learns what follows from
+    UNLABELLED = 20  # which pairs are learned from that nobody answered
 
 
 def sequence(seed: int, *stream: int) -> np.random.SeedSequence:

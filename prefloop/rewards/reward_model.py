@@ -157,6 +157,19 @@ class RewardModel(nn.Module):
         self.reward_mean.copy_(mean)
         self.reward_std.copy_(std if std > 1e-8 else torch.ones(()))
 
+    @torch.no_grad()
+    def rescale(self, rewards: NDArray, centre: bool) -> None:
+        """Brings the agent's reward to deviation 1 over some steps, and to mean 0 where that may be.
+
+        Args:
+            rewards: of these steps, as `reward` gives them now; any shape.
+            centre: whether all segments are of one length, see `set_scale`.
+        """
+        mean = float(rewards.mean()) if centre else 0.0
+        deviation = float(np.sqrt(np.square(rewards - mean).mean()))
+        self.reward_mean.add_(self.reward_std * mean)
+        self.reward_std.mul_(deviation if deviation > 1e-8 else 1.0)
+
     def reward(self, obs: NDArray, actions: NDArray, next_obs: NDArray | None = None) -> NDArray:
         """The agent's reward: the members' mean, on a scale of 1.
 

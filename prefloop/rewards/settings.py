@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from prefloop.queries.selection import SELECTIONS
 from prefloop.settings import require_above_zero, require_between, setting
 
 INPUTS = ("obs", "obs-actions")
@@ -37,3 +38,76 @@ class RewardSettings:
         )  # fmt: skip
         require_between(self, 0, 0.9, "held_out", "label_noise")
         require_between(self, 0, float("inf"), "weight_decay")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurfSettings:
+    """SURF's. Source: Park et al. 2022, SURF, arXiv:2203.10050.
+
+    Raises:
+        ValueError: a value that no fit can have.
+    """
+
+    group = "SURF"
+
+    # fmt: off
+    surf: bool = setting(False, "learn from pairs that nobody answered, too, where the model is sure of the answer, and from crops of all pairs")
+    unlabelled_ratio: float = setting(4.0, "pairs without an answer for each one with", flag="surf_unlabelled_ratio")
+    unlabelled_selection: str = setting("uniform", "which pairs these are", flag="surf_selection", choices=SELECTIONS)
+    confidence: float = setting(0.99, "probability of an answer above which the model is sure", flag="surf_confidence")
+    surf_weight: float = setting(1.0, "what these pairs count beside those with an answer")
+    smallest_crop: float = setting(0.75, "share of a segment that is seen of it, at least", flag="surf_smallest_crop")
+    largest_crop: float = setting(0.95, "and at most", flag="surf_largest_crop")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(self, "unlabelled_ratio", "smallest_crop")
+        require_between(self, 0.5, 1, "confidence")
+        require_between(self, 0, float("inf"), "surf_weight")
+        require_between(self, 0, 1, "smallest_crop", "largest_crop")
+        if self.smallest_crop > self.largest_crop:
+            raise ValueError(
+                f"--surf_smallest_crop {self.smallest_crop} is more than --surf_largest_crop {self.largest_crop}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReedSettings:
+    """REED's. Source: Metcalf et al. 2023, REED, arXiv:2402.17975.
+
+    Raises:
+        ValueError: a value that no fit can have.
+    """
+
+    group = "REED"
+
+    # fmt: off
+    reed: bool = setting(False, "before each fit, let the reward's networks learn from all steps which state follows")
+    reed_updates: int = setting(150, "steps of Adam before each fit, of each member")
+    reed_batch_size: int = setting(256, "steps in each: a step's next state is to be told from those of all others")
+    reed_temperature: float = setting(0.1, "of the softmax over them")
+    embedding: int = setting(64, "numbers that a state is told by", flag="reed_embedding")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(self, "reed_updates", "reed_batch_size", "reed_temperature", "embedding")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuneSettings:
+    """RUNE's. Source: Liang et al. 2022, RUNE, arXiv:2205.12401.
+
+    Raises:
+        ValueError: a value that no run can have.
+    """
+
+    group = "RUNE"
+
+    # fmt: off
+    rune_beta: float = setting(0.0, "pay this much for steps that the members of the reward disagree about, as a share of their deviation; 0.05 in the paper")
+    rune_decay: float = setting(1e-5, "share of it that goes with each step of experience")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_between(self, 0, float("inf"), "rune_beta")
+        require_between(self, 0, 1, "rune_decay")

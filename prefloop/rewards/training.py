@@ -1,23 +1,24 @@
 """Fitting a reward model to preferences, stopped by answers it has not seen."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from prefloop.bradley_terry import agreement, bradley_terry_loss
-from prefloop.data.preferences import Preferences
+from prefloop.data.preferences import Preferences, Queries
 from prefloop.devices import to_tensor
 from prefloop.early_stopping import EarlyStopping
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.optimizers import Adam
+from prefloop.rewards.pair_returns import PairReturns
 from prefloop.rewards.reward_model import RewardModel, last_layer
-from prefloop.rewards.settings import RewardSettings
+from prefloop.rewards.settings import RewardSettings, SurfSettings
+from prefloop.rewards.surf import Surf
 from prefloop.seeding import Stream, generator, integer, uniform_of
 
 # How much quicker the part of a reward that is the same in every step is learned than the rest.
@@ -57,8 +58,13 @@ class RewardFit:
         settings: RewardSettings,
         seed: int,
         device: torch.device | str = "cpu",
+        surf: SurfSettings | None = None,
+        unlabelled: Queries | None = None,
     ) -> None:
         """Splits the answers and draws each member's bootstrap.
+
+        Args:
+            unlabelled: pairs for SURF to learn from, where its settings are given.
 
         Raises:
             UserError: the preferences say nothing about what is better, or hold numbers too large
@@ -74,19 +80,13 @@ class RewardFit:
         weights = _bootstrap(pairs, self.train, settings.ensemble, seed)
         self._weights = self._tensor(weights.astype(np.float32))
         segments = preferences.segments
-        self._inputs: torch.Tensor | None = None
         if not model.encoder_learns:
-            # the same in every pass, so computed once
             obs, actions = segments.obs, segments.actions
             self._standardise_inputs(obs[segments.mask], actions[segments.mask])
-            with torch.no_grad():
-                self._inputs = model.inputs(self._tensor(obs), self._tensor(actions))
-        self._mask = self._tensor(segments.mask)
-        self._full = bool(segments.mask.all())
-        self._first, self._second = (
-            self._tensor(preferences.first),
-            self._tensor(preferences.second),
-        )
+        self._returns = PairReturns(model, preferences, self.device)
+        self._surf: Surf | None = None
+        if surf is not None and unlabelled is not None:
+            self._surf = Surf(surf, model, unlabelled, self.device)
         self._labels = self._tensor(preferences.labels.astype(np.float32))
         constants = [last_layer(network).bias for network in model.networks]
         others = [p for p in model.parameters() if all(p is not c for c in constants)]
@@ -133,8 +133,11 @@ class RewardFit:
                 pairs = train[batch][weights[train[batch]] > 0]
                 if not len(pairs):
                     continue
-                first, second = self._returns([network], pairs)
+                keep = self._surf.crops(self._returns, pairs, rng) if self._surf else None
+                first, second = self._returns([network], pairs, keep)
                 loss = loss + self._loss(first, second, pairs, weights[pairs][None])
+                if self._surf:
+                    loss = loss + self._surf.loss(network, len(pairs), rng)
                 agrees = self._agreement(first, second, pairs)
                 right, decided = right + agrees.sum().item(), decided + len(agrees)
             if not loss.requires_grad:
@@ -164,34 +167,6 @@ class RewardFit:
         """Of predicted returns, [members, pairs], and the labels of these pairs."""
         labels = self._labels[pairs].expand_as(first)
         return bradley_terry_loss(first, second, labels, self.settings.label_noise, weight)
-
-    def _returns(
-        self, networks: Iterable[nn.Module], pairs: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns that members predict of first and second segments; [members, pairs] each."""
-        # a segment that stands in several pairs is computed once
-        chosen, place = torch.unique(
-            torch.cat([self._first[pairs], self._second[pairs]]), return_inverse=True
-        )
-        steps = self._inputs_of(chosen)
-        rewards = torch.stack([network(steps)[:, 0] for network in networks])
-        if self._full:
-            returns = rewards.reshape(len(rewards), len(chosen), -1).sum(-1)
-        else:
-            lengths = self._mask[chosen].sum(1)
-            segment = torch.arange(len(chosen), device=lengths.device).repeat_interleave(lengths)
-            returns = rewards.new_zeros(len(rewards), len(chosen)).index_add(1, segment, rewards)
-        first, second = returns[:, place].chunk(2, dim=1)
-        return first, second
-
-    def _inputs_of(self, chosen: torch.Tensor) -> torch.Tensor:
-        """What the heads see of the steps of some segments, one after the other."""
-        if self._inputs is None:  # they stay as they came, and are converted a batch at a time
-            some = self.preferences.segments[chosen.cpu().numpy()]
-            obs, actions = some.obs[some.mask], some.actions[some.mask]
-            return self.model.inputs(self._tensor(obs), self._tensor(actions))
-        steps = self._inputs[chosen]
-        return steps.reshape(-1, steps.shape[-1]) if self._full else steps[self._mask[chosen]]
 
     @torch.no_grad()
     def _judge(self) -> tuple[float, float]:
@@ -245,8 +220,10 @@ def fit(
     settings: RewardSettings,
     seed: int,
     device: torch.device | str = "cpu",
+    surf: SurfSettings | None = None,
+    unlabelled: Queries | None = None,
 ) -> tuple[RewardModel, list[dict[str, float]]]:
-    """Fits until the held-out loss stops falling.
+    """Fits until the held-out loss stops falling. Arguments as of `RewardFit`.
 
     Returns:
         The model, and a row of metrics for each pass.
@@ -254,7 +231,7 @@ def fit(
     Raises:
         UserError: the preferences say nothing about what is better.
     """
-    fitting = RewardFit(model, preferences, settings, seed, device)
+    fitting = RewardFit(model, preferences, settings, seed, device, surf, unlabelled)
     rows = []
     for epoch in range(settings.epochs):
         rows.append(fitting.iterate(epoch))

@@ -204,7 +204,10 @@ def pref_ppo(
     plan = Plan.of(settings.experience)
     agent = make_ppo(stepping, settings.agent, seed, device, init)
     model = make_model(stepping.spaces, settings.reward, seed).to(device)
-    taught = TaughtReward(model, answers, settings.questions, settings.reward, seed, wait, on_fit)
+    taught = TaughtReward(
+        model, answers, settings.questions, settings.reward, seed, wait, on_fit, settings.surf,
+        settings.reed,
+    )  # fmt: skip
     learner = PrefPPO(agent, stepping, env, taught, plan, settings.questions, seed)
     method = Method(
         learner,
@@ -243,7 +246,10 @@ def pebble(
     agent = make_sac(stepping, settings.agent, seed, device, init)
     model = make_model(stepping.spaces, settings.reward, seed).to(device)
     replay = make_replay(directory, stepping, settings.experience, plan)
-    taught = TaughtReward(model, answers, settings.questions, settings.reward, seed, wait, on_fit)
+    taught = TaughtReward(
+        model, answers, settings.questions, settings.reward, seed, wait, on_fit, settings.surf,
+        settings.reed,
+    )  # fmt: skip
     learner = Pebble(agent, stepping, env, taught, replay, plan, settings, seed)
     method = Method(
         learner,

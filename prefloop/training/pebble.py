@@ -13,6 +13,7 @@ from prefloop.data.replay_buffer import ReplayBuffer
 from prefloop.data.stepping import Stepping
 from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import Env
+from prefloop.rewards.rune import Rune
 from prefloop.seeding import Stream, generator, integer
 from prefloop.training.exploration import StateEntropy
 from prefloop.training.off_policy import act_and_learn, played
@@ -20,6 +21,8 @@ from prefloop.training.on_policy import from_model, true_reward
 from prefloop.training.plans import Plan, plan_labels
 from prefloop.training.settings import PebbleSettings
 from prefloop.training.taught_reward import TaughtReward
+
+SCALE_STEPS = 10_000  # of the replay buffer, that the reward's scale is taken from
 
 
 class Pebble:
@@ -63,6 +66,11 @@ class Pebble:
         # the end of each session; there is none while it explores
         self._labels_by = np.concatenate([np.zeros(before, np.int64), np.cumsum(labels)])
         self._exploration = StateEntropy(settings.exploration, agent.device)
+        self._rune = (
+            Rune(settings.rune, lambda: taught.model, lambda: agent.acted)
+            if settings.rune.rune_beta
+            else None
+        )
         if not settings.exploration.explores:  # random until the first questions
             agent.random_steps = max(agent.random_steps, before * plan.steps(plan.every))
 
@@ -78,9 +86,13 @@ class Pebble:
             was_fitted, recent = taught.fitted, self.settings.recent_episodes
             labels = int(self._labels_by[iteration])
             taught.ask(lambda: self.replay.trajectories(recent), labels, iteration)
-            fit_row |= taught.fit()
+            fit_row |= taught.fit(self.replay.trajectories, iteration)
             if iteration == self.plan.iterations - 1:
                 taught.require_fitted()
+            if taught.fitted and self.settings.scale == "replay":
+                rng = generator(self.seed, Stream.REPLAY, iteration, 2)
+                steps = self.replay.sample(min(SCALE_STEPS, len(self.replay)), rng)
+                taught.rescale(steps.obs, steps.actions)
             # line 13: what was done is worth what the new reward says
             if taught.fitted and (self.settings.relabel or not was_fitted):
                 self.replay.relabel(taught.model.reward)
@@ -91,7 +103,7 @@ class Pebble:
         rollout, row = act_and_learn(
             self.agent, self.stepping, reward, self.replay, self.plan,
             self.settings.experience.updates_per_step, self.seed, iteration,
-            None if taught.fitted else self._exploration,
+            self._rune if taught.fitted else self._exploration,
         )  # fmt: skip
         if not taught.fitted:
             row["reward"] = float("nan")  # nothing is paid for but what is new

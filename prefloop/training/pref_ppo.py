@@ -81,7 +81,7 @@ class PrefPPO:
         if is_asking:
             labels = int(self._labels_by[iteration])
             taught.ask(lambda: as_trajectories(rollouts), labels, iteration)
-            fit_row |= taught.fit()
+            fit_row |= taught.fit(lambda: as_trajectories(rollouts), iteration)
         elif not taught.wait:
             taught.fit()  # labels that came after the last question
         correlation = {"reward_correlation": taught.correlation(rollouts)}

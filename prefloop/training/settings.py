@@ -5,7 +5,7 @@ from dataclasses import MISSING, dataclass
 from prefloop.agents.settings import PPOSettings, SACSettings
 from prefloop.queries.schedules import SCHEDULES
 from prefloop.queries.selection import SELECTIONS
-from prefloop.rewards.settings import RewardSettings
+from prefloop.rewards.settings import ReedSettings, RewardSettings, RuneSettings, SurfSettings
 from prefloop.settings import part, require_above_zero, require_seed, setting
 from prefloop.tracking import TRACKERS
 
@@ -128,6 +128,16 @@ class QuerySettings:
         require_above_zero(self, "labels", "candidates", "segment_length")
 
 
+def _require_members(questions: QuerySettings, reward: RewardSettings) -> None:
+    if questions.selection == "disagreement" and reward.ensemble < 2:
+        raise ValueError("--queries disagreement needs an --ensemble of 2 or more, not 1")
+
+
+def _require_layers(reed: ReedSettings, reward: RewardSettings) -> None:
+    if reed.reed and not reward.hidden_sizes:
+        raise ValueError("--reed needs hidden layers in the reward (--reward_hidden_sizes)")
+
+
 @dataclass(frozen=True, kw_only=True)
 class PrefPPOSettings:
     """PrefPPO's: those of its parts.
@@ -141,11 +151,13 @@ class PrefPPOSettings:
     questions: QuerySettings = part(QuerySettings)
     agent: PPOSettings = part(PPOSettings)
     reward: RewardSettings = part(RewardSettings)
+    surf: SurfSettings = part(SurfSettings)
+    reed: ReedSettings = part(ReedSettings)
     # fmt: on
 
     def __post_init__(self) -> None:
-        if self.questions.selection == "disagreement" and self.reward.ensemble < 2:
-            raise ValueError("--queries disagreement needs an --ensemble of 2 or more, not 1")
+        _require_members(self.questions, self.reward)
+        _require_layers(self.reed, self.reward)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +197,7 @@ class PebbleSettings:
 
     # fmt: off
     relabel: bool = setting(True, "give all steps of the past the new reward after each fit")
+    scale: str = setting("replay", "steps that the agent's reward has mean 0 and deviation 1 over: all that were made, or those that were asked about", flag="reward_scale", choices=("replay", "asked"))
     recent_episodes: int | None = setting(None, "ask about so many of the newest episodes; if not given, about all")
     critic_updates: int = setting(100, "updates of the critics at the first reward, which begin anew there")
     experience: ReplaySettings = part(ReplaySettings, iteration_steps=setting(2500, "steps between two sessions of questions; episodes begin anew there, and a stopped run goes on from there"))
@@ -192,14 +205,19 @@ class PebbleSettings:
     questions: QuerySettings = part(QuerySettings, labels=setting(100, "answers in all; a skipped query is shown, not answered, and asked for again but in the last session"))
     agent: SACSettings = part(SACSettings, random_steps=setting(1000, "steps of random actions before anything is learned; none with --init"))
     reward: RewardSettings = part(RewardSettings, hidden_sizes=setting((128, 128), "width of each hidden layer", flag="reward_hidden_sizes"), learning_rate=setting(1e-3, "step size of Adam", flag="reward_learning_rate"))
+    surf: SurfSettings = part(SurfSettings)
+    reed: ReedSettings = part(ReedSettings)
+    rune: RuneSettings = part(RuneSettings)
     # fmt: on
 
     def __post_init__(self) -> None:
         require_above_zero(self, "recent_episodes")
         if self.critic_updates < 0:
             raise ValueError(f"--critic_updates must be at least 0, not {self.critic_updates}")
-        if self.questions.selection == "disagreement" and self.reward.ensemble < 2:
-            raise ValueError("--queries disagreement needs an --ensemble of 2 or more, not 1")
+        _require_members(self.questions, self.reward)
+        if self.rune.rune_beta and self.reward.ensemble < 2:
+            raise ValueError("--rune_beta needs an --ensemble of 2 or more, not 1")
+        _require_layers(self.reed, self.reward)
 
     @property
     def exploration_iterations(self) -> int:

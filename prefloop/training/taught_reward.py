@@ -8,21 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefloop.data.preferences import Preferences
-from prefloop.data.segments import cut
+from prefloop.data.segments import Segments, cut
 from prefloop.data.stepping import Rollout
 from prefloop.data.trajectories import Trajectories
 from prefloop.errors import UserError
 from prefloop.evaluation.plots import plot_schedule
 from prefloop.queries.selection import select_queries
 from prefloop.rewards import reward_model
+from prefloop.rewards.reed import Reed
 from prefloop.rewards.reward_model import RewardModel
-from prefloop.rewards.settings import RewardSettings
+from prefloop.rewards.settings import ReedSettings, RewardSettings, SurfSettings
+from prefloop.rewards.surf import unlabelled_pairs
 from prefloop.rewards.training import fit
 from prefloop.seeding import Stream, generator
 from prefloop.training.answers import Answers
 from prefloop.training.on_policy import from_model, true_reward
 from prefloop.training.settings import QuerySettings
 
+UNLABELLED_SEGMENTS = 1000  # that pairs without an answer are made of
 # is told of every fit: the reward, and the answers that it was fitted to
 OnFit = Callable[[RewardModel, Preferences], None]
 
@@ -44,6 +47,8 @@ class TaughtReward:
         seed: int,
         wait: bool = True,
         on_fit: OnFit | None = None,
+        surf: SurfSettings | None = None,
+        reed: ReedSettings | None = None,
     ) -> None:
         """Asks nothing yet.
 
@@ -51,10 +56,15 @@ class TaughtReward:
             model: not yet fitted.
             wait: for all answers before each fit; otherwise before the first one only, and later
                 with those there are.
+            surf, reed: what it learns from besides answers, where they are switched on.
         """
         self.model, self.answers, self.questions, self.wait = model, answers, questions, wait
         self._settings, self._seed, self._on_fit = settings, seed, on_fit
         self.fitted = False
+        self._surf = surf if surf is not None and surf.surf else None
+        self._reed: Reed | None = None
+        if reed is not None and reed.reed:
+            self._reed = Reed(reed, model, settings.learning_rate, seed)
 
     def ask(self, episodes: Callable[[], Trajectories], labels: int, iteration: int) -> None:
         """Brings the number of answers up to so many, with pairs of segments of some episodes.
@@ -71,11 +81,9 @@ class TaughtReward:
 
     def _put(self, episodes: Trajectories, wanted: int, iteration: int) -> None:
         rng = generator(self._seed, Stream.QUERIES, iteration)
-        # a policy that was taught to fall sooner is shown in shorter segments
-        length = min(self.questions.segment_length, int(episodes.lengths.max()))
         candidates = self.questions.candidates * wanted
         # two segments for each candidate pair, as far as there are any
-        pool = cut(episodes, length, 2 * candidates, rng)
+        pool = self._segments(episodes, 2 * candidates, rng)
         queries = select_queries(
             self.questions.selection if self.fitted else "uniform",
             pool,
@@ -86,8 +94,18 @@ class TaughtReward:
         )
         self.answers.ask(queries, iteration)
 
-    def fit(self) -> dict[str, float]:
+    def _segments(self, episodes: Trajectories, number: int, rng: np.random.Generator) -> Segments:
+        # a policy that was taught to fall sooner is shown in shorter segments
+        length = min(self.questions.segment_length, int(episodes.lengths.max()))
+        return cut(episodes, length, number, rng)
+
+    def fit(
+        self, episodes: Callable[[], Trajectories] | None = None, iteration: int = 0
+    ) -> dict[str, float]:
         """Fits the model to all answers so far, going on from its last weights.
+
+        Args:
+            episodes: gives what else is learned from, where there is anything; called if needed.
 
         Returns:
             What the row of metrics.csv says of it; empty where there is nothing to learn from yet:
@@ -96,13 +114,33 @@ class TaughtReward:
         said = self.answers.current()
         if said is None or (said.answered.labels == 0.5).all():
             return {}
-        device = self.model.input_mean.device
-        self.model, rows = fit(self.model, said, self._settings, self._seed, device)
+        device, unlabelled = self.model.input_mean.device, None
+        if episodes is not None and self._reed is not None:
+            self._reed.learn(self.model, episodes(), iteration)
+        if episodes is not None and self._surf is not None:
+            rng = generator(self._seed, Stream.UNLABELLED, iteration)
+            pool = self._segments(episodes(), UNLABELLED_SEGMENTS, rng)
+            unlabelled = unlabelled_pairs(
+                self.model, pool, len(said.answered), self._surf, rng, self.fitted
+            )
+        self.model, rows = fit(
+            self.model, said, self._settings, self._seed, device, self._surf, unlabelled
+        )
         self.fitted = True
         if self._on_fit is not None:
             self._on_fit(self.model, said)
         best = min(rows, key=lambda row: row["held_out_loss"])
         return {"held_out_accuracy": best["held_out_accuracy"], "reward_epochs": len(rows)}
+
+    def rescale(self, obs: NDArray, actions: NDArray) -> None:
+        """Brings the agent's reward to a scale of 1 over some steps, in place of those that were asked about.
+
+        Args:
+            obs, actions: of the steps; [steps, ...].
+        """
+        said = self.answers.current()
+        lengths = said.answered.segments.lengths if said is not None else np.zeros(1)
+        self.model.rescale(self.model.reward(obs, actions), centre=not np.ptp(lengths))
 
     def require_fitted(self) -> None:
         """To be called when all has been asked.
@@ -150,6 +188,7 @@ class TaughtReward:
             "model": self.model.state_dict(),
             "shown": self.answers.shown,
             "fitted": self.fitted,
+            "reed": self._reed.state_dict() if self._reed is not None else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -157,3 +196,5 @@ class TaughtReward:
         self.model.load_state_dict(state["model"])
         self.answers.resume(state["shown"])
         self.fitted = state["fitted"]
+        if self._reed is not None:
+            self._reed.load_state_dict(state["reed"])

@@ -384,7 +384,8 @@ def test_answers_that_follow_do_not_change_the_reward_before_they_are_learned_fr
     fitting = RewardFit(model, more, settings, 0)
     assert not torch.allclose(mean, model.input_mean)
     np.testing.assert_allclose(model.returns(both), before, rtol=1e-4, atol=1e-4)
-    steps = fitting._inputs[fitting._mask]
+    asked = fitting.preferences.segments
+    steps = model.inputs(torch.tensor(asked.obs), torch.tensor(asked.actions))[asked.mask]
     torch.testing.assert_close(steps.mean(0), torch.zeros(5), atol=1e-4, rtol=0)
     torch.testing.assert_close(steps.std(0, correction=0), torch.ones(5), atol=1e-4, rtol=0)
 

@@ -1,0 +1,101 @@
+"""SURF: pairs that nobody answered teach too, where the reward model is sure of the answer.
+
+Source: Park et al. 2022, arXiv:2203.10050. Details: docs/surf.md.
+"""
+
+import numpy as np
+import torch
+from torch import nn
+
+from prefloop.bradley_terry import bradley_terry_loss
+from prefloop.data.preferences import Queries
+from prefloop.data.segments import Segments
+from prefloop.queries.selection import select_queries
+from prefloop.rewards.pair_returns import PairReturns
+from prefloop.rewards.reward_model import RewardModel
+from prefloop.rewards.settings import SurfSettings
+
+CANDIDATES = 10  # for each pair, where they are not drawn at random
+
+
+def unlabelled_pairs(
+    model: RewardModel,
+    pool: Segments,
+    answers: int,
+    settings: SurfSettings,
+    rng: np.random.Generator,
+    is_fitted: bool,
+) -> Queries:
+    """Pairs of segments that were not asked about.
+
+    Args:
+        pool: segments to make pairs of.
+        answers: how many there are.
+        is_fitted: the model has an opinion to choose by.
+    """
+    possible = len(pool) * (len(pool) - 1) // 2
+    wanted = min(round(settings.unlabelled_ratio * answers), possible)
+    return select_queries(
+        settings.unlabelled_selection if is_fitted else "uniform",
+        pool,
+        wanted,
+        rng,
+        num_candidates=CANDIDATES * wanted,
+        predict=model.probabilities,
+    )
+
+
+class Surf:
+    """What a fit learns from besides its answers, and the crops that it sees of all pairs."""
+
+    def __init__(
+        self,
+        settings: SurfSettings,
+        model: RewardModel,
+        unlabelled: Queries,
+        device: torch.device,
+    ) -> None:
+        """Computes what is the same in every pass.
+
+        Args:
+            model: its inputs are standardised already.
+        """
+        self._settings, self._device = settings, device
+        self._returns = PairReturns(model, unlabelled, device)
+
+    def crops(
+        self, returns: PairReturns, pairs: torch.Tensor, rng: np.random.Generator
+    ) -> torch.Tensor:
+        """Which steps are kept of pairs' segments: one stretch of each, in a pair of equal shares.
+
+        Returns:
+            As `PairReturns` takes it; bool, [2 * pairs, length].
+        """
+        low, high = self._settings.smallest_crop, self._settings.largest_crop
+        share = np.tile(rng.uniform(low, high, len(pairs)), 2)
+        whole = returns.lengths(pairs).cpu().numpy()
+        kept = np.clip(np.rint(share * whole), 1, whole)
+        start = np.floor(rng.uniform(size=len(whole)) * (whole - kept + 1))
+        step = np.arange(returns.longest)
+        keep = (step >= start[:, None]) & (step < (start + kept)[:, None])
+        return torch.as_tensor(keep, device=self._device)
+
+    def loss(self, network: nn.Module, answers: int, rng: np.random.Generator) -> torch.Tensor:
+        """What a member's own sure answers cost it on crops; a scalar.
+
+        Args:
+            answers: pairs of the batch that this is added to.
+        """
+        number = max(1, round(self._settings.unlabelled_ratio * answers))
+        drawn = rng.integers(len(self._returns), size=number)
+        pairs = torch.as_tensor(drawn, device=self._device)
+        with torch.no_grad():
+            first, second = self._returns([network], pairs)
+            probability = torch.sigmoid(second - first)
+        sure = torch.maximum(probability, 1 - probability) > self._settings.confidence
+        keep = self.crops(self._returns, pairs, rng)
+        first, second = self._returns([network], pairs, keep)
+        answered = (probability > 0.5).float()
+        cost = bradley_terry_loss(first, second, answered, weight=sure.float())
+        # of all that were drawn: few that are sure count as few
+        return self._settings.surf_weight * sure.float().mean() * cost
