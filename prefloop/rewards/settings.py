@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from prefloop.queries.selection import SELECTIONS
 from prefloop.settings import require_above_zero, require_between, setting
 
 INPUTS = ("obs", "obs-actions")
+# those of prefloop/queries/selection.py: rewards and queries do not know each other
+UNLABELLED_SELECTIONS = ("uniform", "disagreement", "entropy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class SurfSettings:
     # fmt: off
     surf: bool = setting(False, "learn from pairs that nobody answered, too, where the model is sure of the answer, and from crops of all pairs")
     unlabelled_ratio: float = setting(4.0, "pairs without an answer for each one with", flag="surf_unlabelled_ratio")
-    unlabelled_selection: str = setting("uniform", "which pairs these are", flag="surf_selection", choices=SELECTIONS)
+    unlabelled_selection: str = setting("uniform", "which pairs these are", flag="surf_selection", choices=UNLABELLED_SELECTIONS)
     confidence: float = setting(0.99, "probability of an answer above which the model is sure", flag="surf_confidence")
     surf_weight: float = setting(1.0, "what these pairs count beside those with an answer")
     smallest_crop: float = setting(0.75, "share of a segment that is seen of it, at least", flag="surf_smallest_crop")

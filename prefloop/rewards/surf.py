@@ -9,40 +9,9 @@ from torch import nn
 
 from prefloop.bradley_terry import bradley_terry_loss
 from prefloop.data.preferences import Queries
-from prefloop.data.segments import Segments
-from prefloop.queries.selection import select_queries
 from prefloop.rewards.pair_returns import PairReturns
 from prefloop.rewards.reward_model import RewardModel
 from prefloop.rewards.settings import SurfSettings
-
-CANDIDATES = 10  # for each pair, where they are not drawn at random
-
-
-def unlabelled_pairs(
-    model: RewardModel,
-    pool: Segments,
-    answers: int,
-    settings: SurfSettings,
-    rng: np.random.Generator,
-    is_fitted: bool,
-) -> Queries:
-    """Pairs of segments that were not asked about.
-
-    Args:
-        pool: segments to make pairs of.
-        answers: how many there are.
-        is_fitted: the model has an opinion to choose by.
-    """
-    possible = len(pool) * (len(pool) - 1) // 2
-    wanted = min(round(settings.unlabelled_ratio * answers), possible)
-    return select_queries(
-        settings.unlabelled_selection if is_fitted else "uniform",
-        pool,
-        wanted,
-        rng,
-        num_candidates=CANDIDATES * wanted,
-        predict=model.probabilities,
-    )
 
 
 class Surf:

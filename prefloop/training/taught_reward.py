@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prefloop.data.preferences import Preferences
+from prefloop.data.preferences import Preferences, Queries
 from prefloop.data.segments import Segments, cut
 from prefloop.data.stepping import Rollout
 from prefloop.data.trajectories import Trajectories
@@ -18,7 +18,6 @@ from prefloop.rewards import reward_model
 from prefloop.rewards.reed import Reed
 from prefloop.rewards.reward_model import RewardModel
 from prefloop.rewards.settings import ReedSettings, RewardSettings, SurfSettings
-from prefloop.rewards.surf import unlabelled_pairs
 from prefloop.rewards.training import fit
 from prefloop.seeding import Stream, generator
 from prefloop.training.answers import Answers
@@ -118,11 +117,9 @@ class TaughtReward:
         if episodes is not None and self._reed is not None:
             self._reed.learn(self.model, episodes(), iteration)
         if episodes is not None and self._surf is not None:
-            rng = generator(self._seed, Stream.UNLABELLED, iteration)
-            pool = self._segments(episodes(), UNLABELLED_SEGMENTS, rng)
-            unlabelled = unlabelled_pairs(
-                self.model, pool, len(said.answered), self._surf, rng, self.fitted
-            )
+            ratio, how = self._surf.unlabelled_ratio, self._surf.unlabelled_selection
+            wanted = max(1, round(ratio * len(said.answered)))
+            unlabelled = self._unlabelled(episodes(), wanted, how, iteration)
         self.model, rows = fit(
             self.model, said, self._settings, self._seed, device, self._surf, unlabelled
         )
@@ -131,6 +128,20 @@ class TaughtReward:
             self._on_fit(self.model, said)
         best = min(rows, key=lambda row: row["held_out_loss"])
         return {"held_out_accuracy": best["held_out_accuracy"], "reward_epochs": len(rows)}
+
+    def _unlabelled(
+        self, episodes: Trajectories, wanted: int, selection: str, iteration: int
+    ) -> Queries:
+        """Pairs that nobody is asked about."""
+        rng = generator(self._seed, Stream.UNLABELLED, iteration)
+        pool = self._segments(episodes, UNLABELLED_SEGMENTS, rng)
+        return select_queries(
+            selection if self.fitted else "uniform",
+            pool,
+            min(wanted, len(pool) * (len(pool) - 1) // 2),
+            rng,
+            predict=self.model.probabilities,
+        )
 
     def rescale(self, obs: NDArray, actions: NDArray) -> None:
         """Brings the agent's reward to a scale of 1 over some steps, in place of those that were asked about.

@@ -4,9 +4,10 @@ import torch
 from made_up import ask, random_segments
 
 from prefloop.envs.spaces import Spaces
+from prefloop.queries.selection import SELECTIONS
 from prefloop.rewards.pair_returns import PairReturns
-from prefloop.rewards.settings import RewardSettings, SurfSettings
-from prefloop.rewards.surf import Surf, unlabelled_pairs
+from prefloop.rewards.settings import UNLABELLED_SELECTIONS, RewardSettings, SurfSettings
+from prefloop.rewards.surf import Surf
 from prefloop.rewards.training import RewardFit, fit, make_model
 
 RNG = np.random.default_rng
@@ -28,7 +29,9 @@ def test_a_crop_is_one_stretch_and_as_large_in_both_segments(ragged):
     returns = PairReturns(model, pairs, torch.device("cpu"))
     chosen = torch.arange(40)
     keep = surf.crops(returns, chosen, RNG(0)).numpy()
-    whole = np.concatenate([pairs.segments.lengths[pairs.first], pairs.segments.lengths[pairs.second]])
+    whole = np.concatenate(
+        [pairs.segments.lengths[pairs.first], pairs.segments.lengths[pairs.second]]
+    )
     kept = keep.sum(1)
     assert (kept >= np.maximum(1, np.floor(0.5 * whole))).all()
     assert (kept <= np.ceil(0.8 * whole)).all()
@@ -67,17 +70,8 @@ def test_only_what_a_member_is_sure_of_costs_it_anything():
     assert half.loss(network, 10, RNG(0)).item() == pytest.approx(loss.item() / 2)
 
 
-def test_it_draws_as_many_pairs_as_its_ratio_says():
-    model, _, pairs = made()
-    for ratio, number in ((4.0, 80), (0.5, 10)):
-        settings = SurfSettings(unlabelled_ratio=ratio)
-        drawn = unlabelled_pairs(model, pairs.segments, 20, settings, RNG(0), False)
-        assert len(drawn) == number
-    settings = SurfSettings(unlabelled_selection="disagreement", unlabelled_ratio=1.0)
-    chosen = unlabelled_pairs(model, pairs.segments, 20, settings, RNG(0), True)
-    random = unlabelled_pairs(model, pairs.segments, 20, settings, RNG(0), False)
-    gap = [model.probabilities(queries).std(0).mean() for queries in (chosen, random)]
-    assert gap[0] > gap[1]
+def test_pairs_can_be_chosen_as_questions_are():
+    assert UNLABELLED_SELECTIONS == SELECTIONS
 
 
 def test_answers_that_judge_are_neither_cropped_nor_made_up():

@@ -10,7 +10,7 @@ from prefloop import runs
 from prefloop.agents.settings import SACSettings
 from prefloop.data import dataset
 from prefloop.files import read_csv
-from prefloop.rewards.settings import RewardSettings
+from prefloop.rewards.settings import ReedSettings, RewardSettings, RuneSettings, SurfSettings
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training import methods
 from prefloop.training.on_policy import stepping_in
@@ -274,3 +274,42 @@ def test_without_exploration_actions_are_random_until_the_first_questions(pebble
     learner = pebble(exploration=exploration)
     rows = [learner.iterate(i) for i in range(3)]
     assert [row["updates"] for row in rows] == [0, 0, 50]
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        {"surf": SurfSettings(surf=True, confidence=0.5, unlabelled_ratio=0.5)},
+        {"surf": SurfSettings(surf=True, unlabelled_selection="disagreement")},
+        {"reed": ReedSettings(reed=True, reed_updates=2, reed_batch_size=16)},
+        {"rune": RuneSettings(rune_beta=1.0)},
+    ],
+)
+def test_each_switch_changes_what_is_learned_and_goes_on_from_a_state(pebble, tmp_path, switch):
+    plain, learner = pebble("plain"), pebble("switched", **switch)
+    for i in range(3):
+        plain.iterate(i), learner.iterate(i)
+    state = copy.deepcopy(learner.state_dict())
+    rows = plain.iterate(3), learner.iterate(3)
+    assert rows[0]["critic_loss"] != rows[1]["critic_loss"]
+    (tmp_path / "switched" / runs.STATE).touch()
+    again = pebble("switched", resume=True, **switch)
+    again.load_state_dict(state)
+    assert again.iterate(3) == pytest.approx(rows[1], nan_ok=True, abs=0)
+    for a, b in zip(
+        learner.taught.model.parameters(), again.taught.model.parameters(), strict=True
+    ):
+        assert torch.equal(a, b)
+
+
+def test_the_reward_is_on_a_scale_of_one_over_all_that_was_done(pebble):
+    learner = pebble()
+    for i in range(3):
+        learner.iterate(i)
+    stored = learner.replay.sample(5000, np.random.default_rng(0)).rewards
+    # drawn when there were 500 of the 750 steps
+    assert abs(stored.mean()) < 0.4 and 0.6 < stored.std() < 1.5
+    asked = pebble("asked", scale="asked")
+    for i in range(3):
+        asked.iterate(i)
+    assert asked.taught.model.reward_std != learner.taught.model.reward_std
