@@ -57,3 +57,21 @@ class Dice(gym.Env):
 
 for noise in ("uniform", "gumbel", "normal"):
     gym.register(f"Dice-{noise}-v0", Dice, max_episode_steps=STEPS, kwargs={"noise": noise})
+
+
+class Diverges(gym.Wrapper):
+    """Throws a robot out of the simulator at the fourth step of every third episode."""
+
+    episode = step_number = 0
+
+    def reset(self, **kwargs):
+        self.episode, self.step_number = self.episode + 1, 0
+        return self.env.reset(**kwargs)
+
+    def step(self, action):
+        self.step_number += 1
+        if self.step_number == 4 and self.episode % 3 == 2:
+            simulator = self.env.unwrapped
+            data = simulator.physics.data if hasattr(simulator, "physics") else simulator.data
+            data.qvel[:] = 1e12
+        return self.env.step(action)

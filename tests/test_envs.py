@@ -6,6 +6,7 @@ from prefloop.envs.make import episode_seeds, make_env, make_vector_env
 from prefloop.envs.registered import return_threshold, without_early_end
 from prefloop.envs.settings import EnvSettings
 from prefloop.envs.spaces import policy_sizes
+from prefloop.envs.termination import DIVERGED
 from prefloop.errors import UserError
 
 
@@ -110,3 +111,30 @@ def test_early_ends_are_left_out_where_it_is_known_how(env_id, termination):
     assert without_early_end(EnvSettings(env=env_id)).termination == termination
     absorbing = EnvSettings(env=env_id, termination="absorb")
     assert without_early_end(absorbing) == absorbing
+
+
+@pytest.mark.parametrize("env_id", ["HalfCheetah-v5", "dm_control/walker-walk-v0"])
+@pytest.mark.parametrize("changes", [{}, {"action_repeat": 2}])
+def test_an_episode_is_cut_where_the_simulator_diverged(env_id, changes):
+    pytest.importorskip("dm_control")
+    env = make_env(EnvSettings(env=env_id, **changes))
+    env.reset(seed=0)
+    before = env.step(env.action_space.sample())[0]
+    simulator = env.unwrapped
+    data = simulator.physics.data if hasattr(simulator, "physics") else simulator.data
+    data.qvel[:] = 1e12
+    obs, reward, terminated, truncated, info = env.step(env.action_space.sample())
+    np.testing.assert_array_equal(obs, before)
+    assert (reward, terminated, truncated) == (0, False, True) and info[DIVERGED]
+    env.reset()
+    _, _, _, truncated, info = env.step(env.action_space.sample())
+    assert not truncated and DIVERGED not in info
+
+
+def test_many_robots_are_watched_too():
+    pytest.importorskip("mujoco")
+    envs = make_vector_env("HalfCheetah-v5", 2)
+    envs.reset(seed=0)
+    envs.envs[1].unwrapped.data.qvel[:] = 1e12
+    *_, truncated, info = envs.step(envs.action_space.sample())
+    assert truncated.tolist() == info[DIVERGED].tolist() == [False, True]

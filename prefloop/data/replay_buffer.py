@@ -1,6 +1,7 @@
 """A replay buffer in files that are mapped into memory: it is saved by being there.
 
-    obs.npy, actions.npy, rewards.npy, terminated.npy, ends.npy, resets.npy, and what else is to be kept
+    obs.npy, actions.npy, rewards.npy, terminated.npy, ends.npy, resets.npy, dropped.npy, and what else is
+    to be kept
 
 Row i is one step of every environment. What a step led to stands in the next row, so an observation
 is stored once; `ends` says where an episode was over, in either way, and the row after it, which
@@ -32,9 +33,16 @@ from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.files import write_atomically
 
+DROPPED = "dropped"  # steps of episodes that are left out
+# what may change after a step was added
+WRITTEN_OVER = ("rewards", DROPPED)
 TRUE_REWARDS, STATES = "true_rewards", "states"  # what a loop may keep of each step besides
 # of one environment: in which type it is kept, and of which shape
 Kind = tuple[str, tuple[int, ...]]
+
+
+class NothingToDrawError(ValueError):
+    """There is no step yet that can be learned from."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ class ReplayBuffer:
             "obs": (spaces.obs_dtype, spaces.obs_shape),
             "actions": (spaces.action_dtype, spaces.action_shape),
             "rewards": ("float32", ()),
-            **dict.fromkeys(("terminated", "ends", "resets"), ("bool", ())),
+            **dict.fromkeys(("terminated", "ends", "resets", DROPPED), ("bool", ())),
             **extras,
         }
         self._files = {
@@ -157,11 +165,11 @@ class ReplayBuffer:
         """
         row: dict[str, NDArray] = {
             "obs": obs, "actions": actions, "rewards": rewards, "terminated": terminated,
-            "ends": terminated | truncated, "resets": resets, **extras,
+            "ends": terminated | truncated, "resets": resets, DROPPED: np.zeros_like(resets), **extras,
         }  # fmt: skip
         for name, column in self._columns.items():
             column[self._next] = row[name]
-            if name != "rewards":  # these are written anew when the reward is another
+            if name not in WRITTEN_OVER:
                 part = np.ascontiguousarray(column[self._next]).tobytes()
                 self._digest = hashlib.blake2b(self._digest + part, digest_size=16).digest()
         self._next = (self._next + 1) % self._all_rows
@@ -171,26 +179,44 @@ class ReplayBuffer:
         """Draws steps, all alike likely; what only resets and what has no next row is left out.
 
         Raises:
-            ValueError: no step can be drawn yet.
+            NothingToDrawError: no step can be drawn yet.
         """
         if self.size < 2:
-            raise ValueError("a step can be drawn once there is one after it")
-        resets = self._columns["resets"]
+            raise NothingToDrawError("a step can be drawn once there is one after it")
+        left_out = self._columns["resets"], self._columns[DROPPED]
         rows, envs = np.zeros(0, np.int64), np.zeros(0, np.int64)
         while len(rows) < batch_size:
             # the newest row is left out: what it led to is not known yet
             row = self._places(rng.integers(1, self.size, size=batch_size))
             env = rng.integers(self.num_envs, size=batch_size)
-            may_be = ~resets[row, env]
-            if not may_be.any() and resets[self._places(np.arange(1, self.size))].all():
-                raise ValueError("there are only steps that reset")
+            may_be = ~(left_out[0][row, env] | left_out[1][row, env])
+            if not may_be.any():
+                all_rows = self._places(np.arange(1, self.size))
+                if (left_out[0][all_rows] | left_out[1][all_rows]).all():
+                    raise NothingToDrawError(
+                        "there are only steps that reset, or that were left out"
+                    )
             rows, envs = np.append(rows, row[may_be]), np.append(envs, env[may_be])
         rows, envs = rows[:batch_size], envs[:batch_size]
-        columns = {name: column[rows, envs] for name, column in self._columns.items()}
-        next_obs = self._columns["obs"][(rows + 1) % self._all_rows, envs]
+        obs = self._columns["obs"]
         return Transitions(
-            columns["obs"], columns["actions"], columns["rewards"], next_obs, columns["terminated"]
+            obs=obs[rows, envs],
+            actions=self._columns["actions"][rows, envs],
+            rewards=self._columns["rewards"][rows, envs],
+            next_obs=obs[(rows + 1) % self._all_rows, envs],
+            terminated=self._columns["terminated"][rows, envs],
         )
+
+    def drop_episodes(self, envs: NDArray) -> None:
+        """Leaves out what was added last of the episodes under way, from their beginning on.
+
+        Args:
+            envs: of which environments; bool, [num_envs].
+        """
+        for env in np.flatnonzero(envs):
+            rows = self._places(np.arange(self._filled))
+            resets = np.flatnonzero(self._columns["resets"][rows, env])
+            self._columns[DROPPED][rows[: resets[0] if len(resets) else len(rows)], env] = True
 
     def trajectories(self, newest: int | None = None) -> Trajectories:
         """Whole episodes, in the order in which they began; what is under way is cut as by a time limit.
@@ -202,7 +228,7 @@ class ReplayBuffer:
         """
         rows = self._places(np.arange(self.size - 1, -1, -1))  # the oldest first
         resets = self._columns["resets"][rows]
-        begins = ~resets
+        begins = ~(resets | self._columns[DROPPED][rows])
         begins[1:] &= resets[:-1]
         # once rows were pushed out, what the first one goes on with is not here
         if self._filled > self.size or self._filled == self._all_rows:
@@ -254,7 +280,7 @@ class ReplayBuffer:
             columns.get(TRUE_REWARDS, columns["rewards"])[:-1],
             terminated,
             columns["ends"][:-1] & ~terminated,
-            ~columns["resets"][:-1],
+            ~(columns["resets"] | columns[DROPPED])[:-1],
             frame_stack=self.spaces.frame_stack,
         )
 
@@ -328,7 +354,7 @@ class ReplayBuffer:
         digest = b""
         for row in range(self._filled):
             for name, column in self._columns.items():
-                if name != "rewards":
+                if name not in WRITTEN_OVER:
                     part = np.ascontiguousarray(column[row]).tobytes()
                     digest = hashlib.blake2b(digest + part, digest_size=16).digest()
         return digest

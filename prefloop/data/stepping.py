@@ -11,6 +11,7 @@ from prefloop.data.rollouts import Act, Record
 from prefloop.data.trajectories import Trajectories
 from prefloop.envs.make import reset
 from prefloop.envs.spaces import as_stored, spaces_of
+from prefloop.envs.termination import DIVERGED
 from prefloop.seeding import Stream
 
 
@@ -58,6 +59,8 @@ class Stepping:
     Attributes:
         envs: as `prefloop.envs.make.make_vector_env` makes them.
         spaces: of one of them.
+        diverged: in which of them the last step was one that the simulator could not take, so that
+            the episode was cut there; [num_envs].
     """
 
     def __init__(self, envs: gym.vector.VectorEnv, record: Record | None = None) -> None:
@@ -88,7 +91,7 @@ class Stepping:
     def begin(self, seed: int, iteration: int = 0) -> None:
         """Resets all environments; what follows depends on the seed, the number and the actions."""
         self._obs = np.array(reset(self.envs, seed, Stream.ENVIRONMENTS, iteration)[0])
-        self._resets = np.zeros(self.num_envs, dtype=bool)
+        self._resets, self.diverged = np.zeros((2, self.num_envs), dtype=bool)
 
     def act(self, draw: Act, steps: int) -> Rollout:
         """Acts for some steps in each environment, going on where the last call stopped.
@@ -103,7 +106,9 @@ class Stepping:
             action = draw(self._obs)
             applied = action if self.spaces.discrete else np.clip(action, low, high)
             # copies: some environments hand out arrays that the next step overwrites
-            obs, reward, terminated, truncated = map(np.array, self.envs.step(applied)[:4])
+            *step, info = self.envs.step(applied)
+            obs, reward, terminated, truncated = map(np.array, step)
+            self.diverged = np.array(info.get(DIVERGED, np.zeros(self.num_envs, bool)))
             history.append(
                 (self._obs, action, applied, reward, terminated, truncated, ~self._resets, *states)
             )

@@ -106,8 +106,12 @@ class SuiteTask(gym.Env[NDArray, NDArray]):
         return self._vector(self._env.reset().observation), {}
 
     def step(self, action: NDArray) -> tuple[NDArray, float, bool, bool, dict[str, Any]]:
-        """Acts."""
-        step = self._env.step(action)
+        """Acts; all is NaN where the simulator can't go on."""
+        try:
+            step = self._env.step(action)
+        except _divergence():
+            nothing = np.full(self.observation_space.shape or (), np.nan, np.float32)
+            return nothing, float("nan"), False, True, {}
         terminated = step.last() and step.discount == 0
         return self._vector(step.observation), float(step.reward or 0.0), terminated, False, {}
 
@@ -146,6 +150,12 @@ class SuiteTask(gym.Env[NDArray, NDArray]):
     def _vector(observation: dict[str, Any]) -> NDArray:
         parts = [np.ravel(part) for part in observation.values()]
         return np.concatenate(parts).astype(np.float32)
+
+
+def _divergence() -> type[Exception]:
+    """What the suite raises where its simulator can't go on."""
+    error: type[Exception] = importlib.import_module("dm_control.rl.control").PhysicsError
+    return error
 
 
 def _loaded(domain: str, task: str, random: np.random.RandomState) -> Any:

@@ -23,7 +23,7 @@ from prefloop.env_ids import without_module
 from prefloop.envs import dm_control
 from prefloop.envs.drawing import choose_mujoco_gl
 from prefloop.envs.settings import Env, as_settings
-from prefloop.envs.termination import AbsorbAfterEnd, RepeatActions
+from prefloop.envs.termination import AbsorbAfterEnd, CutWhereItDiverged, RepeatActions
 from prefloop.errors import UserError
 from prefloop.seeding import MAX_SEED, Stream, generator, integers
 
@@ -41,7 +41,8 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
     # some take no render_mode
     kwargs: dict[str, Any] = {"render_mode": render_mode} if render_mode else {}
     if not env.changes:
-        return _make(gym.make, env.env, **kwargs)
+        made = _make(gym.make, env.env, **kwargs)
+        return CutWhereItDiverged(made) if _is_mujoco(env.env) else made
     if env.termination == "never":
         if not can_go_on(env.env):
             raise UserError(
@@ -54,6 +55,8 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
     own_limit = made.spec.max_episode_steps if made.spec else None
     made.close()
     made = _make(gym.make, env.env, max_episode_steps=-1, **kwargs)
+    if _is_mujoco(env.env):
+        made = CutWhereItDiverged(made)
     for name in env.wrappers:
         made = _wrapper(name)(made)
     if env.action_repeat > 1:
@@ -141,6 +144,8 @@ def make_vector_env(
     kwargs: dict[str, Any] = {"vectorization_mode": "sync"} if separate or seeded_episodes else {}
     if seeded_episodes:
         kwargs["wrappers"] = [SeededEpisodes]
+    elif _is_mujoco(as_settings(env).env):
+        kwargs["wrappers"] = [CutWhereItDiverged]
     env = as_settings(env)
     if env.changes:
 
@@ -237,13 +242,21 @@ def _hush_mujoco(env_id: str | EnvSpec | None) -> None:
 
     They are about the models that Gymnasium ships, which users can't change.
     """
-    spec = gym.registry.get(without_module(env_id)) if isinstance(env_id, str) else env_id
-    if spec is not None and "mujoco" in str(spec.entry_point):
+    if _is_mujoco(env_id):
         choose_mujoco_gl()  # it looks when it is imported
         with contextlib.suppress(ImportError):  # which making the environment tells better
             import mujoco  # type: ignore[import-untyped]
 
             mujoco.set_mju_user_warning(logger.debug)
+
+
+def _is_mujoco(env_id: str | EnvSpec | None) -> bool:
+    """Whether it is MuJoCo that simulates; Gymnasium's robots, or DM Control's tasks."""
+    if isinstance(env_id, str):
+        if dm_control.is_task(env_id):
+            return True
+        env_id = gym.registry.get(without_module(env_id))
+    return env_id is not None and "mujoco" in str(env_id.entry_point)
 
 
 def _wrapper(name: str) -> Any:

@@ -1,12 +1,16 @@
-"""Episodes of one length: how an episode ends is information that preferences did not give.
+"""How episodes end, where it is not the task that ends them.
 
-Source: Christiano et al. 2017, arXiv:1706.03741, appendix A; Freire et al. 2020, DERAIL,
+All of one length: how an episode ends is information that preferences did not give. Sources: Christiano et al. 2017, arXiv:1706.03741, appendix A; Freire et al. 2020, DERAIL,
 arXiv:2012.01365 (absorbing states).
 """
 
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
+import numpy as np
+
+DIVERGED = "diverged"  # in a step's info: the simulator could not go on
+BAD_POSITION, BAD_ACCELERATION = 4, 6  # among MuJoCo's warnings (mjtWarning); velocity between them
 
 
 class AbsorbAfterEnd(gym.Wrapper, gym.utils.RecordConstructorArgs):
@@ -51,3 +55,40 @@ class RepeatActions(gym.Wrapper, gym.utils.RecordConstructorArgs):
             if terminated or truncated:
                 break
         return obs, total, terminated, truncated, info
+
+
+class CutWhereItDiverged(gym.Wrapper, gym.utils.RecordConstructorArgs):
+    """Cuts an episode, as a time limit does, where MuJoCo's numbers became NaN, infinite or huge.
+
+    MuJoCo itself would begin anew in the middle of the episode and say nothing of it. What was
+    observed before stands in for what is not known, and the step's info says `DIVERGED`.
+    """
+
+    def __init__(self, env: gym.Env) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+        self._obs: Any = None
+        self._warnings = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begins an episode."""
+        obs, info = self.env.reset(seed=seed, options=options)
+        self._obs, self._warnings = np.array(obs), self._warned()
+        return obs, info
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Acts, as far as that is possible."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        known = np.isfinite(obs).all() and np.isfinite(float(reward))
+        if known and self._warned() == self._warnings:
+            self._obs = np.array(obs)
+            return obs, reward, terminated, truncated, info
+        return self._obs, 0.0, False, True, {**info, DIVERGED: True}
+
+    def _warned(self) -> int:
+        """How often MuJoCo has said that positions, velocities or accelerations can't be."""
+        simulator: Any = self.env.unwrapped
+        data = simulator.physics.data if hasattr(simulator, "physics") else simulator.data
+        return int(data.warning.number[BAD_POSITION : BAD_ACCELERATION + 1].sum())

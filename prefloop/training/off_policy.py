@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from prefloop import policies, runs
 from prefloop.agents.sac import SAC
 from prefloop.agents.settings import SACSettings
-from prefloop.data.replay_buffer import STATES, TRUE_REWARDS, Kind, ReplayBuffer, Transitions
+from prefloop.data.replay_buffer import (
+    STATES,
+    TRUE_REWARDS,
+    Kind,
+    NothingToDrawError,
+    ReplayBuffer,
+    Transitions,
+)
 from prefloop.data.stepping import Rollout, Stepping, finished_returns
 from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import Env
@@ -154,7 +161,7 @@ def act_and_learn(
     stepping.begin(seed, iteration)
     agent.begin(seed, iteration)
     rng = generator(seed, Stream.REPLAY, iteration)
-    sums, updates, rewards_seen = None, 0, RunningMoments()
+    sums, updates, rewards_seen, diverged = None, 0, RunningMoments(), 0
     numbers = plan.updates(iteration)
     for number in numbers:
         # kept in the replay buffer alone: small arrays that stay, among large ones that come and go with
@@ -173,6 +180,9 @@ def act_and_learn(
             step.obs[0], step.applied[0], rewards, step.terminated[0], step.truncated[0],
             ~step.valid[0], **_extras(step),
         )  # fmt: skip
+        if stepping.diverged.any():  # nobody knows when it began to go wrong
+            replay.drop_episodes(stepping.diverged)
+            diverged += int(stepping.diverged.sum())
         if not agent.is_ready or replay.size < 2:  # what a step led to is the next row's
             continue
         # so many in all by now: what one step has too little for, the next one makes up
@@ -180,7 +190,10 @@ def act_and_learn(
             math.floor(n * updates_per_step * plan.num_envs) for n in (number + 1, number)
         )
         for _ in range(due - before):
-            batch = replay.sample(agent.settings.batch_size, rng)
+            try:
+                batch = replay.sample(agent.settings.batch_size, rng)
+            except NothingToDrawError:  # all that was done so far went wrong
+                break
             metrics = agent.update(when_drawn(batch, replay, rng) if when_drawn else batch)
             values = torch.stack(list(metrics.values()))
             sums = values if sums is None else sums + values
@@ -191,6 +204,7 @@ def act_and_learn(
         "steps": plan.steps(numbers.stop),
         "updates": updates,
         "reward": float(rewards_seen.mean),
+        "diverged": diverged,
     }
     means = (sums / updates).tolist() if sums is not None else [float("nan")] * len(agent.metrics)
     return replay.newest(len(numbers)), row | dict(zip(agent.metrics, means, strict=True))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from prefloop.data.replay_buffer import STATES, TRUE_REWARDS, ReplayBuffer
+from prefloop.data.replay_buffer import STATES, TRUE_REWARDS, NothingToDrawError, ReplayBuffer
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 
@@ -227,3 +227,36 @@ def test_what_will_be_written_has_its_place_on_the_disk(tmp_path):
     ReplayBuffer(tmp_path, VECTORS, 1, 100_000)
     taken = (tmp_path / "obs.npy").stat().st_blocks * 512
     assert taken >= 100_000 * 3 * 4
+
+
+def test_an_episode_that_is_dropped_is_never_seen_again(tmp_path):
+    buffer = ReplayBuffer(tmp_path, VECTORS, num_envs=2, capacity=80)
+    fill(buffer, 12)  # the second episode's steps are 8 to 11; 7 resets
+    buffer.drop_episodes(np.array([True, False]))
+    fill(buffer, 12, start=12)
+    steps = buffer._columns["rewards"][:, 0]
+    buffer._columns["actions"][:, 0, 0] = 9  # to tell the first environment from the second
+    drawn = buffer.sample(2000, np.random.default_rng(0))
+    first = drawn.rewards[drawn.actions[:, 0] == 9].astype(int)
+    assert set(first) == {*range(7), 12, 13, *range(15, 21), 22}
+    assert set(drawn.rewards[drawn.actions[:, 0] != 9].astype(int)) >= set(range(8, 12))
+    assert len(steps) >= 24
+    assert not buffer.newest(14).valid[:2, 0].any()
+
+
+def test_what_was_dropped_stays_so_and_the_digest_holds(tmp_path):
+    buffer = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=80)
+    fill(buffer, 12)
+    buffer.drop_episodes(np.array([True]))
+    again = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=80)
+    again.load_state_dict(buffer.state_dict())
+    assert max(again.sample(500, np.random.default_rng(0)).rewards) == 6
+    assert again.trajectories().lengths.tolist() == [7]
+
+
+def test_there_may_be_nothing_left_to_draw(tmp_path):
+    buffer = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=80)
+    fill(buffer, 5)
+    buffer.drop_episodes(np.array([True]))
+    with pytest.raises(NothingToDrawError, match="left out"):
+        buffer.sample(3, np.random.default_rng(0))

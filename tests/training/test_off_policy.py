@@ -8,6 +8,7 @@ from conftest import assert_one_sentence
 from prefloop import checkpoints, policies, runs
 from prefloop.agents.settings import SACSettings
 from prefloop.envs.make import make_env
+from prefloop.envs.settings import EnvSettings
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.files import read_csv
 from prefloop.training import methods
@@ -140,3 +141,17 @@ def test_mistakes_end_in_sentences(run, tmp_path):
     for name in ("training_state.pt", "metrics.csv"):
         (tmp_path / "p" / name).unlink()
     assert run(f"{SMALL.replace('--steps 900', '--steps 600')} p").code == 0
+
+
+@pytest.mark.parametrize("env_id", ["HalfCheetah-v5", "dm_control/cartpole-swingup-v0"])
+def test_an_episode_in_which_the_simulator_diverged_is_dropped_and_counted(tmp_path, env_id):
+    pytest.importorskip("dm_control")
+    env = EnvSettings(env=env_id, wrappers=("dice:Diverges",), horizon=12)
+    agent = SACSettings(hidden_sizes=(8,), batch_size=16, random_steps=6)
+    method = sac(tmp_path, env, agent, steps=100, iteration_steps=50, updates_per_step=1.0)
+    rows = turn(method)
+    assert all(row["diverged"] > 0 for row in rows)
+    assert all(np.isfinite(row["critic_loss"]) for row in rows)
+    episodes = method.learner.replay.trajectories()
+    assert len(episodes) > 3 and not (episodes.lengths == 4).any()
+    assert np.isfinite(episodes.next_obs).all() and np.abs(episodes.next_obs).max() < 1e6
