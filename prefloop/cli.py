@@ -2,12 +2,14 @@
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import prefloop
 from prefloop.errors import one_sentence_errors
-from prefloop.settings import parse_settings
+from prefloop.settings import as_flat, parse_settings
 from prefloop.startup import import_quickly
+from prefloop.tuned import Defaults, defaults_for
 
 COMMANDS = {
     "pairs": "act, cut segments, choose pairs, ask a simulated teacher",
@@ -64,13 +66,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(2)
     try:
         command = importlib.import_module(f"prefloop.commands.{name.replace('-', '_')}")
-        settings = parse_settings(
-            command.Settings,
-            given[1:],
-            prog=program,
-            description=command.DESCRIPTION,
-            epilog=command.EPILOG,
-        )
+        tuned: list[Defaults] = []
+
+        def defaults(values: Mapping[str, Any]) -> list[str]:
+            found = defaults_for(name, command.Settings, values) if "untuned" in values else None
+            tuned.extend([found] if found else [])
+            return found.arguments if found else []
+
+        with one_sentence_errors(program):
+            settings = parse_settings(
+                command.Settings,
+                given[1:],
+                defaults,
+                prog=program,
+                description=command.DESCRIPTION,
+                epilog=command.EPILOG,
+            )
+        for found in tuned:
+            print(found.sentence(as_flat(settings)))
         import_quickly(*command.IMPORTS)
     except KeyboardInterrupt:  # nothing has begun yet that there is anything to say of
         raise SystemExit(130) from None

@@ -118,7 +118,10 @@ def defaults_of(settings_class: type) -> dict[str, Any]:
 
 
 def parse_settings(
-    settings_class: type[T], arguments: Sequence[str] | None = None, **texts: str
+    settings_class: type[T],
+    arguments: Sequence[str] | None = None,
+    defaults: Callable[[Mapping[str, Any]], Sequence[str]] | None = None,
+    **texts: str,
 ) -> T:
     """Reads the command line into a settings dataclass whose fields are made by `setting` and `part`.
 
@@ -129,6 +132,8 @@ def parse_settings(
 
     Args:
         arguments: instead of the command line.
+        defaults: gives flags that count where they are not given, from the settings by flag as they
+            would be without.
         texts: `prog`, `description` and `epilog` of `--help`.
 
     Raises:
@@ -147,7 +152,11 @@ def parse_settings(
             groups[leaf.group] = parser.add_argument_group(leaf.group)
         _add_argument(groups[leaf.group], leaf)
     parser.usage = _usage(settings)
-    values = vars(parser.parse_args(command_line(arguments)))
+    line = command_line(arguments)
+    values = vars(parser.parse_args(line))
+    if defaults is not None:
+        # what comes later on a command line wins
+        values = vars(parser.parse_args([*defaults(values), *line]))
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
         return _built(settings_class, {leaf.path: values[leaf.flag] for leaf in settings})

@@ -11,6 +11,7 @@ from prefloop.labelling.client.settings import ServerSettings
 from prefloop.settings import part, setting
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import PebbleSettings, RunSettings
+from prefloop.tuned import TunedSettings
 
 if TYPE_CHECKING:
     from prefloop.training.kept_exploration import KeptExploration
@@ -43,6 +44,7 @@ class Settings:
     teacher: TeacherSettings = answering.teacher_part()
     pebble: PebbleSettings = part(PebbleSettings)
     server: ServerSettings = part(ServerSettings)
+    defaults: TunedSettings = part(TunedSettings)
 
     def __post_init__(self) -> None:
         answering.require_somebody(self)

@@ -6,6 +6,7 @@ from prefloop.agents.settings import PPOSettings
 from prefloop.envs.settings import EnvSettings
 from prefloop.settings import part, setting
 from prefloop.training.settings import ExperienceSettings, RunSettings
+from prefloop.tuned import TunedSettings
 
 DESCRIPTION = """Trains a policy by proximal policy optimisation, on the environment's reward or on
 a learned one (--reward), from scratch or from a checkpoint (--init), near which a penalty on the
@@ -26,6 +27,7 @@ class Settings:
     environment: EnvSettings = part(EnvSettings)
     experience: ExperienceSettings = part(ExperienceSettings)
     agent: PPOSettings = part(PPOSettings)
+    defaults: TunedSettings = part(TunedSettings)
     # fmt: on
 
 

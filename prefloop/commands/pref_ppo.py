@@ -8,6 +8,7 @@ from prefloop.labelling.client.settings import ServerSettings
 from prefloop.settings import part, setting
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import PrefPPOSettings, RunSettings
+from prefloop.tuned import TunedSettings
 
 DESCRIPTION = """Learns from preferences while it acts (Christiano et al. 2017): asks a teacher about
 what it has just done, fits a reward to all answers so far, improves on it by PPO, and so on until
@@ -36,6 +37,7 @@ class Settings:
     teacher: TeacherSettings = answering.teacher_part()
     pref_ppo: PrefPPOSettings = part(PrefPPOSettings)
     server: ServerSettings = part(ServerSettings)
+    defaults: TunedSettings = part(TunedSettings)
 
     def __post_init__(self) -> None:
         answering.require_somebody(self)

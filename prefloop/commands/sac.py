@@ -6,6 +6,7 @@ from prefloop.agents.settings import SACSettings
 from prefloop.envs.settings import EnvSettings
 from prefloop.settings import part, setting
 from prefloop.training.settings import ReplaySettings, RunSettings
+from prefloop.tuned import TunedSettings
 
 DESCRIPTION = """Trains a policy with continuous actions by soft actor-critic, which learns from every
 step it has ever made: on the environment's reward or on a learned one (--reward), from scratch or from a
@@ -27,6 +28,7 @@ class Settings:
     environment: EnvSettings = part(EnvSettings)
     experience: ReplaySettings = part(ReplaySettings)
     agent: SACSettings = part(SACSettings)
+    defaults: TunedSettings = part(TunedSettings)
     # fmt: on
 
 

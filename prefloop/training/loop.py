@@ -28,6 +28,8 @@ MAY_DIFFER_ON_RESUME = (
     "reference",
     "explore_from",
     "keep_exploration",
+    "preset",
+    "untuned",
     # what follows from the settings, and was described otherwise by earlier versions
     "policy",
     "reward_model",

@@ -1,0 +1,172 @@
+"""Settings that come with the program: one file for each environment that was looked at, and presets.
+
+    prefloop/tuned/HalfCheetah.yaml, prefloop/tuned/dm_control/walker-walk.yaml, prefloop/tuned/presets/*.yaml
+
+A file has a section for each command that it says something of. They stand in for the defaults of
+flags that are not given. Free of PyTorch, and of PyYAML where nothing is read, so that `--help` is quick.
+"""
+
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefloop.env_ids import without_module
+from prefloop.errors import UserError
+from prefloop.settings import Leaf, leaves, setting
+
+FOLDER = Path(__file__).parent
+PRESETS = FOLDER / "presets"
+TEXTS = ("env", "source", "reached")  # what a file says besides
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedSettings:
+    """Whose defaults count."""
+
+    group = "defaults"
+
+    # fmt: off
+    preset: str = setting("", "settings of a paper (pebble-2021), or of a YAML file, in place of those that are tuned for the environment")
+    untuned: bool = setting(False, "without the settings that come with the program for some environments")
+    # fmt: on
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What stands in for a command's own defaults.
+
+    Attributes:
+        of: what it is meant for, an environment or a preset; as sentences name it.
+        file: where it is from.
+        values: by the names of flags.
+        is_preset: it was asked for, and is not the environment's.
+    """
+
+    of: str
+    file: Path
+    values: Mapping[str, Any]
+    is_preset: bool = False
+
+    @property
+    def arguments(self) -> list[str]:
+        """The same as on a command line."""
+        line = []
+        for flag, value in self.values.items():
+            if isinstance(value, bool):
+                line.append(f"--{flag}" if value else f"--no_{flag}")
+            else:
+                values = value if isinstance(value, list) else [value]
+                line += [f"--{flag}", *map(str, values)]
+        return line
+
+    def sentence(self, used: Mapping[str, Any]) -> str:
+        """What is said of it at the start.
+
+        Args:
+            used: all settings of the run, by flag: what was given wins, and is not of this file.
+        """
+        shown = [
+            f"{flag} {' '.join(map(str, value)) if isinstance(value, list) else value}"
+            for flag, value in self.values.items()
+            if used[flag] == (tuple(value) if isinstance(value, list) else value)
+        ]
+        leave_out = "" if self.is_preset else "; --untuned leaves them out"
+        return (
+            f"Settings for {self.of} ({self.file.name}): {', '.join(shown) or 'none'}{leave_out}."
+        )
+
+
+def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -> Defaults | None:
+    """What stands in for the defaults of a command, by what was given on its command line.
+
+    Args:
+        command: its name, for instance "sac".
+        given: settings by flag: `env`, `preset` and `untuned`.
+
+    Raises:
+        UserError: there is no such preset, or a file holds what is no setting; names file and line.
+    """
+    preset, env = given.get("preset"), given.get("env") or ""
+    if preset:
+        file = PRESETS / f"{preset}.yaml"
+        if not file.exists():
+            file = Path(preset)
+        if not file.is_file():
+            known = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
+            raise UserError(f"There is no preset {preset!r}, and no such file; there is {known}.")
+        return Defaults(preset, file, read(file, command, settings_class), is_preset=True)
+    file = FOLDER / f"{re.sub(r'-v[0-9]+$', '', without_module(env))}.yaml"
+    if given.get("untuned") or not env or not _is_ours(file):
+        return None
+    values = read(file, command, settings_class)
+    return Defaults(env, file, values) if values else None
+
+
+def _is_ours(file: Path) -> bool:
+    return file.is_file() and FOLDER in file.resolve().parents and file.parent != PRESETS
+
+
+def read(file: Path, command: str, settings_class: type) -> dict[str, Any]:
+    """A command's section of a file, by the names of flags; empty where it has none.
+
+    Raises:
+        UserError: it can't be read, or a key is no setting, or a value none that it takes.
+    """
+    import yaml
+
+    try:
+        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"Can't read {file}: {error.strerror or error}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        where = "" if line is None else f", line {line + 1}"
+        raise UserError(f"{file}{where} is no YAML.") from None
+    sections = {} if root is None else _entries(root, file, "it")
+    section = sections.get(command)
+    if section is None or content[command] is None:
+        return {}
+    known = {leaf.flag: leaf for leaf in leaves(settings_class) if not leaf.required}
+    for key, node in _entries(section, file, command).items():
+        where = f"{file}, line {node.start_mark.line + 1}"
+        if key not in known or key in ("preset", "untuned", "resume"):
+            raise UserError(f"{where}: {key} is no setting of prefloop {command}.")
+        if not _takes(known[key], content[command][key]):
+            raise UserError(f"{where}: {key} can't be {content[command][key]!r}.")
+    return dict(content[command])
+
+
+def _entries(node: Any, file: Path, name: str) -> dict[str, Any]:
+    """The nodes of a mapping, by key; each stands where its key does."""
+    if node.id != "mapping":
+        raise UserError(f"{file}, line {node.start_mark.line + 1}: {name} must hold `key: value`.")
+    entries = {}
+    for key, value in node.value:
+        value.start_mark = key.start_mark
+        entries[str(key.value)] = value
+    return entries
+
+
+def _takes(leaf: Leaf, value: Any) -> bool:
+    """Whether a setting's flag would."""
+    kind = leaf.field.type
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    values: Sequence[Any] = value if isinstance(value, list) else [value]
+    if isinstance(value, list) and typing.get_origin(kind) is not tuple:
+        return False
+    one = (typing.get_args(kind) or (kind,))[0]
+    choices, parse = leaf.field.metadata["choices"], leaf.field.metadata["parse"]
+    try:
+        return all(
+            isinstance(x, str | int | float)
+            and (parse or one)(str(x)) is not None
+            and (not choices or x in choices)
+            for x in values
+        )
+    except ValueError:
+        return False

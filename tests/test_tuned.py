@@ -1,0 +1,132 @@
+import importlib
+
+import pytest
+from conftest import assert_one_sentence
+
+from prefloop.errors import UserError
+from prefloop.files import read_json
+from prefloop.settings import as_flat, parse_settings
+from prefloop.tuned import FOLDER, PRESETS, defaults_for, read
+
+COMMANDS = ("sac", "pebble", "ppo", "pref-ppo")
+FILES = sorted(FOLDER.rglob("*.yaml"))
+SMALL = "--steps 40 --iteration-steps 20 --hidden-sizes 8 --batch-size 8 --random-steps 10 --evaluation-episodes 1"
+
+
+def settings_of(command):
+    return importlib.import_module(f"prefloop.commands.{command.replace('-', '_')}").Settings
+
+
+def parsed(command, *line):
+    """What the flags of a command come to, by the way of its defaults."""
+    settings_class = settings_of(command)
+
+    def defaults(given):
+        found = defaults_for(command, settings_class, given)
+        return found.arguments if found else []
+
+    return as_flat(parse_settings(settings_class, ["--out", "x", *line], defaults))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
+def test_what_comes_with_the_program_is_of_its_commands(file):
+    yaml = pytest.importorskip("yaml")
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert content["source"] and content["reached"]
+    assert set(content) <= {"env", "source", "reached", *COMMANDS}
+    found = {command: read(file, command, settings_of(command)) for command in COMMANDS}
+    assert any(found.values())
+    for command in COMMANDS:
+        if found[command]:
+            env = content.get("env", "Hopper-v5")
+            line = ["--env", env, *(["--preset", file.stem] if file.parent == PRESETS else [])]
+            flat = parsed(command, *line)
+            for flag, value in found[command].items():
+                assert flat[flag] == (tuple(value) if isinstance(value, list) else value)
+    if file.parent != PRESETS:
+        name = file.relative_to(FOLDER).with_suffix("").as_posix()
+        assert content["env"].rpartition("-v")[0] == name  # by which it is found
+
+
+def test_the_environments_that_papers_on_preferences_use_are_there():
+    names = {path.stem for path in FILES}
+    assert names >= {"HalfCheetah", "Hopper", "Walker2d", "Ant", "Swimmer", "Reacher", "Pusher"}
+    assert names >= {
+        "walker-walk", "cheetah-run", "cartpole-swingup", "reacher-easy", "ball_in_cup-catch",
+        "hopper-stand", "quadruped-walk",
+    }  # fmt: skip
+
+
+def test_what_is_given_wins_and_any_version_of_an_environment_is_meant():
+    plain = parsed("sac", "--env", "Swimmer-v5")
+    assert plain["gamma"] == 0.999
+    assert parsed("sac", "--env", "Swimmer-v4")["gamma"] == 0.999
+    assert parsed("sac", "--env", "Swimmer-v5", "--gamma", "0.9")["gamma"] == 0.9
+    assert parsed("sac", "--env", "Swimmer-v5", "--untuned")["gamma"] == 0.99
+    assert parsed("sac", "--env", "Pendulum-v1")["gamma"] == 0.99
+    assert parsed("sac", "--env", "../../etc/passwd")["gamma"] == 0.99
+    assert parsed("pebble", "--env", "presets/pebble-2021")["batch_size"] == 256
+
+
+def test_a_preset_stands_in_the_place_of_what_is_tuned():
+    walker = ("--env", "dm_control/walker-walk-v0")
+    assert parsed("pebble", *walker)["network"] == "residual"
+    paper = parsed("pebble", *walker, "--preset", "pebble-2021")
+    assert paper["network"] == "mlp" and paper["hidden_sizes"] == (1024, 1024)
+    assert paper["action_repeat"] == 1 and paper["held_out"] == 0
+    assert (
+        parsed("pebble", *walker, "--preset", "pebble-2021", "--batch_size", "64")["batch_size"]
+        == 64
+    )
+
+
+def test_a_run_says_what_it_uses(run, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("sac:\n  gamma: 0.9\n  surf: 1\n", encoding="utf-8")
+    line = f"prefloop.cli sac --env Pendulum-v1 {SMALL} --out p --preset"
+    outcome = run(f"{line} mine.yaml")
+    assert_one_sentence(outcome, "mine.yaml, line 3: surf is no setting of prefloop sac")
+    file.write_text("sac:\n  gamma: 0.9\n  tau: 0.01\n", encoding="utf-8")
+    outcome = run(f"{line} mine.yaml --tau 0.02")
+    assert outcome.code == 0, outcome.err
+    assert (
+        "Settings for mine.yaml (mine.yaml): gamma 0.9." in outcome.out
+    )
+    settings = read_json(tmp_path / "p/run.json")["settings"]
+    assert (settings["gamma"], settings["tau"], settings["preset"]) == (0.9, 0.02, "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sac:\n  gama: 1\n", "line 2: gama is no setting of prefloop sac"),
+        (
+            "# one\nsac:\n  network: mlp\n  hidden_sizes: big\n",
+            "line 4: hidden_sizes can't be 'big'",
+        ),
+        ("sac:\n  network: cnn\n", "line 2: network can't be 'cnn'"),
+        ("sac:\n  gamma: [1, 2]\n", r"line 2: gamma can't be \[1, 2\]"),
+        ("sac:\n  gamma: true\n", "line 2: gamma can't be True"),
+        ("sac:\n  resume: true\n", "line 2: resume is no setting"),
+        ("sac: 3\n", "line 1: sac must hold"),
+        ("- sac\n", "line 1: it must hold"),
+        ("sac: {a\n", "is no YAML"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said_with_its_line(tmp_path, text, said):
+    file = tmp_path / "x.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=said):
+        read(file, "sac", settings_of("sac"))
+
+
+def test_a_preset_that_is_not_there_is_named():
+    with pytest.raises(UserError, match=r"no preset 'peble'.*pebble-2021"):
+        defaults_for("pebble", settings_of("pebble"), {"preset": "peble"})
+
+
+def test_a_file_that_says_nothing_of_a_command_changes_nothing(tmp_path):
+    (tmp_path / "x.yaml").write_text("", encoding="utf-8")
+    assert read(tmp_path / "x.yaml", "sac", settings_of("sac")) == {}
+    found = defaults_for("ppo", settings_of("ppo"), {"env": "HalfCheetah-v5"})
+    assert found is None
