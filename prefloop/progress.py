@@ -4,11 +4,19 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 20.0
+
+
+def say(sentence: str) -> None:
+    """Writes a line to stderr that leaves a bar which stands there whole."""
+    from tqdm import tqdm  # here, because what can be tracked is a flag, and flags need no package
+
+    tqdm.write(sentence, file=sys.stderr)
 
 
 class Progress(Protocol):
@@ -24,7 +32,7 @@ class Progress(Protocol):
 
 
 class _Bar:
-    def __init__(self, bar: tqdm) -> None:
+    def __init__(self, bar: "tqdm") -> None:
         self.bar = bar
 
     def update(self, numbers: Mapping[str, float] | None = None) -> None:
@@ -70,6 +78,8 @@ def progress(total: int, unit: str, initial: int = 0, quiet: bool = False) -> It
     if quiet:
         yield _Silence()
     elif sys.stderr.isatty():
+        from tqdm import tqdm
+
         with tqdm(total=total, initial=initial, unit=f" {unit}") as bar:
             yield _Bar(bar)
     else:
