@@ -146,9 +146,10 @@ def say_how_many_came(answers: "Answers", labels: int) -> None:
     said = answers.current()
     answered = len(said.answered) if said is not None else 0
     if answered < labels:
+        never = "" if answers.shown >= labels else ", and the others were never asked"
         print(
             f"Note: {answered} of {labels} labels came; of {answers.shown} queries "
-            f"{answers.shown - answered} were skipped or are still to be labelled."
+            f"{answers.shown - answered} were skipped or are still to be labelled{never}."
         )
 
 

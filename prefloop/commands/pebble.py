@@ -10,7 +10,7 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.settings import ServerSettings
 from prefloop.settings import part, setting
 from prefloop.teachers.settings import TeacherSettings
-from prefloop.training.settings import PebbleSettings, RunSettings
+from prefloop.training.settings import PebbleSettings, RunSettings, StoppingSettings
 
 if TYPE_CHECKING:
     from prefloop.training.kept_exploration import KeptExploration
@@ -42,6 +42,7 @@ class Settings:
     run: RunSettings = answering.run_part()
     teacher: TeacherSettings = answering.teacher_part()
     pebble: PebbleSettings = part(PebbleSettings)
+    stopping: StoppingSettings = part(StoppingSettings)
     server: ServerSettings = part(ServerSettings)
 
     def __post_init__(self) -> None:
@@ -55,6 +56,7 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Trains and writes the policy, the reward and the answers."""
+    from functools import partial
     from pathlib import Path
 
     import torch
@@ -64,6 +66,7 @@ def main(settings: Settings) -> None:
     from prefloop.training import methods, outputs
     from prefloop.training.off_policy import make_sac
     from prefloop.training.plans import Plan, plan_labels
+    from prefloop.training.stopping import reason_to_stop
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     device = usable_device(settings.run.device)
@@ -111,7 +114,7 @@ def main(settings: Settings) -> None:
         facts = outputs.facts("pebble", env, method.begins_as, init=settings.init)
         facts |= {"reward_model": learner.taught.model.facts()}
         kept = _kept(settings, asked.env, asked.stepping.state_kind, facts)
-        hooks: dict[str, Any] = {}
+        hooks: dict[str, Any] = {"stop": partial(reason_to_stop, settings=settings.stopping)}
         if kept is not None:
             hooks["begin"] = lambda: kept.begin(learner.replay, learner.state_dict())
             hooks["saved"] = lambda state: kept.keep(learner.replay, state)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from prefloop.agents.settings import PPOSettings
 from prefloop.envs.settings import EnvSettings
 from prefloop.settings import part, setting
-from prefloop.training.settings import ExperienceSettings, RunSettings
+from prefloop.training.settings import ExperienceSettings, RunSettings, StoppingSettings
 
 DESCRIPTION = """Trains a policy by proximal policy optimisation, on the environment's reward or on
 a learned one (--reward), from scratch or from a checkpoint (--init), near which a penalty on the
@@ -25,12 +25,14 @@ class Settings:
     run: RunSettings = part(RunSettings)
     environment: EnvSettings = part(EnvSettings)
     experience: ExperienceSettings = part(ExperienceSettings)
+    stopping: StoppingSettings = part(StoppingSettings)
     agent: PPOSettings = part(PPOSettings)
     # fmt: on
 
 
 def main(settings: Settings) -> None:
     """Trains and writes the policy."""
+    from functools import partial
     from pathlib import Path
 
     import torch
@@ -40,6 +42,7 @@ def main(settings: Settings) -> None:
     from prefloop.rewards import reward_model
     from prefloop.training import methods, outputs
     from prefloop.training.on_policy import RewardOfRollout, from_model, true_reward
+    from prefloop.training.stopping import reason_to_stop
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     run, env = settings.run, settings.environment
@@ -60,4 +63,6 @@ def main(settings: Settings) -> None:
         reward=reward_model.file(learned) if learned else "",
         init=settings.init,
     )
-    outputs.train(method, settings, facts, env, None if learned else ("true_return",))
+    curves = None if learned else ("true_return",)
+    stop = partial(reason_to_stop, settings=settings.stopping)
+    outputs.train(method, settings, facts, env, curves, stop=stop)

@@ -7,7 +7,7 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.settings import ServerSettings
 from prefloop.settings import part, setting
 from prefloop.teachers.settings import TeacherSettings
-from prefloop.training.settings import PrefPPOSettings, RunSettings
+from prefloop.training.settings import PrefPPOSettings, RunSettings, StoppingSettings
 
 DESCRIPTION = """Learns from preferences while it acts (Christiano et al. 2017): asks a teacher about
 what it has just done, fits a reward to all answers so far, improves on it by PPO, and so on until
@@ -35,6 +35,7 @@ class Settings:
     run: RunSettings = answering.run_part()
     teacher: TeacherSettings = answering.teacher_part()
     pref_ppo: PrefPPOSettings = part(PrefPPOSettings)
+    stopping: StoppingSettings = part(StoppingSettings)
     server: ServerSettings = part(ServerSettings)
 
     def __post_init__(self) -> None:
@@ -48,6 +49,7 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Trains and writes the policy, the reward and the answers."""
+    from functools import partial
     from pathlib import Path
 
     import torch
@@ -56,6 +58,7 @@ def main(settings: Settings) -> None:
     from prefloop.envs.registered import time_limit
     from prefloop.training import methods, outputs
     from prefloop.training.plans import Plan, plan_labels
+    from prefloop.training.stopping import reason_to_stop
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     device = usable_device(settings.run.device)
@@ -91,6 +94,7 @@ def main(settings: Settings) -> None:
         )  # fmt: skip
         facts = outputs.facts("pref-ppo", env, method.begins_as, init=settings.init)
         facts |= {"reward_model": learner.taught.model.facts()}
-        outputs.train(method, settings, facts, env, is_claimed=True)
+        stop = partial(reason_to_stop, settings=settings.stopping)
+        outputs.train(method, settings, facts, env, is_claimed=True, stop=stop)
         learner.save(directory)
         answering.say_how_many_came(answers, questions.labels)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from prefloop.agents.settings import SACSettings
 from prefloop.envs.settings import EnvSettings
 from prefloop.settings import part, setting
-from prefloop.training.settings import ReplaySettings, RunSettings
+from prefloop.training.settings import ReplaySettings, RunSettings, StoppingSettings
 
 DESCRIPTION = """Trains a policy with continuous actions by soft actor-critic, which learns from every
 step it has ever made: on the environment's reward or on a learned one (--reward), from scratch or from a
@@ -26,12 +26,14 @@ class Settings:
     run: RunSettings = part(RunSettings)
     environment: EnvSettings = part(EnvSettings)
     experience: ReplaySettings = part(ReplaySettings)
+    stopping: StoppingSettings = part(StoppingSettings)
     agent: SACSettings = part(SACSettings)
     # fmt: on
 
 
 def main(settings: Settings) -> None:
     """Trains and writes the policy."""
+    from functools import partial
     from pathlib import Path
 
     import torch
@@ -41,6 +43,7 @@ def main(settings: Settings) -> None:
     from prefloop.rewards import reward_model
     from prefloop.training import methods, outputs
     from prefloop.training.on_policy import RewardOfRollout, from_model, true_reward
+    from prefloop.training.stopping import reason_to_stop
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     run, env = settings.run, settings.environment
@@ -65,4 +68,5 @@ def main(settings: Settings) -> None:
             init=settings.init,
         )
         curves = None if learned else ("true_return", "training_return")
-        outputs.train(method, settings, facts, env, curves, is_claimed=True)
+        stop = partial(reason_to_stop, settings=settings.stopping)
+        outputs.train(method, settings, facts, env, curves, is_claimed=True, stop=stop)

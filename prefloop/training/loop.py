@@ -28,6 +28,9 @@ MAY_DIFFER_ON_RESUME = (
     "reference",
     "explore_from",
     "keep_exploration",
+    # when it ends, not what it does until then: who wants more of it goes on
+    "stop_at",
+    "patience",
     # what follows from the settings, and was described otherwise by earlier versions
     "policy",
     "reward_model",
@@ -69,6 +72,7 @@ def turn(
     defaults: Mapping[str, Any] = MappingProxyType({}),
     begin: Callable[[], dict[str, Any] | None] | None = None,
     saved: Callable[[dict[str, Any]], None] | None = None,
+    stop: Callable[[list[dict[str, float]]], str | None] = lambda rows: None,
 ) -> list[dict[str, float]]:
     """Turns a learner until it is done, in a directory that this process has claimed.
 
@@ -80,6 +84,7 @@ def turn(
         defaults: what a setting was before there was one.
         begin: gives the state that a new run goes on from, if there is one.
         saved: is told of each state that was saved.
+        stop: says, of the rows so far, why it is to end before its last iteration; None to go on.
 
     Returns:
         The rows of metrics.csv.
@@ -90,6 +95,7 @@ def turn(
     """
     directory = Path(run.out)
     rows: list[dict[str, float]] = []
+    reason = None
     if not run.resume:
         runs.start(directory, facts, epochs=0)
         if begin is not None and (begun := begin()) is not None:
@@ -110,6 +116,8 @@ def turn(
         progress(iterations, "iterations", len(rows), quiet) as bar,
     ):
         while len(rows) < iterations and not (rows and learner.finished):
+            if (reason := stop(rows)) is not None:
+                break
             rows.append(learner.iterate(len(rows)))
             learned = learner.state_dict()
             if not _is_finite(learned):
@@ -126,7 +134,13 @@ def turn(
             runs.save_state(directory, state)
             if saved is not None:
                 saved(state)
+    if reason is not None:
+        print(f"Stopped after iteration {len(rows)} of {iterations}{_at(rows)}: {reason}.")
     return rows
+
+
+def _at(rows: Sequence[Mapping[str, float]]) -> str:
+    return f", at step {rows[-1]['steps']:.0f}" if "steps" in rows[-1] else ""
 
 
 def _stopped(
