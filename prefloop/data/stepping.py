@@ -1,6 +1,6 @@
 """Acting for agents that learn on the way: so many steps at a time, whatever episodes they cut."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import gymnasium as gym
@@ -58,6 +58,7 @@ class Stepping:
     Attributes:
         envs: as `prefloop.envs.make.make_vector_env` makes them.
         spaces: of one of them.
+        on_steps: is told of steps when they are done, how many; for whoever shows how far it is.
     """
 
     def __init__(self, envs: gym.vector.VectorEnv, record: Record | None = None) -> None:
@@ -71,6 +72,7 @@ class Stepping:
         """
         self.envs, self.spaces = envs, spaces_of(envs)
         self._record = record
+        self.on_steps: Callable[[int], None] = lambda steps: None
 
     @property
     def num_envs(self) -> int:
@@ -109,6 +111,7 @@ class Stepping:
             )
             self._resets = terminated | truncated
             self._obs = obs
+            self.on_steps(self.num_envs)
         obs, *columns = (np.stack(column) for column in zip(*history, strict=True))
         obs = as_stored(np.concatenate([obs, self._obs[None]]))
         return Rollout(obs, *columns, frame_stack=self.spaces.frame_stack)

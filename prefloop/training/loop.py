@@ -1,6 +1,8 @@
 """The loop around every algorithm: progress, metrics, state, and going on after a stop."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -8,9 +10,11 @@ from typing import Any, Protocol
 import torch
 
 from prefloop import runs, tracking
+from prefloop.data.stepping import Stepping
 from prefloop.errors import UserError
 from prefloop.files import write_csv
-from prefloop.progress import progress
+from prefloop.progress import Progress, progress
+from prefloop.training.plans import Plan
 from prefloop.training.settings import RunSettings
 
 MAY_DIFFER_ON_RESUME = (
@@ -62,6 +66,18 @@ class Learner(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Acting:
+    """What is done by a learner that acts: its progress is counted in steps, not in iterations."""
+
+    plan: Plan
+    stepping: Stepping
+
+    def steps(self, iterations: int) -> int:
+        """How many steps so many iterations are."""
+        return self.plan.steps(min(iterations * self.plan.every, self.plan.total))
+
+
 def turn(
     learner: Learner,
     run: RunSettings,
@@ -73,6 +89,7 @@ def turn(
     begin: Callable[[], dict[str, Any] | None] | None = None,
     saved: Callable[[dict[str, Any]], None] | None = None,
     stop: Callable[[list[dict[str, float]]], str | None] = lambda rows: None,
+    acting: Acting | None = None,
 ) -> list[dict[str, float]]:
     """Turns a learner until it is done, in a directory that this process has claimed.
 
@@ -85,6 +102,7 @@ def turn(
         begin: gives the state that a new run goes on from, if there is one.
         saved: is told of each state that was saved.
         stop: says, of the rows so far, why it is to end before its last iteration; None to go on.
+        acting: what the learner acts in, so that progress shows while an iteration lasts.
 
     Returns:
         The rows of metrics.csv.
@@ -113,7 +131,7 @@ def turn(
             print(f"Going on after iteration {len(rows)} of {iterations}.")
     with (
         tracking.opened(run.track, directory, facts["settings"], len(rows)) as trackers,
-        progress(iterations, "iterations", len(rows), quiet) as bar,
+        _progress(acting, iterations, len(rows), quiet) as bar,
     ):
         while len(rows) < iterations and not (rows and learner.finished):
             if (reason := stop(rows)) is not None:
@@ -125,7 +143,8 @@ def turn(
                     f"Learning diverged: iteration {len(rows) - 1} left weights that are NaN or "
                     "infinite. Start anew with a smaller learning rate."
                 )
-            bar.update({name: rows[-1][name] for name in show})
+            shown = {name: rows[-1][name] for name in show}
+            bar.update(shown, units=0 if acting else 1)
             for tracker in trackers:
                 tracker.log(rows[-1], step=len(rows) - 1)
             write_csv(directory / runs.METRICS, rows)
@@ -137,6 +156,18 @@ def turn(
     if reason is not None:
         print(f"Stopped after iteration {len(rows)} of {iterations}{_at(rows)}: {reason}.")
     return rows
+
+
+@contextlib.contextmanager
+def _progress(acting: Acting | None, iterations: int, done: int, quiet: bool) -> Iterator[Progress]:
+    if acting is None:
+        with progress(iterations, "iterations", done, quiet) as bar:
+            yield bar
+        return
+    total = acting.plan.steps(acting.plan.total)
+    with progress(total, "steps", acting.steps(done), quiet) as bar:
+        acting.stepping.on_steps = lambda steps: bar.update(units=steps)
+        yield bar
 
 
 def _at(rows: Sequence[Mapping[str, float]]) -> str:

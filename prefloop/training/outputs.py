@@ -114,6 +114,7 @@ def train(
             method.iterations,
             method.show,
             defaults=defaults_of(type(settings)),
+            acting=method.acting,
             **hooks,
         )
         checkpoints.save(directory / POLICY, method.policy().state_dict())
