@@ -10,7 +10,12 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.settings import ServerSettings
 from prefloop.settings import part, setting
 from prefloop.teachers.settings import TeacherSettings
-from prefloop.training.settings import PebbleSettings, RunSettings, StoppingSettings
+from prefloop.training.settings import (
+    PebbleSettings,
+    RunSettings,
+    StoppingSettings,
+    WatchingSettings,
+)
 
 if TYPE_CHECKING:
     from prefloop.training.kept_exploration import KeptExploration
@@ -43,6 +48,7 @@ class Settings:
     teacher: TeacherSettings = answering.teacher_part()
     pebble: PebbleSettings = part(PebbleSettings)
     stopping: StoppingSettings = part(StoppingSettings)
+    watching: WatchingSettings = part(WatchingSettings)
     server: ServerSettings = part(ServerSettings)
 
     def __post_init__(self) -> None:
@@ -67,6 +73,7 @@ def main(settings: Settings) -> None:
     from prefloop.training.off_policy import make_sac
     from prefloop.training.plans import Plan, plan_labels
     from prefloop.training.stopping import reason_to_stop
+    from prefloop.training.watching import require_watchable, watching
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     device = usable_device(settings.run.device)
@@ -87,11 +94,15 @@ def main(settings: Settings) -> None:
         print(f"Learning in {env} without early ends; it is judged with them.")
         return whole
 
+    def check(env: EnvSettings) -> None:
+        plan_labels(questions, plan, time_limit(env), own.exploration_iterations)
+        require_watchable(settings.watching, env)
+
     with answering.answering(
         settings,
         "prefloop pebble",
         own.experience.num_envs,
-        check=lambda env: plan_labels(questions, plan, time_limit(env), own.exploration_iterations),
+        check=check,
         simulated=lambda settings, env, stepping: methods.simulated_answers(
             env,
             stepping,
@@ -118,7 +129,8 @@ def main(settings: Settings) -> None:
         if kept is not None:
             hooks["begin"] = lambda: kept.begin(learner.replay, learner.state_dict())
             hooks["saved"] = lambda state: kept.keep(learner.replay, state)
-        outputs.train(method, settings, facts, env, is_claimed=True, **hooks)
+        with watching(settings.watching, env, method.policy, seed, directory) as watchers:
+            outputs.train(method, settings, facts, env, is_claimed=True, watchers=watchers, **hooks)
         learner.save(directory)
         answering.say_how_many_came(answers, questions.labels)
 

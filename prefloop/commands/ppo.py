@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from prefloop.agents.settings import PPOSettings
 from prefloop.envs.settings import EnvSettings
 from prefloop.settings import part, setting
-from prefloop.training.settings import ExperienceSettings, RunSettings, StoppingSettings
+from prefloop.training.settings import (
+    ExperienceSettings,
+    RunSettings,
+    StoppingSettings,
+    WatchingSettings,
+)
 
 DESCRIPTION = """Trains a policy by proximal policy optimisation, on the environment's reward or on
 a learned one (--reward), from scratch or from a checkpoint (--init), near which a penalty on the
@@ -26,6 +31,7 @@ class Settings:
     environment: EnvSettings = part(EnvSettings)
     experience: ExperienceSettings = part(ExperienceSettings)
     stopping: StoppingSettings = part(StoppingSettings)
+    watching: WatchingSettings = part(WatchingSettings)
     agent: PPOSettings = part(PPOSettings)
     # fmt: on
 
@@ -43,6 +49,7 @@ def main(settings: Settings) -> None:
     from prefloop.training import methods, outputs
     from prefloop.training.on_policy import RewardOfRollout, from_model, true_reward
     from prefloop.training.stopping import reason_to_stop
+    from prefloop.training.watching import require_watchable, watching
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     run, env = settings.run, settings.environment
@@ -55,6 +62,7 @@ def main(settings: Settings) -> None:
         return from_model(reward_model.load(learned, stepping.envs).to(device))
 
     init = Path(settings.init) if settings.init else None
+    require_watchable(settings.watching, env)
     method = methods.ppo(env, reward, settings.agent, settings.experience, run.seed, device, init)
     facts = outputs.facts(
         "ppo",
@@ -65,4 +73,5 @@ def main(settings: Settings) -> None:
     )
     curves = None if learned else ("true_return",)
     stop = partial(reason_to_stop, settings=settings.stopping)
-    outputs.train(method, settings, facts, env, curves, stop=stop)
+    with watching(settings.watching, env, method.policy, run.seed, Path(run.out)) as watchers:
+        outputs.train(method, settings, facts, env, curves, stop=stop, watchers=watchers)

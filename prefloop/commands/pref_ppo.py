@@ -7,7 +7,12 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.settings import ServerSettings
 from prefloop.settings import part, setting
 from prefloop.teachers.settings import TeacherSettings
-from prefloop.training.settings import PrefPPOSettings, RunSettings, StoppingSettings
+from prefloop.training.settings import (
+    PrefPPOSettings,
+    RunSettings,
+    StoppingSettings,
+    WatchingSettings,
+)
 
 DESCRIPTION = """Learns from preferences while it acts (Christiano et al. 2017): asks a teacher about
 what it has just done, fits a reward to all answers so far, improves on it by PPO, and so on until
@@ -36,6 +41,7 @@ class Settings:
     teacher: TeacherSettings = answering.teacher_part()
     pref_ppo: PrefPPOSettings = part(PrefPPOSettings)
     stopping: StoppingSettings = part(StoppingSettings)
+    watching: WatchingSettings = part(WatchingSettings)
     server: ServerSettings = part(ServerSettings)
 
     def __post_init__(self) -> None:
@@ -59,6 +65,7 @@ def main(settings: Settings) -> None:
     from prefloop.training import methods, outputs
     from prefloop.training.plans import Plan, plan_labels
     from prefloop.training.stopping import reason_to_stop
+    from prefloop.training.watching import require_watchable, watching
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     device = usable_device(settings.run.device)
@@ -66,11 +73,15 @@ def main(settings: Settings) -> None:
     questions, experience = settings.pref_ppo.questions, settings.pref_ppo.experience
     seed = settings.run.seed
 
+    def check(env: EnvSettings) -> None:
+        plan_labels(questions, Plan.of(experience), time_limit(env))
+        require_watchable(settings.watching, env)
+
     with answering.answering(
         settings,
         "prefloop pref-ppo",
         experience.num_envs,
-        check=lambda env: plan_labels(questions, Plan.of(experience), time_limit(env)),
+        check=check,
         simulated=lambda settings, env, stepping: methods.simulated_answers(
             env,
             stepping,
@@ -95,6 +106,9 @@ def main(settings: Settings) -> None:
         facts = outputs.facts("pref-ppo", env, method.begins_as, init=settings.init)
         facts |= {"reward_model": learner.taught.model.facts()}
         stop = partial(reason_to_stop, settings=settings.stopping)
-        outputs.train(method, settings, facts, env, is_claimed=True, stop=stop)
+        with watching(settings.watching, env, method.policy, seed, directory) as watchers:
+            outputs.train(
+                method, settings, facts, env, is_claimed=True, stop=stop, watchers=watchers
+            )
         learner.save(directory)
         answering.say_how_many_came(answers, questions.labels)

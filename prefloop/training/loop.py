@@ -35,6 +35,7 @@ MAY_DIFFER_ON_RESUME = (
     # when it ends, not what it does until then: who wants more of it goes on
     "stop_at",
     "patience",
+    "video_every",
     # what follows from the settings, and was described otherwise by earlier versions
     "policy",
     "reward_model",
@@ -90,6 +91,7 @@ def turn(
     saved: Callable[[dict[str, Any]], None] | None = None,
     stop: Callable[[list[dict[str, float]]], str | None] = lambda rows: None,
     acting: Acting | None = None,
+    watchers: Sequence[Callable[[list[dict[str, float]]], None]] = (),
 ) -> list[dict[str, float]]:
     """Turns a learner until it is done, in a directory that this process has claimed.
 
@@ -103,6 +105,8 @@ def turn(
         saved: is told of each state that was saved.
         stop: says, of the rows so far, why it is to end before its last iteration; None to go on.
         acting: what the learner acts in, so that progress shows while an iteration lasts.
+        watchers: are told of the rows so far, when a run is taken up again and after each new row;
+            what they do must change nothing.
 
     Returns:
         The rows of metrics.csv.
@@ -133,6 +137,8 @@ def turn(
         tracking.opened(run.track, directory, facts["settings"], len(rows)) as trackers,
         _progress(acting, iterations, len(rows), quiet) as bar,
     ):
+        for watch in watchers if rows else ():
+            watch(rows)
         while len(rows) < iterations and not (rows and learner.finished):
             if (reason := stop(rows)) is not None:
                 break
@@ -153,6 +159,8 @@ def turn(
             runs.save_state(directory, state)
             if saved is not None:
                 saved(state)
+            for watch in watchers:
+                watch(rows)
     if reason is not None:
         print(f"Stopped after iteration {len(rows)} of {iterations}{_at(rows)}: {reason}.")
     return rows

@@ -72,6 +72,24 @@ class StoppingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WatchingSettings:
+    """How one can watch an agent while it learns.
+
+    Raises:
+        ValueError: a value that no run can have.
+    """
+
+    group = "watching"
+
+    # fmt: off
+    video_every: int | None = setting(None, "write a video of an episode of the policy's mean action to videos/, every so many rows of metrics.csv; none if not given")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(self, "video_every")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExperienceSettings:
     """How much an agent acts, and how its steps are divided.
 
