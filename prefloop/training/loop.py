@@ -36,6 +36,7 @@ MAY_DIFFER_ON_RESUME = (
     "stop_at",
     "patience",
     "video_every",
+    "render",
     # what follows from the settings, and was described otherwise by earlier versions
     "policy",
     "reward_model",

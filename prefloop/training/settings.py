@@ -83,6 +83,7 @@ class WatchingSettings:
 
     # fmt: off
     video_every: int | None = setting(None, "write a video of an episode of the policy's mean action to videos/, every so many rows of metrics.csv; none if not given")
+    render: str = setting("", "show episodes of the policy's mean action in a window while it learns (human)", choices=("human",))
     # fmt: on
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
-"""Watching an agent while it learns: videos in the run's folder, now and then."""
+"""Watching an agent while it learns: videos in the run's folder, and a window beside it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -9,6 +9,7 @@ import torch
 from prefloop.envs.settings import Env
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed
 from prefloop.evaluation.videos import record_episode, require_pictures
+from prefloop.evaluation.window import Window, require_window
 from prefloop.policies import Policy
 from prefloop.progress import say
 from prefloop.seeding import Stream, integer
@@ -28,6 +29,8 @@ def require_watchable(settings: WatchingSettings, env: Env) -> None:
     """
     if settings.video_every is not None:
         require_pictures(env, "--video_every")
+    if settings.render:
+        require_window(env, f"--render {settings.render}")
 
 
 @contextmanager
@@ -46,10 +49,29 @@ def watching(
         seed: the run's.
         directory: the run's.
     """
+
+    def now() -> Policy:
+        with torch.random.fork_rng(devices=[]):  # whoever builds one may draw weights first
+            return policy()
+
     watchers: list[Watcher] = []
     if settings.video_every is not None:
-        watchers.append(Videos(settings.video_every, env, policy, seed, directory / VIDEOS))
-    yield watchers
+        watchers.append(Videos(settings.video_every, env, now, seed, directory / VIDEOS))
+    with ExitStack() as stack:
+        if settings.render:
+            window = Window(env, now(), _judging(seed, 0))
+            stack.callback(window.close)
+            watchers.append(
+                lambda rows: (
+                    window.show(now(), _judging(seed, len(rows) - 1)) if window.is_open else None
+                )
+            )
+        yield watchers
+
+
+def _judging(seed: int, iteration: int) -> int:
+    """The seed of the episodes that a row is about."""
+    return integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
 
 
 class Videos:
@@ -83,12 +105,11 @@ class Videos:
             say(f"No more videos ({reason[0].rstrip('.')}); training goes on.")
 
     def _record(self, begin: str, iteration: int) -> None:
-        judging = integer(self._seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
+        judging = _judging(self._seed, iteration)
         unfinished = self._folder / f".{begin}.mp4"
-        with torch.random.fork_rng(devices=[]):
-            act = acting_in_episode(self._policy(), judging, 0, greedy=True)
-            try:
-                total = record_episode(self._env, act, env_seed(judging, 0), unfinished)
-                unfinished.replace(self._folder / f"{begin}_return_{total:.1f}.mp4")
-            finally:
-                unfinished.unlink(missing_ok=True)
+        act = acting_in_episode(self._policy(), judging, 0, greedy=True)
+        try:
+            total = record_episode(self._env, act, env_seed(judging, 0), unfinished)
+            unfinished.replace(self._folder / f"{begin}_return_{total:.1f}.mp4")
+        finally:
+            unfinished.unlink(missing_ok=True)

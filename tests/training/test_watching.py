@@ -7,7 +7,11 @@ import pytest
 from conftest import assert_one_sentence
 from test_stopping import PEBBLE, PPO, PREF_PPO, SAC, result
 
+from prefloop.envs.make import make_env
+from prefloop.envs.spaces import spaces_of
+from prefloop.evaluation import window
 from prefloop.files import read_csv
+from prefloop.policies import make_policy
 from prefloop.training import watching
 
 PENDULUM_PPO = PPO.replace("CartPole-v1", "Pendulum-v1")
@@ -98,3 +102,63 @@ def test_what_can_not_be_drawn_is_said_before_anything_is_done(run, tmp_path, li
 
 def test_mistakes_end_in_sentences(run):
     assert_one_sentence(run(f"{PPO} p --video-every 0"), "--video_every must be above 0")
+
+
+@pytest.mark.parametrize("name", ["sac", "pebble"])
+def test_a_window_shows_the_policy_and_changes_nothing(run, tmp_path, monkeypatch, name):
+    # a driver that draws into memory: a window that nobody sees
+    monkeypatch.setattr(window, "has_display", lambda: True)
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    shown, real = [], window.Window.show
+
+    def show(self, policy, seed):
+        shown.append(seed)
+        real(self, policy, seed)
+
+    monkeypatch.setattr(window.Window, "show", show)
+    line = f"{LINES[name]} %s --seed 3"
+    outcome = run(f"{line % 'seen'} --render human")
+    assert outcome.code == 0 and outcome.err == "", outcome.err
+    assert len(shown) == 6  # at the beginning, and after each row
+    assert run(line % "unseen").code == 0
+    assert result(tmp_path / "seen") == result(tmp_path / "unseen")
+
+
+def opened(env, monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    policy = make_policy(spaces_of(make_env("Pendulum-v1")), (8,))
+    return window.Window(env, policy, 0)
+
+
+def test_a_window_plays_until_it_is_closed(monkeypatch):
+    there = opened("Pendulum-v1", monkeypatch)
+    there._process.join(8)
+    assert there.is_open
+    there.close()
+    assert not there._process.is_alive() and not there._folder.exists()
+
+
+def test_a_window_that_fails_says_so_and_stops_nothing(monkeypatch, capfd):
+    there = opened("NoSuchThing-v0", monkeypatch)
+    there._process.join(60)
+    assert not there.is_open
+    there.close()
+    err = capfd.readouterr().err
+    assert len(err.splitlines()) == 1 and "The window is closed (" in err
+
+
+def test_a_window_that_is_killed_is_told_of_once(monkeypatch, capsys):
+    there = opened("Pendulum-v1", monkeypatch)
+    there._process.kill()
+    there._process.join(60)
+    assert not there.is_open and not there.is_open
+    there.close()
+    assert capsys.readouterr().err == "The window is gone; training goes on.\n"
+
+
+@pytest.mark.parametrize("line", [SAC, PPO, PEBBLE, PREF_PPO])
+def test_without_a_display_there_is_a_sentence(run, tmp_path, monkeypatch, line):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    outcome = run(f"{line} p --render human")
+    assert_one_sentence(outcome, "--render human needs a display", "--video_every")
+    assert not (tmp_path / "p").exists()
