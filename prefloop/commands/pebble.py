@@ -41,6 +41,7 @@ class Settings:
 
     people: str = answering.people_setting()
     wait: bool = answering.wait_setting()
+    clips_per_session: int | None = answering.clips_setting()
     init: str = setting("", "policy checkpoint to start from, of prefloop sac or pebble")
     keep_termination: bool = setting(False, "learn where episodes end early, too; by default they go on in learning, where that is possible, and end as they do in evaluation")  # fmt: skip
     environment: EnvSettings = answering.env_part("Hopper-v5")
