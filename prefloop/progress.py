@@ -3,66 +3,91 @@
 import contextlib
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 20.0
+LINES_THAT_TELL_THE_SPEED = 6
+
+
+def say(sentence: str) -> None:
+    """Writes a line to stderr that leaves a bar which stands there whole."""
+    from tqdm import tqdm  # here, because what can be tracked is a flag, and flags need no package
+
+    tqdm.write(sentence, file=sys.stderr)
 
 
 class Progress(Protocol):
     """What is told of every step."""
 
-    def update(self, numbers: Mapping[str, float] | None = None) -> None:
-        """One more step is done.
+    def update(self, numbers: Mapping[str, float] | None = None, units: int = 1) -> None:
+        """Some more is done.
 
         Args:
-            numbers: what is worth knowing of it.
+            numbers: what is worth knowing of it, shown until there is something new.
+            units: how much.
         """
         ...
 
 
 class _Bar:
-    def __init__(self, bar: tqdm) -> None:
+    def __init__(self, bar: "tqdm") -> None:
         self.bar = bar
 
-    def update(self, numbers: Mapping[str, float] | None = None) -> None:
+    def update(self, numbers: Mapping[str, float] | None = None, units: int = 1) -> None:
         if numbers:
             shown = {name: f"{value:.4g}" for name, value in numbers.items()}
             self.bar.set_postfix(shown, refresh=False)
-        self.bar.update()
+        self.bar.update(units)
 
 
 class _Lines:
     def __init__(self, total: int, unit: str, initial: int) -> None:
         self.total, self.unit, self.done = total, unit, initial
-        self.last = time.monotonic()
+        self.numbers: Mapping[str, float] = {}
+        # when how much was done, at the start and at the last lines: what comes at first may be quicker
+        self.points = deque([(time.monotonic(), initial)], maxlen=LINES_THAT_TELL_THE_SPEED)
 
-    def update(self, numbers: Mapping[str, float] | None = None) -> None:
-        self.done += 1
-        if time.monotonic() - self.last < SECONDS_BETWEEN_LINES:
+    def update(self, numbers: Mapping[str, float] | None = None, units: int = 1) -> None:
+        self.done += units
+        self.numbers = numbers or self.numbers
+        now = time.monotonic()
+        if now - self.points[-1][0] < SECONDS_BETWEEN_LINES:
             return
-        self.last = time.monotonic()
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in (numbers or {}).items())
-        print(
-            f"{self.done} of {self.total} {self.unit}{': ' if shown else ''}{shown}",
-            file=sys.stderr,
-            flush=True,
-        )
+        then, before = self.points[0]
+        speed = (self.done - before) / (now - then) if now > then else 0.0
+        self.points.append((now, self.done))
+        words = [f"{self.done} of {self.total} {self.unit}"]
+        if speed > 0:
+            words.append(f"{speed:.3g} {self.unit}/s")
+            words.append(f"{_duration((self.total - self.done) / speed)} left")
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in self.numbers.items())
+        line = f"{', '.join(words)}{': ' if shown else ''}{shown}"
+        print(line, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    """As one reads it from a clock."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 class _Silence:
-    def update(self, numbers: Mapping[str, float] | None = None) -> None:
+    def update(self, numbers: Mapping[str, float] | None = None, units: int = 1) -> None:
         pass
 
 
 @contextlib.contextmanager
 def progress(total: int, unit: str, initial: int = 0, quiet: bool = False) -> Iterator[Progress]:
-    """Shows on stderr how much of long work is done.
+    """Shows on stderr how much of long work is done, how quickly, and how long the rest will take.
 
     Args:
-        total: how many steps there are.
+        total: how many units there are.
         unit: what they are called, in the plural.
         initial: how many were done before.
         quiet: show nothing.
@@ -70,7 +95,11 @@ def progress(total: int, unit: str, initial: int = 0, quiet: bool = False) -> It
     if quiet:
         yield _Silence()
     elif sys.stderr.isatty():
-        with tqdm(total=total, initial=initial, unit=f" {unit}") as bar:
+        from tqdm import tqdm
+
+        # at every update it looks at the clock: it would show nothing for long where a slow part
+        # follows a quick one
+        with tqdm(total=total, initial=initial, unit=f" {unit}", miniters=1) as bar:
             yield _Bar(bar)
     else:
         yield _Lines(total, unit, initial)

@@ -1,15 +1,20 @@
 """Where the numbers of a run go besides metrics.csv: TensorBoard, Weights & Biases."""
 
 import contextlib
+import queue
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from prefloop.errors import UserError
 from prefloop.files import write_atomically
+from prefloop.progress import say
 from prefloop.startup import import_optional
 
 TRACKERS = ("tensorboard", "wandb")
+MOST_ROWS = 1000  # that wait for a tracker; one that is so far behind hangs
+SECONDS_TO_CLOSE = 60.0  # what is under way may have to cross a slow network
 
 
 class Tracker(Protocol):
@@ -78,11 +83,81 @@ class WeightsAndBiases:
         self._run.finish()
 
 
+class InBackground:
+    """A tracker in a thread of its own: one that fails or hangs never stops who learns.
+
+    What went wrong is said once; after that the tracker gets nothing more.
+    """
+
+    def __init__(self, name: str, tracker: Tracker) -> None:
+        """Takes a tracker over.
+
+        Args:
+            name: what it is called in sentences.
+        """
+        self._name, self._tracker = name, tracker
+        self._rows: queue.Queue[tuple[dict[str, float], int] | None] = queue.Queue(MOST_ROWS)
+        self._is_given_up = self._hangs = False
+        # a daemon: Python does not wait for it at the end, so one that hangs holds nothing up
+        self._thread = threading.Thread(target=self._work, name=f"tracker {name}", daemon=True)
+        self._thread.start()
+
+    def log(self, row: Mapping[str, float], step: int) -> None:
+        """Hands a row over; returns at once."""
+        self._put((dict(row), step))
+
+    def close(self) -> None:
+        """Waits for what is still under way, but not for ever."""
+        self._put(None)
+        if self._hangs:
+            return
+        self._thread.join(SECONDS_TO_CLOSE)
+        if self._thread.is_alive():
+            self._give_up(f"it did not finish within {SECONDS_TO_CLOSE:g} s")
+
+    def _put(self, item: tuple[dict[str, float], int] | None) -> None:
+        if self._is_given_up:
+            return
+        try:
+            self._rows.put_nowait(item)
+        except queue.Full:
+            self._hangs = True
+            self._give_up(f"it is {MOST_ROWS} rows behind")
+
+    def _work(self) -> None:
+        try:
+            while (item := self._rows.get()) is not None:
+                self._tracker.log(item[0], step=item[1])
+        except BaseException as error:  # whatever it is: nobody else would hear of it
+            self._give_up(_in_a_line(error))
+        try:
+            self._tracker.close()  # also after a failure: what came before it is worth keeping
+        except BaseException as error:
+            self._give_up(_in_a_line(error))
+
+    def _give_up(self, why: str) -> None:
+        if self._is_given_up:
+            return
+        self._is_given_up = True
+        say(
+            f"--track {self._name} gets no more rows ({why}); training goes on, and metrics.csv has "
+            "everything."
+        )
+
+
+def _in_a_line(error: BaseException) -> str:
+    """What went wrong, as a part of a sentence."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
+
+
 @contextlib.contextmanager
 def opened(
     names: Sequence[str], directory: Path, config: Mapping[str, Any], first_step: int = 0
 ) -> Iterator[list[Tracker]]:
     """Opens trackers for a run and closes them when the block ends, however it ends.
+
+    What goes wrong with one after it was opened is said and stops nothing.
 
     Args:
         names: of `TRACKERS`.
@@ -106,6 +181,7 @@ def opened(
                 raise UserError(
                     f"--track {name} can't write to {directory}: its name is no UTF-8."
                 ) from None
-            stack.callback(tracker.close)
-            trackers.append(tracker)
+            guarded = InBackground(name, tracker)
+            stack.callback(guarded.close)
+            trackers.append(guarded)
         yield trackers

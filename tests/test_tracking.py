@@ -1,5 +1,7 @@
 import os
+import subprocess
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -135,3 +137,85 @@ def test_a_resumed_run_goes_on_with_its_curves(tmp_path, offline):
     halves = [half.name for half in (tmp_path / "wandb").glob("offline-run-*")]
     assert len(halves) == 2
     assert all((tmp_path / "wandb_id").read_text() in name for name in halves)
+
+
+class Broken:
+    """Fails when it is told to, and counts what reaches it."""
+
+    def __init__(self, fails_at=10**9, fails_at_close=False):
+        self.fails_at, self.fails_at_close = fails_at, fails_at_close
+        self.calls, self.closed = 0, 0
+
+    def log(self, row, step):
+        self.calls += 1
+        if step >= self.fails_at:
+            raise ConnectionError("The server is gone.\nGood luck.")
+
+    def close(self):
+        self.closed += 1
+        if self.fails_at_close:
+            raise SystemExit
+
+
+class Hanging:
+    """Blocks for ever."""
+
+    def __init__(self):
+        self.never = threading.Event()
+
+    def log(self, row, step):
+        self.never.wait()
+
+    def close(self):
+        self.never.wait()
+
+
+def opened_as(monkeypatch, tracker, directory, rows):
+    """What `opened` does with a tracker that stands in for TensorBoard's."""
+    monkeypatch.setattr(tracking, "TensorBoard", lambda *_: tracker)
+    log(("tensorboard",), directory, rows)
+
+
+def test_a_tracker_that_fails_is_told_of_once_and_left_alone(tmp_path, monkeypatch, capsys):
+    tracker = Broken(fails_at=3)
+    opened_as(monkeypatch, tracker, tmp_path, ROWS * 50)
+    assert (tracker.calls, tracker.closed) == (4, 1)  # what came before is still written
+    assert capsys.readouterr().err == (
+        "--track tensorboard gets no more rows (ConnectionError: The server is gone); training goes "
+        "on, and metrics.csv has everything.\n"
+    )
+
+
+@pytest.mark.parametrize("fails_at", [10**9, 1])
+def test_a_tracker_that_fails_when_it_is_closed(tmp_path, monkeypatch, capsys, fails_at):
+    opened_as(monkeypatch, Broken(fails_at, fails_at_close=True), tmp_path, ROWS)
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert ("SystemExit" if fails_at > 1 else "ConnectionError") in err
+
+
+@pytest.mark.parametrize(("rows", "words"), [(1, "within 0.2 s"), (40, "is 10 rows behind")])
+def test_a_tracker_that_hangs_blocks_nobody(tmp_path, monkeypatch, capsys, rows, words):
+    monkeypatch.setattr(tracking, "SECONDS_TO_CLOSE", 0.2)
+    monkeypatch.setattr(tracking, "MOST_ROWS", 10)
+    start = time.monotonic()
+    opened_as(monkeypatch, Hanging(), tmp_path, ROWS[:1] * rows)
+    assert time.monotonic() - start < 5
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1 and words in err
+
+
+def test_a_program_ends_though_a_tracker_hangs():
+    code = (
+        "from prefloop import tracking; import test_tracking as t; tracking.SECONDS_TO_CLOSE = 0.1; "
+        "b = tracking.InBackground('x', t.Hanging()); b.log({}, 0); b.close()"
+    )
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(root), str(root / "tests")])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0 and "--track x gets no more rows" in done.stderr

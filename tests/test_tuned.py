@@ -89,9 +89,7 @@ def test_a_run_says_what_it_uses(run, tmp_path):
     file.write_text("sac:\n  gamma: 0.9\n  tau: 0.01\n", encoding="utf-8")
     outcome = run(f"{line} mine.yaml --tau 0.02")
     assert outcome.code == 0, outcome.err
-    assert (
-        "Settings for mine.yaml (mine.yaml): gamma 0.9." in outcome.out
-    )
+    assert "Settings for mine.yaml (mine.yaml): gamma 0.9." in outcome.out
     settings = read_json(tmp_path / "p/run.json")["settings"]
     assert (settings["gamma"], settings["tau"], settings["preset"]) == (0.9, 0.02, "mine.yaml")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefloop.envs.settings import EnvSettings
-from prefloop.settings import part, setting
+from prefloop.settings import part, require_above_zero, setting
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.teachers.simulated import PRESETS
 from prefloop.training.settings import RunSettings
@@ -30,6 +30,11 @@ def people_setting() -> Any:
 def wait_setting() -> Any:
     """`--no_wait`."""
     return setting(True, "wait for people's labels after each iteration; without, only for the first ones, and learning goes on while they label")  # fmt: skip
+
+
+def clips_setting() -> Any:
+    """`--clips_per_session N`."""
+    return setting(None, "draw the first so many pairs of each session that a simulated teacher was asked, side by side, into clips/, with the answer in the file's name; none if not given")  # fmt: skip
 
 
 def env_part(example: str) -> Any:
@@ -58,6 +63,9 @@ def require_somebody(settings: Any) -> None:
         raise ValueError("--teacher human and --run NAME go together")
     if not settings.people and not (settings.environment.env and settings.run.out):
         raise ValueError("--env and --out are needed, or --teacher human and --run")
+    require_above_zero(settings, "clips_per_session")
+    if are_asked and settings.clips_per_session is not None:
+        raise ValueError("people see their clips on the page, so they have no --clips_per_session")
     if are_asked and settings.teacher.overrides:
         raise ValueError(f"people have no --{next(iter(settings.teacher.overrides))}")
 
@@ -134,6 +142,17 @@ def answering(
             people = People(client, settings.people, folder)
             stack.enter_context(outputs.claimed(settings.run))
             yield Asked(settings, env, stepping, people, people.report)
+        elif (clips := settings.clips_per_session) is not None:
+            from prefloop.commands.clips import CLIPS, Drawn
+            from prefloop.evaluation.videos import require_pictures
+
+            require_pictures(env, "--clips_per_session")
+            recorded = RecordedEnvs.make(env, num_envs)
+            stepping = Stepping(recorded.envs, recorded.record)
+            stack.enter_context(outputs.claimed(settings.run))
+            answers = stack.enter_context(simulated(settings, env, stepping))
+            folder = Path(settings.run.out) / CLIPS
+            yield Asked(settings, env, stepping, Drawn(answers, env, clips, folder))
         else:
             stepping = stepping_in(env, num_envs)
             stack.enter_context(outputs.claimed(settings.run))
@@ -146,9 +165,10 @@ def say_how_many_came(answers: "Answers", labels: int) -> None:
     said = answers.current()
     answered = len(said.answered) if said is not None else 0
     if answered < labels:
+        never = "" if answers.shown >= labels else ", and the others were never asked"
         print(
             f"Note: {answered} of {labels} labels came; of {answers.shown} queries "
-            f"{answers.shown - answered} were skipped or are still to be labelled."
+            f"{answers.shown - answered} were skipped or are still to be labelled{never}."
         )
 
 

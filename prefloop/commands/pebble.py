@@ -10,7 +10,12 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.settings import ServerSettings
 from prefloop.settings import part, setting
 from prefloop.teachers.settings import TeacherSettings
-from prefloop.training.settings import PebbleSettings, RunSettings
+from prefloop.training.settings import (
+    PebbleSettings,
+    RunSettings,
+    StoppingSettings,
+    WatchingSettings,
+)
 from prefloop.tuned import TunedSettings
 
 if TYPE_CHECKING:
@@ -37,12 +42,15 @@ class Settings:
 
     people: str = answering.people_setting()
     wait: bool = answering.wait_setting()
+    clips_per_session: int | None = answering.clips_setting()
     init: str = setting("", "policy checkpoint to start from, of prefloop sac or pebble")
     keep_termination: bool = setting(False, "learn where episodes end early, too; by default they go on in learning, where that is possible, and end as they do in evaluation")  # fmt: skip
     environment: EnvSettings = answering.env_part("Hopper-v5")
     run: RunSettings = answering.run_part()
     teacher: TeacherSettings = answering.teacher_part()
     pebble: PebbleSettings = part(PebbleSettings)
+    stopping: StoppingSettings = part(StoppingSettings)
+    watching: WatchingSettings = part(WatchingSettings)
     server: ServerSettings = part(ServerSettings)
     defaults: TunedSettings = part(TunedSettings)
 
@@ -57,6 +65,7 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Trains and writes the policy, the reward and the answers."""
+    from functools import partial
     from pathlib import Path
 
     import torch
@@ -66,6 +75,8 @@ def main(settings: Settings) -> None:
     from prefloop.training import methods, outputs
     from prefloop.training.off_policy import make_sac
     from prefloop.training.plans import Plan, plan_labels
+    from prefloop.training.stopping import reason_to_stop
+    from prefloop.training.watching import require_watchable, watching
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     device = usable_device(settings.run.device)
@@ -86,11 +97,15 @@ def main(settings: Settings) -> None:
         print(f"Learning in {env} without early ends; it is judged with them.")
         return whole
 
+    def check(env: EnvSettings) -> None:
+        plan_labels(questions, plan, time_limit(env), own.exploration_iterations)
+        require_watchable(settings.watching, env)
+
     with answering.answering(
         settings,
         "prefloop pebble",
         own.experience.num_envs,
-        check=lambda env: plan_labels(questions, plan, time_limit(env), own.exploration_iterations),
+        check=check,
         simulated=lambda settings, env, stepping: methods.simulated_answers(
             env,
             stepping,
@@ -113,11 +128,12 @@ def main(settings: Settings) -> None:
         facts = outputs.facts("pebble", env, method.begins_as, init=settings.init)
         facts |= {"reward_model": learner.taught.model.facts()}
         kept = _kept(settings, asked.env, asked.stepping.state_kind, facts)
-        hooks: dict[str, Any] = {}
+        hooks: dict[str, Any] = {"stop": partial(reason_to_stop, settings=settings.stopping)}
         if kept is not None:
             hooks["begin"] = lambda: kept.begin(learner.replay, learner.state_dict())
             hooks["saved"] = lambda state: kept.keep(learner.replay, state)
-        outputs.train(method, settings, facts, env, is_claimed=True, **hooks)
+        with watching(settings.watching, env, method.policy, seed, directory) as watchers:
+            outputs.train(method, settings, facts, env, is_claimed=True, watchers=watchers, **hooks)
         learner.save(directory)
         answering.say_how_many_came(answers, questions.labels)
 

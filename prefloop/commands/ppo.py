@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from prefloop.agents.settings import PPOSettings
 from prefloop.envs.settings import EnvSettings
 from prefloop.settings import part, setting
-from prefloop.training.settings import ExperienceSettings, RunSettings
+from prefloop.training.settings import (
+    ExperienceSettings,
+    RunSettings,
+    StoppingSettings,
+    WatchingSettings,
+)
 from prefloop.tuned import TunedSettings
 
 DESCRIPTION = """Trains a policy by proximal policy optimisation, on the environment's reward or on
@@ -26,6 +31,8 @@ class Settings:
     run: RunSettings = part(RunSettings)
     environment: EnvSettings = part(EnvSettings)
     experience: ExperienceSettings = part(ExperienceSettings)
+    stopping: StoppingSettings = part(StoppingSettings)
+    watching: WatchingSettings = part(WatchingSettings)
     agent: PPOSettings = part(PPOSettings)
     defaults: TunedSettings = part(TunedSettings)
     # fmt: on
@@ -33,6 +40,7 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Trains and writes the policy."""
+    from functools import partial
     from pathlib import Path
 
     import torch
@@ -42,6 +50,8 @@ def main(settings: Settings) -> None:
     from prefloop.rewards import reward_model
     from prefloop.training import methods, outputs
     from prefloop.training.on_policy import RewardOfRollout, from_model, true_reward
+    from prefloop.training.stopping import reason_to_stop
+    from prefloop.training.watching import require_watchable, watching
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     run, env = settings.run, settings.environment
@@ -54,6 +64,7 @@ def main(settings: Settings) -> None:
         return from_model(reward_model.load(learned, stepping.envs).to(device))
 
     init = Path(settings.init) if settings.init else None
+    require_watchable(settings.watching, env)
     method = methods.ppo(env, reward, settings.agent, settings.experience, run.seed, device, init)
     facts = outputs.facts(
         "ppo",
@@ -62,4 +73,7 @@ def main(settings: Settings) -> None:
         reward=reward_model.file(learned) if learned else "",
         init=settings.init,
     )
-    outputs.train(method, settings, facts, env, None if learned else ("true_return",))
+    curves = None if learned else ("true_return",)
+    stop = partial(reason_to_stop, settings=settings.stopping)
+    with watching(settings.watching, env, method.policy, run.seed, Path(run.out)) as watchers:
+        outputs.train(method, settings, facts, env, curves, stop=stop, watchers=watchers)

@@ -7,7 +7,12 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.settings import ServerSettings
 from prefloop.settings import part, setting
 from prefloop.teachers.settings import TeacherSettings
-from prefloop.training.settings import PrefPPOSettings, RunSettings
+from prefloop.training.settings import (
+    PrefPPOSettings,
+    RunSettings,
+    StoppingSettings,
+    WatchingSettings,
+)
 from prefloop.tuned import TunedSettings
 
 DESCRIPTION = """Learns from preferences while it acts (Christiano et al. 2017): asks a teacher about
@@ -31,11 +36,14 @@ class Settings:
 
     people: str = answering.people_setting()
     wait: bool = answering.wait_setting()
+    clips_per_session: int | None = answering.clips_setting()
     init: str = setting("", "policy checkpoint to start from")
     environment: EnvSettings = answering.env_part("Pendulum-v1")
     run: RunSettings = answering.run_part()
     teacher: TeacherSettings = answering.teacher_part()
     pref_ppo: PrefPPOSettings = part(PrefPPOSettings)
+    stopping: StoppingSettings = part(StoppingSettings)
+    watching: WatchingSettings = part(WatchingSettings)
     server: ServerSettings = part(ServerSettings)
     defaults: TunedSettings = part(TunedSettings)
 
@@ -50,6 +58,7 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Trains and writes the policy, the reward and the answers."""
+    from functools import partial
     from pathlib import Path
 
     import torch
@@ -58,6 +67,8 @@ def main(settings: Settings) -> None:
     from prefloop.envs.registered import time_limit
     from prefloop.training import methods, outputs
     from prefloop.training.plans import Plan, plan_labels
+    from prefloop.training.stopping import reason_to_stop
+    from prefloop.training.watching import require_watchable, watching
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     device = usable_device(settings.run.device)
@@ -65,11 +76,15 @@ def main(settings: Settings) -> None:
     questions, experience = settings.pref_ppo.questions, settings.pref_ppo.experience
     seed = settings.run.seed
 
+    def check(env: EnvSettings) -> None:
+        plan_labels(questions, Plan.of(experience), time_limit(env))
+        require_watchable(settings.watching, env)
+
     with answering.answering(
         settings,
         "prefloop pref-ppo",
         experience.num_envs,
-        check=lambda env: plan_labels(questions, Plan.of(experience), time_limit(env)),
+        check=check,
         simulated=lambda settings, env, stepping: methods.simulated_answers(
             env,
             stepping,
@@ -93,6 +108,10 @@ def main(settings: Settings) -> None:
         )  # fmt: skip
         facts = outputs.facts("pref-ppo", env, method.begins_as, init=settings.init)
         facts |= {"reward_model": learner.taught.model.facts()}
-        outputs.train(method, settings, facts, env, is_claimed=True)
+        stop = partial(reason_to_stop, settings=settings.stopping)
+        with watching(settings.watching, env, method.policy, seed, directory) as watchers:
+            outputs.train(
+                method, settings, facts, env, is_claimed=True, stop=stop, watchers=watchers
+            )
         learner.save(directory)
         answering.say_how_many_came(answers, questions.labels)

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from prefloop.agents.settings import SACSettings
 from prefloop.envs.settings import EnvSettings
 from prefloop.settings import part, setting
-from prefloop.training.settings import ReplaySettings, RunSettings
+from prefloop.training.settings import (
+    ReplaySettings,
+    RunSettings,
+    StoppingSettings,
+    WatchingSettings,
+)
 from prefloop.tuned import TunedSettings
 
 DESCRIPTION = """Trains a policy with continuous actions by soft actor-critic, which learns from every
@@ -27,6 +32,8 @@ class Settings:
     run: RunSettings = part(RunSettings)
     environment: EnvSettings = part(EnvSettings)
     experience: ReplaySettings = part(ReplaySettings)
+    stopping: StoppingSettings = part(StoppingSettings)
+    watching: WatchingSettings = part(WatchingSettings)
     agent: SACSettings = part(SACSettings)
     defaults: TunedSettings = part(TunedSettings)
     # fmt: on
@@ -34,6 +41,7 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Trains and writes the policy."""
+    from functools import partial
     from pathlib import Path
 
     import torch
@@ -43,6 +51,8 @@ def main(settings: Settings) -> None:
     from prefloop.rewards import reward_model
     from prefloop.training import methods, outputs
     from prefloop.training.on_policy import RewardOfRollout, from_model, true_reward
+    from prefloop.training.stopping import reason_to_stop
+    from prefloop.training.watching import require_watchable, watching
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     run, env = settings.run, settings.environment
@@ -55,6 +65,7 @@ def main(settings: Settings) -> None:
         return from_model(reward_model.load(learned, stepping.envs).to(device))
 
     init = Path(settings.init) if settings.init else None
+    require_watchable(settings.watching, env)
     with outputs.claimed(run):
         method = methods.sac(
             env, reward, settings.agent, settings.experience, run.seed, device, Path(run.out), init
@@ -67,4 +78,8 @@ def main(settings: Settings) -> None:
             init=settings.init,
         )
         curves = None if learned else ("true_return", "training_return")
-        outputs.train(method, settings, facts, env, curves, is_claimed=True)
+        stop = partial(reason_to_stop, settings=settings.stopping)
+        with watching(settings.watching, env, method.policy, run.seed, Path(run.out)) as watchers:
+            outputs.train(
+                method, settings, facts, env, curves, is_claimed=True, stop=stop, watchers=watchers
+            )

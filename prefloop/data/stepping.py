@@ -1,6 +1,6 @@
 """Acting for agents that learn on the way: so many steps at a time, whatever episodes they cut."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import gymnasium as gym
@@ -61,6 +61,7 @@ class Stepping:
         spaces: of one of them.
         diverged: in which of them the last step was one that the simulator could not take, so that
             the episode was cut there; [num_envs].
+        on_steps: is told of steps when they are done, how many; for whoever shows how far it is.
     """
 
     def __init__(self, envs: gym.vector.VectorEnv, record: Record | None = None) -> None:
@@ -74,6 +75,7 @@ class Stepping:
         """
         self.envs, self.spaces = envs, spaces_of(envs)
         self._record = record
+        self.on_steps: Callable[[int], None] = lambda steps: None
 
     @property
     def num_envs(self) -> int:
@@ -114,6 +116,7 @@ class Stepping:
             )
             self._resets = terminated | truncated
             self._obs = obs
+            self.on_steps(self.num_envs)
         obs, *columns = (np.stack(column) for column in zip(*history, strict=True))
         obs = as_stored(np.concatenate([obs, self._obs[None]]))
         return Rollout(obs, *columns, frame_stack=self.spaces.frame_stack)

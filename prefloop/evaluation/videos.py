@@ -1,5 +1,6 @@
 """Watching a policy: in a window, or in a video where there is no display."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -63,7 +64,6 @@ def record_episode(env: Env, act: Act, seed: int, video_path: Path) -> float:
     Raises:
         UserError: the environment can't be drawn, or the video can't be written.
     """
-    os.environ["SDL_VIDEODRIVER"] = "dummy"  # drawing into memory needs a driver, too
     try:
         video_path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -77,8 +77,54 @@ def record_episode(env: Env, act: Act, seed: int, video_path: Path) -> float:
                 raise UserError(f"{env} can't be drawn as a picture.")
             yield frame
 
-    write_video(video_path, frames(), _frames_per_second(env))
+    with _drawing_into_memory():
+        write_video(video_path, frames(), _frames_per_second(env))
     return sum(rewards)
+
+
+def require_pictures(env: Env, flag: str) -> None:
+    """Draws an environment once.
+
+    Args:
+        flag: what needs it, for the sentence.
+
+    Raises:
+        UserError: it can't be made, or can't be drawn.
+    """
+    plain = make_env(env)
+    plain.close()
+    if "rgb_array" not in (plain.metadata.get("render_modes") or ()):
+        raise UserError(
+            f"{env} can't be drawn, since it makes no pictures, so {flag} is not for it."
+        )
+    with _drawing_into_memory():
+        made = make_env(env, render_mode="rgb_array")
+        try:
+            made.reset(seed=0)
+            picture = made.render()
+        except (
+            Exception
+        ) as error:  # of whatever draws: drivers, libraries, the environment's makers
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise UserError(f"{env} can't be drawn here ({reason}), which {flag} needs.") from None
+        finally:
+            made.close()
+    if not isinstance(picture, np.ndarray):
+        raise UserError(f"{env} can't be drawn as a picture, which {flag} needs.")
+
+
+@contextlib.contextmanager
+def _drawing_into_memory() -> Iterator[None]:
+    """SDL needs a driver for that, too; windows that are opened later are to have their own."""
+    before = os.environ.get("SDL_VIDEODRIVER")
+    os.environ["SDL_VIDEODRIVER"] = "dummy"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SDL_VIDEODRIVER"]
+        else:
+            os.environ["SDL_VIDEODRIVER"] = before
 
 
 # Quick to write, and quick to jump about in. A browser that shows some frame decodes from the last

@@ -1,6 +1,8 @@
 """The loop around every algorithm: progress, metrics, state, and going on after a stop."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -8,9 +10,11 @@ from typing import Any, Protocol
 import torch
 
 from prefloop import runs, tracking
+from prefloop.data.stepping import Stepping
 from prefloop.errors import UserError
 from prefloop.files import write_csv
-from prefloop.progress import progress
+from prefloop.progress import Progress, progress
+from prefloop.training.plans import Plan
 from prefloop.training.settings import RunSettings
 
 MAY_DIFFER_ON_RESUME = (
@@ -30,6 +34,11 @@ MAY_DIFFER_ON_RESUME = (
     "keep_exploration",
     "preset",
     "untuned",
+    # when it ends, not what it does until then: who wants more of it goes on
+    "stop_at",
+    "patience",
+    "video_every",
+    "render",
     # what follows from the settings, and was described otherwise by earlier versions
     "policy",
     "reward_model",
@@ -61,6 +70,18 @@ class Learner(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Acting:
+    """What is done by a learner that acts: its progress is counted in steps, not in iterations."""
+
+    plan: Plan
+    stepping: Stepping
+
+    def steps(self, iterations: int) -> int:
+        """How many steps so many iterations are."""
+        return self.plan.steps(min(iterations * self.plan.every, self.plan.total))
+
+
 def turn(
     learner: Learner,
     run: RunSettings,
@@ -71,6 +92,9 @@ def turn(
     defaults: Mapping[str, Any] = MappingProxyType({}),
     begin: Callable[[], dict[str, Any] | None] | None = None,
     saved: Callable[[dict[str, Any]], None] | None = None,
+    stop: Callable[[list[dict[str, float]]], str | None] = lambda rows: None,
+    acting: Acting | None = None,
+    watchers: Sequence[Callable[[list[dict[str, float]]], None]] = (),
 ) -> list[dict[str, float]]:
     """Turns a learner until it is done, in a directory that this process has claimed.
 
@@ -82,6 +106,10 @@ def turn(
         defaults: what a setting was before there was one.
         begin: gives the state that a new run goes on from, if there is one.
         saved: is told of each state that was saved.
+        stop: says, of the rows so far, why it is to end before its last iteration; None to go on.
+        acting: what the learner acts in, so that progress shows while an iteration lasts.
+        watchers: are told of the rows so far, when a run is taken up again and after each new row;
+            what they do must change nothing.
 
     Returns:
         The rows of metrics.csv.
@@ -92,6 +120,7 @@ def turn(
     """
     directory = Path(run.out)
     rows: list[dict[str, float]] = []
+    reason = None
     if not run.resume:
         runs.start(directory, facts, epochs=0)
         if begin is not None and (begun := begin()) is not None:
@@ -109,9 +138,13 @@ def turn(
             print(f"Going on after iteration {len(rows)} of {iterations}.")
     with (
         tracking.opened(run.track, directory, facts["settings"], len(rows)) as trackers,
-        progress(iterations, "iterations", len(rows), quiet) as bar,
+        _progress(acting, iterations, len(rows), quiet) as bar,
     ):
+        for watch in watchers if rows else ():
+            watch(rows)
         while len(rows) < iterations and not (rows and learner.finished):
+            if (reason := stop(rows)) is not None:
+                break
             rows.append(learner.iterate(len(rows)))
             learned = learner.state_dict()
             if not _is_finite(learned):
@@ -119,7 +152,8 @@ def turn(
                     f"Learning diverged: iteration {len(rows) - 1} left weights that are NaN or "
                     "infinite. Start anew with a smaller learning rate."
                 )
-            bar.update({name: rows[-1][name] for name in show})
+            shown = {name: rows[-1][name] for name in show}
+            bar.update(shown, units=0 if acting else 1)
             for tracker in trackers:
                 tracker.log(rows[-1], step=len(rows) - 1)
             write_csv(directory / runs.METRICS, rows)
@@ -128,7 +162,27 @@ def turn(
             runs.save_state(directory, state)
             if saved is not None:
                 saved(state)
+            for watch in watchers:
+                watch(rows)
+    if reason is not None:
+        print(f"Stopped after iteration {len(rows)} of {iterations}{_at(rows)}: {reason}.")
     return rows
+
+
+@contextlib.contextmanager
+def _progress(acting: Acting | None, iterations: int, done: int, quiet: bool) -> Iterator[Progress]:
+    if acting is None:
+        with progress(iterations, "iterations", done, quiet) as bar:
+            yield bar
+        return
+    total = acting.plan.steps(acting.plan.total)
+    with progress(total, "steps", acting.steps(done), quiet) as bar:
+        acting.stepping.on_steps = lambda steps: bar.update(units=steps)
+        yield bar
+
+
+def _at(rows: Sequence[Mapping[str, float]]) -> str:
+    return f", at step {rows[-1]['steps']:.0f}" if "steps" in rows[-1] else ""
 
 
 def _stopped(

@@ -28,7 +28,7 @@ from prefloop.teachers.simulated import RELATIVE
 from prefloop.training.airl import AIRL
 from prefloop.training.answers import Answers, SimulatedAnswers
 from prefloop.training.demonstrations import act, as_segments, make_teacher
-from prefloop.training.loop import Learner
+from prefloop.training.loop import Acting, Learner
 from prefloop.training.off_policy import OffPolicyTraining, make_replay, make_sac
 from prefloop.training.on_policy import (
     OnPolicyTraining,
@@ -64,6 +64,7 @@ class Method:
         begins_as: the policy before anything was learned.
         show: metrics that a progress bar carries.
         x, curves: metrics that are drawn over another.
+        acting: what it acts in, if it acts.
     """
 
     learner: Learner
@@ -73,6 +74,7 @@ class Method:
     show: Sequence[str]
     x: str
     curves: Sequence[str]
+    acting: Acting | None = None
 
 
 def dpo(
@@ -120,9 +122,10 @@ def ppo(
         plan.iterations,
         lambda: agent.acting_policy,
         agent.policy,
-        ("steps", "true_return", "reward"),
+        ("true_return", "reward"),
         "steps",
         ("true_return", "reward"),
+        Acting(plan, stepping),
     )
 
 
@@ -153,9 +156,10 @@ def sac(
         plan.iterations,
         lambda: agent.acting_policy,
         agent.acting_policy,
-        ("steps", "true_return", "reward"),
+        ("true_return", "reward"),
         "steps",
         ("true_return", "training_return", "reward"),
+        Acting(plan, stepping),
     )
 
 
@@ -179,9 +183,10 @@ def airl(
         plan.iterations,
         lambda: agent.acting_policy,
         agent.policy,
-        ("steps", "true_return", "discriminator_accuracy"),
+        ("true_return", "discriminator_accuracy"),
         "steps",
         ("true_return", "discriminator_accuracy"),
+        Acting(plan, stepping),
     )
 
 
@@ -217,6 +222,7 @@ def pref_ppo(
         ("labels", "held_out_accuracy", "true_return", "reward"),
         "steps",
         ("true_return", "reward", "labels", "held_out_accuracy"),
+        Acting(plan, stepping),
     )
     return method, learner
 
@@ -259,6 +265,7 @@ def pebble(
         ("labels", "held_out_accuracy", "true_return", "reward"),
         "steps",
         ("true_return", "reward", "labels", "reward_correlation"),
+        Acting(plan, stepping),
     )
     return method, learner
 

@@ -99,7 +99,7 @@ def train(
         env: what the curves are about.
         curves: what to draw, if not all that the method has.
         is_claimed: the folder is this process's already.
-        hooks: `begin` and `saved` of `loop.turn`.
+        hooks: `begin`, `saved`, `stop` and `watchers` of `loop.turn`.
 
     Raises:
         UserError: the folder holds another run, or can't be written; or learning diverged.
@@ -114,6 +114,7 @@ def train(
             method.iterations,
             method.show,
             defaults=defaults_of(type(settings)),
+            acting=method.acting,
             **hooks,
         )
         checkpoints.save(directory / POLICY, method.policy().state_dict())

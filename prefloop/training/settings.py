@@ -1,5 +1,6 @@
 """What can be set of runs and loops, with defaults; free of PyTorch, so that `--help` is quick."""
 
+import math
 from dataclasses import MISSING, dataclass
 
 from prefloop.agents.settings import PPOSettings, SACSettings
@@ -47,6 +48,46 @@ class RunSettings:
     def when_interrupted(self) -> str:
         """What to say after Ctrl-C."""
         return f"Stopped. Go on with the same command and --resume; {self.out} is whole."
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoppingSettings:
+    """When a run ends before its steps are spent, by the true return of its rows.
+
+    Raises:
+        ValueError: a value that no run can have.
+    """
+
+    group = "stopping early"
+
+    # fmt: off
+    stop_at: float | None = setting(None, "end when a row's true_return has reached this; never if not given")
+    patience: int | None = setting(None, "end when the best true_return is so many rows old; never if not given")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(self, "patience")
+        if self.stop_at is not None and not math.isfinite(self.stop_at):
+            raise ValueError(f"--stop_at must be a return, not {self.stop_at}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchingSettings:
+    """How one can watch an agent while it learns.
+
+    Raises:
+        ValueError: a value that no run can have.
+    """
+
+    group = "watching"
+
+    # fmt: off
+    video_every: int | None = setting(None, "write a video of an episode of the policy's mean action to videos/, every so many rows of metrics.csv; none if not given")
+    render: str = setting("", "show episodes of the policy's mean action in a window while it learns (human)", choices=("human",))
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(self, "video_every")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,118 @@
+"""Clips of what a simulated teacher was asked, with what it said, for who wants to see what is learned from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefloop.data.preferences import Preferences, Queries
+from prefloop.data.segments import Segments
+from prefloop.envs.settings import EnvSettings
+from prefloop.evaluation.videos import write_video
+from prefloop.labelling.arrays import Segment
+from prefloop.labelling.server.rendering import MAX_SIDE, Renderer
+from prefloop.progress import say
+from prefloop.training.answers import Answers
+
+CLIPS = "clips"  # their folder in the run's own
+GAP = 16  # pixels between the two of a pair
+
+
+class Drawn:
+    """A program's answers, of which some are drawn: the first so many pairs of each session.
+
+    It asks and answers as what it stands before, so that what is learned is the same.
+    """
+
+    def __init__(self, answers: Answers, env: EnvSettings, per_session: int, folder: Path) -> None:
+        """Draws nothing yet.
+
+        Args:
+            env: what is acted in, with what shows it again recorded.
+        """
+        self._answers, self._env = answers, env
+        self._per_session, self._folder = per_session, folder
+        self._renderer: Renderer | None = None
+        self._is_given_up = False
+
+    @property
+    def shown(self) -> int:
+        """As `Answers`."""
+        return self._answers.shown
+
+    def resume(self, shown: int) -> None:
+        """As `Answers`."""
+        self._answers.resume(shown)
+
+    def missing(self, labels: int) -> int:
+        """As `Answers`."""
+        return self._answers.missing(labels)
+
+    def wait(self) -> None:
+        """As `Answers`."""
+        self._answers.wait()
+
+    def current(self) -> Preferences | None:
+        """As `Answers`."""
+        return self._answers.current()
+
+    def ask(self, queries: Queries, iteration: int) -> None:
+        """As `Answers`; then draws."""
+        before = self._answers.shown
+        self._answers.ask(queries, iteration)
+        said = self._answers.current()
+        if said is None or self._is_given_up:
+            return
+        try:
+            for i in range(min(self._per_session, len(queries))):
+                name = f"{before + i:05}_iteration_{iteration}_{_in_words(said.labels[before + i])}"
+                self._draw(queries, i, self._folder / f"{name}.mp4")
+        except Exception as error:  # of the simulator, or its driver: it knows nothing of learning
+            self._is_given_up = True
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            say(f"No more clips ({reason[0].rstrip('.')}); training goes on.")
+
+    def _draw(self, queries: Queries, i: int, path: Path) -> None:
+        if path.exists():  # of an iteration that was stopped
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if self._renderer is None:
+            self._renderer = Renderer(self._env)
+        # one after the other: they are drawn in the same environment
+        left, right = (
+            list(self._renderer.frames(_one(queries.segments, side[i])))
+            for side in (queries.first, queries.second)
+        )
+        width = 2 * MAX_SIDE + GAP
+        frames = _side_by_side(left, right)
+        write_video(path, frames, self._renderer.fps, max_side=width, clip=True)
+
+
+def _in_words(label: float) -> str:
+    """What was said of a pair."""
+    if np.isnan(label):
+        return "skipped"
+    return {0.0: "first", 1.0: "second", 0.5: "tie"}.get(float(label), f"{label:.2f}")
+
+
+def _one(segments: Segments, i: int) -> Segment:
+    """One of the segments, without its padding."""
+    steps = int(segments.mask[i].sum())
+    return Segment(
+        segments.obs[i, :steps],
+        segments.actions[i, :steps],
+        segments.rewards[i, :steps],
+        int(segments.policy[i]),
+        int(segments.first_step[i]),
+        {name: array[i] for name, array in segments.replay.items()},
+        segments.frame_stack,
+    )
+
+
+def _side_by_side(left: list[NDArray], right: list[NDArray]) -> Iterator[NDArray]:
+    """Pairs of pictures; the shorter of the two waits for the other in its last one."""
+    for step in range(max(len(left), len(right))):
+        one, other = (side[min(step, len(side) - 1)] for side in (left, right))
+        gap = np.full((one.shape[0], GAP, 3), 255, dtype=np.uint8)
+        yield np.concatenate([one, gap, other], axis=1)

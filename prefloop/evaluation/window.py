@@ -1,0 +1,119 @@
+"""A window beside a run, in a process of its own: it takes no time from learning, and can't stop it."""
+
+import multiprocessing
+import pickle
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+import pygame
+import torch
+
+from prefloop.envs.make import make_env
+from prefloop.envs.settings import Env
+from prefloop.errors import UserError
+from prefloop.evaluation.evaluate import acting_in_episode, env_seed
+from prefloop.evaluation.videos import has_display
+from prefloop.files import write_atomically
+from prefloop.policies import Policy
+from prefloop.progress import say
+
+
+def require_window(env: Env, flag: str) -> None:
+    """To be called before anything is done.
+
+    Args:
+        flag: what needs it, for the sentence.
+
+    Raises:
+        UserError: there is no display, or the environment has no window.
+    """
+    if not has_display():
+        raise UserError(
+            f"{flag} needs a display, and there is none here; --video_every writes videos instead."
+        )
+    made = make_env(env)
+    made.close()
+    if "human" not in (made.metadata.get("render_modes") or ()):
+        raise UserError(f"{env} has no window to show itself in, so {flag} is not for it.")
+
+
+class Window:
+    """Episodes of a policy's mean action, one after the other, as quickly as a person can follow.
+
+    The policy goes there as a file, which the window reads before each episode: so nobody waits for it.
+    """
+
+    def __init__(self, env: Env, policy: Policy, seed: int) -> None:
+        """Opens it.
+
+        Args:
+            env: what is shown.
+            policy, seed: as in `show`.
+        """
+        self._folder = Path(tempfile.mkdtemp(prefix="prefloop-window-"))
+        self._file, self._is_told = self._folder / "policy", False
+        self.show(policy, seed)
+        # a new interpreter: PyTorch and simulators do not survive to be forked
+        context = multiprocessing.get_context("spawn")
+        self._process = context.Process(target=_play, args=(env, self._file), daemon=True)
+        self._process.start()
+
+    def show(self, policy: Policy, seed: int) -> None:
+        """Shows another policy from the next episode on.
+
+        Args:
+            seed: of its episodes, which are those of `evaluate.play`.
+        """
+        write_atomically(self._file, pickle.dumps((policy, seed)))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still there; says once that it is not."""
+        if self._process.is_alive():
+            return True
+        if not self._is_told and self._process.exitcode:
+            say("The window is gone; training goes on.")
+        self._is_told = True
+        return False
+
+    def close(self) -> None:
+        """Closes it."""
+        self._process.terminate()
+        self._process.join(5)
+        if self._process.is_alive():
+            self._process.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _play(env: Env, file: Path) -> None:
+    """What the window's process does, until it is closed or whom it belongs to has ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who learns
+    torch.set_num_threads(1)
+    try:
+        made = make_env(env, render_mode="human")
+        episode, before = 0, b""
+        while True:
+            now = file.read_bytes()
+            episode, before = (0 if now != before else episode + 1), now
+            policy, seed = pickle.loads(now)  # what this program has just written
+            act = acting_in_episode(policy, seed, episode, greedy=True)
+            obs, _ = made.reset(seed=env_seed(seed, episode))
+            done = False
+            while not done:
+                obs, _, terminated, truncated, _ = made.step(act(obs[None])[0])
+                done = terminated or truncated
+                if _is_to_end():
+                    made.close()
+                    return
+    except Exception as error:  # of whatever draws: a sentence, since the run goes on below it
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        say(f"The window is closed ({reason}); training goes on.")
+
+
+def _is_to_end() -> bool:
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():  # killed, so that it could not close us
+        return True
+    return pygame.display.get_init() and pygame.event.peek(pygame.QUIT)

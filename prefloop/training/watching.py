@@ -1,0 +1,115 @@
+"""Watching an agent while it learns: videos in the run's folder, and a window beside it."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import torch
+
+from prefloop.envs.settings import Env
+from prefloop.evaluation.evaluate import acting_in_episode, env_seed
+from prefloop.evaluation.videos import record_episode, require_pictures
+from prefloop.evaluation.window import Window, require_window
+from prefloop.policies import Policy
+from prefloop.progress import say
+from prefloop.seeding import Stream, integer
+from prefloop.training.settings import WatchingSettings
+
+VIDEOS = "videos"  # their folder in the run's own
+
+# is told of the rows so far whenever there is a new one
+Watcher = Callable[[Sequence[Mapping[str, float]]], None]
+
+
+def require_watchable(settings: WatchingSettings, env: Env) -> None:
+    """To be called before anything is done.
+
+    Raises:
+        UserError: what is to be shown can't be.
+    """
+    if settings.video_every is not None:
+        require_pictures(env, "--video_every")
+    if settings.render:
+        require_window(env, f"--render {settings.render}")
+
+
+@contextmanager
+def watching(
+    settings: WatchingSettings,
+    env: Env,
+    policy: Callable[[], Policy],
+    seed: int,
+    directory: Path,
+) -> Iterator[list[Watcher]]:
+    """Whoever is to be told of each row of a run.
+
+    Args:
+        env: what is shown: what it is judged in.
+        policy: gives the policy as it stands.
+        seed: the run's.
+        directory: the run's.
+    """
+
+    def now() -> Policy:
+        with torch.random.fork_rng(devices=[]):  # whoever builds one may draw weights first
+            return policy()
+
+    watchers: list[Watcher] = []
+    if settings.video_every is not None:
+        watchers.append(Videos(settings.video_every, env, now, seed, directory / VIDEOS))
+    with ExitStack() as stack:
+        if settings.render:
+            window = Window(env, now(), _judging(seed, 0))
+            stack.callback(window.close)
+            watchers.append(
+                lambda rows: (
+                    window.show(now(), _judging(seed, len(rows) - 1)) if window.is_open else None
+                )
+            )
+        yield watchers
+
+
+def _judging(seed: int, iteration: int) -> int:
+    """The seed of the episodes that a row is about."""
+    return integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
+
+
+class Videos:
+    """An episode of the policy's mean action as a video, every so many rows.
+
+    It is played in an environment of its own, from random numbers that nothing else depends on, so
+    that what is learned is the same with videos and without. Where true_return is that of episodes
+    that were played for it, it is the first of these.
+    """
+
+    def __init__(
+        self, every: int, env: Env, policy: Callable[[], Policy], seed: int, folder: Path
+    ) -> None:
+        """Makes none yet; `watching` says what the rest is."""
+        self._every, self._env, self._policy = every, env, policy
+        self._seed, self._folder, self._is_given_up = seed, folder, False
+
+    def __call__(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Makes a video if it is time for one, and it is not there yet."""
+        if self._is_given_up or not rows or len(rows) % self._every:
+            return
+        begin = f"{rows[-1]['steps']:08.0f}_steps"
+        # a run that was killed in the middle of a video makes it when it goes on
+        if any(self._folder.glob(f"{begin}_return_*.mp4")):
+            return
+        try:
+            self._record(begin, len(rows) - 1)
+        except Exception as error:  # of the simulator, or its driver: it knows nothing of learning
+            self._is_given_up = True
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            say(f"No more videos ({reason[0].rstrip('.')}); training goes on.")
+
+    def _record(self, begin: str, iteration: int) -> None:
+        judging = _judging(self._seed, iteration)
+        unfinished = self._folder / f".{begin}.mp4"
+        act = acting_in_episode(self._policy(), judging, 0, greedy=True)
+        try:
+            total = record_episode(self._env, act, env_seed(judging, 0), unfinished)
+            unfinished.replace(self._folder / f"{begin}_return_{total:.1f}.mp4")
+        finally:
+            unfinished.unlink(missing_ok=True)

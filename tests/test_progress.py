@@ -1,0 +1,77 @@
+import re
+
+import pytest
+
+from prefloop import progress
+from prefloop.files import read_csv
+
+PPO = (
+    "prefloop.cli ppo --env CartPole-v1 --num-envs 4 --rollout-steps 32 --steps 512 "
+    "--iteration-steps 256 --hidden-sizes 8 --out"
+)
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+def test_a_line_now_and_then(clock, capsys):
+    with progress.progress(1000, "steps", initial=200) as shown:
+        for second in range(45):
+            clock.now += 1
+            shown.update(units=5)
+            if second == 21:
+                shown.update({"true_return": 12.345678}, units=0)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "300 of 1000 steps, 5 steps/s, 2:20 left"
+    assert second == "400 of 1000 steps, 5 steps/s, 2:00 left: true_return 12.35"
+
+
+def test_the_speed_is_that_of_the_last_minutes(clock, capsys):
+    with progress.progress(100_000, "steps") as shown:
+        clock.now += 20
+        shown.update(units=20_000)
+        for _ in range(6):
+            clock.now += 20
+            shown.update(units=200)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "21200 of 100000 steps, 10 steps/s, 2:11:20 left"
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_nothing_is_said_at_once(capsys, quiet):
+    with progress.progress(3, "epochs", quiet=quiet) as shown:
+        shown.update({"loss": 1.0})
+    assert capsys.readouterr().err == ""
+
+
+def test_a_run_shows_its_steps_while_an_iteration_lasts(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    outcome = run(f"{PPO} p")
+    assert outcome.code == 0, outcome.err
+    lines = outcome.err.splitlines()
+    counts = [int(line.split()[0]) for line in lines]
+    assert sorted(set(counts)) == list(range(4, 516, 4))  # every step of the four environments
+    assert re.fullmatch(r"512 of 512 steps, [\d.e+]+ steps/s, 0:00 left: .*", lines[-1])
+    assert "true_return" in lines[-1] and "true_return" not in lines[0]
+    # and nothing of the time it took stands in what is the same each time
+    assert not {"seconds", "speed", "time"} & read_csv(tmp_path / "p/metrics.csv")[0].keys()
+
+
+def test_a_resumed_run_counts_what_was_done(run, monkeypatch):
+    assert run(f"{PPO} p --stop-at 0").code == 0
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    lines = run(f"{PPO} p --resume").err.splitlines()
+    assert lines[0].startswith("260 of 512 steps")

@@ -1,0 +1,164 @@
+"""Watching an agent while it learns changes nothing of what it learns."""
+
+import av
+import gymnasium as gym
+import numpy as np
+import pytest
+from conftest import assert_one_sentence
+from test_stopping import PEBBLE, PPO, PREF_PPO, SAC, result
+
+from prefloop.envs.make import make_env
+from prefloop.envs.spaces import spaces_of
+from prefloop.evaluation import window
+from prefloop.files import read_csv
+from prefloop.policies import make_policy
+from prefloop.training import watching
+
+PENDULUM_PPO = PPO.replace("CartPole-v1", "Pendulum-v1")
+LINES = {"sac": SAC, "ppo": PENDULUM_PPO, "pebble": PEBBLE, "pref_ppo": PREF_PPO}
+
+
+class Unseen(gym.Env):
+    """Nobody has thought of how it looks."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,))
+    action_space = gym.spaces.Box(-1, 1, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(1, np.float32), 0.0, False, False, {}
+
+
+gym.register("Unseen-v0", lambda **kwargs: Unseen(**kwargs), max_episode_steps=20)
+
+
+def unwatched(folder):
+    return {k: v for k, v in result(folder).items() if not k.startswith("videos")}
+
+
+def frames(path):
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_videos_change_nothing_of_what_is_learned(run, tmp_path, name):
+    line = f"{LINES[name]} %s --seed 3"
+    outcome = run(f"{line % 'seen'} --video-every 2")
+    assert outcome.code == 0 and "No more videos" not in outcome.err, outcome.err
+    assert run(line % "unseen").code == 0
+    assert unwatched(tmp_path / "seen") == result(tmp_path / "unseen")
+    rows = read_csv(tmp_path / "seen/metrics.csv")
+    videos = sorted((tmp_path / "seen/videos").iterdir())
+    assert len(videos) == 2 and frames(videos[0]) == 200
+    for video, row in zip(videos, rows[1::2], strict=False):
+        steps, value = video.stem.split("_steps_return_")
+        assert int(steps) == int(row["steps"]) and -2000 < float(value) < 0
+        if name in ("sac", "pebble"):  # it is one of the two that the row is about
+            mean, lowest = float(row["true_return"]), float(row["lowest_return"])
+            assert min(abs(float(value) - x) for x in (lowest, 2 * mean - lowest)) < 0.06
+
+
+def test_a_video_that_a_stop_prevented_is_made_when_the_run_goes_on(run, tmp_path, monkeypatch):
+    line = f"{SAC.replace('--steps 1500', '--steps 600')} p --video-every 1"
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watching, "record_episode", stop)
+        assert run(line).code != 0
+    assert len(read_csv(tmp_path / "p/metrics.csv")) == 1
+    assert run(f"{line} --resume").code == 0
+    assert [v.name[:8] for v in sorted((tmp_path / "p/videos").iterdir())] == [
+        "00000300",
+        "00000600",
+    ]
+
+
+def test_a_video_that_fails_on_the_way_stops_nothing(run, tmp_path, monkeypatch):
+    def fail(*args):
+        raise RuntimeError("The driver is gone.\nIt will not come back.")
+
+    monkeypatch.setattr(watching, "record_episode", fail)
+    outcome = run(f"{PENDULUM_PPO} p --video-every 1")
+    assert outcome.code == 0
+    assert outcome.err == "No more videos (The driver is gone); training goes on.\n"
+    assert (tmp_path / "p/final_policy.params").exists()
+
+
+@pytest.mark.parametrize("line", [SAC, PPO, PEBBLE, PREF_PPO])
+def test_what_can_not_be_drawn_is_said_before_anything_is_done(run, tmp_path, line):
+    line = line.replace("Pendulum-v1", "Unseen-v0").replace("CartPole-v1", "Unseen-v0")
+    line = line.replace("--segment-length 20", "--segment-length 5")
+    assert_one_sentence(
+        run(f"{line} p --video-every 1"), "Unseen-v0 can't be drawn", "--video_every"
+    )
+    assert not (tmp_path / "p").exists()
+
+
+def test_mistakes_end_in_sentences(run):
+    assert_one_sentence(run(f"{PPO} p --video-every 0"), "--video_every must be above 0")
+
+
+@pytest.mark.parametrize("name", ["sac", "pebble"])
+def test_a_window_shows_the_policy_and_changes_nothing(run, tmp_path, monkeypatch, name):
+    # a driver that draws into memory: a window that nobody sees
+    monkeypatch.setattr(window, "has_display", lambda: True)
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    shown, real = [], window.Window.show
+
+    def show(self, policy, seed):
+        shown.append(seed)
+        real(self, policy, seed)
+
+    monkeypatch.setattr(window.Window, "show", show)
+    line = f"{LINES[name]} %s --seed 3"
+    outcome = run(f"{line % 'seen'} --render human")
+    assert outcome.code == 0 and outcome.err == "", outcome.err
+    assert len(shown) == 6  # at the beginning, and after each row
+    assert run(line % "unseen").code == 0
+    assert result(tmp_path / "seen") == result(tmp_path / "unseen")
+
+
+def opened(env, monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    policy = make_policy(spaces_of(make_env("Pendulum-v1")), (8,))
+    return window.Window(env, policy, 0)
+
+
+def test_a_window_plays_until_it_is_closed(monkeypatch):
+    there = opened("Pendulum-v1", monkeypatch)
+    there._process.join(8)
+    assert there.is_open
+    there.close()
+    assert not there._process.is_alive() and not there._folder.exists()
+
+
+def test_a_window_that_fails_says_so_and_stops_nothing(monkeypatch, capfd):
+    there = opened("NoSuchThing-v0", monkeypatch)
+    there._process.join(60)
+    assert not there.is_open
+    there.close()
+    err = capfd.readouterr().err
+    assert len(err.splitlines()) == 1 and "The window is closed (" in err
+
+
+def test_a_window_that_is_killed_is_told_of_once(monkeypatch, capsys):
+    there = opened("Pendulum-v1", monkeypatch)
+    there._process.kill()
+    there._process.join(60)
+    assert not there.is_open and not there.is_open
+    there.close()
+    assert capsys.readouterr().err == "The window is gone; training goes on.\n"
+
+
+@pytest.mark.parametrize("line", [SAC, PPO, PEBBLE, PREF_PPO])
+def test_without_a_display_there_is_a_sentence(run, tmp_path, monkeypatch, line):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    outcome = run(f"{line} p --render human")
+    assert_one_sentence(outcome, "--render human needs a display", "--video_every")
+    assert not (tmp_path / "p").exists()
