@@ -24,7 +24,7 @@ from prefloop.settings import as_flat, defaults_of
 from prefloop.sweeps.cells import Cell, cells
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.page import write_page
-from prefloop.sweeps.settings import RESULT, CompareSettings, pref_ppo_settings
+from prefloop.sweeps.settings import RESULT, CompareSettings, with_shared
 from prefloop.training.plans import Plan, plan_labels
 
 SETTINGS = "compare.json"
@@ -76,11 +76,13 @@ def compare(settings: CompareSettings) -> None:
 def _check(settings: CompareSettings) -> None:
     """Refuses what no run could do, before any is begun."""
     spaces_of(make_env(settings.environment))
-    if "pref-ppo" in settings.methods:
-        limit = time_limit(settings.environment)
-        for labels in settings.labels:
-            own = pref_ppo_settings(settings, labels)
-            plan_labels(own.questions, Plan.of(own.experience), limit)
+    limit = time_limit(settings.environment)
+    for method in settings.methods:
+        asks = METHODS[method].asks
+        for labels in settings.labels if asks is not None else ():
+            own = with_shared(asks, settings, labels)
+            plan = Plan.of(own.experience.divided)
+            plan_labels(own.questions, plan, limit, own.exploration_iterations)
 
 
 def _what_failed(

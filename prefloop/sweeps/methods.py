@@ -5,10 +5,16 @@ Free of PyTorch, so that `--help` is quick: what puts a method together imports 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from prefloop.rewards.settings import ReedSettings, RuneSettings, SurfSettings
+from prefloop.training.settings import PebbleSettings, PrefPPOSettings
 
 if TYPE_CHECKING:
+    from prefloop.data.stepping import Stepping
+    from prefloop.envs.settings import Env
     from prefloop.sweeps.running import Bench
+    from prefloop.training.answers import Answers
     from prefloop.training.methods import Method
 
 
@@ -22,6 +28,7 @@ class Compared:
         uses_labels: without labels it has one result for all budgets.
         by_default: it is compared if nothing else is said.
         is_quick: it does not act, and takes seconds.
+        asks: settings of a method that asks for its labels itself.
     """
 
     make: "Callable[[Bench], Method]"
@@ -29,6 +36,7 @@ class Compared:
     uses_labels: bool = True
     by_default: bool = True
     is_quick: bool = False
+    asks: Any = None
 
 
 def _dpo(bench: "Bench") -> "Method":
@@ -64,18 +72,62 @@ def _airl(bench: "Bench") -> "Method":
 def _pref_ppo(bench: "Bench") -> "Method":
     from prefloop.training import methods
 
-    own = bench.pref_ppo_settings
+    own = bench.shared(PREF_PPO)
     stepping = methods.stepping_in(bench.env, own.experience.num_envs)
-    answers = bench.stack.enter_context(
-        methods.simulated_answers(
-            bench.env, stepping, bench.teacher, own.questions.segment_length, lambda: bench.weak,
-            bench.seed, bench.directory,
-        )
-    )  # fmt: skip
+    answers = _teacher(bench, bench.env, stepping, own)
     method, _ = methods.pref_ppo(
         bench.env, stepping, answers, own, bench.seed, bench.device, bench.weak_file
     )
     return method
+
+
+def _teacher(
+    bench: "Bench", env: "Env", stepping: "Stepping", own: PrefPPOSettings | PebbleSettings
+) -> "Answers":
+    from prefloop.training import methods
+
+    answering = methods.simulated_answers(
+        env, stepping, bench.teacher, own.questions.segment_length, lambda: bench.weak, bench.seed,
+        bench.directory,
+    )  # fmt: skip
+    return bench.stack.enter_context(answering)
+
+
+def _pebble(settings: PebbleSettings) -> "Callable[[Bench], Method]":
+    def make(bench: "Bench") -> "Method":
+        from prefloop.envs.registered import without_early_end
+        from prefloop.training import methods
+
+        own, env = bench.shared(settings), without_early_end(bench.env)
+        stepping = methods.stepping_in(env, own.experience.num_envs)
+        answers = _teacher(bench, env, stepping, own)
+        method, _ = methods.pebble(
+            bench.env, stepping, answers, own, bench.seed, bench.device, bench.directory
+        )
+        return method
+
+    return make
+
+
+def _sac(reward: str) -> "Callable[[Bench], Method]":
+    """SAC, from scratch, on one of `Bench.reward`."""
+
+    def make(bench: "Bench") -> "Method":
+        from prefloop.agents.settings import SACSettings
+        from prefloop.training import methods
+        from prefloop.training.settings import ReplaySettings
+
+        return methods.sac(
+            bench.env,
+            lambda stepping: bench.reward(reward, stepping.spaces),
+            SACSettings(),
+            ReplaySettings(steps=bench.experience.steps),
+            bench.seed,
+            bench.device,
+            bench.directory,
+        )
+
+    return make
 
 
 def _on_reward(reward: "str") -> "Callable[[Bench], Method]":
@@ -98,15 +150,28 @@ def _on_reward(reward: "str") -> "Callable[[Bench], Method]":
     return make
 
 
+PREF_PPO, PEBBLE = PrefPPOSettings(), PebbleSettings()
+PEBBLE_SURF = PebbleSettings(surf=SurfSettings(surf=True))
+PEBBLE_RUNE = PebbleSettings(rune=RuneSettings(rune_beta=0.05))
+PEBBLE_REED = PebbleSettings(reed=ReedSettings(reed=True))
+
 # in the order in which they stand in tables and plots
 METHODS: dict[str, Compared] = {
     "dpo": Compared(_dpo, "C1", is_quick=True),
     "ppo-rlhf": Compared(_on_reward("learned"), "C0"),
-    "pref-ppo": Compared(_pref_ppo, "C2", by_default=False),
+    "pref-ppo": Compared(_pref_ppo, "C2", by_default=False, asks=PREF_PPO),
+    "pebble": Compared(_pebble(PEBBLE), "C9", by_default=False, asks=PEBBLE),
+    "pebble+surf": Compared(_pebble(PEBBLE_SURF), "navy", by_default=False, asks=PEBBLE_SURF),
+    "pebble+rune": Compared(_pebble(PEBBLE_RUNE), "teal", by_default=False, asks=PEBBLE_RUNE),
+    "pebble+reed": Compared(_pebble(PEBBLE_REED), "olive", by_default=False, asks=PEBBLE_REED),
     "bc": Compared(_bc, "C3", is_quick=True),
     "airl": Compared(_airl, "C4"),
     "constant": Compared(_on_reward("constant"), "C6", uses_labels=False),
     "flipped": Compared(_on_reward("flipped"), "C5"),
     "random": Compared(_on_reward("random"), "C7", uses_labels=False),
     "true-reward": Compared(_on_reward("true"), "C8", uses_labels=False),
+    "sac-constant": Compared(_sac("constant"), "tan", uses_labels=False, by_default=False),
+    "sac-flipped": Compared(_sac("flipped"), "brown", by_default=False),
+    "sac-random": Compared(_sac("random"), "silver", uses_labels=False, by_default=False),
+    "sac": Compared(_sac("true"), "black", uses_labels=False, by_default=False),
 }

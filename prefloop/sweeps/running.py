@@ -29,7 +29,7 @@ from prefloop.seeding import Stream, integer
 from prefloop.settings import as_flat
 from prefloop.sweeps.cells import Cell
 from prefloop.sweeps.methods import METHODS
-from prefloop.sweeps.settings import RESULT, CompareSettings, pref_ppo_settings
+from prefloop.sweeps.settings import RESULT, CompareSettings, Own, with_shared
 from prefloop.training import demonstrations as demos
 from prefloop.training import loop, outputs
 from prefloop.training.on_policy import (
@@ -41,7 +41,7 @@ from prefloop.training.on_policy import (
     true_reward,
 )
 from prefloop.training.plans import Plan
-from prefloop.training.settings import ExperienceSettings, PrefPPOSettings, RunSettings
+from prefloop.training.settings import ExperienceSettings, RunSettings
 
 STRONG, WEAK = "strong", "weak"
 PREPARED = "prepared.json"
@@ -160,10 +160,9 @@ class Bench:
         self.weak_file = _seed_folder(settings, cell.seed) / WEAK / outputs.POLICY
         self.experience = ExperienceSettings(steps=settings.steps)
 
-    @property
-    def pref_ppo_settings(self) -> PrefPPOSettings:
-        """Of a method that asks its own questions, as many as the others have labels."""
-        return pref_ppo_settings(self._settings, self._cell.labels)
+    def shared(self, own: Own) -> Own:
+        """Settings of a method that asks its own questions, as many as the others have labels."""
+        return with_shared(own, self._settings, self._cell.labels)
 
     def answers(self) -> Preferences:
         """The first answers, as many as the budget; nothing of them depends on larger budgets."""

@@ -2,12 +2,13 @@
 
 import re
 from dataclasses import MISSING, dataclass, replace
+from typing import TypeVar
 
 from prefloop.envs.settings import EnvSettings
 from prefloop.settings import part, require_above_zero, setting
 from prefloop.sweeps.methods import METHODS
 from prefloop.teachers.settings import TeacherSettings
-from prefloop.training.settings import PrefPPOSettings, segment_length
+from prefloop.training.settings import PebbleSettings, PrefPPOSettings, segment_length
 
 RESULT = "result.json"  # in a run's folder, once it is done
 MAX_SEEDS = 10_000  # of one comparison: more is a slip of the finger
@@ -100,9 +101,11 @@ class CompareSettings:
         )
 
 
-def pref_ppo_settings(settings: CompareSettings, labels: int) -> PrefPPOSettings:
-    """PrefPPO's own in a comparison: its defaults, but for what all methods share."""
-    own = PrefPPOSettings()
+Own = TypeVar("Own", PrefPPOSettings, PebbleSettings)
+
+
+def with_shared(own: Own, settings: CompareSettings, labels: int) -> Own:
+    """Settings of a method that asks for its labels itself, with what all methods share."""
     questions = replace(own.questions, labels=labels)
     if settings.segment_length is not None:  # it can't ask about whole episodes
         questions = replace(questions, segment_length=settings.segment_length)

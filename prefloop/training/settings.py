@@ -110,6 +110,11 @@ class ExperienceSettings:
     def __post_init__(self) -> None:
         require_above_zero(self, "steps", "iteration_steps", "num_envs", "rollout_steps")
 
+    @property
+    def divided(self) -> "ExperienceSettings":
+        """As a plan takes it."""
+        return self
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReplaySettings:
@@ -199,6 +204,11 @@ class PrefPPOSettings:
     def __post_init__(self) -> None:
         _require_members(self.questions, self.reward)
         _require_layers(self.reed, self.reward)
+
+    @property
+    def exploration_iterations(self) -> int:
+        """Iterations before the first questions: the one that they are about."""
+        return 1
 
 
 @dataclass(frozen=True, kw_only=True)

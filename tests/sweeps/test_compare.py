@@ -5,15 +5,23 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from conftest import assert_one_sentence
 
+from prefloop.agents.settings import SACSettings
 from prefloop.data import dataset
 from prefloop.envs.settings import EnvSettings
+from prefloop.files import read_csv, read_json
+from prefloop.rewards.settings import RewardSettings
 from prefloop.sweeps.compare import Cell, cells
+from prefloop.sweeps.methods import METHODS, _pebble
 from prefloop.sweeps.page import command, summarise, write_page
-from prefloop.sweeps.settings import CompareSettings
+from prefloop.sweeps.running import prepare, run_cell
+from prefloop.sweeps.settings import RESULT, CompareSettings
+from prefloop.training.settings import ExplorationSettings, PebbleSettings, ReplaySettings
 
 CARTPOLE = EnvSettings(env="CartPole-v0")
 SMALL = (
@@ -242,3 +250,46 @@ def test_a_page_about_policies_whose_names_are_no_text(tmp_path):
     )
     write_page(tmp_path, settings, [result("dpo", 20, 0, 150.0)])
     assert "caf\\udce9.params" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("env", ["Pendulum-v1", "Hopper-v5"])
+def test_methods_for_continuous_actions(run, tmp_path, env, monkeypatch):
+    pytest.importorskip("mujoco")
+    # a table of these takes hours; here it is only that each of them is put together and ends
+    small = {
+        "experience": ReplaySettings(
+            iteration_steps=500, updates_per_step=0.02, evaluation_episodes=1
+        ),
+        "exploration": ExplorationSettings(steps=500, states=64),
+        "agent": SACSettings(hidden_sizes=(8,), batch_size=16, random_steps=100),
+        "reward": RewardSettings(hidden_sizes=(8,), epochs=2),
+    }
+    asking = {name: m for name, m in METHODS.items() if isinstance(m.asks, PebbleSettings)}
+    assert set(asking) == {"pebble", "pebble+surf", "pebble+rune", "pebble+reed"}
+    for name, method in asking.items():
+        own = replace(method.asks, **small)
+        monkeypatch.setitem(METHODS, name, replace(method, asks=own, make=_pebble(own)))
+    sac = ("sac-constant", "sac-flipped", "sac-random", "sac")
+    settings = CompareSettings(
+        environment=EnvSettings(env=env),
+        methods=(*asking, *sac),
+        labels=(8,),
+        seeds=("0",),
+        segment_length=20,
+        demonstrator_steps=8000,
+        episodes=4,
+        steps=1500,
+        evaluation_episodes=2,
+        processes=1,
+        out=str(tmp_path / "c"),
+    )
+    prepare(settings, 0)
+    for cell in cells(settings):
+        run_cell(settings, cell)
+        result = read_json(tmp_path / "c" / cell.folder / RESULT)
+        assert np.isfinite(result["mean_return"])
+        rows = read_csv(tmp_path / "c" / cell.folder / "metrics.csv")
+        if cell.method in asking:
+            assert rows[-1]["labels"] == "8" and cell.labels == 8
+        else:
+            assert "labels" not in rows[-1]
