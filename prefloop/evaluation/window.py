@@ -110,10 +110,16 @@ def _play(env: Env, file: Path) -> None:
     except Exception as error:  # of whatever draws: a sentence, since the run goes on below it
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         say(f"The window is closed ({reason}); training goes on.")
+    finally:
+        if _is_orphan():  # it can't clean up any more
+            shutil.rmtree(file.parent, ignore_errors=True)
+
+
+def _is_orphan() -> bool:
+    """Whether the run was killed, so that it could not close us."""
+    parent = multiprocessing.parent_process()
+    return parent is not None and not parent.is_alive()
 
 
 def _is_to_end() -> bool:
-    parent = multiprocessing.parent_process()
-    if parent is not None and not parent.is_alive():  # killed, so that it could not close us
-        return True
-    return pygame.display.get_init() and pygame.event.peek(pygame.QUIT)
+    return _is_orphan() or (pygame.display.get_init() and pygame.event.peek(pygame.QUIT))

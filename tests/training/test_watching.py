@@ -1,5 +1,12 @@
 """Watching an agent while it learns changes nothing of what it learns."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import av
 import gymnasium as gym
 import numpy as np
@@ -154,6 +161,33 @@ def test_a_window_that_is_killed_is_told_of_once(monkeypatch, capsys):
     assert not there.is_open and not there.is_open
     there.close()
     assert capsys.readouterr().err == "The window is gone; training goes on.\n"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no such signal")
+def test_a_window_does_not_outlive_who_opened_it(tmp_path):
+    file = tmp_path / "opens.py"
+    file.write_text(
+        "from prefloop.envs.make import make_env\n"
+        "from prefloop.envs.spaces import spaces_of\n"
+        "from prefloop.evaluation.window import Window\n"
+        "from prefloop.policies import make_policy\n"
+        "if __name__ == '__main__':\n"
+        "    policy = make_policy(spaces_of(make_env('Pendulum-v1')), (8,))\n"
+        "    there = Window('Pendulum-v1', policy, 0)\n"
+        "    print(there._folder, flush=True)\n"
+        "    there._process.join()\n"
+    )
+    root = str(Path(__file__).resolve().parents[2])
+    environment = os.environ | {"PYTHONPATH": root, "SDL_VIDEODRIVER": "dummy"}
+    command = [sys.executable, str(file)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as opens:
+        folder = opens.stdout.readline().strip()
+        time.sleep(6)
+        opens.kill()
+    give_up = time.monotonic() + 60
+    while Path(folder).exists() and time.monotonic() < give_up:
+        time.sleep(0.1)
+    assert not Path(folder).exists()
 
 
 @pytest.mark.parametrize("line", [SAC, PPO, PEBBLE, PREF_PPO])
