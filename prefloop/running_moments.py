@@ -30,8 +30,9 @@ class RunningMoments:
         total = self.count + len(x)
         gap = mean - self.mean
         squares = np.square(x - mean).sum(axis=0)
-        self.squares = self.squares + (squares + gap**2 * self.count * len(x) / total)
-        self.mean = self.mean + gap * len(x) / total
+        # arrays in place: small ones that are made anew among large ones leave memory in pieces
+        self.squares += squares + gap**2 * self.count * len(x) / total
+        self.mean += gap * len(x) / total
         self.count = total
 
     @property

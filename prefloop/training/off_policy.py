@@ -196,7 +196,9 @@ def act_and_learn(
                 break
             metrics = agent.update(when_drawn(batch, replay, rng) if when_drawn else batch)
             values = torch.stack(list(metrics.values()))
-            sums = values if sums is None else sums + values
+            if sums is None:
+                sums = torch.zeros_like(values)
+            sums += values  # in place, as above
             updates += 1
     _close(replay, step)
     row = {
