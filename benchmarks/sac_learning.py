@@ -32,7 +32,7 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = [
         Run(
-            {"env": arguments.env, "network": network, "updates": updates, "seed": seed},
+            {"env": arguments.env, "network": network, "updates_per_step": updates, "seed": seed},
             ("sac", *flags_of(arguments.env, arguments.steps), "--network", network,
              "--updates_per_step", updates),
         )
@@ -46,7 +46,7 @@ def main() -> None:
             curves = [
                 rows_of(rows, run)
                 for run in runs
-                if (run.cell["network"], run.cell["updates"]) == (network, updates)
+                if (run.cell["network"], run.cell["updates_per_step"]) == (network, updates)
             ]
             last = [float(curve[-1]["true_return"]) for curve in curves]
             seconds = [float(curve[-1]["cpu_seconds"]) for curve in curves]
