@@ -116,7 +116,7 @@ def _merged(runs: Sequence[Run], folder: Path, table: Path) -> list[dict[str, An
             continue
         known = rows_of(rows, run)
         rows = [row for row in rows if row not in known]
-        curve: list[dict[str, Any]] = [{**run.cell, **row} for row in read_csv(metrics)]
+        curve: list[dict[str, Any]] = [{**run.cell, **row, **run.cell} for row in read_csv(metrics)]
         if (folder / run.name / DONE).exists():
             curve[-1]["cpu_seconds"] = round(read_json(folder / run.name / CPU)["seconds"])
         rows += curve

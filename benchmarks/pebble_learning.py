@@ -45,7 +45,7 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = [
         Run(
-            {"env": arguments.env, "frames": arguments.frames, "labels": arguments.labels,
+            {"env": arguments.env, "frames": arguments.frames, "budget": arguments.labels,
              "variant": variant, "seed": seed},
             ("pebble", *flags_of(arguments.env, arguments.frames), "--labels",
              str(arguments.labels), *VARIANTS[variant]),
