@@ -126,5 +126,9 @@ def test_a_preset_that_is_not_there_is_named():
 def test_a_file_that_says_nothing_of_a_command_changes_nothing(tmp_path):
     (tmp_path / "x.yaml").write_text("", encoding="utf-8")
     assert read(tmp_path / "x.yaml", "sac", settings_of("sac")) == {}
-    found = defaults_for("ppo", settings_of("ppo"), {"env": "HalfCheetah-v5"})
-    assert found is None
+    assert defaults_for("ppo", settings_of("ppo"), {"env": "Pendulum-v1"}) is None
+
+
+def test_a_policy_that_is_given_brings_its_own_normalisation():
+    assert parsed("ppo", "--env", "HalfCheetah-v5")["normalise_obs"]
+    assert not parsed("ppo", "--env", "HalfCheetah-v5", "--init", "p")["normalise_obs"]

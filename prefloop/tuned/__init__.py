@@ -84,7 +84,7 @@ def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -
 
     Args:
         command: its name, for instance "sac".
-        given: settings by flag: `env`, `preset` and `untuned`.
+        given: settings by flag: `env`, `init`, `preset` and `untuned`.
 
     Raises:
         UserError: there is no such preset, or a file holds what is no setting; names file and line.
@@ -102,6 +102,8 @@ def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -
     if given.get("untuned") or not env or not _is_ours(file):
         return None
     values = read(file, command, settings_class)
+    if given.get("init"):  # a policy that is given has its own
+        values.pop("normalise_obs", None)
     return Defaults(env, file, values) if values else None
 
 
