@@ -135,6 +135,9 @@ def main(settings: Settings) -> None:
         with watching(settings.watching, env, method.policy, seed, directory) as watchers:
             outputs.train(method, settings, facts, env, is_claimed=True, watchers=watchers, **hooks)
         learner.save(directory)
+        if learner.seconds:
+            share = learner.reward_seconds / learner.seconds
+            print(f"Asking, fitting and relabelling took {share:.0%} of the time.")
         answering.say_how_many_came(answers, questions.labels)
 
 

@@ -3,6 +3,7 @@
 Source: Lee et al. 2021, arXiv:2106.05091, algorithm 2, whose lines are named here. Details: docs/pebble.md.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ class Pebble:
 
     Attributes:
         taught: the reward, and whoever answers.
+        seconds, reward_seconds: that its iterations have taken in this process, and that asking, fitting
+            and relabelling have taken of them.
     """
 
     finished = False
@@ -60,6 +63,7 @@ class Pebble:
         """
         self.agent, self.stepping, self.env, self.taught = agent, stepping, env, taught
         self.replay, self.plan, self.settings, self.seed = replay, plan, settings, seed
+        self.seconds = self.reward_seconds = 0.0
         before = settings.exploration_iterations
         labels = plan_labels(settings.questions, plan, time_limit(env), before)
         self.labels_per_session = labels
@@ -80,24 +84,11 @@ class Pebble:
         Raises:
             UserError: all has been asked and no answer said what is better.
         """
+        begin = time.monotonic()
         taught, fit_row = self.taught, {"held_out_accuracy": float("nan"), "reward_epochs": 0.0}
         if iteration >= self.settings.exploration_iterations:
-            # lines 6 to 12: ask, and learn the reward from all answers
-            was_fitted, recent = taught.fitted, self.settings.recent_episodes
-            labels = int(self._labels_by[iteration])
-            taught.ask(lambda: self.replay.trajectories(recent), labels, iteration)
-            fit_row |= taught.fit(self.replay.trajectories, iteration)
-            if iteration == self.plan.iterations - 1:
-                taught.require_fitted()
-            if taught.fitted and self.settings.scale == "replay":
-                rng = generator(self.seed, Stream.REPLAY, iteration, 2)
-                steps = self.replay.sample(min(SCALE_STEPS, len(self.replay)), rng)
-                taught.rescale(steps.obs, steps.actions)
-            # line 13: what was done is worth what the new reward says
-            if taught.fitted and (self.settings.relabel or not was_fitted):
-                self.replay.relabel(taught.model.reward)
-            if taught.fitted and not was_fitted:
-                self._forget_exploration(iteration)
+            fit_row |= self._learn_reward(iteration)
+            self.reward_seconds += time.monotonic() - begin
         # lines 2 to 4 and 14 to 19: act, and improve at every step
         reward = from_model(taught.model) if taught.fitted else true_reward
         rollout, row = act_and_learn(
@@ -109,7 +100,30 @@ class Pebble:
             row["reward"] = float("nan")  # nothing is paid for but what is new
         row |= played(self.agent, rollout, self.env, self.settings.experience, self.seed, iteration)
         correlation = {"reward_correlation": taught.correlation([rollout])}
+        self.seconds += time.monotonic() - begin
         return {**row, **taught.counts(), **fit_row, **correlation}
+
+    def _learn_reward(self, iteration: int) -> dict[str, float]:
+        """Lines 6 to 13; what the row says of the fit."""
+        taught, was_fitted, recent = self.taught, self.taught.fitted, self.settings.recent_episodes
+        # lines 6 to 12: ask, and learn the reward from all answers
+        labels = int(self._labels_by[iteration])
+        taught.ask(lambda: self.replay.trajectories(recent), labels, iteration)
+        row = taught.fit(self.replay.trajectories, iteration)
+        if iteration == self.plan.iterations - 1:
+            taught.require_fitted()
+        if not taught.fitted:
+            return row
+        if self.settings.scale == "replay":
+            rng = generator(self.seed, Stream.REPLAY, iteration, 2)
+            steps = self.replay.sample(min(SCALE_STEPS, len(self.replay)), rng)
+            taught.rescale(steps.obs, steps.actions)
+        # line 13: what was done is worth what the new reward says
+        if self.settings.relabel or not was_fitted:
+            self.replay.relabel(taught.model.reward)
+        if not was_fitted:
+            self._forget_exploration(iteration)
+        return row
 
     def _forget_exploration(self, iteration: int) -> None:
         """Critics that know the first reward, and nothing of what was paid for being new."""
