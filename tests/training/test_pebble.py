@@ -279,8 +279,7 @@ def test_without_exploration_actions_are_random_until_the_first_questions(pebble
 @pytest.mark.parametrize(
     "switch",
     [
-        {"surf": SurfSettings(surf=True, confidence=0.5, unlabelled_ratio=0.5)},
-        {"surf": SurfSettings(surf=True, unlabelled_selection="disagreement")},
+        {"surf": SurfSettings(surf=True, confidence=0.5, unlabelled_selection="disagreement")},
         {"reed": ReedSettings(reed=True, reed_updates=2, reed_batch_size=16)},
         {"rune": RuneSettings(rune_beta=1.0)},
     ],
