@@ -118,7 +118,10 @@ def _merged(runs: Sequence[Run], folder: Path, table: Path) -> list[dict[str, An
         rows = [row for row in rows if row not in known]
         curve: list[dict[str, Any]] = [{**run.cell, **row, **run.cell} for row in read_csv(metrics)]
         if (folder / run.name / DONE).exists():
-            curve[-1]["cpu_seconds"] = round(read_json(folder / run.name / CPU)["seconds"])
+            used = folder / run.name / CPU  # nobody counted where this was killed at the run's end
+            curve[-1]["cpu_seconds"] = (
+                round(read_json(used)["seconds"]) if used.exists() else float("nan")
+            )
         rows += curve
     if rows:
         names = list(dict.fromkeys(name for row in rows for name in row))
