@@ -176,6 +176,25 @@ def _built(settings_class: type[T], values: Mapping[tuple[str, ...], Any]) -> T:
     return settings_class(**made)
 
 
+def require_parts(settings_class: type, values: Mapping[str, Any]) -> None:
+    """Refuses values that a part would, beside the defaults of all others.
+
+    What the whole asks of its parts is left: it may be about what has no default.
+
+    Args:
+        values: by the names of flags.
+
+    Raises:
+        ValueError: as the part says it.
+    """
+    flat = {**defaults_of(settings_class), **values}
+    paths = {leaf.path: flat[leaf.flag] for leaf in leaves(settings_class)}
+    for field in dataclasses.fields(settings_class):
+        if "part" in field.metadata:
+            own = {path[1:]: value for path, value in paths.items() if path[0] == field.name}
+            _built(field.metadata["part"], own)
+
+
 def command_line(arguments: Sequence[str] | None = None) -> list[str]:
     """Arguments, those of the program if none are given, as argparse is to read them.
 

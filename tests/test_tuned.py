@@ -1,14 +1,19 @@
 import importlib
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
 
+import gymnasium as gym
 import pytest
-from conftest import assert_one_sentence
+from conftest import ROOT, assert_one_sentence
 
 from prefloop.errors import UserError
 from prefloop.files import read_json
 from prefloop.settings import as_flat, parse_settings
-from prefloop.tuned import FOLDER, PRESETS, defaults_for, read
+from prefloop.tuned import COMMANDS, FOLDER, PRESETS, defaults_for, read
 
-COMMANDS = ("sac", "pebble", "ppo", "pref-ppo")
 FILES = sorted(FOLDER.rglob("*.yaml"))
 SMALL = "--steps 40 --iteration-steps 20 --hidden-sizes 8 --batch-size 8 --random-steps 10 --evaluation-episodes 1"
 
@@ -106,6 +111,16 @@ def test_a_run_says_what_it_uses(run, tmp_path):
         ("sac:\n  gamma: [1, 2]\n", r"line 2: gamma can't be \[1, 2\]"),
         ("sac:\n  gamma: true\n", "line 2: gamma can't be True"),
         ("sac:\n  resume: true\n", "line 2: resume is no setting"),
+        ("sac:\n  tau: 0.1\n  gamma: 2\n", "line 3: --gamma must be between 0 and 1, not 2.0"),
+        ("sac:\n  gamma: 0.9\n  gamma: 0.8\n", "line 3: gamma stands here for the second time"),
+        ("sac:\n  hidden_sizes: []\n", r"line 2: hidden_sizes can't be \[\]"),
+        ("sac:\n  gamma:\n", "line 2: gamma can't be None"),
+        (
+            "sac:\n  tau: 0.1\n  network: residual\n  hidden_sizes: [8, 9]\n",
+            "line 3: the blocks of --network residual are equally wide, not 8 9",
+        ),
+        ("env: x\nsca:\n  gamma: 1\n", "line 2: sca is none of sac, pebble, ppo, pref-ppo"),
+        ("sac: {gamma: 2020-13-45}\n", "is no YAML"),
         ("sac: 3\n", "line 1: sac must hold"),
         ("- sac\n", "line 1: it must hold"),
         ("sac: {a\n", "is no YAML"),
@@ -132,3 +147,60 @@ def test_a_file_that_says_nothing_of_a_command_changes_nothing(tmp_path):
 def test_a_policy_that_is_given_brings_its_own_normalisation():
     assert parsed("ppo", "--env", "HalfCheetah-v5")["normalise_obs"]
     assert not parsed("ppo", "--env", "HalfCheetah-v5", "--init", "p")["normalise_obs"]
+
+
+def test_values_are_what_their_flags_make_of_them(tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text(
+        "pebble:\n  learning_rate: 1e-3\n  hidden_sizes: 64\n  relabel: false\n"
+        "  keep_termination: false\n  skip_below: -3\n  explore_from: -odd\n",
+        encoding="utf-8",
+    )
+    line = ("--env", "Hopper-v5", "--preset", str(file))
+    flat = parsed("pebble", *line)
+    assert (flat["learning_rate"], flat["hidden_sizes"]) == (0.001, (64,))
+    assert not flat["relabel"] and not flat["keep_termination"]
+    assert (flat["skip_below"], flat["explore_from"]) == (-3, "-odd")
+    found = defaults_for("pebble", settings_of("pebble"), {"preset": str(file)})
+    assert "learning_rate 0.001, hidden_sizes 64, relabel False" in found.sentence(flat)
+
+
+def test_a_preset_without_the_command_is_refused():
+    with pytest.raises(UserError, match=r"pebble-2021\.yaml says nothing of prefloop sac"):
+        parsed("sac", "--env", "Hopper-v5", "--preset", "pebble-2021")
+
+
+def test_names_too_long_for_a_file_are_no_files():
+    name = "a" * 300
+    assert parsed("sac", "--env", f"{name}-v0")["network"] == "mlp"
+    with pytest.raises(UserError, match="There is no preset"):
+        parsed("sac", "--env", "Hopper-v5", "--preset", name)
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parent != PRESETS], ids=str)
+def test_the_environments_exist(file):
+    yaml = pytest.importorskip("yaml")
+    env = yaml.safe_load(file.read_text(encoding="utf-8"))["env"]
+    if not env.startswith("dm_control/"):
+        assert env in gym.registry
+        return
+    suite = importlib.util.find_spec("dm_control")
+    if suite is None:
+        pytest.skip("could not import dm_control")
+    # in its text: importing the suite starts a simulator
+    domain, task = re.fullmatch(r"dm_control/(\w+)-(\w+)-v0", env).groups()
+    text = Path(suite.submodule_search_locations[0], "suite", f"{domain}.py").read_text("utf-8")
+    assert re.search(rf"^def {task}\(", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_the_flags_and_takes_no_yaml(command):
+    code = f"""
+import sys
+sys.modules["yaml"] = None
+from prefloop.cli import main
+main(["{command}", "--help"])
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert out.returncode == 0, out.stderr
+    assert "--untuned" in out.stdout and "--preset" in out.stdout

@@ -15,10 +15,11 @@ from typing import Any
 
 from prefloop.env_ids import without_module
 from prefloop.errors import UserError
-from prefloop.settings import Leaf, leaves, setting
+from prefloop.settings import Leaf, defaults_of, leaves, require_parts, setting
 
 FOLDER = Path(__file__).parent
 PRESETS = FOLDER / "presets"
+COMMANDS = ("sac", "pebble", "ppo", "pref-ppo")
 TEXTS = ("env", "source", "reached")  # what a file says besides
 
 
@@ -42,12 +43,14 @@ class Defaults:
         of: what it is meant for, an environment or a preset; as sentences name it.
         file: where it is from.
         values: by the names of flags.
+        plain: the command's own defaults, likewise.
         is_preset: it was asked for, and is not the environment's.
     """
 
     of: str
     file: Path
     values: Mapping[str, Any]
+    plain: Mapping[str, Any]
     is_preset: bool = False
 
     @property
@@ -56,10 +59,12 @@ class Defaults:
         line = []
         for flag, value in self.values.items():
             if isinstance(value, bool):
-                line.append(f"--{flag}" if value else f"--no_{flag}")
-            else:
-                values = value if isinstance(value, list) else [value]
-                line += [f"--{flag}", *map(str, values)]
+                if value != self.plain[flag]:  # a switch that is off anyway has no flag for that
+                    line.append(f"--{flag}" if value else f"--no_{flag}")
+            elif isinstance(value, list):
+                line += [f"--{flag}", *map(str, value)]
+            else:  # in one word, since a value may begin with a dash
+                line.append(f"--{flag}={value}")
         return line
 
     def sentence(self, used: Mapping[str, Any]) -> str:
@@ -87,28 +92,39 @@ def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -
         given: settings by flag: `env`, `init`, `preset` and `untuned`.
 
     Raises:
-        UserError: there is no such preset, or a file holds what is no setting; names file and line.
+        UserError: there is no such preset, it says nothing of the command, or a file holds what is no
+            setting; names file and line.
     """
     preset, env = given.get("preset"), given.get("env") or ""
     if preset:
         file = PRESETS / f"{preset}.yaml"
-        if not file.exists():
+        if not _is_file(file):
             file = Path(preset)
-        if not file.is_file():
+        if not _is_file(file):
             known = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
             raise UserError(f"There is no preset {preset!r}, and no such file; there is {known}.")
-        return Defaults(preset, file, read(file, command, settings_class), is_preset=True)
+        values = read(file, command, settings_class)
+        if not values:  # run.json would name a preset that changed nothing
+            raise UserError(f"{file} says nothing of prefloop {command}.")
+        return Defaults(preset, file, values, defaults_of(settings_class), is_preset=True)
     file = FOLDER / f"{re.sub(r'-v[0-9]+$', '', without_module(env))}.yaml"
     if given.get("untuned") or not env or not _is_ours(file):
         return None
     values = read(file, command, settings_class)
     if given.get("init"):  # a policy that is given has its own
         values.pop("normalise_obs", None)
-    return Defaults(env, file, values) if values else None
+    return Defaults(env, file, values, defaults_of(settings_class)) if values else None
 
 
 def _is_ours(file: Path) -> bool:
-    return file.is_file() and FOLDER in file.resolve().parents and file.parent != PRESETS
+    return _is_file(file) and FOLDER in file.resolve().parents and file.parent != PRESETS
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for the system
+        return False
 
 
 def read(file: Path, command: str, settings_class: type) -> dict[str, Any]:
@@ -124,51 +140,71 @@ def read(file: Path, command: str, settings_class: type) -> dict[str, Any]:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"Can't read {file}: {error.strerror or error}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a month 13, or no UTF-8
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = "" if line is None else f", line {line + 1}"
         raise UserError(f"{file}{where} is no YAML.") from None
     sections = {} if root is None else _entries(root, file, "it")
+    for name, node in sections.items():
+        if name not in (*COMMANDS, *TEXTS):
+            raise UserError(
+                f"{file}, line {node.start_mark.line + 1}: {name} is none of "
+                f"{', '.join((*COMMANDS, *TEXTS))}."
+            )
     section = sections.get(command)
     if section is None or content[command] is None:
         return {}
     known = {leaf.flag: leaf for leaf in leaves(settings_class) if not leaf.required}
-    for key, node in _entries(section, file, command).items():
+    nodes, values = _entries(section, file, command), {}
+    for key, node in nodes.items():
         where = f"{file}, line {node.start_mark.line + 1}"
         if key not in known or key in ("preset", "untuned", "resume"):
             raise UserError(f"{where}: {key} is no setting of prefloop {command}.")
-        if not _takes(known[key], content[command][key]):
-            raise UserError(f"{where}: {key} can't be {content[command][key]!r}.")
-    return dict(content[command])
+        try:
+            values[key] = _value(known[key], content[command][key])
+        except ValueError:
+            raise UserError(f"{where}: {key} can't be {content[command][key]!r}.") from None
+    try:
+        require_parts(settings_class, values)
+    except ValueError as error:  # which names flags
+        named = [nodes[key] for key in nodes if re.search(rf"--{key}\b", str(error))]
+        where = f"{file}, line {(named or [section])[0].start_mark.line + 1}"
+        raise UserError(f"{where}: {error}.") from None
+    return {key: list(x) if isinstance(x, tuple) else x for key, x in values.items()}
 
 
 def _entries(node: Any, file: Path, name: str) -> dict[str, Any]:
     """The nodes of a mapping, by key; each stands where its key does."""
     if node.id != "mapping":
         raise UserError(f"{file}, line {node.start_mark.line + 1}: {name} must hold `key: value`.")
-    entries = {}
+    entries: dict[str, Any] = {}
     for key, value in node.value:
         value.start_mark = key.start_mark
+        if str(key.value) in entries:
+            where = f"{file}, line {key.start_mark.line + 1}"
+            raise UserError(f"{where}: {key.value} stands here for the second time.")
         entries[str(key.value)] = value
     return entries
 
 
-def _takes(leaf: Leaf, value: Any) -> bool:
-    """Whether a setting's flag would."""
+def _value(leaf: Leaf, value: Any) -> Any:
+    """What a setting's flag makes of a value, so that 1e-3 is a number, which YAML takes for a text.
+
+    Raises:
+        ValueError: it would not take it.
+    """
     kind = leaf.field.type
     if kind is bool or isinstance(value, bool):
-        return kind is bool and isinstance(value, bool)
-    values: Sequence[Any] = value if isinstance(value, list) else [value]
-    if isinstance(value, list) and typing.get_origin(kind) is not tuple:
-        return False
-    one = (typing.get_args(kind) or (kind,))[0]
-    choices, parse = leaf.field.metadata["choices"], leaf.field.metadata["parse"]
-    try:
-        return all(
-            isinstance(x, str | int | float)
-            and (parse or one)(str(x)) is not None
-            and (not choices or x in choices)
-            for x in values
-        )
-    except ValueError:
-        return False
+        if kind is bool and isinstance(value, bool):
+            return value
+        raise ValueError
+    many = typing.get_origin(kind) is tuple
+    values: Sequence[Any] = value if many and isinstance(value, list) else [value]
+    choices = leaf.field.metadata["choices"]
+    parse = leaf.field.metadata["parse"] or (typing.get_args(kind) or (kind,))[0]
+    if not values or any(
+        not isinstance(x, str | int | float) or (choices and x not in choices) for x in values
+    ):
+        raise ValueError
+    read = tuple(parse(str(x)) for x in values)
+    return read if many else read[0]
