@@ -172,6 +172,7 @@ def test_people_see_what_a_robot_did_also_where_the_trainer_was_killed(run, tmp_
             assert any("Waiting for" in output for output in first.stdout)
             first.kill()
         with trainer() as second:  # and again while it waits for those of the next iteration
+            assert "Settings for Hopper-v5" in second.stdout.readline()
             assert "Waiting for" in second.stdout.readline()
             with labelling(own, "killed"):
                 while own.run("killed").counts.left:
