@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, assert_one_sentence
 
 from prefloop.errors import UserError
-from prefloop.files import read_json
+from prefloop.files import read_json, write_json
 from prefloop.settings import as_flat, parse_settings
 from prefloop.tuned import COMMANDS, FOLDER, PRESETS, defaults_for, read
 
@@ -163,6 +163,40 @@ def test_values_are_what_their_flags_make_of_them(tmp_path):
     assert (flat["skip_below"], flat["explore_from"]) == (-3, "-odd")
     found = defaults_for("pebble", settings_of("pebble"), {"preset": str(file)})
     assert "learning_rate 0.001, hidden_sizes 64, relabel False" in found.sentence(flat)
+
+
+def test_a_run_that_goes_on_keeps_what_it_began_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    walker = "dm_control/walker-walk-v0"
+    people = ("--teacher", "human", "--run", "r", "--out", "")
+    assert parsed("pebble", *people)["network"] == "mlp"
+    began = parsed("pebble", *people, "--env", walker)
+    assert began["network"] == "residual"
+    (tmp_path / "r").mkdir()
+    file = tmp_path / "r" / "run.json"
+    write_json(file, {"env": walker, "settings": began})
+    assert parsed("pebble", *people) == {**began, "env": ""}
+    # plainly, as before there was a file; and another file than today's
+    for old in ({}, {"network": "mlp", "action_repeat": 4, "random_steps": 7}):
+        write_json(file, {"env": walker, "settings": old})
+        flat = parsed("pebble", *people)
+        assert (flat["network"], flat["action_repeat"]) == ("mlp", old.get("action_repeat", 1))
+        assert flat["random_steps"] == old.get("random_steps", 1000)
+    line = ("--env", walker, "--out", "r")
+    assert parsed("sac", *line)["network"] == "residual"  # which a folder with a run refuses
+    assert parsed("sac", *line, "--resume")["network"] == "mlp"
+    assert parsed("sac", *line, "--resume", "--network", "residual")["network"] == "residual"
+
+
+def test_a_run_that_goes_on_says_so(run, tmp_path):
+    line = f"prefloop.cli sac --env Swimmer-v5 {SMALL} --horizon 10 --out p"
+    pytest.importorskip("mujoco")
+    outcome = run(f"{line} --untuned")
+    assert outcome.code == 0 and "Settings for" not in outcome.out
+    outcome = run(f"{line} --resume")
+    assert outcome.code == 0, outcome.err
+    assert "Settings for Swimmer-v5 (run.json): network mlp" in outcome.out
+    assert "gamma 0.99." in outcome.out and "untuned" not in outcome.out.splitlines()[0]
 
 
 def test_a_preset_without_the_command_is_refused():

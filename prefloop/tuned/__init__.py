@@ -15,11 +15,13 @@ from typing import Any
 
 from prefloop.env_ids import without_module
 from prefloop.errors import UserError
+from prefloop.files import read_json
 from prefloop.settings import Leaf, defaults_of, leaves, require_parts, setting
 
 FOLDER = Path(__file__).parent
 PRESETS = FOLDER / "presets"
 COMMANDS = ("sac", "pebble", "ppo", "pref-ppo")
+RUN = "run.json"  # in a run's folder
 TEXTS = ("env", "source", "reached")  # what a file says besides
 
 
@@ -44,23 +46,24 @@ class Defaults:
         file: where it is from.
         values: by the names of flags.
         plain: the command's own defaults, likewise.
-        is_preset: it was asked for, and is not the environment's.
+        is_tuned: it is the environment's, and can be left out.
     """
 
     of: str
     file: Path
     values: Mapping[str, Any]
     plain: Mapping[str, Any]
-    is_preset: bool = False
+    is_tuned: bool = False
 
     @property
     def arguments(self) -> list[str]:
         """The same as on a command line."""
         line = []
         for flag, value in self.values.items():
+            if _as_set(value) == self.plain[flag]:
+                continue  # a switch that is off anyway, or no values, have no flag
             if isinstance(value, bool):
-                if value != self.plain[flag]:  # a switch that is off anyway has no flag for that
-                    line.append(f"--{flag}" if value else f"--no_{flag}")
+                line.append(f"--{flag}" if value else f"--no_{flag}")
             elif isinstance(value, list):
                 line += [f"--{flag}", *map(str, value)]
             else:  # in one word, since a value may begin with a dash
@@ -76,26 +79,34 @@ class Defaults:
         shown = [
             f"{flag} {' '.join(map(str, value)) if isinstance(value, list) else value}"
             for flag, value in self.values.items()
-            if used[flag] == (tuple(value) if isinstance(value, list) else value)
+            if used[flag] == _as_set(value)
         ]
-        leave_out = "" if self.is_preset else "; --untuned leaves them out"
+        leave_out = "; --untuned leaves them out" if self.is_tuned else ""
         return (
             f"Settings for {self.of} ({self.file.name}): {', '.join(shown) or 'none'}{leave_out}."
         )
 
 
+def _as_set(value: Any) -> Any:
+    """A value of YAML or JSON, which have lists where settings have tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -> Defaults | None:
     """What stands in for the defaults of a command, by what was given on its command line.
 
+    A run that goes on does so with what it began with, whatever the file says of its environment by now;
+    and where people label it, its environment need not be given again.
+
     Args:
         command: its name, for instance "sac".
-        given: settings by flag: `env`, `init`, `preset` and `untuned`.
+        given: settings by flag: `env`, `init`, `out`, `preset`, `resume`, `run` and `untuned`.
 
     Raises:
         UserError: there is no such preset, it says nothing of the command, or a file holds what is no
             setting; names file and line.
     """
-    preset, env = given.get("preset"), given.get("env") or ""
+    preset, plain = given.get("preset"), defaults_of(settings_class)
     if preset:
         file = PRESETS / f"{preset}.yaml"
         if not _is_file(file):
@@ -106,14 +117,32 @@ def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -
         values = read(file, command, settings_class)
         if not values:  # run.json would name a preset that changed nothing
             raise UserError(f"{file} says nothing of prefloop {command}.")
-        return Defaults(preset, file, values, defaults_of(settings_class), is_preset=True)
+        return Defaults(preset, file, values, plain)
+    begun = _begun(given)
+    env = str(given.get("env") or begun.get("env") or "")
     file = FOLDER / f"{re.sub(r'-v[0-9]+$', '', without_module(env))}.yaml"
     if given.get("untuned") or not env or not _is_ours(file):
         return None
     values = read(file, command, settings_class)
     if given.get("init"):  # a policy that is given has its own
         values.pop("normalise_obs", None)
-    return Defaults(env, file, values, defaults_of(settings_class)) if values else None
+    if not values:
+        return None
+    if begun:
+        before = begun["settings"]
+        values = {flag: before.get(flag, plain[flag]) for flag in values}
+        return Defaults(env, Path(RUN), values, plain)
+    return Defaults(env, file, values, plain, is_tuned=True)
+
+
+def _begun(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What run.json says of the run that goes on; empty where none does."""
+    folder = given.get("out") or given.get("run")
+    if not folder or not (given.get("resume") or given.get("run")):
+        return {}
+    file = Path(folder) / RUN
+    said = read_json(file) if _is_file(file) else {}
+    return said if isinstance(said.get("settings"), dict) else {}
 
 
 def _is_ours(file: Path) -> bool:
