@@ -42,6 +42,11 @@ def claimed(directory: Path, resume: bool, keep_earlier: bool = False) -> Iterat
         raise UserError(
             f"{directory} holds a run already; go on with it by --resume, or choose another --out."
         )
+    ours = [name for name in (METRICS, STATE, "final_policy.params") if (directory / name).exists()]
+    if keep_earlier and not has_run and ours:
+        raise UserError(
+            f"{directory / ours[0]} is of no run that could be told; choose another --out."
+        )
     if keep_earlier and any((directory / other).exists() for other in OTHERS):
         raise UserError(f"{directory} holds something else than a run; choose another --out.")
     with claimed_directory(directory):

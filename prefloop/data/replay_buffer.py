@@ -37,6 +37,10 @@ DROPPED = "dropped"  # steps of episodes that are left out
 # what may change after a step was added
 WRITTEN_OVER = ("rewards", DROPPED)
 TRUE_REWARDS, STATES = "true_rewards", "states"  # what a loop may keep of each step besides
+# all that there can be, each a file of its name
+COLUMNS = (
+    "obs", "actions", "rewards", "terminated", "ends", "resets", DROPPED, TRUE_REWARDS, STATES,
+)  # fmt: skip
 # of one environment: in which type it is kept, and of which shape
 Kind = tuple[str, tuple[int, ...]]
 
@@ -97,6 +101,7 @@ class ReplayBuffer:
         self.rows = max(2, capacity // num_envs)
         self._all_rows = self.rows + -(-between_states // num_envs)
         self._filled, self._next, self._digest = 0, 0, b""
+        self._made = ""  # a column that was not there, before anything is added
         kinds: dict[str, Kind] = {
             "obs": (spaces.obs_dtype, spaces.obs_shape),
             "actions": (spaces.action_dtype, spaces.action_shape),
@@ -104,6 +109,7 @@ class ReplayBuffer:
             **dict.fromkeys(("terminated", "ends", "resets", DROPPED), ("bool", ())),
             **extras,
         }
+        assert kinds.keys() <= set(COLUMNS)
         self._files = {
             name: self._opened(name, np.dtype(dtype), (self._all_rows, num_envs, *shape))
             for name, (dtype, shape) in kinds.items()
@@ -116,6 +122,8 @@ class ReplayBuffer:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             if not path.exists():
+                if name != DROPPED:  # which earlier versions did not have
+                    self._made = name
                 return _made(path, dtype, shape)
             found = np.lib.format.open_memmap(path, "r+")
         except OSError as error:
@@ -172,6 +180,7 @@ class ReplayBuffer:
             if name not in WRITTEN_OVER:
                 part = np.ascontiguousarray(column[self._next]).tobytes()
                 self._digest = hashlib.blake2b(self._digest + part, digest_size=16).digest()
+        self._made = ""
         self._next = (self._next + 1) % self._all_rows
         self._filled = min(self._filled + 1, self._all_rows)
 
@@ -325,6 +334,7 @@ class ReplayBuffer:
             if rows.shape[1:] != column.shape[1:] or len(rows) > len(column):
                 raise UserError(f"{path} holds other steps.")
             column[: len(rows)] = rows
+        self._made = ""
 
     def state_dict(self) -> dict[str, Any]:
         """How far it is and a digest of all that was ever added; what was added is in the files.
@@ -339,20 +349,22 @@ class ReplayBuffer:
         """Goes on where the state was taken; what was added after that is added again.
 
         Raises:
-            UserError: the state is of no such buffer.
+            UserError: the state is of no such buffer, which then is as it was.
         """
         filled, following = int(state["filled"]), int(state["next"])
         if not (0 <= filled <= self._all_rows and 0 <= following < self._all_rows):
             raise UserError(f"{self.directory} is not the replay buffer of this run.")
-        self._filled, self._next = filled, following
-        self._digest = bytes.fromhex(state["digest"])
-        if filled < self._all_rows and self._replayed() != self._digest:
+        if filled and self._made:
+            raise UserError(f"{self.directory / self._made}.npy was missing.")
+        digest = str(state["digest"])
+        if filled < self._all_rows and self._replayed(filled).hex() != digest:
             raise UserError(f"{self.directory} does not hold what this run has done.")
+        self._filled, self._next, self._digest = filled, following, bytes.fromhex(digest)
 
-    def _replayed(self) -> bytes:
+    def _replayed(self, rows: int) -> bytes:
         """The digest of what stands there, while nothing was pushed out yet."""
         digest = b""
-        for row in range(self._filled):
+        for row in range(rows):
             for name, column in self._columns.items():
                 if name not in WRITTEN_OVER:
                     part = np.ascontiguousarray(column[row]).tobytes()

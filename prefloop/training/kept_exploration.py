@@ -71,13 +71,15 @@ class KeptExploration:
             state = {**learner, **{name: kept["learner"][name] for name in PARTS}}
             replay.load_state_dict(state["replay"])
             rows = list(kept["rows"])
-        except (UserError, KeyError, TypeError) as error:
+        except (UserError, KeyError, TypeError, ValueError) as error:
             reason = str(error).rstrip(".")
             if self.must_be_there:
                 raise UserError(f"{self.folder} can't be explored from: {reason}.") from None
             print(
                 f"The exploration that was kept in {self.folder} can't be used: {reason}. Exploring anew."
             )
+            with contextlib.suppress(OSError):  # so that it is kept again, whole
+                (self.folder / FACTS).unlink()
             return None
         print(f"Going on from the exploration that was kept in {self.folder}.")
         return {"learner": state, "rows": rows}

@@ -126,8 +126,8 @@ def turn(
         if begin is not None and (begun := begin()) is not None:
             learner.load_state_dict(begun["learner"])
             rows = begun["rows"]
+            runs.save_state(directory, begun)  # first: rows without it could not be gone on with
             write_csv(directory / runs.METRICS, rows)
-            runs.save_state(directory, begun)
     elif state := _stopped(directory, facts, defaults):
         try:
             learner.load_state_dict(state["learner"])

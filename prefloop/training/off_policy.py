@@ -14,6 +14,7 @@ from prefloop import policies, runs
 from prefloop.agents.sac import SAC
 from prefloop.agents.settings import SACSettings
 from prefloop.data.replay_buffer import (
+    COLUMNS,
     STATES,
     TRUE_REWARDS,
     Kind,
@@ -70,9 +71,13 @@ def make_replay(
     """A replay buffer in a run's directory; what a run left that was stopped before it had a state goes.
 
     Raises:
-        UserError: there is one of another run, or it can't be written.
+        UserError: there is one of another run, or something else; or it can't be written.
     """
     if not (directory / runs.STATE).exists():
+        ours = {f"{name}.{end}" for name in COLUMNS for end in ("npy", "tmp")}
+        for path in sorted((directory / REPLAY).glob("*")):
+            if path.name not in ours:
+                raise UserError(f"{path} is of no run; choose another --out.")
         shutil.rmtree(directory / REPLAY, ignore_errors=True)
     extras: dict[str, Kind] = {TRUE_REWARDS: ("float32", ())}
     if (states := stepping.state_kind) is not None:

@@ -260,3 +260,25 @@ def test_there_may_be_nothing_left_to_draw(tmp_path):
     buffer.drop_episodes(np.array([True]))
     with pytest.raises(NothingToDrawError, match="left out"):
         buffer.sample(3, np.random.default_rng(0))
+
+
+def test_a_state_that_is_refused_leaves_the_buffer_as_it_was(tmp_path):
+    buffer = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=80)
+    fill(buffer, 12)
+    state = buffer.state_dict()
+    again = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=80)
+    for wrong in ({"digest": "zz"}, {"digest": "00"}, {"filled": 11}):
+        with pytest.raises(UserError, match="does not hold"):
+            again.load_state_dict({**state, **wrong})
+        assert again.size == 0
+    again.load_state_dict(state)
+    assert again.size == 12
+
+
+def test_a_column_that_was_lost_is_named(tmp_path):
+    buffer = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=80)
+    fill(buffer, 12)
+    (tmp_path / "rewards.npy").unlink()
+    again = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=80)
+    with pytest.raises(UserError, match=r"rewards\.npy was missing"):
+        again.load_state_dict(buffer.state_dict())

@@ -155,3 +155,12 @@ def test_an_episode_in_which_the_simulator_diverged_is_dropped_and_counted(tmp_p
     episodes = method.learner.replay.trajectories()
     assert len(episodes) > 3 and not (episodes.lengths == 4).any()
     assert np.isfinite(episodes.next_obs).all() and np.abs(episodes.next_obs).max() < 1e6
+
+
+@pytest.mark.parametrize("name", ["replay/mine.txt", "metrics.csv", "final_policy.params"])
+def test_what_is_of_no_run_is_left_alone(run, tmp_path, name):
+    file = tmp_path / "p" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("precious", encoding="utf-8")
+    assert_one_sentence(run(f"{SMALL} p"), f"{name} is of no run", "choose another --out")
+    assert file.read_text(encoding="utf-8") == "precious"
