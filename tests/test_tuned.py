@@ -120,10 +120,10 @@ def test_a_run_says_what_it_uses(run, tmp_path):
             "line 3: the blocks of --network residual are equally wide, not 8 9",
         ),
         ("env: x\nsca:\n  gamma: 1\n", "line 2: sca is none of sac, pebble, ppo, pref-ppo"),
-        ("sac: {gamma: 2020-13-45}\n", "is no YAML"),
-        ("sac: 3\n", "line 1: sac must hold"),
-        ("- sac\n", "line 1: it must hold"),
-        ("sac: {a\n", "is no YAML"),
+        ("sac: {gamma: 2020-13-45}\n", "line 1: gamma can't be '2020-13-45'"),
+        ("sac: 3\n", "line 1: `key: value` lines are needed"),
+        ("- sac\n", "line 1: `key: value` lines are needed"),
+        ("sac: {a\n", r"line 2: expected ',' or"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_said_with_its_line(tmp_path, text, said):
@@ -238,3 +238,18 @@ main(["{command}", "--help"])
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert out.returncode == 0, out.stderr
     assert "--untuned" in out.stdout and "--preset" in out.stdout
+
+
+def test_a_value_that_holds_itself_a_thousand_million_times_is_refused_at_once(tmp_path):
+    levels = [f"  l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]" for i in range(1, 10)]
+    text = "\n".join(["sac:", "  l0: &l0 [1]", *levels, "  gamma: *l9"])
+    (tmp_path / "x.yaml").write_text(text.replace("sac:", "source:") + "\n", encoding="utf-8")
+    assert read(tmp_path / "x.yaml", "sac", settings_of("sac")) == {}
+    (tmp_path / "x.yaml").write_text(
+        "source: {"
+        + ", ".join(line.strip() for line in text.splitlines()[1:-1])
+        + "}\nsac: {gamma: *l9}\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(UserError, match=r"line 2: gamma can't be \["):
+        read(tmp_path / "x.yaml", "sac", settings_of("sac"))

@@ -7,6 +7,7 @@ flags that are not given. Free of PyTorch, and of PyYAML where nothing is read, 
 """
 
 import re
+import reprlib
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +18,14 @@ from prefloop.env_ids import without_module
 from prefloop.errors import UserError
 from prefloop.files import read_json
 from prefloop.settings import Leaf, defaults_of, leaves, require_parts, setting
+from prefloop.yaml_files import Entry, entries_of, read_entries
 
 FOLDER = Path(__file__).parent
 PRESETS = FOLDER / "presets"
 COMMANDS = ("sac", "pebble", "ppo", "pref-ppo")
 RUN = "run.json"  # in a run's folder
+SHORT = reprlib.Repr()  # values as sentences show them: one that holds itself many times is endless
+SHORT.maxlevel = 2
 TEXTS = ("env", "source", "reached")  # what a file says besides
 
 
@@ -162,58 +166,38 @@ def read(file: Path, command: str, settings_class: type) -> dict[str, Any]:
     Raises:
         UserError: it can't be read, or a key is no setting, or a value none that it takes.
     """
-    import yaml
-
-    try:
-        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"Can't read {file}: {error.strerror or error}.") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a month 13, or no UTF-8
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        where = "" if line is None else f", line {line + 1}"
-        raise UserError(f"{file}{where} is no YAML.") from None
-    sections = {} if root is None else _entries(root, file, "it")
-    for name, node in sections.items():
+    sections = read_entries(file)
+    for name, section in sections.items():
         if name not in (*COMMANDS, *TEXTS):
-            raise UserError(
-                f"{file}, line {node.start_mark.line + 1}: {name} is none of "
-                f"{', '.join((*COMMANDS, *TEXTS))}."
-            )
-    section = sections.get(command)
-    if section is None or content[command] is None:
+            raise UserError(f"{section.where}: {name} is none of {', '.join((*COMMANDS, *TEXTS))}.")
+    if command not in sections or _constructed(sections[command]) is None:
         return {}
     known = {leaf.flag: leaf for leaf in leaves(settings_class) if not leaf.required}
-    nodes, values = _entries(section, file, command), {}
-    for key, node in nodes.items():
-        where = f"{file}, line {node.start_mark.line + 1}"
+    entries, values = entries_of(sections[command], file), {}
+    for key, entry in entries.items():
         if key not in known or key in ("preset", "untuned", "resume"):
-            raise UserError(f"{where}: {key} is no setting of prefloop {command}.")
+            raise UserError(f"{entry.where}: {key} is no setting of prefloop {command}.")
+        value = _constructed(entry)
         try:
-            values[key] = _value(known[key], content[command][key])
+            values[key] = _value(known[key], value)
         except ValueError:
-            raise UserError(f"{where}: {key} can't be {content[command][key]!r}.") from None
+            raise UserError(f"{entry.where}: {key} can't be {SHORT.repr(value)}.") from None
     try:
         require_parts(settings_class, values)
     except ValueError as error:  # which names flags
-        named = [nodes[key] for key in nodes if re.search(rf"--{key}\b", str(error))]
-        where = f"{file}, line {(named or [section])[0].start_mark.line + 1}"
-        raise UserError(f"{where}: {error}.") from None
+        named = [entry for key, entry in entries.items() if re.search(rf"--{key}\b", str(error))]
+        raise UserError(f"{(named or [sections[command]])[0].where}: {error}.") from None
     return {key: list(x) if isinstance(x, tuple) else x for key, x in values.items()}
 
 
-def _entries(node: Any, file: Path, name: str) -> dict[str, Any]:
-    """The nodes of a mapping, by key; each stands where its key does."""
-    if node.id != "mapping":
-        raise UserError(f"{file}, line {node.start_mark.line + 1}: {name} must hold `key: value`.")
-    entries: dict[str, Any] = {}
-    for key, value in node.value:
-        value.start_mark = key.start_mark
-        if str(key.value) in entries:
-            where = f"{file}, line {key.start_mark.line + 1}"
-            raise UserError(f"{where}: {key.value} stands here for the second time.")
-        entries[str(key.value)] = value
-    return entries
+def _constructed(entry: Entry) -> Any:
+    """What Python makes of a value; its text where that is tagged as what it is not, or no such day."""
+    import yaml
+
+    try:
+        return yaml.SafeLoader("").construct_object(entry.node, deep=True)
+    except (ValueError, AttributeError, KeyError, yaml.YAMLError):
+        return entry.node.value
 
 
 def _value(leaf: Leaf, value: Any) -> Any:

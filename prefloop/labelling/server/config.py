@@ -11,10 +11,9 @@ import yaml
 
 from prefloop.errors import UserError
 from prefloop.files import write_atomically
+from prefloop.yaml_files import read_entries
 
 logger = logging.getLogger(__name__)
-
-MAX_BYTES = 100_000
 
 
 def _key(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:
@@ -87,40 +86,17 @@ def read(path: Path) -> LabellingConfig:
         UserError: it can't be read, is no YAML, or holds an unknown key or a bad value; names the
             file and the line.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path} is too large to be labelling settings.")
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise UserError(f"Can't read {path}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is no text in UTF-8.") from None
-    except RecursionError:
-        raise UserError(f"{path} is nested too deeply to be labelling settings.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        reason = getattr(error, "problem", None) or "it is no YAML"
-        raise UserError(f"{where}: {reason}.") from None
-    if root is None:
-        return LabellingConfig()
-    if not isinstance(root, yaml.MappingNode):
-        raise UserError(f"{path}, line 1: `key: value` lines are needed.")
     values: dict[str, Any] = {}
-    for key_node, value_node in root.value:
-        where = f"{path}, line {key_node.start_mark.line + 1}"
-        name = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
+    for name, entry in read_entries(path).items():
         if name not in KEYS:
             raise UserError(
-                f"{where}: there is no setting {_shown(name)}; choose from {', '.join(KEYS)}."
+                f"{entry.where}: there is no setting {_shown(name)}; choose from {', '.join(KEYS)}."
             )
-        if name in values:
-            raise UserError(f"{where}: {name} stands here for the second time.")
-        values[name] = _value(value_node)
+        values[name] = _value(entry.node)
         try:
             _require_valid(KEYS[name], values[name])
         except ValueError as error:
-            raise UserError(f"{where}: {error}.") from None
+            raise UserError(f"{entry.where}: {error}.") from None
     return LabellingConfig(**values)
 
 

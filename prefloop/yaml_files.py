@@ -1,0 +1,74 @@
+"""YAML files that people write: what is wrong in them is said with its line.
+
+PyYAML is imported when a file is read, not before, so that `--help` is quick and needs no package.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefloop.errors import UserError
+
+if TYPE_CHECKING:
+    import yaml
+
+MAX_BYTES = 100_000  # what a person writes by hand is smaller
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What stands behind a key.
+
+    Attributes:
+        where: the file and the line, as sentences begin.
+        node: the value, as PyYAML composes it.
+    """
+
+    where: str
+    node: "yaml.Node"
+
+
+def read_entries(path: Path) -> dict[str, Entry]:
+    """The keys of a file in their order; none of an empty one.
+
+    Raises:
+        UserError: it can't be read, is no YAML or no mapping, or a key stands in it twice.
+    """
+    import yaml
+
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path} is too large to be settings.")
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise UserError(f"Can't read {path}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no text in UTF-8.") from None
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply to be settings.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        reason = getattr(error, "problem", None) or "it is no YAML"
+        raise UserError(f"{where}: {reason}.") from None
+    return {} if root is None else entries_of(Entry(f"{path}, line 1", root), path)
+
+
+def entries_of(entry: Entry, path: Path) -> dict[str, Entry]:
+    """The keys of a mapping inside of a file.
+
+    Raises:
+        UserError: it is no mapping, or a key stands in it twice.
+    """
+    import yaml
+
+    if not isinstance(entry.node, yaml.MappingNode):
+        raise UserError(f"{entry.where}: `key: value` lines are needed.")
+    entries: dict[str, Entry] = {}
+    for key, value in entry.node.value:
+        where = f"{path}, line {key.start_mark.line + 1}"
+        name = key.value if isinstance(key, yaml.ScalarNode) else ""
+        if name in entries:
+            raise UserError(f"{where}: {name} stands here for the second time.")
+        entries[name] = Entry(where, value)
+    return entries
