@@ -10,6 +10,7 @@ to the reward alone. Writes benchmarks/reward_choices.csv; each fit is an own se
 """
 
 import argparse
+import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -66,8 +67,7 @@ def done_in(run: Path) -> Trajectories:
     spaces = spaces_of(make_vector_env(env, 1))
     rows = np.load(run / "replay" / "obs.npy", mmap_mode="r").shape[0]
     replay = ReplayBuffer(run / "replay", spaces, 1, rows, extras={TRUE_REWARDS: ("float32", ())})
-    state = torch.load(run / runs.STATE, weights_only=True)["learner"]["replay"]
-    replay._filled, replay._next = state["filled"], state["next"]  # its digest is of more columns
+    replay.load_state_dict(checkpoints.load(run / runs.STATE, math.inf)["learner"]["replay"])
     return replay.trajectories()
 
 

@@ -18,6 +18,7 @@ from prefloop.files import claimed_directory, read_json, write_json
 STATE = "training_state.pt"
 FACTS = "run.json"
 METRICS = "metrics.csv"
+ANEW = (STATE, METRICS, "final_policy.params")  # what a new run removes of an earlier one
 STATE_KEYS = {"policy", "optimizer", "rows"}  # rows: those of metrics.csv, one an epoch
 # what a preference dataset and a comparison call their descriptions: no run belongs into theirs
 OTHERS = ("metadata.json", "compare.json")
@@ -42,11 +43,9 @@ def claimed(directory: Path, resume: bool, keep_earlier: bool = False) -> Iterat
         raise UserError(
             f"{directory} holds a run already; go on with it by --resume, or choose another --out."
         )
-    ours = [name for name in (METRICS, STATE, "final_policy.params") if (directory / name).exists()]
-    if keep_earlier and not has_run and ours:
-        raise UserError(
-            f"{directory / ours[0]} is of no run that could be told; choose another --out."
-        )
+    there = [name for name in (*ANEW, "reward.params") if (directory / name).exists()]
+    if keep_earlier and not has_run and there:
+        raise UserError(f"{directory / there[0]} is of no run; choose another --out.")
     if keep_earlier and any((directory / other).exists() for other in OTHERS):
         raise UserError(f"{directory} holds something else than a run; choose another --out.")
     with claimed_directory(directory):
@@ -64,7 +63,7 @@ def start(directory: Path, facts: Mapping[str, Any], epochs: int) -> None:
         epochs: how many checkpoints the run will write.
     """
     earlier = checkpoints.saved_epochs(directory)
-    stale = [directory / STATE, directory / METRICS, directory / "final_policy.params"]
+    stale = [directory / name for name in ANEW]
     stale += [checkpoints.checkpoint_path(directory, epoch) for epoch in earlier if epoch < epochs]
     # a file that can't be written must end the run before anything is removed
     write_json(directory / FACTS, {**facts, "versions": checkpoints.versions()})

@@ -79,7 +79,9 @@ def _check(settings: CompareSettings) -> None:
     limit = time_limit(settings.environment)
     for method in settings.methods:
         asks = METHODS[method].asks
-        for labels in settings.labels if asks is not None else ():
+        if asks is None:
+            continue
+        for labels in settings.labels:
             own = with_shared(asks, settings, labels)
             plan = Plan.of(own.experience.divided)
             plan_labels(own.questions, plan, limit, own.exploration_iterations)

@@ -5,7 +5,7 @@ Free of PyTorch, so that `--help` is quick: what puts a method together imports 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prefloop.rewards.settings import ReedSettings, RuneSettings, SurfSettings
 from prefloop.training.settings import PebbleSettings, PrefPPOSettings
@@ -36,7 +36,7 @@ class Compared:
     uses_labels: bool = True
     by_default: bool = True
     is_quick: bool = False
-    asks: Any = None
+    asks: PrefPPOSettings | PebbleSettings | None = None
 
 
 def _dpo(bench: "Bench") -> "Method":

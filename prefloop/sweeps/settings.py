@@ -101,7 +101,7 @@ class CompareSettings:
         )
 
 
-Own = TypeVar("Own", PrefPPOSettings, PebbleSettings)
+Own = TypeVar("Own", bound=PrefPPOSettings | PebbleSettings)
 
 
 def with_shared(own: Own, settings: CompareSettings, labels: int) -> Own:

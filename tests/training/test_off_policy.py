@@ -157,7 +157,9 @@ def test_an_episode_in_which_the_simulator_diverged_is_dropped_and_counted(tmp_p
     assert np.isfinite(episodes.next_obs).all() and np.abs(episodes.next_obs).max() < 1e6
 
 
-@pytest.mark.parametrize("name", ["replay/mine.txt", "metrics.csv", "final_policy.params"])
+@pytest.mark.parametrize(
+    "name", ["replay/mine.txt", "metrics.csv", "final_policy.params", "reward.params"]
+)
 def test_what_is_of_no_run_is_left_alone(run, tmp_path, name):
     file = tmp_path / "p" / name
     file.parent.mkdir(parents=True)

@@ -1,5 +1,6 @@
 import contextlib
 import copy
+import io
 
 import numpy as np
 import pytest
@@ -267,6 +268,30 @@ def test_a_kept_exploration_that_can_not_be_used(run, tmp_path, monkeypatch):
     assert outcome.code == 0, outcome.err
     assert "can't be used" in outcome.out and "Exploring anew" in outcome.out
     assert files(tmp_path / "again") == files(tmp_path / "first")
+
+
+def test_what_was_refused_is_explored_anew_from_nothing_and_kept_again(run, tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.delenv("PREFLOOP_PROFILE", raising=False)
+    line, home = (
+        SMALL.replace("--no-keep-exploration ", ""),
+        tmp_path / ".prefloop/default/explorations",
+    )
+    assert run(f"{line} p").code == 0
+    (kept,) = home.iterdir()
+    assert run(f"{line} other --seed 1").code == 0
+    (other,) = set(home.iterdir()) - {kept}
+    whole = (kept / "replay.npz").read_bytes()
+    (kept / "replay.npz").write_bytes((other / "replay.npz").read_bytes())
+    outcome = run(f"{line} q")
+    assert outcome.code == 0 and "Exploring anew." in outcome.out, outcome
+    for name in ("final_policy.params", "reward.params", "metrics.csv"):
+        assert (tmp_path / "p" / name).read_bytes() == (tmp_path / "q" / name).read_bytes()
+    with np.load(io.BytesIO(whole)) as before, np.load(kept / "replay.npz") as now:
+        for name in before.files:
+            np.testing.assert_array_equal(before[name], now[name])
+    assert f"Going on from the exploration that was kept in {kept}." in run(f"{line} r").out
 
 
 def test_without_exploration_actions_are_random_until_the_first_questions(pebble):
