@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import MISSING, dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prefloop.envs.settings import EnvSettings
 from prefloop.settings import part, require_above_zero, setting
@@ -109,5 +109,5 @@ def with_shared(own: Own, settings: CompareSettings, labels: int) -> Own:
     questions = replace(own.questions, labels=labels)
     if settings.segment_length is not None:  # it can't ask about whole episodes
         questions = replace(questions, segment_length=settings.segment_length)
-    experience = replace(own.experience, steps=settings.steps)
+    experience: Any = replace(own.experience, steps=settings.steps)  # each has its own class of it
     return replace(own, experience=experience, questions=questions)
