@@ -99,6 +99,27 @@ def test_a_fit_with_it_learns_another_reward_and_learns():
     assert not torch.equal(*weights)
 
 
+def test_of_no_weight_and_with_whole_segments_it_changes_nothing():
+    prefs = ask(random_segments(60, 20, RNG(0)), 60, RNG(0))
+    pairs = ask(random_segments(100, 20, RNG(5)), 120, RNG(5))
+    nothing = SurfSettings(surf=True, surf_weight=0.0, smallest_crop=1.0, largest_crop=1.0)
+    plain, same = (
+        fit(
+            make_model(Spaces((3,), "float32", True, 2), SETTINGS, 0),
+            prefs,
+            SETTINGS,
+            0,
+            "cpu",
+            x,
+            pairs,
+        )
+        for x in (None, nothing)
+    )
+    assert len(plain[1]) == len(same[1])
+    for a, b in zip(plain[0].parameters(), same[0].parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
 def test_settings_that_nothing_can_have_are_refused():
     for bad, named in (
         ({"smallest_crop": 0.9, "largest_crop": 0.5}, "--surf_largest_crop"),
