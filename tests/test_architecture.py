@@ -199,3 +199,9 @@ def test_what_is_cited_is_what_is_installed():
 def test_every_folder_of_the_library_is_a_package():
     folders = {path.parent for path in (ROOT / "prefloop").rglob("*.py")}
     assert [str(f) for f in folders if not (f / "__init__.py").exists()] == []
+
+
+def test_no_two_files_of_tests_have_one_name():
+    # pytest imports each by its name alone, and refuses the second in a whole run, not by itself
+    names = [path.name for path in (ROOT / "tests").rglob("*.py")]
+    assert sorted(names) == sorted(set(names))
