@@ -3,11 +3,13 @@
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn import functional
 
 from prefloop.seeding import RowGenerator
 
@@ -143,6 +145,60 @@ def residual_mlp(sizes: Sequence[int], expansion: int = 4) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(first, width), *blocks, nn.LayerNorm(width), nn.Linear(width, last)
     )
+
+
+class StackedLinear(nn.Module):
+    """The linear layers of several networks, each on its own inputs, as one product."""
+
+    def __init__(self, layers: Sequence[nn.Linear]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.stack([layer.weight.detach().T for layer in layers]))
+        self.bias = nn.Parameter(torch.stack([layer.bias.detach()[None] for layer in layers]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[networks, batch, inputs], and as many outputs."""
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class StackedLayerNorm(nn.Module):
+    """The normalisations of several networks, each with its own gain and shift."""
+
+    def __init__(self, layers: Sequence[nn.LayerNorm]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.stack([layer.weight.detach()[None] for layer in layers]))
+        self.bias = nn.Parameter(torch.stack([layer.bias.detach()[None] for layer in layers]))
+        self.eps = layers[0].eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[networks, batch, width], and as much comes out."""
+        normalised = functional.layer_norm(x, x.shape[-1:], eps=self.eps)
+        return torch.addcmul(self.bias, normalised, self.weight)
+
+
+def stacked(networks: Sequence[nn.Sequential]) -> nn.Sequential:
+    """Networks of one shape as one, with the weights that they have now.
+
+    Around products of a few hundred numbers PyTorch spends as much time as in them; this goes
+    around them once for all networks.
+
+    Args:
+        networks: what `mlp` or `residual_mlp` returns.
+
+    Returns:
+        A network that maps `[networks, batch, sizes[0]]` to `[networks, batch, sizes[-1]]`.
+    """
+    return nn.Sequential(*(_stacked(layers) for layers in zip(*networks, strict=True)))
+
+
+def _stacked(layers: Sequence[Any]) -> nn.Module:
+    first = layers[0]
+    if isinstance(first, nn.Linear):
+        return StackedLinear(layers)
+    if isinstance(first, nn.LayerNorm):
+        return StackedLayerNorm(layers)
+    if isinstance(first, Residual):
+        return Residual(*stacked([layer.layers for layer in layers]))
+    return first  # it has no weights
 
 
 # memory is what takes the time of an activation, so it takes no more of it

@@ -1,6 +1,7 @@
-"""PyTorch's Adam without the wait before its first step."""
+"""PyTorch's Adam without the wait before its first step, and many weights as one for it."""
 
 import inspect
+from collections.abc import Iterable
 
 import torch
 
@@ -19,3 +20,32 @@ class Adam(torch.optim.Adam):
     zero_grad = inspect.unwrap(torch.optim.Adam.zero_grad)
     # the wrapper of `step` also switches gradients off
     step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+
+
+class FlatWeights:
+    """Weights one after another in one tensor: what is done to all takes one call, not one each.
+
+    The weights themselves stay what and where they are, as views of it; so do their gradients.
+
+    Attributes:
+        weights: as they were given.
+        flat: all their numbers, and in `flat.grad` those of the gradients; [numbers].
+    """
+
+    def __init__(self, weights: Iterable[torch.Tensor]) -> None:
+        """Moves the weights; a module that has them must not be moved to a device after it."""
+        self.weights = list(weights)
+        self.flat = torch.cat([weight.detach().reshape(-1) for weight in self.weights])
+        self.flat.grad = torch.zeros_like(self.flat)
+        sizes = [weight.numel() for weight in self.weights]
+        parts = zip(self.weights, self.flat.split(sizes), self.flat.grad.split(sizes), strict=True)
+        for weight, numbers, gradient in parts:
+            weight.data = numbers.view_as(weight)
+            if weight.requires_grad:
+                weight.grad = gradient.view_as(weight)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Fills `flat.grad` with the loss's gradients, and leaves those of other weights alone."""
+        assert self.flat.grad is not None
+        self.flat.grad.zero_()
+        loss.backward(inputs=self.weights)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from prefloop.networks import as_numpy_function, mlp, sample_categorical
+from prefloop.networks import NETWORKS, as_numpy_function, mlp, sample_categorical, stacked
 from prefloop.policies import CategoricalPolicy, acting
 
 
@@ -21,6 +21,18 @@ def test_numpy_function_equals_the_network(activation):
     with torch.no_grad():
         expected = network(torch.as_tensor(obs)).numpy()
     np.testing.assert_allclose(as_numpy_function(network)(obs), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_stacked_networks_are_each_what_it_was(kind):
+    torch.manual_seed(0)
+    networks = [NETWORKS[kind]([4, 16, 16, 3]) for _ in range(3)]
+    for network in networks:  # what a normalisation begins with would hide one left out
+        for weight in network.parameters():
+            nn.init.normal_(weight)
+    inputs = torch.randn(3, 7, 4)
+    apart = torch.stack([network(x) for network, x in zip(networks, inputs, strict=True)])
+    torch.testing.assert_close(stacked(networks)(inputs), apart, rtol=1e-4, atol=1e-4)
 
 
 def test_samples_follow_the_softmax():

@@ -1,10 +1,11 @@
+import copy
 import subprocess
 import sys
 
 import torch
 
 from prefloop.networks import mlp
-from prefloop.optimizers import Adam
+from prefloop.optimizers import Adam, FlatWeights
 
 
 def train(optimizer_class, steps, state=None):
@@ -27,6 +28,28 @@ def same(first, second):
 
 def test_equals_pytorchs_adam():
     assert same(train(Adam, 20)[0], train(torch.optim.Adam, 20)[0])
+
+
+def test_flat_weights_learn_as_weights_do():
+    apart, _ = train(Adam, 20)
+    torch.manual_seed(0)
+    network = mlp([4, 8, 2])
+    weights = FlatWeights(network.parameters())
+    optimizer = Adam([weights.flat], lr=1e-2)
+    for _ in range(20):
+        weights.backward(network(torch.ones(3, 4)).square().sum())
+        optimizer.step()
+    assert same(apart, network.state_dict())
+
+
+def test_a_copy_of_flat_weights_is_its_own():
+    network = mlp([4, 8, 2])
+    FlatWeights(network.parameters())
+    copied = copy.deepcopy(network)
+    weights = FlatWeights(copied.parameters())
+    weights.flat.zero_()
+    assert all(not w.any() for w in copied.parameters())
+    assert all(w.any() for w in network.parameters())
 
 
 def test_state_moves_between_the_two():

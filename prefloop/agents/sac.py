@@ -16,27 +16,30 @@ from prefloop.data.replay_buffer import Transitions
 from prefloop.devices import to_tensor
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
-from prefloop.networks import NETWORKS
-from prefloop.optimizers import Adam
+from prefloop.networks import NETWORKS, stacked
+from prefloop.optimizers import Adam, FlatWeights
 from prefloop.running_moments import RunningMoments
 from prefloop.seeding import Stream, generator, integer
 from prefloop.squashed_gaussian import SquashedGaussianPolicy
 
+STATE_FORMAT = (
+    2  # of `SAC.state_dict`: raise it with each change, so that nothing older is taken for it
+)
+
 
 class TwinCritic(nn.Module):
-    """Two networks that judge actions apart from each other."""
+    """Two networks that judge actions apart from each other, computed as one."""
 
     def __init__(self, inputs: int, settings: SACSettings) -> None:
         super().__init__()
         make = NETWORKS[settings.network]
-        self.first, self.second = (make([inputs, *settings.sizes, 1]) for _ in range(2))
+        self.networks = stacked([make([inputs, *settings.sizes, 1]) for _ in range(2)])
 
-    def forward(
-        self, obs: torch.Tensor, actions: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Values of actions, in units of the bounds, in normalised observations; [batch] both."""
+    def forward(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Values of actions, in units of the bounds, in normalised observations; [2, batch]."""
         x = torch.cat([obs, actions], dim=-1)
-        return self.first(x)[:, 0], self.second(x)[:, 0]
+        values: torch.Tensor = self.networks(x.expand(2, *x.shape))
+        return values[..., 0]
 
 
 class SAC:
@@ -88,11 +91,9 @@ class SAC:
         self.target_entropy = -float(spaces.num_actions)
         self.log_alpha = torch.tensor(float(np.log(settings.temperature)), device=device)
         self._make_critic()
-        self._policy_weights: list[torch.Tensor] = list(self.policy.parameters())
+        self._policy_weights = FlatWeights(self.policy.parameters())
         self._actor_optimizer = Adam(
-            [*self._policy_weights, self.log_alpha],
-            lr=settings.learning_rate,
-            fused=True,  # one call, not one a weight
+            [self._policy_weights.flat, self.log_alpha], lr=settings.learning_rate, fused=True
         )
 
     def reset_critic(self, seed: int) -> None:
@@ -104,10 +105,10 @@ class SAC:
         inputs = self.spaces.obs_size + self.spaces.num_actions
         self.critic = TwinCritic(inputs, self.settings).to(self.device)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
-        self._critic_weights: list[torch.Tensor] = list(self.critic.parameters())
-        self._target_weights: list[torch.Tensor] = list(self.target_critic.parameters())
+        self._critic_weights = FlatWeights(self.critic.parameters())
+        self._target_weights = FlatWeights(self.target_critic.parameters())
         self._critic_optimizer = Adam(
-            self._critic_weights, lr=self.settings.learning_rate, fused=True
+            [self._critic_weights.flat], lr=self.settings.learning_rate, fused=True
         )
 
     def begin(self, seed: int, iteration: int = 0) -> None:
@@ -154,7 +155,7 @@ class SAC:
         go_on = self.settings.gamma * (1 - self._tensor(batch.terminated))
         critic_loss = self.update_critic(obs, actions, self._tensor(batch.rewards), next_obs, go_on)
         row = self.update_actor_and_alpha(obs)
-        torch._foreach_lerp_(self._target_weights, self._critic_weights, self.settings.tau)
+        self._target_weights.flat.lerp_(self._critic_weights.flat, self.settings.tau)
         self._draw = self.policy.actor()
         return {"critic_loss": critic_loss, **row}
 
@@ -178,11 +179,11 @@ class SAC:
         """
         with torch.no_grad():
             next_actions, log_prob = self.policy.sample(next_obs, self._noise_like(actions))
-            next_value = torch.min(*self.target_critic(next_obs, next_actions))
+            next_value = torch.minimum(*self.target_critic(next_obs, next_actions))
             target = rewards + go_on * (next_value - self.log_alpha.exp() * log_prob)
-        first, second = self.critic(obs, actions)
-        loss = (first - target).square().mean() + (second - target).square().mean()
-        self._step(self._critic_optimizer, loss, self._critic_weights)
+        loss = (self.critic(obs, actions) - target).square().mean(1).sum()
+        self._critic_weights.backward(loss)
+        self._critic_optimizer.step()
         return loss.detach()
 
     def update_actor_and_alpha(self, obs: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -193,25 +194,20 @@ class SAC:
         """
         noise = self._noise_like(obs[:, : self.spaces.num_actions])
         actions, log_prob = self.policy.sample(obs, noise)
-        value = torch.min(*self.critic(obs, actions))
+        value = torch.minimum(*self.critic(obs, actions))
         alpha = self.log_alpha.exp()
         loss = (alpha * log_prob - value).mean()
         entropy = -log_prob.detach().mean()
         # of alpha * (entropy - target), which falls while the policy is random enough
         self.log_alpha.grad = alpha * (entropy - self.target_entropy)
-        self._step(self._actor_optimizer, loss, self._policy_weights)
+        self._policy_weights.backward(loss)
+        self._actor_optimizer.step()
         return {
             "actor_loss": loss.detach(),
             "value": value.detach().mean(),
             "entropy": entropy,
             "temperature": alpha,
         }
-
-    def _step(self, optimizer: Adam, loss: torch.Tensor, weights: list[torch.Tensor]) -> None:
-        for weight in weights:
-            weight.grad = None
-        loss.backward(inputs=weights)  # of these alone: the policy's loss also passes the critics'
-        optimizer.step()
 
     def _noise_like(self, actions: torch.Tensor) -> torch.Tensor:
         return torch.randn(actions.shape, generator=self._noise, device=self.device)

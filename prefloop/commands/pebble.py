@@ -152,6 +152,7 @@ def _kept(
     """
     from pathlib import Path
 
+    from prefloop.agents.sac import STATE_FORMAT
     from prefloop.checkpoints import versions
     from prefloop.labelling.home import home_directory
     from prefloop.settings import as_flat
@@ -173,6 +174,7 @@ def _kept(
         )},
         "exploration": [own.exploration.steps, own.exploration.neighbours, own.exploration.states],
         "agent": as_flat(own.agent),
+        "state_format": STATE_FORMAT,
         "versions": versions(),
     }  # fmt: skip
     depends_on = json.loads(json.dumps(depends_on))
