@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prefloop.evaluation.videos import write_video
+from prefloop.video_files import write_video
 
 ENV, RUN = "CartPole-v0", "cartpole-01"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]

@@ -1,9 +1,9 @@
-"""Where the numbers of a run go besides metrics.csv: TensorBoard, Weights & Biases."""
+"""Where the numbers and videos of a run go besides its folder: TensorBoard, Weights & Biases."""
 
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,15 +13,20 @@ from prefloop.progress import say
 from prefloop.startup import import_optional
 
 TRACKERS = ("tensorboard", "wandb")
+VIDEO = "video"  # what videos are called beside the names of metrics
 MOST_ROWS = 1000  # that wait for a tracker; one that is so far behind hangs
 SECONDS_TO_CLOSE = 60.0  # what is under way may have to cross a slow network
 
 
 class Tracker(Protocol):
-    """Somewhere that takes a row of numbers."""
+    """Somewhere that takes rows of numbers, and videos."""
 
     def log(self, row: Mapping[str, float], step: int) -> None:
         """Takes the row of one iteration."""
+        ...
+
+    def show(self, video: Path, step: int) -> None:
+        """Takes a video (MP4) of the policy after one iteration."""
         ...
 
     def close(self) -> None:
@@ -44,6 +49,17 @@ class TensorBoard:
         for name, value in row.items():
             self._writer.add_scalar(name, value, step)
 
+    def show(self, video: Path, step: int) -> None:
+        """Adds it to its pictures, small: TensorBoard plays GIFs and nothing else."""
+        from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+
+        from prefloop.video_files import as_gif
+
+        gif, width, height = as_gif(video)
+        picture = Summary.Image(encoded_image_string=gif, width=width, height=height, colorspace=3)
+        summary = Summary(value=[Summary.Value(tag=VIDEO, image=picture)])
+        self._writer.file_writer.add_summary(summary, step)
+
     def close(self) -> None:
         """Writes what is still under way."""
         self._writer.close()
@@ -56,7 +72,7 @@ class WeightsAndBiases:
     """
 
     def __init__(self, directory: Path, config: Mapping[str, Any], first_step: int) -> None:
-        (wandb,) = import_optional("--track wandb", "tracking", "wandb")
+        (self._wandb,) = (wandb,) = import_optional("--track wandb", "tracking", "wandb")
         try:
             known = directory / "wandb_id"
             resumed = first_step > 0 and known.exists()
@@ -78,6 +94,10 @@ class WeightsAndBiases:
         """Adds a point to every curve."""
         self._run.log(dict(row), step=step)
 
+    def show(self, video: Path, step: int) -> None:
+        """Adds it as it is."""
+        self._run.log({VIDEO: self._wandb.Video(str(video), format="mp4")}, step=step)
+
     def close(self) -> None:
         """Writes what is still under way."""
         self._run.finish()
@@ -96,7 +116,7 @@ class InBackground:
             name: what it is called in sentences.
         """
         self._name, self._tracker = name, tracker
-        self._rows: queue.Queue[tuple[dict[str, float], int] | None] = queue.Queue(MOST_ROWS)
+        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(MOST_ROWS)
         self._is_given_up = self._hangs = False
         # a daemon: Python does not wait for it at the end, so one that hangs holds nothing up
         self._thread = threading.Thread(target=self._work, name=f"tracker {name}", daemon=True)
@@ -104,7 +124,12 @@ class InBackground:
 
     def log(self, row: Mapping[str, float], step: int) -> None:
         """Hands a row over; returns at once."""
-        self._put((dict(row), step))
+        row = dict(row)
+        self._put(lambda: self._tracker.log(row, step=step))
+
+    def show(self, video: Path, step: int) -> None:
+        """Hands a video over; returns at once."""
+        self._put(lambda: self._tracker.show(video, step=step))
 
     def close(self) -> None:
         """Waits for what is still under way, but not for ever."""
@@ -115,19 +140,19 @@ class InBackground:
         if self._thread.is_alive():
             self._give_up(f"it did not finish within {SECONDS_TO_CLOSE:g} s")
 
-    def _put(self, item: tuple[dict[str, float], int] | None) -> None:
+    def _put(self, item: Callable[[], None] | None) -> None:
         if self._is_given_up:
             return
         try:
-            self._rows.put_nowait(item)
+            self._waiting.put_nowait(item)
         except queue.Full:
             self._hangs = True
             self._give_up(f"it is {MOST_ROWS} rows behind")
 
     def _work(self) -> None:
         try:
-            while (item := self._rows.get()) is not None:
-                self._tracker.log(item[0], step=item[1])
+            while (item := self._waiting.get()) is not None:
+                item()
         except BaseException as error:  # whatever it is: nobody else would hear of it
             self._give_up(_in_a_line(error))
         try:

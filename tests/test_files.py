@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from prefloop.errors import UserError
-from prefloop.evaluation.videos import write_video
 from prefloop.files import claimed_directory, read_csv, read_json, write_atomically, write_csv
+from prefloop.video_files import write_video
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,3 +1,4 @@
+import io
 import os
 import subprocess
 import sys
@@ -6,10 +7,13 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from prefloop import tracking
 from prefloop.errors import UserError
+from prefloop.video_files import write_video
 
 ROWS = [{"loss": 0.5, "return": 10.0}, {"loss": 0.25, "return": float("nan")}]
 
@@ -63,6 +67,42 @@ def test_weights_and_biases_stays_in_the_runs_folder(tmp_path, offline):
         time.sleep(0.05)
     for word in words:
         assert word in file.read_bytes()
+
+
+def show(name, directory):
+    """A video of five frames, 32 x 20, after row 4."""
+    video = directory / "a video.mp4"
+    frames = (np.full((20, 32, 3), shade) for shade in np.arange(5, dtype=np.uint8) * 60)
+    write_video(video, frames, fps=10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with tracking.opened((name,), directory, {}) as (tracker,):
+            tracker.log({"loss": 1.0}, step=4)
+            tracker.show(video, step=4)
+    return video
+
+
+def test_tensorboard_plays_a_video(tmp_path, capsys):
+    pytest.importorskip("tensorboard")
+    show("tensorboard", tmp_path)
+    assert "no more rows" not in capsys.readouterr().err
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(tmp_path / "tensorboard"))
+        events.Reload()
+    (shown,) = events.Images("video")
+    gif = Image.open(io.BytesIO(shown.encoded_image_string))
+    assert shown.step == 4 and gif.size == (shown.width, shown.height) == (32, 20)
+    assert gif.n_frames == 5
+
+
+def test_weights_and_biases_has_a_video(tmp_path, offline, capsys):
+    video = show("wandb", tmp_path)
+    assert "no more rows" not in capsys.readouterr().err
+    (copied,) = tmp_path.glob("wandb/offline-run-*/files/media/videos/video_4_*.mp4")
+    assert copied.read_bytes() == video.read_bytes()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")

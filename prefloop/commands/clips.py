@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from prefloop.data.preferences import Preferences, Queries
 from prefloop.data.segments import Segments
 from prefloop.envs.settings import EnvSettings
-from prefloop.evaluation.videos import write_video
 from prefloop.labelling.arrays import Segment
 from prefloop.labelling.server.rendering import MAX_SIDE, Renderer
 from prefloop.progress import say
 from prefloop.training.answers import Answers
+from prefloop.video_files import write_video
 
 CLIPS = "clips"  # their folder in the run's own
 GAP = 16  # pixels between the two of a pair

@@ -94,7 +94,7 @@ def turn(
     saved: Callable[[dict[str, Any]], None] | None = None,
     stop: Callable[[list[dict[str, float]]], str | None] = lambda rows: None,
     acting: Acting | None = None,
-    watchers: Sequence[Callable[[list[dict[str, float]]], None]] = (),
+    watchers: Sequence[Callable[[list[dict[str, float]], list[tracking.Tracker]], None]] = (),
 ) -> list[dict[str, float]]:
     """Turns a learner until it is done, in a directory that this process has claimed.
 
@@ -108,8 +108,8 @@ def turn(
         saved: is told of each state that was saved.
         stop: says, of the rows so far, why it is to end before its last iteration; None to go on.
         acting: what the learner acts in, so that progress shows while an iteration lasts.
-        watchers: are told of the rows so far, when a run is taken up again and after each new row;
-            what they do must change nothing.
+        watchers: are told of the rows so far and of the trackers, when a run is taken up again and
+            after each new row; what they do must change nothing.
 
     Returns:
         The rows of metrics.csv.
@@ -141,7 +141,7 @@ def turn(
         _progress(acting, iterations, len(rows), quiet) as bar,
     ):
         for watch in watchers if rows else ():
-            watch(rows)
+            watch(rows, trackers)
         while len(rows) < iterations and not (rows and learner.finished):
             if (reason := stop(rows)) is not None:
                 break
@@ -163,7 +163,7 @@ def turn(
             if saved is not None:
                 saved(state)
             for watch in watchers:
-                watch(rows)
+                watch(rows, trackers)
     if reason is not None:
         print(f"Stopped after iteration {len(rows)} of {iterations}{_at(rows)}: {reason}.")
     return rows

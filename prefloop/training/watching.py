@@ -13,12 +13,13 @@ from prefloop.evaluation.window import Window, require_window
 from prefloop.policies import Policy
 from prefloop.progress import say
 from prefloop.seeding import Stream, integer
+from prefloop.tracking import Tracker
 from prefloop.training.settings import WatchingSettings
 
 VIDEOS = "videos"  # their folder in the run's own
 
-# is told of the rows so far whenever there is a new one
-Watcher = Callable[[Sequence[Mapping[str, float]]], None]
+# is told of the rows so far whenever there is a new one, and of where videos go besides
+Watcher = Callable[[Sequence[Mapping[str, float]], Sequence[Tracker]], None]
 
 
 def require_watchable(settings: WatchingSettings, env: Env) -> None:
@@ -62,7 +63,7 @@ def watching(
             window = Window(env, now(), _judging(seed, 0))
             stack.callback(window.close)
             watchers.append(
-                lambda rows: (
+                lambda rows, trackers: (
                     window.show(now(), _judging(seed, len(rows) - 1)) if window.is_open else None
                 )
             )
@@ -89,7 +90,9 @@ class Videos:
         self._every, self._env, self._policy = every, env, policy
         self._seed, self._folder, self._is_given_up = seed, folder, False
 
-    def __call__(self, rows: Sequence[Mapping[str, float]]) -> None:
+    def __call__(
+        self, rows: Sequence[Mapping[str, float]], trackers: Sequence[Tracker] = ()
+    ) -> None:
         """Makes a video if it is time for one, and it is not there yet."""
         if self._is_given_up or not rows or len(rows) % self._every:
             return
@@ -98,18 +101,21 @@ class Videos:
         if any(self._folder.glob(f"{begin}_return_*.mp4")):
             return
         try:
-            self._record(begin, len(rows) - 1)
+            video = self._record(begin, len(rows) - 1)
         except Exception as error:  # of the simulator, or its driver: it knows nothing of learning
             self._is_given_up = True
             reason = str(error).strip().splitlines() or [type(error).__name__]
             say(f"No more videos ({reason[0].rstrip('.')}); training goes on.")
+            return
+        for tracker in trackers:
+            tracker.show(video, step=len(rows) - 1)
 
-    def _record(self, begin: str, iteration: int) -> None:
+    def _record(self, begin: str, iteration: int) -> Path:
         judging = _judging(self._seed, iteration)
         unfinished = self._folder / f".{begin}.mp4"
         act = acting_in_episode(self._policy(), judging, 0, greedy=True)
         try:
             total = record_episode(self._env, act, env_seed(judging, 0), unfinished)
-            unfinished.replace(self._folder / f"{begin}_return_{total:.1f}.mp4")
+            return unfinished.replace(self._folder / f"{begin}_return_{total:.1f}.mp4")
         finally:
             unfinished.unlink(missing_ok=True)

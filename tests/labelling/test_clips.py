@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from prefloop.errors import UserError
-from prefloop.evaluation.videos import write_video
 from prefloop.labelling.server import clips
 from prefloop.labelling.server.clips import ClipStore, examine
+from prefloop.video_files import write_video
 
 
 def make_clip(directory, seed=0, frames=12, size=(48, 64)):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import av
@@ -67,6 +68,20 @@ def test_videos_change_nothing_of_what_is_learned(run, tmp_path, name):
         if name in ("sac", "pebble"):  # it is one of the two that the row is about
             mean, lowest = float(row["true_return"]), float(row["lowest_return"])
             assert min(abs(float(value) - x) for x in (lowest, 2 * mean - lowest)) < 0.06
+
+
+def test_videos_stand_beside_the_curves(run, tmp_path):
+    pytest.importorskip("tensorboard")
+    outcome = run(f"{SAC} shown --video-every 2 --track tensorboard")
+    assert outcome.code == 0 and "gets no more rows" not in outcome.err, outcome.err
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(tmp_path / "shown/tensorboard"))
+        events.Reload()
+    made = list((tmp_path / "shown/videos").iterdir())
+    assert [e.step for e in events.Images("video")] == [1, 3] and len(made) == 2
 
 
 def test_a_video_that_a_stop_prevented_is_made_when_the_run_goes_on(run, tmp_path, monkeypatch):

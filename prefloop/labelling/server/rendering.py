@@ -32,8 +32,8 @@ from prefloop.envs.drawing import NEEDED, choose_mujoco_gl
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env, as_settings
 from prefloop.errors import UserError
-from prefloop.evaluation.videos import write_video
 from prefloop.labelling.arrays import Segment
+from prefloop.video_files import write_video
 
 MAX_SIDE = 480  # pixels of a clip's longer side: two of them fit beside each other on a laptop
 
