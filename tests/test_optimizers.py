@@ -2,6 +2,7 @@ import copy
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from prefloop.networks import mlp
@@ -28,6 +29,19 @@ def same(first, second):
 
 def test_equals_pytorchs_adam():
     assert same(train(Adam, 20)[0], train(torch.optim.Adam, 20)[0])
+
+
+def test_averages_end_at_zero_and_not_just_above():
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor knows no other way")
+    torch.set_flush_denormal(False)
+    weight = torch.ones(4, requires_grad=True)
+    optimizer = Adam([weight], fused=True)
+    for step in range(1200):  # 0.9 ** 1200 is 1e-55
+        weight.grad = torch.full((4,), float(step == 0))
+        optimizer.step()
+    assert not optimizer.state[weight]["exp_avg"].any()
+    assert torch.tensor(1e-30) * torch.tensor(1e-10) > 0  # elsewhere nothing has changed
 
 
 def test_flat_weights_learn_as_weights_do():

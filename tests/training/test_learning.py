@@ -63,3 +63,15 @@ def test_methods_on_equal_labels(tmp_path):
     assert np.median(returns["ppo-rlhf"]) >= 195
     assert max(returns["flipped"]) < 30
     assert np.median(returns["constant"]) >= 195  # what the task gives away for nothing
+
+
+@pytest.mark.slow
+def test_pebble_swings_the_pole_up_from_a_hundred_labels(tmp_path, monkeypatch):
+    pytest.importorskip("dm_control")
+    monkeypatch.chdir(tmp_path)  # and nothing kept of an exploration elsewhere
+    # 50,000 frames: the settings that come with the program take each action twice
+    line = "pebble --env dm_control/cartpole-swingup-v0 --steps 25000 --labels 100 --out run"
+    main([*line.split(), "--no_keep_exploration"])
+    row = read_csv(tmp_path / "run/metrics.csv")[-1]
+    assert int(row["labels"]) == 100
+    assert float(row["true_return"]) >= 750
