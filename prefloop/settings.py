@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import functools
+import math
 import re
 import sys
 import typing
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 from prefloop.startup import print_anything
 
 T = TypeVar("T")
+NEGATIVE = r"(?i)-(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?|nan)"
 
 
 def setting(
@@ -173,6 +175,7 @@ def _built(settings_class: type[T], values: Mapping[tuple[str, ...], Any]) -> T:
             made[field.name] = _built(field.metadata["part"], own)
         else:
             made[field.name] = values[field.name,]
+            _require_finite(field, made[field.name])
     return settings_class(**made)
 
 
@@ -198,9 +201,16 @@ def require_parts(settings_class: type, values: Mapping[str, Any]) -> None:
 def command_line(arguments: Sequence[str] | None = None) -> list[str]:
     """Arguments, those of the program if none are given, as argparse is to read them.
 
-    Flags may have hyphens, and `--flag=~/path` is one at home.
+    Flags may have hyphens, `--flag=~/path` is one at home, and `--flag -1e3` has a value.
     """
-    return [_as_meant(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
+    line: list[str] = []
+    for argument in sys.argv[1:] if arguments is None else arguments:
+        # in one word: argparse takes -1 for a number, but -1e3 and -inf for flags
+        if re.fullmatch(NEGATIVE, argument) and line and re.fullmatch(r"--\w+", line[-1]):
+            line[-1] += f"={argument}"
+        else:
+            line.append(_as_meant(argument))
+    return line
 
 
 def _usage(settings: Sequence[Leaf]) -> str:
@@ -287,6 +297,25 @@ def flag_of(settings: Any, name: str) -> str:
     return f"--{fields[name].metadata.get('flag') or name}"
 
 
+def require_finite(settings: Any, *names: str) -> None:
+    """Refuses settings that are NaN or infinite; None stands for "not set".
+
+    Raises:
+        ValueError: names the flag and prints its value.
+    """
+    fields = {field.name: field for field in dataclasses.fields(settings)}
+    for name in names:
+        _require_finite(fields[name], getattr(settings, name))
+
+
+def _require_finite(field: dataclasses.Field, value: Any) -> None:
+    """The same of one field, whose value need not be a number."""
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, float) and not math.isfinite(number):
+            flag = field.metadata.get("flag") or field.name
+            raise ValueError(f"--{flag} must be a finite number, not {number}")
+
+
 def require_above_zero(settings: object, *names: str) -> None:
     """Refuses settings that are not above 0, or not finite; None stands for "not set".
 
@@ -302,17 +331,17 @@ def require_above_zero(settings: object, *names: str) -> None:
 
 
 def require_between(settings: object, low: float, high: float, *names: str) -> None:
-    """Refuses settings outside of [low, high].
+    """Refuses settings outside of [low, high], and what is not finite also where `high` is not.
 
     Raises:
         ValueError: names the flag and prints its value.
     """
+    require_finite(settings, *names)
     for name in names:
         value = getattr(settings, name)
         if not low <= value <= high:
-            raise ValueError(
-                f"{flag_of(settings, name)} must be between {low:g} and {high:g}, not {value}"
-            )
+            within = f"between {low:g} and {high:g}" if high < math.inf else f"at least {low:g}"
+            raise ValueError(f"{flag_of(settings, name)} must be {within}, not {value}")
 
 
 def require_seed(seed: int) -> None:

@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 
@@ -5,6 +6,7 @@ import pytest
 from conftest import ROOT, assert_one_sentence
 
 from prefloop.cli import COMMANDS
+from prefloop.settings import leaves, parse_settings
 
 
 def test_help_names_every_command(run):
@@ -34,6 +36,24 @@ def test_underscores_and_hyphens_are_alike(run):
             f"prefloop.cli pairs --env CartPole-v0 --policies a {flag.replace('=0', '')} 0 --out x"
         )
         assert_one_sentence(outcome, "--segment_length must be above 0, not 0")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_flag_takes_a_number_that_is_none(capsys, name):
+    settings = importlib.import_module(f"prefloop.commands.{name.replace('-', '_')}").Settings
+    every = list(leaves(settings))
+    needed = [f"--{leaf.flag}=x" for leaf in every if leaf.required]
+    if any(leaf.required and leaf.field.metadata["positional"] for leaf in every):
+        needed = ["x"]
+    for leaf in every:
+        if not str(leaf.field.type).startswith(("float", "<class 'float'")):
+            continue
+        for number in ("nan", "inf", "-inf"):
+            with pytest.raises(SystemExit) as stop:
+                parse_settings(settings, [*needed, f"--{leaf.flag}", number])
+            assert stop.value.code == 2
+            last = capsys.readouterr().err.splitlines()[-1]
+            assert last.endswith(f"--{leaf.flag} must be a finite number, not {number}"), last
 
 
 def test_the_module_is_the_command():

@@ -33,7 +33,8 @@ def test_defaults_and_types():
         ("", "--paths"),
         ("--paths a --rate x", "--rate"),
         ("--paths a --rate 0", "--rate must be above 0, not 0.0"),
-        ("--paths a --rate nan", "--rate must be above 0, not nan"),
+        ("--paths a --rate nan", "--rate must be a finite number, not nan"),
+        ("--paths a --limit -inf", "--limit must be a finite number, not -inf"),
         ("--paths a --sizes 4 -1", "--sizes must be above 0, not 4 -1"),
         ("--paths a --limit", "--limit"),
     ],
@@ -43,6 +44,12 @@ def test_a_wrong_value_is_named(capsys, line, words):
         parse_settings(Example, line.split())
     assert stop.value.code == 2
     assert words in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("number", ["-1e3", "-1E+3", "-1.5e-2", "-.5e2", "-4", "-0.5"])
+def test_a_negative_number_is_no_flag(number):
+    for line in (["--limit", number], [f"--limit={number}"]):
+        assert parse_settings(Example, ["--paths", "a", *line, "--quick"]).limit == float(number)
 
 
 def test_help_teaches(capsys):

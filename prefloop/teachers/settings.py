@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from prefloop.settings import require_above_zero, require_between, setting
+from prefloop.settings import require_above_zero, require_between, require_finite, setting
 from prefloop.teachers.simulated import PRESETS
 
 
@@ -27,6 +27,7 @@ class TeacherSettings:
 
     def __post_init__(self) -> None:
         require_above_zero(self, "rationality", "myopia")
+        require_finite(self, "skip_below")
         for name in ("myopia", "mistakes"):
             if getattr(self, name) is not None:
                 require_between(self, 0, 1, name)

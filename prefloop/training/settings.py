@@ -1,13 +1,12 @@
 """What can be set of runs and loops, with defaults; free of PyTorch, so that `--help` is quick."""
 
-import math
 from dataclasses import MISSING, dataclass
 
 from prefloop.agents.settings import PPOSettings, SACSettings
 from prefloop.queries.schedules import SCHEDULES
 from prefloop.queries.selection import SELECTIONS
 from prefloop.rewards.settings import ReedSettings, RewardSettings, RuneSettings, SurfSettings
-from prefloop.settings import part, require_above_zero, require_seed, setting
+from prefloop.settings import part, require_above_zero, require_finite, require_seed, setting
 from prefloop.tracking import TRACKERS
 
 
@@ -67,8 +66,7 @@ class StoppingSettings:
 
     def __post_init__(self) -> None:
         require_above_zero(self, "patience")
-        if self.stop_at is not None and not math.isfinite(self.stop_at):
-            raise ValueError(f"--stop_at must be a return, not {self.stop_at}")
+        require_finite(self, "stop_at")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -131,4 +131,4 @@ def test_no_run_ends_before_there_is_a_reward(run, tmp_path, line, ended_after):
 
 def test_mistakes_end_in_sentences(run):
     assert_one_sentence(run(f"{PPO} p --patience 0"), "--patience must be above 0")
-    assert_one_sentence(run(f"{PPO} p --stop-at nan"), "--stop_at must be a return")
+    assert_one_sentence(run(f"{PPO} p --stop-at nan"), "--stop_at must be a finite number")
