@@ -13,7 +13,7 @@ from typing import Any
 
 from prefloop import checkpoints
 from prefloop.errors import UserError
-from prefloop.files import claimed_directory, read_json, write_json
+from prefloop.files import claimed_directory, read_csv, read_json, write_json
 
 STATE = "training_state.pt"
 FACTS = "run.json"
@@ -29,8 +29,8 @@ def claimed(directory: Path, resume: bool, keep_earlier: bool = False) -> Iterat
     """Keeps a run's directory for this process; makes it, unless a run in it is to go on.
 
     Args:
-        keep_earlier: refuse to start where a run stands already. One that was stopped in its first
-            epoch has nothing to keep.
+        keep_earlier: refuse to start where a run stands already, able to go on or not. One that was
+            stopped in its first epoch has nothing to keep.
 
     Raises:
         UserError: as `claimed_directory`; there is no run to go on with, or one to be kept; or the
@@ -39,10 +39,15 @@ def claimed(directory: Path, resume: bool, keep_earlier: bool = False) -> Iterat
     has_run = (directory / FACTS).is_file()
     if resume and not has_run:
         raise UserError(f"There is no run to resume in {directory}: it holds no {FACTS}.")
-    if keep_earlier and has_run and (directory / STATE).exists() and not resume:
-        raise UserError(
-            f"{directory} holds a run already; go on with it by --resume, or choose another --out."
-        )
+    if keep_earlier and has_run and not resume:
+        if (directory / STATE).exists():
+            raise UserError(
+                f"{directory} holds a run already; go on with it by --resume, or choose another --out."
+            )
+        if _is_lost(directory):
+            raise UserError(
+                f"{directory} holds a run without its {STATE}, which can't go on; choose another --out."
+            )
     there = [name for name in (*ANEW, "reward.params") if (directory / name).exists()]
     if keep_earlier and not has_run and there:
         raise UserError(f"{directory / there[0]} is of no run; choose another --out.")
@@ -104,39 +109,96 @@ def resume(
         UserError: the run was started with other settings, has more epochs already, or what it
             left is damaged or incomplete.
     """
-    started_with = read_json(directory / FACTS)
-    program = started_with.get("program")
-    if isinstance(program, str) and program != facts.get("program"):
-        raise UserError(
-            f"{directory} holds a run of {program}, not of {facts.get('program')}; choose another "
-            "directory."
-        )
-    old, new = ({**f, **_settings(f, directory)} for f in (started_with, facts))
-    other = difference(old, new, {"settings", "versions", *may_differ}, defaults)
-    if other is not None:
-        raise UserError(
-            f"{directory} holds a run with {other}; resume it with the settings in its {FACTS}, "
-            "or start anew in another directory."
-        )
+    _require_same(directory, read_json(directory / FACTS), facts, may_differ, defaults)
+    _require_state(directory)
     if not (directory / STATE).exists():
-        metrics = directory / METRICS
-        # a run killed in its first epoch may have written the header and one row
-        if metrics.exists() and len(metrics.read_text(encoding="utf-8").splitlines()) > 2:
-            raise UserError(
-                f"{directory} holds a run without its {STATE}, so it can't go on; start anew, "
-                "without --resume."
-            )
         return None
-    state = checkpoints.load(directory / STATE, max_bytes=math.inf)
+    try:
+        state = checkpoints.load(directory / STATE, max_bytes=math.inf)
+    except UserError as error:
+        raise no_going_on(error) from None
     if not state.keys() >= set(keys):
-        raise UserError(f"{directory / STATE} is damaged: it holds no state of a run.")
-    done, wanted = len(state["rows"]), new.get("epochs")
+        raise no_going_on(f"{directory / STATE} is damaged: it holds no state of a run")
+    done, wanted = len(state["rows"]), _settings(facts, directory).get("epochs")
     if isinstance(wanted, int) and wanted < done:
         raise UserError(
             f"{directory} holds {done} epochs already; --epochs {wanted} would lose some."
         )
     write_json(directory / FACTS, {**facts, "versions": checkpoints.versions()})
     return state
+
+
+def require_can_go_on(
+    directory: Path,
+    program: str,
+    settings: Mapping[str, Any],
+    may_differ: Collection[str],
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """To be called before a run that is to go on opens what it left, which depends on its settings.
+
+    Args:
+        program: that wants to go on with it.
+        settings: of the command line, by flag.
+        may_differ, defaults: as `resume`.
+
+    Raises:
+        UserError: the run was started by another program, or with other settings; or its state was lost.
+    """
+    said = read_json(directory / FACTS)
+    before: dict[str, Any] = {name: said[name] for name in ("program", "settings") if name in said}
+    now = {"program": program, "settings": settings}
+    _require_same(directory, before, now, may_differ, defaults)
+    _require_state(directory)
+
+
+def _require_same(
+    directory: Path,
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    may_differ: Collection[str],
+    defaults: Mapping[str, Any],
+) -> None:
+    program = before.get("program")
+    if isinstance(program, str) and program != now.get("program"):
+        raise UserError(
+            f"{directory} holds a run of {program}, not of {now.get('program')}; choose another "
+            "directory."
+        )
+    old, new = ({**f, **_settings(f, directory)} for f in (before, now))
+    other = difference(old, new, {"program", "settings", "versions", *may_differ}, defaults)
+    if other is not None:
+        raise UserError(
+            f"{directory} holds a run with {other}; resume it with the settings in its {FACTS}, "
+            "or start anew in another directory."
+        )
+
+
+def _require_state(directory: Path) -> None:
+    if _is_lost(directory):
+        raise no_going_on(f"{directory} holds a run without its {STATE}")
+
+
+def _is_lost(directory: Path) -> bool:
+    """Whether a run has come further than its first epoch, and its state is gone."""
+    if (directory / STATE).exists():
+        return False
+    if (directory / "final_policy.params").exists():
+        return True
+    metrics = directory / METRICS
+    # one that was killed in its first epoch may have written a row
+    return metrics.exists() and len(read_csv(metrics)) > 1
+
+
+def no_going_on(reason: object) -> UserError:
+    """What to say where the files that a run left can't be gone on with.
+
+    Args:
+        reason: the beginning of the sentence.
+    """
+    return UserError(
+        f"{str(reason).rstrip('.')}, so the run can't go on; start anew in another directory."
+    )
 
 
 def difference(

@@ -140,7 +140,7 @@ def answering(
             client.put_run(settings.people, env=env, spaces=stepping.spaces)
             folder = Path(settings.run.out) / methods.PREFERENCES
             people = People(client, settings.people, folder)
-            stack.enter_context(outputs.claimed(settings.run))
+            stack.enter_context(outputs.claimed(settings, program))
             yield Asked(settings, env, stepping, people, people.report)
         elif (clips := settings.clips_per_session) is not None:
             from prefloop.commands.clips import CLIPS, Drawn
@@ -149,13 +149,13 @@ def answering(
             require_pictures(env, "--clips_per_session")
             recorded = RecordedEnvs.make(env, num_envs)
             stepping = Stepping(recorded.envs, recorded.record)
-            stack.enter_context(outputs.claimed(settings.run))
+            stack.enter_context(outputs.claimed(settings, program))
             answers = stack.enter_context(simulated(settings, env, stepping))
             folder = Path(settings.run.out) / CLIPS
             yield Asked(settings, env, stepping, Drawn(answers, env, clips, folder))
         else:
             stepping = stepping_in(env, num_envs)
-            stack.enter_context(outputs.claimed(settings.run))
+            stack.enter_context(outputs.claimed(settings, program))
             answers = stack.enter_context(simulated(settings, env, stepping))
             yield Asked(settings, env, stepping, answers)
 

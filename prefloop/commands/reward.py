@@ -71,7 +71,7 @@ def main(settings: Settings) -> None:
                     f"{directory} holds a fit to earlier labels; choose another --out for those of "
                     "now, or go on with one that was stopped by --resume."
                 )
-            stack.enter_context(outputs.claimed(run))
+            stack.enter_context(outputs.claimed(settings, "prefloop reward"))
             if not run.resume:  # a fit that goes on stays with the labels that it began with
                 people.current()
             source = str(people.folder)
@@ -81,7 +81,7 @@ def main(settings: Settings) -> None:
         facts = outputs.facts("reward", env, preferences=file)
         facts |= {"reward_model": model.facts(), "settings": as_flat(settings)}
         if not settings.people:
-            stack.enter_context(outputs.claimed(run))
+            stack.enter_context(outputs.claimed(settings, "prefloop reward"))
         shown = ("loss", "accuracy", "held_out_loss", "held_out_accuracy")
         loop.turn(fit, run, facts, reward.epochs, shown, False, defaults_of(Settings))
         reward_model.save(directory, fit.finish())

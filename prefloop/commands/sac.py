@@ -66,7 +66,7 @@ def main(settings: Settings) -> None:
 
     init = Path(settings.init) if settings.init else None
     require_watchable(settings.watching, env)
-    with outputs.claimed(run):
+    with outputs.claimed(settings, "prefloop sac"):
         method = methods.sac(
             env, reward, settings.agent, settings.experience, run.seed, device, Path(run.out), init
         )

@@ -131,8 +131,10 @@ def turn(
     elif state := _stopped(directory, facts, defaults):
         try:
             learner.load_state_dict(state["learner"])
+        except UserError as error:
+            raise runs.no_going_on(error) from None
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
-            raise UserError(f"{directory / runs.STATE} is not of this run.") from None
+            raise runs.no_going_on(f"{directory / runs.STATE} is not of this run") from None
         rows = state["rows"]
         if not quiet:
             print(f"Going on after iteration {len(rows)} of {iterations}.")

@@ -1,7 +1,7 @@
 """What the commands that train leave in a run's folder."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -68,11 +68,6 @@ def read_preferences(path: str | Path) -> tuple[Preferences, EnvSettings, gym.En
     return preferences, env, made, folder / dataset.PREFERENCES
 
 
-def claimed(run: RunSettings) -> AbstractContextManager[Path]:
-    """Keeps a run's folder for this process; an earlier run in it is never written over."""
-    return runs.claimed(Path(run.out), run.resume, keep_earlier=True)
-
-
 class TrainingCommand(Protocol):
     """Settings of a command that trains: those of its run are a part of them."""
 
@@ -80,6 +75,30 @@ class TrainingCommand(Protocol):
     def run(self) -> RunSettings:
         """Where it writes."""
         ...
+
+
+@contextmanager
+def claimed(settings: TrainingCommand, program: str) -> Iterator[Path]:
+    """Keeps a run's folder for this process; an earlier run in it is never written over.
+
+    Args:
+        settings: the command's.
+        program: its name in run.json.
+
+    Raises:
+        UserError: as `runs.claimed`; or the run there is to go on and can't, or not with these settings.
+    """
+    run = settings.run
+    with runs.claimed(Path(run.out), run.resume, keep_earlier=True) as directory:
+        if run.resume:
+            runs.require_can_go_on(
+                directory,
+                program,
+                as_flat(settings),
+                loop.MAY_DIFFER_ON_RESUME,
+                defaults_of(type(settings)),
+            )
+        yield directory
 
 
 def train(
@@ -105,7 +124,7 @@ def train(
         UserError: the folder holds another run, or can't be written; or learning diverged.
     """
     run, directory = settings.run, Path(settings.run.out)
-    with nullcontext() if is_claimed else claimed(run):
+    with nullcontext() if is_claimed else claimed(settings, facts["program"]):
         whole = {**facts, "settings": as_flat(settings)}
         rows = loop.turn(
             method.learner,

@@ -137,10 +137,26 @@ def test_mistakes_end_in_sentences(run, tmp_path):
     assert run(f"{SMALL} p").code == 0
     assert_one_sentence(run(f"{SMALL} p"), "p holds a run already", "--resume")
     assert_one_sentence(run(f"{SMALL} p --resume --gamma 0.5"), "gamma")
-    # where there is no state, what lies there counts for nothing
-    for name in ("training_state.pt", "metrics.csv"):
+    longer = run(f"{SMALL.replace('--steps 900', '--steps 1200')} p --resume")
+    assert_one_sentence(longer, "p holds a run with steps 900, not 1200")
+    # where there is no state, and nothing else to keep, what lies there counts for nothing
+    for name in ("training_state.pt", "metrics.csv", "final_policy.params"):
         (tmp_path / "p" / name).unlink()
     assert run(f"{SMALL.replace('--steps 900', '--steps 600')} p").code == 0
+
+
+def test_a_run_that_can_not_go_on_is_kept_and_says_where_to_start_anew(run, tmp_path):
+    assert run(f"{SMALL} p").code == 0
+    state = tmp_path / "p/training_state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    anew = "so the run can't go on; start anew in another directory"
+    assert_one_sentence(run(f"{SMALL} p --resume"), "training_state.pt", anew)
+    state.unlink()
+    before = {path: path.read_bytes() for path in (tmp_path / "p").rglob("*") if path.is_file()}
+    assert_one_sentence(run(f"{SMALL} p --resume"), "without its training_state.pt", anew)
+    assert_one_sentence(run(f"{SMALL} p"), "which can't go on; choose another --out")
+    assert {path: path.read_bytes() for path in before} == before
+    assert run(f"{SMALL} q").code == 0
 
 
 @pytest.mark.parametrize("env_id", ["HalfCheetah-v5", "dm_control/cartpole-swingup-v0"])
