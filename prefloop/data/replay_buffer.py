@@ -11,9 +11,10 @@ A run that was killed goes on from its last state: what was added after that sta
 state does not count, and is added again. So that these never lie where the oldest steps do, there
 are more rows than are drawn from. Rewards are written over in place: a loop relabels at the
 beginning of an iteration, so that one that is done again begins alike.
+
+What was added is held against digests of the state, block by block, as long as it is drawn from.
 """
 
-import hashlib
 import io
 import os
 import zipfile
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prefloop.data.digests import Block, RowDigests
 from prefloop.data.stepping import Rollout
 from prefloop.data.trajectories import Trajectories
 from prefloop.envs.spaces import Spaces
@@ -100,8 +102,8 @@ class ReplayBuffer:
         self.directory, self.spaces, self.num_envs = directory, spaces, num_envs
         self.rows = max(2, capacity // num_envs)
         self._all_rows = self.rows + -(-between_states // num_envs)
-        self._filled, self._next, self._digest = 0, 0, b""
-        self._made = ""  # a column that was not there, before anything is added
+        self._added = 0  # rows, ever
+        self._made: list[Path] = []  # columns that were not there, before anything is added
         kinds: dict[str, Kind] = {
             "obs": (spaces.obs_dtype, spaces.obs_shape),
             "actions": (spaces.action_dtype, spaces.action_shape),
@@ -116,15 +118,20 @@ class ReplayBuffer:
         }
         # plain arrays on the same memory: reading a few rows of a memmap takes twice as long
         self._columns = {name: np.asarray(column) for name, column in self._files.items()}
+        # what a run that was killed added after its state stands in rows that are not drawn from: so what
+        # is drawn from is as it was, also when the oldest are pushed out
+        lasting = [column for name, column in self._columns.items() if name not in WRITTEN_OVER]
+        self._digests = RowDigests(lasting, self.rows)
 
     def _opened(self, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
         path = self.directory / f"{name}.npy"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             if not path.exists():
+                column = _made(path, dtype, shape)
                 if name != DROPPED:  # which earlier versions did not have
-                    self._made = name
-                return _made(path, dtype, shape)
+                    self._made.append(path)
+                return column
             found = np.lib.format.open_memmap(path, "r+")
         except OSError as error:
             raise UserError(f"Can't use {path}: {error.strerror or error}.") from None
@@ -136,6 +143,16 @@ class ReplayBuffer:
                 "of another run."
             )
         return found
+
+    @property
+    def _filled(self) -> int:
+        """Rows that hold something."""
+        return min(self._added, self._all_rows)
+
+    @property
+    def _next(self) -> int:
+        """Where the next row goes."""
+        return self._added % self._all_rows
 
     @property
     def size(self) -> int:
@@ -177,12 +194,8 @@ class ReplayBuffer:
         }  # fmt: skip
         for name, column in self._columns.items():
             column[self._next] = row[name]
-            if name not in WRITTEN_OVER:
-                part = np.ascontiguousarray(column[self._next]).tobytes()
-                self._digest = hashlib.blake2b(self._digest + part, digest_size=16).digest()
-        self._made = ""
-        self._next = (self._next + 1) % self._all_rows
-        self._filled = min(self._filled + 1, self._all_rows)
+        self._made = []
+        self._added += 1
 
     def sample(self, batch_size: int, rng: np.random.Generator) -> Transitions:
         """Draws steps, all alike likely; what only resets and what has no next row is left out.
@@ -334,16 +347,18 @@ class ReplayBuffer:
             if rows.shape[1:] != column.shape[1:] or len(rows) > len(column):
                 raise UserError(f"{path} holds other steps.")
             column[: len(rows)] = rows
-        self._made = ""
+        self._made = []
 
     def state_dict(self) -> dict[str, Any]:
-        """How far it is and a digest of all that was ever added; what was added is in the files.
+        """How far it is, and digests of what is drawn from; what was added is in the files.
 
         Everything is on disk when this returns.
         """
         for column in self._files.values():
             column.flush()
-        return {"filled": self._filled, "next": self._next, "digest": self._digest.hex()}
+        self._digests.take(self._added)
+        blocks = [[block.first, block.stop, block.digest] for block in self._digests.blocks]
+        return {"added": self._added, "digests": blocks}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where the state was taken; what was added after that is added again.
@@ -351,25 +366,23 @@ class ReplayBuffer:
         Raises:
             UserError: the state is of no such buffer, which then is as it was.
         """
-        filled, following = int(state["filled"]), int(state["next"])
-        if not (0 <= filled <= self._all_rows and 0 <= following < self._all_rows):
-            raise UserError(f"{self.directory} is not the replay buffer of this run.")
-        if filled and self._made:
-            raise UserError(f"{self.directory / self._made}.npy was missing.")
-        digest = str(state["digest"])
-        if filled < self._all_rows and self._replayed(filled).hex() != digest:
+        added, blocks = self._counted(state)
+        if added and self._made:
+            names = ", ".join(path.name for path in self._made)
+            for path in self._made:  # or it would pass for what was lost, next time
+                path.unlink(missing_ok=True)
+            raise UserError(f"{self.directory} has lost {names}.")
+        if not self._digests.agree(blocks, added):
             raise UserError(f"{self.directory} does not hold what this run has done.")
-        self._filled, self._next, self._digest = filled, following, bytes.fromhex(digest)
+        self._added, self._digests.blocks = added, blocks
 
-    def _replayed(self, rows: int) -> bytes:
-        """The digest of what stands there, while nothing was pushed out yet."""
-        digest = b""
-        for row in range(rows):
-            for name, column in self._columns.items():
-                if name not in WRITTEN_OVER:
-                    part = np.ascontiguousarray(column[row]).tobytes()
-                    digest = hashlib.blake2b(digest + part, digest_size=16).digest()
-        return digest
+    def _counted(self, state: dict[str, Any]) -> tuple[int, list[Block]]:
+        """How many rows a state is about, and their digests."""
+        if "added" in state:
+            return int(state["added"]), [Block(*block) for block in state["digests"]]
+        # of an earlier version, whose digest was of another kind
+        filled, following = int(state["filled"]), int(state["next"])
+        return (filled if filled < self._all_rows else self._all_rows + following), []
 
 
 def _made(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:

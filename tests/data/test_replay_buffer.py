@@ -128,8 +128,6 @@ def test_files_of_another_run(tmp_path):
     other = ReplayBuffer(tmp_path, VECTORS, 2, 40)
     with pytest.raises(UserError, match="does not hold what this run has done"):
         other.load_state_dict(state)
-    with pytest.raises(UserError, match="is not the replay buffer of this run"):
-        other.load_state_dict({**state, "filled": 10**9})
     (tmp_path / "ends.npy").write_bytes(b"hello")
     with pytest.raises(UserError, match=r"ends\.npy is damaged"):
         ReplayBuffer(tmp_path, VECTORS, 2, 40)
@@ -267,7 +265,12 @@ def test_a_state_that_is_refused_leaves_the_buffer_as_it_was(tmp_path):
     fill(buffer, 12)
     state = buffer.state_dict()
     again = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=80)
-    for wrong in ({"digest": "zz"}, {"digest": "00"}, {"filled": 11}):
+    first, *others = state["digests"]
+    for wrong in (
+        {"digests": [[*first[:2], "zz"], *others]},
+        {"digests": [[0, 10**9, "00"]]},
+        {"added": 11},
+    ):
         with pytest.raises(UserError, match="does not hold"):
             again.load_state_dict({**state, **wrong})
         assert again.size == 0
@@ -275,10 +278,42 @@ def test_a_state_that_is_refused_leaves_the_buffer_as_it_was(tmp_path):
     assert again.size == 12
 
 
-def test_a_column_that_was_lost_is_named(tmp_path):
+def test_a_column_that_was_lost_is_named_each_time(tmp_path):
     buffer = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=80)
     fill(buffer, 12)
     (tmp_path / "rewards.npy").unlink()
-    again = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=80)
-    with pytest.raises(UserError, match=r"rewards\.npy was missing"):
-        again.load_state_dict(buffer.state_dict())
+    for _ in range(2):
+        again = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=80)
+        with pytest.raises(UserError, match=r"has lost rewards\.npy"):
+            again.load_state_dict(buffer.state_dict())
+
+
+@pytest.mark.parametrize("added", [30, 75, 203])  # while there is room, and when the oldest go
+def test_a_row_that_is_not_what_was_done_is_found(tmp_path, added):
+    buffer = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=40, between_states=20)
+    for start in range(0, added, 19):
+        fill(buffer, min(19, added - start), start=start)
+        state = buffer.state_dict()
+    again = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=40, between_states=20)
+    again.load_state_dict(state)
+    assert again.state_dict() == state
+    for row in range(max(10, added - 30), added):
+        actions = again._columns["actions"][row % 60, 0]
+        actions += 1
+        other = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=40, between_states=20)
+        with pytest.raises(UserError, match="does not hold what this run has done"):
+            other.load_state_dict(state)
+        actions -= 1
+    # and what a killed run added after its state is none of its business
+    fill(again, 20, start=added)
+    ReplayBuffer(tmp_path, VECTORS, 1, 40, between_states=20).load_state_dict(state)
+
+
+@pytest.mark.parametrize("added", [30, 75])
+def test_a_state_of_an_earlier_version_goes_on(tmp_path, added):
+    buffer = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=40, between_states=20)
+    fill(buffer, added)
+    again = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=40, between_states=20)
+    again.load_state_dict({"filled": min(added, 60), "next": added % 60, "digest": "00"})
+    drawn = [b.sample(50, np.random.default_rng(1)) for b in (buffer, again)]
+    np.testing.assert_array_equal(drawn[0].obs, drawn[1].obs)
