@@ -48,6 +48,14 @@ def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
         raise UserError(f"Can't write {path}: {error.strerror}.") from None
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Removes what a process that was killed had under another name, in a folder that this one has claimed."""
+    with contextlib.suppress(OSError):  # they take room, and do no harm
+        for path in folder.iterdir():
+            if re.fullmatch(r"\..+\.\d+\.(tmp|mp4)", path.name):
+                path.unlink()
+
+
 def link_target(path: Path) -> Path:
     """What a symbolic link leads to, be it there or not; any other path as it is.
 

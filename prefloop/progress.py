@@ -46,20 +46,29 @@ class _Bar:
 
 
 class _Lines:
-    def __init__(self, total: int, unit: str, initial: int) -> None:
-        self.total, self.unit, self.done = total, unit, initial
+    def __init__(self, total: int, unit: str, initial: int, quick: int) -> None:
+        self.total, self.unit, self.done, self.quick = total, unit, initial, quick
         self.numbers: Mapping[str, float] = {}
+        self.last_line = time.monotonic()
         # when how much was done, at the start and at the last lines: what comes at first may be quicker
-        self.points = deque([(time.monotonic(), initial)], maxlen=LINES_THAT_TELL_THE_SPEED)
+        self.points = deque([(self.last_line, initial)], maxlen=LINES_THAT_TELL_THE_SPEED)
 
     def update(self, numbers: Mapping[str, float] | None = None, units: int = 1) -> None:
         self.done += units
         self.numbers = numbers or self.numbers
         now = time.monotonic()
-        if now - self.points[-1][0] < SECONDS_BETWEEN_LINES:
+        if (
+            self.done - units < self.quick <= self.done
+        ):  # how long that took says nothing of the rest
+            self.points.clear()
+            self.points.append((now, self.done))
+        if now - self.last_line < SECONDS_BETWEEN_LINES:
             return
+        self.last_line = now
         then, before = self.points[0]
-        speed = (self.done - before) / (now - then) if now > then else 0.0
+        speed = (
+            (self.done - before) / (now - then) if now > then and self.done > self.quick else 0.0
+        )
         self.points.append((now, self.done))
         words = [f"{self.done} of {self.total} {self.unit}"]
         if speed > 0:
@@ -83,7 +92,9 @@ class _Silence:
 
 
 @contextlib.contextmanager
-def progress(total: int, unit: str, initial: int = 0, quiet: bool = False) -> Iterator[Progress]:
+def progress(
+    total: int, unit: str, initial: int = 0, quiet: bool = False, quick: int = 0
+) -> Iterator[Progress]:
     """Shows on stderr how much of long work is done, how quickly, and how long the rest will take.
 
     Args:
@@ -91,6 +102,7 @@ def progress(total: int, unit: str, initial: int = 0, quiet: bool = False) -> It
         unit: what they are called, in the plural.
         initial: how many were done before.
         quiet: show nothing.
+        quick: how many of the first are so much quicker than the others that nothing follows from them.
     """
     if quiet:
         yield _Silence()
@@ -102,4 +114,4 @@ def progress(total: int, unit: str, initial: int = 0, quiet: bool = False) -> It
         with tqdm(total=total, initial=initial, unit=f" {unit}", miniters=1) as bar:
             yield _Bar(bar)
     else:
-        yield _Lines(total, unit, initial)
+        yield _Lines(total, unit, initial, quick)

@@ -13,7 +13,7 @@ from typing import Any
 
 from prefloop import checkpoints
 from prefloop.errors import UserError
-from prefloop.files import claimed_directory, read_csv, read_json, write_json
+from prefloop.files import claimed_directory, read_csv, read_json, remove_unfinished, write_json
 
 STATE = "training_state.pt"
 FACTS = "run.json"
@@ -54,6 +54,7 @@ def claimed(directory: Path, resume: bool, keep_earlier: bool = False) -> Iterat
     if keep_earlier and any((directory / other).exists() for other in OTHERS):
         raise UserError(f"{directory} holds something else than a run; choose another --out.")
     with claimed_directory(directory):
+        remove_unfinished(directory)
         yield directory
 
 

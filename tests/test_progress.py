@@ -50,6 +50,19 @@ def test_the_speed_is_that_of_the_last_minutes(clock, capsys):
     assert last == "21200 of 100000 steps, 10 steps/s, 2:11:20 left"
 
 
+def test_what_is_quick_at_the_beginning_says_nothing_of_the_rest(clock, capsys):
+    with progress.progress(100_000, "steps", quick=1000) as shown:
+        clock.now += 21
+        shown.update(units=999)
+        shown.update(units=1)
+        for _ in range(25):
+            clock.now += 1
+            shown.update(units=10)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "999 of 100000 steps"
+    assert second.startswith("1200 of 100000 steps, 10 steps/s, 2:44:40 left")
+
+
 @pytest.mark.parametrize("quiet", [True, False])
 def test_nothing_is_said_at_once(capsys, quiet):
     with progress.progress(3, "epochs", quiet=quiet) as shown:

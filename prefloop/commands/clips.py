@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pygame
 from numpy.typing import NDArray
 
 from prefloop.data.preferences import Preferences, Queries
 from prefloop.data.segments import Segments
 from prefloop.envs.settings import EnvSettings
+from prefloop.files import remove_unfinished
 from prefloop.labelling.arrays import Segment
 from prefloop.labelling.server.rendering import MAX_SIDE, Renderer
 from prefloop.progress import say
@@ -17,6 +19,12 @@ from prefloop.video_files import write_video
 
 CLIPS = "clips"  # their folder in the run's own
 GAP = 16  # pixels between the two of a pair
+DARK, GREEN, WHITE = (
+    (40, 40, 40),
+    (20, 110, 50),
+    (255, 255, 255),
+)  # whatever the environment draws on
+CAPTION = 28  # pixels of the line above each
 
 
 class Drawn:
@@ -35,6 +43,7 @@ class Drawn:
         self._per_session, self._folder = per_session, folder
         self._renderer: Renderer | None = None
         self._is_given_up = False
+        remove_unfinished(folder)
 
     @property
     def shown(self) -> int:
@@ -67,13 +76,13 @@ class Drawn:
         try:
             for i in range(min(self._per_session, len(queries))):
                 name = f"{before + i:05}_iteration_{iteration}_{_in_words(said.labels[before + i])}"
-                self._draw(queries, i, self._folder / f"{name}.mp4")
+                self._draw(queries, i, said.labels[before + i], self._folder / f"{name}.mp4")
         except Exception as error:  # of the simulator, or its driver: it knows nothing of learning
             self._is_given_up = True
             reason = str(error).strip().splitlines() or [type(error).__name__]
             say(f"No more clips ({reason[0].rstrip('.')}); training goes on.")
 
-    def _draw(self, queries: Queries, i: int, path: Path) -> None:
+    def _draw(self, queries: Queries, i: int, label: float, path: Path) -> None:
         if path.exists():  # of an iteration that was stopped
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +94,7 @@ class Drawn:
             for side in (queries.first, queries.second)
         )
         width = 2 * MAX_SIDE + GAP
-        frames = _side_by_side(left, right)
+        frames = _side_by_side(left, right, _captions(label))
         write_video(path, frames, self._renderer.fps, max_side=width, clip=True)
 
 
@@ -110,9 +119,34 @@ def _one(segments: Segments, i: int) -> Segment:
     )
 
 
-def _side_by_side(left: list[NDArray], right: list[NDArray]) -> Iterator[NDArray]:
+def _captions(label: float) -> tuple[str, str]:
+    """What stands above the two of a pair."""
+    said = _in_words(label)
+    if said in ("first", "second"):
+        return ("first: preferred", "second") if said == "first" else ("first", "second: preferred")
+    # of a tie, a skipped pair, or a probability that the second is preferred
+    return f"first ({said})", f"second ({said})"
+
+
+def _caption(text: str, width: int) -> NDArray:
+    """A line of text, green where it says what is preferred; uint8 RGB, [CAPTION, width, 3]."""
+    pygame.font.init()
+    line = pygame.Surface((width, CAPTION))
+    line.fill(GREEN if text.endswith("preferred") else DARK)
+    line.blit(pygame.font.Font(None, CAPTION - 4).render(text, True, WHITE), (8, 6))
+    return pygame.surfarray.array3d(line).swapaxes(0, 1)
+
+
+def _side_by_side(
+    left: list[NDArray], right: list[NDArray], captions: tuple[str, str] = ("first", "second")
+) -> Iterator[NDArray]:
     """Pairs of pictures; the shorter of the two waits for the other in its last one."""
+    one, other = (
+        _caption(text, side[0].shape[1]) for text, side in zip(captions, (left, right), strict=True)
+    )
+    gap = np.full((CAPTION, GAP, 3), DARK, dtype=np.uint8)
+    head = np.concatenate([one, gap, other], axis=1)
     for step in range(max(len(left), len(right))):
         one, other = (side[min(step, len(side) - 1)] for side in (left, right))
-        gap = np.full((one.shape[0], GAP, 3), 255, dtype=np.uint8)
-        yield np.concatenate([one, gap, other], axis=1)
+        gap = np.full((one.shape[0], GAP, 3), DARK, dtype=np.uint8)
+        yield np.concatenate([head, np.concatenate([one, gap, other], axis=1)])

@@ -72,10 +72,15 @@ class Learner(Protocol):
 
 @dataclass(frozen=True)
 class Acting:
-    """What is done by a learner that acts: its progress is counted in steps, not in iterations."""
+    """What is done by a learner that acts: its progress is counted in steps, not in iterations.
+
+    Attributes:
+        random_steps: those at the beginning from which nothing is learned yet.
+    """
 
     plan: Plan
     stepping: Stepping
+    random_steps: int = 0
 
     def steps(self, iterations: int) -> int:
         """How many steps so many iterations are."""
@@ -178,7 +183,7 @@ def _progress(acting: Acting | None, iterations: int, done: int, quiet: bool) ->
             yield bar
         return
     total = acting.plan.steps(acting.plan.total)
-    with progress(total, "steps", acting.steps(done), quiet) as bar:
+    with progress(total, "steps", acting.steps(done), quiet, acting.random_steps) as bar:
         acting.stepping.on_steps = lambda steps: bar.update(units=steps)
         yield bar
 

@@ -159,7 +159,7 @@ def sac(
         ("true_return", "reward"),
         "steps",
         ("true_return", "training_return", "reward"),
-        Acting(plan, stepping),
+        Acting(plan, stepping, agent.random_steps),
     )
 
 
@@ -265,7 +265,7 @@ def pebble(
         ("labels", "held_out_accuracy", "true_return", "reward"),
         "steps",
         ("true_return", "reward", "labels", "reward_correlation"),
-        Acting(plan, stepping),
+        Acting(plan, stepping, agent.random_steps),
     )
     return method, learner
 

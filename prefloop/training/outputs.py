@@ -138,6 +138,7 @@ def train(
         )
         checkpoints.save(directory / POLICY, method.policy().state_dict())
         picture = directory / "learning_curve.png"
-        plot_metrics(picture, rows, method.x, curves or method.curves, str(env))
+        title = f"{facts['program']} on {env}, seed {run.seed}"
+        plot_metrics(picture, rows, method.x, curves or method.curves, title)
         print(f"Wrote {directory / POLICY}, metrics.csv, run.json and learning_curve.png.")
         print(f"Next: prefloop evaluate {directory / POLICY} --episodes 100")

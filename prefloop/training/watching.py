@@ -1,5 +1,6 @@
 """Watching an agent while it learns: videos in the run's folder, and a window beside it."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from prefloop.envs.settings import Env
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed
 from prefloop.evaluation.videos import record_episode, require_pictures
 from prefloop.evaluation.window import Window, require_window
+from prefloop.files import remove_unfinished
 from prefloop.policies import Policy
 from prefloop.progress import say
 from prefloop.seeding import Stream, integer
@@ -89,6 +91,7 @@ class Videos:
         """Makes none yet; `watching` says what the rest is."""
         self._every, self._env, self._policy = every, env, policy
         self._seed, self._folder, self._is_given_up = seed, folder, False
+        remove_unfinished(folder)
 
     def __call__(
         self, rows: Sequence[Mapping[str, float]], trackers: Sequence[Tracker] = ()
@@ -112,7 +115,7 @@ class Videos:
 
     def _record(self, begin: str, iteration: int) -> Path:
         judging = _judging(self._seed, iteration)
-        unfinished = self._folder / f".{begin}.mp4"
+        unfinished = self._folder / f".{begin}.{os.getpid()}.mp4"
         act = acting_in_episode(self._policy(), judging, 0, greedy=True)
         try:
             total = record_episode(self._env, act, env_seed(judging, 0), unfinished)

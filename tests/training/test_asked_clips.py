@@ -68,9 +68,14 @@ def test_the_first_pairs_of_each_session_are_drawn(run, tmp_path, line, steps):
         assert answer == {0.0: "first", 1.0: "second", 0.5: "tie"}[said.labels[int(number)]]
         assert int(iteration) in sessions
         frames = pictures(path)
-        assert len(frames) == steps and frames[0].shape == (480, 976, 3)
-        left, right = frames[0][:, :470], frames[0][:, -470:]
+        assert len(frames) == steps and frames[0].shape == (506, 976, 3)
+        left, right = frames[0][30:, :470], frames[0][30:, -470:]
         assert (left != right).any()
+        # what divides the two is dark on Pendulum's white, and the preferred one has a green line
+        assert frames[0][100:, 484:492].max() < 80
+        greens = [half[:20, 300:400].astype(int) for half in (frames[0], frames[0][:, 496:])]
+        is_green = [bool((x[..., 1] > x[..., 0] + 40).all()) for x in greens]
+        assert is_green == [answer == "first", answer == "second"]
         assert (frames[0] != frames[-1]).any()
 
 
@@ -103,7 +108,20 @@ def test_the_shorter_one_waits():
     left, right = ([np.full((2, 2, 3), i, np.uint8) for i in range(n)] for n in (1, 3))
     frames = list(clips._side_by_side(left, right))
     assert len(frames) == 3
-    assert frames[2][0, 0, 0] == 0 and frames[2][0, -1, 0] == 2
+    assert frames[2][-1, 0, 0] == 0 and frames[2][-1, -1, 0] == 2
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        (0.0, ("first: preferred", "second")),
+        (1.0, ("first", "second: preferred")),
+        (0.5, ("first (tie)", "second (tie)")),
+        (np.nan, ("first (skipped)", "second (skipped)")),
+    ],
+)
+def test_above_the_two_stands_what_was_said(label, words):
+    assert clips._captions(label) == words
 
 
 def test_mistakes_end_in_sentences(run):

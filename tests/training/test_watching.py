@@ -94,7 +94,15 @@ def test_a_video_that_a_stop_prevented_is_made_when_the_run_goes_on(run, tmp_pat
         patch.setattr(watching, "record_episode", stop)
         assert run(line).code != 0
     assert len(read_csv(tmp_path / "p/metrics.csv")) == 1
+    # and what a kill left of it and of a state
+    halves = [tmp_path / "p" / name for name in (
+        "videos/.00000300_steps.12.mp4", "videos/..00000300_steps.12.34.mp4", ".training_state.pt.12.tmp",
+    )]  # fmt: skip
+    for half in halves:
+        half.parent.mkdir(exist_ok=True)
+        half.write_bytes(b"half of it")
     assert run(f"{line} --resume").code == 0
+    assert not [half for half in halves if half.exists()]
     assert [v.name[:8] for v in sorted((tmp_path / "p/videos").iterdir())] == [
         "00000300",
         "00000600",
