@@ -71,7 +71,7 @@ def writing(path: Path, metadata: Mapping[str, Any]) -> Iterator["Writer"]:
     if path.is_dir() and not exists(path) and any(foreign):
         raise UserError(f"{path} holds something else than a preference dataset; choose another.")
     with claimed_directory(path):
-        if exists(path):
+        if exists(path) and not is_empty(path):
             known = read_metadata(path)
             if without_module(known.get("env")) != without_module(metadata["env"]):
                 raise UserError(
@@ -85,7 +85,7 @@ def writing(path: Path, metadata: Mapping[str, Any]) -> Iterator["Writer"]:
                 )
             if known["schema"] != SCHEMA:  # earlier versions would not see what is added
                 write_json(path / METADATA, {**known, "schema": SCHEMA})
-        else:
+        else:  # a run that was refused before it asked anything leaves one without preferences
             write_json(path / METADATA, {"schema": SCHEMA, **metadata})
         yield Writer(path)
 

@@ -12,6 +12,7 @@ from prefloop.data.trajectories import Trajectories
 from prefloop.envs.make import reset
 from prefloop.envs.spaces import as_stored, spaces_of
 from prefloop.envs.termination import DIVERGED
+from prefloop.errors import UserError
 from prefloop.seeding import Stream
 
 
@@ -100,6 +101,9 @@ class Stepping:
 
         Args:
             draw: chooses actions, which are clipped to the bounds before they are taken.
+
+        Raises:
+            UserError: the environment observes or pays NaN or infinity.
         """
         history: list[tuple[NDArray, ...]] = []
         low, high = self.spaces.bounds
@@ -119,7 +123,19 @@ class Stepping:
             self.on_steps(self.num_envs)
         obs, *columns = (np.stack(column) for column in zip(*history, strict=True))
         obs = as_stored(np.concatenate([obs, self._obs[None]]))
+        self._require_known(obs, *columns[:3:2])
         return Rollout(obs, *columns, frame_stack=self.spaces.frame_stack)
+
+    def _require_known(self, obs: NDArray, actions: NDArray, rewards: NDArray) -> None:
+        # before an agent learns from it, and it looks as if learning had diverged
+        if not np.isfinite(actions).all():  # as it has
+            return
+        for what, values in (("an observation", obs), ("a reward", rewards)):
+            if not np.isfinite(values).all():
+                name = self.envs.spec.id if self.envs.spec else "The environment"
+                raise UserError(
+                    f"{name} gave {what} that is NaN or infinite, so nothing can be learned there."
+                )
 
 
 def as_trajectories(rollouts: Sequence[Rollout]) -> Trajectories:

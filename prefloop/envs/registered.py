@@ -46,6 +46,19 @@ def time_limit(env: Env) -> int | None:
     return env.horizon or (None if own is None else -(-own // env.action_repeat))
 
 
+def require_time_limit(env: Env) -> None:
+    """Refuses an environment whose episodes may never end, where some are to be played to their end.
+
+    Raises:
+        UserError: there is no limit, or as `find_spec`.
+    """
+    if time_limit(env) is None:
+        raise UserError(
+            f"{env} has no time limit, so an episode may never end, and some are played for each row of "
+            "metrics.csv; give it a limit by --horizon."
+        )
+
+
 def return_threshold(env: Env) -> float | None:
     """The return at which the environment's makers call it solved, where they name one."""
     return find_spec(env).reward_threshold

@@ -19,6 +19,7 @@ from prefloop.agents.settings import (
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
 from prefloop.data.stepping import Stepping
+from prefloop.envs.registered import require_time_limit
 from prefloop.envs.settings import Env, as_settings
 from prefloop.errors import UserError
 from prefloop.policies import Policy
@@ -144,7 +145,11 @@ def sac(
     Args:
         reward: gives it for the environments that are acted in.
         directory: the run's, where what was done is kept.
+
+    Raises:
+        UserError: an episode may never end, or the environment or the checkpoint can't be used.
     """
+    require_time_limit(env)
     stepping, plan = stepping_in(env, experience.num_envs), Plan.of(experience.divided)
     agent = make_sac(stepping, settings, seed, device, init)
     replay = make_replay(directory, stepping, experience, plan)
@@ -246,8 +251,10 @@ def pebble(
         directory: the run's, where what was done is kept.
 
     Raises:
-        UserError: as `plan_labels`, or the environment or the checkpoint can't be used.
+        UserError: as `plan_labels`, an episode may never end, or the environment or the checkpoint
+            can't be used.
     """
+    require_time_limit(env)
     plan = Plan.of(settings.experience.divided)
     agent = make_sac(stepping, settings.agent, seed, device, init)
     model = make_model(stepping.spaces, settings.reward, seed).to(device)

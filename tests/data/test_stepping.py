@@ -1,13 +1,15 @@
 import dataclasses
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from acting import ActingPPO
 
 from prefloop.agents.settings import PPOSettings
-from prefloop.data.stepping import Rollout, as_trajectories, finished_returns
+from prefloop.data.stepping import Rollout, Stepping, as_trajectories, finished_returns
 from prefloop.envs.make import make_env, make_vector_env, mujoco_states
+from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import evaluate
 
 
@@ -20,6 +22,32 @@ def collect(env_id, num_rollouts, num_envs=4, rollout_steps=100, record=None):
     ppo = ActingPPO(settings, envs, cpu, record=recording, rollout_steps=rollout_steps)
     ppo.begin(seed=3)
     return [ppo.collect() for _ in range(num_rollouts)]
+
+
+class Broken(gym.Wrapper):
+    """Comes to what is no number in its tenth step."""
+
+    def __init__(self, env, where):
+        super().__init__(env)
+        self.where, self.steps = where, 0
+
+    def step(self, action):
+        obs, reward, *rest = self.env.step(action)
+        self.steps += 1
+        if self.steps == 10:
+            obs, reward = (obs * np.nan, reward) if self.where == "obs" else (obs, np.inf)
+        return obs, reward, *rest
+
+
+@pytest.mark.parametrize(("where", "what"), [("obs", "an observation"), ("reward", "a reward")])
+def test_what_is_no_number_is_said_of_the_environment(where, what):
+    envs = gym.vector.SyncVectorEnv([lambda: Broken(make_env("Pendulum-v1"), where)])
+    envs.spec = gym.spec("Pendulum-v1")
+    stepping = Stepping(envs)
+    stepping.begin(0)
+    stepping.act(lambda obs: np.zeros((1, 1), np.float32), 9)
+    with pytest.raises(UserError, match=f"Pendulum-v1 gave {what} that is NaN or infinite"):
+        stepping.act(lambda obs: np.zeros((1, 1), np.float32), 1)
 
 
 def hand_made(rewards, terminated, truncated, valid):

@@ -2,6 +2,7 @@ import contextlib
 import copy
 import io
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -191,6 +192,21 @@ def test_the_command_leaves_policy_reward_answers_and_pictures(run, tmp_path):
 def test_mistakes_end_in_sentences_before_anything_is_written(run, tmp_path, flags, words):
     assert_one_sentence(run(f"{SMALL} p {flags}"), *words)
     assert not (tmp_path / "p/run.json").exists()
+
+
+@pytest.mark.parametrize("command", ["pebble", "sac"])
+def test_episodes_that_may_never_end_are_refused_before_they_are_played(run, tmp_path, command):
+    gym.register("Endless-v0", entry_point="gymnasium.envs.classic_control:PendulumEnv")
+    flags = "--steps 200 --iteration-steps 100 --random-steps 50 --hidden-sizes 8 --batch-size 16"
+    if command == "pebble":
+        flags = SMALL.split("Pendulum-v1")[1].removesuffix("--out")
+    line = f"prefloop.cli {command} --env Endless-v0 {flags} --out p"
+    try:
+        assert_one_sentence(run(line), "Endless-v0 has no time limit", "--horizon")
+        assert not (tmp_path / "p/run.json").exists()
+        assert run(f"{line} --horizon 50 --evaluation-episodes 1").code == 0
+    finally:
+        del gym.registry["Endless-v0"]
 
 
 def test_a_teacher_who_never_decides_leaves_no_policy(run, tmp_path):
