@@ -67,9 +67,9 @@ def main(settings: Settings) -> None:
 
     from prefloop import checkpoints, policies
     from prefloop.envs.make import make_vector_env
-    from prefloop.envs.registered import return_bounds
+    from prefloop.envs.registered import return_bounds, time_limit
     from prefloop.envs.settings import from_facts
-    from prefloop.errors import UserError
+    from prefloop.errors import UserError, note
     from prefloop.evaluation.evaluate import acting_in_episode, env_seed, play
     from prefloop.evaluation.plots import plot_returns
     from prefloop.evaluation.statistics import lowest_tenth, mean_estimate
@@ -82,6 +82,10 @@ def main(settings: Settings) -> None:
             checkpoints.load_weights(path)  # what is wrong with the file comes first
             raise UserError(f"Nothing beside {path} says which environment it is for; give --env.")
         loaded.append((path, env, policies.load(path, make_vector_env(env, 1))))
+        if time_limit(env) is None:
+            note(
+                f"{env} has no time limit, so an episode of a policy that does well may never end."
+            )
     rows: list[dict[str, Any]] = []
     returns_of = {}
     with claimed_directory(Path(settings.out)) as directory:

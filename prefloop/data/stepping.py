@@ -92,8 +92,13 @@ class Stepping:
         return str(states.dtype), states.shape[1:]
 
     def begin(self, seed: int, iteration: int = 0) -> None:
-        """Resets all environments; what follows depends on the seed, the number and the actions."""
+        """Resets all environments; what follows depends on the seed, the number and the actions.
+
+        Raises:
+            UserError: as `act`.
+        """
         self._obs = np.array(reset(self.envs, seed, Stream.ENVIRONMENTS, iteration)[0])
+        self._require_known("an observation", self._obs)
         self._resets, self.diverged = np.zeros((2, self.num_envs), dtype=bool)
 
     def act(self, draw: Act, steps: int) -> Rollout:
@@ -123,19 +128,30 @@ class Stepping:
             self.on_steps(self.num_envs)
         obs, *columns = (np.stack(column) for column in zip(*history, strict=True))
         obs = as_stored(np.concatenate([obs, self._obs[None]]))
-        self._require_known(obs, *columns[:3:2])
+        acted = _are_finite(columns[0])
+        self._require_known("an observation", obs[1:], acted)
+        self._require_known("a reward", columns[2], acted)
         return Rollout(obs, *columns, frame_stack=self.spaces.frame_stack)
 
-    def _require_known(self, obs: NDArray, actions: NDArray, rewards: NDArray) -> None:
-        # before an agent learns from it, and it looks as if learning had diverged
-        if not np.isfinite(actions).all():  # as it has
-            return
-        for what, values in (("an observation", obs), ("a reward", rewards)):
-            if not np.isfinite(values).all():
-                name = self.envs.spec.id if self.envs.spec else "The environment"
-                raise UserError(
-                    f"{name} gave {what} that is NaN or infinite, so nothing can be learned there."
-                )
+    def _require_known(self, what: str, values: NDArray, is_asked: bool | NDArray = True) -> None:
+        """Refuses what is no number, before an agent learns from it and learning seems to have diverged.
+
+        Args:
+            values: [steps, ...].
+            is_asked: whether the environment was acted in by numbers; [steps].
+        """
+        if (is_asked & ~_are_finite(values)).any():
+            name = self.envs.spec.id if self.envs.spec else "The environment"
+            raise UserError(
+                f"{name} gave {what} that is NaN or infinite, so nothing can be learned there."
+            )
+
+
+def _are_finite(values: NDArray) -> NDArray:
+    """Of each step; [steps]."""
+    if values.dtype.kind != "f":  # pictures, and discrete actions
+        return np.ones(len(values), bool)
+    return np.isfinite(values).reshape(len(values), -1).all(1)
 
 
 def as_trajectories(rollouts: Sequence[Rollout]) -> Trajectories:

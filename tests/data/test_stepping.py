@@ -47,7 +47,8 @@ def test_what_is_no_number_is_said_of_the_environment(where, what):
     stepping.begin(0)
     stepping.act(lambda obs: np.zeros((1, 1), np.float32), 9)
     with pytest.raises(UserError, match=f"Pendulum-v1 gave {what} that is NaN or infinite"):
-        stepping.act(lambda obs: np.zeros((1, 1), np.float32), 1)
+        # also where a policy acts on it by what is no number, either
+        stepping.act(lambda obs: np.full((1, 1), obs.sum() * 0, np.float32), 5)
 
 
 def hand_made(rewards, terminated, truncated, valid):
