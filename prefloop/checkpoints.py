@@ -150,14 +150,14 @@ def checkpoint_path(directory: Path, epoch: int) -> Path:
 
 def last_checkpoint(directory: Path) -> Path | None:
     """The policy that a run ended with; None where none can be found."""
+    final = directory / "final_policy.params"
+    if final.exists():
+        return final
     try:
         epochs = saved_epochs(directory)
     except UserError:
         return None
-    if epochs:
-        return checkpoint_path(directory, epochs[-1])
-    final = directory / "final_policy.params"
-    return final if final.exists() else None
+    return checkpoint_path(directory, epochs[-1]) if epochs else None
 
 
 def saved_epochs(directory: Path) -> list[int]:

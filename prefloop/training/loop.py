@@ -37,6 +37,7 @@ MAY_DIFFER_ON_RESUME = (
     # when it ends, not what it does until then: who wants more of it goes on
     "stop_at",
     "patience",
+    "checkpoint_every",
     "video_every",
     "render",
     # what follows from the settings, and was described otherwise by earlier versions

@@ -71,7 +71,7 @@ class StoppingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class WatchingSettings:
-    """How one can watch an agent while it learns.
+    """How one can watch an agent while it learns, and what is kept of the way.
 
     Raises:
         ValueError: a value that no run can have.
@@ -80,12 +80,13 @@ class WatchingSettings:
     group = "watching"
 
     # fmt: off
+    checkpoint_every: int | None = setting(None, "keep the policy as policy_checkpoint0.params and so on, by row, every so many rows of metrics.csv; only the last if not given")
     video_every: int | None = setting(None, "write a video of an episode of the policy's mean action to videos/, every so many rows of metrics.csv; none if not given")
     render: str = setting("", "show episodes of the policy's mean action in a window while it learns (human)", choices=("human",))
     # fmt: on
 
     def __post_init__(self) -> None:
-        require_above_zero(self, "video_every")
+        require_above_zero(self, "checkpoint_every", "video_every")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Watching an agent while it learns: videos in the run's folder, and a window beside it."""
+"""Watching an agent while it learns: policies and videos in the run's folder, and a window beside it."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from prefloop import checkpoints
 from prefloop.envs.settings import Env
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed
 from prefloop.evaluation.videos import record_episode, require_pictures
@@ -58,6 +59,8 @@ def watching(
             return policy()
 
     watchers: list[Watcher] = []
+    if settings.checkpoint_every is not None:
+        watchers.append(Checkpoints(settings.checkpoint_every, now, directory))
     if settings.video_every is not None:
         watchers.append(Videos(settings.video_every, env, now, seed, directory / VIDEOS))
     with ExitStack() as stack:
@@ -75,6 +78,25 @@ def watching(
 def _judging(seed: int, iteration: int) -> int:
     """The seed of the episodes that a row is about."""
     return integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
+
+
+class Checkpoints:
+    """The policy after every so many rows, to be judged, shown or compared while others learn on.
+
+    A run of many is a set of policies that are ever better: what pairs can be made of.
+    """
+
+    def __init__(self, every: int, policy: Callable[[], Policy], directory: Path) -> None:
+        """Keeps none yet; `watching` says what the rest is."""
+        self._every, self._policy, self._directory = every, policy, directory
+
+    def __call__(
+        self, rows: Sequence[Mapping[str, float]], trackers: Sequence[Tracker] = ()
+    ) -> None:
+        """Keeps the policy if it is time for it; a run that was killed before that does it later."""
+        path = checkpoints.checkpoint_path(self._directory, len(rows) - 1)
+        if len(rows) % self._every == 0 and not path.exists():
+            checkpoints.save(path, self._policy().state_dict())
 
 
 class Videos:

@@ -70,6 +70,24 @@ def test_videos_change_nothing_of_what_is_learned(run, tmp_path, name):
             assert min(abs(float(value) - x) for x in (lowest, 2 * mean - lowest)) < 0.06
 
 
+@pytest.mark.parametrize("name", LINES)
+def test_policies_on_the_way_are_kept_and_can_be_judged(run, tmp_path, name):
+    outcome = run(f"{LINES[name]} kept --seed 3 --checkpoint-every 2")
+    assert outcome.code == 0, outcome.err
+    rows = read_csv(tmp_path / "kept/metrics.csv")
+    kept = sorted(path.name for path in (tmp_path / "kept").glob("policy_checkpoint*.params"))
+    assert kept == [f"policy_checkpoint{row}.params" for row in range(1, len(rows), 2)]
+    bytes_of = {n: (tmp_path / "kept" / n).read_bytes() for n in (*kept, "final_policy.params")}
+    assert len(set(bytes_of.values())) >= len(
+        kept
+    )  # each is another; the last may be the final one
+    judged = run(f"prefloop.cli evaluate kept/{kept[0]} --episodes 2 --out judged")
+    assert judged.code == 0, judged.err
+    # what is kept changes nothing of what is learned
+    assert run(f"{LINES[name]} plain --seed 3").code == 0
+    assert bytes_of["final_policy.params"] == (tmp_path / "plain/final_policy.params").read_bytes()
+
+
 def test_videos_stand_beside_the_curves(run, tmp_path):
     pytest.importorskip("tensorboard")
     outcome = run(f"{SAC} shown --video-every 2 --track tensorboard")
