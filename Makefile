@@ -22,7 +22,7 @@ reference: $(INSTALLED) ## write course/reference/ again, which the grader holds
 	$(RUN) -m course.assignment --directory course/reference
 
 test: $(INSTALLED) ## the fast tests, on all cores
-	$(RUN) -m pytest -n auto --dist worksteal
+	$(RUN) -m pytest -n auto --dist worksteal --durations 25
 
 test-slow: $(INSTALLED) ## the tests that learn for minutes
 	$(RUN) -m pytest -m slow
