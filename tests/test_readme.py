@@ -45,7 +45,7 @@ SMALL_PREFLOOP = {
     "ppo": "--steps 256 --iteration-steps 256 --num-envs 2",
     "dpo": "--dpo-updates 2",
     "evaluate": "--episodes 2",
-    "pebble": "--labels 6 --segment-length 10 --steps 300 --iteration-steps 100 --exploration-steps 100 "
+    "pebble": "--random-steps 50 --labels 6 --segment-length 10 --steps 300 --iteration-steps 100 --exploration-steps 100 "
     "--reward-epochs 2 --evaluation-episodes 1 --no-keep-exploration",
     "sac": "--steps 200 --iteration-steps 100 --random-steps 50 --evaluation-episodes 1",
     "pref-ppo": "--labels 6 --segment-length 10 --steps 600 --iteration-steps 200 --num-envs 2 "

@@ -125,7 +125,7 @@ def main(settings: Settings) -> None:
                 returns_of[f"{path}{how}"] = returns
                 print(
                     f"{path}: {estimate.mean:.1f} [{estimate.low:.1f}, {estimate.high:.1f}] "
-                    f"(mean return of {len(returns)} episodes of {env}{how}, 95 % interval); from "
+                    f"(mean return of {len(returns)} episodes of {env.described}{how}, 95 % interval); from "
                     f"{row['min']:.1f} to {row['max']:.1f}, lowest tenth {row['lowest_tenth']:.1f}"
                 )
             if settings.video:

@@ -52,6 +52,12 @@ class EnvSettings:
         """What run.json and a dataset's metadata say of it."""
         return {"env": self.env, **({CHANGES: self.changes} if self.changes else {})}
 
+    @property
+    def described(self) -> str:
+        """Its id and what is changed about it, where a number would be misread without."""
+        said = ", ".join(f"{name} {value}" for name, value in self.changes.items())
+        return f"{self.env} ({said})" if said else self.env
+
     def __str__(self) -> str:
         """Its id, as sentences and titles name it."""
         return self.env

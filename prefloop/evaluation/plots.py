@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from prefloop.files import encodable, write_atomically
@@ -65,6 +66,8 @@ def plot_schedule(path: Path, labels: NDArray, name: str) -> None:
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.subplots()
     axes.bar(np.arange(len(labels)), labels)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("session")
     axes.set_ylabel("labels")
     axes.set_title(f"{name} schedule, {labels.sum()} labels")

@@ -113,14 +113,13 @@ def _sac(reward: str) -> "Callable[[Bench], Method]":
     """SAC, from scratch, on one of `Bench.reward`."""
 
     def make(bench: "Bench") -> "Method":
-        from prefloop.agents.settings import SACSettings
         from prefloop.training import methods
         from prefloop.training.settings import ReplaySettings
 
         return methods.sac(
             bench.env,
             lambda stepping: bench.reward(reward, stepping.spaces),
-            SACSettings(),
+            PEBBLE.agent,  # or one of the two would begin to learn earlier
             ReplaySettings(steps=bench.experience.steps),
             bench.seed,
             bench.device,

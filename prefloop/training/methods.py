@@ -152,6 +152,11 @@ def sac(
     require_time_limit(env)
     stepping, plan = stepping_in(env, experience.num_envs), Plan.of(experience.divided)
     agent = make_sac(stepping, settings, seed, device, init)
+    if (steps := plan.steps(plan.total)) <= agent.random_steps:
+        raise UserError(
+            f"All {steps} steps would be random (--random_steps {agent.random_steps}), and nothing learned; "
+            "more --steps are needed, or fewer of these."
+        )
     replay = make_replay(directory, stepping, experience, plan)
     learner = OffPolicyTraining(
         agent, stepping, env, reward(stepping), replay, plan, experience, seed
@@ -269,7 +274,7 @@ def pebble(
         plan.iterations,
         lambda: agent.acting_policy,
         agent.acting_policy,
-        ("labels", "held_out_accuracy", "true_return", "reward"),
+        ("true_return", "labels", "held_out_accuracy", "reward"),
         "steps",
         ("true_return", "reward", "labels", "reward_correlation"),
         Acting(plan, stepping, agent.random_steps),

@@ -19,6 +19,7 @@ from prefloop.data.stepping import Rollout, Stepping, finished_returns
 from prefloop.envs.make import make_vector_env
 from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import Env
+from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.policies import Policy
 from prefloop.rewards.reward_model import RewardModel
@@ -91,6 +92,10 @@ def make_ppo(
     """
     torch.manual_seed(integer(seed, Stream.WEIGHTS))
     start = policies.load(init, stepping.envs) if init else None
+    if start is not None and not isinstance(start, policies.MlpPolicy):
+        raise UserError(
+            f"{init} is a policy of prefloop sac or pebble, which PPO can't go on from; their --init can."
+        )
     return PPO(settings, stepping.spaces, device, start)
 
 

@@ -140,5 +140,12 @@ def train(
         picture = directory / "learning_curve.png"
         title = f"{facts['program']} on {env}, seed {run.seed}"
         plot_metrics(picture, rows, method.x, curves or method.curves, title)
-        print(f"Wrote {directory / POLICY}, metrics.csv, run.json and learning_curve.png.")
+        print(f"Wrote {directory / POLICY} and, beside it, {', '.join(_others(directory))}.")
         print(f"Next: prefloop evaluate {directory / POLICY} --episodes 100")
+
+
+def _others(directory: Path) -> list[str]:
+    """What a run has left besides its policy, for people: not what it goes on from."""
+    found = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+    names = (path.name + "/" * path.is_dir() for path in found)
+    return [name for name in names if name not in (POLICY, runs.STATE)]

@@ -72,12 +72,12 @@ def plan_labels(
     """
     sessions = plan.iterations - before
     if sessions < 1:
-        some = "a single iteration" if plan.iterations == 1 else f"{plan.iterations} iterations"
-        needed = "one to ask about" if before == 1 else f"{before} to explore in and ask about"
+        every = plan.steps(plan.every)
+        before_it = "one" if before == 1 else str(before)
+        explore = "" if before == 1 else "explore in and "
         raise UserError(
-            f"The {plan.steps(plan.total)} steps of the run (--steps) make {some} of "
-            f"{plan.steps(plan.every)} (--iteration_steps); {'two' if before == 1 else before + 1} are "
-            f"needed, {needed} and one to learn in."
+            f"The {plan.steps(plan.total)} steps of the run are too few: more than {before * every} "
+            f"(--steps) are needed, for {before_it} of the iterations of {every} steps to {explore}ask about and one to learn in."
         )
     longest = min(plan.iteration_steps, time_limit or plan.iteration_steps)
     if questions.segment_length > longest:

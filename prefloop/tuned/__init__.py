@@ -36,7 +36,7 @@ class TunedSettings:
     group = "defaults"
 
     # fmt: off
-    preset: str = setting("", "settings of a paper (pebble-2021), or of a YAML file, in place of those that are tuned for the environment")
+    preset: str = setting("", "settings of a YAML file, or of a paper (for pebble: pebble-2021), in place of those that are tuned for the environment")
     untuned: bool = setting(False, "without the settings that come with the program for some environments")
     # fmt: on
 

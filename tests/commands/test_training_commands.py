@@ -184,7 +184,7 @@ PREF_PPO = f"prefloop.cli pref-ppo --env CartPole-v0 {SMALL} --reward-epochs 2 -
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ("--iteration-steps 512", "make a single iteration of 512"),
+        ("--iteration-steps 512", "one of the iterations of 512 steps"),
         ("--segment-length 300", "longer than any episode here"),
         ("--labels 20000000", "--labels 20000000 are more than the 384 steps"),
         ("--labels 380 --schedule exponential --segment-length 10", "--labels 380 are too many"),

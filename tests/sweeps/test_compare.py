@@ -56,7 +56,7 @@ def test_what_is_run():
         ("--seeds 3-1", "runs upwards"),
         ("--seeds 4294967296", "below 2**32"),
         ("--seeds 0-99999", "more than 10000 seeds"),
-        ("--steps 4000 --methods dpo pref-ppo", "make a single iteration"),
+        ("--steps 4000 --methods dpo pref-ppo", "steps of the run are too few"),
         (
             "--methods pref-ppo --steps 40000 --segment-length 300",
             "longer than any episode here",

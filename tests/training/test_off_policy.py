@@ -106,6 +106,12 @@ def test_a_policy_is_read_back_and_is_judged_by_its_mean_action(run, tmp_path, n
     assert len(read_csv(tmp_path / "evaluation/evaluation.csv")) == 2
 
 
+def test_what_is_changed_about_an_environment_stands_beside_its_returns(run, tmp_path):
+    assert run(f"{SMALL} p --horizon 40").code == 0
+    outcome = run("prefloop.cli evaluate p/final_policy.params --episodes 2 --greedy")
+    assert "2 episodes of Pendulum-v1 (horizon 40), 95" in outcome.out
+
+
 def test_from_a_policy_and_on_a_learned_reward(run, tmp_path):
     assert run(f"{SMALL} p").code == 0
     pairs = (
@@ -134,7 +140,16 @@ def test_mistakes_end_in_sentences(run, tmp_path):
     assert_one_sentence(
         run(f"{SMALL} p --updates-per-step 0"), "--updates_per_step must be above 0"
     )
+    outcome = run(f"{SMALL} p --random-steps 900")
+    assert_one_sentence(outcome, "All 900 steps would be random (--random_steps 900)")
     assert run(f"{SMALL} p").code == 0
+    for line in (
+        f"ppo --env Pendulum-v1 {ppo}",
+        "pref-ppo --env Pendulum-v1 --steps 600 --iteration-steps 200 --num-envs 2 --rollout-steps 50 "
+        "--labels 6 --segment-length 10",
+    ):  # the other way round it is no better
+        outcome = run(f"prefloop.cli {line} --init p/final_policy.params --out other")
+        assert_one_sentence(outcome, "p/final_policy.params is a policy of prefloop sac or pebble")
     assert_one_sentence(run(f"{SMALL} p"), "p holds a run already", "--resume")
     assert_one_sentence(run(f"{SMALL} p --resume --gamma 0.5"), "gamma")
     longer = run(f"{SMALL.replace('--steps 900', '--steps 1200')} p --resume")

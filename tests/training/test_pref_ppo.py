@@ -190,7 +190,7 @@ def test_one_iteration_is_too_few(tmp_path):
     with (
         writing(tmp_path / "preferences") as writer,
         pytest.raises(
-            UserError, match=r"1200 steps of the run \(--steps\) make a single iteration"
+            UserError, match="1200 steps of the run are too few: more than 1200"
         ),
     ):
         make(writer, settings)
