@@ -323,7 +323,7 @@ def test_wrong_files_end_in_sentences(run, demonstrations, tmp_path):
         "evaluate missing.params": ["missing.params does not exist"],
         f"evaluate {weak}": ["give --env"],
         "pref-ppo --env Pendulum-v1 --steps 100 --iteration-steps 100 --out x": [
-            "single iteration"
+            "steps of the run are too few"
         ],
         "pref-ppo --env Pendulum-v1 --labels 0 --out x": ["--labels must be above 0"],
     }

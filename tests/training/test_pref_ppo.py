@@ -189,8 +189,6 @@ def test_one_iteration_is_too_few(tmp_path):
     settings = dataclasses.replace(SETTINGS, experience=short)
     with (
         writing(tmp_path / "preferences") as writer,
-        pytest.raises(
-            UserError, match="1200 steps of the run are too few: more than 1200"
-        ),
+        pytest.raises(UserError, match="1200 steps of the run are too few: more than 1200"),
     ):
         make(writer, settings)
