@@ -22,9 +22,8 @@ from prefloop.running_moments import RunningMoments
 from prefloop.seeding import Stream, generator, integer
 from prefloop.squashed_gaussian import SquashedGaussianPolicy
 
-STATE_FORMAT = (
-    2  # of `SAC.state_dict`: raise it with each change, so that nothing older is taken for it
-)
+# of `SAC.state_dict`: raise it with each change, so that nothing older is taken for it
+STATE_FORMAT = 2
 
 
 class TwinCritic(nn.Module):

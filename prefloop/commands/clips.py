@@ -19,11 +19,8 @@ from prefloop.video_files import write_video
 
 CLIPS = "clips"  # their folder in the run's own
 GAP = 16  # pixels between the two of a pair
-DARK, GREEN, WHITE = (
-    (40, 40, 40),
-    (20, 110, 50),
-    (255, 255, 255),
-)  # whatever the environment draws on
+# seen on whatever the environment draws
+DARK, GREEN, WHITE = (40, 40, 40), (20, 110, 50), (255, 255, 255)
 CAPTION = 28  # pixels of the line above each
 
 

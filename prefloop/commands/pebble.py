@@ -133,8 +133,8 @@ def main(settings: Settings) -> None:
             hooks["begin"] = lambda: kept.begin(learner.replay, learner.state_dict())
             hooks["saved"] = lambda state: kept.keep(learner.replay, state)
         with watching(settings.watching, env, method.policy, seed, directory) as watchers:
-            outputs.train(method, settings, facts, env, is_claimed=True, watchers=watchers, **hooks)
-        learner.save(directory)
+            hooks |= {"watchers": watchers, "save": learner.save}
+            outputs.train(method, settings, facts, env, is_claimed=True, **hooks)
         if learner.seconds:
             share = learner.reward_seconds / learner.seconds
             print(f"Asking, fitting and relabelling took {share:.0%} of the time.")

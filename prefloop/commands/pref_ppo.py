@@ -111,7 +111,7 @@ def main(settings: Settings) -> None:
         stop = partial(reason_to_stop, settings=settings.stopping)
         with watching(settings.watching, env, method.policy, seed, directory) as watchers:
             outputs.train(
-                method, settings, facts, env, is_claimed=True, stop=stop, watchers=watchers
-            )
-        learner.save(directory)
+                method, settings, facts, env, is_claimed=True, save=learner.save, stop=stop,
+                watchers=watchers,
+            )  # fmt: skip
         answering.say_how_many_came(answers, questions.labels)

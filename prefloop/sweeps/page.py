@@ -256,10 +256,11 @@ def _html(
 </style>
 <h1>{html.escape(str(settings.environment))}: methods on equal labels</h1>
 <p>Every method starts as the weaker demonstrator and learns from the same pairs; a smaller budget is
-the beginning of a larger one. (<em>pref-ppo</em> asks its own questions, as many.) Returns are the environment's own, the mean of
+the beginning of a larger one. (<em>pref-ppo</em> and <em>pebble</em> ask their own questions, as many; <em>pebble</em> and
+<em>sac</em> begin from scratch.) Returns are the environment's own, the mean of
 {settings.evaluation_episodes} episodes for each run. <em>constant</em>, <em>flipped</em> and
 <em>random</em> are controls: PPO on a reward of 1, on the learned reward with its sign turned, and on
-an untrained network. What they reach, the task gives away without any preference.</p>
+an untrained network; with <em>sac-</em> before their names, SAC on these. What they reach, the task gives away without any preference.</p>
 <table>
 <thead>{row(list(table[0]), "th")}</thead>
 <tbody>

@@ -1,6 +1,6 @@
 """What the commands that train leave in a run's folder."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
@@ -108,6 +108,7 @@ def train(
     env: Env,
     curves: Sequence[str] | None = None,
     is_claimed: bool = False,
+    save: Callable[[Path], None] | None = None,
     **hooks: Any,
 ) -> None:
     """Runs a method in its run's folder, and writes what came of it.
@@ -118,6 +119,7 @@ def train(
         env: what the curves are about.
         curves: what to draw, if not all that the method has.
         is_claimed: the folder is this process's already.
+        save: writes into the folder what there is besides the policy.
         hooks: `begin`, `saved`, `stop` and `watchers` of `loop.turn`.
 
     Raises:
@@ -140,6 +142,8 @@ def train(
         picture = directory / "learning_curve.png"
         title = f"{facts['program']} on {env}, seed {run.seed}"
         plot_metrics(picture, rows, method.x, curves or method.curves, title)
+        if save is not None:
+            save(directory)
         print(f"Wrote {directory / POLICY} and, beside it, {', '.join(_others(directory))}.")
         print(f"Next: prefloop evaluate {directory / POLICY} --episodes 100")
 

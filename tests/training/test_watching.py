@@ -74,6 +74,11 @@ def test_videos_change_nothing_of_what_is_learned(run, tmp_path, name):
 def test_policies_on_the_way_are_kept_and_can_be_judged(run, tmp_path, name):
     outcome = run(f"{LINES[name]} kept --seed 3 --checkpoint-every 2")
     assert outcome.code == 0, outcome.err
+    (wrote,) = (line for line in outcome.out.splitlines() if line.startswith("Wrote"))
+    hidden = {"training_state.pt", ".lock"}  # what it goes on from
+    assert all(
+        path.name in wrote for path in (tmp_path / "kept").iterdir() if path.name not in hidden
+    )
     rows = read_csv(tmp_path / "kept/metrics.csv")
     kept = sorted(path.name for path in (tmp_path / "kept").glob("policy_checkpoint*.params"))
     assert kept == [f"policy_checkpoint{row}.params" for row in range(1, len(rows), 2)]
