@@ -7,7 +7,7 @@ import math
 import re
 import sys
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ def setting(
     choices: Sequence[str] = (),
     parse: Callable[[str], Any] | None = None,
     positional: bool = False,
+    needs: str = "",
 ) -> Any:
     """A field of a settings dataclass that is also the flag `--name`.
 
@@ -36,8 +37,12 @@ def setting(
         choices: the words it takes; any if empty.
         parse: reads a value from its text, in place of the field's type; may raise ValueError.
         positional: given without a flag's name.
+        needs: a flag without which it does nothing: `surf`; with the values that will do, if not all
+            do: `queries disagreement entropy`; or beside which it does nothing: `not init`. A command
+            line is refused that has it nevertheless.
     """
-    extras = {"choices": tuple(choices), "parse": parse, "positional": positional, "flag": flag}
+    extras: dict[str, Any] = {"choices": tuple(choices), "parse": parse, "flag": flag}
+    extras |= {"positional": positional, "needs": needs.split()}
     return dataclasses.field(default=default, metadata={"help": help, "aliases": aliases, **extras})
 
 
@@ -161,9 +166,48 @@ def parse_settings(
         values = vars(parser.parse_args([*defaults(values), *line]))
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
-        return _built(settings_class, {leaf.path: values[leaf.flag] for leaf in settings})
+        built = _built(settings_class, {leaf.path: values[leaf.flag] for leaf in settings})
+        _require_needed(settings, _given(parser, line), values)
+        return built
     except ValueError as error:
         parser.error(str(error))
+
+
+def _given(parser: argparse.ArgumentParser, line: Sequence[str]) -> set[str]:
+    """Flags that stand on a command line, whether or not with their defaults."""
+    nowhere = object()
+    # argparse gives a default only to what is not there yet
+    there = argparse.Namespace(**dict.fromkeys(vars(parser.parse_args(line)), nowhere))
+    return {
+        flag for flag, value in vars(parser.parse_args(line, there)).items() if value is not nowhere
+    }
+
+
+def _require_needed(
+    settings: Sequence[Leaf], given: Collection[str], values: Mapping[str, Any]
+) -> None:
+    """Refuses what was given and does nothing, beside what else holds.
+
+    Raises:
+        ValueError: names the flag, and the one that it depends on.
+    """
+    fields = {leaf.flag: leaf.field for leaf in settings}
+    for leaf in settings:
+        if leaf.flag not in given or not leaf.field.metadata["needs"]:
+            continue
+        words = leaf.field.metadata["needs"]
+        is_against = words[0] == "not"
+        flag, *enough = words[is_against:]
+        value = values[flag]
+        holds = value in enough if enough else bool(value)
+        if holds != is_against:
+            continue
+        if value:
+            beside = f"with --{flag}" + (f" {value}" if enough else "")
+        else:
+            beside = f"with --no_{flag}" if fields[flag].default is True else f"without --{flag}"
+        off = "no_" if leaf.field.default is True and not values[leaf.flag] else ""
+        raise ValueError(f"--{off}{leaf.flag} does nothing {beside}")
 
 
 def _built(settings_class: type[T], values: Mapping[tuple[str, ...], Any]) -> T:
@@ -177,6 +221,20 @@ def _built(settings_class: type[T], values: Mapping[tuple[str, ...], Any]) -> T:
             made[field.name] = values[field.name,]
             _require_finite(field, made[field.name])
     return settings_class(**made)
+
+
+def with_flags(settings: T, values: Mapping[str, Any]) -> T:
+    """The same settings with other values for some flags, those of its parts included.
+
+    Args:
+        values: by flag; those that these settings do not have change nothing.
+
+    Raises:
+        ValueError: a value that the dataclass or a part of it refuses.
+    """
+    flat = as_flat(settings) | dict(values)
+    kind = type(settings)
+    return _built(kind, {leaf.path: flat[leaf.flag] for leaf in leaves(kind)})
 
 
 def require_parts(settings_class: type, values: Mapping[str, Any]) -> None:

@@ -73,3 +73,44 @@ def test_home_is_expanded_after_an_equals_sign(monkeypatch, tmp_path):
     assert parse_settings(Paths, ["--out=~/x"]).out == str(tmp_path / "x")
     assert parse_settings(Paths, ["--out=~no-such-person/x"]).out == "~no-such-person/x"
     assert parse_settings(Paths, ["--out", "a~b"]).out == "a~b"
+
+
+@dataclass(frozen=True)
+class Switched:
+    crops: bool = setting(False, "look at parts")
+    crop: float = setting(0.5, "how large they are", needs="crops")
+    pairs: str = setting("random", "which", choices=("random", "close", "far"))
+    candidates: int = setting(10, "of each pair", needs="pairs close far")
+    keep: bool = setting(True, "keep what was found", needs="explore")
+    explore: bool = setting(True, "look around")
+    init: str = setting("", "a policy")
+    first: int = setting(5, "random steps", needs="not init")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--crop 0.5", "--crop does nothing without --crops"),
+        ("--candidates 3", "--candidates does nothing with --pairs random"),
+        ("--no-keep --no-explore", "--no_keep does nothing with --no_explore"),
+        ("--first 3 --init p", "--first does nothing with --init"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(capsys, line, words):
+    with pytest.raises(SystemExit) as stop:
+        parse_settings(Switched, line.split())
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "line", ["", "--crops --crop 0.5", "--candidates 3 --pairs far", "--no-keep", "--first 3"]
+)
+def test_what_does_something_is_not(line):
+    parse_settings(Switched, line.split())
+
+
+def test_what_a_file_sets_is_not_what_was_given():
+    found = parse_settings(Switched, ["--pairs", "close"], lambda given: ["--crop=0.1"])
+    assert found.crop == 0.1
+    assert parse_settings(Switched, ["--crop", "0.2"], lambda given: ["--crops"]).crop == 0.2

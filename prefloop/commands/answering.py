@@ -29,7 +29,7 @@ def people_setting() -> Any:
 
 def wait_setting() -> Any:
     """`--no_wait`."""
-    return setting(True, "wait for people's labels after each iteration; without, only for the first ones, and learning goes on while they label")  # fmt: skip
+    return setting(True, "wait for people's labels after each iteration; without, only for the first ones, and learning goes on while they label", needs="run")  # fmt: skip
 
 
 def clips_setting() -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefloop.commands import answering
 from prefloop.envs.settings import EnvSettings
-from prefloop.labelling.client.settings import ServerSettings
+from prefloop.labelling.client.settings import ServerSettings, server_setting
 from prefloop.settings import part, setting
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import (
@@ -51,7 +51,7 @@ class Settings:
     pebble: PebbleSettings = part(PebbleSettings)
     stopping: StoppingSettings = part(StoppingSettings)
     watching: WatchingSettings = part(WatchingSettings)
-    server: ServerSettings = part(ServerSettings)
+    server: ServerSettings = part(ServerSettings, server=server_setting(needs="run"))
     defaults: TunedSettings = part(TunedSettings)
 
     def __post_init__(self) -> None:

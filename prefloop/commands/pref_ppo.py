@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from prefloop.commands import answering
 from prefloop.envs.settings import EnvSettings
-from prefloop.labelling.client.settings import ServerSettings
+from prefloop.labelling.client.settings import ServerSettings, server_setting
 from prefloop.settings import part, setting
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import (
@@ -44,7 +44,7 @@ class Settings:
     pref_ppo: PrefPPOSettings = part(PrefPPOSettings)
     stopping: StoppingSettings = part(StoppingSettings)
     watching: WatchingSettings = part(WatchingSettings)
-    server: ServerSettings = part(ServerSettings)
+    server: ServerSettings = part(ServerSettings, server=server_setting(needs="run"))
     defaults: TunedSettings = part(TunedSettings)
 
     def __post_init__(self) -> None:

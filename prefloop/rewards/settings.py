@@ -53,12 +53,12 @@ class SurfSettings:
 
     # fmt: off
     surf: bool = setting(False, "learn from pairs that nobody answered, too, where the model is sure of the answer, and from crops of all pairs")
-    unlabelled_ratio: float = setting(4.0, "pairs without an answer for each one with", flag="surf_unlabelled_ratio")
-    unlabelled_selection: str = setting("uniform", "which pairs these are", flag="surf_selection", choices=UNLABELLED_SELECTIONS)
-    confidence: float = setting(0.99, "probability of an answer above which the model is sure", flag="surf_confidence")
-    surf_weight: float = setting(1.0, "what these pairs count beside those with an answer")
-    smallest_crop: float = setting(0.75, "share of a segment that is seen of it, at least", flag="surf_smallest_crop")
-    largest_crop: float = setting(0.95, "and at most", flag="surf_largest_crop")
+    unlabelled_ratio: float = setting(4.0, "pairs without an answer for each one with", flag="surf_unlabelled_ratio", needs="surf")
+    unlabelled_selection: str = setting("uniform", "which pairs these are", flag="surf_selection", choices=UNLABELLED_SELECTIONS, needs="surf")
+    confidence: float = setting(0.99, "probability of an answer above which the model is sure", flag="surf_confidence", needs="surf")
+    surf_weight: float = setting(1.0, "what these pairs count beside those with an answer", needs="surf")
+    smallest_crop: float = setting(0.75, "share of a segment that is seen of it, at least", flag="surf_smallest_crop", needs="surf")
+    largest_crop: float = setting(0.95, "and at most", flag="surf_largest_crop", needs="surf")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -84,10 +84,10 @@ class ReedSettings:
 
     # fmt: off
     reed: bool = setting(False, "before each fit, let the reward's networks learn from all steps which state follows")
-    reed_updates: int = setting(150, "steps of Adam before each fit, of each member")
-    reed_batch_size: int = setting(256, "steps in each: a step's next state is to be told from those of all others")
-    reed_temperature: float = setting(0.1, "of the softmax over them")
-    embedding: int = setting(64, "numbers that a state is told by", flag="reed_embedding")
+    reed_updates: int = setting(150, "steps of Adam before each fit, of each member", needs="reed")
+    reed_batch_size: int = setting(256, "steps in each: a step's next state is to be told from those of all others", needs="reed")
+    reed_temperature: float = setting(0.1, "of the softmax over them", needs="reed")
+    embedding: int = setting(64, "numbers that a state is told by", flag="reed_embedding", needs="reed")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -106,7 +106,7 @@ class RuneSettings:
 
     # fmt: off
     rune_beta: float = setting(0.0, "pay this much for steps that the members of the reward disagree about, as a share of their deviation; 0.05 in the paper")
-    rune_decay: float = setting(1e-5, "share of it that goes with each step of experience")
+    rune_decay: float = setting(1e-5, "share of it that goes with each step of experience", needs="rune_beta")
     # fmt: on
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """Every method on the same labels: what is to be run, on all cores, and what came of it."""
 
 import importlib
+import json
 import multiprocessing
 import os
 import signal
@@ -24,10 +25,11 @@ from prefloop.settings import as_flat, defaults_of
 from prefloop.sweeps.cells import Cell, cells
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.page import write_page
-from prefloop.sweeps.settings import RESULT, CompareSettings, with_shared
+from prefloop.sweeps.settings import RESULT, CompareSettings, tuned_flags, with_shared
 from prefloop.training.plans import Plan, plan_labels
 
 SETTINGS = "compare.json"
+TUNED = "tuned"  # in it: what comes with the program for the environment, by method
 MAY_GROW = ("methods", "labels", "seeds")
 MAY_DIFFER = (*MAY_GROW, "out", "processes", "device")
 
@@ -42,6 +44,8 @@ def compare(settings: CompareSettings) -> None:
             (nothing is written); or some runs could not be done (all others are).
     """
     _check(settings)
+    for method, flags in tuned_flags(settings).items():
+        print(f"{method} here: {', '.join(f'{flag} {value}' for flag, value in flags.items())}.")
     with claimed_directory(Path(settings.out)) as directory:
         everything = _remember(settings, directory)
         wanted = cells(settings)
@@ -109,9 +113,17 @@ def _remember(settings: CompareSettings, directory: Path) -> CompareSettings:
     Returns:
         The settings, with methods, budgets and seeds of earlier commands.
     """
-    file = directory / SETTINGS
+    file, tuned = directory / SETTINGS, tuned_flags(settings)
     if file.exists():
-        before = read_json(file).get("settings", {})
+        there = read_json(file)
+        before, tuned_before = there.get("settings", {}), there.get(TUNED, {})
+        for method in tuned.keys() & tuned_before.keys():
+            if json.dumps(tuned[method]) != json.dumps(tuned_before[method]):
+                raise UserError(
+                    f"{directory} holds a comparison with {method} as an earlier version of the program "
+                    f"had it for {settings.environment}; choose another --out."
+                )
+        tuned = {**tuned_before, **tuned}
         other = difference(before, as_flat(settings), MAY_DIFFER, defaults_of(CompareSettings))
         if other is not None:
             raise UserError(f"{directory} holds a comparison with {other}; choose another --out.")
@@ -126,7 +138,8 @@ def _remember(settings: CompareSettings, directory: Path) -> CompareSettings:
         raise UserError(
             f"{directory} holds something else than a comparison; choose another --out."
         )
-    write_json(file, {"program": "prefloop compare", "settings": as_flat(settings)})
+    facts = {"program": "prefloop compare", "settings": as_flat(settings), TUNED: tuned}
+    write_json(file, facts)
     return settings
 
 

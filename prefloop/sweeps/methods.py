@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from prefloop.agents.settings import SACSettings
 from prefloop.rewards.settings import ReedSettings, RuneSettings, SurfSettings
 from prefloop.training.settings import PebbleSettings, PrefPPOSettings
 
@@ -28,7 +29,7 @@ class Compared:
         uses_labels: without labels it has one result for all budgets.
         by_default: it is compared if nothing else is said.
         is_quick: it does not act, and takes seconds.
-        asks: settings of a method that asks for its labels itself.
+        settings: of a method that has some for the environment, as its own command has.
     """
 
     make: "Callable[[Bench], Method]"
@@ -36,7 +37,12 @@ class Compared:
     uses_labels: bool = True
     by_default: bool = True
     is_quick: bool = False
-    asks: PrefPPOSettings | PebbleSettings | None = None
+    settings: PrefPPOSettings | PebbleSettings | SACSettings | None = None
+
+    @property
+    def asks(self) -> PrefPPOSettings | PebbleSettings | None:
+        """Settings of a method that asks for its labels itself."""
+        return None if isinstance(self.settings, SACSettings) else self.settings
 
 
 def _dpo(bench: "Bench") -> "Method":
@@ -119,7 +125,7 @@ def _sac(reward: str) -> "Callable[[Bench], Method]":
         return methods.sac(
             bench.env,
             lambda stepping: bench.reward(reward, stepping.spaces),
-            PEBBLE.agent,  # or one of the two would begin to learn earlier
+            bench.tuned(PEBBLE.agent),  # or one of the two would begin to learn earlier
             ReplaySettings(steps=bench.experience.steps),
             bench.seed,
             bench.device,
@@ -158,19 +164,25 @@ PEBBLE_REED = PebbleSettings(reed=ReedSettings(reed=True))
 METHODS: dict[str, Compared] = {
     "dpo": Compared(_dpo, "C1", is_quick=True),
     "ppo-rlhf": Compared(_on_reward("learned"), "C0"),
-    "pref-ppo": Compared(_pref_ppo, "C2", by_default=False, asks=PREF_PPO),
-    "pebble": Compared(_pebble(PEBBLE), "C9", by_default=False, asks=PEBBLE),
-    "pebble+surf": Compared(_pebble(PEBBLE_SURF), "navy", by_default=False, asks=PEBBLE_SURF),
-    "pebble+rune": Compared(_pebble(PEBBLE_RUNE), "teal", by_default=False, asks=PEBBLE_RUNE),
-    "pebble+reed": Compared(_pebble(PEBBLE_REED), "olive", by_default=False, asks=PEBBLE_REED),
+    "pref-ppo": Compared(_pref_ppo, "C2", by_default=False, settings=PREF_PPO),
+    "pebble": Compared(_pebble(PEBBLE), "C9", by_default=False, settings=PEBBLE),
+    "pebble+surf": Compared(_pebble(PEBBLE_SURF), "navy", by_default=False, settings=PEBBLE_SURF),
+    "pebble+rune": Compared(_pebble(PEBBLE_RUNE), "teal", by_default=False, settings=PEBBLE_RUNE),
+    "pebble+reed": Compared(_pebble(PEBBLE_REED), "olive", by_default=False, settings=PEBBLE_REED),
     "bc": Compared(_bc, "C3", is_quick=True),
     "airl": Compared(_airl, "C4"),
     "constant": Compared(_on_reward("constant"), "C6", uses_labels=False),
     "flipped": Compared(_on_reward("flipped"), "C5"),
     "random": Compared(_on_reward("random"), "C7", uses_labels=False),
     "true-reward": Compared(_on_reward("true"), "C8", uses_labels=False),
-    "sac-constant": Compared(_sac("constant"), "tan", uses_labels=False, by_default=False),
-    "sac-flipped": Compared(_sac("flipped"), "brown", by_default=False),
-    "sac-random": Compared(_sac("random"), "silver", uses_labels=False, by_default=False),
-    "sac": Compared(_sac("true"), "black", uses_labels=False, by_default=False),
+    "sac-constant": Compared(
+        _sac("constant"), "tan", uses_labels=False, by_default=False, settings=PEBBLE.agent
+    ),
+    "sac-flipped": Compared(_sac("flipped"), "brown", by_default=False, settings=PEBBLE.agent),
+    "sac-random": Compared(
+        _sac("random"), "silver", uses_labels=False, by_default=False, settings=PEBBLE.agent
+    ),
+    "sac": Compared(
+        _sac("true"), "black", uses_labels=False, by_default=False, settings=PEBBLE.agent
+    ),
 }

@@ -3,7 +3,8 @@
 import html
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from prefloop.files import encodable, write_atomically
 from prefloop.runs import METRICS
 from prefloop.settings import as_flat, defaults_of
 from prefloop.sweeps.methods import METHODS
-from prefloop.sweeps.settings import RESULT, CompareSettings
+from prefloop.sweeps.settings import RESULT, CompareSettings, tuned_flags
 
 Rows = Sequence[Mapping[str, Any]]
 FEW = f"""Some intervals are over fewer than {FEW_SEEDS} seeds. From so few nobody can tell how often
@@ -217,6 +218,12 @@ def _read_curve(run: Path) -> tuple[NDArray, NDArray] | None:
     return table["steps"], table["true_return"]
 
 
+def _of_rows(settings: CompareSettings, rows: Rows) -> CompareSettings:
+    """The same with those methods alone of which there is a result."""
+    there = {row["method"] for row in rows}
+    return replace(settings, methods=tuple(name for name in settings.methods if name in there))
+
+
 def command(settings: CompareSettings) -> str:
     """The command line of a comparison, with what differs from the defaults."""
     words = ["prefloop", "compare"]
@@ -224,9 +231,51 @@ def command(settings: CompareSettings) -> str:
     for flag, value in as_flat(settings).items():
         if value == defaults[flag] or value is None:
             continue
-        values = value if isinstance(value, tuple) else (value,)
+        values = value if isinstance(value, tuple) else () if value is True else (value,)
         words += [f"--{flag}", *map(str, values)]
     return shlex.join(words)
+
+
+def _how(settings: CompareSettings, rows: Rows) -> str:
+    """What the table is about, as HTML: no more than what stands in it."""
+    methods = {row["method"] for row in rows}
+
+    def named(names: Iterable[str]) -> str:
+        return _listed([f"<em>{html.escape(name)}</em>" for name in names if name in methods])
+
+    sentences = [
+        "Every method starts as the weaker demonstrator and learns from the same pairs; a smaller "
+        "budget is the beginning of a larger one."
+    ]
+    asking = named(name for name, method in METHODS.items() if method.asks is not None)
+    if asking:
+        sentences.append(f"But {asking} asked questions of their own, as many.")
+    from_scratch = named(name for name in METHODS if name.startswith(("pebble", "sac")))
+    if from_scratch:
+        sentences.append(f"Not as the demonstrator, but from scratch: {from_scratch}.")
+    sentences.append(
+        "Returns are the environment's own, the mean of "
+        f"{settings.evaluation_episodes} episodes for each run."
+    )
+    controls = {
+        "constant": "a reward of 1",
+        "flipped": "the learned reward with its sign turned",
+        "random": "an untrained network",
+    }
+    there = [
+        f"{on}: {found}" for name, on in controls.items() if (found := named((name, f"sac-{name}")))
+    ]
+    if there:
+        sentences.append(
+            f"Controls learn by PPO, or by SAC where their name begins with <em>sac-</em>, from {'; from '.join(there)}. "
+            "What they reach, the task gives away without any preference."
+        )
+    return "\n".join(sentences)
+
+
+def _listed(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def _html(
@@ -238,7 +287,8 @@ def _html(
     body = "\n".join(row(list(line.values()), "td") for line in table)
     seconds = sum(line["seconds"] for line in rows)
     curves = '<img src="learning_curves.png" alt="learning curves">' if has_curves else ""
-    shown = html.escape(json.dumps(as_flat(settings), indent=2))
+    everything = as_flat(settings) | {"of methods": tuned_flags(settings)}
+    shown = html.escape(json.dumps(everything, indent=2))
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -255,12 +305,7 @@ def _html(
   @media (prefers-color-scheme: dark) {{ body {{ background: #181818; color: #ddd; }} img {{ background: white; }} }}
 </style>
 <h1>{html.escape(str(settings.environment))}: methods on equal labels</h1>
-<p>Every method starts as the weaker demonstrator and learns from the same pairs; a smaller budget is
-the beginning of a larger one. (<em>pref-ppo</em> and <em>pebble</em> ask their own questions, as many; <em>pebble</em> and
-<em>sac</em> begin from scratch.) Returns are the environment's own, the mean of
-{settings.evaluation_episodes} episodes for each run. <em>constant</em>, <em>flipped</em> and
-<em>random</em> are controls: PPO on a reward of 1, on the learned reward with its sign turned, and on
-an untrained network; with <em>sac-</em> before their names, SAC on these. What they reach, the task gives away without any preference.</p>
+<p>{_how(settings, rows)}</p>
 <table>
 <thead>{row(list(table[0]), "th")}</thead>
 <tbody>
@@ -272,7 +317,7 @@ the weaker demonstrator.{f" {FEW}" if _has_few_seeds(table) else ""}</p>
 <img src="return_against_labels.png" alt="return against labels">
 {curves}
 <h2>Again</h2>
-<pre>{html.escape(command(settings))}</pre>
+<pre>{html.escape(command(_of_rows(settings, rows)))}</pre>
 <p>{len(rows)} runs, {seconds:.0f} seconds of computing; each with its run.json and metrics.csv under
 <code>runs/</code>, demonstrators and pairs under <code>seeds/</code>, all figures in
 <a href="results.csv">results.csv</a>.</p>

@@ -29,7 +29,14 @@ from prefloop.seeding import Stream, integer
 from prefloop.settings import as_flat
 from prefloop.sweeps.cells import Cell
 from prefloop.sweeps.methods import METHODS
-from prefloop.sweeps.settings import RESULT, CompareSettings, Own, with_shared
+from prefloop.sweeps.settings import (
+    RESULT,
+    Asking,
+    CompareSettings,
+    Own,
+    as_tuned,
+    with_shared,
+)
 from prefloop.training import demonstrations as demos
 from prefloop.training import loop, outputs
 from prefloop.training.on_policy import (
@@ -122,7 +129,7 @@ def run_cell(settings: CompareSettings, cell: Cell) -> None:
 
 
 def _train(settings: CompareSettings, cell: Cell, directory: Path) -> Policy:
-    """What the commands do, one after the other, with their default settings."""
+    """What the commands do, one after the other, with their settings for the environment."""
     with contextlib.ExitStack() as stack:
         bench = Bench(settings, cell, directory, stack)
         method = METHODS[cell.method].make(bench)
@@ -160,8 +167,12 @@ class Bench:
         self.weak_file = _seed_folder(settings, cell.seed) / WEAK / outputs.POLICY
         self.experience = ExperienceSettings(steps=settings.steps)
 
-    def shared(self, own: Own) -> Own:
-        """Settings of a method that asks its own questions, as many as the others have labels."""
+    def tuned(self, own: Own) -> Own:
+        """Settings of a method, for the environment."""
+        return as_tuned(own, self._settings)
+
+    def shared(self, own: Asking) -> Asking:
+        """The same of a method that asks its own questions, as many as the others have labels."""
         return with_shared(own, self._settings, self._cell.labels)
 
     def answers(self) -> Preferences:
@@ -212,7 +223,8 @@ def _demonstrators(settings: CompareSettings, seed: int) -> dict[str, Policy]:
     every = ExperienceSettings().rollout_steps * ExperienceSettings().num_envs
     plan = Plan.of(ExperienceSettings(steps=settings.demonstrator_steps, iteration_steps=every))
     stepping = stepping_in(settings.environment, plan.num_envs)
-    ppo = make_ppo(stepping, PPOSettings(), seed, torch.device("cpu"))
+    agent = as_tuned(PPOSettings(), settings)
+    ppo = make_ppo(stepping, agent, seed, torch.device("cpu"))
     on_the_way = [ppo.acting_policy]
     for iteration in range(plan.iterations):
         act_and_improve(ppo, stepping, true_reward, plan, seed, iteration)

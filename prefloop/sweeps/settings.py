@@ -4,11 +4,13 @@ import re
 from dataclasses import MISSING, dataclass, replace
 from typing import Any, TypeVar
 
+from prefloop.agents.settings import PPOSettings, SACSettings
 from prefloop.envs.settings import EnvSettings
-from prefloop.settings import part, require_above_zero, setting
+from prefloop.settings import as_flat, part, require_above_zero, setting
 from prefloop.sweeps.methods import METHODS
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import PebbleSettings, PrefPPOSettings, segment_length
+from prefloop.tuned import tuned, untuned_setting
 
 RESULT = "result.json"  # in a run's folder, once it is done
 MAX_SEEDS = 10_000  # of one comparison: more is a slip of the finger
@@ -46,16 +48,17 @@ class CompareSettings:
     labels: tuple[int, ...] = setting((20, 50, 200), "label budgets; a smaller one is the beginning of a larger one")
     seeds: tuple[str, ...] = setting(("0-4",), "seeds or ranges of seeds; intervals over fewer than 5 are not to be trusted", parse=parse_seeds)
     policies: tuple[str, ...] = setting((), "two demonstrators, the weaker one last; {seed} stands for the seed; if not given, they are trained")
-    demonstrator_steps: int = setting(100_000, "steps of experience of the demonstrators that are trained here")
-    weaker: float = setting(0.25, "the weaker demonstrator is the first to come this share of the way to the stronger one's return")
+    demonstrator_steps: int = setting(100_000, "steps of experience of the demonstrators that are trained here", needs="not policies")
+    weaker: float = setting(0.25, "the weaker demonstrator is the first to come this share of the way to the stronger one's return", needs="not policies")
     episodes: int = setting(50, "episodes of each demonstrator, which pairs are made of")
     segment_length: int | None = setting(None, "full (whole episodes; the default) or a number of steps", parse=segment_length)
-    segments: int = setting(500, "fixed-length segments that are cut from each demonstrator's episodes")
+    segments: int = setting(500, "fixed-length segments that are cut from each demonstrator's episodes", needs="segment_length")
     steps: int = setting(100_000, "steps of experience of every method that acts")
     evaluation_episodes: int = setting(100, "episodes by whose true returns a policy is judged")
     out: str = setting(MISSING, "folder that everything is written to; made if missing")
     processes: int = setting(0, "how many runs at once; 0 for one per core")
     device: str = setting("cpu", "where tensors live: cpu, cuda, mps")
+    untuned: bool = untuned_setting()
     environment: EnvSettings = part(EnvSettings)
     teacher: TeacherSettings = part(TeacherSettings)
     # fmt: on
@@ -101,11 +104,33 @@ class CompareSettings:
         )
 
 
-Own = TypeVar("Own", bound=PrefPPOSettings | PebbleSettings)
+Own = TypeVar("Own", bound=PPOSettings | PrefPPOSettings | PebbleSettings | SACSettings)
+Asking = TypeVar("Asking", bound=PrefPPOSettings | PebbleSettings)
 
 
-def with_shared(own: Own, settings: CompareSettings, labels: int) -> Own:
+def as_tuned(own: Own, settings: CompareSettings) -> Own:
+    """Settings of a method, for the environment as in the method's own command."""
+    if settings.untuned:
+        return own
+    command = {PPOSettings: "ppo", PrefPPOSettings: "pref-ppo"}.get(type(own), "pebble")
+    # PrefPPO starts from the weaker demonstrator; demonstrators, PEBBLE and SAC from scratch
+    return tuned(own, command, settings.environment.env, has_init=command == "pref-ppo")
+
+
+def tuned_flags(settings: CompareSettings) -> dict[str, dict[str, Any]]:
+    """What comes with the program for the environment, by method and flag; nothing of others."""
+    found = {}
+    for method in settings.methods:
+        own = METHODS[method].settings
+        if own is not None:
+            plain, flat = as_flat(own), as_flat(as_tuned(own, settings))
+            found[method] = {flag: flat[flag] for flag in flat if flat[flag] != plain[flag]}
+    return {method: flags for method, flags in found.items() if flags}
+
+
+def with_shared(own: Asking, settings: CompareSettings, labels: int) -> Asking:
     """Settings of a method that asks for its labels itself, with what all methods share."""
+    own = as_tuned(own, settings)
     questions = replace(own.questions, labels=labels)
     if settings.segment_length is not None:  # it can't ask about whole episodes
         questions = replace(questions, segment_length=settings.segment_length)

@@ -164,7 +164,7 @@ class QuerySettings:
     # fmt: off
     labels: int = setting(700, "answers in all; a skipped query is shown, not answered, and asked for again but in the last session")
     selection: str = setting("disagreement", "which pairs are asked about", "--selection", flag="queries", choices=SELECTIONS)
-    candidates: int = setting(10, "random pairs that each query is chosen from, for all but uniform")
+    candidates: int = setting(10, "random pairs that each query is chosen from, for all but uniform", needs="queries disagreement entropy")
     schedule: str = setting("hyperbolic", "when the labels are spent", choices=SCHEDULES)
     segment_length: int = setting(50, "steps of each segment")
     # fmt: on
@@ -223,10 +223,10 @@ class ExplorationSettings:
     # fmt: off
     explores: bool = setting(True, "learn to be where it has not been yet, before the first questions; without, actions are random until then", flag="exploration")
     steps: int = setting(5000, "steps before the first questions, in whole iterations; the random ones are the first of them", flag="exploration_steps")
-    explore_from: str = setting("", "folder of an exploration that was kept, to go on from; if not given, that of an earlier run that would explore alike, if there is one in ~/.prefloop/PROFILE/explorations")
-    keep: bool = setting(True, "keep what was explored for runs that would explore alike", flag="keep_exploration")
-    neighbours: int = setting(5, "a state is worth the distance to the one that is so many-th nearest", flag="exploration_neighbours")
-    states: int = setting(2048, "states of the past that it is compared with, drawn anew for each update", flag="exploration_states")
+    explore_from: str = setting("", "folder of an exploration that was kept, to go on from; if not given, that of an earlier run that would explore alike, if there is one in ~/.prefloop/PROFILE/explorations", needs="exploration")
+    keep: bool = setting(True, "keep what was explored for runs that would explore alike", flag="keep_exploration", needs="exploration")
+    neighbours: int = setting(5, "a state is worth the distance to the one that is so many-th nearest", flag="exploration_neighbours", needs="exploration")
+    states: int = setting(2048, "states of the past that it is compared with, drawn anew for each update", flag="exploration_states", needs="exploration")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -253,7 +253,7 @@ class PebbleSettings:
     experience: ReplaySettings = part(ReplaySettings, iteration_steps=setting(2500, "steps between two sessions of questions; episodes begin anew there, and a stopped run goes on from there"))
     exploration: ExplorationSettings = part(ExplorationSettings)
     questions: QuerySettings = part(QuerySettings, labels=setting(100, "answers in all; a skipped query is shown, not answered, and asked for again but in the last session"))
-    agent: SACSettings = part(SACSettings, random_steps=setting(1000, "steps of random actions before anything is learned; none with --init"))
+    agent: SACSettings = part(SACSettings, random_steps=setting(1000, "steps of random actions before anything is learned; none with --init", needs="not init"))
     reward: RewardSettings = part(RewardSettings, hidden_sizes=setting((128, 128), "width of each hidden layer", flag="reward_hidden_sizes"), learning_rate=setting(1e-3, "step size of Adam", flag="reward_learning_rate"))
     surf: SurfSettings = part(SurfSettings)
     reed: ReedSettings = part(ReedSettings)

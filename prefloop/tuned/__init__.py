@@ -12,21 +12,27 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from prefloop.env_ids import without_module
 from prefloop.errors import UserError
 from prefloop.files import read_json
-from prefloop.settings import Leaf, defaults_of, leaves, require_parts, setting
+from prefloop.settings import Leaf, defaults_of, leaves, require_parts, setting, with_flags
 from prefloop.yaml_files import Entry, entries_of, read_entries
 
+T = TypeVar("T")
 FOLDER = Path(__file__).parent
 PRESETS = FOLDER / "presets"
-COMMANDS = ("sac", "pebble", "ppo", "pref-ppo")
+COMMANDS = ("sac", "pebble", "ppo", "pref-ppo", "compare")
 RUN = "run.json"  # in a run's folder
 SHORT = reprlib.Repr()  # values as sentences show them: one that holds itself many times is endless
 SHORT.maxlevel = 2
 TEXTS = ("env", "source", "reached")  # what a file says besides
+
+
+def untuned_setting() -> Any:
+    """`--untuned`."""
+    return setting(False, "without the settings that come with the program for some environments")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +43,7 @@ class TunedSettings:
 
     # fmt: off
     preset: str = setting("", "settings of a YAML file, or of a paper (for pebble: pebble-2021), in place of those that are tuned for the environment")
-    untuned: bool = setting(False, "without the settings that come with the program for some environments")
+    untuned: bool = untuned_setting()
     # fmt: on
 
 
@@ -124,10 +130,10 @@ def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -
         return Defaults(preset, file, values, plain)
     begun = _begun(given)
     env = str(given.get("env") or begun.get("env") or "")
-    file = FOLDER / f"{re.sub(r'-v[0-9]+$', '', without_module(env))}.yaml"
-    if given.get("untuned") or not env or not _is_ours(file):
+    own = _file_of(env)
+    if given.get("untuned") or own is None:
         return None
-    values = read(file, command, settings_class)
+    values = read(own, command, settings_class)
     if given.get("init"):  # a policy that is given has its own
         values.pop("normalise_obs", None)
     if not values:
@@ -136,7 +142,30 @@ def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -
         before = begun["settings"]
         values = {flag: before.get(flag, plain[flag]) for flag in values}
         return Defaults(env, Path(RUN), values, plain)
-    return Defaults(env, file, values, plain, is_tuned=True)
+    return Defaults(env, own, values, plain, is_tuned=True)
+
+
+def tuned(settings: T, command: str, env: str, has_init: bool = False) -> T:
+    """Settings of a method with what comes with the program for an environment, for who runs it without its command.
+
+    Args:
+        settings: the method's, whose flags stand in a command's section beside others.
+        command: whose section; the files that come with the program were checked against it.
+        has_init: it starts from a policy that is given.
+    """
+    file = _file_of(env)
+    if file is None:
+        return settings
+    values = read(file, command, type(settings), knows_all=False)
+    if has_init:
+        values.pop("normalise_obs", None)
+    return with_flags(settings, {flag: _as_set(value) for flag, value in values.items()})
+
+
+def _file_of(env: str) -> Path | None:
+    """What comes with the program for an environment, of whichever version."""
+    file = FOLDER / f"{re.sub(r'-v[0-9]+$', '', without_module(env))}.yaml"
+    return file if env and _is_ours(file) else None
 
 
 def _begun(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,8 +189,12 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def read(file: Path, command: str, settings_class: type) -> dict[str, Any]:
+def read(file: Path, command: str, settings_class: type, knows_all: bool = True) -> dict[str, Any]:
     """A command's section of a file, by the names of flags; empty where it has none.
+
+    Args:
+        settings_class: what the flags are of.
+        knows_all: it has all flags of the command; what it has not is else left out.
 
     Raises:
         UserError: it can't be read, or a key is no setting, or a value none that it takes.
@@ -174,6 +207,8 @@ def read(file: Path, command: str, settings_class: type) -> dict[str, Any]:
         return {}
     known = {leaf.flag: leaf for leaf in leaves(settings_class) if not leaf.required}
     entries, values = entries_of(sections[command], file), {}
+    if not knows_all:
+        entries = {key: entry for key, entry in entries.items() if key in known}
     for key, entry in entries.items():
         if key not in known or key in ("preset", "untuned", "resume"):
             raise UserError(f"{entry.where}: {key} is no setting of prefloop {command}.")

@@ -1,6 +1,7 @@
 import csv
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,13 +15,14 @@ from conftest import assert_one_sentence
 from prefloop.agents.settings import SACSettings
 from prefloop.data import dataset
 from prefloop.envs.settings import EnvSettings
-from prefloop.files import read_csv, read_json
+from prefloop.files import read_csv, read_json, write_json
 from prefloop.rewards.settings import RewardSettings
+from prefloop.settings import parse_settings
 from prefloop.sweeps.compare import Cell, cells
-from prefloop.sweeps.methods import METHODS, _pebble
+from prefloop.sweeps.methods import METHODS, PEBBLE, _pebble
 from prefloop.sweeps.page import command, summarise, write_page
 from prefloop.sweeps.running import prepare, run_cell
-from prefloop.sweeps.settings import RESULT, CompareSettings
+from prefloop.sweeps.settings import RESULT, CompareSettings, tuned_flags, with_shared
 from prefloop.training.settings import ExplorationSettings, PebbleSettings, ReplaySettings
 
 CARTPOLE = EnvSettings(env="CartPole-v0")
@@ -179,7 +181,8 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
 
 def test_given_policies_and_what_is_wrong_with_them(run, demonstrators, tmp_path):
     weak, strong = (f"{demonstrators}/policy_checkpoint{epoch}.params" for epoch in (0, 9))
-    line = f"prefloop.cli {SMALL} --policies {strong} {weak} --methods bc --seeds 0 --labels 5"
+    given = SMALL.replace("--demonstrator-steps 8000 ", "")
+    line = f"prefloop.cli {given} --policies {strong} {weak} --methods bc --seeds 0 --labels 5"
     outcome = run(line)
     assert outcome.code == 0, outcome.err
     missing = line.replace("0.params", "{seed}.params.missing").replace("--out c", "--out d")
@@ -225,6 +228,8 @@ def test_the_command_line_is_given_again():
     assert text == (
         "prefloop compare --labels 5 8 --segment_length 25 --out 'my folder' --env CartPole-v0"
     )
+    settings = replace(settings, untuned=True, seeds=("0-2", "5"))
+    assert parse_settings(CompareSettings, shlex.split(command(settings))[2:]) == settings
 
 
 def test_few_seeds_are_warned_of_and_no_interval_passes_the_highest_return(tmp_path):
@@ -276,9 +281,11 @@ def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
     }
     asking = {name: m for name, m in METHODS.items() if isinstance(m.asks, PebbleSettings)}
     assert set(asking) == set(ASKING)
+    # whose agent SAC has
+    monkeypatch.setattr("prefloop.sweeps.methods.PEBBLE", replace(PEBBLE, **small))
     for name, method in asking.items():
         own = replace(method.asks, **small)
-        monkeypatch.setitem(METHODS, name, replace(method, asks=own, make=_pebble(own)))
+        monkeypatch.setitem(METHODS, name, replace(method, settings=own, make=_pebble(own)))
     settings = CompareSettings(
         environment=EnvSettings(env=env),
         methods=methods,
@@ -302,3 +309,69 @@ def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
             assert rows[-1]["labels"] == "8" and cell.labels == 8
         else:
             assert "labels" not in rows[-1]
+
+
+@pytest.mark.parametrize(
+    ("methods", "said", "unsaid"),
+    [
+        (
+            ("dpo",),
+            "starts as the weaker",
+            ("own questions", "questions of", "scratch", "Controls"),
+        ),
+        (
+            ("pebble", "sac", "sac-constant"),
+            "But <em>pebble</em> asked questions of their own",
+            ("<em>constant</em>", "flipped", "pref-ppo"),
+        ),
+        (
+            ("constant", "random", "sac-random"),
+            "a reward of 1: <em>constant</em>; from an untrained network: <em>random</em> and <em>sac-random</em>",
+            ("flipped",),
+        ),
+    ],
+)
+def test_a_page_explains_what_its_table_holds(tmp_path, methods, said, unsaid):
+    # a method of which no run came to anything is not in the command, either
+    settings = CompareSettings(
+        environment=CARTPOLE, labels=(20,), methods=(*methods, "airl"), out=str(tmp_path)
+    )
+    found = [
+        result(method, 20 if METHODS[method].uses_labels else 0, 0, 100.0) for method in methods
+    ]
+    write_page(tmp_path, settings, found)
+    page = " ".join((tmp_path / "index.html").read_text(encoding="utf-8").split())
+    page = page.partition("<details>")[0]
+    assert said in page and "airl" not in page
+    assert not [words for words in unsaid if words in page]
+
+
+def test_methods_have_their_settings_for_the_environment(tmp_path):
+    def of(env, **more):
+        methods = ("dpo", "pref-ppo", "pebble", "sac")
+        environment = EnvSettings(env=env)
+        return CompareSettings(methods=methods, environment=environment, out=str(tmp_path), **more)
+
+    walker = of("dm_control/walker-walk-v0")
+    assert set(tuned_flags(walker)) == {"pebble", "sac"}
+    assert tuned_flags(walker)["sac"] == {"network": "residual"}
+    assert with_shared(METHODS["pebble"].asks, walker, 30).agent.network == "residual"
+    assert with_shared(METHODS["pebble"].asks, walker, 30).questions.labels == 30
+    assert not tuned_flags(of("dm_control/walker-walk-v0", untuned=True))
+    assert not tuned_flags(of("Pendulum-v1"))
+    # the weaker demonstrator, whom PrefPPO begins as, has observations of its own
+    cheetah = of("HalfCheetah-v5")
+    assert not with_shared(METHODS["pref-ppo"].asks, cheetah, 30).agent.normalise_obs
+
+
+def test_a_comparison_of_other_settings_is_not_added_to(run, tmp_path):
+    (tmp_path / "c").mkdir()
+    write_json(
+        tmp_path / "c/compare.json",
+        {"program": "prefloop compare", "settings": {}, "tuned": {"sac": {"network": "cnn"}}},
+    )
+    outcome = run(
+        "prefloop.cli compare --env dm_control/walker-walk-v0 --methods sac --action-repeat 2 --out c"
+    )
+    assert "sac here: network residual." in outcome.out
+    assert_one_sentence(outcome, "c holds a comparison with sac as an earlier version")

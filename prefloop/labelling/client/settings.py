@@ -1,10 +1,18 @@
 """What can be set of programs that speak to the labelling server; free of HTTP, so that `--help` is quick."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from prefloop.settings import setting
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
+
+
+# fmt: off
+def server_setting(**more: Any) -> Any:
+    """`--server`; `more` as `setting` takes it."""
+    return setting("", f"its address; if not given, PREFLOOP_SERVER, or else that of the server that runs in ~/.prefloop/PROFILE, or else {DEFAULT_SERVER}; where it demands a token, PREFLOOP_TOKEN has the trainers'", **more)
+# fmt: on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +22,6 @@ class ServerSettings:
     group = "the labelling server"
 
     # fmt: off
-    server: str = setting("", f"its address; if not given, PREFLOOP_SERVER, or else that of the server that runs in ~/.prefloop/PROFILE, or else {DEFAULT_SERVER}; where it demands a token, PREFLOOP_TOKEN has the trainers'")
+    server: str = server_setting()
     profile: str = setting("", "the server's profile; if not given, PREFLOOP_PROFILE, or else default")
     # fmt: on
