@@ -52,7 +52,9 @@ def load(path: Path, max_bytes: float = MAX_BYTES) -> dict[str, Any]:
             tensors and plain values.
     """
     if path.is_dir():
-        raise UserError(f"{path} is a directory, not a checkpoint.")
+        policy = last_checkpoint(path)
+        there = f"; its policy is {policy}" if policy else ""
+        raise UserError(f"{path} is a directory, not a checkpoint{there}.")
     if not path.exists():
         raise UserError(f"{path} does not exist.")
     if not path.is_file():

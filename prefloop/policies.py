@@ -241,9 +241,7 @@ def make_policy(
     if spaces.discrete:
         policy = CategoricalPolicy(*layers)
     else:
-        low, high = spaces.bounds
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
-            raise UserError("This environment has actions without bounds; a policy needs some.")
+        low, high = spaces.finite_bounds
         policy = GaussianPolicy(layers, torch.from_numpy(low), torch.from_numpy(high))
     initialise(policy, output_gain=0.01)
     return policy

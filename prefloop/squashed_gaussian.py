@@ -58,9 +58,7 @@ class SquashedGaussianPolicy(nn.Module):
             raise UserError(f"This policy observes vectors; here are {spaces}.")
         if spaces.discrete:
             raise UserError(f"This policy has continuous actions; here are {spaces}.")
-        low, high = (torch.from_numpy(bound).double() for bound in spaces.bounds)
-        if not (torch.isfinite(low).all() and torch.isfinite(high).all()):
-            raise UserError("This environment has actions without bounds; a policy needs some.")
+        low, high = (torch.from_numpy(bound).double() for bound in spaces.finite_bounds)
         self._said = {"network": network, "hidden_sizes": list(hidden_sizes)}
         self.normalise = Normalisation(torch.zeros(spaces.obs_size), torch.ones(spaces.obs_size))
         self.network = NETWORKS[network]([spaces.obs_size, *hidden_sizes, 2 * spaces.num_actions])

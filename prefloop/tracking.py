@@ -18,11 +18,19 @@ MOST_ROWS = 1000  # that wait for a tracker; one that is so far behind hangs
 SECONDS_TO_CLOSE = 60.0  # what is under way may have to cross a slow network
 
 
+def position(rows: Sequence[Mapping[str, float]]) -> int:
+    """Where the last row of metrics.csv stands on a tracker's axis: after how many steps, or else as which row.
+
+    By steps, runs with rows of different lengths can be laid over one another.
+    """
+    return int(rows[-1].get("steps", len(rows) - 1))
+
+
 class Tracker(Protocol):
     """Somewhere that takes rows of numbers, and videos."""
 
     def log(self, row: Mapping[str, float], step: int) -> None:
-        """Takes the row of one iteration."""
+        """Takes the row of one iteration; `step` is its `position`."""
         ...
 
     def show(self, video: Path, step: int) -> None:
@@ -188,7 +196,7 @@ def opened(
         names: of `TRACKERS`.
         directory: the run's.
         config: the run's settings.
-        first_step: that of the first row to come; above 0 in a run that is gone on with.
+        first_step: none of the rows to come stands before it; above 0 in a run that is gone on with.
 
     Raises:
         UserError: a package is missing, the folder's name is no text, or Weights & Biases refuses.

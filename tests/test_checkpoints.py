@@ -122,7 +122,10 @@ def test_truncated_empty_missing_and_a_directory(tmp_path, policy):
             checkpoints.load(tmp_path / "part.params")
     with pytest.raises(UserError, match="does not exist"):
         checkpoints.load(tmp_path / "missing.params")
-    with pytest.raises(UserError, match="is a directory"):
+    with pytest.raises(UserError, match=r"is a directory, not a checkpoint\.$"):
+        checkpoints.load(tmp_path)
+    (tmp_path / "final_policy.params").write_bytes(whole)
+    with pytest.raises(UserError, match=r"checkpoint; its policy is .*final_policy\.params\.$"):
         checkpoints.load(tmp_path)
 
 

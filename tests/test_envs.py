@@ -49,7 +49,8 @@ def test_an_environment_that_knows_no_render_mode():
     ("env_id", "reason"),
     [
         ("CartPole-v7", "v7"),
-        ("CartPol-v1", "Did you mean"),
+        ("CartPol-v1", r"did you mean 'CartPole-v1'\?"),
+        ("cartpole", r"did you mean 'CartPole-v1'\?"),
         ("nowhere/CartPole-v0", "nowhere"),
         ("no_module:CartPole-v0", "no_module"),
         ("", "Malformed"),

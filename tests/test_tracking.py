@@ -259,3 +259,8 @@ def test_a_program_ends_though_a_tracker_hangs():
         timeout=60,
     )
     assert done.returncode == 0 and "--track x gets no more rows" in done.stderr
+
+
+def test_rows_stand_where_their_steps_are():
+    assert tracking.position([{"loss": 1.0}, {"loss": 0.5}]) == 1
+    assert tracking.position([{"steps": 2500.0}, {"steps": 5000.0}]) == 5000

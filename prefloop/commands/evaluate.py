@@ -10,7 +10,8 @@ DESCRIPTION = """Plays whole episodes with one policy or several and reports the
 95 % confidence interval, the mean of the lowest tenth, and the spread. Policies of SAC and PEBBLE are played
 by their mean action, and then drawn actions."""
 EPILOG = """Example: prefloop evaluate dpo/final_policy.params ppo/final_policy.params --episodes 100.
-Adds a row for each policy to evaluation.csv and, with two policies or more, writes evaluation.png;
+Adds a row for each policy to evaluation.csv and, where there are two or more to compare (a policy of SAC counts
+twice), writes evaluation.png;
 with --video, an episode of each as an MP4."""
 IMPORTS = ("torch", "gymnasium")
 SAME = ("policy", "env", "episodes", "seed", "greedy")  # in two rows: measured again
@@ -25,7 +26,7 @@ class Settings:
     """
 
     # fmt: off
-    policy: tuple[str, ...] = setting(MISSING, "policy checkpoints, of vpg.py or of prefloop", positional=True)
+    policy: tuple[str, ...] = setting(MISSING, "policy checkpoints, of vpg.py or of prefloop; of a run's folder, the last one", positional=True)
     env: str = setting("", "which environment; if not given, the one that run.json beside the policy names")
     episodes: int = setting(100, "episodes of each policy")
     greedy: bool = setting(False, "take the most probable action, or the mean one, and draw none")
@@ -76,7 +77,8 @@ def main(settings: Settings) -> None:
     from prefloop.files import claimed_directory, read_csv, write_csv
 
     loaded = []
-    for path in map(Path, settings.policy):
+    for given in map(Path, settings.policy):
+        path = (checkpoints.last_checkpoint(given) or given) if given.is_dir() else given
         env = from_facts(checkpoints.run_facts(path), settings.env)
         if env is None:
             checkpoints.load_weights(path)  # what is wrong with the file comes first
@@ -123,6 +125,9 @@ def main(settings: Settings) -> None:
                 row = rows[-1]
                 how = "" if len(ways) == 1 else ", mean actions" if greedy else ", drawn actions"
                 returns_of[f"{path}{how}"] = returns
+                if len(returns) == 1:  # of which there is no interval
+                    print(f"{path}: {estimate.mean:.1f} (an episode of {env.described}{how})")
+                    continue
                 print(
                     f"{path}: {estimate.mean:.1f} [{estimate.low:.1f}, {estimate.high:.1f}] "
                     f"(mean return of {len(returns)} episodes of {env.described}{how}, 95 % interval); from "

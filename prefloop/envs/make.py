@@ -12,9 +12,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import (
     EnvSpec,
-    find_highest_version,
     load_env_creator,
-    parse_env_id,
 )
 from gymnasium.wrappers import FrameStackObservation, TimeLimit
 from numpy.typing import NDArray
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 from prefloop.env_ids import without_module
 from prefloop.envs import dm_control
 from prefloop.envs.drawing import choose_mujoco_gl
+from prefloop.envs.names import require_known
 from prefloop.envs.settings import Env, as_settings
 from prefloop.envs.termination import AbsorbAfterEnd, CutWhereItDiverged, RepeatActions
 from prefloop.errors import UserError
@@ -204,7 +203,7 @@ def episode_seeds(envs: gym.vector.VectorEnv) -> NDArray:
 def _make(make, env_id: str | EnvSpec | None, **kwargs):  # type: ignore[no-untyped-def]
     if isinstance(env_id, str):
         import_module(env_id)
-        require_version(env_id)
+        require_known(env_id)
     _hush_mujoco(env_id)
     with warnings.catch_warnings():
         # CartPole-v0's limit of 200 steps is wanted here, not an oversight
@@ -271,29 +270,3 @@ def _wrapper(name: str) -> Any:
     if not (isinstance(found, type) and issubclass(found, gym.Wrapper)):
         raise UserError(f"{name!r} is no wrapper of Gymnasium's.")
     return found
-
-
-def require_version(env_id: str) -> None:
-    """Refuses an id that lacks a version.
-
-    Raises:
-        UserError: names the newest one.
-    """
-    newest = _newest(env_id)
-    if newest is not None:
-        raise UserError(f"There is no environment {env_id!r}; did you mean {newest!r}?")
-
-
-def _newest(env_id: str) -> str | None:
-    """An id that lacks a version, with the newest one; None of every other.
-
-    Gymnasium would take the newest with a warning, and another one after its next release.
-    """
-    try:
-        namespace, name, version = parse_env_id(without_module(env_id))
-    except gym.error.Error:
-        return None
-    if version is not None or without_module(env_id) in gym.registry:
-        return None
-    newest = find_highest_version(namespace, name)
-    return None if newest is None else f"{env_id}-v{newest}"

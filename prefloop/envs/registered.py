@@ -7,7 +7,8 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from prefloop.env_ids import without_module
-from prefloop.envs.make import can_go_on, import_module, require_version
+from prefloop.envs.make import can_go_on, import_module
+from prefloop.envs.names import require_known
 from prefloop.envs.settings import Env, EnvSettings, as_settings
 from prefloop.errors import UserError
 
@@ -28,7 +29,7 @@ def find_spec(env: Env) -> EnvSpec:
     """
     env_id = as_settings(env).env
     import_module(env_id)
-    require_version(env_id)
+    require_known(env_id)
     try:
         return gym.spec(without_module(env_id))
     except gym.error.Error as error:

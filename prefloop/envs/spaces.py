@@ -66,6 +66,21 @@ class Spaces:
         """Lower and upper bounds of an action; float32; [num_actions] both."""
         return np.array(self.low, np.float32), np.array(self.high, np.float32)
 
+    @property
+    def finite_bounds(self) -> tuple[NDArray, NDArray]:
+        """`bounds`, as a policy's actions are brought to them.
+
+        Raises:
+            UserError: there are none.
+        """
+        low, high = self.bounds
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise UserError(
+                f"This environment has actions without bounds (from {low.min():g} to {high.max():g}), and a "
+                "policy needs some; put a wrapper around it that gives it some, by --wrappers."
+            )
+        return low, high
+
     def allows(self, obs: NDArray, actions: NDArray) -> bool:
         """Whether steps [..., *obs_shape] and actions [..., *action_shape] can be of this environment."""
         obs_axes, action_axes = len(self.obs_shape), len(self.action_shape)

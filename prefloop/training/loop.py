@@ -144,8 +144,9 @@ def turn(
         rows = state["rows"]
         if not quiet:
             print(f"Going on after iteration {len(rows)} of {iterations}.")
+    first_step = tracking.position(rows) + 1 if rows else 0
     with (
-        tracking.opened(run.track, directory, facts["settings"], len(rows)) as trackers,
+        tracking.opened(run.track, directory, facts["settings"], first_step) as trackers,
         _progress(acting, iterations, len(rows), quiet) as bar,
     ):
         for watch in watchers if rows else ():
@@ -163,7 +164,7 @@ def turn(
             shown = {name: rows[-1][name] for name in show}
             bar.update(shown, units=0 if acting else 1)
             for tracker in trackers:
-                tracker.log(rows[-1], step=len(rows) - 1)
+                tracker.log(rows[-1], step=tracking.position(rows))
             write_csv(directory / runs.METRICS, rows)
             # last, so that a run killed between these lines does the iteration again
             state = {"learner": learned, "rows": rows}

@@ -16,7 +16,7 @@ from prefloop.files import remove_unfinished
 from prefloop.policies import Policy
 from prefloop.progress import say
 from prefloop.seeding import Stream, integer
-from prefloop.tracking import Tracker
+from prefloop.tracking import Tracker, position
 from prefloop.training.settings import WatchingSettings
 
 VIDEOS = "videos"  # their folder in the run's own
@@ -133,7 +133,7 @@ class Videos:
             say(f"No more videos ({reason[0].rstrip('.')}); training goes on.")
             return
         for tracker in trackers:
-            tracker.show(video, step=len(rows) - 1)
+            tracker.show(video, step=position(rows))
 
     def _record(self, begin: str, iteration: int) -> Path:
         judging = _judging(self._seed, iteration)

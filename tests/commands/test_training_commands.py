@@ -252,6 +252,17 @@ def test_evaluations_add_up(run, demonstrations, tmp_path):
     assert_one_sentence(run(f"{line} --episodes 3"), "evaluation.csv is not of this program")
 
 
+def test_a_runs_folder_stands_for_its_policy_and_one_episode_for_itself(
+    run, demonstrations, tmp_path
+):
+    (tmp_path / "run").mkdir()
+    shutil.copy(f"{demonstrations}/weak.params", tmp_path / "run/policy_checkpoint3.params")
+    outcome = run("prefloop.cli evaluate run --env CartPole-v0 --episodes 1")
+    assert outcome.code == 0, outcome.err
+    assert "policy_checkpoint3.params: " in outcome.out
+    assert "(an episode of CartPole-v0)" in outcome.out and "nan" not in outcome.out
+
+
 @pytest.mark.parametrize("command", ["ppo", "pref-ppo", "sac", "pebble"])
 def test_killed_and_resumed_is_as_never_stopped(command, tmp_path):
     flags = "--num-envs 4 --rollout-steps 25 --steps 2400 --iteration-steps 200"

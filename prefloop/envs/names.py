@@ -1,0 +1,56 @@
+"""Names of environments that are not quite right, and what was meant."""
+
+import contextlib
+import difflib
+import re
+
+import gymnasium as gym
+from gymnasium.envs.registration import find_highest_version, parse_env_id
+
+from prefloop.env_ids import without_module
+from prefloop.envs import dm_control
+from prefloop.errors import UserError
+
+
+def require_known(env_id: str) -> None:
+    """Refuses an id where it can be told which was meant: it lacks a version, or has a slip in it.
+
+    Raises:
+        UserError: names the one that was meant.
+    """
+    if without_module(env_id) in gym.registry:
+        return
+    meant = _newest(env_id) or _nearest(env_id)
+    if meant is not None:
+        raise UserError(f"There is no environment {env_id!r}; did you mean {meant!r}?")
+
+
+def _newest(env_id: str) -> str | None:
+    """An id that lacks a version, with the newest one; None of every other.
+
+    Gymnasium would take the newest with a warning, and another one after its next release.
+    """
+    try:
+        namespace, name, version = parse_env_id(without_module(env_id))
+    except gym.error.Error:
+        return None
+    newest = find_highest_version(namespace, name) if version is None else None
+    return None if newest is None else f"{env_id}-v{newest}"
+
+
+def _nearest(env_id: str) -> str | None:
+    """The newest version of the environment whose name is most like this one, if one is like it."""
+    with contextlib.suppress(UserError):  # it need not be installed
+        dm_control.register()
+    names: dict[str, str] = {}
+    specs = [(known, spec) for known, spec in gym.registry.items() if spec.version is not None]
+    # the newest first, and before all others what has no namespace
+    for known, spec in sorted(specs, key=lambda x: (x[1].namespace or "", -(x[1].version or 0))):
+        whole = f"{spec.namespace}/{spec.name}" if spec.namespace else spec.name
+        for name in (whole, spec.name):  # DM Control's tasks by their bare names, too
+            names.setdefault(name.lower(), known)
+    wanted = re.sub(r"-v\d+$", "", without_module(env_id)).lower()
+    if re.search(r"-v\d+$", env_id) and wanted in names:
+        return None  # the name is right: Gymnasium says which versions there are
+    close = difflib.get_close_matches(wanted, names, n=1, cutoff=0.8)
+    return names[close[0]] if close else None
