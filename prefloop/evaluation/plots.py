@@ -65,7 +65,7 @@ def plot_schedule(path: Path, labels: NDArray, name: str) -> None:
     """Draws how many labels each session asks for; labels: [sessions]."""
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.subplots()
-    axes.bar(np.arange(len(labels)), labels)
+    axes.bar(np.arange(1, len(labels) + 1), labels)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("session")

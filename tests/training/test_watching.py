@@ -104,7 +104,8 @@ def test_videos_stand_beside_the_curves(run, tmp_path):
         events = EventAccumulator(str(tmp_path / "shown/tensorboard"))
         events.Reload()
     made = list((tmp_path / "shown/videos").iterdir())
-    assert [e.step for e in events.Images("video")] == [1, 3] and len(made) == 2
+    assert [e.step for e in events.Images("video")] == [600, 1200] and len(made) == 2
+    assert [e.step for e in events.Scalars("true_return")] == [300, 600, 900, 1200, 1500]
 
 
 def test_a_video_that_a_stop_prevented_is_made_when_the_run_goes_on(run, tmp_path, monkeypatch):
