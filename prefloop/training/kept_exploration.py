@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from prefloop.errors import UserError
 from prefloop.files import read_json, write_json
 
 FACTS, STATE, STEPS = "facts.json", "state.pt", "replay.npz"
+UNFINISHED = ".unfinished-"
+SECONDS_TO_KEEP = 3600  # far more than it takes, also on a slow disk
 PARTS = ("sac", "replay", "exploration")  # of a learner's state that exploration has to do with
 
 
@@ -95,8 +98,13 @@ class KeptExploration:
             return
         with contextlib.suppress(OSError, UserError):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
+            for left in self.folder.parent.glob(
+                f"{UNFINISHED}*"
+            ):  # by a run that was killed in this
+                if time.time() - left.stat().st_mtime > SECONDS_TO_KEEP:
+                    shutil.rmtree(left, ignore_errors=True)
             # whole or not at all, also where two runs explore alike at once
-            with tempfile.TemporaryDirectory(dir=self.folder.parent) as made:
+            with tempfile.TemporaryDirectory(dir=self.folder.parent, prefix=UNFINISHED) as made:
                 part = Path(made) / "made"
                 part.mkdir()
                 learner = {name: state["learner"][name] for name in PARTS}

@@ -1,6 +1,8 @@
 import contextlib
 import copy
 import io
+import os
+import time
 
 import gymnasium as gym
 import numpy as np
@@ -265,8 +267,12 @@ def test_what_was_explored_is_explored_once(run, tmp_path, monkeypatch):
     # other questions and another reward go on from it as well, another agent does not
     other = run(f"{line} third --labels 10 --reward-hidden-sizes 16 --steps 750")
     assert other.code == 0 and "Going on from" in other.out
+    # of runs that were killed while they kept one, and of one that may be about to
+    old, new = (kept.parent / f".unfinished-{name}" for name in ("old", "new"))
+    old.mkdir(), new.mkdir()
+    os.utime(old, (time.time() - 7200,) * 2)
     assert "Going on from" not in run(f"{line} fourth --gamma 0.9").out
-    assert len(list(kept.parent.iterdir())) == 2
+    assert len(list(kept.parent.iterdir())) == 3 and not old.exists() and new.exists()
     # and neither does a run that is told not to
     assert "Going on from" not in run(f"{SMALL} fifth").out
     assert files(tmp_path / "fifth") == files(tmp_path / "first")
