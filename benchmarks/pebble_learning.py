@@ -32,10 +32,12 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "recent": ("--recent_episodes", "10"),
     "constant": ("--schedule", "constant"),
     "asked-scale": ("--reward_scale", "asked"),
+    "batch-256": ("--network", "residual", "--updates_per_step", "1", "--batch_size", "256"),
+    "reed-batch-256": ("--reed", "--network", "residual", "--batch_size", "256"),
     # what the paper says of questions and reward, with our agent: its own takes 60 times as long
     "pebble-2021": (
         "--preset", "pebble-2021", "--network", "residual", "--hidden_sizes", "128",
-        "--batch_size", "256", "--learning_rate", "0.001", "--temperature", "1",
+        "--batch_size", "128", "--learning_rate", "0.001", "--temperature", "1",
     ),
 }
 # fmt: on

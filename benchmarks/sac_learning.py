@@ -23,12 +23,11 @@ TABLE = Path(__file__).with_suffix(".csv")
 # fmt: off
 VARIANTS: dict[str, tuple[str, ...]] = {
     "default": (),
-    "mlp": ("--network", "mlp", "--batch_size", "128"),
-    "residual": ("--network", "residual", "--batch_size", "128"),
-    "mlp-256": ("--network", "mlp", "--batch_size", "256"),
-    "residual-256": ("--network", "residual", "--batch_size", "256"),
-    "mlp-2-updates": ("--network", "mlp", "--batch_size", "128", "--updates_per_step", "2"),
-    "residual-2-updates": ("--network", "residual", "--batch_size", "128", "--updates_per_step", "2"),
+    "mlp": ("--network", "mlp", "--updates_per_step", "1"),
+    "residual": ("--network", "residual", "--updates_per_step", "1"),
+    "residual-256": ("--network", "residual", "--updates_per_step", "1", "--batch_size", "256"),
+    "mlp-2-updates": ("--network", "mlp", "--updates_per_step", "2"),
+    "residual-2-updates": ("--network", "residual", "--updates_per_step", "2"),
 }
 # fmt: on
 

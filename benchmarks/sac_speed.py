@@ -75,7 +75,9 @@ def ours() -> tuple[float, float]:
     settings = ReplaySettings(steps=LAST, iteration_steps=FIRST)
     with tempfile.TemporaryDirectory() as folder:
         stepping, plan = stepping_in(ENV, 1), Plan.of(settings.divided)
-        agent = make_sac(stepping, SACSettings(random_steps=100), 0, torch.device("cpu"))
+        agent = make_sac(
+            stepping, SACSettings(batch_size=256, random_steps=100), 0, torch.device("cpu")
+        )
         replay = make_replay(Path(folder), stepping, settings, plan)
         for iteration in range(plan.iterations):
             start = time.perf_counter()

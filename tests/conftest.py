@@ -193,6 +193,11 @@ BROUGHT_BY = {
 }
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores: a quarter of the time tests wait, for a browser or a process."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says what was not tested for want of a program, and how to bring it."""
     reasons = [

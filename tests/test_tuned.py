@@ -70,7 +70,7 @@ def test_what_is_given_wins_and_any_version_of_an_environment_is_meant():
     assert parsed("sac", "--env", "Swimmer-v5", "--untuned")["gamma"] == 0.99
     assert parsed("sac", "--env", "Pendulum-v1")["gamma"] == 0.99
     assert parsed("sac", "--env", "../../etc/passwd")["gamma"] == 0.99
-    assert parsed("pebble", "--env", "presets/pebble-2021")["batch_size"] == 256
+    assert parsed("pebble", "--env", "presets/pebble-2021")["batch_size"] == 128
 
 
 def test_a_preset_stands_in_the_place_of_what_is_tuned():

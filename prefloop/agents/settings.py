@@ -55,7 +55,7 @@ class SACSettings:
     gamma: float = setting(0.99, "discount (H)")
     tau: float = setting(0.005, "how far the target critics follow at each update (H)")
     learning_rate: float = setting(1e-3, "step size of Adam, for policy, critics and temperature")
-    batch_size: int = setting(256, "steps in each update (H)")
+    batch_size: int = setting(128, "steps in each update; 256 in H")
     temperature: float = setting(1.0, "weight of the entropy at first; it is learned (H)")
     random_steps: int = setting(5000, "steps of random actions before anything is learned; none with --init", needs="not init")
     # fmt: on

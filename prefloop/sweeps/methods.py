@@ -4,12 +4,13 @@ Free of PyTorch, so that `--help` is quick: what puts a method together imports 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prefloop.agents.settings import SACSettings
 from prefloop.rewards.settings import ReedSettings, RuneSettings, SurfSettings
-from prefloop.training.settings import PebbleSettings, PrefPPOSettings
+from prefloop.settings import part
+from prefloop.training.settings import PebbleSettings, PrefPPOSettings, ReplaySettings
 
 if TYPE_CHECKING:
     from prefloop.data.stepping import Stepping
@@ -37,12 +38,12 @@ class Compared:
     uses_labels: bool = True
     by_default: bool = True
     is_quick: bool = False
-    settings: PrefPPOSettings | PebbleSettings | SACSettings | None = None
+    settings: "PrefPPOSettings | PebbleSettings | SACAlone | None" = None
 
     @property
     def asks(self) -> PrefPPOSettings | PebbleSettings | None:
         """Settings of a method that asks for its labels itself."""
-        return None if isinstance(self.settings, SACSettings) else self.settings
+        return None if isinstance(self.settings, SACAlone) else self.settings
 
 
 def _dpo(bench: "Bench") -> "Method":
@@ -120,13 +121,13 @@ def _sac(reward: str) -> "Callable[[Bench], Method]":
 
     def make(bench: "Bench") -> "Method":
         from prefloop.training import methods
-        from prefloop.training.settings import ReplaySettings
 
+        own = bench.tuned(SAC)
         return methods.sac(
             bench.env,
             lambda stepping: bench.reward(reward, stepping.spaces),
-            bench.tuned(PEBBLE.agent),  # or one of the two would begin to learn earlier
-            ReplaySettings(steps=bench.experience.steps),
+            own.agent,
+            replace(own.experience, steps=bench.experience.steps),
             bench.seed,
             bench.device,
             bench.directory,
@@ -155,7 +156,16 @@ def _on_reward(reward: "str") -> "Callable[[Bench], Method]":
     return make
 
 
+@dataclass(frozen=True, kw_only=True)
+class SACAlone:
+    """What SAC has of PEBBLE's settings: or one of the two would begin to learn earlier."""
+
+    experience: ReplaySettings = part(ReplaySettings)
+    agent: SACSettings = part(SACSettings)
+
+
 PREF_PPO, PEBBLE = PrefPPOSettings(), PebbleSettings()
+SAC = SACAlone(agent=PEBBLE.agent)
 PEBBLE_SURF = PebbleSettings(surf=SurfSettings(surf=True))
 PEBBLE_RUNE = PebbleSettings(rune=RuneSettings(rune_beta=0.05))
 PEBBLE_REED = PebbleSettings(reed=ReedSettings(reed=True))
@@ -176,13 +186,11 @@ METHODS: dict[str, Compared] = {
     "random": Compared(_on_reward("random"), "C7", uses_labels=False),
     "true-reward": Compared(_on_reward("true"), "C8", uses_labels=False),
     "sac-constant": Compared(
-        _sac("constant"), "tan", uses_labels=False, by_default=False, settings=PEBBLE.agent
+        _sac("constant"), "tan", uses_labels=False, by_default=False, settings=SAC
     ),
-    "sac-flipped": Compared(_sac("flipped"), "brown", by_default=False, settings=PEBBLE.agent),
+    "sac-flipped": Compared(_sac("flipped"), "brown", by_default=False, settings=SAC),
     "sac-random": Compared(
-        _sac("random"), "silver", uses_labels=False, by_default=False, settings=PEBBLE.agent
+        _sac("random"), "silver", uses_labels=False, by_default=False, settings=SAC
     ),
-    "sac": Compared(
-        _sac("true"), "black", uses_labels=False, by_default=False, settings=PEBBLE.agent
-    ),
+    "sac": Compared(_sac("true"), "black", uses_labels=False, by_default=False, settings=SAC),
 }

@@ -4,10 +4,10 @@ import re
 from dataclasses import MISSING, dataclass, replace
 from typing import Any, TypeVar
 
-from prefloop.agents.settings import PPOSettings, SACSettings
+from prefloop.agents.settings import PPOSettings
 from prefloop.envs.settings import EnvSettings
 from prefloop.settings import as_flat, part, require_above_zero, setting
-from prefloop.sweeps.methods import METHODS
+from prefloop.sweeps.methods import METHODS, SACAlone
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import PebbleSettings, PrefPPOSettings, segment_length
 from prefloop.tuned import tuned, untuned_setting
@@ -104,7 +104,7 @@ class CompareSettings:
         )
 
 
-Own = TypeVar("Own", bound=PPOSettings | PrefPPOSettings | PebbleSettings | SACSettings)
+Own = TypeVar("Own", bound=PPOSettings | PrefPPOSettings | PebbleSettings | SACAlone)
 Asking = TypeVar("Asking", bound=PrefPPOSettings | PebbleSettings)
 
 

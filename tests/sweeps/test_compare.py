@@ -19,7 +19,7 @@ from prefloop.files import read_csv, read_json, write_json
 from prefloop.rewards.settings import RewardSettings
 from prefloop.settings import parse_settings
 from prefloop.sweeps.compare import Cell, cells
-from prefloop.sweeps.methods import METHODS, PEBBLE, _pebble
+from prefloop.sweeps.methods import METHODS, SACAlone, _pebble
 from prefloop.sweeps.page import command, summarise, write_page
 from prefloop.sweeps.running import prepare, run_cell
 from prefloop.sweeps.settings import RESULT, CompareSettings, tuned_flags, with_shared
@@ -281,8 +281,8 @@ def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
     }
     asking = {name: m for name, m in METHODS.items() if isinstance(m.asks, PebbleSettings)}
     assert set(asking) == set(ASKING)
-    # whose agent SAC has
-    monkeypatch.setattr("prefloop.sweeps.methods.PEBBLE", replace(PEBBLE, **small))
+    alone = SACAlone(experience=small["experience"], agent=small["agent"])
+    monkeypatch.setattr("prefloop.sweeps.methods.SAC", alone)
     for name, method in asking.items():
         own = replace(method.asks, **small)
         monkeypatch.setitem(METHODS, name, replace(method, settings=own, make=_pebble(own)))
@@ -359,6 +359,8 @@ def test_methods_have_their_settings_for_the_environment(tmp_path):
     assert with_shared(METHODS["pebble"].asks, walker, 30).questions.labels == 30
     assert not tuned_flags(of("dm_control/walker-walk-v0", untuned=True))
     assert not tuned_flags(of("Pendulum-v1"))
+    swingup = tuned_flags(of("dm_control/cartpole-swingup-v0"))
+    assert swingup["sac"] == swingup["pebble"] == {"updates_per_step": 2.0}
     # the weaker demonstrator, whom PrefPPO begins as, has observations of its own
     cheetah = of("HalfCheetah-v5")
     assert not with_shared(METHODS["pref-ppo"].asks, cheetah, 30).agent.normalise_obs
