@@ -7,8 +7,10 @@ import signal
 import tempfile
 from pathlib import Path
 
+import gymnasium as gym
 import pygame
 import torch
+from gymnasium.wrappers import HumanRendering
 
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env
@@ -33,10 +35,21 @@ def require_window(env: Env, flag: str) -> None:
         raise UserError(
             f"{flag} needs a display, and there is none here; --video_every writes videos instead."
         )
+    if not {"human", "rgb_array"} & _render_modes(env):
+        raise UserError(f"{env} can't be drawn, so {flag} is not for it.")
+
+
+def _render_modes(env: Env) -> set[str]:
     made = make_env(env)
     made.close()
-    if "human" not in (made.metadata.get("render_modes") or ()):
-        raise UserError(f"{env} has no window to show itself in, so {flag} is not for it.")
+    return set(made.metadata.get("render_modes") or ())
+
+
+def make_in_window(env: Env) -> gym.Env:
+    """An environment that shows itself as it steps: in a window of its own, or in one for its pictures."""
+    if "human" in _render_modes(env):
+        return make_env(env, render_mode="human")
+    return HumanRendering(make_env(env, render_mode="rgb_array"))
 
 
 class Window:
@@ -92,7 +105,7 @@ def _play(env: Env, file: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who learns
     torch.set_num_threads(1)
     try:
-        made = make_env(env, render_mode="human")
+        made = make_in_window(env)
         episode, before = 0, b""
         while True:
             now = file.read_bytes()

@@ -11,12 +11,14 @@ from pathlib import Path
 import av
 import gymnasium as gym
 import numpy as np
+import pygame
 import pytest
 from conftest import assert_one_sentence
 from test_stopping import PEBBLE, PPO, PREF_PPO, SAC, result
 
 from prefloop.envs.make import make_env
 from prefloop.envs.spaces import spaces_of
+from prefloop.errors import UserError
 from prefloop.evaluation import window
 from prefloop.files import read_csv
 from prefloop.policies import make_policy
@@ -190,6 +192,27 @@ def test_a_window_plays_until_it_is_closed(monkeypatch):
     assert there.is_open
     there.close()
     assert not there._process.is_alive() and not there._folder.exists()
+
+
+def test_what_has_pictures_alone_is_shown_by_them(monkeypatch):
+    pytest.importorskip("dm_control")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    made = window.make_in_window("dm_control/pendulum-swingup-v0")
+    made.reset(seed=0)
+    before = pygame.surfarray.array3d(pygame.display.get_surface())
+    for _ in range(5):
+        made.step(np.ones(1, np.float32))
+    after = pygame.surfarray.array3d(pygame.display.get_surface())
+    assert before.shape == (480, 360, 3) and before.std() > 10 and (before != after).any()
+    made.close()
+
+
+def test_what_can_not_be_drawn_has_no_window(monkeypatch):
+    monkeypatch.setattr(window, "has_display", lambda: True)
+    window.require_window("Pendulum-v1", "--render human")
+    window.require_window("dm_control/pendulum-swingup-v0", "--render human")
+    with pytest.raises(UserError, match="Unseen-v0 can't be drawn, so --render human"):
+        window.require_window("Unseen-v0", "--render human")
 
 
 def test_a_window_that_fails_says_so_and_stops_nothing(monkeypatch, capfd):
