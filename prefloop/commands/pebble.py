@@ -127,6 +127,8 @@ def main(settings: Settings) -> None:
         )  # fmt: skip
         facts = outputs.facts("pebble", env, method.begins_as, init=settings.init)
         facts |= {"reward_model": learner.taught.model.facts()}
+        if asked.env != env:  # "env" is what it is judged in
+            facts["learned_in"] = asked.env.facts
         kept = _kept(settings, asked.env, asked.stepping.state_kind, facts)
         hooks: dict[str, Any] = {"stop": partial(reason_to_stop, settings=settings.stopping)}
         if kept is not None:

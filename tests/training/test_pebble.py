@@ -13,7 +13,7 @@ from conftest import assert_one_sentence
 from prefloop import runs
 from prefloop.agents.settings import SACSettings
 from prefloop.data import dataset
-from prefloop.files import read_csv
+from prefloop.files import read_csv, read_json
 from prefloop.rewards.settings import ReedSettings, RewardSettings, RuneSettings, SurfSettings
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training import methods
@@ -238,12 +238,16 @@ def test_what_ends_early_goes_on_in_learning_and_not_in_evaluation(run, tmp_path
     assert dataset.read_metadata(tmp_path / "p/preferences")["env_changes"] == {
         "termination": "never"
     }
+    facts = read_json(tmp_path / "p/run.json")
+    assert facts["env"] == "Hopper-v5" and "env_changes" not in facts
+    assert facts["learned_in"] == {"env": "Hopper-v5", "env_changes": {"termination": "never"}}
     # what is evaluated later is the standard one, too
     assert run("prefloop.cli evaluate p/final_policy.params --episodes 2").code == 0
     kept = run(f"{line} q --keep-termination")
     assert kept.code == 0, kept.err
     assert "may then teach to survive or to give up" in kept.out
     assert np.load(tmp_path / "q/replay/terminated.npy").any()
+    assert "learned_in" not in read_json(tmp_path / "q/run.json")
 
 
 def files(folder):
