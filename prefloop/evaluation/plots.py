@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from prefloop.files import encodable, write_atomically
 
+LONGEST = 48  # letters of a name beside a picture, which it would push out; its end tells more
+
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Writes a figure atomically, in the format its name ends on; the same figure, the same bytes."""
@@ -78,7 +80,7 @@ def plot_returns(path: Path, returns: Mapping[str, NDArray]) -> None:
     """Draws the true returns of several policies side by side; each [episodes]."""
     figure = Figure(figsize=(8, 1.5 + 0.5 * len(returns)), layout="constrained")
     axes = figure.subplots()
-    names = [plain(name) for name in returns]
+    names = [plain(name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}") for name in returns]
     axes.boxplot(list(returns.values()), orientation="horizontal", tick_labels=names)
     axes.invert_yaxis()
     axes.set_xlabel("true return of an episode")
