@@ -8,7 +8,7 @@ from typing import Any
 import prefloop
 from prefloop.errors import one_sentence_errors
 from prefloop.settings import as_flat, parse_settings
-from prefloop.startup import import_quickly
+from prefloop.startup import import_quickly, terminated_as_interrupted
 from prefloop.tuned import Defaults, defaults_for
 
 COMMANDS = {
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command.
 
     Raises:
-        SystemExit: 0 after a help text, 2 after a user's mistake, 130 after Ctrl-C.
+        SystemExit: 0 after a help text, 2 after a user's mistake, 130 after Ctrl-C, 143 after SIGTERM.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["help"]:  # prefloop help pairs
@@ -89,5 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(130) from None
     # what trains says it with its run
     saying = settings if hasattr(settings, "when_interrupted") else settings.run
-    with one_sentence_errors(program, when_interrupted=saying.when_interrupted):
+    with (
+        one_sentence_errors(program, when_interrupted=saying.when_interrupted),
+        terminated_as_interrupted(),
+    ):
         command.main(settings)

@@ -10,6 +10,10 @@ class UserError(Exception):
     """Something the person at the keyboard can put right; its text is the sentence they read."""
 
 
+class Terminated(KeyboardInterrupt):
+    """The system, or a cluster's, asked the program to end (SIGTERM): it does as after Ctrl-C."""
+
+
 _noted: set[str] = set()
 
 
@@ -30,7 +34,7 @@ def one_sentence_errors(program: str, when_interrupted: str = "Stopped.") -> Ite
 
     Raises:
         SystemExit: 2 after a UserError, a NotImplementedError (a blank a student has yet to fill
-            in) or where memory runs out, 130 after Ctrl-C. Any other exception is a defect and
+            in) or where memory runs out, 130 after Ctrl-C, 143 after SIGTERM. Any other exception is a defect and
             keeps its traceback.
     """
     try:
@@ -44,9 +48,9 @@ def one_sentence_errors(program: str, when_interrupted: str = "Stopped.") -> Ite
             raise
         print(f"{program}: error: Out of memory; ask for something smaller.", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f"\n{when_interrupted}", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(143 if isinstance(stop, Terminated) else 130) from None
     except BrokenPipeError:
         # the reader of our output has gone (`... | head`): there is nobody left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

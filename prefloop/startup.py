@@ -1,4 +1,4 @@
-"""The beginning of a program: quick imports, packages that need not be there, an early Ctrl-C."""
+"""The beginning of a program: quick imports, packages that need not be there, and how it may be ended."""
 
 import contextlib
 import gc
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType, ModuleType
 
-from prefloop.errors import UserError
+from prefloop.errors import Terminated, UserError
 
 
 def import_quickly(*modules: str) -> None:
@@ -84,3 +84,21 @@ def noted_interrupts() -> Iterator[threading.Event]:
         yield noted
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Raises `Terminated` on SIGTERM, which would end the program without a word."""
+    is_ours = threading.current_thread() is threading.main_thread()
+    if not is_ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield  # whoever has set another handler knows what for
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -375,15 +375,17 @@ def test_two_runs_in_one_folder(demonstrations, tmp_path):
         first.wait()
 
 
-def test_ctrl_c_ends_in_a_sentence(tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody is asked there")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_end_in_a_sentence(tmp_path, number, code):
     line = [sys.executable, "-m", "prefloop", "ppo", "--env", "CartPole-v0", "--out", "x"]
     process = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "x" / "metrics.csv").exists():
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "Go on with the same command and --resume" in err and "Traceback" not in err
 
 
