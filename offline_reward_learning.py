@@ -74,7 +74,7 @@ from prefloop.files import sha256, write_json
 from prefloop.policies import acting
 from prefloop.optimizers import Adam
 from prefloop.seeding import Stream, generator, integer
-from prefloop import policies
+from prefloop import policy_files
 from utils import Net, make_reward_network, require_predicted_return
 
 Pair = tuple[NDArray, NDArray]  # two trajectories: the states they went through, [T, obs_dim]
@@ -110,7 +110,7 @@ def generate_novice_demos(
     trajectories: list[NDArray] = []
     returns: list[float] = []
     for i, path in enumerate(paths):
-        policy = policies.load_mlp(path, *policy_sizes(env))
+        policy = policy_files.load_mlp(path, *policy_sizes(env))
         act = acting(policy, generator(seed, Stream.POLICY, i))
         stream = (Stream.ENVIRONMENTS, i)
         demos = collect_episodes(envs, act, demos_per_checkpoint, seed, stream)

@@ -63,7 +63,8 @@ from prefloop.checkpoints import last_checkpoint
 from prefloop.envs.make import make_env
 from prefloop.envs.registered import return_bounds, return_threshold
 from prefloop.envs.spaces import policy_sizes
-from prefloop.policies import Policy, load_mlp
+from prefloop.policies import Policy
+from prefloop.policy_files import load_mlp
 from prefloop.errors import UserError, one_sentence_errors
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed, evaluate
 from prefloop.evaluation.statistics import UNBOUNDED, Bounds, MeanEstimate, mean_estimate

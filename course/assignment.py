@@ -65,7 +65,7 @@ def compare(directory: Path, seed: int, num_episodes: int) -> dict[str, list[flo
     from prefloop.envs.make import make_env
     from prefloop.envs.spaces import policy_sizes
     from prefloop.evaluation.evaluate import evaluate
-    from prefloop.policies import load_mlp
+    from prefloop.policy_files import load_mlp
     from prefloop.seeding import Stream, integer
 
     sizes = policy_sizes(make_env(ENV_ID))

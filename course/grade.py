@@ -81,7 +81,8 @@ from prefloop.errors import UserError, one_sentence_errors
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.evaluation.statistics import mean_estimate, rank_correlation
 from prefloop.files import write_csv, write_json
-from prefloop.policies import acting, load_mlp
+from prefloop.policies import acting
+from prefloop.policy_files import load_mlp
 from prefloop.seeding import Stream, generator, integer
 
 REFERENCE = Path(__file__).resolve().parent / "reference"  # what the solution wrote with seed 0

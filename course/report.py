@@ -37,7 +37,8 @@ from prefloop.evaluation.evaluate import evaluate, play
 from prefloop.evaluation.plots import save_figure
 from prefloop.evaluation.statistics import MeanEstimate, mean_estimate, rank_correlation
 from prefloop.files import claimed_directory, read_csv, write_atomically
-from prefloop.policies import CategoricalPolicy, load_mlp
+from prefloop.policies import CategoricalPolicy
+from prefloop.policy_files import load_mlp
 from prefloop.seeding import Stream, integer
 from prefloop.settings import command_line
 from utils import Net, load_reward_network

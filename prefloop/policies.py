@@ -1,40 +1,31 @@
-"""Stochastic policies: what an action's probability is, how one is drawn, and how they are read back.
+"""Stochastic policies: what an action's probability is, and how one is drawn.
 
 The weights of those here are an `mlp`'s, under the same names, so that checkpoints of scripts and of
 this library are interchangeable. A Gaussian policy adds its spread and its environment's bounds.
 """
 
 import copy
-import importlib
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from prefloop import checkpoints
-from prefloop.env_ids import is_version_of
-from prefloop.envs.spaces import Spaces, spaces_of
-from prefloop.errors import UserError, note
+from prefloop.envs.spaces import Spaces
+from prefloop.errors import UserError
 from prefloop.networks import (
     ACTIVATIONS,
-    NORMALISATION_WEIGHTS,
     as_numpy_function,
-    layer_sizes,
     mlp,
-    mlp_names,
     sample_categorical,
     with_normalisation,
 )
 from prefloop.seeding import Rng
-from prefloop.squashed_gaussian import SquashedGaussianPolicy
 
 # observations [batch, *obs_shape], source of randomness, whether to be greedy -> actions
 Draw = Callable[[NDArray, Rng, bool], NDArray]
@@ -209,8 +200,34 @@ class GaussianPolicy(nn.Sequential):
 MlpPolicy = CategoricalPolicy | GaussianPolicy
 
 
+class FunctionPolicy:
+    """What acts by a function of another library, from observations to actions.
+
+    Args:
+        function: takes observations [batch, *obs_shape], returns actions [batch, ...].
+        name: what it is called by.
+    """
+
+    def __init__(self, function: Callable[[NDArray], Any], name: str) -> None:
+        self._function, self.name = function, name
+
+    def act(self, obs: NDArray, rng: Rng, greedy: bool = False) -> NDArray:
+        """Asks the function; whether it is random is its own affair.
+
+        Raises:
+            UserError: it does not give an action for each observation.
+        """
+        actions = np.asarray(self._function(obs))
+        if len(actions.shape) == 0 or len(actions) != len(obs):
+            raise UserError(
+                f"{self.name} gave {list(actions.shape)} for {len(obs)} observations; one action for "
+                "each is needed."
+            )
+        return actions
+
+
 def acting(
-    policy: "Policy | FunctionPolicy", rng: Rng, greedy: bool = False
+    policy: Policy | FunctionPolicy, rng: Rng, greedy: bool = False
 ) -> Callable[[NDArray], NDArray]:
     """How a policy acts with the weights it has now.
 
@@ -260,181 +277,6 @@ def initialise(network: nn.Sequential, output_gain: float) -> None:
         gain = output_gain if layer is layers[-1] else math.sqrt(2)
         nn.init.orthogonal_(layer.weight, gain)
         nn.init.zeros_(layer.bias)
-
-
-def load(
-    path: Path,
-    envs: gym.Env | gym.vector.VectorEnv,
-    kinds: "Mapping[str, Rebuild] | None" = None,
-) -> Any:
-    """Reads a policy that `vpg.py` or this library wrote, for the environment it was trained in.
-
-    Args:
-        kinds: how each kind of policy is rebuilt; if not given, `KINDS`.
-
-    Raises:
-        UserError: as `checkpoints.load_weights`; it is no policy, or of an unknown kind, or one for
-            another environment.
-    """
-    spaces, facts = spaces_of(envs), checkpoints.run_facts(path)
-    known, env_id = facts.get("env"), envs.spec.id if envs.spec else ""
-    if known and env_id and not is_version_of(known, env_id):
-        raise UserError(f"{path} was trained in {known}, not in {env_id}.")
-    described = facts.get("policy")
-    described = dict(described) if isinstance(described, Mapping) else {}
-    weights = checkpoints.unwrapped(checkpoints.load_weights(path))
-    kind = described.get("kind", "gaussian" if "log_std" in weights else "categorical")
-    rebuild = (KINDS if kinds is None else kinds).get(kind)
-    if rebuild is None:
-        raise UserError(f"{path} is a policy of a kind that is not known here: {kind!r}.")
-    return rebuild(weights, path, spaces, described)
-
-
-def _rebuilt_categorical(
-    weights: dict[str, torch.Tensor], path: Path, spaces: Spaces, described: Mapping[str, Any]
-) -> CategoricalPolicy:
-    if not spaces.discrete:
-        raise UserError(
-            f"{path} is a policy with discrete actions; this environment has continuous ones."
-        )
-    return load_layers(weights, path, spaces.obs_size, spaces.num_actions)
-
-
-def _rebuilt_gaussian(
-    weights: dict[str, torch.Tensor], path: Path, spaces: Spaces, described: Mapping[str, Any]
-) -> GaussianPolicy:
-    if spaces.discrete:
-        raise UserError(
-            f"{path} is a policy with continuous actions; this environment has discrete ones."
-        )
-    size = spaces.num_actions
-    # earlier versions drew actions in the environment's own unit
-    weights = {"shift": torch.zeros(size), "scale": torch.ones(size), **weights}
-    names = ("log_std", "low", "high", "shift", "scale")
-    if not weights.keys() >= set(names):
-        raise UserError(f"{path} is damaged: its weights lack the bounds of the actions.")
-    log_std, *bounds = extras = [weights.pop(name).float() for name in names]
-    for extra in extras:
-        if extra.shape != (size,):
-            raise UserError(
-                f"{path} is a policy for {extra.numel()} actions; this environment has {size}."
-            )
-    policy = GaussianPolicy(load_layers(weights, path, spaces.obs_size, size), *bounds)
-    policy.log_std.data.copy_(log_std)
-    return policy
-
-
-# weights by name, their file, the environment's spaces and what run.json says of the policy
-Rebuild = Callable[[dict[str, torch.Tensor], Path, Spaces, Mapping[str, Any]], Policy]
-KINDS: dict[str, Rebuild] = {
-    CategoricalPolicy.kind: _rebuilt_categorical,
-    GaussianPolicy.kind: _rebuilt_gaussian,
-    SquashedGaussianPolicy.kind: SquashedGaussianPolicy.rebuilt,
-}
-
-
-def load_mlp(
-    path: Path, obs_dim: int, num_actions: int, activation: str | None = None
-) -> CategoricalPolicy:
-    """Reads a policy of the course: of discrete actions, with the sizes of its weights.
-
-    Args:
-        obs_dim, num_actions: what the environment asks for.
-        activation: its name, as in `prefloop.networks.ACTIVATIONS`; if not given, what `run.json`
-            beside the file says. Where there is none it is taken for ReLU, which is said.
-
-    Raises:
-        UserError: as `checkpoints.load_weights`; or it is no policy, or one for another environment.
-    """
-    weights = checkpoints.unwrapped(checkpoints.load_weights(path))
-    return load_layers(weights, path, obs_dim, num_actions, activation)
-
-
-def load_layers(
-    weights: dict[str, torch.Tensor],
-    path: Path,
-    obs_dim: int,
-    num_outputs: int,
-    activation: str | None = None,
-) -> CategoricalPolicy:
-    """The network of weights that were read from `path`; the rest as `load_mlp`."""
-    norm = [weights.pop(name) for name in NORMALISATION_WEIGHTS if name in weights]
-    sizes = layer_sizes(weights)
-    if sizes is None or (sizes[-1] < 2 <= num_outputs):
-        names = mlp_names(max(2, len(weights) // 2))
-        odd = next((name for name in weights if name not in names), None)
-        why = f": {odd!r} is none of {', '.join(names)}" if odd else ""
-        raise UserError(f"{path} holds no policy{why}; is it a reward network?")
-    if (sizes[0], sizes[-1]) != (obs_dim, num_outputs):
-        raise UserError(
-            f"{path} is a policy for {sizes[0]} observations and {sizes[-1]} actions; "
-            f"this environment has {obs_dim} and {num_outputs}."
-        )
-    if activation is None:
-        activation = checkpoints.run_facts(path).get("activation")
-    if activation is None:
-        activation = "relu"
-        note(
-            f"Nothing in {path.parent.resolve()} says which activation its policies have; ReLU is assumed. "
-            "With another they load as well, and play otherwise."
-        )
-    if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        raise UserError(
-            f"{path.with_name('run.json')} names an unknown activation: {activation!r}."
-        )
-    network = mlp(sizes, ACTIVATIONS[activation])
-    network.load_state_dict(weights)
-    layers = _named(network)
-    if norm:
-        fits = len(norm) == 2 and all(x.shape == (obs_dim,) for x in norm)
-        if not fits or not (norm[1] > 0).all():
-            raise UserError(f"{path} holds a normalisation of its observations that is damaged.")
-        layers = with_normalisation(network, *(x.float() for x in norm))
-    return CategoricalPolicy(layers)
-
-
-class FunctionPolicy:
-    """What acts by a function of another library, from observations to actions.
-
-    Args:
-        function: takes observations [batch, *obs_shape], returns actions [batch, ...].
-        name: what it is called by.
-    """
-
-    def __init__(self, function: Callable[[NDArray], Any], name: str) -> None:
-        self._function, self.name = function, name
-
-    def act(self, obs: NDArray, rng: Rng, greedy: bool = False) -> NDArray:
-        """Asks the function; whether it is random is its own affair.
-
-        Raises:
-            UserError: it does not give an action for each observation.
-        """
-        actions = np.asarray(self._function(obs))
-        if len(actions.shape) == 0 or len(actions) != len(obs):
-            raise UserError(
-                f"{self.name} gave {list(actions.shape)} for {len(obs)} observations; one action for "
-                "each is needed."
-            )
-        return actions
-
-
-def load_acting(named: str, envs: gym.Env | gym.vector.VectorEnv) -> "Policy | FunctionPolicy":
-    """Whoever acts: a checkpoint's file, or `module:function`, a Python function that does.
-
-    Raises:
-        UserError: as `load`; or there is no such function.
-    """
-    module, colon, name = named.rpartition(":")
-    if not colon or Path(named).exists() or not module.replace(".", "").isidentifier():
-        return load(Path(named), envs)
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"There is no function {named}: {error}.") from None
-    if not callable(function):
-        raise UserError(f"{named} is no function from observations to actions.")
-    return FunctionPolicy(function, named)
 
 
 def with_normalised_input(policy: MlpPolicy, mean: NDArray, std: NDArray) -> MlpPolicy:

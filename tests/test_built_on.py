@@ -9,7 +9,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import nn
 
-from prefloop import checkpoints, policies
+from prefloop import checkpoints, policies, policy_files
 from prefloop.agents.behaviour_cloning import BehaviourCloning
 from prefloop.agents.dpo import DPO
 from prefloop.agents.settings import BCSettings, DPOSettings
@@ -233,8 +233,8 @@ def test_a_squashed_policy_is_saved_judged_and_improved_on_preferences(tmp_path)
     checkpoints.save(tmp_path / "p.params", policy.state_dict())
     facts = {"env": "Pendulum-v1", "policy": policy.description()}
     (tmp_path / "run.json").write_text(json.dumps(facts))
-    kinds = {**policies.KINDS, SmallSquashed.kind: SmallSquashed.rebuilt}
-    again = policies.load(tmp_path / "p.params", envs, kinds)
+    kinds = {**policy_files.KINDS, SmallSquashed.kind: SmallSquashed.rebuilt}
+    again = policy_files.load(tmp_path / "p.params", envs, kinds)
     before = evaluate(policy, "Pendulum-v1", 4, seed=0)
     np.testing.assert_array_equal(evaluate(again, "Pendulum-v1", 4, seed=0), before)
     rng = np.random.default_rng(0)
@@ -250,4 +250,4 @@ def test_a_squashed_policy_is_saved_judged_and_improved_on_preferences(tmp_path)
     losses = [bc.iterate(epoch)["loss"] for epoch in range(40)]
     assert losses[-1] < losses[0]
     with pytest.raises(Exception, match="of a kind that is not known here: 'small'"):
-        policies.load(tmp_path / "p.params", envs)
+        policy_files.load(tmp_path / "p.params", envs)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from prefloop import checkpoints, policies
+from prefloop import checkpoints, policy_files
 from prefloop.errors import UserError
 from prefloop.networks import mlp
 
@@ -32,7 +32,7 @@ def test_round_trip_and_same_bytes(tmp_path, policy):
     for name in ("a.params", "b.params"):
         checkpoints.save(tmp_path / name, policy.state_dict())
     assert (tmp_path / "a.params").read_bytes() == (tmp_path / "b.params").read_bytes()
-    again = policies.load_mlp(tmp_path / "a.params", 4, 2)
+    again = policy_files.load_mlp(tmp_path / "a.params", 4, 2)
     assert torch.equal(again(torch.ones(4)), policy(torch.ones(4)))
 
 
@@ -40,7 +40,7 @@ def test_files_of_the_original_scripts_load(tmp_path, policy):
     torch.save(policy.state_dict(), tmp_path / "new.params")
     torch.save(policy.state_dict(), tmp_path / "old.params", _use_new_zipfile_serialization=False)
     for name in ("new.params", "old.params"):
-        again = policies.load_mlp(tmp_path / name, 4, 2)
+        again = policy_files.load_mlp(tmp_path / name, 4, 2)
         assert isinstance(again[1], nn.ReLU)
         assert torch.equal(again(torch.ones(4)), policy(torch.ones(4)))
 
@@ -49,20 +49,20 @@ def test_activation_comes_from_the_run(tmp_path):
     tanh = mlp([4, 8, 2], nn.Tanh)
     checkpoints.save(tmp_path / "p.params", tanh.state_dict())
     (tmp_path / "run.json").write_text(json.dumps({"activation": "tanh"}))
-    again = policies.load_mlp(tmp_path / "p.params", 4, 2)
+    again = policy_files.load_mlp(tmp_path / "p.params", 4, 2)
     assert torch.equal(again(torch.ones(4)), tanh(torch.ones(4)))
 
 
 def test_an_activation_that_nothing_names_is_said_to_be_assumed(tmp_path, policy, capsys):
     checkpoints.save(tmp_path / "p.params", policy.state_dict())
     for _ in range(2):
-        assert isinstance(policies.load_mlp(tmp_path / "p.params", 4, 2)[1], nn.ReLU)
+        assert isinstance(policy_files.load_mlp(tmp_path / "p.params", 4, 2)[1], nn.ReLU)
     said = capsys.readouterr().err
     assert said.count("ReLU is assumed") == 1 and str(tmp_path) in said
-    assert isinstance(policies.load_mlp(tmp_path / "p.params", 4, 2, "tanh")[1], nn.Tanh)
+    assert isinstance(policy_files.load_mlp(tmp_path / "p.params", 4, 2, "tanh")[1], nn.Tanh)
     (tmp_path / "run.json").write_text(json.dumps({"activation": "tanh"}))
-    assert isinstance(policies.load_mlp(tmp_path / "p.params", 4, 2)[1], nn.Tanh)
-    assert isinstance(policies.load_mlp(tmp_path / "p.params", 4, 2, "relu")[1], nn.ReLU)
+    assert isinstance(policy_files.load_mlp(tmp_path / "p.params", 4, 2)[1], nn.Tanh)
+    assert isinstance(policy_files.load_mlp(tmp_path / "p.params", 4, 2, "relu")[1], nn.ReLU)
     assert not capsys.readouterr().err
 
 
@@ -70,7 +70,7 @@ def test_an_activation_that_nothing_names_is_said_to_be_assumed(tmp_path, policy
 def test_names_of_wrappers_and_other_orders(tmp_path, policy, prefix):
     weights = {f"{prefix}{k}": v for k, v in reversed(policy.state_dict().items())}
     checkpoints.save(tmp_path / "p.params", weights)
-    again = policies.load_mlp(tmp_path / "p.params", 4, 2)
+    again = policy_files.load_mlp(tmp_path / "p.params", 4, 2)
     assert torch.equal(again(torch.ones(4)), policy(torch.ones(4)))
 
 
@@ -81,7 +81,7 @@ def test_a_damaged_description_is_named(tmp_path, policy, text):
     checkpoints.save(tmp_path / "p.params", policy.state_dict())
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(UserError, match=r"run\.json"):
-        policies.load_mlp(tmp_path / "p.params", 4, 2)
+        policy_files.load_mlp(tmp_path / "p.params", 4, 2)
 
 
 def test_a_pickle_with_code_is_not_run(tmp_path):
@@ -91,7 +91,7 @@ def test_a_pickle_with_code_is_not_run(tmp_path):
     # the second is not even in PyTorch's format
     for name, reason in (("zip.params", "more than weights"), ("plain.params", "no PyTorch")):
         with pytest.raises(UserError, match=reason):
-            policies.load_mlp(tmp_path / name, 4, 2)
+            policy_files.load_mlp(tmp_path / name, 4, 2)
     assert not trace.exists()
 
 
@@ -110,7 +110,7 @@ def test_a_tensor_that_claims_to_be_larger_than_it_is(tmp_path):
     weights = mlp([4, 32, 2]).state_dict() | {"0.weight": torch.zeros(1).expand(2**20, 2**12)}
     checkpoints.save(tmp_path / "p.params", weights)
     with pytest.raises(UserError, match="values of"):
-        policies.load_mlp(tmp_path / "p.params", 4, 2)
+        policy_files.load_mlp(tmp_path / "p.params", 4, 2)
 
 
 def test_truncated_empty_missing_and_a_directory(tmp_path, policy):
@@ -157,7 +157,7 @@ def test_truncated_empty_missing_and_a_directory(tmp_path, policy):
 def test_what_is_no_policy_for_this_environment(tmp_path, content, reason):
     torch.save(content, tmp_path / "p.params")
     with pytest.raises(UserError, match=reason):
-        policies.load_mlp(tmp_path / "p.params", 4, 2)
+        policy_files.load_mlp(tmp_path / "p.params", 4, 2)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -166,7 +166,7 @@ def test_weights_that_are_no_numbers(tmp_path, policy, value):
     weights["2.bias"][1] = value
     checkpoints.save(tmp_path / "p.params", weights)
     with pytest.raises(UserError, match="NaN or infinite"):
-        policies.load_mlp(tmp_path / "p.params", 4, 2)
+        policy_files.load_mlp(tmp_path / "p.params", 4, 2)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of Unix")

@@ -9,7 +9,7 @@ from torch import nn
 
 import offline_reward_learning as part2
 import utils
-from prefloop import checkpoints, policies
+from prefloop import checkpoints, policy_files
 from prefloop.envs.make import make_env
 from prefloop.networks import mlp
 from prefloop.optimizers import Adam
@@ -122,7 +122,7 @@ def test_the_demonstrators_keep_their_activation(run, here):
     """ReLU weights in a Tanh network load without an error, and play another game."""
     tanh = mlp([4, 32, 2], torch.nn.Tanh)
     tanh.load_state_dict(checkpoints.load(here / "synthetic" / "policy_checkpoint9.params"))
-    same = policies.load_mlp(here / "synthetic" / "policy_checkpoint9.params", 4, 2)
+    same = policy_files.load_mlp(here / "synthetic" / "policy_checkpoint9.params", 4, 2)
     obs = torch.ones(4)
     assert isinstance(same[1], torch.nn.ReLU)
     assert not torch.allclose(same(obs), tanh(obs))

@@ -11,7 +11,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from torch import nn
 from torch.distributions import Categorical, Independent, Normal
 
-from prefloop import checkpoints, policies
+from prefloop import checkpoints, policies, policy_files
 from prefloop.env_ids import is_version_of
 from prefloop.envs.make import make_env, make_vector_env
 from prefloop.envs.spaces import spaces_of
@@ -171,7 +171,7 @@ def test_checkpoint_round_trip(tmp_path, env_id, activation):
     checkpoints.save(tmp_path / "p.params", policy.state_dict())
     facts = {"env": env_id, "activation": policy.description()["activation"]}
     (tmp_path / "run.json").write_text(json.dumps(facts))
-    again = policies.load(tmp_path / "p.params", envs)
+    again = policy_files.load(tmp_path / "p.params", envs)
     assert type(again) is type(policy)
     assert again.description() == {
         "kind": again.kind,
@@ -187,7 +187,7 @@ def test_checkpoint_round_trip(tmp_path, env_id, activation):
 
 def test_without_a_description_the_activation_is_relu(tmp_path):
     checkpoints.save(tmp_path / "p.params", mlp([4, 8, 2], nn.Tanh).state_dict())
-    again = policies.load(tmp_path / "p.params", make_env("CartPole-v0"))
+    again = policy_files.load(tmp_path / "p.params", make_env("CartPole-v0"))
     assert again.description()["activation"] == "relu"
 
 
@@ -198,7 +198,7 @@ def test_a_policy_of_vpg(tmp_path):
     with contextlib.redirect_stdout(io.StringIO()):
         trained, _ = vpg.train(settings)
     # CartPole-v1 differs from CartPole-v0 in its time limit alone
-    again = policies.load(tmp_path / "final_policy.params", make_vector_env("CartPole-v1", 2))
+    again = policy_files.load(tmp_path / "final_policy.params", make_vector_env("CartPole-v1", 2))
     obs = torch.as_tensor(OBS)
     assert torch.equal(again(obs), trained(obs))
     assert again.log_prob(obs, torch.zeros(6, 5, dtype=torch.int64)).shape == (6, 5)
@@ -232,7 +232,7 @@ def test_a_checkpoint_for_something_else(tmp_path, weights, facts, env_id, words
     checkpoints.save(tmp_path / "p.params", weights)
     (tmp_path / "run.json").write_text(json.dumps(facts))
     with pytest.raises(UserError, match=words):
-        policies.load(tmp_path / "p.params", make_env(env_id))
+        policy_files.load(tmp_path / "p.params", make_env(env_id))
 
 
 def test_environments_without_a_version_are_told_apart(tmp_path):
@@ -261,7 +261,7 @@ def test_observations_far_from_zero_keep_what_they_say(tmp_path):
     checkpoints.save(
         tmp_path / "p.params", policies.with_normalised_input(policy, mean, std).state_dict()
     )
-    again = policies.load_mlp(tmp_path / "p.params", 4, 3)
+    again = policy_files.load_mlp(tmp_path / "p.params", 4, 3)
     expected = policy(torch.as_tensor((obs - mean) / std))
     assert torch.equal(again(torch.as_tensor(obs)), expected)
     actions = policies.acting(again, np.random.default_rng(0), greedy=True)(obs.reshape(-1, 4))
@@ -274,7 +274,7 @@ def test_a_damaged_normalisation_is_a_sentence(tmp_path, std):
     weights = policies.with_normalised_input(categorical(), np.zeros(4), np.ones(4)).state_dict()
     checkpoints.save(tmp_path / "p.params", {**weights, "normalise.std": torch.tensor(std)})
     with pytest.raises(UserError, match="normalisation"):
-        policies.load_mlp(tmp_path / "p.params", 4, 3)
+        policy_files.load_mlp(tmp_path / "p.params", 4, 3)
 
 
 @pytest.mark.parametrize("low, high", [(0, 100), (5, 6), (-1000, 1000), (-0.01, 0.01), (3, 3)])
@@ -301,7 +301,7 @@ def test_checkpoints_from_before_there_were_units_act_as_they_did(tmp_path):
     policy = shaken(GaussianPolicy(mlp([3, 8, 1]), torch.tensor([-2.0]), torch.tensor([2.0])))
     old = {k: v for k, v in policy.state_dict().items() if k not in ("shift", "scale")}
     checkpoints.save(tmp_path / "p.params", old)
-    again = policies.load(tmp_path / "p.params", envs)
+    again = policy_files.load(tmp_path / "p.params", envs)
     obs = OBS.reshape(-1, 4)[:, :3]
     greedy = policies.acting(again, np.random.default_rng(0), greedy=True)(obs)
     mean = policy(torch.as_tensor(obs)).detach().numpy()

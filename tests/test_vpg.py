@@ -15,7 +15,7 @@ from conftest import ROOT, assert_one_sentence, start
 from torch.distributions import Categorical
 
 import vpg
-from prefloop import checkpoints, policies
+from prefloop import checkpoints, policy_files
 from prefloop.envs.make import make_vector_env
 from prefloop.envs.spaces import policy_sizes
 from prefloop.networks import mlp
@@ -154,7 +154,7 @@ class TestStopAndResume:
         killed.kill()
         killed.communicate()
         for path in (tmp_path / "killed").glob("*.params"):
-            policies.load_mlp(path, 4, 2)
+            policy_files.load_mlp(path, 4, 2)
         assert not (tmp_path / "killed" / "policy_checkpoint39.params").exists()
         resumed = start(*flags, "killed", "--resume", cwd=tmp_path)
         out, err = resumed.communicate()

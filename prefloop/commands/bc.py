@@ -35,7 +35,7 @@ def main(settings: Settings) -> None:
 
     import torch
 
-    from prefloop import policies
+    from prefloop import policies, policy_files
     from prefloop.devices import usable_device
     from prefloop.envs.spaces import spaces_of
     from prefloop.seeding import Stream, integer
@@ -46,7 +46,7 @@ def main(settings: Settings) -> None:
     torch.manual_seed(integer(run.seed, Stream.WEIGHTS))
     preferences, env, made, file = outputs.read_preferences(settings.preferences)
     start = (
-        policies.load(Path(settings.init), made)
+        policy_files.load(Path(settings.init), made)
         if settings.init
         else policies.make_policy(spaces_of(made), settings.hidden_sizes)
     )

@@ -59,7 +59,7 @@ def main(settings: Settings) -> None:
     """Fills the queue."""
     import torch
 
-    from prefloop import policies
+    from prefloop import policies, policy_files
     from prefloop.data.preferences import Queries
     from prefloop.data.recording import record_episodes
     from prefloop.data.segments import concatenate, cut, whole_episodes
@@ -81,7 +81,7 @@ def main(settings: Settings) -> None:
         except UserError as error:
             raise UserError(f"{error} Give --trace for that.") from None
     torch.manual_seed(integer(settings.seed, Stream.WEIGHTS))
-    acting = [policies.load_acting(name, envs) for name in settings.policies] or [
+    acting = [policy_files.load_acting(name, envs) for name in settings.policies] or [
         policies.make_policy(spaces, (64, 64))
     ]
     with connected(settings.server) as client:

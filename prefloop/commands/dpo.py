@@ -31,14 +31,14 @@ def main(settings: Settings) -> None:
 
     import torch
 
-    from prefloop import policies
+    from prefloop import policy_files
     from prefloop.devices import usable_device
     from prefloop.training import methods, outputs
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     run = settings.run
     preferences, env, made, file = outputs.read_preferences(settings.preferences)
-    reference = policies.load(Path(settings.reference), made)
+    reference = policy_files.load(Path(settings.reference), made)
     device = usable_device(run.device)
     method = methods.dpo(reference, preferences, settings.dpo, run.seed, device)
     facts = outputs.facts(

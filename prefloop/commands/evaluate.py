@@ -66,7 +66,7 @@ def main(settings: Settings) -> None:
     """Plays and reports."""
     from pathlib import Path
 
-    from prefloop import checkpoints, policies
+    from prefloop import checkpoints, policy_files
     from prefloop.envs.make import make_vector_env
     from prefloop.envs.registered import return_bounds, time_limit
     from prefloop.envs.settings import from_facts
@@ -83,7 +83,7 @@ def main(settings: Settings) -> None:
         if env is None:
             checkpoints.load_weights(path)  # what is wrong with the file comes first
             raise UserError(f"Nothing beside {path} says which environment it is for; give --env.")
-        loaded.append((path, env, policies.load(path, make_vector_env(env, 1))))
+        loaded.append((path, env, policy_files.load(path, make_vector_env(env, 1))))
         if time_limit(env) is None:
             note(
                 f"{env} has no time limit, so an episode of a policy that does well may never end."

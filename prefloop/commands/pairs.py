@@ -70,7 +70,7 @@ def main(settings: Settings) -> None:
     from pathlib import Path
     from typing import Any
 
-    from prefloop import policies
+    from prefloop import policy_files
     from prefloop.devices import usable_device
     from prefloop.envs.make import make_vector_env
     from prefloop.errors import UserError
@@ -88,7 +88,7 @@ def main(settings: Settings) -> None:
         trajectories = [read_minari(settings.minari, env)]
         contents["minari_sha256"] = trajectories[0].sha256
     else:
-        acting = [policies.load_acting(name, envs) for name in settings.policies]
+        acting = [policy_files.load_acting(name, envs) for name in settings.policies]
         # a function has no file of its own: it is known by its name
         contents["policies_sha256"] = [
             sha256(Path(name)) if Path(name).exists() else name for name in settings.policies

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from prefloop import checkpoints, policies, runs
+from prefloop import checkpoints, policy_files, runs
 from prefloop.agents.settings import PPOSettings
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
@@ -218,7 +218,9 @@ def _demonstrators(settings: CompareSettings, seed: int) -> dict[str, Policy]:
     if settings.policies:
         envs = make_vector_env(settings.environment, 1)
         files = [Path(text.replace("{seed}", str(seed))) for text in settings.policies]
-        return dict(zip((STRONG, WEAK), (policies.load(file, envs) for file in files), strict=True))
+        return dict(
+            zip((STRONG, WEAK), (policy_files.load(file, envs) for file in files), strict=True)
+        )
     seed = integer(seed, Stream.DEMONSTRATIONS)  # it is not to see what it will be compared in
     every = ExperienceSettings().rollout_steps * ExperienceSettings().num_envs
     plan = Plan.of(ExperienceSettings(steps=settings.demonstrator_steps, iteration_steps=every))
@@ -251,4 +253,4 @@ def _seed_folder(settings: CompareSettings, seed: int) -> Path:
 
 def _load(settings: CompareSettings, seed: int, name: str) -> Policy:
     file = _seed_folder(settings, seed) / name / outputs.POLICY
-    return policies.load(file, make_vector_env(settings.environment, 1))
+    return policy_files.load(file, make_vector_env(settings.environment, 1))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prefloop import policies, runs
+from prefloop import policy_files, runs
 from prefloop.agents.sac import SAC
 from prefloop.agents.settings import SACSettings
 from prefloop.data.replay_buffer import (
@@ -56,7 +56,7 @@ def make_sac(
         UserError: the environment or the checkpoint can't be used.
     """
     torch.manual_seed(integer(seed, Stream.WEIGHTS))
-    start = policies.load(init, stepping.envs) if init else None
+    start = policy_files.load(init, stepping.envs) if init else None
     if start is not None and not isinstance(start, SquashedGaussianPolicy):
         raise UserError(f"{init} is no policy that SAC trains; give one that `prefloop sac` wrote.")
     return SAC(settings, stepping.spaces, device, start)

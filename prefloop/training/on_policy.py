@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prefloop import policies
+from prefloop import policies, policy_files
 from prefloop.agents.ppo import PPO
 from prefloop.agents.settings import PPOSettings
 from prefloop.data.stepping import Rollout, Stepping, finished_returns
@@ -91,7 +91,7 @@ def make_ppo(
         UserError: the environment or the checkpoint can't be used.
     """
     torch.manual_seed(integer(seed, Stream.WEIGHTS))
-    start = policies.load(init, stepping.envs) if init else None
+    start = policy_files.load(init, stepping.envs) if init else None
     if start is not None and not isinstance(start, policies.MlpPolicy):
         raise UserError(
             f"{init} is a policy of prefloop sac or pebble, which PPO can't go on from; their --init can."

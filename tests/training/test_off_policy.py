@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import assert_one_sentence
 
-from prefloop import checkpoints, policies, runs
+from prefloop import checkpoints, policy_files, runs
 from prefloop.agents.settings import SACSettings
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import EnvSettings
@@ -21,6 +21,7 @@ SMALL = (
     "prefloop.cli sac --env Pendulum-v1 --steps 900 --iteration-steps 300 --hidden-sizes 8 "
     "--batch-size 16 --random-steps 100 --updates-per-step 0.2 --evaluation-episodes 2 --out"
 )
+FROM_POLICY = SMALL.replace("--random-steps 100 ", "")  # which acts from the first step on
 
 
 def sac(tmp_path, env="Pendulum-v1", agent=AGENT, seed=0, **experience):
@@ -89,7 +90,7 @@ def test_a_learner_goes_on_from_its_state(tmp_path):
 def test_a_policy_is_read_back_and_is_judged_by_its_mean_action(run, tmp_path, network):
     assert run(f"{SMALL} p --network {network}").code == 0
     envs = make_env("Pendulum-v1")
-    policy = policies.load(tmp_path / "p/final_policy.params", envs)
+    policy = policy_files.load(tmp_path / "p/final_policy.params", envs)
     row = read_csv(tmp_path / "p/metrics.csv")[-1]
     assert float(row["lowest_return"]) <= float(row["true_return"]) < 0
     assert len(set(evaluate(policy, "Pendulum-v1", 3, 0, greedy=True))) == 3
@@ -120,7 +121,7 @@ def test_from_a_policy_and_on_a_learned_reward(run, tmp_path):
     )
     assert run(pairs).code == 0
     assert run("prefloop.cli reward --preferences prefs --reward_epochs 3 --out reward").code == 0
-    outcome = run(f"{SMALL} q --reward reward --init p/final_policy.params")
+    outcome = run(f"{FROM_POLICY} q --reward reward --init p/final_policy.params")
     assert outcome.code == 0, outcome.err
     begins = checkpoints.load_weights(tmp_path / "p/final_policy.params")
     ends = checkpoints.load_weights(tmp_path / "q/final_policy.params")
@@ -135,7 +136,7 @@ def test_mistakes_end_in_sentences(run, tmp_path):
     assert_one_sentence(discrete, "SAC needs continuous actions", "pref-ppo")
     assert not (tmp_path / "p/run.json").exists()
     assert run(f"prefloop.cli ppo --env Pendulum-v1 {ppo} --out gaussian").code == 0
-    outcome = run(f"{SMALL} p --init gaussian/final_policy.params")
+    outcome = run(f"{FROM_POLICY} p --init gaussian/final_policy.params")
     assert_one_sentence(outcome, "no policy that SAC trains")
     assert_one_sentence(
         run(f"{SMALL} p --updates-per-step 0"), "--updates_per_step must be above 0"
