@@ -33,7 +33,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "constant": ("--schedule", "constant"),
     "asked-scale": ("--reward_scale", "asked"),
     "batch-256": ("--network", "residual", "--updates_per_step", "1", "--batch_size", "256"),
-    "reed-batch-256": ("--reed", "--network", "residual", "--batch_size", "256"),
+    "reed-batch-256": (
+        "--reed", "--network", "residual", "--updates_per_step", "1", "--batch_size", "256",
+    ),
     # what the paper says of questions and reward, with our agent: its own takes 60 times as long
     "pebble-2021": (
         "--preset", "pebble-2021", "--network", "residual", "--hidden_sizes", "128",
@@ -65,7 +67,7 @@ def main() -> None:
     for variant in arguments.variants:
         curves = [rows_of(rows, run) for run in runs if run.cell["variant"] == variant]
         last = np.array([float(curve[-1]["true_return"]) for curve in curves])
-        seconds = np.mean([float(curve[-1]["cpu_seconds"]) for curve in curves])
+        seconds = np.nanmean([float(curve[-1]["cpu_seconds"]) for curve in curves])
         mean = mean_estimate(last)
         print(
             f"{arguments.env}, {arguments.labels} labels, {variant}: mean {mean.mean:.0f} "

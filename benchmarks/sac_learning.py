@@ -75,7 +75,7 @@ def main() -> None:
         for variant in arguments.variants
     }
     seconds = {
-        variant: float(np.mean([float(curve[-1]["cpu_seconds"]) for curve in own]))
+        variant: float(np.nanmean([float(curve[-1]["cpu_seconds"]) for curve in own]))
         for variant, own in curves.items()
     }
     for variant, own in curves.items():

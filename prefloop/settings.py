@@ -167,7 +167,8 @@ def parse_settings(
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
         built = _built(settings_class, {leaf.path: values[leaf.flag] for leaf in settings})
-        _require_needed(settings, _given(parser, line), values)
+        if not values.get("resume"):  # what a run began with was accepted then
+            _require_needed(settings, _given(parser, line), values)
         return built
     except ValueError as error:
         parser.error(str(error))
@@ -203,7 +204,9 @@ def _require_needed(
         if holds != is_against:
             continue
         if value:
-            beside = f"with --{flag}" + (f" {value}" if enough else "")
+            beside = f"with --{flag}"
+            if enough:
+                beside += f" {value}; give --{flag} {' or '.join(enough)}"
         else:
             beside = f"with --no_{flag}" if fields[flag].default is True else f"without --{flag}"
         off = "no_" if leaf.field.default is True and not values[leaf.flag] else ""
@@ -312,7 +315,7 @@ def home_expanded(value: str) -> str:
 def _add_argument(parser: argparse._ActionsContainer, leaf: Leaf) -> None:
     field = leaf.field
     names = (f"--{leaf.flag}", *field.metadata["aliases"])
-    text = field.metadata["help"].replace("%", "%%")
+    text = field.metadata["help"].replace("%", "%%") + _needed(field.metadata["needs"])
     if field.type is bool:
         on = bool(field.default)
         text += " (the default)" if on else ""
@@ -347,6 +350,16 @@ def _add_argument(parser: argparse._ActionsContainer, leaf: Leaf) -> None:
         parser.add_argument(
             *names, dest=leaf.flag, default=default, required=leaf.required, **options
         )
+
+
+def _needed(words: Sequence[str]) -> str:
+    """What `--help` says of what a flag needs."""
+    if not words:
+        return ""
+    if words[0] == "not":
+        return f"; not with --{words[1]}"
+    flag, *enough = words
+    return "; with " + " or ".join(f"--{flag} {value}".strip() for value in enough or [""])
 
 
 def flag_of(settings: Any, name: str) -> str:

@@ -193,6 +193,7 @@ BROUGHT_BY = {
 }
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One more than there are cores: a quarter of the time tests wait, for a browser or a process."""
     return (os.cpu_count() or 1) + 1

@@ -51,6 +51,7 @@ def test_an_environment_that_knows_no_render_mode():
         ("CartPole-v7", "v7"),
         ("CartPol-v1", r"did you mean 'CartPole-v1'\?"),
         ("cartpole", r"did you mean 'CartPole-v1'\?"),
+        ("cartpole-v1", r"did you mean 'CartPole-v1'\?"),
         ("nowhere/CartPole-v0", "nowhere"),
         ("no_module:CartPole-v0", "no_module"),
         ("", "Malformed"),

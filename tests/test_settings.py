@@ -91,7 +91,10 @@ class Switched:
     ("line", "words"),
     [
         ("--crop 0.5", "--crop does nothing without --crops"),
-        ("--candidates 3", "--candidates does nothing with --pairs random"),
+        (
+            "--candidates 3",
+            "--candidates does nothing with --pairs random; give --pairs close or far",
+        ),
         ("--no-keep --no-explore", "--no_keep does nothing with --no_explore"),
         ("--first 3 --init p", "--first does nothing with --init"),
     ],
@@ -108,6 +111,14 @@ def test_what_would_do_nothing_is_refused(capsys, line, words):
 )
 def test_what_does_something_is_not(line):
     parse_settings(Switched, line.split())
+
+
+def test_help_says_what_a_flag_needs(capsys):
+    with pytest.raises(SystemExit):
+        parse_settings(Switched, ["--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    for words in ("they are; with --crops", "with --pairs close or --pairs far", "not with --init"):
+        assert words in out
 
 
 def test_what_a_file_sets_is_not_what_was_given():

@@ -57,7 +57,7 @@ class SACSettings:
     learning_rate: float = setting(1e-3, "step size of Adam, for policy, critics and temperature")
     batch_size: int = setting(128, "steps in each update; 256 in H")
     temperature: float = setting(1.0, "weight of the entropy at first; it is learned (H)")
-    random_steps: int = setting(5000, "steps of random actions before anything is learned; none with --init", needs="not init")
+    random_steps: int = setting(5000, "steps of random actions before anything is learned", needs="not init")
     # fmt: on
 
     def __post_init__(self) -> None:

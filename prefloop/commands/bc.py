@@ -20,7 +20,7 @@ class Settings:
     # fmt: off
     preferences: str = setting(MISSING, "folder of the preference dataset")
     init: str = setting("", "policy checkpoint to start from")
-    hidden_sizes: tuple[int, ...] = setting((64, 64), "width of each hidden layer; without --init", needs="not init")
+    hidden_sizes: tuple[int, ...] = setting((64, 64), "width of each hidden layer", needs="not init")
     run: RunSettings = part(RunSettings)
     bc: BCSettings = part(BCSettings)
     # fmt: on

@@ -39,7 +39,7 @@ class Settings:
     segment_length: int | None = setting(None, "full (whole episodes; the default) or a number of steps", parse=segment_length)
     segments: int = setting(500, "fixed-length segments that are cut from each policy's episodes", needs="segment_length")
     selection: str = setting("uniform", "which pairs; all but uniform need --reward", "--selection", flag="queries", choices=SELECTIONS)
-    candidates: int = setting(10, "random pairs that each query is chosen from, for all but uniform", needs="queries disagreement entropy")
+    candidates: int = setting(10, "random pairs that each query is chosen from", needs="queries disagreement entropy")
     reward: str = setting("", "the reward model whose members disagree or are uncertain")
     out: str = setting(MISSING, "the dataset's folder; made if missing")
     seed: int = setting(0, "same seed, same pairs")

@@ -43,14 +43,19 @@ def _nearest(env_id: str) -> str | None:
     with contextlib.suppress(UserError):  # it need not be installed
         dm_control.register()
     names: dict[str, str] = {}
+    exact: set[str] = set()
     specs = [(known, spec) for known, spec in gym.registry.items() if spec.version is not None]
     # the newest first, and before all others what has no namespace
     for known, spec in sorted(specs, key=lambda x: (x[1].namespace or "", -(x[1].version or 0))):
         whole = f"{spec.namespace}/{spec.name}" if spec.namespace else spec.name
         for name in (whole, spec.name):  # DM Control's tasks by their bare names, too
             names.setdefault(name.lower(), known)
-    wanted = re.sub(r"-v\d+$", "", without_module(env_id)).lower()
-    if re.search(r"-v\d+$", env_id) and wanted in names:
+        exact.add(whole)
+    wanted = re.sub(r"-v\d+$", "", without_module(env_id))
+    if wanted in exact:
         return None  # the name is right: Gymnasium says which versions there are
-    close = difflib.get_close_matches(wanted, names, n=1, cutoff=0.8)
-    return names[close[0]] if close else None
+    close = difflib.get_close_matches(wanted.lower(), names, n=1, cutoff=0.8)
+    if not close:
+        return None
+    module, colon, _ = env_id.rpartition(":")
+    return f"{module}{colon}{names[close[0]]}"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from prefloop.files import encodable, write_atomically
 
-LONGEST = 48  # letters of a name beside a picture, which it would push out; its end tells more
+LONGEST = 48  # letters of a name beside a picture, which it would push out
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -76,11 +76,24 @@ def plot_schedule(path: Path, labels: NDArray, name: str) -> None:
     save_figure(figure, path)
 
 
+def _shortened(names: Sequence[str]) -> list[str]:
+    """Long names without the folders that all of them have, and with a gap in the middle."""
+    if max(map(len, names)) <= LONGEST:
+        return list(names)
+    parts = [name.split("/") for name in names]
+    same = 0  # folders
+    while all(len(part) > same + 1 for part in parts) and len({part[same] for part in parts}) == 1:
+        same += 1
+    ends = ["/".join(part[same:]) for part in parts]
+    half = LONGEST // 2
+    return [end if len(end) <= LONGEST else f"{end[:half]}…{end[1 - half :]}" for end in ends]
+
+
 def plot_returns(path: Path, returns: Mapping[str, NDArray]) -> None:
     """Draws the true returns of several policies side by side; each [episodes]."""
     figure = Figure(figsize=(8, 1.5 + 0.5 * len(returns)), layout="constrained")
     axes = figure.subplots()
-    names = [plain(name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}") for name in returns]
+    names = [plain(name) for name in _shortened(list(returns))]
     axes.boxplot(list(returns.values()), orientation="horizontal", tick_labels=names)
     axes.invert_yaxis()
     axes.set_xlabel("true return of an episode")

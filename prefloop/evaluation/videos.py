@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from prefloop.data.rollouts import Act
 from prefloop.envs.make import make_env
-from prefloop.envs.settings import Env
+from prefloop.envs.settings import Env, as_settings
 from prefloop.errors import UserError
 from prefloop.video_files import write_video
 
@@ -76,7 +76,7 @@ def record_episode(env: Env, act: Act, seed: int, video_path: Path) -> float:
             yield frame
 
     with _drawing_into_memory():
-        write_video(video_path, frames(), _frames_per_second(env))
+        write_video(video_path, frames(), frames_per_second(env))
     return sum(rewards)
 
 
@@ -142,9 +142,10 @@ def _play(
         made.close()
 
 
-def _frames_per_second(env: Env) -> float:
+def frames_per_second(env: Env) -> float:
+    """How quickly pictures follow one another at the speed of the environment's makers, one a step."""
     made = make_env(env)
     try:
-        return float(made.metadata.get("render_fps") or 30)
+        return float(made.metadata.get("render_fps") or 30) / as_settings(env).action_repeat
     finally:
         made.close()

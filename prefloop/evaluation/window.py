@@ -16,7 +16,7 @@ from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env
 from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed
-from prefloop.evaluation.videos import has_display
+from prefloop.evaluation.videos import frames_per_second, has_display
 from prefloop.files import write_atomically
 from prefloop.policies import Policy
 from prefloop.progress import say
@@ -49,7 +49,9 @@ def make_in_window(env: Env) -> gym.Env:
     """An environment that shows itself as it steps: in a window of its own, or in one for its pictures."""
     if "human" in _render_modes(env):
         return make_env(env, render_mode="human")
-    return HumanRendering(make_env(env, render_mode="rgb_array"))
+    pictured: gym.Wrapper = gym.Wrapper(make_env(env, render_mode="rgb_array"))
+    pictured.metadata = {**pictured.metadata, "render_fps": frames_per_second(env)}
+    return HumanRendering(pictured)
 
 
 class Window:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from prefloop.agents.settings import PPOSettings
 from prefloop.envs.make import make_env
 from prefloop.envs.registered import time_limit
 from prefloop.envs.spaces import spaces_of
@@ -25,11 +26,18 @@ from prefloop.settings import as_flat, defaults_of
 from prefloop.sweeps.cells import Cell, cells
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.page import write_page
-from prefloop.sweeps.settings import RESULT, CompareSettings, tuned_flags, with_shared
+from prefloop.sweeps.settings import (
+    DEMONSTRATORS,
+    RESULT,
+    CompareSettings,
+    settings_by_method,
+    tuned_flags,
+    with_shared,
+)
 from prefloop.training.plans import Plan, plan_labels
 
 SETTINGS = "compare.json"
-TUNED = "tuned"  # in it: what comes with the program for the environment, by method
+OWN = "by_method"  # in it: all settings of methods that have their own, and of the demonstrators
 MAY_GROW = ("methods", "labels", "seeds")
 MAY_DIFFER = (*MAY_GROW, "out", "processes", "device")
 
@@ -44,8 +52,7 @@ def compare(settings: CompareSettings) -> None:
             (nothing is written); or some runs could not be done (all others are).
     """
     _check(settings)
-    for method, flags in tuned_flags(settings).items():
-        print(f"{method} here: {', '.join(f'{flag} {value}' for flag, value in flags.items())}.")
+    _say_what_is_tuned(settings)
     with claimed_directory(Path(settings.out)) as directory:
         everything = _remember(settings, directory)
         wanted = cells(settings)
@@ -75,6 +82,17 @@ def compare(settings: CompareSettings) -> None:
         )
     if unprepared or failed:
         raise UserError(_what_failed(len(missing), len(ready), unprepared, failed))
+
+
+def _say_what_is_tuned(settings: CompareSettings) -> None:
+    by_flags: dict[str, list[str]] = {}
+    for name, flags in tuned_flags(settings).items():
+        shown = ", ".join(f"{flag} {value}" for flag, value in flags.items())
+        by_flags.setdefault(shown, []).append(name)
+    for shown, names in by_flags.items():
+        print(
+            f"Settings for {settings.environment}, of {', '.join(names)}: {shown}; --untuned leaves them out."
+        )
 
 
 def _check(settings: CompareSettings) -> None:
@@ -113,17 +131,12 @@ def _remember(settings: CompareSettings, directory: Path) -> CompareSettings:
     Returns:
         The settings, with methods, budgets and seeds of earlier commands.
     """
-    file, tuned = directory / SETTINGS, tuned_flags(settings)
+    file, own = directory / SETTINGS, _as_json(settings_by_method(settings))
     if file.exists():
         there = read_json(file)
-        before, tuned_before = there.get("settings", {}), there.get(TUNED, {})
-        for method in tuned.keys() & tuned_before.keys():
-            if json.dumps(tuned[method]) != json.dumps(tuned_before[method]):
-                raise UserError(
-                    f"{directory} holds a comparison with {method} as an earlier version of the program "
-                    f"had it for {settings.environment}; choose another --out."
-                )
-        tuned = {**tuned_before, **tuned}
+        before = there.get("settings", {})
+        # earlier versions wrote nothing down, and had plain demonstrators
+        own_before = {DEMONSTRATORS: _as_json(as_flat(PPOSettings())), **there.get(OWN, {})}
         other = difference(before, as_flat(settings), MAY_DIFFER, defaults_of(CompareSettings))
         if other is not None:
             raise UserError(f"{directory} holds a comparison with {other}; choose another --out.")
@@ -134,13 +147,26 @@ def _remember(settings: CompareSettings, directory: Path) -> CompareSettings:
             settings = replace(settings, **grown).without_repeats
         except (KeyError, TypeError, ValueError):
             raise UserError(f"{file} is damaged; choose another --out.") from None
+        done = {*before["methods"], DEMONSTRATORS}
+        changed = [name for name in own if name in done and own[name] != own_before.get(name)]
+        if changed:
+            raise UserError(
+                f"{directory} holds a comparison in which {', '.join(changed)} had other settings, by an "
+                "earlier version of the program; choose another --out."
+            )
+        own = {**own_before, **own}
     elif any(path.name != ".lock" for path in directory.iterdir()):
         raise UserError(
             f"{directory} holds something else than a comparison; choose another --out."
         )
-    facts = {"program": "prefloop compare", "settings": as_flat(settings), TUNED: tuned}
+    facts = {"program": "prefloop compare", "settings": as_flat(settings), OWN: own}
     write_json(file, facts)
     return settings
+
+
+def _as_json(value: Any) -> Any:
+    """As it is read back."""
+    return json.loads(json.dumps(value))
 
 
 def _longest_first(missing: Sequence[Cell]) -> list[Cell]:

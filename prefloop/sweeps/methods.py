@@ -116,13 +116,13 @@ def _pebble(settings: PebbleSettings) -> "Callable[[Bench], Method]":
     return make
 
 
-def _sac(reward: str) -> "Callable[[Bench], Method]":
+def _sac(reward: str, settings: "SACAlone") -> "Callable[[Bench], Method]":
     """SAC, from scratch, on one of `Bench.reward`."""
 
     def make(bench: "Bench") -> "Method":
         from prefloop.training import methods
 
-        own = bench.tuned(SAC)
+        own = bench.tuned(settings)
         return methods.sac(
             bench.env,
             lambda stepping: bench.reward(reward, stepping.spaces),
@@ -158,7 +158,7 @@ def _on_reward(reward: "str") -> "Callable[[Bench], Method]":
 
 @dataclass(frozen=True, kw_only=True)
 class SACAlone:
-    """What SAC has of PEBBLE's settings: or one of the two would begin to learn earlier."""
+    """Settings of SAC: PEBBLE's agent and experience, so that both begin to learn at the same step."""
 
     experience: ReplaySettings = part(ReplaySettings)
     agent: SACSettings = part(SACSettings)
@@ -186,11 +186,11 @@ METHODS: dict[str, Compared] = {
     "random": Compared(_on_reward("random"), "C7", uses_labels=False),
     "true-reward": Compared(_on_reward("true"), "C8", uses_labels=False),
     "sac-constant": Compared(
-        _sac("constant"), "tan", uses_labels=False, by_default=False, settings=SAC
+        _sac("constant", SAC), "tan", uses_labels=False, by_default=False, settings=SAC
     ),
-    "sac-flipped": Compared(_sac("flipped"), "brown", by_default=False, settings=SAC),
+    "sac-flipped": Compared(_sac("flipped", SAC), "brown", by_default=False, settings=SAC),
     "sac-random": Compared(
-        _sac("random"), "silver", uses_labels=False, by_default=False, settings=SAC
+        _sac("random", SAC), "silver", uses_labels=False, by_default=False, settings=SAC
     ),
-    "sac": Compared(_sac("true"), "black", uses_labels=False, by_default=False, settings=SAC),
+    "sac": Compared(_sac("true", SAC), "black", uses_labels=False, by_default=False, settings=SAC),
 }

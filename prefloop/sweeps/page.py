@@ -27,7 +27,8 @@ from prefloop.files import encodable, write_atomically
 from prefloop.runs import METRICS
 from prefloop.settings import as_flat, defaults_of
 from prefloop.sweeps.methods import METHODS
-from prefloop.sweeps.settings import RESULT, CompareSettings, tuned_flags
+from prefloop.sweeps.settings import RESULT, CompareSettings, settings_by_method
+from prefloop.tuned import defaults_for
 
 Rows = Sequence[Mapping[str, Any]]
 FEW = f"""Some intervals are over fewer than {FEW_SEEDS} seeds. From so few nobody can tell how often
@@ -228,6 +229,9 @@ def command(settings: CompareSettings) -> str:
     """The command line of a comparison, with what differs from the defaults."""
     words = ["prefloop", "compare"]
     defaults = defaults_of(CompareSettings)
+    tuned = defaults_for("compare", CompareSettings, as_flat(settings))
+    if tuned is not None:  # what a command line without them would have
+        defaults |= tuned.values
     for flag, value in as_flat(settings).items():
         if value == defaults[flag] or value is None:
             continue
@@ -249,7 +253,7 @@ def _how(settings: CompareSettings, rows: Rows) -> str:
     ]
     asking = named(name for name, method in METHODS.items() if method.asks is not None)
     if asking:
-        sentences.append(f"But {asking} asked questions of their own, as many.")
+        sentences.append(f"Of its own questions, as many, learned {asking}.")
     from_scratch = named(name for name in METHODS if name.startswith(("pebble", "sac")))
     if from_scratch:
         sentences.append(f"Not as the demonstrator, but from scratch: {from_scratch}.")
@@ -287,7 +291,7 @@ def _html(
     body = "\n".join(row(list(line.values()), "td") for line in table)
     seconds = sum(line["seconds"] for line in rows)
     curves = '<img src="learning_curves.png" alt="learning curves">' if has_curves else ""
-    everything = as_flat(settings) | {"of methods": tuned_flags(settings)}
+    everything = as_flat(settings) | {"by_method": settings_by_method(settings)}
     shown = html.escape(json.dumps(everything, indent=2))
     return f"""<!doctype html>
 <html lang="en">

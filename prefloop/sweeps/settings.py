@@ -12,6 +12,7 @@ from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import PebbleSettings, PrefPPOSettings, segment_length
 from prefloop.tuned import tuned, untuned_setting
 
+DEMONSTRATORS = "demonstrators"  # among methods, where it is said what each was set by
 RESULT = "result.json"  # in a run's folder, once it is done
 MAX_SEEDS = 10_000  # of one comparison: more is a slip of the finger
 
@@ -117,15 +118,26 @@ def as_tuned(own: Own, settings: CompareSettings) -> Own:
     return tuned(own, command, settings.environment.env, has_init=command == "pref-ppo")
 
 
+def _owners(settings: CompareSettings) -> dict[str, Any]:
+    """Who has settings of its own in a comparison, and which if nothing comes with the program."""
+    methods = {name: METHODS[name].settings for name in settings.methods}
+    own: dict[str, Any] = {} if settings.policies else {DEMONSTRATORS: PPOSettings()}
+    return own | {name: there for name, there in methods.items() if there is not None}
+
+
+def settings_by_method(settings: CompareSettings) -> dict[str, dict[str, Any]]:
+    """All settings of each method that has its own, and of the demonstrators, by flag."""
+    return {name: as_flat(as_tuned(own, settings)) for name, own in _owners(settings).items()}
+
+
 def tuned_flags(settings: CompareSettings) -> dict[str, dict[str, Any]]:
-    """What comes with the program for the environment, by method and flag; nothing of others."""
-    found = {}
-    for method in settings.methods:
-        own = METHODS[method].settings
-        if own is not None:
-            plain, flat = as_flat(own), as_flat(as_tuned(own, settings))
-            found[method] = {flag: flat[flag] for flag in flat if flat[flag] != plain[flag]}
-    return {method: flags for method, flags in found.items() if flags}
+    """Those of them that came with the program for the environment; nobody who has none."""
+    plain = {name: as_flat(own) for name, own in _owners(settings).items()}
+    found = {
+        name: {flag: value for flag, value in flat.items() if value != plain[name][flag]}
+        for name, flat in settings_by_method(settings).items()
+    }
+    return {name: flags for name, flags in found.items() if flags}
 
 
 def with_shared(own: Asking, settings: CompareSettings, labels: int) -> Asking:

@@ -18,6 +18,7 @@ from prefloop.training.plans import Plan
 from prefloop.training.settings import RunSettings
 
 MAY_DIFFER_ON_RESUME = (
+    "learned_in",  # follows from others, and is missing in runs of earlier versions
     "out",
     "resume",
     "track",

@@ -164,7 +164,7 @@ class QuerySettings:
     # fmt: off
     labels: int = setting(700, "answers in all; a skipped query is shown, not answered, and asked for again but in the last session")
     selection: str = setting("disagreement", "which pairs are asked about", "--selection", flag="queries", choices=SELECTIONS)
-    candidates: int = setting(10, "random pairs that each query is chosen from, for all but uniform", needs="queries disagreement entropy")
+    candidates: int = setting(10, "random pairs that each query is chosen from; with uniform, how many segments there are to draw from")
     schedule: str = setting("hyperbolic", "when the labels are spent", choices=SCHEDULES)
     segment_length: int = setting(50, "steps of each segment")
     # fmt: on
@@ -225,8 +225,8 @@ class ExplorationSettings:
     steps: int = setting(5000, "steps before the first questions, in whole iterations; the random ones are the first of them", flag="exploration_steps")
     explore_from: str = setting("", "folder of an exploration that was kept, to go on from; if not given, that of an earlier run that would explore alike, if there is one in ~/.prefloop/PROFILE/explorations", needs="exploration")
     keep: bool = setting(True, "keep what was explored for runs that would explore alike", flag="keep_exploration", needs="exploration")
-    neighbours: int = setting(5, "a state is worth the distance to the one that is so many-th nearest", flag="exploration_neighbours", needs="exploration")
-    states: int = setting(2048, "states of the past that it is compared with, drawn anew for each update", flag="exploration_states", needs="exploration")
+    neighbours: int = setting(5, "a state is worth the distance to the one that is so many-th nearest", flag="exploration_neighbours")
+    states: int = setting(2048, "states of the past that it is compared with, drawn anew for each update", flag="exploration_states")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -253,7 +253,7 @@ class PebbleSettings:
     experience: ReplaySettings = part(ReplaySettings, iteration_steps=setting(2500, "steps between two sessions of questions; episodes begin anew there, and a stopped run goes on from there"))
     exploration: ExplorationSettings = part(ExplorationSettings)
     questions: QuerySettings = part(QuerySettings, labels=setting(100, "answers in all; a skipped query is shown, not answered, and asked for again but in the last session"))
-    agent: SACSettings = part(SACSettings, random_steps=setting(1000, "steps of random actions before anything is learned; none with --init", needs="not init"))
+    agent: SACSettings = part(SACSettings, random_steps=setting(1000, "steps of random actions before anything is learned", needs="not init"))
     reward: RewardSettings = part(RewardSettings, hidden_sizes=setting((128, 128), "width of each hidden layer", flag="reward_hidden_sizes"), learning_rate=setting(1e-3, "step size of Adam", flag="reward_learning_rate"))
     surf: SurfSettings = part(SurfSettings)
     reed: ReedSettings = part(ReedSettings)

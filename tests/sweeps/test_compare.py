@@ -15,15 +15,17 @@ from conftest import assert_one_sentence
 from prefloop.agents.settings import SACSettings
 from prefloop.data import dataset
 from prefloop.envs.settings import EnvSettings
+from prefloop.errors import UserError
 from prefloop.files import read_csv, read_json, write_json
 from prefloop.rewards.settings import RewardSettings
 from prefloop.settings import parse_settings
-from prefloop.sweeps.compare import Cell, cells
-from prefloop.sweeps.methods import METHODS, SACAlone, _pebble
+from prefloop.sweeps.compare import Cell, _remember, cells
+from prefloop.sweeps.methods import METHODS, SACAlone, _pebble, _sac
 from prefloop.sweeps.page import command, summarise, write_page
 from prefloop.sweeps.running import prepare, run_cell
 from prefloop.sweeps.settings import RESULT, CompareSettings, tuned_flags, with_shared
 from prefloop.training.settings import ExplorationSettings, PebbleSettings, ReplaySettings
+from prefloop.tuned import defaults_for
 
 CARTPOLE = EnvSettings(env="CartPole-v0")
 SMALL = (
@@ -282,7 +284,9 @@ def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
     asking = {name: m for name, m in METHODS.items() if isinstance(m.asks, PebbleSettings)}
     assert set(asking) == set(ASKING)
     alone = SACAlone(experience=small["experience"], agent=small["agent"])
-    monkeypatch.setattr("prefloop.sweeps.methods.SAC", alone)
+    for name in ("sac-constant", "sac-flipped", "sac-random", "sac"):
+        make = _sac(name.partition("-")[2] or "true", alone)
+        monkeypatch.setitem(METHODS, name, replace(METHODS[name], settings=alone, make=make))
     for name, method in asking.items():
         own = replace(method.asks, **small)
         monkeypatch.setitem(METHODS, name, replace(method, settings=own, make=_pebble(own)))
@@ -321,7 +325,7 @@ def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
         ),
         (
             ("pebble", "sac", "sac-constant"),
-            "But <em>pebble</em> asked questions of their own",
+            "Of its own questions, as many, learned <em>pebble</em>",
             ("<em>constant</em>", "flipped", "pref-ppo"),
         ),
         (
@@ -353,7 +357,10 @@ def test_methods_have_their_settings_for_the_environment(tmp_path):
         return CompareSettings(methods=methods, environment=environment, out=str(tmp_path), **more)
 
     walker = of("dm_control/walker-walk-v0")
-    assert set(tuned_flags(walker)) == {"pebble", "sac"}
+    assert set(tuned_flags(walker)) == {
+        "pebble",
+        "sac",
+    }  # none of PrefPPO's, none of demonstrators'
     assert tuned_flags(walker)["sac"] == {"network": "residual"}
     assert with_shared(METHODS["pebble"].asks, walker, 30).agent.network == "residual"
     assert with_shared(METHODS["pebble"].asks, walker, 30).questions.labels == 30
@@ -364,16 +371,41 @@ def test_methods_have_their_settings_for_the_environment(tmp_path):
     # the weaker demonstrator, whom PrefPPO begins as, has observations of its own
     cheetah = of("HalfCheetah-v5")
     assert not with_shared(METHODS["pref-ppo"].asks, cheetah, 30).agent.normalise_obs
+    assert tuned_flags(cheetah)["demonstrators"] == {"normalise_obs": True}
 
 
-def test_a_comparison_of_other_settings_is_not_added_to(run, tmp_path):
-    (tmp_path / "c").mkdir()
-    write_json(
-        tmp_path / "c/compare.json",
-        {"program": "prefloop compare", "settings": {}, "tuned": {"sac": {"network": "cnn"}}},
-    )
-    outcome = run(
-        "prefloop.cli compare --env dm_control/walker-walk-v0 --methods sac --action-repeat 2 --out c"
-    )
-    assert "sac here: network residual." in outcome.out
-    assert_one_sentence(outcome, "c holds a comparison with sac as an earlier version")
+def test_a_comparison_of_other_settings_is_not_added_to(tmp_path):
+    def of(env="dm_control/walker-walk-v0", **more):
+        more = {"methods": ("dpo", "sac"), **more}
+        environment = EnvSettings(env=env, action_repeat=2)
+        return CompareSettings(environment=environment, out=str(tmp_path), **more)
+
+    _remember(of(), tmp_path)
+    known = read_json(tmp_path / "compare.json")
+    assert known["by_method"]["sac"]["network"] == "residual"
+    assert not known["by_method"]["demonstrators"]["normalise_obs"]
+    assert _remember(of(seeds=("7",)), tmp_path).seeds == ("0-4", "7")
+    # another version's settings, or none that it wrote down
+    for sac in ({**known["by_method"]["sac"], "batch_size": 64}, None):
+        write_json(tmp_path / "compare.json", {**known, "by_method": {"sac": sac} if sac else {}})
+        with pytest.raises(UserError, match="in which sac had other settings, by an earlier"):
+            _remember(of(), tmp_path)
+        _remember(of(methods=("dpo",)), tmp_path)  # which has none of its own
+    cheetah = {**known["settings"], "env": "HalfCheetah-v5"}
+    write_json(tmp_path / "compare.json", {"settings": cheetah})
+    with pytest.raises(UserError, match="in which demonstrators had other settings"):
+        _remember(of("HalfCheetah-v5", methods=("dpo",)), tmp_path)
+    with pytest.raises(UserError, match="a comparison with untuned False, not True"):
+        _remember(of("HalfCheetah-v5", methods=("dpo",), untuned=True), tmp_path)
+
+
+def test_again_is_what_was_given(tmp_path):
+    for repeats in (1, 2):
+        line = f"--env dm_control/walker-walk-v0 --action_repeat {repeats} --methods sac --out c"
+        settings = parse_settings(CompareSettings, line.split())
+
+        def defaults(given):
+            return defaults_for("compare", CompareSettings, given).arguments
+
+        again = shlex.split(command(settings))[2:]
+        assert parse_settings(CompareSettings, again, defaults) == settings

@@ -13,7 +13,7 @@ from conftest import assert_one_sentence
 from prefloop import runs
 from prefloop.agents.settings import SACSettings
 from prefloop.data import dataset
-from prefloop.files import read_csv, read_json
+from prefloop.files import read_csv, read_json, write_json
 from prefloop.rewards.settings import ReedSettings, RewardSettings, RuneSettings, SurfSettings
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training import methods
@@ -241,6 +241,11 @@ def test_what_ends_early_goes_on_in_learning_and_not_in_evaluation(run, tmp_path
     facts = read_json(tmp_path / "p/run.json")
     assert facts["env"] == "Hopper-v5" and "env_changes" not in facts
     assert facts["learned_in"] == {"env": "Hopper-v5", "env_changes": {"termination": "never"}}
+    # runs of earlier versions did not say so, and go on
+    del facts["learned_in"]
+    write_json(tmp_path / "p/run.json", facts)
+    again = run(f"{line} p --resume")
+    assert again.code == 0, again.err
     # what is evaluated later is the standard one, too
     assert run("prefloop.cli evaluate p/final_policy.params --episodes 2").code == 0
     kept = run(f"{line} q --keep-termination")
