@@ -10,9 +10,8 @@ DESCRIPTION = """Plays whole episodes with one policy or several and reports the
 95 % confidence interval, the mean of the lowest tenth, and the spread. Policies of SAC and PEBBLE are played
 by their mean action, and then drawn actions."""
 EPILOG = """Example: prefloop evaluate dpo/final_policy.params ppo/final_policy.params --episodes 100.
-Adds a row for each policy to evaluation.csv and, where there are two or more to compare (a policy of SAC counts
-twice), writes evaluation.png;
-with --video, an episode of each as an MP4."""
+Adds a row for each policy to evaluation.csv and, where there are two or more to compare (a policy of SAC or PEBBLE
+counts twice), writes evaluation.png; with --video, an episode of each as an MP4."""
 IMPORTS = ("torch", "gymnasium")
 SAME = ("policy", "env", "episodes", "seed", "greedy")  # in two rows: measured again
 

@@ -98,9 +98,8 @@ class KeptExploration:
             return
         with contextlib.suppress(OSError, UserError):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            for left in self.folder.parent.glob(
-                f"{UNFINISHED}*"
-            ):  # by a run that was killed in this
+            # by runs that were killed in the middle of this
+            for left in self.folder.parent.glob(f"{UNFINISHED}*"):
                 if time.time() - left.stat().st_mtime > SECONDS_TO_KEEP:
                     shutil.rmtree(left, ignore_errors=True)
             # whole or not at all, also where two runs explore alike at once

@@ -20,6 +20,7 @@ from prefloop.envs.make import make_env
 from prefloop.envs.spaces import spaces_of
 from prefloop.errors import UserError
 from prefloop.evaluation import window
+from prefloop.evaluation.videos import require_pictures
 from prefloop.files import read_csv
 from prefloop.policies import make_policy
 from prefloop.training import watching
@@ -197,6 +198,10 @@ def test_a_window_plays_until_it_is_closed(monkeypatch):
 def test_what_has_pictures_alone_is_shown_by_them(monkeypatch):
     pytest.importorskip("dm_control")
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    try:
+        require_pictures("dm_control/pendulum-swingup-v0", "a window")
+    except UserError as error:
+        pytest.skip(str(error))
     made = window.make_in_window("dm_control/pendulum-swingup-v0")
     made.reset(seed=0)
     before = pygame.surfarray.array3d(pygame.display.get_surface())
