@@ -129,13 +129,15 @@ def _plot_budgets(path: Path, settings: CompareSettings, rows: Rows, bounds: Bou
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     budgets = sorted(set(settings.labels))
-    for method in dict.fromkeys(row["method"] for row in rows):
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    levels = [method for method in methods if not METHODS[method].uses_labels]
+    for method in methods:
         groups: dict[int, list[float]] = {}
         for row in rows:
             if row["method"] == method:
                 groups.setdefault(row["labels"], []).append(row["mean_return"])
         if not METHODS[method].uses_labels:
-            _level(axes, iqm_interval(groups[0]).value, method)
+            _level(axes, iqm_interval(groups[0]).value, method, levels)
         else:
             own = sorted(groups)  # not all, where a run failed or was not asked for
             _band(axes, own, [iqm_interval(groups[labels], bounds) for labels in own], method)
@@ -164,12 +166,11 @@ def _band(axes: Axes, x: Sequence[float], intervals: Sequence[Interval], name: s
     axes.fill_between(x, low, high, color=METHODS[name].colour, alpha=0.15, linewidth=0)
 
 
-def _level(axes: Axes, value: float, name: str) -> None:
-    """A method without labels; its band would lie over everything, and the table has it."""
+def _level(axes: Axes, value: float, name: str, levels: Sequence[str]) -> None:
+    """A method without labels, one of those; its band would lie over everything, and the table has it."""
     # those that come to the same are told apart by their dashes, which take turns
-    dash = 2.5
-    levels = [name for name, method in METHODS.items() if not method.uses_labels]
-    dashes = (dash * levels.index(name), (dash, dash * (len(levels) - 1)))
+    dash, gaps = 2.5, len(levels) - 1
+    dashes: Any = (dash * levels.index(name), (dash, dash * gaps)) if gaps else "-"
     axes.axhline(value, color=METHODS[name].colour, linewidth=2, linestyle=dashes, label=name)
 
 
@@ -270,9 +271,11 @@ def _how(settings: CompareSettings, rows: Rows) -> str:
         f"{on}: {found}" for name, on in controls.items() if (found := named((name, f"sac-{name}")))
     ]
     if there:
+        by_sac = any(name.startswith("sac-") for name in methods)
+        by = "PPO, or by SAC where their name begins with <em>sac-</em>," if by_sac else "PPO"
         sentences.append(
-            f"Controls learn by PPO, or by SAC where their name begins with <em>sac-</em>, from {'; from '.join(there)}. "
-            "What they reach, the task gives away without any preference."
+            f"Controls learn by {by} from {'; from '.join(there)}. What they reach, the task gives "
+            "away without any preference."
         )
     return "\n".join(sentences)
 
