@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from prefloop.evaluation.statistics import mean_estimate
 from prefloop.files import read_csv, read_json, write_csv, write_json
 from prefloop.runs import METRICS, STATE
 
@@ -86,6 +89,13 @@ def is_done(rows: Sequence[dict[str, Any]], run: Run) -> bool:
 def rows_of(rows: Sequence[dict[str, Any]], run: Run) -> list[dict[str, Any]]:
     """Those of a table that are one run's."""
     return [row for row in rows if all(str(row[k]) == str(v) for k, v in run.cell.items())]
+
+
+def summary(returns: Sequence[float]) -> str:
+    """A mean with its interval, where there is one, and all that it is of."""
+    mean = mean_estimate(np.array(returns))
+    interval = f"{mean.low:.0f} to {mean.high:.0f}; " if len(returns) > 1 else ""
+    return f"mean {mean.mean:.0f} ({interval}{' '.join(f'{x:.0f}' for x in returns)})"
 
 
 def _finish(run: Run, out: Path) -> None:

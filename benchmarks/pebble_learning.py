@@ -12,10 +12,8 @@ core of their own.
 from pathlib import Path
 
 import numpy as np
-from many_runs import Run, options, rows_of, seeds_of, turn
+from many_runs import Run, options, rows_of, seeds_of, summary, turn
 from sac_learning import flags_of
-
-from prefloop.evaluation.statistics import mean_estimate
 
 TABLE = Path(__file__).with_suffix(".csv")
 # what differs from the defaults
@@ -66,13 +64,10 @@ def main() -> None:
     rows = turn(runs, arguments.runs / "pebble", TABLE, arguments.at_once)
     for variant in arguments.variants:
         curves = [rows_of(rows, run) for run in runs if run.cell["variant"] == variant]
-        last = np.array([float(curve[-1]["true_return"]) for curve in curves])
+        last = summary([float(curve[-1]["true_return"]) for curve in curves])
         seconds = np.nanmean([float(curve[-1]["cpu_seconds"]) for curve in curves])
-        mean = mean_estimate(last)
         print(
-            f"{arguments.env}, {arguments.labels} labels, {variant}: mean {mean.mean:.0f} "
-            f"({mean.low:.0f} to {mean.high:.0f}; {' '.join(f'{x:.0f}' for x in last)}), "
-            f"{seconds:.0f} s of a core"
+            f"{arguments.env}, {arguments.labels} labels, {variant}: {last}, {seconds:.0f} s of a core"
         )
 
 

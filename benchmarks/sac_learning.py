@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from many_runs import Run, options, rows_of, seeds_of, turn
-
-from prefloop.evaluation.statistics import mean_estimate
+from many_runs import Run, options, rows_of, seeds_of, summary, turn
 
 TABLE = Path(__file__).with_suffix(".csv")
 # what differs from the settings that the program has for the environment
@@ -79,18 +77,15 @@ def main() -> None:
         for variant, own in curves.items()
     }
     for variant, own in curves.items():
-        last = np.array([float(curve[-1]["true_return"]) for curve in own])
-        mean = mean_estimate(last)
+        last = summary([float(curve[-1]["true_return"]) for curve in own])
         print(
-            f"{arguments.env}, {arguments.steps} steps, {variant}: mean {mean.mean:.0f} ({mean.low:.0f} to "
-            f"{mean.high:.0f}; {' '.join(f'{x:.0f}' for x in last)}), {seconds[variant]:.0f} s of a core"
+            f"{arguments.env}, {arguments.steps} steps, {variant}: {last}, {seconds[variant]:.0f} s of a core"
         )
     if len(curves) > 1:
         enough = min(seconds.values())
         for variant, own in curves.items():
-            at = [return_at(curve, enough) for curve in own]
-            shown = " ".join(f"{x:.0f}" for x in at)
-            print(f"after {enough:.0f} s of a core, {variant}: mean {np.mean(at):.0f} ({shown})")
+            at = summary([return_at(curve, enough) for curve in own])
+            print(f"after {enough:.0f} s of a core, {variant}: {at}")
 
 
 if __name__ == "__main__":
