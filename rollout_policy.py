@@ -59,7 +59,7 @@ if __name__ == "__main__":
 import torch
 from tqdm import tqdm
 
-from prefloop.checkpoints import last_checkpoint
+from prefloop.checkpoints import policy_file
 from prefloop.envs.make import make_env
 from prefloop.envs.registered import return_bounds, return_threshold
 from prefloop.envs.spaces import policy_sizes
@@ -201,7 +201,7 @@ def find_checkpoints(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         found = _filled_in(_beginning_escaped(pattern)) or _filled_in(pattern.replace("[", "[[]"))
         paths += [Path(path) for path in sorted(found) or [pattern]]
-    return [(last_checkpoint(path) or path) if path.is_dir() else path for path in paths]
+    return [policy_file(path) for path in paths]
 
 
 def _beginning_escaped(pattern: str) -> str:

@@ -162,6 +162,11 @@ def last_checkpoint(directory: Path) -> Path | None:
     return checkpoint_path(directory, epochs[-1]) if epochs else None
 
 
+def policy_file(path: Path) -> Path:
+    """A policy's file as it is; of a run's folder, the policy that it ended with, where one can be found."""
+    return (last_checkpoint(path) or path) if path.is_dir() else path
+
+
 def saved_epochs(directory: Path) -> list[int]:
     """Epochs whose policy stands in a directory, in order.
 

@@ -168,20 +168,20 @@ def parse_settings(
     try:
         built = _built(settings_class, {leaf.path: values[leaf.flag] for leaf in settings})
         if not values.get("resume"):  # what a run began with was accepted then
-            _require_needed(settings, _given(parser, line), values)
+            _require_needed(settings, _given(parser, line, values), values)
         return built
     except ValueError as error:
         parser.error(str(error))
 
 
-def _given(parser: argparse.ArgumentParser, line: Sequence[str]) -> set[str]:
-    """Flags that stand on a command line, whether or not with their defaults."""
+def _given(
+    parser: argparse.ArgumentParser, line: Sequence[str], flags: Collection[str]
+) -> set[str]:
+    """Which flags stand on a command line, whether or not with their defaults."""
     nowhere = object()
     # argparse gives a default only to what is not there yet
-    there = argparse.Namespace(**dict.fromkeys(vars(parser.parse_args(line)), nowhere))
-    return {
-        flag for flag, value in vars(parser.parse_args(line, there)).items() if value is not nowhere
-    }
+    found = vars(parser.parse_args(line, argparse.Namespace(**dict.fromkeys(flags, nowhere))))
+    return {flag for flag, value in found.items() if value is not nowhere}
 
 
 def _require_needed(

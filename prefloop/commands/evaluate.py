@@ -76,8 +76,7 @@ def main(settings: Settings) -> None:
     from prefloop.files import claimed_directory, read_csv, write_csv
 
     loaded = []
-    for given in map(Path, settings.policy):
-        path = (checkpoints.last_checkpoint(given) or given) if given.is_dir() else given
+    for path in (checkpoints.policy_file(Path(name)) for name in settings.policy):
         env = from_facts(checkpoints.run_facts(path), settings.env)
         if env is None:
             checkpoints.load_weights(path)  # what is wrong with the file comes first

@@ -38,6 +38,9 @@ class AbsorbAfterEnd(gym.Wrapper, gym.utils.RecordConstructorArgs):
         return obs, reward, False, False, info
 
 
+USUAL_FPS = 30  # where an environment does not say how quickly it is to be shown
+
+
 class RepeatActions(gym.Wrapper, gym.utils.RecordConstructorArgs):
     """Takes each action several times, or until the episode ends; rewards add up."""
 
@@ -45,6 +48,9 @@ class RepeatActions(gym.Wrapper, gym.utils.RecordConstructorArgs):
         gym.utils.RecordConstructorArgs.__init__(self, times=times)
         gym.Wrapper.__init__(self, env)
         self.times = times
+        # pictures are drawn once for all of them, and are to be shown as quickly as it happened
+        fps = float(env.metadata.get("render_fps") or USUAL_FPS)
+        self.metadata = {**env.metadata, "render_fps": fps / times}
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Acts."""

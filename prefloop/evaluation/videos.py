@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from prefloop.data.rollouts import Act
 from prefloop.envs.make import make_env
-from prefloop.envs.settings import Env, as_settings
+from prefloop.envs.settings import Env
+from prefloop.envs.termination import USUAL_FPS
 from prefloop.errors import UserError
 from prefloop.video_files import write_video
 
@@ -146,6 +147,6 @@ def frames_per_second(env: Env) -> float:
     """How quickly pictures follow one another at the speed of the environment's makers, one a step."""
     made = make_env(env)
     try:
-        return float(made.metadata.get("render_fps") or 30) / as_settings(env).action_repeat
+        return float(made.metadata.get("render_fps") or USUAL_FPS)
     finally:
         made.close()

@@ -135,8 +135,6 @@ def _remember(settings: CompareSettings, directory: Path) -> CompareSettings:
     if file.exists():
         there = read_json(file)
         before = there.get("settings", {})
-        # earlier versions wrote nothing down, and had plain demonstrators
-        own_before = {DEMONSTRATORS: _as_json(as_flat(PPOSettings())), **there.get(OWN, {})}
         other = difference(before, as_flat(settings), MAY_DIFFER, defaults_of(CompareSettings))
         if other is not None:
             raise UserError(f"{directory} holds a comparison with {other}; choose another --out.")
@@ -145,6 +143,8 @@ def _remember(settings: CompareSettings, directory: Path) -> CompareSettings:
                 name: (*before[name], *getattr(settings, name)) for name in MAY_GROW
             }
             settings = replace(settings, **grown).without_repeats
+            # earlier versions wrote nothing down, and had plain demonstrators
+            own_before = {DEMONSTRATORS: _as_json(as_flat(PPOSettings())), **there.get(OWN, {})}
         except (KeyError, TypeError, ValueError):
             raise UserError(f"{file} is damaged; choose another --out.") from None
         done = {*before["methods"], DEMONSTRATORS}

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from test_video_files import read
 
-from prefloop.evaluation.videos import has_display, watch_episode
+from prefloop.envs.settings import EnvSettings
+from prefloop.evaluation.videos import frames_per_second, has_display, watch_episode
+from prefloop.labelling.server.rendering import Renderer
 
 
 @pytest.fixture(autouse=True)
@@ -12,6 +14,12 @@ def no_display(monkeypatch):
 
 def push_right(obs):
     return np.ones(len(obs), dtype=np.int64)
+
+
+def test_repeated_actions_are_shown_as_quickly_as_they_happened():
+    for repeat, fps in ((1, 50.0), (2, 25.0)):
+        env = EnvSettings(env="CartPole-v0", action_repeat=repeat)
+        assert frames_per_second(env) == Renderer(env).fps == fps  # to people as in a video
 
 
 def test_an_episode_becomes_a_playable_video(tmp_path):

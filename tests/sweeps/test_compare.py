@@ -391,6 +391,9 @@ def test_a_comparison_of_other_settings_is_not_added_to(tmp_path):
         with pytest.raises(UserError, match="in which sac had other settings, by an earlier"):
             _remember(of(), tmp_path)
         _remember(of(methods=("dpo",)), tmp_path)  # which has none of its own
+    write_json(tmp_path / "compare.json", {**known, "by_method": 5})
+    with pytest.raises(UserError, match=r"compare\.json is damaged"):
+        _remember(of(), tmp_path)
     cheetah = {**known["settings"], "env": "HalfCheetah-v5"}
     write_json(tmp_path / "compare.json", {"settings": cheetah})
     with pytest.raises(UserError, match="in which demonstrators had other settings"):

@@ -31,6 +31,7 @@ from prefloop.envs.dm_control import SuiteTask
 from prefloop.envs.drawing import NEEDED, choose_mujoco_gl
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env, as_settings
+from prefloop.envs.termination import USUAL_FPS
 from prefloop.errors import UserError
 from prefloop.labelling.arrays import Segment
 from prefloop.video_files import write_video
@@ -58,7 +59,7 @@ class Renderer:
         if "rgb_array" not in (plain.metadata.get("render_modes") or ()):
             raise self._cannot("it makes no pictures")
         self._env = self._call(make_env, self._settings, render_mode="rgb_array")
-        self.fps = float(self._env.metadata.get("render_fps") or 30)
+        self.fps = float(self._env.metadata.get("render_fps") or USUAL_FPS)
         self._way = what_to_record(self._env)
         self._call(self._env.reset, seed=0)  # some can't be drawn before
         # at once: where the camera looks is taken from the state it is made in, and must not
