@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from prefloop.settings import parse_settings, require_above_zero, require_seed, setting
+from prefloop.command_line import parse_settings
+from prefloop.settings import require_above_zero, require_seed, setting
 from prefloop.startup import import_quickly
 
 

@@ -11,7 +11,8 @@ from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prefloop.settings import parse_settings, require_above_zero, require_seed, setting
+from prefloop.command_line import parse_settings
+from prefloop.settings import require_above_zero, require_seed, setting
 from prefloop.startup import import_quickly
 
 

@@ -7,7 +7,8 @@ python vpg.py --epochs 50 --checkpoint --reward reward.params --checkpoint_dir r
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from prefloop.settings import parse_settings, require_above_zero, require_seed, setting
+from prefloop.command_line import parse_settings
+from prefloop.settings import require_above_zero, require_seed, setting
 from prefloop.startup import import_quickly
 
 

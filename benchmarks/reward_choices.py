@@ -21,6 +21,7 @@ from many_runs import seeds_of
 from tqdm import tqdm
 
 from prefloop import checkpoints, runs
+from prefloop.command_line import parse_settings
 from prefloop.commands import pebble
 from prefloop.data.replay_buffer import TRUE_REWARDS, ReplayBuffer
 from prefloop.data.trajectories import Trajectories
@@ -30,7 +31,6 @@ from prefloop.envs.spaces import spaces_of
 from prefloop.files import write_csv
 from prefloop.queries.schedules import label_schedule
 from prefloop.rewards.training import make_model
-from prefloop.settings import parse_settings
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training import methods
 from prefloop.training.on_policy import stepping_in

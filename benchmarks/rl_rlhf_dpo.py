@@ -21,11 +21,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import vpg
 from prefloop import checkpoints, runs
+from prefloop.command_line import parse_settings
 from prefloop.envs.settings import EnvSettings
 from prefloop.errors import one_sentence_errors
 from prefloop.files import read_csv
 from prefloop.seeding import Stream, integer
-from prefloop.settings import defaults_of, parse_settings, setting
+from prefloop.settings import defaults_of, setting
 from prefloop.sweeps.compare import compare
 from prefloop.sweeps.settings import CompareSettings
 

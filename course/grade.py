@@ -17,7 +17,8 @@ from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from prefloop.settings import parse_settings, require_above_zero, require_seed, setting
+from prefloop.command_line import parse_settings
+from prefloop.settings import require_above_zero, require_seed, setting
 
 SEED = 20260  # of everything the grader draws: the same folder gets the same grade
 

@@ -14,8 +14,8 @@ import shutil
 import textwrap
 from pathlib import Path
 
+from prefloop.command_line import command_line
 from prefloop.errors import UserError, one_sentence_errors
-from prefloop.settings import command_line
 from prefloop.startup import print_anything
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -29,6 +29,7 @@ import vpg
 from course.assignment import compare
 from offline_reward_learning import generate_novice_demos, predict_traj_return
 from prefloop.checkpoints import checkpoint_path, saved_epochs
+from prefloop.command_line import command_line
 from prefloop.envs.make import make_env
 from prefloop.envs.registered import return_bounds
 from prefloop.envs.spaces import policy_sizes
@@ -40,7 +41,6 @@ from prefloop.files import claimed_directory, read_csv, write_atomically
 from prefloop.policies import CategoricalPolicy
 from prefloop.policy_files import load_mlp
 from prefloop.seeding import Stream, integer
-from prefloop.settings import command_line
 from utils import Net, load_reward_network
 
 ENV_ID = "CartPole-v0"

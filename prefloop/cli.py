@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import prefloop
+from prefloop.command_line import parse_settings
 from prefloop.errors import one_sentence_errors
-from prefloop.settings import as_flat, parse_settings
+from prefloop.settings import as_flat
 from prefloop.startup import import_quickly, terminated_as_interrupted
 from prefloop.tuned import Defaults, defaults_for
 

@@ -101,7 +101,8 @@ def check_here() -> None:
     """
     sys.path.insert(0, str(ROOT))
     from prefloop.cli import COMMANDS
-    from prefloop.settings import leaves, parse_settings
+    from prefloop.command_line import parse_settings
+    from prefloop.settings import leaves
 
     folders = [str(ROOT / name) for name in FOLDERS]
     with tempfile.TemporaryDirectory() as cache:

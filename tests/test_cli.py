@@ -6,7 +6,8 @@ import pytest
 from conftest import ROOT, assert_one_sentence
 
 from prefloop.cli import COMMANDS
-from prefloop.settings import leaves, parse_settings
+from prefloop.command_line import parse_settings
+from prefloop.settings import leaves
 
 
 def test_help_names_every_command(run):

@@ -9,9 +9,10 @@ import gymnasium as gym
 import pytest
 from conftest import ROOT, assert_one_sentence
 
+from prefloop.command_line import parse_settings
 from prefloop.errors import UserError
 from prefloop.files import read_json, write_json
-from prefloop.settings import as_flat, parse_settings
+from prefloop.settings import as_flat
 from prefloop.tuned import COMMANDS, FOLDER, PRESETS, defaults_for, read
 
 FILES = sorted(FOLDER.rglob("*.yaml"))

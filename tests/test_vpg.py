@@ -16,12 +16,12 @@ from torch.distributions import Categorical
 
 import vpg
 from prefloop import checkpoints, policy_files
+from prefloop.command_line import parse_settings
 from prefloop.envs.make import make_vector_env
 from prefloop.envs.spaces import policy_sizes
 from prefloop.networks import mlp
 from prefloop.policies import CategoricalPolicy, acting
 from prefloop.seeding import Stream, generator
-from prefloop.settings import parse_settings
 from utils import Net
 
 QUICK = "vpg.py --batch_size 300 --num_envs 8"

@@ -4,14 +4,7 @@ from dataclasses import MISSING, dataclass
 
 from prefloop.envs.settings import EnvSettings
 from prefloop.queries.selection import SELECTIONS
-from prefloop.settings import (
-    as_flat,
-    defaults_of,
-    part,
-    require_above_zero,
-    require_seed,
-    setting,
-)
+from prefloop.settings import as_flat, defaults_of, part, require_above_zero, require_seed, setting
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import segment_length
 

@@ -13,12 +13,12 @@ import pytest
 from conftest import assert_one_sentence
 
 from prefloop.agents.settings import SACSettings
+from prefloop.command_line import parse_settings
 from prefloop.data import dataset
 from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 from prefloop.files import read_csv, read_json, write_json
 from prefloop.rewards.settings import RewardSettings
-from prefloop.settings import parse_settings
 from prefloop.sweeps.compare import Cell, _remember, cells
 from prefloop.sweeps.methods import METHODS, SACAlone, _pebble, _sac
 from prefloop.sweeps.page import command, summarise, write_page

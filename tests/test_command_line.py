@@ -2,7 +2,8 @@ from dataclasses import MISSING, dataclass
 
 import pytest
 
-from prefloop.settings import parse_settings, require_above_zero, setting
+from prefloop.command_line import parse_settings
+from prefloop.settings import require_above_zero, setting
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class Switched:
     explore: bool = setting(True, "look around")
     init: str = setting("", "a policy")
     first: int = setting(5, "random steps", needs="not init")
+    bonus: float = setting(0.0, "for what is new")
+    decay: float = setting(0.1, "of it", needs="bonus")
 
 
 @pytest.mark.parametrize(
@@ -97,6 +100,8 @@ class Switched:
         ),
         ("--no-keep --no-explore", "--no_keep does nothing with --no_explore"),
         ("--first 3 --init p", "--first does nothing with --init"),
+        ("--decay 0.2", "--decay does nothing without --bonus"),
+        ("--decay 0.2 --bonus 0", "--decay does nothing with --bonus 0.0"),
     ],
 )
 def test_what_would_do_nothing_is_refused(capsys, line, words):
