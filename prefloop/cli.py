@@ -15,6 +15,7 @@ from prefloop.tuned import Defaults, defaults_for
 COMMANDS = {
     "pairs": "act, cut segments, choose pairs, ask a simulated teacher",
     "reward": "fit a reward model on preferences, and report how far to trust it",
+    "reward-report": "how far a learned reward can be trusted, and what it looks at, as a page",
     "ppo": "train a policy by PPO, on the true reward or on a learned one",
     "sac": "train a policy with continuous actions by SAC, which learns from every step it made",
     "dpo": "train a policy on preferences directly, without a reward model",

@@ -10,7 +10,7 @@ from prefloop.training.settings import RunSettings
 DESCRIPTION = """Fits a reward model (one network or an ensemble) on a preference dataset. Training
 stops by answers that are held out, and a report says how far the reward can be trusted."""
 EPILOG = """Example: prefloop reward --preferences prefs --ensemble 3 --out reward. Writes
-reward.params with run.json, metrics.csv, report.md and report.png. On what people have labelled so far:
+reward.params with run.json, metrics.csv and report.html, a page to look at. On what people have labelled so far:
 prefloop reward --run cartpole-01 --out reward. Details: docs/reward_model.md."""
 IMPORTS = ("torch", "gymnasium", "matplotlib.figure")
 
@@ -47,7 +47,7 @@ def main(settings: Settings) -> None:
     from prefloop.devices import usable_device
     from prefloop.envs.spaces import spaces_of
     from prefloop.errors import UserError
-    from prefloop.evaluation.reward_report import write_report
+    from prefloop.evaluation.reward_report import Asked, write_report
     from prefloop.labelling.client.connecting import connected
     from prefloop.rewards import reward_model
     from prefloop.rewards.training import RewardFit, make_model
@@ -85,13 +85,10 @@ def main(settings: Settings) -> None:
         shown = ("loss", "accuracy", "held_out_loss", "held_out_accuracy")
         loop.turn(fit, run, facts, reward.epochs, shown, False, defaults_of(Settings))
         reward_model.save(directory, fit.finish())
+        asked = Asked.of(Path(source), preferences, made, model)
+        noise, title = reward.label_noise, f"A reward for {env}"
         summary = write_report(
-            directory,
-            model,
-            preferences.answered,
-            fit.held_out,
-            fit.best_epoch,
-            reward.label_noise,
+            directory, model, preferences.answered, fit.held_out, noise, title, asked
         )
         if settings.people and len(preferences) < people.counts().labels:
             print(
@@ -102,6 +99,6 @@ def main(settings: Settings) -> None:
             people.report(model, preferences)
     print(summary)
     print(
-        f"Wrote {directory / reward_model.PARAMS}, run.json, metrics.csv and report.md with its picture."
+        f"Wrote {directory / reward_model.PARAMS}, run.json, metrics.csv and report.html, a page to look at."
     )
     print(f"Next: prefloop ppo --env {env} --reward {run.out} --out policy")

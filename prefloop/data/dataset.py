@@ -32,6 +32,7 @@ from prefloop.errors import UserError
 from prefloop.files import claimed_directory, read_json, write_atomically, write_json
 
 SCHEMA = 2
+QUERY = ("first", "second", "label")  # what every line says
 METADATA, PREFERENCES = "metadata.json", "preferences.jsonl"
 FIRST_SHARD = "segments.npz"  # of datasets of schema 1, which had no others
 MAX_BYTES = 4 * 2**30  # of a shard, unpacked: more would not fit into the memory of most machines
@@ -134,6 +135,16 @@ def read(path: Path) -> Preferences:
         return Preferences(segments, first, second, labels)
     except ValueError as error:
         raise UserError(f"{path / PREFERENCES} is damaged: {error}.") from None
+
+
+def read_facts(path: Path) -> list[dict[str, Any]]:
+    """What each line says besides segments and label (who answered, when …), in the order of `read`.
+
+    Raises:
+        UserError: the lines can't be read.
+    """
+    lines = [json.loads(line) for line in _lines(path / PREFERENCES)]
+    return [{k: v for k, v in line.items() if k not in QUERY} for line in lines]
 
 
 class Writer:

@@ -83,8 +83,13 @@ class SuiteTask(gym.Env[NDArray, NDArray]):
         self.action_space = Box(
             np.where(unbounded, -np.inf, low), np.where(unbounded, np.inf, high)
         )
-        size = sum(int(np.prod(part.shape)) for part in self._env.observation_spec().values())
-        self.observation_space = Box(-np.inf, np.inf, (size,))
+        self.observation_space = Box(-np.inf, np.inf, (sum(self.observation_sizes.values()),))
+
+    @property
+    def observation_sizes(self) -> dict[str, int]:
+        """How many numbers each part of an observation has, by the suite's names, in their order."""
+        parts = self._env.observation_spec().items()
+        return {name: int(np.prod(part.shape)) for name, part in parts}
 
     @property
     def is_shown_by_its_state(self) -> bool:

@@ -1,24 +1,70 @@
 """What a person needs to know before trusting a learned reward."""
 
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from prefloop.bradley_terry import agreement, answered_second, cross_entropy
+from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
-from prefloop.evaluation.plots import save_figure
-from prefloop.evaluation.statistics import rank_correlation
-from prefloop.files import write_atomically, write_json
+from prefloop.encoders import Vectors
+from prefloop.envs.input_names import input_names
+from prefloop.evaluation.reward_page import write_page
+from prefloop.evaluation.statistics import Interval, rank_correlation, share_interval
+from prefloop.files import write_json
 from prefloop.rewards.reward_model import RewardModel
-from prefloop.seeding import Stream, generator
+from prefloop.seeding import Stream, generator, integer
 
 WORST_PAIRS = 10
 BINS = 10
 SIMULATIONS = 1000  # of answers, for what chance alone makes of a calibration error
+UNTRAINED = 20  # networks that know nothing, for what these answers give away
+SENSITIVITY_STEPS = 10_000  # that the reward's slopes are averaged over
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is known of the answers besides what they say; each may be missing.
+
+    Attributes:
+        facts: of each answer, as the dataset's lines have them: `annotator` or `teacher`, `iteration`.
+        clips: files that show the two segments of an answer, by its position.
+        inputs: names of the numbers that the reward is computed from.
+    """
+
+    facts: Sequence[Mapping[str, Any]] = ()
+    clips: Mapping[int, Path] = field(default_factory=dict)
+    inputs: Sequence[str] = ()
+
+    @staticmethod
+    def of(
+        folder: Path,
+        preferences: Preferences,
+        env: gym.Env,
+        model: RewardModel,
+        clips: Mapping[int, Path] = MappingProxyType({}),
+    ) -> "Asked":
+        """What a dataset and its environment know.
+
+        Args:
+            preferences: all of the folder, skipped ones included.
+            clips: by the position of the query, skipped ones included.
+        """
+        lines, answered = dataset.read_facts(folder), np.flatnonzero(~np.isnan(preferences.labels))
+        observations, actions = input_names(env)
+        return Asked(
+            facts=[lines[query] for query in answered],
+            clips={i: clips[query] for i, query in enumerate(answered.tolist()) if query in clips},
+            inputs=[*observations, *(actions if model.uses_actions else ())],
+        )
 
 
 def write_report(
@@ -26,20 +72,22 @@ def write_report(
     model: RewardModel,
     preferences: Preferences,
     held_out: NDArray,
-    epoch: int,
     label_noise: float,
+    title: str,
+    asked: Asked | None = None,
 ) -> str:
-    """Writes report.md, report.json and report.png.
+    """Writes report.html, which opens without a server, and its figures as report.json.
 
     Args:
         preferences: answered ones, on some of which the model was fitted.
         held_out: positions of those it was not.
-        epoch: the pass whose weights were kept.
         label_noise: what the model was fitted with: how likely an answer is a coin toss.
+        title: what it is a reward for.
 
     Returns:
         The figures in a sentence or two.
     """
+    asked = asked or Asked()
     probabilities = model.probabilities(preferences)
     # of an answer, which is what labels can be held against
     mean = answered_second(probabilities.mean(axis=0), label_noise)
@@ -53,42 +101,214 @@ def write_report(
     judged = held_out if len(held_out) else train
     decided = judged[preferences.labels[judged] != 0.5]
     floor, highest = _calibration_floor(mean[decided])
+    accuracy = _accuracy(gap[held_out], preferences.labels[held_out])
     worst = np.argsort(-loss, kind="stable")[:WORST_PAIRS]
     figures = {
         "answers": len(preferences),
         "ties": preferences.num_ties,
         "held_out_answers": len(held_out),
-        "held_out_accuracy": _accuracy(gap[held_out], preferences.labels[held_out]),
-        "training_accuracy": _accuracy(gap[train], preferences.labels[train]),
+        "held_out_accuracy": accuracy.value,
+        "held_out_accuracy_low": accuracy.low,
+        "held_out_accuracy_high": accuracy.high,
+        "training_accuracy": _accuracy(gap[train], preferences.labels[train]).value,
         "held_out_loss": _mean(loss[held_out]),
         "training_loss": _mean(loss[train]),
         "calibration_error": _calibration_error(mean[decided], preferences.labels[decided]),
         "calibration_error_by_chance": floor,
         "calibration_error_by_chance_95": highest,
         "rank_correlation": rank_correlation(true_returns, predicted),
-        "disagreement": float(probabilities.std(axis=0)[judged].mean()),
-        "best_epoch": epoch,
+        "disagreement": _mean(probabilities.std(axis=0)[judged]),
     }
-    write_json(directory / "report.json", {**figures, "worst_pairs": worst.tolist()})
-    figure = Figure(figsize=(12, 4), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
-    _draw_calibration(left, mean[decided], preferences.labels[decided], bool(len(held_out)))
-    _draw_returns(middle, true_returns, predicted, figures["rank_correlation"])
-    _draw_disagreement(right, probabilities[:, judged])
-    save_figure(figure, directory / "report.png")
-    write_atomically(
-        directory / "report.md", _text(figures, preferences, mean, worst, set(held_out)).encode()
+    about = {
+        **figures,
+        "controls": _controls(model, preferences[judged], gap[judged]),
+        "inputs": _sensitivity(model, preferences, used, asked.inputs),
+        "by_answerer": _by(asked.facts, ("annotator", "teacher"), gap, preferences, held_out),
+        "by_iteration": _by(asked.facts, ("iteration",), gap, preferences, held_out),
+        "worst_pairs": worst.tolist(),
+    }
+    write_json(directory / "report.json", about)
+    write_page(
+        directory / "report.html",
+        title,
+        about,
+        calibration=_bins(mean[decided], preferences.labels[decided]),
+        returns=(true_returns, predicted),
+        disagreement=probabilities[:, judged].std(axis=0),
+        pairs=[_pair(i, model, preferences, mean[i], i in held_out, asked, about) for i in worst],
     )
     return (
-        f"Held-out accuracy {figures['held_out_accuracy']:.1%} on {len(held_out)} answers "
-        f"(training {figures['training_accuracy']:.1%}), rank correlation with the true return "
-        f"{figures['rank_correlation']:.2f}, members' disagreement {figures['disagreement']:.3f}."
+        f"Held-out accuracy {accuracy.value:.1%} on {len(held_out)} answers (95 % interval "
+        f"{accuracy.low:.0%} to {accuracy.high:.0%}; training {figures['training_accuracy']:.1%}), rank "
+        f"correlation with the true return {figures['rank_correlation']:.2f}, members' disagreement "
+        f"{figures['disagreement']:.3f}."
     )
 
 
-def _accuracy(gap: NDArray, labels: NDArray) -> float:
+def _controls(model: RewardModel, preferences: Preferences, gap: NDArray) -> dict[str, float]:
+    """What rewards that learned nothing make of the same answers: accuracies.
+
+    Args:
+        preferences: those that the model is judged by.
+        gap: of the returns that it predicts for each pair, the second's less the first's.
+
+    Returns:
+        `constant`, 1 in each step; `flipped`, the learned one with its sign turned; `untrained_mean`
+        and `untrained_highest`, of networks of the same size.
+    """
+    lengths = preferences.segments.lengths
+    longer = (lengths[preferences.second] - lengths[preferences.first]).astype(np.float64)
+    compact = preferences.compact
+    returns = _untrained(model).returns(compact.segments)
+    gaps = returns[:, compact.second] - returns[:, compact.first]
+    untrained = [_accuracy(of_one, preferences.labels).value for of_one in gaps]
+    return {
+        "constant": _accuracy(longer, preferences.labels).value,
+        "flipped": _accuracy(-gap, preferences.labels).value,
+        "untrained_mean": float(np.mean(untrained)),
+        "untrained_highest": float(np.max(untrained)),
+    }
+
+
+def _untrained(model: RewardModel) -> RewardModel:
+    """Networks as large as the model's, and on its inputs, that no answer has been shown."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(integer(0, Stream.WEIGHTS, Stream.REWARD_MODEL))
+        drawn = RewardModel(
+            model.spaces, tuple(model.sizes[1:-1]), UNTRAINED, model.uses_actions, model.encoder
+        )
+    drawn = drawn.to(model.input_mean.device)
+    drawn.input_mean.copy_(model.input_mean)
+    drawn.input_std.copy_(model.input_std)
+    return drawn
+
+
+def sensitivity(model: RewardModel, obs: NDArray, actions: NDArray) -> tuple[NDArray, NDArray]:
+    """How the agent's reward changes with each of the numbers that it is computed from.
+
+    Args:
+        obs, actions: of the steps that are averaged over; [steps, ...].
+
+    Returns:
+        Mean slope and mean absolute slope of each input, per standard deviation of it; [inputs] both.
+    """
+    device = model.input_mean.device
+    steps = (torch.tensor(array, device=device) for array in (obs, actions))
+    inputs = model.inputs(*steps).detach().requires_grad_()
+    reward = model(inputs).mean(dim=0) / model.reward_std
+    (slopes,) = torch.autograd.grad(reward.sum(), inputs)
+    mean, size = slopes.double().mean(dim=0), slopes.double().abs().mean(dim=0)
+    return mean.cpu().numpy(), size.cpu().numpy()
+
+
+def _sensitivity(
+    model: RewardModel, preferences: Preferences, used: NDArray, names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The same by name, the most sensitive first; nothing of pictures, whose numbers have no meaning alone."""
+    if not isinstance(model.encoder, Vectors):
+        return []
+    segments = preferences.segments[used]
+    obs, actions = segments.obs[segments.mask], segments.actions[segments.mask]
+    every = -(-len(obs) // SENSITIVITY_STEPS)
+    slopes, sizes = sensitivity(model, obs[::every], actions[::every])
+    if len(names) != len(sizes):
+        names = [f"input {i}" for i in range(len(sizes))]
+    return [
+        {"name": names[i], "slope": float(slopes[i]), "size": float(sizes[i])}
+        for i in np.argsort(-sizes, kind="stable")
+    ]
+
+
+def _by(
+    facts: Sequence[Mapping[str, Any]],
+    keys: Sequence[str],
+    gap: NDArray,
+    preferences: Preferences,
+    held_out: NDArray,
+) -> list[dict[str, Any]]:
+    """Accuracy by what is known of the answers, in the order in which it first stands there.
+
+    Args:
+        keys: of which the first that an answer has counts; answers without any are left out.
+    """
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for i, said in enumerate(facts):
+        value = next((said[key] for key in keys if said.get(key) is not None), None)
+        if isinstance(value, str | int):
+            groups[value].append(i)
+    rows = []
+    for name, positions in groups.items():
+        unseen = np.intersect1d(positions, held_out)
+        accuracy = _accuracy(gap[unseen], preferences.labels[unseen])
+        rows.append(
+            {
+                "name": name,
+                "answers": len(positions),
+                "accuracy": _accuracy(gap[positions], preferences.labels[positions]).value,
+                "held_out_answers": len(unseen),
+                "held_out_accuracy": accuracy.value,
+                "low": accuracy.low,
+                "high": accuracy.high,
+            }
+        )
+    return rows
+
+
+def _pair(
+    i: int,
+    model: RewardModel,
+    preferences: Preferences,
+    predicted: float,
+    is_held_out: bool,
+    asked: Asked,
+    about: Mapping[str, Any],
+) -> dict[str, Any]:
+    """All that the page shows of one answer: both segments, step by step."""
+    shown = [row["name"] for row in about["inputs"][:3] if row["name"] in asked.inputs]
+    sides = [
+        _side(model, preferences, int(side[i]), asked.inputs, shown)
+        for side in (preferences.first, preferences.second)
+    ]
+    facts = asked.facts[i] if i < len(asked.facts) else {}
+    return {
+        "answer": int(i),
+        "label": float(preferences.labels[i]),
+        "predicted": float(predicted),
+        "held_out": bool(is_held_out),
+        "who": facts.get("annotator") or facts.get("teacher"),
+        "iteration": facts.get("iteration"),
+        "clip": asked.clips.get(int(i)),
+        "sides": sides,
+    }
+
+
+def _side(
+    model: RewardModel,
+    preferences: Preferences,
+    segment: int,
+    inputs: Sequence[str],
+    shown: Sequence[str],
+) -> dict[str, Any]:
+    """One segment: the learned reward of each step with what its members say, the true one, some inputs."""
+    segments = preferences.segments
+    steps = segments.mask[segment]
+    obs, actions = segments.obs[segment][steps], segments.actions[segment][steps]
+    members = model.members_rewards(obs, actions)
+    with torch.no_grad():
+        raw = model.raw_inputs(torch.tensor(obs), torch.tensor(actions)).numpy()
+    return {
+        "return": float(segments.returns[segment]),
+        "learned": members.mean(axis=0),
+        "lowest": members.min(axis=0),
+        "highest": members.max(axis=0),
+        "true": segments.rewards[segment][steps],
+        "inputs": {name: raw[:, list(inputs).index(name)] for name in shown},
+    }
+
+
+def _accuracy(gap: NDArray, labels: NDArray) -> Interval:
     """Share of the answers, ties left out, that are predicted; NaN without any."""
-    return _mean(agreement(torch.as_tensor(gap), torch.as_tensor(labels)).numpy())
+    return share_interval(agreement(torch.as_tensor(gap), torch.as_tensor(labels)).numpy())
 
 
 def _mean(values: NDArray) -> float:
@@ -136,61 +356,3 @@ def _calibration_floor(probability: NDArray) -> tuple[float, float]:
         for _ in range(SIMULATIONS)
     ]
     return float(np.mean(errors)), float(np.quantile(errors, 0.95))
-
-
-def _draw_calibration(
-    axes: Axes, probability: NDArray, labels: NDArray, are_held_out: bool
-) -> None:
-    axes.plot([0, 1], [0, 1], color="gray", linestyle=":")
-    for predicted, observed, size in _bins(probability, labels):
-        axes.scatter(predicted, observed, s=20 + 300 * size / len(labels), color="C0", alpha=0.7)
-    axes.set_xlabel("predicted: an answer prefers the second")
-    axes.set_ylabel("answers that prefer the second")
-    axes.set_title("Calibration, held-out answers" if are_held_out else "Calibration")
-
-
-def _draw_returns(axes: Axes, true: NDArray, predicted: NDArray, correlation: float) -> None:
-    axes.scatter(true, predicted, s=8, alpha=0.5)
-    axes.set_xlabel("true return of a segment")
-    axes.set_ylabel("predicted return")
-    axes.set_title(f"Rank correlation {correlation:.2f}")
-
-
-def _draw_disagreement(axes: Axes, probabilities: NDArray) -> None:
-    axes.hist(probabilities.std(axis=0), bins=20)
-    axes.set_xlabel("standard deviation of the members' predictions")
-    axes.set_ylabel("answers")
-    axes.set_title(f"Disagreement of {len(probabilities)} members")
-
-
-def _text(
-    figures: dict[str, float],
-    preferences: Preferences,
-    mean: NDArray,
-    worst: NDArray,
-    held_out: set[int],
-) -> str:
-    returns = preferences.segments.returns
-    rows = [
-        f"| {i} | {preferences.first[i]} | {preferences.second[i]} | {preferences.labels[i]:g} "
-        f"| {mean[i]:.3f} | {returns[preferences.first[i]]:.1f} "
-        f"| {returns[preferences.second[i]]:.1f} | {'yes' if i in held_out else 'no'} |"
-        for i in worst
-    ]
-    lines = [f"| {name.replace('_', ' ')} | {value:.4g} |" for name, value in figures.items()]
-    return "\n".join(
-        [
-            "# How far this reward can be trusted", "",
-            "| figure | value |", "|---|---|", *lines, "",
-            "Accuracy is that of the answers that are no ties. The rank correlation (Spearman) is",
-            "that of predicted and true returns of all segments that were compared. Losses and",
-            "calibration are of the probability of an answer, with the label noise as fitted; a model",
-            "that is right has the calibration error by chance, for want of answers, and lies below",
-            "the second figure 95 times in 100.", "",
-            "![calibration, returns, disagreement](report.png)", "",
-            "## The pairs it explains worst", "",
-            "Answers are counted from 0, without the queries that were skipped.", "",
-            "| answer | first | second | label | predicted | true return, first | second | held out |",
-            "|---|---|---|---|---|---|---|---|", *rows, "",
-        ]
-    )  # fmt: skip

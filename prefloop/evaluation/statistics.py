@@ -102,6 +102,24 @@ class Interval:
         )
 
 
+def share_interval(right: ArrayLike) -> Interval:
+    """Share of what is right, and its score interval, which holds also where all or none is.
+
+    Args:
+        right: 1 or 0 each, a half where neither; [n]. NaN if there are none.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference",
+        Journal of the American Statistical Association 22.
+    """
+    x = np.asarray(right, dtype=np.float64)
+    if not len(x):
+        return Interval(math.nan, math.nan, math.nan)
+    share, n, z = float(x.mean()), len(x), float(scipy.special.ndtri(0.5 + CONFIDENCE / 2))
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half_width = z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2) / (1 + z * z / n)
+    return Interval(share, max(middle - half_width, 0.0), min(middle + half_width, 1.0))
+
+
 def interquartile_mean(scores: ArrayLike, axis: int = -1) -> Any:
     """Mean of the middle half, which neither one lucky nor one failed run can move far.
 

@@ -183,6 +183,10 @@ class RewardModel(nn.Module):
         """
         return self._scaled(obs, actions).double().mean(dim=0).cpu().numpy()
 
+    def members_rewards(self, obs: NDArray, actions: NDArray) -> NDArray:
+        """What each member says, on the agent's scale; as `reward`, [members, ...]."""
+        return self._scaled(obs, actions).double().cpu().numpy()
+
     def disagreement(self, obs: NDArray, actions: NDArray) -> NDArray:
         """Standard deviation of the members, on the agent's scale; as `reward`."""
         return self._scaled(obs, actions).double().std(dim=0, correction=0).cpu().numpy()

@@ -76,7 +76,7 @@ class RewardFit:
         self.preferences = preferences = preferences.answered.compact
         self.model = model.to(self.device)
         pairs = preferences.pairs
-        self.held_out, self.train = _split(pairs, preferences.labels, settings.held_out, seed)
+        self.held_out, self.train = split(pairs, preferences.labels, settings.held_out, seed)
         weights = _bootstrap(pairs, self.train, settings.ensemble, seed)
         self._weights = self._tensor(weights.astype(np.float32))
         segments = preferences.segments
@@ -240,7 +240,7 @@ def fit(
     return fitting.finish(), rows
 
 
-def _split(
+def split(
     pairs: Sequence[bytes], labels: NDArray, share: float, seed: int
 ) -> tuple[NDArray, NDArray]:
     """Positions of held-out answers and of the others.

@@ -123,11 +123,43 @@ def test_reward_reports_how_far_to_trust_it(run, demonstrations, tmp_path):
     assert report["rank_correlation"] > 0.5
     assert 0 < report["calibration_error_by_chance"] < report["calibration_error_by_chance_95"] < 1
     assert len(report["worst_pairs"]) == 10
-    assert "## The pairs it explains worst" in (tmp_path / "r" / "report.md").read_text()
-    assert (tmp_path / "r" / "report.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
+    assert "A reward for CartPole-v0" in page and "pole angle" in page
     assert {"loss", "held_out_loss", "held_out_accuracy"} <= rows(tmp_path / "r" / "metrics.csv")[
         0
     ].keys()
+
+
+def test_a_reward_is_reported_on_again_and_by_answers_of_others(run, demonstrations, tmp_path):
+    assert run(f"prefloop.cli reward --preferences {demonstrations}/prefs --out r").code == 0
+    report = tmp_path / "r" / "report.json"
+    first = report.read_bytes()
+    page = (tmp_path / "r" / "report.html").read_bytes()
+    report.unlink()
+    assert run("prefloop.cli reward-report r").code == 0
+    assert report.read_bytes() == first and (tmp_path / "r" / "report.html").read_bytes() == page
+    line = (
+        f"prefloop.cli pairs --env CartPole-v0 --policies {demonstrations}/weak.params --pairs 12 "
+        "--episodes 10 --seed 7 --out others"
+    )
+    assert run(line).code == 0
+    outcome = run("prefloop.cli reward-report r --preferences others --out o")
+    assert outcome.code == 0, outcome.err
+    theirs = json.loads((tmp_path / "o" / "report.json").read_text())
+    assert theirs["answers"] == theirs["held_out_answers"] == 12
+    assert report.read_bytes() == first
+
+
+def test_what_can_not_be_reported_on_is_a_sentence(run, demonstrations, tmp_path):
+    assert_one_sentence(run("prefloop.cli reward-report nowhere"), "nowhere")
+    assert run(f"prefloop.cli reward --preferences {demonstrations}/prefs --out r").code == 0
+    facts = json.loads((tmp_path / "r" / "run.json").read_text())
+    facts["settings"].pop("preferences")
+    (tmp_path / "r" / "run.json").write_text(json.dumps(facts))
+    assert_one_sentence(run("prefloop.cli reward-report r"), "give --preferences")
+    (tmp_path / "file").write_text("")
+    with_out = f"prefloop.cli reward-report r --preferences {demonstrations}/prefs --out file"
+    assert_one_sentence(run(with_out), "file")
 
 
 def test_from_preferences_to_policies(run, demonstrations, tmp_path):

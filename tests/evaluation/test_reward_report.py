@@ -1,13 +1,15 @@
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 from made_up import make_segments
+from pages import chromium
 
 from prefloop.data.preferences import Preferences
 from prefloop.envs.spaces import Spaces
-from prefloop.evaluation.reward_report import write_report
+from prefloop.evaluation.reward_report import Asked, sensitivity, write_report
 from prefloop.rewards.reward_model import RewardModel
 
 NOISE = 0.3
@@ -33,10 +35,17 @@ def answers(num, rng, noise=NOISE, scale=2.0):
     return Preferences(segments, first, second, (rng.random(num) < probability) * 1.0)
 
 
-def report(directory, prefs, held_out=None, noise=NOISE):
+def report(directory, prefs, held_out=None, noise=NOISE, asked=None):
     held_out = np.arange(len(prefs)) if held_out is None else held_out
-    write_report(directory, model_of_the_first_number(), prefs, held_out, 3, noise)
+    write_report(directory, model_of_the_first_number(), prefs, held_out, noise, "A reward", asked)
     return json.loads((directory / "report.json").read_text(encoding="utf-8"))
+
+
+def pairs_of(directory):
+    """What the page holds of the hardest pairs."""
+    page = (directory / "report.html").read_text(encoding="utf-8")
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    return json.loads(found[1])
 
 
 def test_a_model_that_is_right_has_the_calibration_error_of_chance(tmp_path):
@@ -72,7 +81,7 @@ def test_what_is_predicted_is_an_answer(tmp_path):
     )
     figures = report(tmp_path, prefs)
     assert figures["held_out_loss"] == pytest.approx(-np.log(1 - 0.675))
-    assert "| 0.675 |" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert pairs_of(tmp_path)[0]["predicted"] == pytest.approx(0.675)
     assert figures["calibration_error"] == pytest.approx(0.675)
 
 
@@ -87,4 +96,90 @@ def test_a_pair_that_is_worth_the_same_is_half_right_and_ties_count_for_nothing(
     assert figures["held_out_accuracy"] == pytest.approx(2 / 3)
     ties = report(tmp_path, Preferences(prefs.segments, first, second, np.full(4, 0.5)))
     assert np.isnan(ties["calibration_error"]) and np.isnan(ties["held_out_accuracy"])
-    assert (tmp_path / "report.png").exists()
+
+
+def test_the_slope_of_a_linear_reward_is_its_weight():
+    model = model_of_the_first_number()
+    with torch.no_grad():
+        for network in model.networks:
+            network[0].weight.copy_(torch.tensor([[3.0, -1.0, 0]]))
+        model.reward_std.fill_(2.0)
+        model.input_std.copy_(torch.tensor([5.0, 5.0, 5.0]))
+    obs = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    slopes, sizes = sensitivity(model, obs, np.zeros(7, np.int64))
+    # per deviation of an input, whatever that is, on the agent's scale
+    assert slopes == pytest.approx([1.5, -0.5, 0])
+    assert sizes == pytest.approx([1.5, 0.5, 0])
+
+
+def test_what_it_looks_at_is_named_and_comes_first(tmp_path):
+    prefs = answers(30, np.random.default_rng(0))
+    named = report(tmp_path, prefs, asked=Asked(inputs=["height", "speed", "<lean>"]))["inputs"]
+    assert [row["name"] for row in named] == ["height", "speed", "<lean>"]
+    assert named[0]["size"] > 0 and named[1]["size"] == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "&lt;lean&gt;" in page and "<lean>" not in page
+
+
+def test_a_reward_that_learned_nothing_is_held_against_it(tmp_path):
+    # what is longer is preferred, always: a constant says as much
+    obs = np.ones((8, 4, 3))
+    segments = make_segments(obs, np.zeros((8, 4)), lengths=np.array([1, 1, 1, 1, 4, 4, 4, 4]))
+    prefs = Preferences(segments, np.arange(4), np.arange(4, 8), np.ones(4))
+    figures = report(tmp_path, prefs)
+    assert figures["controls"]["constant"] == 1 and figures["controls"]["flipped"] == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "do not show that it knows more" in page
+    many = answers(400, np.random.default_rng(0), noise=0.0, scale=9.0)
+    said = report(tmp_path, many)["controls"]
+    assert said["constant"] == 0.5 and said["flipped"] < 0.1
+    assert 0.4 < said["untrained_mean"] < 0.6 < said["untrained_highest"] <= 1
+
+
+def test_answers_are_judged_by_who_gave_them_and_when(tmp_path):
+    prefs = answers(40, np.random.default_rng(0), noise=0.0, scale=9.0)
+    labels = prefs.labels.copy()
+    labels[20:] = 1 - labels[20:]  # Bob says the opposite
+    prefs = Preferences(prefs.segments, prefs.first, prefs.second, labels)
+    facts = [
+        {"annotator": name, "iteration": i % 2}
+        for i, name in enumerate(["Ada"] * 20 + ["Bob"] * 20)
+    ]
+    figures = report(tmp_path, prefs, held_out=np.arange(0, 40, 2), asked=Asked(facts=facts))
+    ada, bob = figures["by_answerer"]
+    assert (ada["name"], ada["answers"], ada["held_out_answers"]) == ("Ada", 20, 10)
+    assert ada["held_out_accuracy"] > 0.8 and bob["held_out_accuracy"] < 0.2
+    assert 0.5 < ada["low"] < ada["held_out_accuracy"]
+    # of the second one all are learned from
+    assert [row["held_out_answers"] for row in figures["by_iteration"]] == [20, 0]
+    assert np.isnan(figures["by_iteration"][1]["held_out_accuracy"])
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "By who answered" in page and "Bob" in page
+
+
+def test_the_page_shows_the_step_that_was_clicked(tmp_path):
+    rng = np.random.default_rng(0)
+    obs = rng.normal(size=(4, 21, 3))
+    segments = make_segments(
+        obs, np.zeros((4, 21)), np.array([21, 11, 21, 21]), rewards=obs[..., 0]
+    )
+    prefs = Preferences(segments, np.array([0, 2]), np.array([1, 3]), np.array([1.0, 0.5]))
+    report(tmp_path, prefs, asked=Asked(inputs=["a", "b", "c"]))
+    first, second = pairs_of(tmp_path)[0]["sides"]
+    assert first["learned"][20] == pytest.approx(float(obs[0, 20, 0]), rel=1e-3)
+    assert len(second["learned"]) == len(second["true"]) == 11
+    with chromium() as browser:
+        page = browser.new_page()
+        mistakes = []
+        page.on("pageerror", lambda error: mistakes.append(str(error)))
+        page.goto((tmp_path / "report.html").as_uri())
+        pair = page.locator(".pair").first
+        chart = pair.locator("svg").first
+        box = chart.bounding_box()
+        chart.click(position={"x": box["width"] - 1, "y": box["height"] / 2})
+        said = pair.locator("figcaption").all_inner_texts()
+        assert "Step 20" in said[0] and "Step 10" in said[1]  # the shorter one waits at its end
+        pair.locator("input").fill("5")
+        assert all("Step 5" in text for text in pair.locator("figcaption").all_inner_texts())
+        assert page.locator(".pair").count() == 2
+        assert not mistakes

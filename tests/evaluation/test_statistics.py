@@ -12,6 +12,7 @@ from prefloop.evaluation.statistics import (
     newcombe,
     probability_of_improvement,
     rank_correlation,
+    share_interval,
     trimmed_t,
 )
 
@@ -155,3 +156,12 @@ def test_the_probability_of_improvement_is_held_95_times_in_100(shift):
         for _ in range(400)
     ]
     assert np.mean(held) > 0.92
+
+
+def test_a_shares_interval_by_known_cases():
+    # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I: score
+    assert share_interval([1] * 81 + [0] * 182).low == pytest.approx(0.2553, abs=5e-5)
+    assert share_interval([1] * 81 + [0] * 182).high == pytest.approx(0.3662, abs=5e-5)
+    e = share_interval([0] * 20)
+    assert (e.value, e.low) == (0, 0) and e.high == pytest.approx(0.1611, abs=5e-5)
+    assert math.isnan(share_interval([]).value)

@@ -1,0 +1,234 @@
+"""The page of a reward report: one file that opens without a server."""
+
+import base64
+import html
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from prefloop.files import encodable, write_atomically
+
+STATIC = Path(__file__).with_name("static")
+MOST_INPUTS = 20  # that are shown: the rest changes the reward less
+DIGITS = 5  # of a number in a curve: nobody sees more
+# what stands in report.json under these names
+FIGURES = {
+    "answers": "answers",
+    "ties": "of them ties, which no accuracy counts",
+    "held_out_answers": "answers that it has not learned from",
+    "held_out_accuracy": "share of these that it predicts",
+    "training_accuracy": "share of those that it has learned from",
+    "held_out_loss": "cross-entropy of answers that it has not learned from; 0.693 is a toss",
+    "training_loss": "of those that it has learned from",
+    "calibration_error": "how far predicted probabilities lie from answers",
+    "calibration_error_by_chance": "what a model that is right would have, because answers are few",
+    "calibration_error_by_chance_95": "and stay below 95 times in 100",
+    "rank_correlation": "Spearman's, of predicted and true returns of all segments",
+    "disagreement": "deviation of the members' probabilities",
+}
+
+
+def write_page(
+    path: Path,
+    title: str,
+    about: Mapping[str, Any],
+    calibration: Sequence[tuple[float, float, int]],
+    returns: tuple[NDArray, NDArray],
+    disagreement: NDArray,
+    pairs: Sequence[Mapping[str, Any]],
+) -> None:
+    """Writes the page.
+
+    Args:
+        title: what it is a reward for.
+        about: all figures, as report.json has them.
+        calibration: predicted and observed share and number of answers of each bin.
+        returns: true and predicted, of the segments; [segments] both.
+        disagreement: deviation of the members' probabilities; [answers].
+        pairs: what is shown of the hardest answers.
+    """
+    style, script = (
+        (STATIC / f"reward_report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")
+    )
+    pictures = _pictures(calibration, returns, disagreement, about)
+    page = f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{html.escape(title)}: how far this reward can be trusted</title>
+<style>{style}</style>
+<h1>{html.escape(title)} <small>how far this reward can be trusted</small></h1>
+{"".join(f"<p>{sentence}</p>" for sentence in _in_words(about))}
+<section>{pictures}</section>
+{_inputs(about["inputs"])}
+{_groups("By who answered", "who", about["by_answerer"])}
+{_groups("By iteration", "iteration", about["by_iteration"])}
+<h2>The answers that it explains worst</h2>
+<p>Close true returns: nothing to worry about. Far apart: a mistaken answer, or a flaw of the reward. Move the
+cursor, or click on a curve: everything of the pair goes there. Curves are the reward of each step as an
+agent sees it, with what the members of the ensemble say, and the true reward.</p>
+<div id="pairs"></div>
+<noscript><p>The curves need JavaScript.</p></noscript>
+<h2>All figures</h2>
+{_table(("figure", "value", ""), [(k.replace("_", " "), _shown(about[k]), text) for k, text in FIGURES.items()])}
+<script type="application/json" id="data">{_data(pairs)}</script>
+<script>{script}</script>
+</html>
+"""
+    write_atomically(path, encodable(page).encode())
+
+
+def _in_words(about: Mapping[str, Any]) -> list[str]:
+    """What a reader should take away, first of all."""
+    said = about["controls"]
+    accuracy, low, high = (about[f"held_out_accuracy{end}"] for end in ("", "_low", "_high"))
+    others = (
+        f"On the same answers a constant reward is right in {_percent(said['constant'])} of the cases, the "
+        f"learned one with its sign turned in {_percent(said['flipped'])}, networks that were shown no answer in "
+        f"{_percent(said['untrained_mean'])}, the luckiest in {_percent(said['untrained_highest'])}."
+    )
+    if math.isnan(accuracy):
+        return [
+            "<strong>No answer was held out, so nothing says how it does on new ones.</strong> It explains "
+            f"{_percent(about['training_accuracy'])} of those that it has learned from.",
+            others,
+        ]
+    best = max(said["constant"], said["flipped"], said["untrained_highest"])
+    sentences = [
+        f"It predicts <strong>{_percent(accuracy)}</strong> of {about['held_out_answers']} answers that it has not "
+        f"learned from (95 % interval {_percent(low)} to {_percent(high)}), and {_percent(about['training_accuracy'])} of those "
+        "that it has.",
+        others,
+    ]
+    if low <= best:
+        sentences.append(
+            "<strong>So these answers do not show that it knows more than a reward that learned nothing.</strong> "
+            "More answers may."
+        )
+    sentences.append(
+        "High figures do not prove a good reward: a policy goes where no segment was. In the end what the policy "
+        "does counts."
+    )
+    return sentences
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _pictures(
+    calibration: Sequence[tuple[float, float, int]],
+    returns: tuple[NDArray, NDArray],
+    disagreement: NDArray,
+    about: Mapping[str, Any],
+) -> str:
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    left.plot([0, 1], [0, 1], color="gray", linestyle=":")
+    total = sum(size for *_, size in calibration)
+    for predicted, observed, size in calibration:
+        left.scatter(predicted, observed, s=20 + 300 * size / total, color="C0", alpha=0.7)
+    left.set_xlabel("predicted: an answer prefers the second")
+    left.set_ylabel("answers that prefer the second")
+    left.set_title(
+        "Calibration, held-out answers" if about["held_out_answers"] else "Calibration, all answers"
+    )
+    middle.scatter(*returns, s=8, alpha=0.5)
+    middle.set_xlabel("true return of a segment")
+    middle.set_ylabel("predicted return")
+    middle.set_title(f"Rank correlation {about['rank_correlation']:.2f}")
+    right.hist(disagreement, bins=20)
+    right.set_xlabel("standard deviation of the members' predictions")
+    right.set_ylabel("answers")
+    right.set_title("Disagreement of the members")
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "prefloop"}):  # the same figure, the same bytes
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    source = f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return f'<img alt="calibration, returns of segments, disagreement" src="{source}">'
+
+
+def _inputs(inputs: Sequence[Mapping[str, Any]]) -> str:
+    """Bars of what the reward is most sensitive to."""
+    if not inputs:
+        return ""
+    most = max(row["size"] for row in inputs) or 1.0
+    bars = [
+        f"<tr><th>{html.escape(row['name'])}</th><td class='bar'>"
+        f"<i style='width: {100 * row['size'] / most:.1f}%' class='{_direction(row)}'></i></td>"
+        f"<td>{row['size']:.2f}</td><td>{row['slope']:+.2f}</td></tr>"
+        for row in inputs[:MOST_INPUTS]
+    ]
+    left = len(inputs) - len(bars)
+    more = f" {left} more change it less; they are in report.json." if left > 0 else ""
+    return (
+        "<h2>What it looks at</h2><p>How much the reward changes with each number that it is computed from, per "
+        "standard deviation of that number, on average over the steps that were compared: by size, and with its "
+        f"sign. Filled: more is nearly always better; hatched: nearly always worse; pale: it depends.{more}</p>"
+        "<table class='bars'><thead><tr><th>input</th><th></th><th>size</th><th>slope</th></tr></thead>"
+        f"<tbody>{''.join(bars)}</tbody></table>"
+    )
+
+
+def _direction(row: Mapping[str, Any]) -> str:
+    if abs(row["slope"]) < 0.5 * row["size"]:
+        return "mixed"
+    return "more" if row["slope"] > 0 else "less"
+
+
+def _groups(heading: str, name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table of accuracies; nothing where there is one group alone, of which all else speaks."""
+    if len(rows) < 2:
+        return ""
+    lines = [
+        (
+            row["name"],
+            row["answers"],
+            _shown(row["accuracy"]),
+            row["held_out_answers"],
+            _shown(row["held_out_accuracy"], row["low"], row["high"]),
+        )
+        for row in rows
+    ]
+    head = (name, "answers", "it explains", "not learned from", "of these it predicts")
+    return f"<h2>{heading}</h2>{_table(head, lines)}"
+
+
+def _shown(value: float, low: float = math.nan, high: float = math.nan) -> str:
+    if isinstance(value, float) and math.isnan(value):
+        return "-"
+    interval = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    return f"{value:.4g}{interval}"
+
+
+def _table(head: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
+    def line(cells: Iterable[Any], tag: str) -> str:
+        return f"<tr>{''.join(f'<{tag}>{html.escape(str(c))}</{tag}>' for c in cells)}</tr>"
+
+    body = "\n".join(line(row, "td") for row in rows)
+    return f"<table><thead>{line(head, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+def _data(pairs: Sequence[Mapping[str, Any]]) -> str:
+    """The curves and clips, as JSON that can't end the script that it stands in."""
+    return json.dumps(_plain(pairs)).replace("<", "\\u003c")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [float(f"{x:.{DIGITS}g}") for x in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, Path):
+        return f"data:video/mp4;base64,{base64.b64encode(value.read_bytes()).decode()}"
+    return value
