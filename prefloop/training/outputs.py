@@ -17,6 +17,7 @@ from prefloop.errors import UserError
 from prefloop.evaluation.plots import plot_metrics
 from prefloop.files import sha256
 from prefloop.policies import Policy
+from prefloop.rewards import reward_model
 from prefloop.settings import as_flat, defaults_of
 from prefloop.training import loop
 from prefloop.training.methods import Method
@@ -146,6 +147,8 @@ def train(
             save(directory)
         print(f"Wrote {directory / POLICY} and, beside it, {', '.join(_others(directory))}.")
         print(f"Next: prefloop evaluate {directory / POLICY} --episodes 100")
+        if (directory / reward_model.PARAMS).exists():  # of whoever asked
+            print(f"And how far its reward can be trusted: prefloop reward-report {directory}")
 
 
 def _others(directory: Path) -> list[str]:

@@ -194,10 +194,12 @@ def test_from_preferences_to_policies(run, demonstrations, tmp_path):
 def test_pref_ppo_leaves_policy_reward_answers_and_pictures(run, tmp_path):
     line = (
         "prefloop.cli pref-ppo --env Pendulum-v1 --labels 24 --segment-length 20 --num-envs 4 "
-        "--rollout-steps 50 --steps 1600 --iteration-steps 400 --reward-epochs 3 --out p"
+        "--rollout-steps 50 --steps 1600 --iteration-steps 400 --reward-epochs 3 --clips-per-session 6 "
+        "--seed 1 --out p"
     )
     outcome = run(line)
     assert outcome.code == 0, outcome.err
+    assert outcome.out.endswith("reward can be trusted: prefloop reward-report p\n")
     folder = tmp_path / "p"
     assert len(dataset.read(folder / "preferences").answered) == 24
     assert [row["labels"] for row in rows(folder / "metrics.csv")][-1] == "24"
@@ -207,6 +209,13 @@ def test_pref_ppo_leaves_policy_reward_answers_and_pictures(run, tmp_path):
         "prefloop.cli ppo --env Pendulum-v1 --reward p --num-envs 2 --rollout-steps 8 --steps 16 --iteration-steps 16 --out q"
     )
     assert outcome.code == 0, outcome.err  # the reward is one that `ppo` takes
+    assert run("prefloop.cli reward-report p").code == 0
+    report = json.loads((folder / "report.json").read_text())
+    fits = [row for row in rows(folder / "metrics.csv") if float(row["reward_epochs"])]
+    # the same answers were held out
+    assert report["held_out_accuracy"] == pytest.approx(float(fits[-1]["held_out_accuracy"]))
+    assert [row["name"] for row in report["by_iteration"]] == [0, 1, 2]
+    assert "data:video/mp4;base64," in (folder / "report.html").read_text(encoding="utf-8")
     assert_one_sentence(run(line), "p holds a run already", "--resume")
 
 
