@@ -1,4 +1,5 @@
-"""How long names may be: what a request may hold, and a column of the database."""
+"""How long names may be, and traces: what a request may hold, and a column of the database."""
 
 MAX_NAME = 64  # characters of the name of a run or of an annotator
 MAX_ENV = 200  # characters of an environment's id
+MAX_TRACE = 1000  # steps of a segment whose reward is told step by step

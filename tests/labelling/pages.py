@@ -258,8 +258,14 @@ def say(api, annotator, choices, run="cartpole-01", **more):
     return [query["query"] for query in given]
 
 
-def report(api, *hard, accuracy=0.75):
-    """What a trainer says of its reward model; hard pairs as (query, label, probability)."""
+def report(api, *hard, accuracy=0.75, rewards=None):
+    """What a trainer says of its reward model; hard pairs as (query, label, probability).
+
+    Args:
+        rewards: of each step, of both segments of each pair.
+    """
     hardest = [dict(zip(("query", "label", "probability"), pair, strict=True)) for pair in hard]
+    if rewards is not None:
+        hardest = [{**pair, "first_reward": rewards, "second_reward": rewards} for pair in hardest]
     body = {"accuracy": accuracy, "labels": 4, "hardest": hardest}
     assert api.put("/api/runs/cartpole-01/reward-report", json=body).status_code == 204

@@ -186,6 +186,15 @@ def test_results(api):
     shown = {given[0][side]["segment"] for side in ("left", "right")}
     assert {pair["first"]["segment"], pair["second"]["segment"]} == shown
     assert [(said["annotator"], said["label"]) for said in pair["said"]] == [("ada", 0.5), ("bob", 0.5)]  # fmt: skip
+    assert pair["first_reward"] is None  # the trainer did not say
+    told = {"learned": [0.5, 1.0], "lowest": [0.0, 0.5], "highest": [1.0, 1.5], "true": [1.0]}
+    uneven = {**report, "hardest": [{**hard[0], "first_reward": told}]}
+    refused = api.put("/api/runs/cartpole-01/reward-report", json=uneven)
+    assert refused.status_code == 422 and "of each step" in refused.json()["detail"]
+    even = {**report, "hardest": [{**hard[0], "first_reward": {**told, "true": None}}]}
+    assert api.put("/api/runs/cartpole-01/reward-report", json=even).status_code == 204
+    (pair,) = api.get("/api/runs/cartpole-01/results").json()["reward"]["hardest"]
+    assert pair["first_reward"] == {**told, "true": None} and pair["second_reward"] is None
     # of labels that no longer count, nothing is said
     api.post("/api/runs/cartpole-01/label-again")
     assert api.get("/api/runs/cartpole-01/results").json()["reward"] is None

@@ -31,6 +31,7 @@ PLACES = {
 # every rule of WCAG 2.2, levels A and AA, that a program can check
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 AXE = Axe()
+REWARDS = {"learned": [0.5] * 25, "lowest": [0.0] * 25, "highest": [1.0] * 25}  # of each step
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def labelled(site):
     make_run(site.api, num_queries=3, annotators_per_query=2, instructions="Watch the pole.")
     query, *_ = say(site.api, "grace", ["left", "tie", "skip"], seconds=2)
     say(site.api, "bob", ["right"], seconds=3)
-    report(site.api, (query, 0, 0.9))
+    report(site.api, (query, 0, 0.9), rewards=REWARDS)
     return site
 
 
@@ -159,7 +160,7 @@ def test_answers_and_pairs_are_told_of_and_the_focus_stays(site, browser):
 def test_nothing_moves_by_itself_where_that_is_not_wanted(site, browser):
     make_run(site.api, num_queries=2)
     (query, _) = say(site.api, "bob", ["left", "left"])
-    report(site.api, (query, 0, 0.9))
+    report(site.api, (query, 0, 0.9), rewards=REWARDS)
     make_run(site.api, "second", num_queries=2)
     still = "[...document.querySelectorAll('video')].every(v => v.paused && v.currentTime < 0.1)"
     moving = "[...document.querySelectorAll('video')].some(v => v.currentTime > 0.1)"

@@ -124,3 +124,42 @@ def test_a_hard_pair_whose_clip_was_sent_and_is_gone_is_plotted(site, tmp_path, 
         until(page, "document.querySelectorAll('.hard-pair .trace-line').length === 10")
         page.get_by_role("button", name="Play pair 1").click()
         until(page, "Number(document.querySelector('.trace-cursor').getAttribute('x1')) > 100")
+
+
+def test_the_reward_under_a_clip_points_at_the_step_that_is_shown(site, browser):
+    make_run(site.api, num_queries=1)
+    (query,) = say(site.api, "ada", ["left"])
+    learned = [step / 10 for step in range(25)]
+    told = {
+        "learned": learned,
+        "lowest": [value - 1 for value in learned],
+        "highest": [value + 1 for value in learned],
+        "true": [step % 2 for step in range(25)],
+    }
+    report(site.api, (query, 0, 0.9), rewards=told)
+    frames = "[...document.querySelectorAll('.hard-pair video')].map(v => Math.floor(v.currentTime / v.duration * 25))"  # fmt: skip
+    with opened(browser) as page:
+        page.goto(f"{site.url}/#/results/cartpole-01")
+        page.wait_for_selector(".reward-trace")
+        until(page, "document.querySelectorAll('.hard-pair video').length === 2")
+        trace = page.locator(".reward-trace").first
+        box = trace.bounding_box()
+        trace.click(position={"x": 0.62 * box["width"], "y": 20})
+        until(page, f"({frames}).join() === '15,15'")
+        steps = [one.get_attribute("data-step") for one in page.locator(".reward").all()]
+        assert steps == ["15", "15"]  # one cursor for both
+        assert (
+            page.locator(".reward-figures").all_inner_texts() == ["Step 15: reward 1.5, true 1"] * 2
+        )
+        trace.press("ArrowRight")
+        until(page, f"({frames}).join() === '16,16'")
+        trace.press("End")
+        until(page, f"({frames}).join() === '24,24'")
+        assert trace.get_attribute("aria-valuenow") == "24"
+        page.get_by_role("button", name="Stop pair 1").click()
+        until(page, "document.querySelector('.reward').dataset.step === '0'")
+        page.get_by_role("button", name="Play pair 1").click()
+        until(page, "Number(document.querySelector('.reward').dataset.step) > 3")
+        shown_now = "[Math.floor(document.querySelector('.hard-pair video').currentTime / document.querySelector('.hard-pair video').duration * 25), Number(document.querySelector('.reward').dataset.step)]"  # fmt: skip
+        frame, step = page.evaluate(shown_now)
+        assert abs(frame - step) <= 1

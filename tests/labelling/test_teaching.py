@@ -43,6 +43,11 @@ def test_labels_become_a_reward_and_the_results_page_hears_of_it(run, client, tm
     report = client.results("cartpole-01").reward
     assert report is not None and report.accuracy > 0.7
     assert len(report.hardest) == min(10, report.labels)
+    for hard in report.hardest:  # step by step, of what was shown
+        for side, told in ((hard.first, hard.first_reward), (hard.second, hard.second_reward)):
+            assert told is not None and len(told.learned) == side.length
+            assert all(map(float.__le__, told.lowest, told.learned))
+            assert all(map(float.__le__, told.learned, told.highest))
     assert_one_sentence(
         run("prefloop.cli reward --run cartpole-01 --preferences p --out q"), "give either"
     )

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -15,6 +16,7 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.asking import ask
 from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.client.managing import counted
+from prefloop.labelling.limits import MAX_TRACE
 from prefloop.labelling.schemas.runs import CountsOut
 from prefloop.labelling.schemas.training import EventOut, QueryOut
 from prefloop.rewards.reward_model import RewardModel
@@ -102,18 +104,19 @@ class People:
         probability = model.probabilities(preferences).mean(axis=0)
         agrees = (probability > 0.5) == (labels > 0.5)
         loss = cross_entropy(probability, labels)
-        of_query: dict[str, dict[str, float | str]] = {}
+        of_query: dict[str, dict[str, Any]] = {}
         for i in np.argsort(-np.where(decided, loss, -np.inf), kind="stable"):
             query = str(self._labels.events[i].query)
-            if decided[i] and len(of_query) < HARDEST:
-                of_query.setdefault(
-                    query,
-                    {
-                        "query": query,
-                        "label": float(labels[i]),
-                        "probability": float(probability[i]),
-                    },
-                )
+            if not decided[i] or len(of_query) == HARDEST or query in of_query:
+                continue
+            first, second = self._labels.shown(i)
+            of_query[query] = {
+                "query": query,
+                "label": float(labels[i]),
+                "probability": float(probability[i]),
+                "first_reward": trace(model, first),
+                "second_reward": trace(model, second),
+            }
         self.client.put_reward_report(
             self.run, float(agrees[decided].mean()), int(decided.sum()), list(of_query.values())
         )
@@ -207,6 +210,12 @@ class StandingLabels:
         pairs = np.argsort(order)[place].reshape(-1, 2)
         return Preferences(self._segments[named[order]], pairs[:, 0], pairs[:, 1], columns[2])
 
+    def shown(self, i: int) -> tuple[Segments, Segments]:
+        """The two that an event is about, whole, also where a part of them was compared."""
+        assert self._segments is not None
+        first, second = (self._place[id, None] for id in self._sides(self.events[i]))
+        return self._segments[first : first + 1], self._segments[second : second + 1]
+
     def _sides(self, event: EventOut) -> tuple[UUID, UUID]:
         asked = self._asked[event.query]
         return asked.first, asked.second
@@ -237,6 +246,27 @@ class StandingLabels:
         columns = {name: [facts[name] for facts in said] for name in said[0]}
         with dataset.writing(folder, metadata) as writer:
             writer.replace(self.preferences, teacher="human", **columns)
+
+
+def trace(model: RewardModel, segment: Segments) -> dict[str, Any] | None:
+    """What a reward model says of each step of a segment; None of one that is too long to be told.
+
+    Args:
+        segment: a single one.
+    """
+    steps = int(segment.lengths[0])
+    if steps > MAX_TRACE:
+        return None
+    members = model.members_rewards(segment.obs[0, :steps], segment.actions[0, :steps])
+    told = {
+        "learned": members.mean(axis=0),
+        "lowest": members.min(axis=0),
+        "highest": members.max(axis=0),
+        "true": segment.rewards[0, :steps],
+    }
+    found = {name: [float(f"{x:.4g}") for x in values] for name, values in told.items()}
+    # whoever collects without rewards sends zeros
+    return {**found, "true": found["true"] if any(found["true"]) else None}
 
 
 def trimmed(segments: Segments, i: int, start: int, stop: int) -> Segments:

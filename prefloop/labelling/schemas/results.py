@@ -81,6 +81,15 @@ class SaidOut(Out):
         )
 
 
+class TraceOut(Out):
+    """What a reward model says of each step of a segment, on the scale of its agent."""
+
+    learned: list[float]
+    lowest: list[float] = Field(description="Of the members of the ensemble.")
+    highest: list[float]
+    true: list[float] | None = Field(description="The environment's own reward, if there is one.")
+
+
 class HardPairOut(Out):
     """A query that the reward model finds hard, and what stands of people's labels."""
 
@@ -89,6 +98,8 @@ class HardPairOut(Out):
     probability: float = Field(description="The reward model's, that the second is preferred.")
     first: SideOut
     second: SideOut
+    first_reward: TraceOut | None = Field(description="Null where the segment is too long for it.")
+    second_reward: TraceOut | None
     said: list[SaidOut]
 
 

@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from prefloop.labelling.limits import MAX_ENV
+from prefloop.labelling.limits import MAX_ENV, MAX_TRACE
 from prefloop.labelling.schemas.base import MAX_INT, Env, In, Instructions, Out, RunName
 
 if TYPE_CHECKING:
@@ -72,12 +72,33 @@ class CountsOut(Out):
     annotators: int
 
 
+Steps = Annotated[list[float], Field(min_length=1, max_length=MAX_TRACE)]
+
+
+class TraceIn(In):
+    """What a reward model says of each step of a segment, on the scale of its agent."""
+
+    learned: Steps
+    lowest: Steps = Field(description="Of the members of the ensemble.")
+    highest: Steps
+    true: Steps | None = Field(None, description="The environment's own reward, if there is one.")
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> "TraceIn":
+        told = [self.learned, self.lowest, self.highest, self.true or self.learned]
+        if len(set(map(len, told))) > 1:
+            raise ValueError("all must be told of each step")
+        return self
+
+
 class HardestIn(In):
     """A query that the reward model finds hard."""
 
     query: UUID
     label: float = Field(ge=0, le=1)
     probability: float = Field(ge=0, le=1, description="That the second is preferred.")
+    first_reward: TraceIn | None = None
+    second_reward: TraceIn | None = None
 
 
 class RewardReportIn(In):

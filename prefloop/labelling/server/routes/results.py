@@ -8,8 +8,14 @@ from fastapi import APIRouter
 
 from prefloop.labelling.schemas.annotate import SideOut
 from prefloop.labelling.schemas.base import RunName
-from prefloop.labelling.schemas.results import HardPairOut, ResultsOut, RewardReportOut, SaidOut
-from prefloop.labelling.schemas.runs import RewardReportIn
+from prefloop.labelling.schemas.results import (
+    HardPairOut,
+    ResultsOut,
+    RewardReportOut,
+    SaidOut,
+    TraceOut,
+)
+from prefloop.labelling.schemas.runs import RewardReportIn, TraceIn
 from prefloop.labelling.server import results
 from prefloop.labelling.server.service import Service, ServiceDep, annotators_only
 from prefloop.labelling.server.storage.records import Event, Run, Side
@@ -42,12 +48,18 @@ def _reward_report(service: Service, run: Run, labels: Sequence[Event]) -> Rewar
             probability=hard.probability,
             first=SideOut.of(sides[pairs[hard.query][0].segment]),
             second=SideOut.of(sides[pairs[hard.query][1].segment]),
+            first_reward=_trace(hard.first_reward),
+            second_reward=_trace(hard.second_reward),
             said=[SaidOut.of(event) for event in labels if event.query == hard.query],
         )
         for hard in report.hardest
         if hard.query in pairs
     ]
     return RewardReportOut(accuracy=report.accuracy, labels=report.labels, hardest=hardest)
+
+
+def _trace(told: TraceIn | None) -> TraceOut | None:
+    return TraceOut.model_validate(told) if told is not None else None
 
 
 def _looked_at(service: Service, sides: Iterable[Side]) -> dict[UUID, Side]:

@@ -4,6 +4,14 @@ import { count, make, percent } from "../common/dom.js";
 import { HardPair } from "./hardpair.js";
 import { calm, Player } from "../common/player.js";
 
+/** What stands under the clips, if anything does. */
+function legend(hardest) {
+  const traces = hardest.flatMap((hard) => [hard.first_reward, hard.second_reward]).filter((trace) => trace);
+  if (!traces.length) return null;
+  const own = traces.some((trace) => trace.true) ? ", and, dashed and on a scale of its own, the true one" : "";
+  return make("p", { class: "faint" }, `Under each clip the reward that was learned, step by step, with what the members of the ensemble say${own}. A click goes to that step.`);
+}
+
 /** Shows a reward model's report; clips are loaded when they come into sight, and one pair plays at a time. */
 export class HardPairs {
   #player = new Player();
@@ -16,6 +24,7 @@ export class HardPairs {
   constructor(signal) {
     this.#signal = signal;
     signal.addEventListener("abort", () => this.#clear());
+    this.#player.addEventListener("change", () => this.#playing?.show(this.#player.step), { signal });
   }
 
   /** What stands under the section's title. */
@@ -28,7 +37,7 @@ export class HardPairs {
     return [
       make("p", {}, make("b", {}, percent(accuracy)), ` ${agree}`),
       ...(nodes.length
-        ? [make("h3", {}, "The pairs that it finds hardest"), make("ol", { class: "hard-pairs" }, nodes)]
+        ? [make("h3", {}, "The pairs that it finds hardest"), legend(hardest), make("ol", { class: "hard-pairs" }, nodes)]
         : []),
     ];
   }
@@ -75,6 +84,12 @@ export class HardPairs {
       leave: () => {
         if (this.#playing === pair && !this.#pinned) this.#stop();
       },
+      go: async (step) => {
+        this.#pinned = true; // it stays where it was put
+        await this.#play(pair);
+        pair.show(step);
+        if (this.#playing === pair) this.#player.scrub(step);
+      },
     }, this.#signal);
     return pair;
   }
@@ -92,6 +107,7 @@ export class HardPairs {
     const { clips } = this.#player;
     this.#player.hide();
     for (const clip of clips) clip.seek(0);
+    this.#playing?.show(0);
     this.#playing?.mark(false);
     this.#playing = null;
   }

@@ -4,6 +4,7 @@ import { Refused } from "../common/api.js";
 import { makeClip, TraceClip, VideoClip } from "../common/clips.js";
 import { framesText } from "../common/controls.js";
 import { count, make, percent, setText } from "../common/dom.js";
+import { RewardTrace, rewardRange } from "../common/rewardtrace.js";
 
 const SIDES = { first: "left", second: "right" }; // whose colour each has
 const TITLES = { first: "First", second: "Second" };
@@ -96,18 +97,21 @@ export class HardPair {
   #button;
   #text = make("span", {}, "Play");
   #number;
+  #rewards;
 
-  /** `number` is its place among the others; `on` what is to be done: `press`, `enter`, `leave`. */
+  /** `number` is its place among the others; `on` what is to be done: `press`, `enter`, `leave`, `go` to a step. */
   constructor(hard, number, on, signal) {
     this.#number = number;
     this.#screens = Object.keys(SIDES).map((side) => new Screen(hard[side], `${side} clip of pair ${number}`, signal));
     this.#button = make("button", { type: "button", class: "plain", onclick: on.press }, this.#text);
+    this.#rewards = this.#traces(hard, on.go);
     const figures = Object.entries(SIDES).map(([side, colour], i) =>
       make(
         "figure",
         { class: `clip ${colour}`, "data-segment": hard[side].segment },
         this.#screens[i].node,
         make("figcaption", {}, make("span", {}, TITLES[side]), make("span", { class: "steps" }, count(hard[side].length, "step"))),
+        this.#rewards[i]?.node,
       ),
     );
     this.node = make(
@@ -122,6 +126,19 @@ export class HardPair {
       ),
     );
     this.mark(false);
+  }
+
+  #traces(hard, go) {
+    const traces = Object.keys(SIDES).map((side) => hard[`${side}_reward`]);
+    if (traces.includes(null)) return []; // of a long segment, or by a trainer of an earlier version
+    const range = rewardRange(traces);
+    return Object.keys(SIDES).map((side, i) =>
+      new RewardTrace(traces[i], range, `Reward of each step of the ${side} clip of pair ${this.#number}`, go));
+  }
+
+  /** Puts the cursors of both rewards on a step. */
+  show(step) {
+    for (const reward of this.#rewards) reward.show(step);
   }
 
   /** The clips that are on their screens. */

@@ -1,0 +1,83 @@
+// The reward of each step under a clip: a line, what the members of the ensemble say, and the true one.
+
+import { draw, make } from "./dom.js";
+
+const WIDTH = 240;
+const HEIGHT = 72;
+const EDGE = 3;
+
+const short = (value) => String(Number(value.toPrecision(3)));
+
+/** Lowest and highest of what is drawn of some traces, so that two clips have one scale. */
+export function rewardRange(traces) {
+  const values = traces.flatMap(({ lowest, highest }) => [...lowest, ...highest]);
+  return [Math.min(...values), Math.max(...values)];
+}
+
+export class RewardTrace {
+  node;
+  #trace;
+  #slider;
+  #cursor = draw("line", { class: "reward-cursor", y1: 0, y2: HEIGHT });
+  #figures = make("span", { class: "reward-figures" });
+
+  /** `range` is that of the learned reward; the true one has its own scale. `go` is called with a step that is clicked. */
+  constructor(trace, range, label, go) {
+    this.#trace = trace;
+    const { learned, lowest, highest, true: own } = trace;
+    const last = learned.length - 1;
+    const svg = draw("svg", {
+      class: "reward-trace", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", tabindex: 0,
+      role: "slider", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": last,
+    });
+    this.#slider = svg;
+    const band = [...this.#points(highest, range), ...this.#points(lowest, range).reverse()];
+    svg.append(draw("polygon", { class: "reward-band", points: band.join(" ") }));
+    if (own) {
+      const scale = [Math.min(...own), Math.max(...own)];
+      svg.append(draw("polyline", { class: "reward-true", points: this.#points(own, scale).join(" ") }));
+    }
+    svg.append(draw("polyline", { class: "reward-learned", points: this.#points(learned, range).join(" ") }), this.#cursor);
+    const at = (event) => {
+      const box = svg.getBoundingClientRect();
+      const share = Math.min(Math.max((event.clientX - box.left) / box.width, 0), 1);
+      go(Math.min(Math.floor(share * learned.length), last));
+    };
+    const keys = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -last, End: last };
+    svg.addEventListener("keydown", (event) => {
+      if (!(event.key in keys)) return;
+      event.preventDefault();
+      go(Math.min(Math.max(Number(this.node.dataset.step) + keys[event.key], 0), last));
+    });
+    svg.addEventListener("pointerdown", at);
+    svg.addEventListener("pointermove", (event) => event.buttons && at(event));
+    this.node = make("div", { class: "reward" }, svg, this.#figures);
+    this.show(0);
+  }
+
+  /** Puts the cursor on a step, and says what it is worth. */
+  show(step) {
+    const { learned, true: own } = this.#trace;
+    const at = Math.min(step, learned.length - 1);
+    const x = this.#x(at, learned.length);
+    this.#cursor.setAttribute("x1", x);
+    this.#cursor.setAttribute("x2", x);
+    this.node.dataset.step = at;
+    const said = `Step ${at}: reward ${short(learned[at])}${own ? `, true ${short(own[at])}` : ""}`;
+    this.#figures.textContent = said;
+    this.#slider.setAttribute("aria-valuenow", at);
+    this.#slider.setAttribute("aria-valuetext", said);
+  }
+
+  #x(step, steps) {
+    return ((step + 0.5) / steps) * WIDTH;
+  }
+
+  #points(values, [low, high]) {
+    const spread = high - low || 1;
+    return values.map((value, step) => {
+      const y = HEIGHT - EDGE - ((value - low) / spread) * (HEIGHT - 2 * EDGE);
+      return `${this.#x(step, values.length).toFixed(1)},${y.toFixed(1)}`;
+    });
+  }
+}
