@@ -141,6 +141,7 @@ def test_the_reward_under_a_clip_points_at_the_step_that_is_shown(site, browser)
     with opened(browser) as page:
         page.goto(f"{site.url}/#/results/cartpole-01")
         page.wait_for_selector(".reward-trace")
+        page.locator(".hard-pair").scroll_into_view_if_needed()
         until(page, "document.querySelectorAll('.hard-pair video').length === 2")
         trace = page.locator(".reward-trace").first
         box = trace.bounding_box()
