@@ -65,11 +65,12 @@ def test_both_clips_play_in_step_and_begin_again(site, browser):
         until(page, "n => document.querySelector('.frame').textContent === `${n} / 40`", expected)  # fmt: skip
         page.locator(".scrub").fill("10")
         until(page, "[...document.querySelectorAll('video')].every(v => Math.abs(v.currentTime - 10.5 / 50) < 1e-3)")  # fmt: skip
+        assert shown(page, ".speed") == "0.75\u00d7"  # 40 steps at 50 a second last 0.8 s
         page.keyboard.press(">")
-        assert shown(page, ".speed") == "1.5\u00d7"
+        assert shown(page, ".speed") == "1\u00d7"
         page.keyboard.press("<")
         page.keyboard.press("<")
-        assert shown(page, ".speed") == "0.75\u00d7"
+        assert shown(page, ".speed") == "0.5\u00d7"
 
 
 def test_a_shorter_clip_waits_for_the_longer(site, browser):
@@ -180,3 +181,17 @@ def test_what_cannot_be_drawn_is_plotted(site, browser):
         press(page, "2")
         settled(page)
     assert len(labels(site.api)) == 1
+
+
+def test_clips_that_are_over_in_no_time_begin_slowly(site, browser):
+    """8 steps at 50 a second: at a tenth of the speed they last 1.6 s, at a quarter 0.64."""
+    make_run(site.api, num_queries=1, length=8)
+    make_run(site.api, "long", num_queries=1, length=60, seed=1)
+    with opened(browser) as page:
+        begin(page, site.url)
+        assert shown(page, ".speed") == "0.1\u00d7"
+        page.keyboard.press(">")
+        assert shown(page, ".speed") == "0.25\u00d7"  # whoever wants them quicker has them quicker
+        page.goto(f"{site.url}/#/label/long")
+        page.wait_for_selector(".frame:has-text('/ 60')")
+        assert shown(page, ".speed") == "1\u00d7"

@@ -35,7 +35,7 @@ class LabellingConfig:
     allow_trim: bool = _key(True, "whether they may narrow the part that is compared")
     settings_locked: bool = _key(False, "whether the page may not change this file")
     frames_per_second: float | None = _key(None, "frames per second of the clips; null: the environment's own", 1, 240)
-    playback_speed: float = _key(1.0, "speed that clips begin to play with; 1 is real time", 0.1, 10)
+    playback_speed: float = _key(1.0, "speed that clips begin to play with; 1 is real time; slower where they would be over within a second", 0.1, 10)
     rendered_queue_size: int = _key(10, "queries of each run whose clips are rendered ahead of need", 1, 1000)
     cache_size_mb: int = _key(2000, "megabytes of clips that are kept; those that were sent always are", 10, 10_000_000)
     sent_clips_mb: int = _key(5000, "megabytes that clips may take which collectors send; more are refused", 1, 10_000_000)

@@ -6,12 +6,20 @@
 const HOLD = 450; // milliseconds on the last frame, so that an end is seen as one
 const SPEEDS = [0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 10];
 const STEPS_PER_SECOND = 30; // of traces, which have no time of their own
+const SHORTEST = 1; // seconds: in less nobody sees what is done
 
 const REDUCED = window.matchMedia("(prefers-reduced-motion: reduce)");
 
 /** Whether nothing is to move before somebody asks for it. */
 export function calm() {
   return REDUCED.matches;
+}
+
+/** The speed that clips begin with: the given one, or a slower one if they were over in no time. */
+export function beginningSpeed(speed, clips) {
+  const seconds = Math.max(...clips.map((clip) => (clip.seconds ? clip.seconds * clip.length : Infinity)));
+  if (seconds / speed >= SHORTEST) return speed;
+  return SPEEDS.findLast((slower) => slower < speed && seconds / slower >= SHORTEST) ?? SPEEDS[0];
 }
 
 /** Tells "change" when what it shows has changed. */

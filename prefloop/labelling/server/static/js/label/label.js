@@ -10,7 +10,7 @@ import { Message } from "./message.js";
 import { askName } from "./name.js";
 import { notify } from "./notices.js";
 import { outbox } from "./outbox.js";
-import { Player } from "../common/player.js";
+import { beginningSpeed, Player } from "../common/player.js";
 import { Progress } from "./progress.js";
 import { PairQueue } from "./queue.js";
 import { showRefusal } from "../common/refusal.js";
@@ -202,7 +202,7 @@ class LabelPage {
     this.#shown = pair;
     const speed = this.#queue.settings.playback_speed;
     // whoever has changed the speed keeps theirs, until the settings say another
-    if (speed !== this.#initialSpeed) this.#player.setSpeed(speed);
+    if (speed !== this.#initialSpeed) this.#player.setSpeed(beginningSpeed(speed, pair.clips));
     this.#initialSpeed = speed;
     this.#stage.show(pair);
     this.#stopwatch.reset();
