@@ -9,7 +9,7 @@ import prefloop
 from prefloop.command_line import parse_settings
 from prefloop.errors import one_sentence_errors
 from prefloop.settings import as_flat
-from prefloop.startup import import_quickly, terminated_as_interrupted
+from prefloop.startup import import_quickly, interrupts_first, terminated_as_interrupted
 from prefloop.tuned import Defaults, defaults_for
 
 COMMANDS = {
@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: 0 after a help text, 2 after a user's mistake, 130 after Ctrl-C, 143 after SIGTERM.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if "" not in sys.path:  # as with `python -m prefloop`: people's own environments stand here
+        sys.path.append("")
     if given[:1] == ["help"]:  # prefloop help pairs
         given = [*given[1:2], "--help"]
     name = given[0].replace("_", "-") if given else "--help"
@@ -94,5 +96,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with (
         one_sentence_errors(program, when_interrupted=saying.when_interrupted),
         terminated_as_interrupted(),
+        interrupts_first(),
     ):
         command.main(settings)

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 20.0
 LINES_THAT_TELL_THE_SPEED = 6
+SPEED_FROM = 0.001  # of the whole has to be done before anything follows from it
+# a pause of so many seconds in which so little was computed was spent waiting for people
+PAUSE, IDLE = 5.0, 0.05
 
 
 def say(sentence: str) -> None:
@@ -49,26 +52,29 @@ class _Lines:
     def __init__(self, total: int, unit: str, initial: int, quick: int) -> None:
         self.total, self.unit, self.done, self.quick = total, unit, initial, quick
         self.numbers: Mapping[str, float] = {}
-        self.last_line = time.monotonic()
+        self.last_line = self.last_update = time.monotonic()
+        self.computed = time.process_time()
         # when how much was done, at the start and at the last lines: what comes at first may be quicker
         self.points = deque([(self.last_line, initial)], maxlen=LINES_THAT_TELL_THE_SPEED)
 
     def update(self, numbers: Mapping[str, float] | None = None, units: int = 1) -> None:
         self.done += units
         self.numbers = numbers or self.numbers
-        now = time.monotonic()
-        if (
-            self.done - units < self.quick <= self.done
-        ):  # how long that took says nothing of the rest
+        now, computed = time.monotonic(), time.process_time()
+        took = now - self.last_update
+        if took > PAUSE and computed - self.computed < IDLE * took:
+            self.points = deque([(t + took, n) for t, n in self.points], self.points.maxlen)
+        self.last_update, self.computed = now, computed
+        # how long the quick ones took says nothing of the rest
+        if self.done - units < self.quick <= self.done:
             self.points.clear()
             self.points.append((now, self.done))
         if now - self.last_line < SECONDS_BETWEEN_LINES:
             return
         self.last_line = now
         then, before = self.points[0]
-        speed = (
-            (self.done - before) / (now - then) if now > then and self.done > self.quick else 0.0
-        )
+        tells = self.done - before >= SPEED_FROM * self.total and self.done > self.quick
+        speed = (self.done - before) / (now - then) if now > then and tells else 0.0
         self.points.append((now, self.done))
         words = [f"{self.done} of {self.total} {self.unit}"]
         if speed > 0:
@@ -93,7 +99,12 @@ class _Silence:
 
 @contextlib.contextmanager
 def progress(
-    total: int, unit: str, initial: int = 0, quiet: bool = False, quick: int = 0
+    total: int,
+    unit: str,
+    initial: int = 0,
+    quiet: bool = False,
+    quick: int = 0,
+    leave: bool = True,
 ) -> Iterator[Progress]:
     """Shows on stderr how much of long work is done, how quickly, and how long the rest will take.
 
@@ -103,6 +114,7 @@ def progress(
         initial: how many were done before.
         quiet: show nothing.
         quick: how many of the first are so much quicker than the others that nothing follows from them.
+        leave: a bar stays when all is done.
     """
     if quiet:
         yield _Silence()
@@ -111,7 +123,7 @@ def progress(
 
         # at every update it looks at the clock: it would show nothing for long where a slow part
         # follows a quick one
-        with tqdm(total=total, initial=initial, unit=f" {unit}", miniters=1) as bar:
+        with tqdm(total=total, initial=initial, unit=f" {unit}", miniters=1, leave=leave) as bar:
             yield _Bar(bar)
     else:
         yield _Lines(total, unit, initial, quick)

@@ -87,6 +87,21 @@ def noted_interrupts() -> Iterator[threading.Event]:
 
 
 @contextlib.contextmanager
+def interrupts_first() -> Iterator[None]:
+    """Raises KeyboardInterrupt in the place of an exception that followed from Ctrl-C.
+
+    A library in C that is interrupted may go on without what it was waiting for, and fail at that.
+    """
+    with noted_interrupts() as interrupted:
+        try:
+            yield
+        except Exception:
+            if interrupted.is_set():
+                raise KeyboardInterrupt from None
+            raise
+
+
+@contextlib.contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
     """Raises `Terminated` on SIGTERM, which would end the program without a word."""
     is_ours = threading.current_thread() is threading.main_thread()

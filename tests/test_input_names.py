@@ -10,7 +10,7 @@ from prefloop.envs.settings import EnvSettings
 
 def test_classic_ones_are_as_in_their_documentation():
     assert input_names(gym.make("CartPole-v1")) == (
-        ["cart position", "cart velocity", "pole angle", "pole tip velocity"],
+        ["cart position", "cart velocity", "pole angle", "pole angular velocity"],
         ["action 0", "action 1"],
     )
     assert input_names(gym.make("Pendulum-v1"))[0][0] == "cos angle"
@@ -51,5 +51,9 @@ def test_what_nobody_names_is_numbered():
     longer = gym.spaces.Box(-np.inf, np.inf, (5,))
     env = TransformObservation(gym.make("CartPole-v1"), lambda obs: np.append(obs, 0), longer)
     assert input_names(env)[0] == [f"observation {i}" for i in range(5)]
+    turned = TransformObservation(
+        gym.make("CartPole-v1"), lambda obs: obs[::-1], gym.spaces.Box(-np.inf, np.inf, (4,))
+    )
+    assert input_names(turned)[0] == [f"observation {i}" for i in range(4)]
     stacked = make_env(EnvSettings(env="CartPole-v1", frame_stack=2))
     assert input_names(stacked)[0][-1] == "observation 7"

@@ -16,8 +16,13 @@ class Clock:
 
     now = 100.0
 
+    waited = 0.0  # of it, without anything to compute
+
     def monotonic(self):
         return self.now
+
+    def process_time(self):
+        return self.now - self.waited
 
 
 @pytest.fixture
@@ -61,6 +66,28 @@ def test_what_is_quick_at_the_beginning_says_nothing_of_the_rest(clock, capsys):
     first, second = capsys.readouterr().err.splitlines()
     assert first == "999 of 100000 steps"
     assert second.startswith("1200 of 100000 steps, 10 steps/s, 2:44:40 left")
+
+
+def test_waiting_for_people_is_no_slowness(clock, capsys):
+    with progress.progress(1000, "steps") as shown:
+        for _ in range(20):
+            clock.now += 1
+            shown.update(units=10)
+        clock.now, clock.waited = clock.now + 3600, 3590.0
+        for _ in range(25):
+            clock.now += 1
+            shown.update(units=10)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "200 of 1000 steps, 10 steps/s, 1:20 left"
+    assert all(float(re.search(r"([0-9.]+) steps/s", line)[1]) > 9 for line in lines)
+
+
+def test_one_step_after_a_long_evaluation_tells_no_speed(clock, capsys):
+    with progress.progress(4000, "steps", quick=1000) as shown:
+        shown.update(units=1000)
+        clock.now += 25
+        shown.update(units=1)
+    assert capsys.readouterr().err == "1001 of 4000 steps\n"
 
 
 @pytest.mark.parametrize("quiet", [True, False])

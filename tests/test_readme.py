@@ -43,6 +43,7 @@ SMALL_PREFLOOP = {
     "pairs": "--episodes 5 --pairs 10",
     "reward": "--reward-epochs 2",
     "ppo": "--steps 256 --iteration-steps 256 --num-envs 2",
+    "reward-report": "",
     "dpo": "--dpo-updates 2",
     "evaluate": "--episodes 2",
     "pebble": "--random-steps 50 --labels 6 --segment-length 10 --steps 300 --iteration-steps 100 --exploration-steps 100 "
@@ -58,7 +59,7 @@ def test_the_commands_of_the_library(run, tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text(encoding="utf-8").partition("<!-- assignment -->")[0]
     text = text.replace("\\\n", "")  # a command may go on in the next line
     lines = re.findall(r"^(python vpg\.py .*|prefloop .*)$", text, re.MULTILINE)
-    assert len(lines) == 17
+    assert len(lines) == 18
     # what needs people is run in tests/labelling/test_teaching.py
     for line in (line for line in lines if not re.search(r"prefloop (label|collect)|human", line)):
         program, name = line.split()[:2]

@@ -32,6 +32,11 @@ def wait_setting() -> Any:
     return setting(True, "wait for people's labels after each iteration; without, only for the first ones, and learning goes on while they label", needs="run")  # fmt: skip
 
 
+def instructions_setting() -> Any:
+    """`--instructions TEXT`."""
+    return setting("", "what annotators read before they begin: what is better", needs="run")
+
+
 def clips_setting() -> Any:
     """`--clips_per_session N`."""
     return setting(None, "draw the first so many pairs of each session that a simulated teacher was asked, side by side, into clips/, with the answer in the file's name; none if not given")  # fmt: skip
@@ -137,13 +142,14 @@ def answering(
 
             recorded = RecordedEnvs.make(env, num_envs)
             stepping = Stepping(recorded.envs, recorded.record)
-            client.put_run(settings.people, env=env, spaces=stepping.spaces)
+            said = settings.instructions or None
+            client.put_run(settings.people, env=env, spaces=stepping.spaces, instructions=said)
             folder = Path(settings.run.out) / methods.PREFERENCES
             people = People(client, settings.people, folder)
             stack.enter_context(outputs.claimed(settings, program))
             yield Asked(settings, env, stepping, people, people.report)
         elif (clips := settings.clips_per_session) is not None:
-            from prefloop.commands.clips import CLIPS, Drawn
+            from prefloop.commands.clips import Drawn
             from prefloop.evaluation.videos import require_pictures
 
             require_pictures(env, "--clips_per_session")
@@ -151,7 +157,7 @@ def answering(
             stepping = Stepping(recorded.envs, recorded.record)
             stack.enter_context(outputs.claimed(settings, program))
             answers = stack.enter_context(simulated(settings, env, stepping))
-            folder = Path(settings.run.out) / CLIPS
+            folder = Path(settings.run.out) / outputs.CLIPS
             yield Asked(settings, env, stepping, Drawn(answers, env, clips, folder))
         else:
             stepping = stepping_in(env, num_envs)
@@ -170,6 +176,12 @@ def say_how_many_came(answers: "Answers", labels: int) -> None:
             f"Note: {answered} of {labels} labels came; of {answers.shown} queries "
             f"{answers.shown - answered} were skipped or are still to be labelled{never}."
         )
+    ties = said.num_ties if said is not None else 0
+    if 2 * ties >= max(answered, 1):
+        print(
+            f"Note: {ties} of {answered} answers were ties, from which little is learned; longer segments "
+            "(--segment_length) tell more apart, or more to choose from (--exploration_steps, --candidates)."
+        )
 
 
 def _of_the_run(settings: Any, known: "Callable[[str], RunOut]") -> Any:
@@ -178,14 +190,23 @@ def _of_the_run(settings: Any, known: "Callable[[str], RunOut]") -> Any:
     Whoever trains with people goes on by giving the same command.
     """
     from prefloop import runs
+    from prefloop.envs.settings import from_facts
+    from prefloop.files import read_json
 
     out = settings.run.out or settings.people
+    facts = Path(out) / runs.FACTS
     environment = settings.environment
+    if (
+        not environment.env and facts.is_file()
+    ):  # what people see may be learned in, and not judged in
+        known_here = from_facts(read_json(facts))
+        if known_here is not None:
+            environment = replace(known_here, **environment.changes)
     if not environment.env:
         run_there = known(settings.people)
         environment = EnvSettings(
             env=run_there.env, **{**run_there.env_changes, **environment.changes}
         )
-    resume = (Path(out) / runs.FACTS).is_file()
+    resume = facts.is_file()
     run = replace(settings.run, out=out, resume=resume)
     return replace(settings, environment=environment, run=run)

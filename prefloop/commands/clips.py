@@ -17,7 +17,6 @@ from prefloop.progress import say
 from prefloop.training.answers import Answers
 from prefloop.video_files import write_video
 
-CLIPS = "clips"  # their folder in the run's own
 GAP = 16  # pixels between the two of a pair
 # seen on whatever the environment draws
 DARK, GREEN, WHITE = (40, 40, 40), (20, 110, 50), (255, 255, 255)

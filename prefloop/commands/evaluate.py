@@ -74,6 +74,7 @@ def main(settings: Settings) -> None:
     from prefloop.evaluation.plots import plot_returns
     from prefloop.evaluation.statistics import lowest_tenth, mean_estimate
     from prefloop.files import claimed_directory, read_csv, write_csv
+    from prefloop.progress import progress
 
     loaded = []
     for path in (checkpoints.policy_file(Path(name)) for name in settings.policy):
@@ -86,6 +87,10 @@ def main(settings: Settings) -> None:
             note(
                 f"{env} has no time limit, so an episode of a policy that does well may never end."
             )
+        if settings.video:
+            from prefloop.evaluation.videos import require_pictures
+
+            require_pictures(env, "--video")
     rows: list[dict[str, Any]] = []
     returns_of = {}
     with claimed_directory(Path(settings.out)) as directory:
@@ -96,7 +101,11 @@ def main(settings: Settings) -> None:
         for i, (path, env, policy) in enumerate(loaded):
             ways = _ways(policy, settings)
             for greedy in ways:
-                episodes = play(policy, env, settings.episodes, settings.seed, greedy)
+                with progress(settings.episodes, "episodes", leave=False) as bar:
+                    episodes = play(
+                        policy, env, settings.episodes, settings.seed, greedy,
+                        lambda ended: bar.update(units=ended),
+                    )  # fmt: skip
                 if not rows and settings.minari:
                     from prefloop.data.minari import write_minari
 

@@ -42,6 +42,7 @@ class Settings:
 
     people: str = answering.people_setting()
     wait: bool = answering.wait_setting()
+    instructions: str = answering.instructions_setting()
     clips_per_session: int | None = answering.clips_setting()
     init: str = setting("", "policy checkpoint to start from, of prefloop sac or pebble")
     keep_termination: bool = setting(False, "learn where episodes end early, too; by default they go on in learning, where that is possible, and end as they do in evaluation")  # fmt: skip
@@ -164,6 +165,7 @@ def _kept(
     if not own.exploration.explores:
         return None
     experience = own.experience
+    explored = own.exploration_iterations * experience.iteration_steps
     depends_on = {
         **env.facts,
         "judged_in": settings.environment.facts,
@@ -174,6 +176,8 @@ def _kept(
         **{name: getattr(experience, name) for name in (
             "iteration_steps", "num_envs", "updates_per_step", "evaluation_episodes",
         )},
+        # what is pushed out while it explores is not learned from
+        "capacity": experience.capacity if experience.capacity < explored else None,
         "exploration": [own.exploration.steps, own.exploration.neighbours, own.exploration.states],
         "agent": as_flat(own.agent),
         "state_format": STATE_FORMAT,

@@ -36,6 +36,7 @@ class Settings:
 
     people: str = answering.people_setting()
     wait: bool = answering.wait_setting()
+    instructions: str = answering.instructions_setting()
     clips_per_session: int | None = answering.clips_setting()
     init: str = setting("", "policy checkpoint to start from")
     environment: EnvSettings = answering.env_part("Pendulum-v1")

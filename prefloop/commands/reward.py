@@ -47,7 +47,7 @@ def main(settings: Settings) -> None:
     from prefloop.devices import usable_device
     from prefloop.envs.spaces import spaces_of
     from prefloop.errors import UserError
-    from prefloop.evaluation.reward_report import Asked, write_report
+    from prefloop.evaluation.reward_report import AnswerFacts, write_report
     from prefloop.labelling.client.connecting import connected
     from prefloop.rewards import reward_model
     from prefloop.rewards.training import RewardFit, make_model
@@ -77,6 +77,7 @@ def main(settings: Settings) -> None:
             source = str(people.folder)
         preferences, env, made, file = outputs.read_preferences(source)
         model = make_model(spaces_of(made), reward, run.seed)
+        known = AnswerFacts.of(Path(source), preferences, made, model)  # people may go on meanwhile
         fit = RewardFit(model, preferences, reward, run.seed, device)
         facts = outputs.facts("reward", env, preferences=file)
         facts |= {"reward_model": model.facts(), "settings": as_flat(settings)}
@@ -85,10 +86,9 @@ def main(settings: Settings) -> None:
         shown = ("loss", "accuracy", "held_out_loss", "held_out_accuracy")
         loop.turn(fit, run, facts, reward.epochs, shown, False, defaults_of(Settings))
         reward_model.save(directory, fit.finish())
-        asked = Asked.of(Path(source), preferences, made, model)
         noise, title = reward.label_noise, f"A reward for {env}"
         summary = write_report(
-            directory, model, preferences.answered, fit.held_out, noise, title, asked
+            directory, model, preferences.answered, fit.held_out, noise, title, known
         )
         if settings.people and len(preferences) < people.counts().labels:
             print(

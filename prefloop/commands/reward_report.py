@@ -36,18 +36,16 @@ class Settings:
     @property
     def when_interrupted(self) -> str:
         """What to say after Ctrl-C."""
-        return "Stopped; nothing was written."
+        return "Stopped; an earlier report is whole."
 
 
 def main(settings: Settings) -> None:
     """Judges and writes."""
     from pathlib import Path
 
-    import numpy as np
-
     from prefloop import checkpoints
     from prefloop.errors import UserError
-    from prefloop.evaluation.reward_report import Asked, write_report
+    from prefloop.evaluation.reward_report import AnswerFacts, write_report
     from prefloop.files import claimed_directory
     from prefloop.rewards import reward_model
     from prefloop.training import outputs
@@ -55,29 +53,22 @@ def main(settings: Settings) -> None:
     file = reward_model.file(Path(settings.reward))
     if not file.is_file():
         raise UserError(f"There is no reward model {file}.")
-    facts = checkpoints.run_facts(file)
-    said = facts.get("settings", {})
-    own = _learned_from(file.parent, said)
-    folder = Path(settings.preferences) if settings.preferences else own
-    if folder is None:
-        raise UserError(
-            f"{file.parent} doesn't say which answers the reward was learned from; give --preferences."
-        )
+    run, facts = file.parent, checkpoints.run_facts(file)
+    folder = Path(settings.preferences) if settings.preferences else _learned_from(run, facts)
     preferences, env, made, _ = outputs.read_preferences(folder)
-    model = reward_model.load(file, made)
-    is_own = own is not None and own.exists() and own.samefile(folder)
-    asked = Asked.of(folder, preferences, made, model, _clips(file.parent) if is_own else {})
-    answered = preferences.answered
-    held_out = _held_out(answered, said) if is_own else np.arange(len(answered))
-    noise = float(said.get("label_noise", 0))
-    with claimed_directory(Path(settings.out) if settings.out else file.parent) as out:
-        summary = write_report(out, model, answered, held_out, noise, f"A reward for {env}", asked)
+    model, answered = reward_model.load(file, made), preferences.answered
+    is_own = _is_own(folder, run, facts)
+    known = AnswerFacts.of(folder, preferences, made, model, _clips(run) if is_own else {})
+    unseen = _unseen(answered, answered if is_own else _own_answers(run, facts), facts)
+    noise = float(facts.get("settings", {}).get("label_noise", 0))
+    with claimed_directory(Path(settings.out) if settings.out else run) as out:
+        summary = write_report(out, model, answered, unseen, noise, f"A reward for {env}", known)
     print(summary)
     print(f"Wrote {out / 'report.html'}, to look at, and report.json.")
 
 
-def _learned_from(run: "Path", settings: Mapping[str, Any]) -> "Path | None":
-    """The answers of a run that asked, or those that it was given."""
+def _named(run: "Path", facts: Mapping[str, Any]) -> "Path | None":
+    """Where the answers of a run are that asked, or where those were that it was given."""
     from pathlib import Path
 
     from prefloop.data import dataset
@@ -85,21 +76,77 @@ def _learned_from(run: "Path", settings: Mapping[str, Any]) -> "Path | None":
 
     if dataset.exists(run / PREFERENCES):
         return run / PREFERENCES
-    given = settings.get("preferences")
+    given = facts.get("settings", {}).get("preferences")
     return Path(given) if isinstance(given, str) and given else None
 
 
-def _held_out(answered: "Preferences", settings: Mapping[str, Any]) -> "NDArray":
-    """Positions of those answers that the fit was judged by, and has not learned from."""
+def _is_own(folder: "Path", run: "Path", facts: Mapping[str, Any]) -> bool:
+    """Whether a dataset is what the reward was learned from, wherever it stands now."""
+    from prefloop.data import dataset
+    from prefloop.files import sha256
+    from prefloop.training.methods import PREFERENCES
+
+    asked = run / PREFERENCES
+    if asked.exists() and folder.exists() and asked.samefile(folder):
+        return True
+    lines, digest = folder / dataset.PREFERENCES, facts.get("preferences_sha256")
+    return digest is not None and lines.is_file() and sha256(lines) == digest
+
+
+def _learned_from(run: "Path", facts: Mapping[str, Any]) -> "Path":
+    """The folder of the answers that a reward was learned from.
+
+    Raises:
+        UserError: nothing says where they are, they are no longer there, or not as they were.
+    """
+    from prefloop.errors import UserError
+
+    folder = _named(run, facts)
+    if folder is None:
+        raise UserError(
+            f"{run} doesn't say which answers the reward was learned from; give --preferences."
+        )
+    if not folder.exists():
+        raise UserError(
+            f"The answers that {run} was learned from are not in {folder}; say where by --preferences."
+        )
+    if not _is_own(folder, run, facts):
+        raise UserError(
+            f"{folder} holds other answers than {run} was learned from; --preferences {folder} judges by "
+            "them as by those of somebody else."
+        )
+    return folder
+
+
+def _own_answers(run: "Path", facts: Mapping[str, Any]) -> "Preferences | None":
+    """What the reward was learned from, as far as it is still there."""
+    from prefloop.data import dataset
+
+    folder = _named(run, facts)
+    there = folder is not None and dataset.exists(folder) and _is_own(folder, run, facts)
+    return dataset.read(folder).answered if there and folder is not None else None
+
+
+def _unseen(
+    answered: "Preferences", own: "Preferences | None", facts: Mapping[str, Any]
+) -> "NDArray":
+    """Positions of the answers to pairs that the reward has not learned from."""
+    import numpy as np
+
     from prefloop.rewards.training import split
 
-    share, seed = float(settings.get("held_out", 0)), int(settings.get("seed", 0))
-    return split(answered.pairs, answered.labels, share, seed)[0]
+    if own is None:
+        return np.arange(len(answered))
+    said = facts.get("settings", {})
+    share, seed = float(said.get("held_out", 0)), int(said.get("seed", 0))
+    pairs = own.pairs
+    seen = {pairs[i] for i in split(pairs, own.labels, share, seed)[1]}
+    return np.flatnonzero([pair not in seen for pair in answered.pairs])
 
 
 def _clips(run: "Path") -> "dict[int, Path]":
     """What `--clips_per_session` drew, by the position of the query, which their names begin with."""
-    from prefloop.commands.clips import CLIPS
+    from prefloop.training.outputs import CLIPS
 
     named = ((path.name.partition("_")[0], path) for path in sorted((run / CLIPS).glob("*_*.mp4")))
     return {int(number): path for number, path in named if number.isdecimal()}

@@ -48,18 +48,25 @@ def collect_episodes(
 
 
 def collect_one_each(
-    envs: gym.vector.VectorEnv, act: Act, seeds: Sequence[int], record: Record | None = None
+    envs: gym.vector.VectorEnv,
+    act: Act,
+    seeds: Sequence[int],
+    record: Record | None = None,
+    tell: Callable[[int], None] | None = None,
 ) -> Trajectories:
     """Collects the first episode of each environment, in their order.
 
     Args:
         envs: separate copies, as `make_vector_env` makes them if asked.
         seeds: what each of the first environments is reset with; others don't count.
+        tell: is told how many episodes have just ended.
     """
     others = [None] * (envs.num_envs - len(seeds))
     obs, _ = envs.reset(seed=[*seeds, *others])  # type: ignore[arg-type]
     is_asked = np.arange(envs.num_envs) < len(seeds)
-    return _collect(envs, act, lambda steps, finished: is_asked & (finished == 0), obs, record)
+    return _collect(
+        envs, act, lambda steps, finished: is_asked & (finished == 0), obs, record, tell
+    )
 
 
 def _collect(
@@ -68,6 +75,7 @@ def _collect(
     may_start: Callable[[int, NDArray], NDArray],
     obs: NDArray,
     record: Record | None,
+    tell: Callable[[int], None] | None = None,
 ) -> Trajectories:
     """Acts until no episode that counts is under way.
 
@@ -95,6 +103,8 @@ def _collect(
         resets = terminated | truncated
         if resets.any():
             finished += resets & valid
+            if tell is not None and (resets & valid).any():
+                tell(int((resets & valid).sum()))
             counts = np.where(resets, counts & may_start(steps, finished), counts)
         obs = next_obs
 

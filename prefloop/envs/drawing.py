@@ -24,6 +24,13 @@ def choose_mujoco_gl() -> None:
 NEEDED = "on a machine without a display, install Debian's libegl1 or libosmesa6"
 
 
+def why_not_drawn(error: Exception) -> str:
+    """The first line of what whatever draws has raised, with the packages where it lacks them."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    lacks = "gl" in type(error).__module__.lower() or "opengl" in reason.lower()
+    return f"{reason}; {NEEDED}" if lacks else reason
+
+
 def _library(name: str) -> ctypes.CDLL | None:
     try:
         return ctypes.CDLL(name)

@@ -11,11 +11,11 @@ from prefloop.envs.spaces import spaces_of
 
 # Gymnasium's, which say it in their documentation alone
 CLASSIC = {
-    "CartPole": ("cart position", "cart velocity", "pole angle", "pole tip velocity"),
-    "MountainCar": ("position", "velocity"),
-    "MountainCarContinuous": ("position", "velocity"),
-    "Pendulum": ("cos angle", "sin angle", "angular velocity"),
-    "Acrobot": (
+    "CartPoleEnv": ("cart position", "cart velocity", "pole angle", "pole angular velocity"),
+    "MountainCarEnv": ("position", "velocity"),
+    "Continuous_MountainCarEnv": ("position", "velocity"),
+    "PendulumEnv": ("cos angle", "sin angle", "angular velocity"),
+    "AcrobotEnv": (
         "cos first angle", "sin first angle", "cos second angle", "sin second angle",
         "first angular velocity", "second angular velocity",
     ),
@@ -38,13 +38,22 @@ def input_names(env: gym.Env) -> tuple[list[str], list[str]]:
     its number: `observation 3`. Of discrete actions each action has one.
     """
     spaces = spaces_of(env)
-    known = _observations(env.unwrapped)
+    known = [] if _are_changed(env) else _observations(env.unwrapped)
     if len(known) != spaces.obs_size:
         known = [f"observation {i}" for i in range(spaces.obs_size)]
     actions = [] if spaces.discrete else _actuators(env.unwrapped)
     if len(actions) != spaces.num_actions:
         actions = [str(i) for i in range(spaces.num_actions)]
     return known, [f"action {name}" for name in actions]
+
+
+def _are_changed(env: gym.Env) -> bool:
+    """Whether a wrapper hands out other observations than the environment makes."""
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, gym.ObservationWrapper):
+            return True
+        env = env.env
+    return False
 
 
 def _observations(env: gym.Env) -> list[str]:
@@ -54,8 +63,8 @@ def _observations(env: gym.Env) -> list[str]:
     structure = getattr(env, "observation_structure", None)
     if isinstance(structure, Mapping) and "qpos" in structure:
         return _mujoco(env, structure)
-    family = env.spec.id.partition("-")[0] if env.spec else ""
-    return list(CLASSIC.get(family, ()))
+    is_gymnasiums = type(env).__module__.startswith("gymnasium.")
+    return list(CLASSIC.get(type(env).__name__, ())) if is_gymnasiums else []
 
 
 def _numbered(sizes: Mapping[str, int]) -> Iterator[str]:

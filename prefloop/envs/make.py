@@ -226,13 +226,19 @@ def import_module(env_id: str) -> None:
     module, colon, _ = env_id.rpartition(":")
     if not colon:
         return
+    if "/" in module or module.endswith(".py"):
+        name = module.rpartition("/")[2].removesuffix(".py")
+        raise UserError(
+            f"{env_id!r} is no environment: before the colon stands the name of a module, as "
+            f"{name}:{without_module(env_id)}, which is looked for in this folder and on PYTHONPATH."
+        )
     try:
         importlib.import_module(module)
     except (ImportError, ValueError, TypeError) as error:  # the last two: of "", ".x" and the like
         reason = str(error).splitlines()[0].rstrip(".")
         raise UserError(
             f"Can't make the environment {env_id!r}: the module {module!r} can't be imported "
-            f"({reason})."
+            f"({reason}); it is looked for in this folder and on PYTHONPATH."
         ) from None
 
 

@@ -1,5 +1,7 @@
 """True returns of a policy."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +27,12 @@ def evaluate(
 
 
 def play(
-    policy: Policy | FunctionPolicy, env: Env, num_episodes: int, seed: int, greedy: bool = False
+    policy: Policy | FunctionPolicy,
+    env: Env,
+    num_episodes: int,
+    seed: int,
+    greedy: bool = False,
+    tell: Callable[[int], None] | None = None,
 ) -> Trajectories:
     """Plays whole episodes.
 
@@ -35,6 +42,7 @@ def play(
     Args:
         seed: the same seed gives the same episodes; none of them is one of another seed.
         greedy: always take the most probable action instead of sampling one.
+        tell: is told how many episodes have just ended.
     """
     envs = make_vector_env(env, min(num_episodes, MAX_ENVS), separate=True)
     parts = []
@@ -42,7 +50,8 @@ def play(
         for first in range(0, num_episodes, MAX_ENVS):
             numbers = range(first, min(first + MAX_ENVS, num_episodes))
             act = _acting(policy, seed, first, greedy)
-            parts.append(collect_one_each(envs, act, [env_seed(seed, i) for i in numbers]))
+            seeds = [env_seed(seed, i) for i in numbers]
+            parts.append(collect_one_each(envs, act, seeds, tell=tell))
     finally:
         envs.close()
     return concatenate(parts)

@@ -95,17 +95,22 @@ def _in_words(about: Mapping[str, Any]) -> list[str]:
         f"learned one with its sign turned in {_percent(said['flipped'])}, networks that were shown no answer in "
         f"{_percent(said['untrained_mean'])}, the luckiest in {_percent(said['untrained_highest'])}."
     )
+    learned = about["training_accuracy"]
     if math.isnan(accuracy):
-        return [
-            "<strong>No answer was held out, so nothing says how it does on new ones.</strong> It explains "
-            f"{_percent(about['training_accuracy'])} of those that it has learned from.",
-            others,
-        ]
+        why = (
+            "All answers that were held out are ties"
+            if about["held_out_answers"]
+            else "No answer was held out"
+        )
+        sentences = [f"<strong>{why}, so nothing says how it does on new ones.</strong>"]
+        if not math.isnan(learned):
+            sentences[0] += f" It explains {_percent(learned)} of those that it has learned from."
+        return sentences if math.isnan(said["constant"]) else [*sentences, others]
     best = max(said["constant"], said["flipped"], said["untrained_highest"])
     sentences = [
         f"It predicts <strong>{_percent(accuracy)}</strong> of {about['held_out_answers']} answers that it has not "
-        f"learned from (95 % interval {_percent(low)} to {_percent(high)}), and {_percent(about['training_accuracy'])} of those "
-        "that it has.",
+        f"learned from (95 % interval {_percent(low)} to {_percent(high)})"
+        + ("." if math.isnan(learned) else f", and {_percent(learned)} of those that it has."),
         others,
     ]
     if low <= best:
@@ -206,7 +211,7 @@ def _shown(value: float, low: float = math.nan, high: float = math.nan) -> str:
     if isinstance(value, float) and math.isnan(value):
         return "-"
     interval = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
-    return f"{value:.4g}{interval}"
+    return f"{value}{interval}" if isinstance(value, int) else f"{value:.4g}{interval}"
 
 
 def _table(head: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:

@@ -1,5 +1,6 @@
 """What a person needs to know before trusting a learned reward."""
 
+import math
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ SENSITIVITY_STEPS = 10_000  # that the reward's slopes are averaged over
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnswerFacts:
     """What is known of the answers besides what they say; each may be missing.
 
     Attributes:
@@ -51,7 +52,7 @@ class Asked:
         env: gym.Env,
         model: RewardModel,
         clips: Mapping[int, Path] = MappingProxyType({}),
-    ) -> "Asked":
+    ) -> "AnswerFacts":
         """What a dataset and its environment know.
 
         Args:
@@ -60,7 +61,7 @@ class Asked:
         """
         lines, answered = dataset.read_facts(folder), np.flatnonzero(~np.isnan(preferences.labels))
         observations, actions = input_names(env)
-        return Asked(
+        return AnswerFacts(
             facts=[lines[query] for query in answered],
             clips={i: clips[query] for i, query in enumerate(answered.tolist()) if query in clips},
             inputs=[*observations, *(actions if model.uses_actions else ())],
@@ -74,7 +75,7 @@ def write_report(
     held_out: NDArray,
     label_noise: float,
     title: str,
-    asked: Asked | None = None,
+    known: AnswerFacts | None = None,
 ) -> str:
     """Writes report.html, which opens without a server, and its figures as report.json.
 
@@ -87,7 +88,7 @@ def write_report(
     Returns:
         The figures in a sentence or two.
     """
-    asked = asked or Asked()
+    known = known or AnswerFacts()
     probabilities = model.probabilities(preferences)
     # of an answer, which is what labels can be held against
     mean = answered_second(probabilities.mean(axis=0), label_noise)
@@ -122,12 +123,11 @@ def write_report(
     about = {
         **figures,
         "controls": _controls(model, preferences[judged], gap[judged]),
-        "inputs": _sensitivity(model, preferences, used, asked.inputs),
-        "by_answerer": _by(asked.facts, ("annotator", "teacher"), gap, preferences, held_out),
-        "by_iteration": _by(asked.facts, ("iteration",), gap, preferences, held_out),
+        "inputs": _sensitivity(model, preferences, used, known.inputs),
+        "by_answerer": _by(known.facts, ("annotator", "teacher"), gap, preferences, held_out),
+        "by_iteration": _by(known.facts, ("iteration",), gap, preferences, held_out),
         "worst_pairs": worst.tolist(),
     }
-    write_json(directory / "report.json", about)
     write_page(
         directory / "report.html",
         title,
@@ -135,14 +135,26 @@ def write_report(
         calibration=_bins(mean[decided], preferences.labels[decided]),
         returns=(true_returns, predicted),
         disagreement=probabilities[:, judged].std(axis=0),
-        pairs=[_pair(i, model, preferences, mean[i], i in held_out, asked, about) for i in worst],
+        pairs=[_pair(i, model, preferences, mean[i], i in held_out, known, about) for i in worst],
     )
+    write_json(directory / "report.json", _without_nan(about))
+    interval = f"95 % interval {accuracy.low:.0%} to {accuracy.high:.0%}"
+    if len(train):
+        interval += f"; training {figures['training_accuracy']:.1%}"
     return (
-        f"Held-out accuracy {accuracy.value:.1%} on {len(held_out)} answers (95 % interval "
-        f"{accuracy.low:.0%} to {accuracy.high:.0%}; training {figures['training_accuracy']:.1%}), rank "
+        f"Held-out accuracy {accuracy.value:.1%} on {len(held_out)} answers ({interval}), rank "
         f"correlation with the true return {figures['rank_correlation']:.2f}, members' disagreement "
         f"{figures['disagreement']:.3f}."
     )
+
+
+def _without_nan(value: Any) -> Any:
+    """The same with None for what is not known, which JSON has a word for."""
+    if isinstance(value, Mapping):
+        return {name: _without_nan(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _controls(model: RewardModel, preferences: Preferences, gap: NDArray) -> dict[str, float]:
@@ -190,14 +202,16 @@ def sensitivity(model: RewardModel, obs: NDArray, actions: NDArray) -> tuple[NDA
         obs, actions: of the steps that are averaged over; [steps, ...].
 
     Returns:
-        Mean slope and mean absolute slope of each input, per standard deviation of it; [inputs] both.
+        Mean slope and mean absolute slope of each input, per standard deviation that it has in these
+        steps; [inputs] both.
     """
     device = model.input_mean.device
     steps = (torch.tensor(array, device=device) for array in (obs, actions))
     inputs = model.inputs(*steps).detach().requires_grad_()
     reward = model(inputs).mean(dim=0) / model.reward_std
     (slopes,) = torch.autograd.grad(reward.sum(), inputs)
-    mean, size = slopes.double().mean(dim=0), slopes.double().abs().mean(dim=0)
+    slopes = slopes.double() * inputs.detach().double().std(dim=0, correction=0)
+    mean, size = slopes.mean(dim=0), slopes.abs().mean(dim=0)
     return mean.cpu().numpy(), size.cpu().numpy()
 
 
@@ -260,16 +274,16 @@ def _pair(
     preferences: Preferences,
     predicted: float,
     is_held_out: bool,
-    asked: Asked,
+    known: AnswerFacts,
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
     """All that the page shows of one answer: both segments, step by step."""
-    shown = [row["name"] for row in about["inputs"][:3] if row["name"] in asked.inputs]
+    shown = [row["name"] for row in about["inputs"][:3] if row["name"] in known.inputs]
     sides = [
-        _side(model, preferences, int(side[i]), asked.inputs, shown)
+        _side(model, preferences, int(side[i]), known.inputs, shown)
         for side in (preferences.first, preferences.second)
     ]
-    facts = asked.facts[i] if i < len(asked.facts) else {}
+    facts = known.facts[i] if i < len(known.facts) else {}
     return {
         "answer": int(i),
         "label": float(preferences.labels[i]),
@@ -277,7 +291,7 @@ def _pair(
         "held_out": bool(is_held_out),
         "who": facts.get("annotator") or facts.get("teacher"),
         "iteration": facts.get("iteration"),
-        "clip": asked.clips.get(int(i)),
+        "clip": known.clips.get(int(i)),
         "sides": sides,
     }
 
@@ -293,16 +307,19 @@ def _side(
     segments = preferences.segments
     steps = segments.mask[segment]
     obs, actions = segments.obs[segment][steps], segments.actions[segment][steps]
-    members = model.members_rewards(obs, actions)
-    with torch.no_grad():
-        raw = model.raw_inputs(torch.tensor(obs), torch.tensor(actions)).numpy()
+    numbers = {}
+    if shown:
+        device = model.input_mean.device
+        tensors = (torch.tensor(array, device=device) for array in (obs, actions))
+        with torch.no_grad():
+            raw = model.raw_inputs(*tensors).cpu().numpy()
+        numbers = {name: raw[:, list(inputs).index(name)] for name in shown}
+    has_true = bool(segments.rewards.any())  # whoever collects without rewards keeps zeros
     return {
-        "return": float(segments.returns[segment]),
-        "learned": members.mean(axis=0),
-        "lowest": members.min(axis=0),
-        "highest": members.max(axis=0),
-        "true": segments.rewards[segment][steps],
-        "inputs": {name: raw[:, list(inputs).index(name)] for name in shown},
+        "return": float(segments.returns[segment]) if has_true else None,
+        **model.step_by_step(obs, actions),
+        "true": segments.rewards[segment][steps] if has_true else None,
+        "inputs": numbers,
     }
 
 

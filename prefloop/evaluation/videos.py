@@ -13,6 +13,7 @@ import pygame
 from numpy.typing import NDArray
 
 from prefloop.data.rollouts import Act
+from prefloop.envs.drawing import why_not_drawn
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env
 from prefloop.envs.termination import USUAL_FPS
@@ -104,7 +105,7 @@ def require_pictures(env: Env, flag: str) -> None:
         except (
             Exception
         ) as error:  # of whatever draws: drivers, libraries, the environment's makers
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            reason = why_not_drawn(error)
             raise UserError(f"{env} can't be drawn here ({reason}), which {flag} needs.") from None
         finally:
             made.close()

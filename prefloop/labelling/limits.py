@@ -2,4 +2,4 @@
 
 MAX_NAME = 64  # characters of the name of a run or of an annotator
 MAX_ENV = 200  # characters of an environment's id
-MAX_TRACE = 1000  # steps of a segment whose reward is told step by step
+MAX_TRACE = 250  # steps of a segment whose reward is told step by step

@@ -187,6 +187,15 @@ class RewardModel(nn.Module):
         """What each member says, on the agent's scale; as `reward`, [members, ...]."""
         return self._scaled(obs, actions).double().cpu().numpy()
 
+    def step_by_step(self, obs: NDArray, actions: NDArray) -> dict[str, NDArray]:
+        """What is shown of a segment's reward: `learned`, and `lowest` and `highest` of the members; [steps]."""
+        members = self.members_rewards(obs, actions)
+        return {
+            "learned": members.mean(axis=0),
+            "lowest": members.min(axis=0),
+            "highest": members.max(axis=0),
+        }
+
     def disagreement(self, obs: NDArray, actions: NDArray) -> NDArray:
         """Standard deviation of the members, on the agent's scale; as `reward`."""
         return self._scaled(obs, actions).double().std(dim=0, correction=0).cpu().numpy()

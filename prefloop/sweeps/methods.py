@@ -41,6 +41,14 @@ class Compared:
     settings: "PrefPPOSettings | PebbleSettings | SACAlone | None" = None
 
     @property
+    def keeps_on(self) -> bool:
+        """Whether it learns in episodes that do not end early, where it is known how.
+
+        PEBBLE does, and what is held beside it has to: a control would be paid for surviving.
+        """
+        return isinstance(self.settings, PebbleSettings | SACAlone)
+
+    @property
     def asks(self) -> PrefPPOSettings | PebbleSettings | None:
         """Settings of a method that asks for its labels itself."""
         return None if isinstance(self.settings, SACAlone) else self.settings
@@ -102,10 +110,9 @@ def _teacher(
 
 def _pebble(settings: PebbleSettings) -> "Callable[[Bench], Method]":
     def make(bench: "Bench") -> "Method":
-        from prefloop.envs.registered import without_early_end
         from prefloop.training import methods
 
-        own, env = bench.shared(settings), without_early_end(bench.env)
+        own, env = bench.shared(settings), bench.learns_in
         stepping = methods.stepping_in(env, own.experience.num_envs)
         answers = _teacher(bench, env, stepping, own)
         method, _ = methods.pebble(
@@ -131,6 +138,7 @@ def _sac(reward: str, settings: "SACAlone") -> "Callable[[Bench], Method]":
             bench.seed,
             bench.device,
             bench.directory,
+            learns_in=bench.learns_in,
         )
 
     return make

@@ -162,8 +162,10 @@ def _plot_budgets(path: Path, settings: CompareSettings, rows: Rows, bounds: Bou
 def _band(axes: Axes, x: Sequence[float], intervals: Sequence[Interval], name: str) -> None:
     middle = [interval.value for interval in intervals]
     axes.plot(x, middle, color=METHODS[name].colour, marker=".", label=name)
-    low, high = [i.low for i in intervals], [i.high for i in intervals]
+    low, high = np.array([(i.low, i.high) for i in intervals]).T
     axes.fill_between(x, low, high, color=METHODS[name].colour, alpha=0.15, linewidth=0)
+    if len(x) == 1:  # of which there is no band
+        axes.vlines(x, low, high, color=METHODS[name].colour, alpha=0.5)
 
 
 def _level(axes: Axes, value: float, name: str, levels: Sequence[str]) -> None:
@@ -248,16 +250,21 @@ def _how(settings: CompareSettings, rows: Rows) -> str:
     def named(names: Iterable[str]) -> str:
         return _listed([f"<em>{html.escape(name)}</em>" for name in names if name in methods])
 
-    sentences = [
-        "Every method starts as the weaker demonstrator and learns from the same pairs; a smaller "
-        "budget is the beginning of a larger one."
-    ]
-    asking = named(name for name, method in METHODS.items() if method.asks is not None)
-    if asking:
-        sentences.append(f"Of its own questions, as many, learned {asking}.")
-    from_scratch = named(name for name in METHODS if name.startswith(("pebble", "sac")))
-    if from_scratch:
-        sentences.append(f"Not as the demonstrator, but from scratch: {from_scratch}.")
+    asks = [name for name, method in METHODS.items() if method.asks is not None]
+    scratch = [name for name in METHODS if name.startswith(("pebble", "sac"))]
+    sentences = []
+    given = [name for name, method in METHODS.items() if method.uses_labels and name not in asks]
+    if shared := named(given):
+        sentences.append(
+            f"The same labelled pairs were given to {shared}; a smaller budget is the beginning of a "
+            "larger one."
+        )
+    if asking := named(asks):
+        sentences.append(f"Questions of their own, as many as the budget, were asked by {asking}.")
+    if start := named(name for name in METHODS if name not in scratch):
+        sentences.append(f"The weaker demonstrator is what {start} started as.")
+    if from_scratch := named(scratch):
+        sentences.append(f"From scratch, with a network of their own, started {from_scratch}.")
     sentences.append(
         "Returns are the environment's own, the mean of "
         f"{settings.evaluation_episodes} episodes for each run."

@@ -16,7 +16,7 @@ from prefloop.data.preferences import Preferences
 from prefloop.data.segments import Segments
 from prefloop.devices import usable_device
 from prefloop.envs.make import make_vector_env
-from prefloop.envs.registered import return_bounds
+from prefloop.envs.registered import return_bounds, without_early_end
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import evaluate
@@ -131,11 +131,15 @@ def run_cell(settings: CompareSettings, cell: Cell) -> None:
 def _train(settings: CompareSettings, cell: Cell, directory: Path) -> Policy:
     """What the commands do, one after the other, with their settings for the environment."""
     with contextlib.ExitStack() as stack:
-        bench = Bench(settings, cell, directory, stack)
-        method = METHODS[cell.method].make(bench)
+        compared = METHODS[cell.method]
+        bench = Bench(settings, cell, directory, stack, compared.keeps_on)
+        method = compared.make(bench)
         run = RunSettings(out=str(directory), seed=cell.seed, device=settings.device)
-        facts = outputs.facts(f"compare, {cell.method}", settings.environment, bench.weak)
+        env = settings.environment
+        facts = outputs.facts(f"compare, {cell.method}", env, method.begins_as)
         facts |= {"settings": as_flat(run)}
+        if bench.learns_in != env:  # "env" is what it is judged in
+            facts["learned_in"] = bench.learns_in.facts
         loop.turn(method.learner, run, facts, method.iterations, show=(), quiet=True)
         return method.policy()
 
@@ -145,6 +149,7 @@ class Bench:
 
     Attributes:
         env, teacher: as they were asked for.
+        learns_in: the same environment, without early ends where the method learns without them.
         seed, device: of the run.
         directory: the run's.
         stack: what is put on it is closed after the run.
@@ -158,9 +163,11 @@ class Bench:
         cell: Cell,
         directory: Path,
         stack: contextlib.ExitStack,
+        keeps_on: bool,
     ) -> None:
         self._settings, self._cell = settings, cell
         self.env, self.teacher = settings.environment, settings.teacher
+        self.learns_in = without_early_end(self.env) if keeps_on else self.env
         self.seed, self.device = cell.seed, usable_device(settings.device)
         self.directory, self.stack = directory, stack
         self.weak = _load(settings, cell.seed, WEAK)

@@ -9,6 +9,7 @@ folder held after its last iteration of exploration.
 import contextlib
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 import time
@@ -20,9 +21,10 @@ from typing import Any
 from prefloop import checkpoints, runs
 from prefloop.data.replay_buffer import ReplayBuffer
 from prefloop.errors import UserError
-from prefloop.files import read_json, write_json
+from prefloop.files import read_json, sha256, write_json
 
 FACTS, STATE, STEPS = "facts.json", "state.pt", "replay.npz"
+DIGESTS = "sha256"  # in the facts: of the two others
 UNFINISHED = ".unfinished-"
 SECONDS_TO_KEEP = 3600  # far more than it takes, also on a slow disk
 PARTS = ("sac", "replay", "exploration")  # of a learner's state that exploration has to do with
@@ -66,15 +68,18 @@ class KeptExploration:
             return None
         try:
             known = read_json(self.folder / FACTS)
-            other = runs.difference(known, self.facts, ())
+            other = runs.difference(known, self.facts, (DIGESTS,))
             if other is not None:
                 raise UserError(f"it was made with {other}")
-            kept = checkpoints.load(self.folder / STATE)
+            for name, digest in known.get(DIGESTS, {}).items():  # earlier versions kept none
+                if sha256(self.folder / name) != digest:
+                    raise UserError(f"{name} is damaged")
+            kept = checkpoints.load(self.folder / STATE, max_bytes=math.inf)
             replay.fill(self.folder / STEPS)
             state = {**learner, **{name: kept["learner"][name] for name in PARTS}}
-            replay.load_state_dict(state["replay"])
             rows = list(kept["rows"])
-        except (UserError, KeyError, TypeError, ValueError) as error:
+            replay.load_state_dict(state["replay"])
+        except (UserError, OSError, KeyError, TypeError, ValueError) as error:
             reason = str(error).rstrip(".")
             if self.must_be_there:
                 raise UserError(f"{self.folder} can't be explored from: {reason}.") from None
@@ -109,6 +114,7 @@ class KeptExploration:
                 learner = {name: state["learner"][name] for name in PARTS}
                 checkpoints.save(part / STATE, {"learner": learner, "rows": state["rows"]})
                 replay.write(part / STEPS)
-                write_json(part / FACTS, dict(self.facts))
+                digests = {name: sha256(part / name) for name in (STATE, STEPS)}
+                write_json(part / FACTS, {**self.facts, DIGESTS: digests})
                 shutil.rmtree(self.folder, ignore_errors=True)
                 part.rename(self.folder)

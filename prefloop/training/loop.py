@@ -26,6 +26,7 @@ MAY_DIFFER_ON_RESUME = (
     "profile",
     "run",
     "wait",
+    "instructions",
     "device",
     "reward",
     "init",

@@ -9,6 +9,7 @@ import torch
 
 from prefloop.agents.behaviour_cloning import BehaviourCloning
 from prefloop.agents.dpo import DPO
+from prefloop.agents.sac import SAC
 from prefloop.agents.settings import (
     AIRLSettings,
     BCSettings,
@@ -139,24 +140,23 @@ def sac(
     device: torch.device,
     directory: Path,
     init: Path | None = None,
+    learns_in: Env | None = None,
 ) -> Method:
     """SAC on a reward.
 
     Args:
         reward: gives it for the environments that are acted in.
         directory: the run's, where what was done is kept.
+        learns_in: what is acted in, where it is another environment than it is judged in.
 
     Raises:
         UserError: an episode may never end, or the environment or the checkpoint can't be used.
     """
     require_time_limit(env)
-    stepping, plan = stepping_in(env, experience.num_envs), Plan.of(experience.divided)
+    stepping = stepping_in(learns_in or env, experience.num_envs)
+    plan = Plan.of(experience.divided)
     agent = make_sac(stepping, settings, seed, device, init)
-    if (steps := plan.steps(plan.total)) <= agent.random_steps:
-        raise UserError(
-            f"All {steps} steps would be random (--random_steps {agent.random_steps}), and nothing learned; "
-            "more --steps are needed, or fewer of these."
-        )
+    _require_learning(agent, plan)
     replay = make_replay(directory, stepping, experience, plan)
     learner = OffPolicyTraining(
         agent, stepping, env, reward(stepping), replay, plan, experience, seed
@@ -171,6 +171,14 @@ def sac(
         ("true_return", "training_return", "reward"),
         Acting(plan, stepping, agent.random_steps),
     )
+
+
+def _require_learning(agent: SAC, plan: Plan) -> None:
+    if (steps := plan.steps(plan.total)) <= agent.random_steps:
+        raise UserError(
+            f"All {steps} steps would be random (--random_steps {agent.random_steps}), and nothing learned; "
+            "more --steps are needed, or fewer of these."
+        )
 
 
 def airl(
@@ -262,6 +270,7 @@ def pebble(
     require_time_limit(env)
     plan = Plan.of(settings.experience.divided)
     agent = make_sac(stepping, settings.agent, seed, device, init)
+    _require_learning(agent, plan)
     model = make_model(stepping.spaces, settings.reward, seed).to(device)
     replay = make_replay(directory, stepping, settings.experience, plan)
     taught = TaughtReward(

@@ -24,6 +24,7 @@ from prefloop.training.methods import Method
 from prefloop.training.settings import RunSettings
 
 POLICY = "final_policy.params"
+CLIPS = "clips"  # folder of pictures of what a program was asked
 
 
 def facts(

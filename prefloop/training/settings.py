@@ -60,8 +60,8 @@ class StoppingSettings:
     group = "stopping early"
 
     # fmt: off
-    stop_at: float | None = setting(None, "end when a row's true_return has reached this; never if not given")
-    patience: int | None = setting(None, "end when the best true_return is so many rows old; never if not given")
+    stop_at: float | None = setting(None, "end when a row's true_return has reached this, where it has a reward already; never if not given")
+    patience: int | None = setting(None, "end when the best true_return of the rows with a reward is so many of them old; never if not given")
     # fmt: on
 
     def __post_init__(self) -> None:

@@ -29,6 +29,14 @@ UNLABELLED_SEGMENTS = 1000  # that pairs without an answer are made of
 OnFit = Callable[[RewardModel, Preferences], None]
 
 
+def moving(segments: Segments) -> NDArray:
+    """Whether anything is observed to change in each segment; bool, [segments]."""
+    same = segments.obs == segments.obs[:, :1]
+    changes = ~same.reshape(*segments.mask.shape, -1).all(axis=2) & segments.mask
+    found: NDArray = changes.any(axis=1)
+    return found
+
+
 class TaughtReward:
     """A reward model, and whoever answers the questions that it is fitted to.
 
@@ -83,6 +91,13 @@ class TaughtReward:
         candidates = self.questions.candidates * wanted
         # two segments for each candidate pair, as far as there are any
         pool = self._segments(episodes, 2 * candidates, rng)
+        possible = len(pool) * (len(pool) - 1) // 2
+        if wanted > possible:
+            raise UserError(
+                f"{wanted} pairs are to be asked about now, and what was done so far gives only {possible}, of "
+                f"{len(pool)} segments; give fewer --labels, a shorter --segment_length, or more to ask about "
+                "(--iteration_steps)."
+            )
         queries = select_queries(
             self.questions.selection if self.fitted else "uniform",
             pool,
@@ -96,7 +111,10 @@ class TaughtReward:
     def _segments(self, episodes: Trajectories, number: int, rng: np.random.Generator) -> Segments:
         # a policy that was taught to fall sooner is shown in shorter segments
         length = min(self.questions.segment_length, int(episodes.lengths.max()))
-        return cut(episodes, length, number, rng)
+        found = cut(episodes, length, number, rng)
+        # where an episode stays after its end nothing happens that could be compared
+        moves = moving(found)
+        return found if moves.all() or moves.sum() < 2 else found[moves]
 
     def fit(
         self, episodes: Callable[[], Trajectories] | None = None, iteration: int = 0

@@ -147,7 +147,21 @@ def test_a_reward_is_reported_on_again_and_by_answers_of_others(run, demonstrati
     assert outcome.code == 0, outcome.err
     theirs = json.loads((tmp_path / "o" / "report.json").read_text())
     assert theirs["answers"] == theirs["held_out_answers"] == 12
+    assert theirs["training_accuracy"] is None
     assert report.read_bytes() == first
+    # a copy of its own is known by what stands in it
+    shutil.copytree(f"{demonstrations}/prefs", tmp_path / "copy")
+    assert run("prefloop.cli reward-report r --preferences copy --out c").code == 0
+    assert (tmp_path / "c" / "report.json").read_bytes() == first
+    # one that has grown is somebody else's, as far as it was not learned from
+    line = f"prefloop.cli pairs --env CartPole-v0 --policies {demonstrations}/weak.params"
+    assert run(f"{line} --pairs 9 --episodes 5 --seed 3 --out copy").code in (0, 2)
+    with (tmp_path / "copy" / "preferences.jsonl").open("a") as file:
+        file.write('{"first": 0, "second": 7, "label": 1.0}\n')
+    assert run("prefloop.cli reward-report r --preferences copy --out d").code == 0
+    grown = json.loads((tmp_path / "d" / "report.json").read_text())
+    held_out = json.loads(first)["held_out_answers"]
+    assert grown["answers"] == 41 and grown["held_out_answers"] in (held_out, held_out + 1)
 
 
 def test_what_can_not_be_reported_on_is_a_sentence(run, demonstrations, tmp_path):
@@ -157,6 +171,15 @@ def test_what_can_not_be_reported_on_is_a_sentence(run, demonstrations, tmp_path
     facts["settings"].pop("preferences")
     (tmp_path / "r" / "run.json").write_text(json.dumps(facts))
     assert_one_sentence(run("prefloop.cli reward-report r"), "give --preferences")
+    # what it was learned from is gone, or is another now
+    for there, words in ((False, "are not in gone; say where"), (True, "holds other answers")):
+        facts["settings"]["preferences"] = "gone"
+        if there:
+            shutil.copytree(f"{demonstrations}/prefs", tmp_path / "gone")
+            with (tmp_path / "gone" / "preferences.jsonl").open("a") as file:
+                file.write('{"first": 0, "second": 7, "label": 1.0}\n')
+        (tmp_path / "r" / "run.json").write_text(json.dumps(facts))
+        assert_one_sentence(run("prefloop.cli reward-report r"), words)
     (tmp_path / "file").write_text("")
     with_out = f"prefloop.cli reward-report r --preferences {demonstrations}/prefs --out file"
     assert_one_sentence(run(with_out), "file")

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 import torch
 from made_up import make_segments
-from pages import chromium
 
 from prefloop.data.preferences import Preferences
 from prefloop.envs.spaces import Spaces
-from prefloop.evaluation.reward_report import Asked, sensitivity, write_report
+from prefloop.evaluation.reward_report import AnswerFacts, sensitivity, write_report
 from prefloop.rewards.reward_model import RewardModel
 
 NOISE = 0.3
@@ -35,9 +34,9 @@ def answers(num, rng, noise=NOISE, scale=2.0):
     return Preferences(segments, first, second, (rng.random(num) < probability) * 1.0)
 
 
-def report(directory, prefs, held_out=None, noise=NOISE, asked=None):
+def report(directory, prefs, held_out=None, noise=NOISE, known=None):
     held_out = np.arange(len(prefs)) if held_out is None else held_out
-    write_report(directory, model_of_the_first_number(), prefs, held_out, noise, "A reward", asked)
+    write_report(directory, model_of_the_first_number(), prefs, held_out, noise, "A reward", known)
     return json.loads((directory / "report.json").read_text(encoding="utf-8"))
 
 
@@ -95,7 +94,9 @@ def test_a_pair_that_is_worth_the_same_is_half_right_and_ties_count_for_nothing(
     figures = report(tmp_path, prefs)
     assert figures["held_out_accuracy"] == pytest.approx(2 / 3)
     ties = report(tmp_path, Preferences(prefs.segments, first, second, np.full(4, 0.5)))
-    assert np.isnan(ties["calibration_error"]) and np.isnan(ties["held_out_accuracy"])
+    assert ties["calibration_error"] is None and ties["held_out_accuracy"] is None
+    said = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "All answers that were held out are ties" in said and "nan" not in said
 
 
 def test_the_slope_of_a_linear_reward_is_its_weight():
@@ -106,19 +107,39 @@ def test_the_slope_of_a_linear_reward_is_its_weight():
         model.reward_std.fill_(2.0)
         model.input_std.copy_(torch.tensor([5.0, 5.0, 5.0]))
     obs = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    obs[:, 1] = 0.7  # what never varies changes nothing
     slopes, sizes = sensitivity(model, obs, np.zeros(7, np.int64))
-    # per deviation of an input, whatever that is, on the agent's scale
-    assert slopes == pytest.approx([1.5, -0.5, 0])
-    assert sizes == pytest.approx([1.5, 0.5, 0])
+    # per deviation that it has in these steps, on the agent's scale
+    expected = 3.0 / 2.0 * obs[:, 0].std() / 5.0
+    assert slopes == pytest.approx([expected, 0, 0], abs=1e-6)
+    assert sizes == pytest.approx([expected, 0, 0], abs=1e-6)
 
 
 def test_what_it_looks_at_is_named_and_comes_first(tmp_path):
     prefs = answers(30, np.random.default_rng(0))
-    named = report(tmp_path, prefs, asked=Asked(inputs=["height", "speed", "<lean>"]))["inputs"]
+    named = report(tmp_path, prefs, known=AnswerFacts(inputs=["height", "speed", "<lean>"]))[
+        "inputs"
+    ]
     assert [row["name"] for row in named] == ["height", "speed", "<lean>"]
     assert named[0]["size"] > 0 and named[1]["size"] == 0
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "&lt;lean&gt;" in page and "<lean>" not in page
+
+
+def test_what_is_not_known_is_left_out(tmp_path):
+    # nothing was held out; and whoever collected this knew no rewards
+    plain = answers(12, np.random.default_rng(0))
+    silent = make_segments(plain.segments.obs, plain.segments.actions)
+    prefs = Preferences(silent, plain.first, plain.second, plain.labels)
+    figures = report(tmp_path, prefs, held_out=np.zeros(0, np.int64))
+    assert figures["held_out_accuracy"] is None and figures["training_accuracy"] > 0.5
+    said = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "No answer was held out" in said and "nan" not in said
+    assert pairs_of(tmp_path)[0]["sides"][0]["true"] is None
+    # all were
+    report(tmp_path, plain)
+    said = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert " % of those that it has" not in said and "nan" not in said
 
 
 def test_a_reward_that_learned_nothing_is_held_against_it(tmp_path):
@@ -145,41 +166,13 @@ def test_answers_are_judged_by_who_gave_them_and_when(tmp_path):
         {"annotator": name, "iteration": i % 2}
         for i, name in enumerate(["Ada"] * 20 + ["Bob"] * 20)
     ]
-    figures = report(tmp_path, prefs, held_out=np.arange(0, 40, 2), asked=Asked(facts=facts))
+    figures = report(tmp_path, prefs, held_out=np.arange(0, 40, 2), known=AnswerFacts(facts=facts))
     ada, bob = figures["by_answerer"]
     assert (ada["name"], ada["answers"], ada["held_out_answers"]) == ("Ada", 20, 10)
     assert ada["held_out_accuracy"] > 0.8 and bob["held_out_accuracy"] < 0.2
     assert 0.5 < ada["low"] < ada["held_out_accuracy"]
     # of the second one all are learned from
     assert [row["held_out_answers"] for row in figures["by_iteration"]] == [20, 0]
-    assert np.isnan(figures["by_iteration"][1]["held_out_accuracy"])
+    assert figures["by_iteration"][1]["held_out_accuracy"] is None
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "By who answered" in page and "Bob" in page
-
-
-def test_the_page_shows_the_step_that_was_clicked(tmp_path):
-    rng = np.random.default_rng(0)
-    obs = rng.normal(size=(4, 21, 3))
-    segments = make_segments(
-        obs, np.zeros((4, 21)), np.array([21, 11, 21, 21]), rewards=obs[..., 0]
-    )
-    prefs = Preferences(segments, np.array([0, 2]), np.array([1, 3]), np.array([1.0, 0.5]))
-    report(tmp_path, prefs, asked=Asked(inputs=["a", "b", "c"]))
-    first, second = pairs_of(tmp_path)[0]["sides"]
-    assert first["learned"][20] == pytest.approx(float(obs[0, 20, 0]), rel=1e-3)
-    assert len(second["learned"]) == len(second["true"]) == 11
-    with chromium() as browser:
-        page = browser.new_page()
-        mistakes = []
-        page.on("pageerror", lambda error: mistakes.append(str(error)))
-        page.goto((tmp_path / "report.html").as_uri())
-        pair = page.locator(".pair").first
-        chart = pair.locator("svg").first
-        box = chart.bounding_box()
-        chart.click(position={"x": box["width"] - 1, "y": box["height"] / 2})
-        said = pair.locator("figcaption").all_inner_texts()
-        assert "Step 20" in said[0] and "Step 10" in said[1]  # the shorter one waits at its end
-        pair.locator("input").fill("5")
-        assert all("Step 5" in text for text in pair.locator("figcaption").all_inner_texts())
-        assert page.locator(".pair").count() == 2
-        assert not mistakes

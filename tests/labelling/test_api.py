@@ -13,6 +13,7 @@ from serving import serving
 import prefloop
 from prefloop.data import dataset
 from prefloop.labelling.arrays import pad, to_archive
+from prefloop.labelling.limits import MAX_TRACE
 from prefloop.labelling.server.app import create_app
 from prefloop.labelling.server.clips import ClipStore
 from prefloop.labelling.server.config import SettingsFile
@@ -195,6 +196,11 @@ def test_results(api):
     assert api.put("/api/runs/cartpole-01/reward-report", json=even).status_code == 204
     (pair,) = api.get("/api/runs/cartpole-01/results").json()["reward"]["hardest"]
     assert pair["first_reward"] == {**told, "true": None} and pair["second_reward"] is None
+    # as much as a trainer may send
+    steps = [1.234567] * MAX_TRACE
+    long = {"learned": steps, "lowest": steps, "highest": steps, "true": steps}
+    most = [{**hard[0], "first_reward": long, "second_reward": long}] * 20
+    assert api.put("/api/runs/cartpole-01/reward-report", json={**report, "hardest": most}).status_code == 204  # fmt: skip
     # of labels that no longer count, nothing is said
     api.post("/api/runs/cartpole-01/label-again")
     assert api.get("/api/runs/cartpole-01/results").json()["reward"] is None

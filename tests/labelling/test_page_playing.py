@@ -84,7 +84,7 @@ def test_a_shorter_clip_waits_for_the_longer(site, browser):
     with opened(browser) as page:
         begin(page, site.url)
         while set(sides(page)) != {long[1], short[1]}:
-            press(page, "1")
+            press(page, "ArrowLeft")
             page.wait_for_selector("[data-state=pair]")
         page.wait_for_selector(".clip.over")
         side = page.get_attribute(".clip.over", "data-side")
@@ -163,7 +163,7 @@ def test_clips_that_are_not_rendered_yet_are_waited_for(site, browser):
         for id, segment in zip((first, second), make_segments(2), strict=True):
             site.api.put(f"/api/segments/{id}/clip", content=clip_of(segment))
         page.wait_for_selector("[data-state=pair]")
-        press(page, "1")
+        press(page, "ArrowLeft")
         settled(page)
     assert len(labels(site.api)) == 1
 
@@ -186,12 +186,16 @@ def test_what_cannot_be_drawn_is_plotted(site, browser):
 def test_clips_that_are_over_in_no_time_begin_slowly(site, browser):
     """8 steps at 50 a second: at a tenth of the speed they last 1.6 s, at a quarter 0.64."""
     make_run(site.api, num_queries=1, length=8)
-    make_run(site.api, "long", num_queries=1, length=60, seed=1)
     with opened(browser) as page:
         begin(page, site.url)
         assert shown(page, ".speed") == "0.1\u00d7"
-        page.keyboard.press(">")
-        assert shown(page, ".speed") == "0.25\u00d7"  # whoever wants them quicker has them quicker
-        page.goto(f"{site.url}/#/label/long")
-        page.wait_for_selector(".frame:has-text('/ 60')")
-        assert shown(page, ".speed") == "1\u00d7"
+        add_pairs(site.api, "cartpole-01", 1, length=60, seed=1)
+        press(page, "ArrowLeft")
+        until(page, "document.querySelector('.frame').textContent.endsWith('/ 60')")
+        assert shown(page, ".speed") == "1\u00d7"  # each pair at its own
+        add_pairs(site.api, "cartpole-01", 1, length=8, seed=2)
+        page.keyboard.press("<")
+        page.keyboard.press("<")
+        press(page, "ArrowLeft")
+        until(page, "document.querySelector('.frame').textContent.endsWith('/ 8')")
+        assert shown(page, ".speed") == "0.5\u00d7"  # until somebody chooses one

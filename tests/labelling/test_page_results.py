@@ -159,6 +159,7 @@ def test_the_reward_under_a_clip_points_at_the_step_that_is_shown(site, browser)
         assert trace.get_attribute("aria-valuenow") == "24"
         page.get_by_role("button", name="Stop pair 1").click()
         until(page, "document.querySelector('.reward').dataset.step === '0'")
+        page.mouse.move(0, 0)
         page.get_by_role("button", name="Play pair 1").click()
         until(page, "Number(document.querySelector('.reward').dataset.step) > 3")
         shown_now = "[Math.floor(document.querySelector('.hard-pair video').currentTime / document.querySelector('.hard-pair video').duration * 25), Number(document.querySelector('.reward').dataset.step)]"  # fmt: skip

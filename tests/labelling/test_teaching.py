@@ -17,6 +17,7 @@ from prefloop.data import dataset
 from prefloop.data.segments import STATES
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import EnvSettings
+from prefloop.files import read_json
 from prefloop.labelling.arrays import unpack
 from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.client.people import People
@@ -221,6 +222,18 @@ def test_people_teach_pebble_what_a_robot_of_dm_control_did(run, tmp_path, monke
         # the same command again finds everything done, and asks nobody anything
         assert run(line).code == 0
         assert own.run("walker").counts.queries == 8
+        # where episodes end early, people see and teach what does not
+        fallen = line.replace("--run walker", "--run hopper")
+        with labelling(own, "hopper", choose=lambda query: next(taking_turns)):
+            outcome = run(f"{fallen} --env Hopper-v5 --instructions 'As far as it can.'")
+        assert outcome.code == 0, outcome.err
+        hopper = own.run("hopper")
+        assert hopper.env_changes == {"termination": "never"}
+        assert hopper.instructions == "As far as it can."
+        # the same command, without the environment, goes on with what it is judged in
+        outcome = run(fallen)
+        assert outcome.code == 0, outcome.err
+        assert read_json(tmp_path / "hopper" / "run.json").get("env_changes") is None
     # people see the simulator's states, which the replay buffer keeps
     segments = shown(home, "walker")
     assert len(segments) > 8 and all(len(s.replay[STATES]) == s.length == 20 for s in segments)

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from conftest import assert_one_sentence
 
+from prefloop import policy_files
 from prefloop.agents.settings import SACSettings
 from prefloop.command_line import parse_settings
 from prefloop.data import dataset
+from prefloop.envs.make import make_vector_env
 from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
+from prefloop.evaluation.evaluate import evaluate
 from prefloop.files import read_csv, read_json, write_json
 from prefloop.rewards.settings import RewardSettings
 from prefloop.sweeps.compare import Cell, _remember, cells
@@ -266,7 +269,7 @@ ASKING = ("pebble", "pebble+surf", "pebble+rune", "pebble+reed")
     ("env", "methods"),
     [
         ("Pendulum-v1", (*ASKING, "sac-constant", "sac-flipped", "sac-random", "sac")),
-        ("Hopper-v5", ("pebble",)),  # whose episodes end early
+        ("Hopper-v5", ("pebble", "sac-constant")),  # whose episodes end early
     ],
 )
 def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
@@ -306,8 +309,17 @@ def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
     prepare(settings, 0)
     for cell in cells(settings):
         run_cell(settings, cell)
-        result = read_json(tmp_path / "c" / cell.folder / RESULT)
+        folder = tmp_path / "c" / cell.folder
+        result = read_json(folder / RESULT)
         assert np.isfinite(result["mean_return"])
+        # what is read back is what was judged
+        policy = policy_files.load(folder / "final_policy.params", make_vector_env(env, 1))
+        assert evaluate(policy, env, 2, 0).mean() == pytest.approx(result["mean_return"])
+        if env == "Hopper-v5":  # or a constant reward would teach to survive
+            assert not np.load(folder / "replay/terminated.npy").any()
+            assert read_json(folder / "run.json")["learned_in"]["env_changes"] == {
+                "termination": "never"
+            }
         rows = read_csv(tmp_path / "c" / cell.folder / "metrics.csv")
         if cell.method in asking:
             assert rows[-1]["labels"] == "8" and cell.labels == 8
@@ -320,13 +332,14 @@ def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
     [
         (
             ("dpo",),
-            "starts as the weaker",
-            ("own questions", "questions of", "scratch", "Controls"),
+            "The weaker demonstrator is what <em>dpo</em> started as.",
+            ("of their own", "scratch", "Controls"),
         ),
         (
             ("pebble", "sac", "sac-constant"),
-            "Of its own questions, as many, learned <em>pebble</em>",
-            ("<em>constant</em>", "flipped", "pref-ppo"),
+            "Questions of their own, as many as the budget, were asked by <em>pebble</em>. From scratch, with "
+            "a network of their own, started <em>pebble</em>, <em>sac-constant</em> and <em>sac</em>.",
+            ("<em>constant</em>", "flipped", "pref-ppo", "same labelled pairs", "started as"),
         ),
         (
             ("constant", "random", "sac-random"),

@@ -2,6 +2,7 @@ import contextlib
 import copy
 import io
 import os
+import re
 import time
 
 import gymnasium as gym
@@ -227,6 +228,36 @@ def test_a_teacher_who_never_decides_leaves_no_policy(run, tmp_path):
     assert not (tmp_path / "p/final_policy.params").exists()
 
 
+def test_where_nothing_happens_nothing_is_asked(run, tmp_path):
+    """An inverted pendulum stays where it fell, for most of each episode."""
+    pytest.importorskip("mujoco")
+    line = SMALL.replace("Pendulum-v1", "InvertedPendulum-v5")
+    outcome = run(f"{line} p")
+    assert outcome.code == 0, outcome.err
+    asked = dataset.read(tmp_path / "p/preferences")
+    assert (np.ptp(asked.segments.obs, axis=1) > 0).any(axis=1).all()
+    assert asked.num_ties < len(asked) / 2
+    said = read_json(tmp_path / "p/run.json")["learned_in"]["env_changes"]
+    assert said == {"termination": "absorb", "horizon": 100}
+
+
+def test_actions_that_are_all_random_are_refused(run, tmp_path):
+    outcome = run(f"{SMALL.replace('--random-steps 100', '--random-steps 5000')} p")
+    assert_one_sentence(outcome, "steps would be random (--random_steps 5000)")
+
+
+def test_many_ties_are_said(run, tmp_path):
+    outcome = run(f"{SMALL} p --teacher oracle --equal-within 30")
+    assert outcome.code == 0, outcome.err
+    ties, answers = re.search(r"Note: (\d+) of (\d+) answers were ties", outcome.out).groups()
+    assert int(answers) == 20 and 10 <= int(ties) < 20
+
+
+def test_more_pairs_than_there_are_is_a_sentence(run, tmp_path):
+    outcome = run(f"{SMALL} p --segment-length 200 --labels 20")
+    assert_one_sentence(outcome, "fewer --labels, a shorter --segment_length")
+
+
 def test_what_ends_early_goes_on_in_learning_and_not_in_evaluation(run, tmp_path):
     pytest.importorskip("mujoco")
     line = f"{SMALL.replace('Pendulum-v1', 'Hopper-v5')}"
@@ -302,11 +333,32 @@ def test_a_kept_exploration_that_can_not_be_used(run, tmp_path, monkeypatch):
     assert_one_sentence(outcome, "nowhere can't be explored from")
     steps = (kept / "replay.npz").read_bytes()
     (kept / "replay.npz").write_bytes(steps[: len(steps) // 2])
-    assert_one_sentence(run(f"{SMALL} r --explore-from {kept}"), "replay.npz holds no steps")
+    assert_one_sentence(run(f"{SMALL} r --explore-from {kept}"), "replay.npz is damaged")
     outcome = run(f"{line} again")
     assert outcome.code == 0, outcome.err
     assert "can't be used" in outcome.out and "Exploring anew" in outcome.out
     assert files(tmp_path / "again") == files(tmp_path / "first")
+    # a single bit of the networks: nothing that is read would notice
+    state = bytearray((kept / "state.pt").read_bytes())
+    state[len(state) // 2] ^= 1
+    (kept / "state.pt").write_bytes(state)
+    outcome = run(f"{line} bit")
+    assert "can't be used: state.pt is damaged. Exploring anew." in outcome.out
+    assert files(tmp_path / "bit") == files(tmp_path / "first")
+    (kept / "state.pt").unlink()
+    assert "Exploring anew." in run(f"{line} gone").out
+
+
+def test_a_smaller_replay_explores_otherwise(run, tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.delenv("PREFLOOP_PROFILE", raising=False)
+    line = SMALL.replace("--no-keep-exploration ", "")
+    assert run(f"{line} large").code == 0
+    assert "Going on from" in run(f"{line} enough --capacity 100000").out
+    assert "Going on from" not in run(f"{line} small --capacity 100").out
+    assert run(f"{SMALL} alone --capacity 100").code == 0
+    assert files(tmp_path / "small") == files(tmp_path / "alone")
 
 
 def test_what_was_refused_is_explored_anew_from_nothing_and_kept_again(run, tmp_path, monkeypatch):

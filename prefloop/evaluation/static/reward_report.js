@@ -61,7 +61,7 @@ function chart({ name, kind, height, steps, values, band, range: [low, high], on
 /** What stands in the charts of one side: {name, kind, height, values, band}. */
 const curves = (side) => [
   { name: "learned reward, and its members", kind: "learned", height: 140, values: side.learned, band: side },
-  { name: "true reward", kind: "true", height: 80, values: side.true },
+  ...(side.true ? [{ name: "true reward", kind: "true", height: 80, values: side.true }] : []),
   ...Object.entries(side.inputs).map(([name, values]) => ({ name, kind: "input", height: 60, values })),
 ];
 
@@ -107,7 +107,9 @@ function show(pair) {
       const at = Math.min(step, steps - 1);
       caption.replaceChildren(
         make("strong", {}, i ? "second" : "first"),
-        `, true return ${short(side.return)}. Step ${at}: learned ${short(side.learned[at])}, true ${short(side.true[at])}`,
+        side.true ? `, true return ${short(side.return)}.` : ".",
+        ` Step ${at}: learned ${short(side.learned[at])}`,
+        side.true ? `, true ${short(side.true[at])}` : "",
       );
     });
     const rows = curves(side).map((row, j) => chart({ ...row, steps, range: range[j], onStep: go }));

@@ -14,7 +14,7 @@ from prefloop.data.preferences import Preferences, Queries
 from prefloop.data.segments import Segments, concatenate
 from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.asking import ask
-from prefloop.labelling.client.client import LabellingClient
+from prefloop.labelling.client.client import LabellingClient, RefusedError
 from prefloop.labelling.client.managing import counted
 from prefloop.labelling.limits import MAX_TRACE
 from prefloop.labelling.schemas.runs import CountsOut
@@ -110,16 +110,26 @@ class People:
             if not decided[i] or len(of_query) == HARDEST or query in of_query:
                 continue
             first, second = self._labels.shown(i)
+            # whoever collects without rewards sends zeros
+            has_true = bool(preferences.segments.rewards.any())
             of_query[query] = {
                 "query": query,
                 "label": float(labels[i]),
                 "probability": float(probability[i]),
-                "first_reward": trace(model, first),
-                "second_reward": trace(model, second),
+                "first_reward": trace(model, first, has_true),
+                "second_reward": trace(model, second, has_true),
             }
-        self.client.put_reward_report(
-            self.run, float(agrees[decided].mean()), int(decided.sum()), list(of_query.values())
+        accuracy, judged, hardest = (
+            float(agrees[decided].mean()),
+            int(decided.sum()),
+            of_query.values(),
         )
+        try:
+            self.client.put_reward_report(self.run, accuracy, judged, list(hardest))
+        except RefusedError:  # by a server of an earlier version, which knows no rewards of steps
+            known = ("query", "label", "probability")
+            plain = [{name: hard[name] for name in known} for hard in hardest]
+            self.client.put_reward_report(self.run, accuracy, judged, plain)
 
 
 class StandingLabels:
@@ -248,25 +258,20 @@ class StandingLabels:
             writer.replace(self.preferences, teacher="human", **columns)
 
 
-def trace(model: RewardModel, segment: Segments) -> dict[str, Any] | None:
+def trace(model: RewardModel, segment: Segments, has_true: bool) -> dict[str, Any] | None:
     """What a reward model says of each step of a segment; None of one that is too long to be told.
 
     Args:
         segment: a single one.
+        has_true: whether its rewards are the environment's.
     """
     steps = int(segment.lengths[0])
     if steps > MAX_TRACE:
         return None
-    members = model.members_rewards(segment.obs[0, :steps], segment.actions[0, :steps])
-    told = {
-        "learned": members.mean(axis=0),
-        "lowest": members.min(axis=0),
-        "highest": members.max(axis=0),
-        "true": segment.rewards[0, :steps],
-    }
-    found = {name: [float(f"{x:.4g}") for x in values] for name, values in told.items()}
-    # whoever collects without rewards sends zeros
-    return {**found, "true": found["true"] if any(found["true"]) else None}
+    told = model.step_by_step(segment.obs[0, :steps], segment.actions[0, :steps])
+    if has_true:
+        told["true"] = segment.rewards[0, :steps]
+    return {name: [float(f"{x:.4g}") for x in values] for name, values in told.items()}
 
 
 def trimmed(segments: Segments, i: int, start: int, stop: int) -> Segments:

@@ -87,7 +87,9 @@ class TraceOut(Out):
     learned: list[float]
     lowest: list[float] = Field(description="Of the members of the ensemble.")
     highest: list[float]
-    true: list[float] | None = Field(description="The environment's own reward, if there is one.")
+    true: list[float] | None = Field(
+        None, description="The environment's own reward, if there is one."
+    )
 
 
 class HardPairOut(Out):
@@ -98,8 +100,10 @@ class HardPairOut(Out):
     probability: float = Field(description="The reward model's, that the second is preferred.")
     first: SideOut
     second: SideOut
-    first_reward: TraceOut | None = Field(description="Null where the segment is too long for it.")
-    second_reward: TraceOut | None
+    first_reward: TraceOut | None = Field(
+        None, description="Null where the segment is too long for it."
+    )
+    second_reward: TraceOut | None = None
     said: list[SaidOut]
 
 

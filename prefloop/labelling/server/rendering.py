@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from prefloop.data.recording import STATE_OF, is_mujoco, what_to_record
 from prefloop.data.segments import ACTIONS, SEED, STATES
 from prefloop.envs.dm_control import SuiteTask
-from prefloop.envs.drawing import NEEDED, choose_mujoco_gl
+from prefloop.envs.drawing import choose_mujoco_gl, why_not_drawn
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env, as_settings
 from prefloop.envs.termination import USUAL_FPS
@@ -197,10 +197,7 @@ class Renderer:
         except UserError:
             raise
         except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-            if "gl" in type(error).__module__.lower() or "OpenGL" in reason:
-                reason += f"; {NEEDED}"
-            raise self._cannot(reason) from error
+            raise self._cannot(why_not_drawn(error)) from error
 
     def _cannot(self, reason: str) -> UserError:
         return UserError(

@@ -30,7 +30,7 @@ Role = Literal["annotator", "trainer"]
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 MAX_JSON = 64 * 2**10
-MAX_LONG_JSON = 4 * 2**20  # lists of queries or labels
+MAX_LONG_JSON = 4 * 2**20  # lists of queries, labels or rewards of steps
 MAX_SEGMENTS = 64 * 2**20
 MAX_CLIP = 32 * 2**20
 BODY_SECONDS = 60.0  # in which a whole body must arrive
@@ -53,9 +53,8 @@ def body_limit(path: str) -> int:
         return MAX_CLIP
     if path.startswith("/api/runs/"):
         last = path.rpartition("/")[2]
-        return {"segments": MAX_SEGMENTS, "queries": MAX_LONG_JSON, "labels": MAX_LONG_JSON}.get(
-            last, MAX_JSON
-        )
+        long = dict.fromkeys(("queries", "labels", "reward-report"), MAX_LONG_JSON)
+        return {"segments": MAX_SEGMENTS, **long}.get(last, MAX_JSON)
     return MAX_JSON
 
 

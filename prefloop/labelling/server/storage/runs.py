@@ -80,7 +80,12 @@ class Runs:
                 return
             before = env_of(found), spaces_of_run(found)
             for what, known, new, is_same in (
-                ("env", before[0], facts.env, _is_same_env(before[0], facts.env)),
+                (
+                    "env",
+                    before[0].described,
+                    facts.env.described,
+                    _is_same_env(before[0], facts.env),
+                ),
                 ("spaces", before[1], facts.spaces, before[1].agrees(facts.spaces)),
             ):
                 if not is_same:

@@ -8,10 +8,14 @@ const EDGE = 3;
 
 const short = (value) => String(Number(value.toPrecision(3)));
 
-/** Lowest and highest of what is drawn of some traces, so that two clips have one scale. */
-export function rewardRange(traces) {
-  const values = traces.flatMap(({ lowest, highest }) => [...lowest, ...highest]);
-  return [Math.min(...values), Math.max(...values)];
+const ends = (values) => [Math.min(...values), Math.max(...values)];
+
+/** Lowest and highest of what is drawn of some traces, so that two clips have one scale; the true reward has its own. */
+export function rewardRanges(traces) {
+  return {
+    learned: ends(traces.flatMap(({ lowest, highest }) => [...lowest, ...highest])),
+    own: ends(traces.flatMap((trace) => trace.true ?? [])),
+  };
 }
 
 export class RewardTrace {
@@ -21,8 +25,8 @@ export class RewardTrace {
   #cursor = draw("line", { class: "reward-cursor", y1: 0, y2: HEIGHT });
   #figures = make("span", { class: "reward-figures" });
 
-  /** `range` is that of the learned reward; the true one has its own scale. `go` is called with a step that is clicked. */
-  constructor(trace, range, label, go) {
+  /** `ranges` are those of `rewardRanges`. `go` is called with a step that is clicked. */
+  constructor(trace, ranges, label, go) {
     this.#trace = trace;
     const { learned, lowest, highest, true: own } = trace;
     const last = learned.length - 1;
@@ -31,13 +35,10 @@ export class RewardTrace {
       role: "slider", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": last,
     });
     this.#slider = svg;
-    const band = [...this.#points(highest, range), ...this.#points(lowest, range).reverse()];
+    const band = [...this.#points(highest, ranges.learned), ...this.#points(lowest, ranges.learned).reverse()];
     svg.append(draw("polygon", { class: "reward-band", points: band.join(" ") }));
-    if (own) {
-      const scale = [Math.min(...own), Math.max(...own)];
-      svg.append(draw("polyline", { class: "reward-true", points: this.#points(own, scale).join(" ") }));
-    }
-    svg.append(draw("polyline", { class: "reward-learned", points: this.#points(learned, range).join(" ") }), this.#cursor);
+    if (own) svg.append(draw("polyline", { class: "reward-true", points: this.#points(own, ranges.own).join(" ") }));
+    svg.append(draw("polyline", { class: "reward-learned", points: this.#points(learned, ranges.learned).join(" ") }), this.#cursor);
     const at = (event) => {
       const box = svg.getBoundingClientRect();
       const share = Math.min(Math.max((event.clientX - box.left) / box.width, 0), 1);

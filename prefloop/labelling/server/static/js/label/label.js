@@ -51,6 +51,7 @@ class LabelPage {
   #stopwatch = new Stopwatch(); // of this pair
   #shown = null; // the pair on the page
   #initialSpeed = null;
+  #begunWith = null; // the speed of this pair, as long as nobody has changed it
   #waited = false; // for pairs, since the last one was shown
 
   constructor(view, run, annotator, signal) {
@@ -202,7 +203,10 @@ class LabelPage {
     this.#shown = pair;
     const speed = this.#queue.settings.playback_speed;
     // whoever has changed the speed keeps theirs, until the settings say another
-    if (speed !== this.#initialSpeed) this.#player.setSpeed(beginningSpeed(speed, pair.clips));
+    if (speed !== this.#initialSpeed || this.#player.speed === this.#begunWith) {
+      this.#begunWith = beginningSpeed(speed, pair.clips);
+      this.#player.setSpeed(this.#begunWith);
+    }
     this.#initialSpeed = speed;
     this.#stage.show(pair);
     this.#stopwatch.reset();

@@ -2,11 +2,11 @@
 
 import { count, make, percent } from "../common/dom.js";
 import { HardPair } from "./hardpair.js";
-import { calm, Player } from "../common/player.js";
+import { beginningSpeed, calm, Player } from "../common/player.js";
 
 /** What stands under the clips, if anything does. */
 function legend(hardest) {
-  const traces = hardest.flatMap((hard) => [hard.first_reward, hard.second_reward]).filter((trace) => trace);
+  const traces = hardest.map((hard) => [hard.first_reward, hard.second_reward]).filter((both) => !both.includes(null)).flat();
   if (!traces.length) return null;
   const own = traces.some((trace) => trace.true) ? ", and, dashed and on a scale of its own, the true one" : "";
   return make("p", { class: "faint" }, `Under each clip the reward that was learned, step by step, with what the members of the ensemble say${own}. A click goes to that step.`);
@@ -19,12 +19,15 @@ export class HardPairs {
   #pairs = new Map(); // by query
   #playing = null;
   #pinned = false; // by the button, so that it goes on when the mouse leaves
+  #wanted = null; // the step that the pair is to stay at
   #observer = null;
 
   constructor(signal) {
     this.#signal = signal;
     signal.addEventListener("abort", () => this.#clear());
-    this.#player.addEventListener("change", () => this.#playing?.show(this.#player.step), { signal });
+    this.#player.addEventListener("change", () => {
+      if (this.#player.clips.length) this.#playing?.show(this.#player.step);
+    }, { signal });
   }
 
   /** What stands under the section's title. */
@@ -75,6 +78,7 @@ export class HardPairs {
       press: () => {
         const stops = this.#playing === pair && this.#pinned;
         this.#pinned = !stops;
+        this.#wanted = null;
         if (stops) this.#stop();
         else this.#play(pair);
       },
@@ -84,11 +88,12 @@ export class HardPairs {
       leave: () => {
         if (this.#playing === pair && !this.#pinned) this.#stop();
       },
-      go: async (step) => {
+      go: (step) => {
+        this.#play(pair);
         this.#pinned = true; // it stays where it was put
-        await this.#play(pair);
+        this.#wanted = step;
         pair.show(step);
-        if (this.#playing === pair) this.#player.scrub(step);
+        if (this.#player.clips.length) this.#player.scrub(step);
       },
     }, this.#signal);
     return pair;
@@ -100,11 +105,15 @@ export class HardPairs {
     this.#playing = pair;
     pair.mark(true);
     await pair.load();
-    if (this.#playing === pair && pair.clips.length) this.#player.show(pair.clips);
+    if (this.#playing !== pair || !pair.clips.length) return;
+    this.#player.setSpeed(beginningSpeed(1, pair.clips));
+    this.#player.show(pair.clips, this.#wanted === null);
+    if (this.#wanted !== null) this.#player.scrub(this.#wanted);
   }
 
   #stop() {
     const { clips } = this.#player;
+    this.#wanted = null;
     this.#player.hide();
     for (const clip of clips) clip.seek(0);
     this.#playing?.show(0);

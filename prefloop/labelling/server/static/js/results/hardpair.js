@@ -4,7 +4,7 @@ import { Refused } from "../common/api.js";
 import { makeClip, TraceClip, VideoClip } from "../common/clips.js";
 import { framesText } from "../common/controls.js";
 import { count, make, percent, setText } from "../common/dom.js";
-import { RewardTrace, rewardRange } from "../common/rewardtrace.js";
+import { RewardTrace, rewardRanges } from "../common/rewardtrace.js";
 
 const SIDES = { first: "left", second: "right" }; // whose colour each has
 const TITLES = { first: "First", second: "Second" };
@@ -131,9 +131,9 @@ export class HardPair {
   #traces(hard, go) {
     const traces = Object.keys(SIDES).map((side) => hard[`${side}_reward`]);
     if (traces.includes(null)) return []; // of a long segment, or by a trainer of an earlier version
-    const range = rewardRange(traces);
+    const ranges = rewardRanges(traces);
     return Object.keys(SIDES).map((side, i) =>
-      new RewardTrace(traces[i], range, `Reward of each step of the ${side} clip of pair ${this.#number}`, go));
+      new RewardTrace(traces[i], ranges, `Reward of each step of the ${side} clip of pair ${this.#number}`, go));
   }
 
   /** Puts the cursors of both rewards on a step. */
