@@ -194,6 +194,8 @@ def _add_argument(parser: argparse._ActionsContainer, leaf: Leaf) -> None:
     if choices:
         options["metavar"] = "{" + ",".join(choices) + "}"
     if field.metadata["positional"]:
+        if nargs == "*":  # or argparse asks for it
+            options["default"] = field.default
         parser.add_argument(leaf.flag, **{**options, "metavar": leaf.flag.upper()})
     else:
         default = None if leaf.required else field.default

@@ -21,6 +21,7 @@ METRICS = "metrics.csv"
 ANEW = (STATE, METRICS, "final_policy.params")  # what a new run removes of an earlier one
 STATE_KEYS = {"policy", "optimizer", "rows"}  # rows: those of metrics.csv, one an epoch
 # what a preference dataset and a comparison call their descriptions: no run belongs into theirs
+MOST_DIFFERENCES = 8  # that a sentence names
 OTHERS = ("metadata.json", "compare.json")
 
 
@@ -208,7 +209,7 @@ def difference(
     may_differ: Collection[str],
     defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> str | None:
-    """The first thing that is not the same in two descriptions, in words; None where there is none.
+    """What is not the same in two descriptions, in words; None where all is.
 
     Args:
         before: as read from JSON, which has lists where `now` may have tuples.
@@ -219,13 +220,18 @@ def difference(
     def plain(value: Any) -> Any:
         return list(value) if isinstance(value, tuple) else value
 
+    found = []
     for name in sorted((before.keys() | now.keys()) - set(may_differ)):
         old, new = plain(before.get(name, defaults.get(name))), plain(now.get(name))
         if old != new:
             if name.endswith("_sha256"):
-                return f"other contents of --{name.removesuffix('_sha256')}"
-            return f"{name} {old!r}, not {new!r}"
-    return None
+                found.append(f"other contents of --{name.removesuffix('_sha256')}")
+            else:
+                found.append(f"{name} {old!r}, not {new!r}")
+    more = len(found) - MOST_DIFFERENCES
+    if more > 0:
+        found[MOST_DIFFERENCES:] = [f"{more} more"]
+    return " and ".join(found) or None
 
 
 def _settings(facts: Mapping[str, Any], directory: Path) -> dict[str, Any]:

@@ -191,6 +191,7 @@ def _of_the_run(settings: Any, known: "Callable[[str], RunOut]") -> Any:
     """
     from prefloop import runs
     from prefloop.envs.settings import from_facts
+    from prefloop.errors import UserError
     from prefloop.files import read_json
 
     out = settings.run.out or settings.people
@@ -203,7 +204,10 @@ def _of_the_run(settings: Any, known: "Callable[[str], RunOut]") -> Any:
         if known_here is not None:
             environment = replace(known_here, **environment.changes)
     if not environment.env:
-        run_there = known(settings.people)
+        try:
+            run_there = known(settings.people)
+        except UserError as error:
+            raise UserError(f"{str(error).rstrip('.')}; --env makes one.") from None
         environment = EnvSettings(
             env=run_there.env, **{**run_there.env_changes, **environment.changes}
         )

@@ -36,7 +36,7 @@ class Settings:
     """
 
     # fmt: off
-    action: str = setting(MISSING, "what to do", choices=tuple(ACTIONS), positional=True)
+    action: str = setting(MISSING, f"what to do: {', '.join(ACTIONS)}", choices=tuple(ACTIONS), positional=True)
     words: tuple[str, ...] = setting((), "the run's name, and what else the action takes: export NAME FOLDER, import FOLDER NAME, rename NAME NEW-NAME", positional=True)
     yes: bool = setting(False, "delete without asking")
     server: ServerSettings = part(ServerSettings)

@@ -33,7 +33,10 @@ def find_spec(env: Env) -> EnvSpec:
     try:
         return gym.spec(without_module(env_id))
     except gym.error.Error as error:
-        raise UserError(f"There is no environment {env_id!r}: {error}") from None
+        own = (
+            "" if ":" in env_id else f" One of your own is named with its module: module:{env_id}."
+        )
+        raise UserError(f"There is no environment {env_id!r}: {error}{own}") from None
 
 
 def time_limit(env: Env) -> int | None:

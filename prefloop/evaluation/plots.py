@@ -52,6 +52,9 @@ def plot_metrics(
     path: Path, rows: Sequence[Mapping[str, float]], x: str, curves: Sequence[str], title: str
 ) -> None:
     """Draws columns of metrics.csv, one panel each, over another column."""
+    # what has no number in any row is left out: nothing could be seen of it
+    told = [name for name in curves if any(np.isfinite(row[name]) for row in rows)]
+    curves = told or curves[:1]
     figure = Figure(figsize=(7, 1.5 + 1.8 * len(curves)), layout="constrained")
     panels = figure.subplots(len(curves), sharex=True, squeeze=False)[:, 0]
     for axes, name in zip(panels, curves, strict=True):
@@ -68,6 +71,8 @@ def plot_schedule(path: Path, labels: NDArray, name: str) -> None:
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.subplots()
     axes.bar(np.arange(1, len(labels) + 1), labels)
+    # a single bar would fill the picture
+    axes.set_xlim(0, max(len(labels) + 1, 6))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("session")
