@@ -52,8 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: 0 after a help text, 2 after a user's mistake, 130 after Ctrl-C, 143 after SIGTERM.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if "" not in sys.path:  # as with `python -m prefloop`: people's own environments stand here
-        sys.path.append("")
     if given[:1] == ["help"]:  # prefloop help pairs
         given = [*given[1:2], "--help"]
     name = given[0].replace("_", "-") if given else "--help"

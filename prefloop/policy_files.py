@@ -1,6 +1,5 @@
 """Policies read back: from the files of scripts and of this library, or as a function of somebody else's."""
 
-import importlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from prefloop.networks import (
 )
 from prefloop.policies import CategoricalPolicy, FunctionPolicy, GaussianPolicy, Policy
 from prefloop.squashed_gaussian import SquashedGaussianPolicy
+from prefloop.startup import import_own
 
 
 def load(
@@ -166,7 +166,7 @@ def load_acting(named: str, envs: gym.Env | gym.vector.VectorEnv) -> Policy | Fu
     if not colon or Path(named).exists() or not module.replace(".", "").isidentifier():
         return load(Path(named), envs)
     try:
-        function = getattr(importlib.import_module(module), name)
+        function = getattr(import_own(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"There is no function {named}: {error}.") from None
     if not callable(function):

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType, ModuleType
 
 from prefloop.errors import Terminated, UserError
@@ -29,6 +30,18 @@ def import_quickly(*modules: str) -> None:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def import_own(module: str) -> ModuleType:
+    """Imports a module of the user's, also one in the folder that the program was started in.
+
+    `python -m prefloop` finds it there anyway, the command `prefloop` does not. It is looked for last, and
+    only now: a folder of W&B's is called wandb, and would pass for the package.
+    """
+    here = str(Path.cwd())
+    if not {"", here} & set(sys.path):
+        sys.path.append(here)
+    return importlib.import_module(module)
 
 
 def print_anything() -> None:

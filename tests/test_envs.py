@@ -1,3 +1,5 @@
+import sys
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -140,3 +142,20 @@ def test_many_robots_are_watched_too():
     envs.envs[1].unwrapped.data.qvel[:] = 1e12
     *_, truncated, info = envs.step(envs.action_space.sample())
     assert truncated.tolist() == info[DIVERGED].tolist() == [False, True]
+
+
+def test_a_module_stands_in_the_folder_where_the_program_is_started(tmp_path, monkeypatch):
+    """As the command `prefloop` starts: its own folder is the first of the path."""
+    (tmp_path / "in_this_folder.py").write_text(
+        "import gymnasium as gym\n"
+        "gym.register('Here-v0', 'gymnasium.envs.classic_control:CartPoleEnv', max_episode_steps=5)\n"
+    )
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p not in ("", str(tmp_path))])
+    with pytest.raises(UserError, match="in this folder and on PYTHONPATH"):
+        make_env("in_this_folder:Here-v0")
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p not in ("", str(tmp_path))])
+    monkeypatch.chdir(tmp_path)
+    assert make_env("in_this_folder:Here-v0").spec.max_episode_steps == 5
+    for wrong in ("./in_this_folder:Here-v0", "in_this_folder.py:Here-v0"):
+        with pytest.raises(UserError, match="as in_this_folder:Here-v0"):
+            make_env(wrong)

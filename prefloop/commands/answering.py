@@ -197,12 +197,10 @@ def _of_the_run(settings: Any, known: "Callable[[str], RunOut]") -> Any:
     out = settings.run.out or settings.people
     facts = Path(out) / runs.FACTS
     environment = settings.environment
-    if (
-        not environment.env and facts.is_file()
-    ):  # what people see may be learned in, and not judged in
-        known_here = from_facts(read_json(facts))
-        if known_here is not None:
-            environment = replace(known_here, **environment.changes)
+    if not environment.env and facts.is_file():
+        # not the server's: what people see may be learned in, and not judged in
+        begun = from_facts(read_json(facts))
+        environment = replace(begun, **environment.changes) if begun else environment
     if not environment.env:
         try:
             run_there = known(settings.people)

@@ -165,7 +165,9 @@ def _kept(
     if not own.exploration.explores:
         return None
     experience = own.experience
-    explored = own.exploration_iterations * experience.iteration_steps
+    # a row more for each iteration and environment, for what its last step led to
+    rows = experience.iteration_steps + experience.num_envs
+    explored = own.exploration_iterations * rows
     depends_on = {
         **env.facts,
         "judged_in": settings.environment.facts,

@@ -1,7 +1,6 @@
 """Environments of a value, one or many."""
 
 import contextlib
-import importlib
 import inspect
 import logging
 import warnings
@@ -25,6 +24,7 @@ from prefloop.envs.settings import Env, as_settings
 from prefloop.envs.termination import AbsorbAfterEnd, CutWhereItDiverged, RepeatActions
 from prefloop.errors import UserError
 from prefloop.seeding import MAX_SEED, Stream, generator, integers
+from prefloop.startup import import_own
 
 logger = logging.getLogger(__name__)
 
@@ -233,7 +233,7 @@ def import_module(env_id: str) -> None:
             f"{name}:{without_module(env_id)}, which is looked for in this folder and on PYTHONPATH."
         )
     try:
-        importlib.import_module(module)
+        import_own(module)
     except (ImportError, ValueError, TypeError) as error:  # the last two: of "", ".x" and the like
         reason = str(error).splitlines()[0].rstrip(".")
         raise UserError(
@@ -268,7 +268,7 @@ def _wrapper(name: str) -> Any:
     """A class that is named by module and name."""
     module, _, attribute = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        found = getattr(import_own(module), attribute)
     except (ImportError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"There is no wrapper {name!r}: {error}; it is named module:Class."
