@@ -193,6 +193,14 @@ def sides(page):
     )
 
 
+def keys_at_once(page, *keys):
+    """Presses keys with nothing between them, however slow the machine is."""
+    page.evaluate(
+        "keys => keys.forEach(key => window.dispatchEvent(new KeyboardEvent('keydown', {key})))",
+        list(keys),
+    )
+
+
 def press(page, key):
     """Presses an answering key once a pair is shown, and waits until that pair has gone."""
     page.wait_for_selector("[data-state=pair]")

@@ -8,6 +8,7 @@ from pages import (
     NEEDS_CHROMIUM,
     begin,
     cut,
+    keys_at_once,
     kinds,
     labels,
     last,
@@ -148,8 +149,7 @@ def test_labelling_does_not_wait_for_an_undo_for_ever(site, browser):
         press(page, "1")
         settled(page)
         page.route("**/api/undo", lambda route: held.append(route))
-        page.keyboard.press("u")
-        page.keyboard.press("2")  # would be meant for the pair that is to come back
+        keys_at_once(page, "u", "2")  # the second would be meant for the pair that is to come back
         last(page, "Go on")
         press(page, "=")
         held.pop().continue_()
