@@ -70,7 +70,7 @@ def test_where_episodes_are_equally_long_a_reward_that_says_nothing_teaches_noth
     out = tmp_path / "comparison"
     line = (
         "compare --env Pendulum-v1 --methods sac sac-constant sac-random --labels 20 --seeds 0-1 "
-        f"--steps 6000 --demonstrator-steps 20000 --evaluation-episodes 20 --out {out}"
+        f"--steps 10000 --demonstrator-steps 20000 --evaluation-episodes 20 --out {out}"
     )
     main(line.split())
     returns: dict[str, list[float]] = {}
@@ -78,8 +78,7 @@ def test_where_episodes_are_equally_long_a_reward_that_says_nothing_teaches_noth
         returns.setdefault(row["method"], []).append(float(row["mean_return"]))
     # a pendulum that nobody drives comes to about -1200
     assert min(returns["sac"]) > -300, returns
-    assert max(returns["sac-constant"]) < -900, returns
-    assert max(returns["sac-random"]) < -600, returns
+    assert max(returns["sac-constant"] + returns["sac-random"]) < -900, returns
 
 
 @pytest.mark.slow
