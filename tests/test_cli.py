@@ -1,4 +1,6 @@
+import contextlib
 import importlib
+import signal
 import subprocess
 import sys
 
@@ -8,6 +10,7 @@ from conftest import ROOT, assert_one_sentence
 from prefloop.cli import COMMANDS
 from prefloop.command_line import parse_settings
 from prefloop.settings import leaves
+from prefloop.startup import interrupts_first
 
 
 def test_help_names_every_command(run):
@@ -86,3 +89,14 @@ def test_the_check_of_other_pythons_holds_on_this_one():
     )
     assert result.returncode == 0, result.stderr
     assert " flags of " in result.stdout
+
+
+@pytest.mark.parametrize("is_swallowed", [True, False])
+def test_what_fails_after_ctrl_c_is_the_interrupt(is_swallowed):
+    """A library in C may swallow the exception, and fail at what it lacks then."""
+    with pytest.raises(KeyboardInterrupt if is_swallowed else TypeError), interrupts_first():
+        if is_swallowed:
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        raise TypeError("no common dtype")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

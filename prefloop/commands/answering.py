@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from prefloop.training.taught_reward import OnFit
 
 HUMAN = "human"
+NOT_FOUND = 404  # of HTTP
 
 
 # what such a command can be told, the same in each
@@ -193,6 +194,7 @@ def _of_the_run(settings: Any, known: "Callable[[str], RunOut]") -> Any:
     from prefloop.envs.settings import from_facts
     from prefloop.errors import UserError
     from prefloop.files import read_json
+    from prefloop.labelling.client.client import RefusedError
 
     out = settings.run.out or settings.people
     facts = Path(out) / runs.FACTS
@@ -204,7 +206,9 @@ def _of_the_run(settings: Any, known: "Callable[[str], RunOut]") -> Any:
     if not environment.env:
         try:
             run_there = known(settings.people)
-        except UserError as error:
+        except RefusedError as error:
+            if error.status != NOT_FOUND:
+                raise
             raise UserError(f"{str(error).rstrip('.')}; --env makes one.") from None
         environment = EnvSettings(
             env=run_there.env, **{**run_there.env_changes, **environment.changes}

@@ -37,6 +37,11 @@ def moving(segments: Segments) -> NDArray:
     return found
 
 
+def pairs_of(segments: int) -> int:
+    """How many pairs so many segments make."""
+    return segments * (segments - 1) // 2
+
+
 class TaughtReward:
     """A reward model, and whoever answers the questions that it is fitted to.
 
@@ -90,8 +95,8 @@ class TaughtReward:
         rng = generator(self._seed, Stream.QUERIES, iteration)
         candidates = self.questions.candidates * wanted
         # two segments for each candidate pair, as far as there are any
-        pool = self._segments(episodes, 2 * candidates, rng)
-        possible = len(pool) * (len(pool) - 1) // 2
+        pool = self._segments(episodes, 2 * candidates, wanted, rng)
+        possible = pairs_of(len(pool))
         if wanted > possible:
             raise UserError(
                 f"{wanted} pairs are to be asked about now, and what was done so far gives only {possible}, of "
@@ -108,13 +113,16 @@ class TaughtReward:
         )
         self.answers.ask(queries, iteration)
 
-    def _segments(self, episodes: Trajectories, number: int, rng: np.random.Generator) -> Segments:
+    def _segments(
+        self, episodes: Trajectories, number: int, pairs: int, rng: np.random.Generator
+    ) -> Segments:
         # a policy that was taught to fall sooner is shown in shorter segments
         length = min(self.questions.segment_length, int(episodes.lengths.max()))
         found = cut(episodes, length, number, rng)
-        # where an episode stays after its end nothing happens that could be compared
+        # where an episode stays after its end nothing happens that could be compared; if nearly all is
+        # of that kind, so are some of the questions
         moves = moving(found)
-        return found if moves.all() or moves.sum() < 2 else found[moves]
+        return found if moves.all() or pairs_of(int(moves.sum())) < pairs else found[moves]
 
     def fit(
         self, episodes: Callable[[], Trajectories] | None = None, iteration: int = 0
@@ -152,11 +160,11 @@ class TaughtReward:
     ) -> Queries:
         """Pairs that nobody is asked about."""
         rng = generator(self._seed, Stream.UNLABELLED, iteration)
-        pool = self._segments(episodes, UNLABELLED_SEGMENTS, rng)
+        pool = self._segments(episodes, UNLABELLED_SEGMENTS, wanted, rng)
         return select_queries(
             selection if self.fitted else "uniform",
             pool,
-            min(wanted, len(pool) * (len(pool) - 1) // 2),
+            min(wanted, pairs_of(len(pool))),
             rng,
             predict=self.model.probabilities,
         )

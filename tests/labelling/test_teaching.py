@@ -212,7 +212,7 @@ def test_people_teach_pebble_what_a_robot_of_dm_control_did(run, tmp_path, monke
     taking_turns = iter(["left", "right"] * 100)
     with ServerProcess("--home", str(home)) as server, LabellingClient(server.url) as own:
         monkeypatch.setenv("PREFLOOP_SERVER", server.url)
-        assert_one_sentence(run(line), "There is no run walker")
+        assert_one_sentence(run(line), "There is no run walker; --env makes one.")
         with labelling(own, "walker", choose=lambda query: next(taking_turns)):
             outcome = run(f"{line} --env {env.env} --action-repeat 2")
         assert outcome.code == 0, outcome.err

@@ -239,6 +239,10 @@ def test_where_nothing_happens_nothing_is_asked(run, tmp_path):
     assert asked.num_ties < len(asked) / 2
     said = read_json(tmp_path / "p/run.json")["learned_in"]["env_changes"]
     assert said == {"termination": "absorb", "horizon": 100}
+    # where there is too little else, the rest is asked about, too: no run ends for it
+    outcome = run(f"{line} q --termination absorb --labels 300")
+    assert outcome.code == 0, outcome.err
+    assert len(dataset.read(tmp_path / "q/preferences")) == 300
 
 
 def test_actions_that_are_all_random_are_refused(run, tmp_path):
@@ -286,6 +290,14 @@ def test_what_ends_early_goes_on_in_learning_and_not_in_evaluation(run, tmp_path
     assert "learned_in" not in read_json(tmp_path / "q/run.json")
 
 
+@pytest.fixture
+def kept_here(tmp_path, monkeypatch):
+    """What is explored is kept in the test's folder, and nowhere else."""
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.delenv("PREFLOOP_PROFILE", raising=False)
+
+
 def files(folder):
     return {
         name: (folder / name).read_bytes()
@@ -293,10 +305,7 @@ def files(folder):
     }
 
 
-def test_what_was_explored_is_explored_once(run, tmp_path, monkeypatch):
-    for name in ("HOME", "USERPROFILE"):
-        monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.delenv("PREFLOOP_PROFILE", raising=False)
+def test_what_was_explored_is_explored_once(run, tmp_path, kept_here):
     line = SMALL.replace("--no-keep-exploration ", "")
     first = run(f"{line} first")
     assert first.code == 0, first.err
@@ -318,10 +327,7 @@ def test_what_was_explored_is_explored_once(run, tmp_path, monkeypatch):
     assert files(tmp_path / "fifth") == files(tmp_path / "first")
 
 
-def test_a_kept_exploration_that_can_not_be_used(run, tmp_path, monkeypatch):
-    for name in ("HOME", "USERPROFILE"):
-        monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.delenv("PREFLOOP_PROFILE", raising=False)
+def test_a_kept_exploration_that_can_not_be_used(run, tmp_path, kept_here):
     line = SMALL.replace("--no-keep-exploration ", "")
     assert run(f"{line} first").code == 0
     (kept,) = (tmp_path / ".prefloop/default/explorations").iterdir()
@@ -349,10 +355,7 @@ def test_a_kept_exploration_that_can_not_be_used(run, tmp_path, monkeypatch):
     assert "Exploring anew." in run(f"{line} gone").out
 
 
-def test_a_smaller_replay_explores_otherwise(run, tmp_path, monkeypatch):
-    for name in ("HOME", "USERPROFILE"):
-        monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.delenv("PREFLOOP_PROFILE", raising=False)
+def test_a_smaller_replay_explores_otherwise(run, tmp_path, kept_here):
     line = SMALL.replace("--no-keep-exploration ", "")
     assert run(f"{line} large").code == 0
     assert "Going on from" in run(f"{line} enough --capacity 100000").out
@@ -361,10 +364,7 @@ def test_a_smaller_replay_explores_otherwise(run, tmp_path, monkeypatch):
     assert files(tmp_path / "small") == files(tmp_path / "alone")
 
 
-def test_what_was_refused_is_explored_anew_from_nothing_and_kept_again(run, tmp_path, monkeypatch):
-    for name in ("HOME", "USERPROFILE"):
-        monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.delenv("PREFLOOP_PROFILE", raising=False)
+def test_what_was_refused_is_explored_anew_from_nothing_and_kept_again(run, tmp_path, kept_here):
     line, home = (
         SMALL.replace("--no-keep-exploration ", ""),
         tmp_path / ".prefloop/default/explorations",
