@@ -96,6 +96,12 @@ def main(settings: Settings) -> None:
         print(f"Learning in {env} without early ends; it is judged with them.")
         return whole
 
+    every, explores = plan.steps(plan.every), own.exploration_iterations * plan.steps(plan.every)
+    if explores != own.exploration.steps:
+        print(
+            f"Note: it explores for {explores} steps, in whole iterations of {every} (--iteration_steps)."
+        )
+
     def check(env: EnvSettings) -> None:
         plan_labels(questions, plan, time_limit(env), own.exploration_iterations)
         require_watchable(settings.watching, env)
