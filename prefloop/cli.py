@@ -23,6 +23,7 @@ COMMANDS = {
     "airl": "learn a reward from the behaviour that was preferred, and a policy on it",
     "pref-ppo": "act, ask, learn the reward and improve on it, round after round",
     "pebble": "the same with SAC: explore, ask, relabel all that was done, improve at every step",
+    "teach": "a person says what is better, and a robot learns it meanwhile: server, page and training in one",
     "evaluate": "play episodes and report the true returns",
     "compare": "many methods on the same labels, with controls and intervals",
     "convert": "preferences to Parquet and back",

@@ -10,12 +10,21 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.settings import part, require_above_zero, setting
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.teachers.simulated import PRESETS
-from prefloop.training.settings import RunSettings
+from prefloop.training.settings import (
+    QuerySettings,
+    RunSettings,
+    StoppingSettings,
+    WatchingSettings,
+)
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from prefloop.data.stepping import Stepping
+    from prefloop.labelling.client.on_page import OnPage
     from prefloop.labelling.schemas.runs import RunOut
     from prefloop.training.answers import Answers
+    from prefloop.training.methods import Method
     from prefloop.training.taught_reward import OnFit
 
 HUMAN = "human"
@@ -91,6 +100,7 @@ class Asked:
         settings: the command's, whose environment and folder are filled in.
         env: what is acted in.
         on_fit: tells people what was learned.
+        page: where they follow the training.
     """
 
     settings: Any
@@ -98,6 +108,7 @@ class Asked:
     stepping: "Stepping"
     answers: "Answers"
     on_fit: "OnFit | None" = None
+    page: "OnPage | None" = None
 
 
 @contextmanager
@@ -108,6 +119,8 @@ def answering(
     check: Callable[[EnvSettings], Any],
     simulated: "Callable[[Any, EnvSettings, Stepping], AbstractContextManager[Answers]]",
     acted_in: Callable[[EnvSettings], EnvSettings] = lambda env: env,
+    on_ready: Callable[[str], None] = lambda page: None,
+    quiet: bool = False,
 ) -> Iterator[Asked]:
     """Connects to people, or has a program answer; the run's folder is this process's meanwhile.
 
@@ -120,6 +133,8 @@ def answering(
         simulated: gives the answers of the program that `settings.teacher` names, from the settings,
             what is acted in and what steps it.
         acted_in: what is acted in, where it is another environment than it is judged in.
+        on_ready: is told where people label, once there is a run for it.
+        quiet: say that people are waited for on their page only.
     """
     from contextlib import ExitStack
 
@@ -139,6 +154,8 @@ def answering(
         check(settings.environment)
         env = acted_in(settings.environment)
         if settings.people:
+            from prefloop.labelling.client.client import LabellingClient
+            from prefloop.labelling.client.on_page import OnPage
             from prefloop.labelling.client.people import People
 
             recorded = RecordedEnvs.make(env, num_envs)
@@ -146,9 +163,13 @@ def answering(
             said = settings.instructions or None
             client.put_run(settings.people, env=env, spaces=stepping.spaces, instructions=said)
             folder = Path(settings.run.out) / methods.PREFERENCES
-            people = People(client, settings.people, folder)
             stack.enter_context(outputs.claimed(settings, program))
-            yield Asked(settings, env, stepping, people, people.report)
+            own = stack.enter_context(LabellingClient(client.url, client.token, patience=0))
+            page = stack.enter_context(OnPage(own, settings.people, Path(settings.run.out)).kept())
+            say = (lambda sentence: None) if quiet else print
+            people = People(client, settings.people, folder, say, is_over=page.is_over_while_asking)
+            on_ready(client.page(settings.people))
+            yield Asked(settings, env, stepping, people, people.report, page)
         elif (clips := settings.clips_per_session) is not None:
             from prefloop.commands.clips import Drawn
             from prefloop.evaluation.videos import require_pictures
@@ -167,11 +188,48 @@ def answering(
             yield Asked(settings, env, stepping, answers)
 
 
-def say_how_many_came(answers: "Answers", labels: int) -> None:
+def hooks(
+    asked: Asked,
+    method: "Method",
+    learner: Any,
+    stopping: StoppingSettings,
+    watching: WatchingSettings,
+    stack: "ExitStack",
+) -> dict[str, Any]:
+    """What watches a training and may end it, as `outputs.train` takes it.
+
+    Args:
+        learner: what can be asked to ask, as `Teaching` wants it.
+        stack: closes what is opened for it.
+    """
+    from prefloop.training.stopping import reason_to_stop
+    from prefloop.training.watching import watching as watchers_of
+
+    run, env = asked.settings.run, asked.settings.environment
+    directory = Path(run.out)
+    watchers: list[Any] = list(
+        stack.enter_context(watchers_of(watching, env, method.policy, run.seed, directory))
+    )
+    if asked.page is None:
+        return {"watchers": watchers, "stop": lambda rows: reason_to_stop(rows, stopping)}
+    from prefloop.commands.teaching import Teaching
+
+    assert method.acting is not None
+    teaching = Teaching(
+        asked.page, learner, method.acting.plan, asked.env, asked.env == env, method.policy, run.seed, directory,
+    )  # fmt: skip
+    return {
+        "watchers": [*watchers, teaching.watch],
+        "stop": lambda rows: teaching.stop(rows) or reason_to_stop(rows, stopping),
+        "on_steps": teaching.on_steps,
+    }
+
+
+def say_how_many_came(answers: "Answers", questions: QuerySettings) -> None:
     """Says how many labels came, where they are fewer than were wanted."""
-    said = answers.current()
+    said, labels = answers.current(), questions.labels
     answered = len(said.answered) if said is not None else 0
-    if answered < labels:
+    if answered < labels and questions.queue is None:
         never = "" if answers.shown >= labels else ", and the others were never asked"
         print(
             f"Note: {answered} of {labels} labels came; of {answers.shown} queries "

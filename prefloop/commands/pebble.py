@@ -1,5 +1,6 @@
 """`prefloop pebble`: explore, ask, learn the reward, relabel all that was done, improve at every step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,19 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Trains and writes the policy, the reward and the answers."""
-    from functools import partial
+    train(settings)
+
+
+def train(
+    settings: Settings, on_ready: Callable[[str], None] = lambda page: None, quiet: bool = False
+) -> None:
+    """The same, for who begins it in another way.
+
+    Args:
+        on_ready: is told where people label, once there is a run for it.
+        quiet: say how far it is, and that people are waited for, on their page only.
+    """
+    from contextlib import ExitStack
     from pathlib import Path
 
     import torch
@@ -74,8 +87,7 @@ def main(settings: Settings) -> None:
     from prefloop.training import methods, outputs
     from prefloop.training.off_policy import make_sac
     from prefloop.training.plans import Plan, plan_labels
-    from prefloop.training.stopping import reason_to_stop
-    from prefloop.training.watching import require_watchable, watching
+    from prefloop.training.watching import require_watchable
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     device = usable_device(settings.run.device)
@@ -111,6 +123,8 @@ def main(settings: Settings) -> None:
         "prefloop pebble",
         own.experience.num_envs,
         check=check,
+        on_ready=on_ready,
+        quiet=quiet,
         simulated=lambda settings, env, stepping: methods.simulated_answers(
             env,
             stepping,
@@ -135,16 +149,24 @@ def main(settings: Settings) -> None:
         facts |= {"reward_model": learner.taught.model.facts()}
         if asked.env != env:  # "env" is what it is judged in
             facts["learned_in"] = asked.env.facts
-        stop = partial(reason_to_stop, settings=settings.stopping)
-        with watching(settings.watching, env, method.policy, seed, directory) as watchers:
+        with ExitStack() as stack:
+            hooks = answering.hooks(
+                asked, method, learner, settings.stopping, settings.watching, stack
+            )
             outputs.train(
-                method, settings, facts, env, is_claimed=True, save=learner.save, stop=stop,
-                watchers=watchers,
-            )  # fmt: skip
+                method,
+                settings,
+                facts,
+                env,
+                is_claimed=True,
+                save=learner.save,
+                quiet=quiet,
+                **hooks,
+            )
         if learner.seconds:
             share = learner.reward_seconds / learner.seconds
             print(f"Asking, fitting and relabelling took {share:.0%} of the time.")
-        answering.say_how_many_came(answers, questions.labels)
+        answering.say_how_many_came(answers, questions)
 
 
 def _kept(settings: Settings, env: EnvSettings, states: Any) -> "KeptExploration | None":

@@ -1,5 +1,6 @@
 """`prefloop pref-ppo`: act, ask, learn the reward and improve on it, round after round."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from prefloop.commands import answering
@@ -59,7 +60,19 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Trains and writes the policy, the reward and the answers."""
-    from functools import partial
+    train(settings)
+
+
+def train(
+    settings: Settings, on_ready: Callable[[str], None] = lambda page: None, quiet: bool = False
+) -> None:
+    """The same, for who begins it in another way.
+
+    Args:
+        on_ready: is told where people label, once there is a run for it.
+        quiet: say how far it is, and that people are waited for, on their page only.
+    """
+    from contextlib import ExitStack
     from pathlib import Path
 
     import torch
@@ -68,8 +81,7 @@ def main(settings: Settings) -> None:
     from prefloop.envs.registered import time_limit
     from prefloop.training import methods, outputs
     from prefloop.training.plans import Plan, plan_labels
-    from prefloop.training.stopping import reason_to_stop
-    from prefloop.training.watching import require_watchable, watching
+    from prefloop.training.watching import require_watchable
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     device = usable_device(settings.run.device)
@@ -86,6 +98,8 @@ def main(settings: Settings) -> None:
         "prefloop pref-ppo",
         experience.num_envs,
         check=check,
+        on_ready=on_ready,
+        quiet=quiet,
         simulated=lambda settings, env, stepping: methods.simulated_answers(
             env,
             stepping,
@@ -102,17 +116,25 @@ def main(settings: Settings) -> None:
         ),
     ) as asked:
         settings, answers = asked.settings, asked.answers
-        env, directory = settings.environment, Path(settings.run.out)
+        env = settings.environment
         method, learner = methods.pref_ppo(
             env, asked.stepping, answers, settings.pref_ppo, seed, device, init, settings.wait,
             asked.on_fit,
         )  # fmt: skip
         facts = outputs.facts("pref-ppo", env, method.begins_as, init=settings.init)
         facts |= {"reward_model": learner.taught.model.facts()}
-        stop = partial(reason_to_stop, settings=settings.stopping)
-        with watching(settings.watching, env, method.policy, seed, directory) as watchers:
+        with ExitStack() as stack:
+            hooks = answering.hooks(
+                asked, method, learner, settings.stopping, settings.watching, stack
+            )
             outputs.train(
-                method, settings, facts, env, is_claimed=True, save=learner.save, stop=stop,
-                watchers=watchers,
-            )  # fmt: skip
-        answering.say_how_many_came(answers, questions.labels)
+                method,
+                settings,
+                facts,
+                env,
+                is_claimed=True,
+                save=learner.save,
+                quiet=quiet,
+                **hooks,
+            )
+        answering.say_how_many_came(answers, questions)

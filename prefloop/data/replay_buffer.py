@@ -327,6 +327,24 @@ class ReplayBuffer:
             obs, next_obs = (self._columns["obs"][i % self._all_rows] for i in (rows, rows + 1))
             self._columns["rewards"][rows] = reward(obs, self._columns["actions"][rows], next_obs)
 
+    def mean_rewards(self, rows: int, times: int) -> NDArray:
+        """Of the steps in so many rows at a time, the newest last; NaN where they are not here any more.
+
+        Args:
+            rows: of each environment, those that only reset among them.
+            times: how often.
+
+        Returns:
+            float64; [times].
+        """
+        means = np.full(times, np.nan)
+        for ago in range(min(times, self.size // rows)):
+            places = self._places(np.arange(ago * rows, (ago + 1) * rows))
+            counts = ~(self._columns["resets"][places] | self._columns[DROPPED][places])
+            if counts.any():
+                means[times - 1 - ago] = self._columns["rewards"][places].mean(where=counts)
+        return means
+
     def write(self, path: Path) -> None:
         """Writes what was added so far, while nothing was pushed out yet, as an archive of arrays.
 

@@ -1,6 +1,7 @@
 """Watching a policy: in a window, or in a video where there is no display."""
 
 import contextlib
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -55,8 +56,14 @@ def watch_episode(env: Env, act: Act, seed: int, video_path: Path) -> tuple[floa
     return record_episode(env, act, seed, video_path), video_path
 
 
-def record_episode(env: Env, act: Act, seed: int, video_path: Path) -> float:
-    """Plays one episode into a video; needs no display. Arguments as in `watch_episode`.
+def record_episode(
+    env: Env, act: Act, seed: int, video_path: Path, every: int = 1, steps: int | None = None
+) -> float:
+    """Plays one episode into a video; needs no display. Other arguments as in `watch_episode`.
+
+    Args:
+        every: of so many steps one is drawn; at the speed of the environment's makers all the same.
+        steps: after which it ends in any case.
 
     Returns:
         The episode's return.
@@ -71,14 +78,17 @@ def record_episode(env: Env, act: Act, seed: int, video_path: Path) -> float:
     rewards: list[float] = []
 
     def frames() -> Iterator[NDArray]:
-        for reward, frame in _play(env, act, seed, "rgb_array"):
+        playing = itertools.islice(_play(env, act, seed, "rgb_array", every), steps)
+        for i, (reward, frame) in enumerate(playing):
             rewards.append(reward)
+            if i % every:
+                continue
             if frame is None:
                 raise UserError(f"{env} can't be drawn as a picture.")
             yield frame
 
     with _drawing_into_memory():
-        write_video(video_path, frames(), frames_per_second(env))
+        write_video(video_path, frames(), frames_per_second(env) / every)
     return sum(rewards)
 
 
@@ -128,17 +138,20 @@ def _drawing_into_memory() -> Iterator[None]:
 
 
 def _play(
-    env: Env, act: Act, seed: int, render_mode: str
+    env: Env, act: Act, seed: int, render_mode: str, every: int = 1
 ) -> Iterator[tuple[float, NDArray | None]]:
-    """Yields each step's reward and picture (None in a window)."""
+    """Yields each step's reward and picture (None in a window, and between those that are drawn)."""
     made = make_env(env, render_mode=render_mode)
     try:
         obs, _ = made.reset(seed=seed)
         done = False
-        while not done:
+        for i in itertools.count():
+            if done:
+                break
             obs, reward, terminated, truncated, _ = made.step(act(obs[None])[0])
             done = terminated or truncated
-            frame = made.render() if render_mode == "rgb_array" else None
+            is_drawn = render_mode == "rgb_array" and i % every == 0
+            frame = made.render() if is_drawn else None
             yield float(reward), frame  # type: ignore[misc]
     finally:
         made.close()

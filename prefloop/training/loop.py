@@ -103,6 +103,7 @@ def turn(
     stop: Callable[[list[dict[str, float]]], str | None] = lambda rows: None,
     acting: Acting | None = None,
     watchers: Sequence[Callable[[list[dict[str, float]], list[tracking.Tracker]], None]] = (),
+    on_steps: Callable[[int], None] = lambda steps: None,
 ) -> list[dict[str, float]]:
     """Turns a learner until it is done, in a directory that this process has claimed.
 
@@ -118,6 +119,7 @@ def turn(
         acting: what the learner acts in, so that progress shows while an iteration lasts.
         watchers: are told of the rows so far and of the trackers, when a run is taken up again and
             after each new row; what they do must change nothing.
+        on_steps: is told of steps when they are done, how many; it may take its time.
 
     Returns:
         The rows of metrics.csv.
@@ -149,7 +151,7 @@ def turn(
     first_step = tracking.position(rows) + 1 if rows else 0
     with (
         tracking.opened(run.track, directory, facts["settings"], first_step) as trackers,
-        _progress(acting, iterations, len(rows), quiet) as bar,
+        _progress(acting, iterations, len(rows), quiet, on_steps) as bar,
     ):
         for watch in watchers if rows else ():
             watch(rows, trackers)
@@ -181,14 +183,21 @@ def turn(
 
 
 @contextlib.contextmanager
-def _progress(acting: Acting | None, iterations: int, done: int, quiet: bool) -> Iterator[Progress]:
+def _progress(
+    acting: Acting | None, iterations: int, done: int, quiet: bool, on_steps: Callable[[int], None]
+) -> Iterator[Progress]:
     if acting is None:
         with progress(iterations, "iterations", done, quiet) as bar:
             yield bar
         return
     total = acting.plan.steps(acting.plan.total)
     with progress(total, "steps", acting.steps(done), quiet, acting.random_steps) as bar:
-        acting.stepping.on_steps = lambda steps: bar.update(units=steps)
+
+        def told(steps: int) -> None:
+            bar.update(units=steps)
+            on_steps(steps)
+
+        acting.stepping.on_steps = told
         yield bar
 
 

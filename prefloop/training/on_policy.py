@@ -217,12 +217,19 @@ def act_and_improve(
         "steps": plan.steps(numbers.stop),
         "true_return": float("nan"),
         "episodes": 0,
+        "episode_length": _steps_an_end(rollouts),
         "diverged": diverged,
         "reward": float(np.mean(rewards_seen)) if rewards_seen else float("nan"),
     }
     for name in agent.metrics:
         row[name] = float(np.mean([m[name] for m in metrics])) if metrics else float("nan")
     return rollouts, row
+
+
+def _steps_an_end(rollouts: list[Rollout]) -> float:
+    """Mean length of an episode: cut ones are not left out, whose like would be the long ones."""
+    ends = sum(int((rollout.ended & rollout.valid).sum()) for rollout in rollouts)
+    return sum(int(rollout.valid.sum()) for rollout in rollouts) / ends if ends else float("nan")
 
 
 def with_returns(row: dict[str, float], returns: NDArray) -> dict[str, float]:

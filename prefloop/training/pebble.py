@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prefloop.agents.sac import SAC
 from prefloop.data.replay_buffer import ReplayBuffer
@@ -35,6 +36,7 @@ class Pebble:
 
     Attributes:
         taught: the reward, and whoever answers.
+        exploration_iterations: before the first questions.
         seconds, reward_seconds: that its iterations have taken in this process, and that asking, fitting
             and relabelling have taken of them.
     """
@@ -64,7 +66,9 @@ class Pebble:
         self.agent, self.stepping, self.env, self.taught = agent, stepping, env, taught
         self.replay, self.plan, self.settings, self.seed = replay, plan, settings, seed
         self.seconds = self.reward_seconds = 0.0
-        before = settings.exploration_iterations
+        self.exploration_iterations = settings.exploration_iterations
+        self._iteration = self._asked_again = 0
+        before = self.exploration_iterations
         labels = plan_labels(settings.questions, plan, time_limit(env), before)
         self.labels_per_session = labels
         # the end of each session; there is none while it explores
@@ -85,6 +89,7 @@ class Pebble:
             UserError: all has been asked and no answer said what is better.
         """
         begin = time.monotonic()
+        self._iteration, self._asked_again = iteration, 0
         taught, fit_row = self.taught, {"held_out_accuracy": float("nan"), "reward_epochs": 0.0}
         if iteration >= self.settings.exploration_iterations:
             fit_row |= self._learn_reward(iteration)
@@ -102,6 +107,30 @@ class Pebble:
         correlation = {"reward_correlation": taught.correlation([rollout])}
         self.seconds += time.monotonic() - begin
         return {**row, **taught.counts(), **fit_row, **correlation}
+
+    def ask_now(self) -> None:
+        """Asks in the middle of an iteration, as long as there are labels to come."""
+        if self.replay.size < 2:  # what the only step led to is not known yet
+            return
+        self._asked_again += 1
+        recent, labels = self.settings.recent_episodes, int(self._labels_by[self._iteration])
+        self.taught.ask(
+            lambda: self.replay.trajectories(recent), labels, self._iteration, self._asked_again
+        )
+
+    def judged_now(self, iterations: int) -> NDArray | None:
+        """What the reward as it stands says of a step, in the mean, whenever that was made.
+
+        Args:
+            iterations: that are over.
+
+        Returns:
+            Of each of them, NaN where its steps were pushed out; [iterations]. None before there is a
+            reward.
+        """
+        if not self.taught.fitted:
+            return None
+        return self.replay.mean_rewards(self.plan.iteration_steps + 1, iterations)
 
     def _learn_reward(self, iteration: int) -> dict[str, float]:
         """Lines 6 to 13; what the row says of the fit."""
@@ -123,6 +152,10 @@ class Pebble:
             self.replay.relabel(taught.model.reward)
         if not was_fitted:
             self._forget_exploration(iteration)
+            if (
+                self.settings.questions.queue is not None
+            ):  # so that nobody waits for the next session
+                self.ask_now()
         return row
 
     def _forget_exploration(self, iteration: int) -> None:

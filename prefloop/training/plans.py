@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from numpy.typing import NDArray
 
 from prefloop.errors import UserError
@@ -87,6 +88,9 @@ def plan_labels(
             f"at most {longest} steps."
         )
     most = before * plan.iteration_steps * plan.num_envs
+    if questions.queue is not None:  # at most: how many come depends on whoever answers
+        so_far = np.minimum(np.arange(sessions + 1) * questions.queue, questions.labels)
+        return np.diff(so_far)
     if questions.labels > most * sessions:
         raise UserError(
             f"--labels {questions.labels} are more than the {most * sessions} steps there are to ask "

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from prefloop.data.stepping import Stepping, as_trajectories
+from prefloop.data.stepping import Rollout, Stepping, as_trajectories
 from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import Env
 from prefloop.training.on_policy import (
@@ -32,9 +33,11 @@ class PrefPPO:
 
     Attributes:
         taught: the reward, and whoever answers.
+        exploration_iterations: before the first questions.
     """
 
     finished = False
+    exploration_iterations = 1  # the first questions are about what it did
 
     def __init__(
         self,
@@ -58,6 +61,9 @@ class PrefPPO:
         self.plan, self.seed = plan, seed
         self.labels_per_session = plan_labels(questions, plan, time_limit(env))
         self._labels_by = np.cumsum(self.labels_per_session)  # the end of each session
+        self._has_queue = questions.queue is not None
+        self._rollouts: list[Rollout] = []  # of the last iteration
+        self._iteration = self._asked_again = 0
 
     def iterate(self, iteration: int) -> dict[str, float]:
         """Acts and improves, then asks and fits.
@@ -73,19 +79,39 @@ class PrefPPO:
             taught.require_fitted()
         # act, and improve on the reward as it stands
         reward = from_model(taught.model) if taught.fitted else None
+        self._iteration, self._asked_again = iteration, 0
         rollouts, row = act_and_improve(
             self.agent, self.stepping, reward, self.plan, self.seed, iteration
         )
+        self._rollouts = rollouts
         row = with_returns(row, true_returns(self.agent, rollouts, self.env, self.seed, iteration))
         # ask, with pairs from this iteration, and learn the reward from all answers
         if is_asking:
             labels = int(self._labels_by[iteration])
             taught.ask(lambda: as_trajectories(rollouts), labels, iteration)
+            was_fitted = taught.fitted
             fit_row |= taught.fit(lambda: as_trajectories(rollouts), iteration)
+            if self._has_queue and taught.fitted and not was_fitted:
+                self.ask_now()  # so that nobody waits for the next session
         elif not taught.wait:
             taught.fit()  # labels that came after the last question
         correlation = {"reward_correlation": taught.correlation(rollouts)}
         return {**row, **taught.counts(), **fit_row, **correlation}
+
+    def ask_now(self) -> None:
+        """Asks in the middle of an iteration about the one before, as long as there are labels to come."""
+        if not self._rollouts:
+            return
+        self._asked_again += 1
+        session = min(self._iteration, len(self._labels_by) - 1)
+        self.taught.ask(
+            lambda: as_trajectories(self._rollouts), int(self._labels_by[session]),
+            self._iteration, self._asked_again,
+        )  # fmt: skip
+
+    def judged_now(self, iterations: int) -> NDArray | None:
+        """None: what was done is not kept, so it is not judged again."""
+        return None
 
     def save(self, directory: Path) -> None:
         """Writes the reward model and a picture of when it was taught."""

@@ -167,10 +167,11 @@ class QuerySettings:
     candidates: int = setting(10, "random pairs that each query is chosen from; with uniform, how many segments there are to draw from")
     schedule: str = setting("hyperbolic", "when the labels are spent", choices=SCHEDULES)
     segment_length: int = setting(50, "steps of each segment")
+    queue: int | None = setting(None, "in place of a schedule, keep so many questions ahead of whoever answers, as long as there are labels to come")
     # fmt: on
 
     def __post_init__(self) -> None:
-        require_above_zero(self, "labels", "candidates", "segment_length")
+        require_above_zero(self, "labels", "candidates", "segment_length", "queue")
 
 
 def _require_members(questions: QuerySettings, reward: RewardSettings) -> None:

@@ -73,26 +73,38 @@ class TaughtReward:
         self.model, self.answers, self.questions, self.wait = model, answers, questions, wait
         self._settings, self._seed, self._on_fit = settings, seed, on_fit
         self.fitted = False
+        self._fitted_to: Preferences | None = None
+        self._row: dict[str, float] = {}  # of the last fit
         self._surf = surf if surf is not None and surf.surf else None
         self._reed: Reed | None = None
         if reed is not None and reed.reed:
             self._reed = Reed(reed, model, settings.learning_rate, seed)
 
-    def ask(self, episodes: Callable[[], Trajectories], labels: int, iteration: int) -> None:
+    def ask(
+        self, episodes: Callable[[], Trajectories], labels: int, iteration: int, again: int = 0
+    ) -> None:
         """Brings the number of answers up to so many, with pairs of segments of some episodes.
 
         Args:
             episodes: gives them; it is called only if there is anything to ask.
+            labels: how many there are to be; with a queue, as many as came and those ahead of them.
+            again: how often there was something to ask in this iteration before; above 0 it does not
+                wait for answers.
         """
+        if self.questions.queue is not None:
+            came = int(self.counts()["labels"])
+            labels = min(self.questions.labels, came + self.questions.queue)
         wanted = self.answers.missing(labels)
         if wanted > 0:
-            self._put(episodes(), wanted, iteration)
+            rng = generator(self._seed, Stream.QUERIES, iteration, *([again] if again else []))
+            self._put(episodes(), wanted, iteration, rng)
         # without any label there is nothing to go on with
-        if self.wait or not self.fitted:
+        if (self.wait or not self.fitted) and not again:
             self.answers.wait()
 
-    def _put(self, episodes: Trajectories, wanted: int, iteration: int) -> None:
-        rng = generator(self._seed, Stream.QUERIES, iteration)
+    def _put(
+        self, episodes: Trajectories, wanted: int, iteration: int, rng: np.random.Generator
+    ) -> None:
         candidates = self.questions.candidates * wanted
         # two segments for each candidate pair, as far as there are any
         pool = self._segments(episodes, 2 * candidates, wanted, rng)
@@ -139,6 +151,9 @@ class TaughtReward:
         said = self.answers.current()
         if said is None or (said.answered.labels == 0.5).all():
             return {}
+        # sessions that follow each other quickly often bring no answer
+        if self.questions.queue is not None and said is self._fitted_to:
+            return self._row
         device, unlabelled = self.model.input_mean.device, None
         if episodes is not None and self._reed is not None:
             self._reed.learn(self.model, episodes(), iteration)
@@ -149,11 +164,13 @@ class TaughtReward:
         self.model, rows = fit(
             self.model, said, self._settings, self._seed, device, self._surf, unlabelled
         )
-        self.fitted = True
+        self.fitted, self._fitted_to = True, said
         if self._on_fit is not None:
             self._on_fit(self.model, said)
         best = min(rows, key=lambda row: row["held_out_loss"])
-        return {"held_out_accuracy": best["held_out_accuracy"], "reward_epochs": len(rows)}
+        accuracy = best["held_out_accuracy"]
+        self._row = {"held_out_accuracy": accuracy, "reward_epochs": len(rows)}
+        return self._row
 
     def _unlabelled(
         self, episodes: Trajectories, wanted: int, selection: str, iteration: int
@@ -217,7 +234,8 @@ class TaughtReward:
     def save(self, directory: Path, labels_per_session: NDArray) -> None:
         """Writes the reward model and a picture of when it was taught."""
         reward_model.save(directory, self.model)
-        plot_schedule(directory / "schedule.png", labels_per_session, self.questions.schedule)
+        if self.questions.queue is None:  # otherwise it was as quick as whoever answered
+            plot_schedule(directory / "schedule.png", labels_per_session, self.questions.schedule)
 
     def state_dict(self) -> dict[str, Any]:
         """The reward and how much was asked; the answers are in their own folder."""

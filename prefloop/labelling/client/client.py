@@ -1,6 +1,7 @@
 """What programs say to the labelling server. A server that is restarted meanwhile is waited for."""
 
 import random
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from prefloop.envs.settings import Env, as_settings
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.labelling.arrays import from_archive, pad, to_archive
+from prefloop.labelling.limits import MAX_NAME, RUN_NAME
 from prefloop.labelling.schemas.annotate import AnswerOut, LeasesOut
 from prefloop.labelling.schemas.base import MAX_QUERIES, HealthOut
 from prefloop.labelling.schemas.results import ResultsOut
@@ -27,6 +29,7 @@ from prefloop.labelling.schemas.training import (
     NewLabelsOut,
     SegmentsOut,
 )
+from prefloop.labelling.schemas.trainings import WishesOut
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -74,7 +77,7 @@ class LabellingClient:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.url = self._url = url.rstrip("/")
-        self._patience = patience
+        self.token, self._patience = token, patience
         self._on_waiting = on_waiting
         self._sleep = sleep
         headers = {"authorization": f"Bearer {token}"} if token else {}
@@ -118,7 +121,7 @@ class LabellingClient:
 
     def run(self, name: str) -> RunOut:
         """One run."""
-        return self._read(self._call("GET", f"/api/runs/{quote(name, safe='')}"), RunOut)
+        return self._read(self._call("GET", _path(name)), RunOut)
 
     def put_run(self, name: str, env: Env, spaces: Spaces, **facts: Any) -> RunOut:
         """Makes a run or continues it.
@@ -131,36 +134,41 @@ class LabellingClient:
         """
         about = as_settings(env)
         body = {"env": about.env, "env_changes": about.changes, "spaces": spaces.facts, **facts}
-        return self._read(self._call("PUT", f"/api/runs/{quote(name, safe='')}", json=body), RunOut)
+        return self._read(self._call("PUT", _path(name), json=body), RunOut)
 
     def rename(self, name: str, new_name: str) -> RunOut:
         """Gives a run another name."""
         body = {"name": new_name}
         return self._read(
-            self._call("POST", f"/api/runs/{quote(name, safe='')}/rename", once=True, json=body),
+            self._call("POST", f"{_path(name)}/rename", once=True, json=body),
             RunOut,
         )
 
     def delete(self, name: str) -> None:
         """Removes a run with all its labels."""
-        self._call("DELETE", f"/api/runs/{quote(name, safe='')}", once=True)
+        self._call("DELETE", _path(name), once=True)
 
     def label_again(self, name: str) -> RunOut:
         """Asks every query again."""
-        return self._read(
-            self._call("POST", f"/api/runs/{quote(name, safe='')}/label-again", once=True), RunOut
-        )
+        return self._read(self._call("POST", f"{_path(name)}/label-again", once=True), RunOut)
 
     def export(self, name: str) -> bytes:
         """The run's labels as a preference dataset, in a zip."""
-        path = f"/api/runs/{quote(name, safe='')}/export"
+        path = f"{_path(name)}/export"
         return self._call("GET", path, timeout=EXPORT_SECONDS).content
 
     def results(self, name: str) -> ResultsOut:
         """What a run's labels say of its annotators."""
-        return self._read(
-            self._call("GET", f"/api/runs/{quote(name, safe='')}/results"), ResultsOut
-        )
+        return self._read(self._call("GET", f"{_path(name)}/results"), ResultsOut)
+
+    def put_training(self, name: str, told: Mapping[str, Any]) -> WishesOut:
+        """Says what a trainer does now (`schemas.trainings.TrainingIn`); returns what is wished of it."""
+        path = f"{_path(name)}/training"
+        return self._read(self._call("PUT", path, json=told), WishesOut)
+
+    def put_training_video(self, name: str, video: bytes) -> None:
+        """Sends a video of the policy, H.264 in MP4, for the run's page."""
+        self._call("PUT", f"{_path(name)}/training/video", content=video)
 
     # training
 
@@ -178,7 +186,7 @@ class LabellingClient:
 
     def segments(self, name: str, ids: Sequence[UUID]) -> Segments:
         """Segments of a run, in this order, without what shows them."""
-        path = f"/api/runs/{quote(name, safe='')}/segments/read"
+        path = f"{_path(name)}/segments/read"
         parts = []
         for start in range(0, len(ids), _SEGMENTS_AT_ONCE):
             some = [str(id) for id in ids[start : start + _SEGMENTS_AT_ONCE]]
@@ -187,7 +195,7 @@ class LabellingClient:
         return concatenate(parts)
 
     def _send_segments(self, name: str, archive: bytes) -> list[UUID]:
-        reply = self._call("POST", f"/api/runs/{quote(name, safe='')}/segments", content=archive)
+        reply = self._call("POST", f"{_path(name)}/segments", content=archive)
         return self._read(reply, SegmentsOut).ids
 
     def put_clip(self, segment: UUID, video: bytes) -> str:
@@ -210,13 +218,11 @@ class LabellingClient:
                 for id, first, second in queries[start : start + MAX_QUERIES]
             ]
             body = {"iteration": iteration, "queries": some}
-            self._call("POST", f"/api/runs/{quote(name, safe='')}/queries", json=body)
+            self._call("POST", f"{_path(name)}/queries", json=body)
 
     def labels(self, name: str, after: int = 0) -> LabelsOut:
         """One page of a run's events since a cursor."""
-        reply = self._call(
-            "GET", f"/api/runs/{quote(name, safe='')}/labels", params={"after": after}
-        )
+        reply = self._call("GET", f"{_path(name)}/labels", params={"after": after})
         return self._read(reply, LabelsOut)
 
     def all_labels(self, name: str) -> Iterator[EventOut]:
@@ -234,7 +240,7 @@ class LabellingClient:
             labels: each with `id`, `query`, `annotator`, `label`, and optionally `trim`, `seconds`.
         """
         body = {"labels": [dict(label) for label in labels]}
-        reply = self._call("POST", f"/api/runs/{quote(name, safe='')}/labels", json=body)
+        reply = self._call("POST", f"{_path(name)}/labels", json=body)
         return self._read(reply, NewLabelsOut).added
 
     def put_reward_report(
@@ -242,7 +248,7 @@ class LabellingClient:
     ) -> None:
         """Says how well a reward model agrees with the labels, for the results page."""
         body = {"accuracy": accuracy, "labels": labels, "hardest": [dict(h) for h in hardest]}
-        self._call("PUT", f"/api/runs/{quote(name, safe='')}/reward-report", json=body)
+        self._call("PUT", f"{_path(name)}/reward-report", json=body)
 
     # labelling
 
@@ -261,9 +267,7 @@ class LabellingClient:
             "count": count,
             "holding": [str(lease) for lease in holding],
         }
-        return self._read(
-            self._call("POST", f"/api/runs/{quote(name, safe='')}/leases", json=body), LeasesOut
-        )
+        return self._read(self._call("POST", f"{_path(name)}/leases", json=body), LeasesOut)
 
     def answer(
         self,
@@ -355,6 +359,20 @@ class LabellingClient:
         return UserError(
             f"{self._url} is no labelling server, or of a version that this prefloop does not know."
         )
+
+
+def _path(run: str) -> str:
+    """Where a run is.
+
+    Raises:
+        UserError: it can't be called so.
+    """
+    if not re.fullmatch(RUN_NAME, run):
+        raise UserError(
+            f"{run!r} is no name of a run: letters, digits, dots, dashes and underscores, {MAX_NAME} at "
+            "most, a letter or digit first."
+        )
+    return f"/api/runs/{run}"
 
 
 def _sentence(reply: httpx.Response) -> str:

@@ -39,15 +39,17 @@ class People:
         folder: Path,
         say: Callable[[str], None] = print,
         pause: float = PAUSE,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         """Asks nothing yet.
 
         Args:
             folder: where their labels are kept as a preference dataset, each time they are read.
             say: told, in a sentence, that people are waited for.
+            is_over: asked while they are, whether it is no use any more.
         """
         self.client, self.run, self.folder = client, run, folder
-        self._say, self._pause = say, pause
+        self._say, self._pause, self._is_over = say, pause, is_over
         self._labels = StandingLabels(client, run)
 
     def counts(self) -> CountsOut:
@@ -73,9 +75,9 @@ class People:
         ask(self.client, self.run, queries, iteration)
 
     def wait(self) -> None:
-        """Waits until nothing is left to label."""
+        """Waits until nothing is left to label, or it is over."""
         told = 0
-        while (left := self.counts().left) > 0:
+        while (left := self.counts().left) > 0 and not self._is_over():
             # more than was said: it is to be labelled again, say; or much less
             if left > told or 2 * left <= told:
                 self._say(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from prefloop.labelling.limits import MAX_ENV, MAX_NAME
+from prefloop.labelling.limits import MAX_ENV, MAX_INSTRUCTIONS, MAX_NAME, RUN_NAME
 
 MAX_QUERIES = 10_000  # or labels in one request
 MAX_AHEAD = 8  # queries that a page may hold ahead
@@ -29,7 +29,7 @@ def _one_line(text: str) -> str:
 
 RunName = Annotated[
     str,
-    StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}$"),
+    StringConstraints(pattern=RUN_NAME),
     Field(description="Letters, digits, dots, dashes and underscores."),
 ]
 AnnotatorName = Annotated[
@@ -38,7 +38,9 @@ AnnotatorName = Annotated[
     AfterValidator(_one_line),
 ]
 Env = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ENV), AfterValidator(_one_line)]
-Instructions = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_plain)]
+Instructions = Annotated[
+    str, StringConstraints(max_length=MAX_INSTRUCTIONS), AfterValidator(_plain)
+]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 

@@ -27,6 +27,7 @@ from prefloop.labelling.server.routes import (
     runs,
     settings,
     training,
+    trainings,
 )
 from prefloop.labelling.server.security import LOOPBACK, Guard, Tokens
 from prefloop.labelling.server.service import Service
@@ -87,7 +88,7 @@ def create_app(
         generate_unique_id_function=_operation_id,
     )
     app.state.service = Service(store, clip_store, settings_file, tokens, want_clips)
-    for module in (runs, annotate, training, frames, results, settings, clips):
+    for module in (runs, annotate, training, trainings, frames, results, settings, clips):
         app.include_router(module.router)
     app.add_exception_handler(UserError, _as_sentence)
     app.add_exception_handler(RequestValidationError, _as_first_mistake)

@@ -36,6 +36,7 @@ from prefloop.labelling.server.storage.tables import (
     queries,
     runs,
     segments,
+    trainings,
 )
 
 
@@ -161,7 +162,7 @@ class Runs:
             )
             digests = list(connection.execute(sent).scalars())
             # in this order no row has to be looked for that refers to a removed one
-            for table in (events, leases, queries, segments):
+            for table in (events, leases, queries, segments, trainings):
                 connection.execute(delete(table).where(table.c.run == run.id))
             connection.execute(delete(runs).where(runs.c.id == run.id))
             return digests

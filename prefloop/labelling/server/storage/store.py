@@ -14,6 +14,7 @@ from prefloop.labelling.server.storage.records import Exported
 from prefloop.labelling.server.storage.runs import Runs, find_run, with_counts
 from prefloop.labelling.server.storage.segments import Segments
 from prefloop.labelling.server.storage.tables import queries, segments
+from prefloop.labelling.server.storage.trainings import Trainings
 
 
 def utc_now() -> datetime:
@@ -35,6 +36,7 @@ class Store:
         segments: what was done in them.
         queue: which two segments are compared, and who is shown them until when.
         labels: what annotators said.
+        trainings: who trains on it now.
 
     Args:
         url: `sqlite:///path` or `postgresql://...`.
@@ -51,6 +53,7 @@ class Store:
         self.segments = Segments(self._database, clock)
         self.queue = Queue(self._database, clock, rng or random.Random())
         self.labels = Labels(self._database, clock)
+        self.trainings = Trainings(self._database, clock)
 
     @property
     def schema(self) -> int:

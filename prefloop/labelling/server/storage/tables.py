@@ -150,6 +150,17 @@ leases = Table(
 Index(None, leases.c.query)
 Index(None, leases.c.session, leases.c.open)
 
+trainings = Table(
+    "trainings",
+    metadata,
+    Column("run", Uuid, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("trainer", Uuid, nullable=False),  # which one it is
+    Column("state", Text, nullable=False),  # JSON: what it last said
+    Column("wishes", Text, nullable=False),  # JSON: what people wish of it
+    Column("video", String(64)),
+    Column("heard_at", UtcDateTime, nullable=False),
+)
+
 ANSWER, SKIP, UNDO = "answer", "skip", "undo"
 events = Table(
     "events",

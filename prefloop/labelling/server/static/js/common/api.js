@@ -104,6 +104,8 @@ export const listRuns = () => json("GET", "/api/runs");
 export const getRun = (name) => json("GET", run(name));
 export const getResults = (name) => json("GET", `${run(name)}/results`);
 export const getSegment = (id) => json("GET", `/api/segments/${id}`);
+export const getTraining = (name) => json("GET", `${run(name)}/training`);
+export const wish = (name, wished) => json("POST", `${run(name)}/training/wishes`, { wish: wished });
 export const lease = (name, wish) => json("POST", `${run(name)}/leases`, wish);
 /** Gives pairs back as the page goes: it hears no reply, and without one they come free all the same. */
 export function release(name, held) {

@@ -18,6 +18,7 @@ import { say } from "../common/say.js";
 import { annotator, session, uuid } from "../common/session.js";
 import { isStacked, Stage } from "./stage.js";
 import { Stopwatch } from "./stopwatch.js";
+import { Training } from "../training/training.js";
 import { Undo } from "./undo.js";
 
 const LONGEST = 86400; // seconds of looking that are told: whoever needs a day was away
@@ -47,6 +48,7 @@ class LabelPage {
   #stage;
   #message;
   #instructions;
+  #training;
   #last = make("p", { class: "last" });
   #stopwatch = new Stopwatch(); // of this pair
   #shown = null; // the pair on the page
@@ -67,6 +69,7 @@ class LabelPage {
     this.#stage = new Stage(this.#player, this.#controls.node, signal);
     this.#message = new Message(run.name);
     this.#instructions = instructions(run);
+    this.#training = new Training(run.name, signal);
     this.#build();
     listen(act, signal);
     const on = (target, type, react) => target.addEventListener(type, react, { signal });
@@ -103,6 +106,7 @@ class LabelPage {
         this.#stage.node,
         this.#choices.node,
         this.#last,
+        this.#training.node,
       ),
     );
   }
@@ -224,6 +228,7 @@ class LabelPage {
     const news = this.#message.show(this.#queue, this.#progress.isEmpty);
     if (state === "loading" || pairs.length) return;
     this.#waited = true;
+    this.#training.node.open = true; // there is time to look
     if (news) say(news);
   }
 

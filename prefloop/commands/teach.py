@@ -1,0 +1,153 @@
+"""`prefloop teach`: a person says what is better, and a robot learns it meanwhile."""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prefloop.commands import answering, pebble, pref_ppo
+from prefloop.envs.goals import usual_goal
+from prefloop.envs.settings import EnvSettings
+from prefloop.labelling.client.settings import ServerSettings
+from prefloop.labelling.limits import MAX_INSTRUCTIONS, MAX_NAME
+from prefloop.settings import part, require_above_zero, setting
+from prefloop.teachers.settings import TeacherSettings
+from prefloop.training.settings import PebbleSettings, PrefPPOSettings, RunSettings
+from prefloop.tuned import tuned
+
+DESCRIPTION = """Teaches a simulated robot what no reward describes. Opens a page on which you say which of two
+clips is better; the robot learns from that while you go on, and the page shows how it does. It goes on until
+it is stopped there, or by Ctrl-C; the same command goes on where it was."""
+EPILOG = """Example: prefloop teach --env Hopper-v5 --goal "Do a backflip and land on the foot". Leaves what
+prefloop pebble or pref-ppo leaves, in a folder of the run's name: final_policy.params, reward.params, every
+answer (preferences/), latest.mp4. Details: docs/teach.md."""
+IMPORTS = ("torch", "gymnasium", "matplotlib.figure")
+
+METHODS = ("pebble", "pref-ppo")
+NO_LIMIT = 1_000_000  # labels: more than anybody gives
+CLIP_SECONDS = (
+    1.0  # of a clip, by the environment's clock, where that gives neither few steps nor many
+)
+FEWEST, MOST = 20, 60  # steps of one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is taught, and how.
+
+    Raises:
+        ValueError: a value that can't be meant.
+    """
+
+    # fmt: off
+    goal: str = setting("", "what is better, in a sentence: it stands above the clips; if not given, what is usually wanted in the environment, where that is known")
+    method: str = setting("", "how it learns; if not given, pebble where actions are continuous, pref-ppo where they are discrete", choices=METHODS)
+    people: str = setting("", "the run on the labelling server; if not given, it is named after environment and goal", flag="run")
+    labels: int | None = setting(None, "end when so many were given; if not given, you decide")
+    queue: int = setting(10, "pairs that are kept ahead of you")
+    segment_length: int | None = setting(None, "steps of each clip; if not given, about a second's")
+    exploration_steps: int = setting(4000, "steps before the first questions, with pebble")
+    iteration_steps: int | None = setting(None, "steps between two sessions of questions; if not given, 1000 with pebble, 4096 with pref-ppo")
+    steps: int = setting(10_000_000, "end after so many steps of experience; days")
+    browser: bool = setting(True, "open the page in a browser")
+    environment: EnvSettings = part(EnvSettings)
+    run: RunSettings = part(RunSettings, out=setting("", "folder that everything is written to; made if missing; if not given, one of the run's name"))
+    server: ServerSettings = part(ServerSettings)
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(
+            self,
+            "labels",
+            "queue",
+            "segment_length",
+            "exploration_steps",
+            "iteration_steps",
+            "steps",
+        )
+        if len(self.goal) > MAX_INSTRUCTIONS:
+            raise ValueError(
+                f"--goal has {len(self.goal)} characters; people read at most {MAX_INSTRUCTIONS}"
+            )
+
+    @property
+    def name(self) -> str:
+        """Of the run on the server."""
+        return self.people or run_name(self.environment.env, self.goal)
+
+    when_interrupted = "Stopped. The same command goes on; every label is on the server."
+
+
+def run_name(env: str, goal: str) -> str:
+    """A name for what is taught: hopper-v5-do-a-backflip."""
+    words = re.sub(r"[^a-z0-9]+", "-", f"{env.rpartition('/')[2]} {goal}".lower()).strip("-")
+    return words[:MAX_NAME].rstrip("-")
+
+
+def main(settings: Settings) -> None:
+    """Opens the page, asks and learns."""
+    from prefloop.envs.make import make_env
+    from prefloop.envs.spaces import spaces_of
+    from prefloop.evaluation.videos import frames_per_second
+
+    env = settings.environment
+    made = make_env(env)
+    method = settings.method or ("pref-ppo" if spaces_of(made).discrete else "pebble")
+    made.close()
+    length = settings.segment_length or round(
+        min(max(CLIP_SECONDS * frames_per_second(env), FEWEST), MOST)
+    )
+    questions: dict[str, Any] = {
+        "labels": settings.labels or NO_LIMIT,
+        "queue": settings.queue,
+        "segment_length": length,
+    }
+    common: dict[str, Any] = {
+        "people": settings.name,
+        "wait": False,
+        "instructions": settings.goal or usual_goal(env.env),
+        "environment": env,
+        "run": replace(settings.run, out=settings.run.out or settings.name),
+        "teacher": TeacherSettings(teacher=answering.HUMAN),
+        "server": settings.server,
+    }
+
+    def ready(page: str) -> None:
+        print(f"Teach it at {page} (Ctrl-C stops; the same command goes on).", flush=True)
+        if settings.browser:
+            _open(page)
+
+    if method == "pebble":
+        own = tuned(PebbleSettings(), "pebble", env.env)
+        own = replace(
+            own,
+            questions=replace(own.questions, **questions),
+            experience=replace(
+                own.experience,
+                steps=settings.steps,
+                iteration_steps=settings.iteration_steps or 1000,
+                evaluation_episodes=1,  # by a reward that is not what is wanted
+            ),
+            exploration=replace(own.exploration, steps=settings.exploration_steps),
+        )
+        pebble.train(pebble.Settings(pebble=own, **common), ready, quiet=True)
+        return
+    plain = tuned(PrefPPOSettings(), "pref-ppo", env.env)
+    plain = replace(
+        plain,
+        questions=replace(plain.questions, **questions),
+        experience=replace(
+            plain.experience, steps=settings.steps, iteration_steps=settings.iteration_steps or 4096
+        ),
+    )
+    pref_ppo.train(pref_ppo.Settings(pref_ppo=plain, **common), ready, quiet=True)
+
+
+def _open(page: str) -> None:
+    """Shows the page in a browser, where there is one that needs no terminal."""
+    import os
+    import sys
+    import webbrowser
+
+    has_window = sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+    if has_window or "BROWSER" in os.environ:  # a text browser would take the terminal
+        webbrowser.open(page)

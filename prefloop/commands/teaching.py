@@ -1,0 +1,169 @@
+"""A training that people follow on its run's page, and steer there: paused, asked by, stopped."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefloop.envs.registered import time_limit
+from prefloop.envs.settings import EnvSettings
+from prefloop.errors import UserError
+from prefloop.evaluation.evaluate import acting_in_episode, env_seed
+from prefloop.evaluation.videos import frames_per_second, record_episode
+from prefloop.labelling.client.on_page import OnPage
+from prefloop.labelling.schemas.trainings import MAX_POINTS
+from prefloop.policies import Policy
+from prefloop.progress import say
+from prefloop.seeding import Stream, integer
+from prefloop.training.plans import Plan
+
+PAUSE = 0.2  # seconds between two looks whether a pause is over
+SPEED_SECONDS = 10.0  # that the speed is measured over
+VIDEO_SECONDS = 60.0  # between two videos, at least: they take time that learning could have
+PICTURES_PER_SECOND = 15.0
+SHOWN_SECONDS = 10.0  # of an episode, by the environment's clock
+STOPPED = "it was stopped on the page"
+LATEST = "latest.mp4"  # in the run's folder
+
+
+class Teachable(Protocol):
+    """A learner that can ask between its sessions."""
+
+    @property
+    def exploration_iterations(self) -> int:
+        """Iterations before the first questions."""
+        ...
+
+    def ask_now(self) -> None:
+        """Asks about what was done so far, as long as there are labels to come."""
+        ...
+
+    def judged_now(self, iterations: int) -> NDArray | None:
+        """What the reward as it stands says of a step, in the mean; of each iteration that is known."""
+        ...
+
+
+class Teaching:
+    """Tells the page, and does what is wished there."""
+
+    def __init__(
+        self,
+        page: OnPage,
+        learner: Teachable,
+        plan: Plan,
+        env: EnvSettings,
+        ends_early: bool,
+        policy: Callable[[], Policy],
+        seed: int,
+        directory: Path,
+    ) -> None:
+        """Tells nothing yet.
+
+        Args:
+            env: what is acted in.
+            ends_early: whether episodes may end before their time limit there.
+            policy: gives it as it stands.
+            directory: the run's.
+        """
+        self._page, self._learner, self._plan = page, learner, plan
+        self._env, self._limit = env, None if ends_early else time_limit(env)
+        self._policy, self._seed, self._file = policy, seed, directory / LATEST
+        self._steps = self._asked = self._sessions = 0
+        self._points = deque([(time.monotonic(), 0)])
+        self._next_video, self._can_be_drawn = 0.0, True
+
+    def on_steps(self, steps: int) -> None:
+        """So many more were done; returns when it is not paused."""
+        self._steps += steps
+        now = time.monotonic()
+        if now - self._points[-1][0] >= 1:
+            self._points.append((now, self._steps))
+            while now - self._points[0][0] > SPEED_SECONDS and len(self._points) > 2:
+                self._points.popleft()
+            self._tell()
+        wishes = self._page.wishes
+        if wishes.asks > self._asked:
+            self._asked = wishes.asks
+            self._learner.ask_now()
+        while self._page.wishes.paused and not self._page.wishes.stop:
+            self._page.tell(phase="paused", next_pairs=None, steps_per_second=None)
+            time.sleep(PAUSE)
+            self._points = deque([(time.monotonic(), self._steps)])
+
+    def stop(self, rows: Sequence[Mapping[str, float]]) -> str | None:
+        """Why the training is to end now; None to go on."""
+        if not self._page.wishes.stop:
+            return None
+        self._page.tell(said=STOPPED)
+        return STOPPED
+
+    def watch(self, rows: Sequence[Mapping[str, float]], trackers: Sequence[Any] = ()) -> None:
+        """There is a new row, or a run goes on."""
+        row = rows[-1]
+        self._steps = int(row["steps"])
+        self._points = deque([(time.monotonic(), self._steps)])
+        accuracy = row.get("held_out_accuracy", float("nan"))
+        if not np.isnan(accuracy):
+            self._page.tell(held_out_accuracy=accuracy)
+        self._page.tell(
+            labels=int(row["labels"]),
+            sessions=sum(bool(r.get("reward_epochs")) for r in rows),
+            curve=self._curve(rows),
+        )
+        self._tell()
+        is_due = time.monotonic() >= self._next_video and not np.isnan(row["reward"])
+        if self._can_be_drawn and is_due:  # before there is a reward there is nothing to see
+            self._record()
+            self._next_video = time.monotonic() + VIDEO_SECONDS
+
+    def _tell(self) -> None:
+        (begin, before), (now, steps) = self._points[0], self._points[-1]
+        speed = (steps - before) / (now - begin) if now > begin else None
+        every = self._plan.steps(self._plan.every)
+        explores = every * self._learner.exploration_iterations
+        is_exploring = self._steps < explores
+        left = explores - self._steps if is_exploring else every - self._steps % every
+        self._page.tell(
+            phase="exploring" if is_exploring else "learning",
+            steps=self._steps,
+            until=explores if is_exploring else None,
+            steps_per_second=speed,
+            next_pairs=left / speed if speed else None,
+        )
+
+    def _curve(self, rows: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
+        """How it did so far, as the reward that there is now has it."""
+        judged = self._learner.judged_now(len(rows))
+        points = []
+        for i, row in enumerate(rows):
+            length = row.get("episode_length")
+            mean = row["reward"] if judged is None else judged[i]
+            steps = self._limit or length or 1.0
+            predicted = float(mean) * steps
+            points.append(
+                {
+                    "steps": int(row["steps"]),
+                    "predicted": None if np.isnan(predicted) else predicted,
+                    "length": None if length is None or np.isnan(length) else length,
+                }
+            )
+        every = -(-len(points) // MAX_POINTS)
+        return points[::-every][::-1]
+
+    def _record(self) -> None:
+        """The policy's mean action from a start that is always the same."""
+        judging = integer(self._seed, Stream.EVALUATION_ENVIRONMENTS, 0)
+        try:
+            fps = frames_per_second(self._env)
+            every = max(1, round(fps / PICTURES_PER_SECOND))
+            act = acting_in_episode(self._policy(), judging, 0, greedy=True)
+            steps = int(SHOWN_SECONDS * fps)
+            record_episode(self._env, act, env_seed(judging, 0), self._file, every, steps)
+            self._page.show(self._file)
+        except (UserError, OSError) as error:  # what can't be drawn is plotted while it is labelled
+            self._can_be_drawn = False
+            say(f"No video of the policy ({str(error).rstrip('.')}); training goes on.")

@@ -1,0 +1,144 @@
+// The training behind a run: what it does now, how the policy looks, and buttons that steer it.
+
+import { getClip, getTraining, health, Refused, repeat, Unreachable, wish } from "../common/api.js";
+import { count, make, percent, setText } from "../common/dom.js";
+import { curve } from "./curve.js";
+
+const REFRESH = 2000; // milliseconds
+
+/** "20 s", "3 min", "2 h": as one says it. */
+function inWords(seconds) {
+  if (seconds < 100) return `${Math.max(Math.round(seconds), 1)} s`;
+  if (seconds < 6000) return `${Math.round(seconds / 60)} min`;
+  return `${Math.round(seconds / 3600)} h`;
+}
+
+const steps = (number) => number.toLocaleString("en");
+
+/** What a trainer does, in a sentence. */
+function inSentence(training) {
+  const { phase, until, said, is_there: isThere } = training;
+  const at = `step ${steps(training.steps)}`;
+  if (phase === "ended") return `Training has ended at ${at}${said ? `: ${said}` : ""}.`;
+  if (!isThere) return `The training program was last heard of ${inWords(training.heard_seconds)} ago. The command that started it goes on where it was.`;
+  if (training.wishes.stop) return "Stopping, and keeping what was learned, when this round is over …";
+  if (training.wishes.paused) return `Paused at ${at}.`;
+  if (phase === "asking") return "Waiting for your answers.";
+  const soon = training.next_pairs === null ? "" : `, the next pairs in about ${inWords(training.next_pairs)}`;
+  if (phase === "exploring") return `Exploring, ${steps(training.steps)} of ${steps(until)} steps${soon}.`;
+  return `Learning, ${at}${soon}.`;
+}
+
+export class Training {
+  node = make("details", { class: "training card", hidden: true });
+  #run;
+  #said = make("span", { class: "training-said" });
+  #facts = make("p", { class: "training-facts" });
+  #video = make("video", { class: "training-video", muted: true, loop: true, autoplay: true, playsinline: true, controls: true, "aria-label": "The policy now, from a start that is always the same" });
+  #seen = make("figure", { class: "training-seen", hidden: true }, this.#video, make("figcaption", {}, "The policy now, always from the same start"));
+  #curves = make("div", { class: "training-curves" });
+  #buttons = {};
+  #mistake = make("p", { class: "mistake", role: "alert" });
+  #shown = null; // the video's address
+  #drawn = ""; // the curve
+  #training = null;
+
+  /** Follows a run until `signal` says stop. */
+  constructor(run, signal) {
+    this.#run = run;
+    this.#video.muted = true; // the attribute alone does not count where it was made by a script
+    const button = (name, text, title) =>
+      (this.#buttons[name] = make("button", { type: "button", title, onclick: () => this.#wish(name) }, text));
+    this.node.append(
+      make("summary", {}, "Training: ", this.#said),
+      make("div", { class: "training-body" }, this.#seen, this.#curves),
+      this.#facts,
+      make(
+        "div",
+        { class: "buttons", hidden: true },
+        button("pause", "Pause", "Learn nothing until you say so"),
+        button("go-on", "Go on", "Learn on"),
+        button("ask", "Ask me now", "Pairs of what was done up to now"),
+        button("stop", "Stop and keep", "End the training; what was learned stays"),
+      ),
+      this.#mistake,
+    );
+    signal.addEventListener("abort", () => this.#forgetVideo());
+    this.#begin(signal);
+  }
+
+  /** Whether there is, or was, any. */
+  get isKnown() {
+    return this.#training !== null;
+  }
+
+  async #begin(signal) {
+    const look = async () => {
+      const training = await getTraining(this.#run);
+      if (!signal.aborted) await this.#show(training);
+    };
+    repeat(look, REFRESH, signal);
+    try {
+      const [{ role }] = await Promise.all([health(), look()]);
+      this.node.querySelector(".buttons").hidden = role !== "trainer";
+    } catch (error) {
+      if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
+    }
+  }
+
+  async #wish(name) {
+    setText(this.#mistake, "");
+    try {
+      await this.#show(await wish(this.#run, name));
+    } catch (error) {
+      if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
+      setText(this.#mistake, error.message);
+    }
+  }
+
+  async #show(training) {
+    this.#training = training;
+    this.node.hidden = training === null;
+    if (training === null) return;
+    const { wishes, is_there: isThere } = training;
+    this.node.dataset.phase = isThere && wishes.paused ? "paused" : training.phase;
+    setText(this.#said, inSentence(training));
+    const facts = [
+      training.labels ? `${count(training.labels, "label")} learned from` : "nothing learned from labels yet",
+      training.held_out_accuracy === null ? "" : `the reward is right about ${percent(training.held_out_accuracy)} of those it was not fitted to`,
+      training.steps_per_second && isThere ? `${training.steps_per_second.toFixed(0)} steps a second` : "",
+    ];
+    setText(this.#facts, `${facts.filter(Boolean).join(" · ")}`);
+    this.#buttons.pause.hidden = wishes.paused;
+    this.#buttons["go-on"].hidden = !wishes.paused;
+    for (const node of Object.values(this.#buttons)) node.disabled = !isThere || wishes.stop;
+    this.#draw(training.curve);
+    await this.#play(training.video_url);
+  }
+
+  #draw(points) {
+    const drawn = JSON.stringify(points);
+    if (drawn === this.#drawn) return;
+    this.#drawn = drawn;
+    this.#curves.replaceChildren(
+      ...[
+        curve(points, "predicted", "Return, as the reward that was learned from you has it"),
+        curve(points, "length", "Steps of an episode"),
+      ].filter(Boolean),
+    );
+  }
+
+  async #play(url) {
+    if (url === null || url === this.#shown) return;
+    const blob = await getClip(url);
+    this.#forgetVideo();
+    this.#shown = url;
+    this.#video.src = URL.createObjectURL(blob);
+    this.#seen.hidden = false;
+  }
+
+  #forgetVideo() {
+    if (this.#shown !== null) URL.revokeObjectURL(this.#video.src);
+    this.#shown = null;
+  }
+}

@@ -1,0 +1,125 @@
+"""The training behind a run, on its page."""
+
+import uuid
+
+from pages import (
+    NEEDS_CHROMIUM,
+    PHONE,
+    Site,
+    clip_of,
+    make_run,
+    make_segments,
+    opened,
+    press,
+    shown,
+    until,
+)
+from people import Clock
+
+from prefloop.labelling.server.security import make_tokens
+
+pytest_plugins = ["page_fixtures"]
+pytestmark = NEEDS_CHROMIUM
+
+PATH = "/api/runs/cartpole-01/training"
+TRAINER = str(uuid.UUID(int=1))
+CURVE = [{"steps": 1000 * i, "predicted": -5.0 + i, "length": 20.0 + i} for i in range(6)]
+LEARNING = {
+    "trainer": TRAINER, "phase": "learning", "steps": 5400, "next_pairs": 130.0, "steps_per_second": 61.4,
+    "sessions": 3, "labels": 24, "held_out_accuracy": 0.75, "curve": CURVE,
+}  # fmt: skip
+
+
+def tell(site, **changes):
+    reply = site.api.put(PATH, json={**LEARNING, **changes})
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def said(page, text):
+    until(
+        page, "text => document.querySelector('.training-said')?.textContent.includes(text)", text
+    )
+
+
+def test_whoever_has_answered_everything_watches_the_training(site, browser):
+    make_run(site.api, num_queries=1, instructions="Keep it upright.")
+    tell(site)
+    (segment,) = make_segments(1)
+    assert site.api.put(f"{PATH}/video", content=clip_of(segment)).status_code == 204
+    with opened(browser) as page:
+        page.goto(f"{site.url}/#/label/cartpole-01")
+        assert shown(page, ".goal") == "What to look for: Keep it upright."
+        said(page, "Learning, step 5,400, the next pairs in about 2 min.")
+        assert page.get_attribute(".training", "open") is None  # there is something to do
+        press(page, "1")
+        page.wait_for_selector(".training[open]")
+        assert shown(page, ".goal")
+        facts = shown(page, ".training-facts")
+        assert "24 labels learned from" in facts and "right about 75% of those" in facts
+        assert "61 steps a second" in facts
+        assert page.locator(".training-curve").count() == 2
+        assert "from -5 to 0" in page.get_attribute(".training-curve svg >> nth=0", "aria-label")
+        until(page, "document.querySelector('.training-video').readyState >= 2")
+        until(page, "document.querySelector('.training-video').currentTime > 0")
+
+
+def test_buttons_steer_it(site, browser):
+    make_run(site.api, num_queries=0)
+    with opened(browser) as page:
+        page.goto(f"{site.url}/#/label/cartpole-01")
+        page.wait_for_selector(".message")
+        assert page.locator(".training").is_hidden()  # nothing trains on it
+        tell(site)
+        said(page, "Learning")
+        page.get_by_role("button", name="Pause").click()
+        said(page, "Paused at step 5,400.")
+        assert tell(site, phase="paused")["paused"]
+        page.get_by_role("button", name="Go on").click()
+        said(page, "Learning")
+        assert not tell(site)["paused"]
+        page.get_by_role("button", name="Ask me now").click()
+        until(page, "document.querySelector('.training .mistake').textContent === ''")
+        while tell(site)["asks"] < 1:
+            page.wait_for_timeout(50)
+        page.get_by_role("button", name="Stop and keep").click()
+        said(page, "Stopping, and keeping what was learned")
+        assert tell(site)["stop"]
+        assert page.get_by_role("button", name="Pause").is_disabled()
+        tell(site, phase="ended", said="it was stopped on the page")
+        said(page, "Training has ended at step 5,400: it was stopped on the page.")
+
+
+def test_a_trainer_that_is_gone_is_said_and_comes_back_by_itself(tmp_path, browser):
+    clock = Clock()
+    with Site(tmp_path, clock) as site:
+        make_run(site.api, num_queries=0)
+        tell(site, phase="exploring", until=9000)
+        with opened(browser) as page:
+            page.goto(f"{site.url}/#/label/cartpole-01")
+            said(page, "Exploring, 5,400 of 9,000 steps")
+            clock.go(40)
+            said(page, "was last heard of 40 s ago. The command that started it goes on")
+            assert page.get_by_role("button", name="Pause").is_disabled()
+            tell(site, trainer=str(uuid.UUID(int=2)), phase="asking")
+            said(page, "Waiting for your answers.")
+
+
+def test_on_a_phone_and_for_who_may_only_label(tmp_path, browser):
+    given = make_tokens()
+    with Site(tmp_path, tokens=given.hashed) as site:
+        site.api.headers["authorization"] = f"Bearer {given.trainer}"
+        make_run(site.api, num_queries=0)
+        tell(site)
+        with opened(browser, viewport=PHONE, has_touch=True, is_mobile=True) as page:
+            page.goto(f"{site.url}/#token={given.annotator}")
+            page.wait_for_selector(".run")
+            page.goto(f"{site.url}/#/label/cartpole-01")
+            said(page, "Learning")
+            page.wait_for_selector(".training[open] .training-curve")
+            assert page.get_by_role("button", name="Pause").count() == 0
+            until(page, "document.documentElement.scrollWidth <= window.innerWidth")
+        site.api.headers["authorization"] = f"Bearer {given.annotator}"
+        assert site.api.post(f"{PATH}/wishes", json={"wish": "stop"}).status_code == 403
+        assert site.api.put(PATH, json=LEARNING).status_code == 403
+        assert site.api.get(PATH).json()["labels"] == 24

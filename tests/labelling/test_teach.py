@@ -1,0 +1,163 @@
+"""`prefloop teach`: one command, a page, and whoever sits before it."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import gymnasium as gym
+import pytest
+from conftest import assert_one_sentence
+from teaching import labelling, rows
+
+from prefloop.commands.teach import run_name
+from prefloop.data import dataset
+from prefloop.envs.goals import GOALS, usual_goal
+from prefloop.envs.spaces import Spaces
+from prefloop.errors import UserError
+from prefloop.labelling.client.on_page import OnPage
+
+pytest_plugins = ["teaching_fixtures"]
+pytestmark = pytest.mark.usefixtures("known_server")
+
+TEACH = "prefloop.cli teach --no-browser --queue 4 --segment-length 10"
+CARTPOLE = f"{TEACH} --env CartPole-v1 --iteration-steps 2048 --run cp"
+NAME = "pendulum-v1-up"
+PENDULUM = f"{TEACH} --env Pendulum-v1 --goal Up! --iteration-steps 200 --exploration-steps 1200 --horizon 100"
+
+
+def training(client, run):
+    return client._http.get(f"/api/runs/{run}/training").json()
+
+
+def until(says, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not says():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def press(client, run, wish, when=lambda told: True):
+    """Presses a button of the page once a trainer is there, and something is so."""
+    until(lambda: (told := training(client, run)) and told.get("is_there") and when(told))
+    path = f"/api/runs/{run}/training/wishes"
+    client._http.post(path, json={"wish": wish}).raise_for_status()
+
+
+@contextlib.contextmanager
+def stopping(client, run, when):
+    """Somebody who labels, and stops the training once something is so."""
+    with labelling(client, run):
+        thread = threading.Thread(target=press, args=(client, run, "stop", when))
+        thread.start()
+        yield
+        thread.join()
+
+
+def test_it_goes_on_until_it_is_stopped_on_the_page_and_then_again(run, client, tmp_path):
+    with stopping(client, "cp", lambda told: told["labels"] >= 8):
+        outcome = run(CARTPOLE)
+    assert outcome.code == 0, outcome.err
+    assert "Teach it at http" in outcome.out and "/#/label/cp" in outcome.out
+    assert "it was stopped on the page" in outcome.out
+    told = training(client, "cp")
+    assert told["phase"] == "ended" and not told["is_there"] and told["sessions"] >= 2
+    assert [point["steps"] for point in told["curve"]] == [
+        int(row["steps"]) for row in rows(tmp_path / "cp/metrics.csv")
+    ]
+    assert told["curve"][-1]["length"] > 5
+    assert client.run("cp").instructions == "Keep the pole upright, without leaving the track."
+    learned = dataset.read(tmp_path / "cp/preferences")
+    assert len(learned.answered) >= 8 and learned.segments.lengths.max() == 10
+    before = len(rows(tmp_path / "cp/metrics.csv"))
+    with stopping(client, "cp", lambda told: told["labels"] > len(learned)):
+        assert run(CARTPOLE).code == 0
+    assert len(rows(tmp_path / "cp/metrics.csv")) > before
+    assert (tmp_path / "cp/final_policy.params").exists()
+
+
+def test_pebble_is_paused_asked_and_killed_and_goes_on(client, tmp_path):
+    line = [sys.executable, "-m", *PENDULUM.replace("prefloop.cli", "prefloop").split()]
+    # where nothing was explored before
+    home = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    process = subprocess.Popen(line, cwd=tmp_path, env=home)
+    try:
+        # in the middle of exploring, somebody can't wait
+        until(lambda: (told := training(client, NAME)) and told.get("phase") == "exploring")
+        assert client.run(NAME).instructions == "Up!"
+        press(client, NAME, "ask", lambda told: told["steps"] > 250)
+        until(lambda: client.run(NAME).counts.queries == 4)
+        press(client, NAME, "pause")
+        until(lambda: training(client, NAME)["phase"] == "paused")
+        steps = training(client, NAME)["steps"]
+        time.sleep(2.5)
+        assert training(client, NAME)["steps"] == steps
+        press(client, NAME, "go-on")
+        with labelling(client, NAME, lambda query: random.choice(["left", "right"])):
+            until(lambda: training(client, NAME)["labels"] >= 8)
+            assert client.run(NAME).counts.left <= 4
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        known = client.run(NAME).counts.queries
+        process = subprocess.Popen(line, cwd=tmp_path, env=home)
+        with labelling(client, NAME, lambda query: random.choice(["left", "right"])):
+            until(lambda: client.run(NAME).counts.queries > known, seconds=120)
+            press(client, NAME, "stop")
+            assert process.wait(timeout=120) == 0
+        told = training(client, NAME)
+        assert told["phase"] == "ended" and told["video_url"]
+        # what the reward says now of all that was done, and not what it said then
+        assert all(point["predicted"] is not None for point in told["curve"])
+        assert (tmp_path / NAME / "latest.mp4").exists()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_two_that_teach_one_run(run, client, tmp_path):
+    client.put_run("cp", env="CartPole-v1", spaces=Spaces((4,), "float32", True, 2))
+    with OnPage(client, "cp", tmp_path / "there").kept():
+        elsewhere = OnPage(client, "cp", tmp_path / "elsewhere")
+        with pytest.raises(UserError, match="Another program trains"), elsewhere.kept():
+            pass
+        outcome = run(CARTPOLE)
+        assert_one_sentence(outcome, "Another program trains on the run cp")
+        assert not (tmp_path / "cp").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--env CartPole-v1 --method pebble", ["continuous actions"]),
+        ("--env Nothing-v0", ["Nothing-v0"]),
+        ("--env CartPole-v1 --queue 0", ["--queue"]),
+        ("--env CartPole-v1 --run ../up", ["run"]),
+        ("--env CartPole-v1 --segment-length 9999", ["--segment_length"]),
+    ],
+)
+def test_what_can_not_be_taught(run, client, tmp_path, flags, words):
+    assert_one_sentence(run(f"prefloop.cli teach --no-browser {flags}"), *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_goal_that_nobody_reads(run):
+    outcome = run(f"prefloop.cli teach --env CartPole-v1 --goal {'up' * 6000}")
+    assert_one_sentence(outcome, "--goal has 12000 characters")
+
+
+def test_runs_are_named_after_what_is_taught():
+    assert run_name("Hopper-v5", "Do a backflip!") == "hopper-v5-do-a-backflip"
+    assert run_name("dm_control/walker-walk-v0", "") == "walker-walk-v0"
+    assert len(run_name("Hopper-v5", "again and " * 40)) <= 64
+
+
+def test_usual_goals_are_of_environments_that_there_are():
+    known = {env.rpartition("-v")[0] for env in gym.registry}
+    assert {env for env in GOALS if "/" not in env} <= known
+    assert usual_goal("CartPole-v0") == usual_goal("CartPole-v1") == GOALS["CartPole"]
+    assert usual_goal("mine:CartPole-v0") == GOALS["CartPole"]
+    assert usual_goal("Unheard-v3") == ""
