@@ -4,8 +4,10 @@
 Free of PyTorch and SciPy, since the labelling server ranks, too.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -123,7 +125,7 @@ def rank(
     tails = [100 * (1 - CONFIDENCE) / 2, 100 * (1 + CONFIDENCE) / 2]
     low, high = np.percentile(drawn, tails, axis=0)
     gaps = strengths[:, None] - strengths
-    won, lost, even = _probabilities(gaps / 2, fitted[0, -1])
+    won, _, even = _probabilities(gaps / 2, fitted[0, -1])
     order = np.sign(drawn[:, :, None] - drawn[:, None, :]).mean(axis=0)
     member = np.empty(num_agents, dtype=np.int64)
     for number, group in enumerate(groups):
@@ -150,6 +152,41 @@ def rank(
         above=np.where(apart, np.nan, (1 + order) / 2),
         tie=float(_probabilities(np.zeros(1), fitted[0, -1])[2][0]),
     )
+
+
+def as_facts(names: Sequence[str], ranking: Ranking, votes: int) -> dict[str, Any]:
+    """A ranking as plain numbers by names, the best agent first; None where it is NaN.
+
+    Args:
+        names: of the agents, by their positions.
+        votes: how many there were.
+    """
+    order = [agent for group in ranking.groups for agent in group]
+    columns = {
+        "strength": ranking.strengths,
+        "low": ranking.low,
+        "high": ranking.high,
+        "wins": ranking.wins,
+        "losses": ranking.losses,
+        "ties": ranking.ties,
+    }
+    return {
+        "agents": [
+            {"name": names[i], **{key: _plain(column[i]) for key, column in columns.items()}}
+            for i in order
+        ],
+        "groups": [[names[i] for i in group] for group in ranking.groups],
+        **{
+            key: [[_plain(square[i, j]) for j in order] for i in order]
+            for key, square in (("beats", ranking.beats), ("above", ranking.above))
+        },
+        "tie": _plain(ranking.tie),
+        "votes": votes,
+    }
+
+
+def _plain(number: float) -> float | None:
+    return None if np.isnan(number) else float(number)
 
 
 def _checked(

@@ -37,6 +37,7 @@ AnnotatorName = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME),
     AfterValidator(_one_line),
 ]
+AgentName = AnnotatorName
 Env = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ENV), AfterValidator(_one_line)]
 Instructions = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_plain)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
