@@ -28,11 +28,10 @@ AGENTS: dict[str, tuple[list[float], float]] = {
     "8 agents, a step of 0.5": (list(np.linspace(1.75, -1.75, 8)), -1.0),
 }
 VOTES = (40, 200, 1000)
+Votes = tuple[NDArray, NDArray, NDArray]  # whom each is between, and its label
 
 
-def draw(
-    rng: np.random.Generator, strengths: NDArray, tie: float, num: int
-) -> tuple[NDArray, NDArray, NDArray]:
+def draw(rng: np.random.Generator, strengths: NDArray, tie: float, num: int) -> Votes:
     """Votes, as many of each pair as come out even: first, second, label."""
     pairs = np.stack(np.triu_indices(len(strengths), 1), axis=1)
     first, second = pairs[np.arange(num) % len(pairs)].T
@@ -42,14 +41,14 @@ def draw(
     return first, second, (rng.random((num, 1)) > ends[:, :2]).sum(axis=1) / 2
 
 
-def wald_alone(votes: tuple[NDArray, ...], size: int) -> tuple[NDArray, NDArray]:
+def wald_alone(votes: Votes, size: int) -> tuple[NDArray, NDArray]:
     """The interval of the curvature: a bootstrap without replicates leaves it alone."""
     ranking = rank(size, *votes, replicates=1)
     reach = np.minimum(ranking.high - ranking.strengths, ranking.strengths - ranking.low)
     return ranking.strengths - reach, ranking.strengths + reach
 
 
-def percentile_alone(votes: tuple[NDArray, ...], size: int) -> tuple[NDArray, NDArray]:
+def percentile_alone(votes: Votes, size: int) -> tuple[NDArray, NDArray]:
     """The bootstrap's interval alone, of the library's own resamples and fits."""
     sides, said, cluster = agent_ranking._checked(size, *votes, None)
     (pairs, place), outcomes = agent_ranking._outcomes(sides, said)
@@ -62,7 +61,7 @@ def percentile_alone(votes: tuple[NDArray, ...], size: int) -> tuple[NDArray, ND
     return low, high
 
 
-def used(votes: tuple[NDArray, ...], size: int) -> tuple[NDArray, NDArray]:
+def used(votes: Votes, size: int) -> tuple[NDArray, NDArray]:
     """What the arena shows."""
     ranking = rank(size, *votes)
     return ranking.low, ranking.high

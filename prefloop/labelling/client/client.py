@@ -17,6 +17,7 @@ from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.labelling.arrays import from_archive, pad, to_archive
 from prefloop.labelling.schemas.annotate import AnswerOut, LeasesOut
+from prefloop.labelling.schemas.arena import RankingOut
 from prefloop.labelling.schemas.base import MAX_QUERIES, HealthOut
 from prefloop.labelling.schemas.results import ResultsOut
 from prefloop.labelling.schemas.runs import RunOut
@@ -100,6 +101,10 @@ class LabellingClient:
         """Address at which people label a run."""
         return f"{self.url}/#/label/{quote(name, safe='')}"
 
+    def results_page(self, name: str) -> str:
+        """Address of what a run's labels say."""
+        return f"{self.url}/#/results/{quote(name, safe='')}"
+
     def health(self) -> HealthOut:
         """What answers there."""
         try:
@@ -127,7 +132,7 @@ class LabellingClient:
             env: what people will see.
             spaces: its observations and actions.
             facts: `instructions`, `frames_per_second`, `annotators_per_query`, `repeats`; None
-                keeps what is there.
+                keeps what is there. `agents`, each with `name` and `digest`, makes it an arena.
         """
         about = as_settings(env)
         body = {"env": about.env, "env_changes": about.changes, "spaces": spaces.facts, **facts}
@@ -160,6 +165,12 @@ class LabellingClient:
         """What a run's labels say of its annotators."""
         return self._read(
             self._call("GET", f"/api/runs/{quote(name, safe='')}/results"), ResultsOut
+        )
+
+    def ranking(self, name: str) -> RankingOut:
+        """How an arena's votes rank its agents."""
+        return self._read(
+            self._call("GET", f"/api/runs/{quote(name, safe='')}/ranking"), RankingOut
         )
 
     # training
@@ -197,19 +208,26 @@ class LabellingClient:
         ).clip_url
 
     def add_queries(
-        self, name: str, queries: Sequence[tuple[UUID, UUID, UUID]], iteration: int = 0
+        self,
+        name: str,
+        queries: Sequence[tuple[UUID, UUID, UUID]],
+        iteration: int = 0,
+        agents: Sequence[tuple[str, str]] | None = None,
     ) -> None:
         """Puts queries at the end of the queue.
 
         Args:
             queries: id, first and second segment of each; one whose id is known stays as it is.
+            agents: in an arena, whose the two segments of each are.
         """
-        for start in range(0, len(queries), MAX_QUERIES):
-            some = [
-                {"id": str(id), "first": str(first), "second": str(second)}
-                for id, first, second in queries[start : start + MAX_QUERIES]
-            ]
-            body = {"iteration": iteration, "queries": some}
+        asked: list[dict[str, Any]] = [
+            {"id": str(id), "first": str(first), "second": str(second)}
+            for id, first, second in queries
+        ]
+        for query, both in zip(asked, agents or (), strict=agents is not None):
+            query["agents"] = both
+        for start in range(0, len(asked), MAX_QUERIES):
+            body = {"iteration": iteration, "queries": asked[start : start + MAX_QUERIES]}
             self._call("POST", f"/api/runs/{quote(name, safe='')}/queries", json=body)
 
     def labels(self, name: str, after: int = 0) -> LabelsOut:

@@ -103,6 +103,7 @@ export const health = () => json("GET", "/api/health");
 export const listRuns = () => json("GET", "/api/runs");
 export const getRun = (name) => json("GET", run(name));
 export const getResults = (name) => json("GET", `${run(name)}/results`);
+export const getRanking = (name) => json("GET", `${run(name)}/ranking`);
 export const getSegment = (id) => json("GET", `/api/segments/${id}`);
 export const lease = (name, wish) => json("POST", `${run(name)}/leases`, wish);
 /** Gives pairs back as the page goes: it hears no reply, and without one they come free all the same. */
