@@ -152,9 +152,10 @@ def _fill(settings: Settings) -> None:
                 )  # fmt: skip
         alike = ask_contests(client, settings.name, segments, settings.seed)
         counts = client.run(settings.name).counts
-    if alike:
+    for (one, other), number in alike.items():
         note(
-            f"{alike} pairs of clips are not asked about: both policies did the same, to the last bit."
+            f"{one} and {other} did the same from {number} of {settings.starts} starts, to the last "
+            "bit; nobody is asked about these."
         )
     print(
         f"{settings.name}: {counts.queries} pairs of clips, {counts.queries - before} of them new; "
@@ -179,11 +180,13 @@ def _named(given: Sequence[str]) -> list[_Agent]:
     agents: dict[str, _Agent] = {}
     for text in given:
         name, equals, place = text.partition("=")
-        if not equals or Path(text).exists():
-            name, place = "", text
+        is_named = bool(equals) and not Path(text).exists()
+        place = place if is_named else text
         file = policy_file(Path(place))
         is_function = ":" in place and not file.exists()
-        name = (name or (place if is_function else _name_of(file))).strip()
+        if not is_named:
+            name = place if is_function else _name_of(file)
+        name = name.strip()
         if not 0 < len(name) <= MAX_NAME or not name.isprintable():
             raise UserError(f"The ranking can't call a policy {name!r}; give NAME={place}.")
         if name in agents:

@@ -1,6 +1,7 @@
 """Agents on their way to people who compare them, without knowing whom they see."""
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -42,7 +43,7 @@ def contests(agents: Sequence[str], starts: int, seed: int) -> list[Contest]:
 
 def ask_contests(
     client: LabellingClient, run: str, segments: Mapping[str, Segments], seed: int
-) -> int:
+) -> Counter[tuple[str, str]]:
     """Queues what agents did from the same starts, for people to compare; does not wait.
 
     A query's id follows from its segments and its agents, so what is there is not asked again.
@@ -52,16 +53,18 @@ def ask_contests(
         segments: of each agent, one for each start.
 
     Returns:
-        How many pairs were left out, since both agents did the same to the last bit.
+        From how many starts each two agents did the same, to the last bit; nobody is asked about that.
     """
     starts = min(len(some) for some in segments.values())
     # what was sent and is asked about by nobody, after a kill, is met again by what it shows
     sent = {agent: client.add_segments(run, some) for agent, some in segments.items()}
-    queries, compared, alike = [], [], 0
+    queries, compared = [], []
+    alike: Counter[tuple[str, str]] = Counter()
     for contest in contests(list(segments), starts, seed):
         first, second = (sent[agent][contest.start] for agent in (contest.first, contest.second))
         if first == second:
-            alike += 1
+            one, other = sorted((contest.first, contest.second))
+            alike[one, other] += 1
             continue
         said = f"{first} {contest.first}\n{second} {contest.second}"
         queries.append((uuid.uuid5(_NAMESPACE, said), first, second))

@@ -102,7 +102,7 @@ class Store:
         """
         with self._database.reading() as connection:
             run = find_run(connection, name).id
-            agents = list(agents_of(connection, run))
+            agents = sorted(agents_of(connection, run))
             if not agents:
                 raise NotFoundError(f"The run {name} is no arena: it compares no agents.")
             compared = contests_of(connection, run)
