@@ -145,6 +145,7 @@ def _fill(settings: Settings) -> None:
         segments = {}
         with progress(settings.starts * len(agents), "episodes", leave=False) as bar:
             for name, policy in acting.items():
+                # with dice of its own: two that are nearly alike would do the very same by one's
                 dice = integer(settings.seed, Stream.POLICY, int(digests[name], 16))
                 segments[name] = openings(
                     policy, env, settings.starts, settings.seed, steps, greedy[name],
@@ -245,13 +246,14 @@ def _is_greedy(policy: "Policy | FunctionPolicy", settings: Settings) -> bool:
 
 
 def _digest(agent: _Agent, greedy: bool) -> str:
-    """What tells a policy from another of its name; a function is known by its name."""
+    """What tells an agent from another of its name; a function is known by its own name."""
     import hashlib
 
     from prefloop.files import sha256
 
     acts = sha256(agent.file) if agent.file is not None else agent.given
-    return hashlib.sha256(f"{acts} {'greedy' if greedy else 'drawn'}".encode()).hexdigest()
+    said = f"{agent.name}\n{acts}\n{'greedy' if greedy else 'drawn'}"
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def _of_dataset(folder: str) -> dict[str, Any]:
