@@ -110,6 +110,7 @@ class _Agent:
 def _fill(settings: Settings) -> None:
     """Plays the policies and sends what they did."""
     from prefloop.envs.make import make_vector_env
+    from prefloop.envs.registered import time_limit
     from prefloop.envs.spaces import spaces_of
     from prefloop.errors import UserError, note
     from prefloop.evaluation.evaluate import openings
@@ -131,6 +132,8 @@ def _fill(settings: Settings) -> None:
         except UserError as error:
             raise UserError(f"{error} Give --trace for that.") from None
     steps = None if settings.segment_length == "full" else int(settings.segment_length)
+    if steps is None and time_limit(env) is None:
+        note(f"{env} has no time limit, so an episode of a policy that does well may never end.")
     with connected(settings.server) as client:
         from prefloop.labelling.client.contests import ask_contests
 
