@@ -148,8 +148,18 @@ def _with_point(value: str | None) -> str:
 
 
 def sha256(path: Path) -> str:
-    """Fingerprint of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Fingerprint of a file's bytes.
+
+    Raises:
+        UserError: it can't be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"Can't read {path}: {error.strerror or error}.") from None
+
+
+LOCK = ".lock"  # in a directory that a process has claimed, or had
 
 
 class ClaimedError(UserError):
@@ -166,7 +176,7 @@ def claimed_directory(path: Path) -> Iterator[Path]:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path / ".lock", timeout=0)
+        lock = filelock.FileLock(path / LOCK, timeout=0)
         lock.acquire()
     except FileExistsError:
         raise UserError(f"{path} is a file; a directory is needed.") from None
@@ -187,7 +197,7 @@ def claimed_directory(path: Path) -> Iterator[Path]:
 
 def is_claimed(path: Path) -> bool:
     """Whether a process keeps a directory by `claimed_directory` now; False where that can't be told."""
-    lock = filelock.FileLock(path / ".lock", timeout=0)
+    lock = filelock.FileLock(path / LOCK, timeout=0)
     try:
         lock.acquire()
         lock.release()

@@ -6,6 +6,7 @@ the next epoch depends on, written after each.
 
 import contextlib
 import math
+import shutil
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,15 +14,22 @@ from typing import Any
 
 from prefloop import checkpoints
 from prefloop.errors import UserError
-from prefloop.files import claimed_directory, read_csv, read_json, remove_unfinished, write_json
+from prefloop.files import (
+    LOCK,
+    claimed_directory,
+    read_csv,
+    read_json,
+    remove_unfinished,
+    write_json,
+)
 
 STATE = "training_state.pt"
 FACTS = "run.json"
 METRICS = "metrics.csv"
 ANEW = (STATE, METRICS, "final_policy.params")  # what a new run removes of an earlier one
 STATE_KEYS = {"policy", "optimizer", "rows"}  # rows: those of metrics.csv, one an epoch
-# what a preference dataset and a comparison call their descriptions: no run belongs into theirs
 MOST_DIFFERENCES = 8  # that a sentence names
+# what a preference dataset and a comparison call their descriptions: no run belongs into theirs
 OTHERS = ("metadata.json", "compare.json")
 
 
@@ -31,7 +39,8 @@ def claimed(directory: Path, resume: bool, keep_earlier: bool = False) -> Iterat
 
     Args:
         keep_earlier: refuse to start where a run stands already, able to go on or not. One that was
-            stopped in its first epoch has nothing to keep.
+            stopped in its first epoch has nothing to keep. Nor has one that ends in a `UserError`
+            there, so that an empty directory is left as it was.
 
     Raises:
         UserError: as `claimed_directory`; there is no run to go on with, or one to be kept; or the
@@ -54,9 +63,24 @@ def claimed(directory: Path, resume: bool, keep_earlier: bool = False) -> Iterat
         raise UserError(f"{directory / there[0]} is of no run; choose another --out.")
     if keep_earlier and any((directory / other).exists() for other in OTHERS):
         raise UserError(f"{directory} holds something else than a run; choose another --out.")
+    is_made = not directory.exists()
     with claimed_directory(directory):
         remove_unfinished(directory)
-        yield directory
+        is_empty = not _contents(directory)
+        try:
+            yield directory
+        except UserError:
+            if keep_earlier and is_empty and not (directory / STATE).exists():
+                for path in [directory] if is_made else _contents(directory):
+                    shutil.rmtree(path, ignore_errors=True)  # while it is this process's
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+            raise
+
+
+def _contents(directory: Path) -> list[Path]:
+    """What is in a claimed directory."""
+    return [path for path in directory.iterdir() if path.name != LOCK]
 
 
 def start(directory: Path, facts: Mapping[str, Any], epochs: int) -> None:

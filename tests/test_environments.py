@@ -8,6 +8,7 @@ import pytest
 from conftest import assert_one_sentence
 from test_rendering import act, act_mujoco, as_segment, needs_mujoco
 
+from prefloop.data import dataset
 from prefloop.data.segments import ACTIONS, SEED, STATES
 from prefloop.envs import dm_control
 from prefloop.envs.make import make_env
@@ -139,6 +140,8 @@ def test_preferences_teach_it_for_some_steps(run, tmp_path, env_id):
     # where every random step is worth the same there is nothing to tell apart
     told = "No reward could be learned" in outcome.err
     assert outcome.code == (2 if told else 0), outcome.err
+    asked = dataset.read(tmp_path / "p/preferences")
+    assert told == (not np.ptp(asked.segments.returns)), asked.segments.returns
     rows = read_csv(tmp_path / "p/metrics.csv")
     assert len(rows) >= 2 and all(np.isfinite(float(row["true_return"])) for row in rows)
 

@@ -118,7 +118,7 @@ def test_early_ends_are_left_out_where_it_is_known_how(env_id, termination):
 
 
 @pytest.mark.parametrize("env_id", ["HalfCheetah-v5", "dm_control/walker-walk-v0"])
-@pytest.mark.parametrize("changes", [{}, {"action_repeat": 2}])
+@pytest.mark.parametrize("changes", [{}, {"action_repeat": 2}, {"termination": "absorb"}])
 def test_an_episode_is_cut_where_the_simulator_diverged(env_id, changes):
     pytest.importorskip("dm_control")
     env = make_env(EnvSettings(env=env_id, **changes))

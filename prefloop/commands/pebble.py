@@ -1,7 +1,5 @@
 """`prefloop pebble`: explore, ask, learn the reward, relabel all that was done, improve at every step."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +96,12 @@ def main(settings: Settings) -> None:
         print(f"Learning in {env} without early ends; it is judged with them.")
         return whole
 
+    every, explores = plan.steps(plan.every), own.exploration_iterations * plan.steps(plan.every)
+    if explores != own.exploration.steps:
+        print(
+            f"Note: it explores for {explores} steps, in whole iterations of {every} (--iteration_steps)."
+        )
+
     def check(env: EnvSettings) -> None:
         plan_labels(questions, plan, time_limit(env), own.exploration_iterations)
         require_watchable(settings.watching, env)
@@ -122,75 +126,49 @@ def main(settings: Settings) -> None:
     ) as asked:
         settings, answers = asked.settings, asked.answers
         env, directory = settings.environment, Path(settings.run.out)
+        kept = _kept(settings, asked.env, asked.stepping.state_kind)
         method, learner = methods.pebble(
             env, asked.stepping, answers, own, seed, device, directory, init, settings.wait,
-            asked.on_fit,
+            asked.on_fit, kept,
         )  # fmt: skip
         facts = outputs.facts("pebble", env, method.begins_as, init=settings.init)
         facts |= {"reward_model": learner.taught.model.facts()}
         if asked.env != env:  # "env" is what it is judged in
             facts["learned_in"] = asked.env.facts
-        kept = _kept(settings, asked.env, asked.stepping.state_kind, facts)
-        hooks: dict[str, Any] = {"stop": partial(reason_to_stop, settings=settings.stopping)}
-        if kept is not None:
-            hooks["begin"] = lambda: kept.begin(learner.replay, learner.state_dict())
-            hooks["saved"] = lambda state: kept.keep(learner.replay, state)
+        stop = partial(reason_to_stop, settings=settings.stopping)
         with watching(settings.watching, env, method.policy, seed, directory) as watchers:
-            hooks |= {"watchers": watchers, "save": learner.save}
-            outputs.train(method, settings, facts, env, is_claimed=True, **hooks)
+            outputs.train(
+                method, settings, facts, env, is_claimed=True, save=learner.save, stop=stop,
+                watchers=watchers,
+            )  # fmt: skip
         if learner.seconds:
             share = learner.reward_seconds / learner.seconds
             print(f"Asking, fitting and relabelling took {share:.0%} of the time.")
         answering.say_how_many_came(answers, questions.labels)
 
 
-def _kept(
-    settings: Settings, env: EnvSettings, states: Any, facts: Mapping[str, Any]
-) -> "KeptExploration | None":
+def _kept(settings: Settings, env: EnvSettings, states: Any) -> "KeptExploration | None":
     """Where what is explored is kept, or was; None where it is not to be.
 
     Args:
         env, states: what is acted in, and what is recorded of it.
-        facts: what run.json says.
     """
     from pathlib import Path
 
-    from prefloop.agents.sac import STATE_FORMAT
-    from prefloop.checkpoints import versions
+    from prefloop.files import sha256
     from prefloop.labelling.home import home_directory
-    from prefloop.settings import as_flat
-    from prefloop.training.kept_exploration import KeptExploration
+    from prefloop.training.kept_exploration import KeptExploration, depends_on
 
-    own = settings.pebble
+    own, run = settings.pebble, settings.run
     if not own.exploration.explores:
         return None
-    experience = own.experience
-    # a row more for each iteration and environment, for what its last step led to
-    rows = experience.iteration_steps + experience.num_envs
-    explored = own.exploration_iterations * rows
-    depends_on = {
-        **env.facts,
-        "judged_in": settings.environment.facts,
-        "seed": settings.run.seed,
-        "device": settings.run.device,
-        "init_sha256": facts["init_sha256"],
-        "states": states and list(map(str, states)),
-        **{name: getattr(experience, name) for name in (
-            "iteration_steps", "num_envs", "updates_per_step", "evaluation_episodes",
-        )},
-        # what is pushed out while it explores is not learned from
-        "capacity": experience.capacity if experience.capacity < explored else None,
-        "exploration": [own.exploration.steps, own.exploration.neighbours, own.exploration.states],
-        "agent": as_flat(own.agent),
-        "state_format": STATE_FORMAT,
-        "versions": versions(),
-    }  # fmt: skip
-    depends_on = json.loads(json.dumps(depends_on))
+    init_sha256 = sha256(Path(settings.init)) if settings.init else None
+    facts = depends_on(own, env, settings.environment, states, run.seed, run.device, init_sha256)
     iterations = own.exploration_iterations
     if own.exploration.explore_from:
         named = Path(own.exploration.explore_from)
-        return KeptExploration(depends_on, iterations, named, must_be_there=True)
+        return KeptExploration(facts, iterations, named, must_be_there=True)
     if not own.exploration.keep:
         return None
     home = home_directory(settings.server.profile) / "explorations"
-    return KeptExploration.under(home, depends_on, iterations)
+    return KeptExploration.under(home, facts, iterations)

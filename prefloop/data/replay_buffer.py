@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefloop.data.digests import Block, RowDigests
-from prefloop.data.stepping import Rollout
+from prefloop.data.stepping import NO_EPISODE, Rollout
 from prefloop.data.trajectories import Trajectories
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
@@ -247,7 +247,13 @@ class ReplayBuffer:
 
         Args:
             newest: only so many, the last ones.
+
+        Raises:
+            UserError: all were dropped.
+            ValueError: nothing was added yet.
         """
+        if self.size < 2:  # what the last step led to is not known yet
+            raise ValueError("there is no episode yet")
         rows = self._places(np.arange(self.size - 1, -1, -1))  # the oldest first
         resets = self._columns["resets"][rows]
         begins = ~(resets | self._columns[DROPPED][rows])
@@ -266,7 +272,7 @@ class ReplayBuffer:
         places = places[np.argsort(places[:, 0], kind="stable")]
         places = places[places[:, 2] > 0]
         if not len(places):
-            raise ValueError("there is no episode yet")
+            raise UserError(NO_EPISODE)
         starts, envs, lengths = places[-newest if newest else 0 :].T
         step = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         row, env = rows[np.repeat(starts, lengths) + step], np.repeat(envs, lengths)
@@ -303,6 +309,7 @@ class ReplayBuffer:
             terminated,
             columns["ends"][:-1] & ~terminated,
             ~(columns["resets"] | columns[DROPPED])[:-1],
+            np.zeros_like(terminated),  # what diverged was dropped
             frame_stack=self.spaces.frame_stack,
         )
 

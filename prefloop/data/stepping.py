@@ -1,7 +1,7 @@
 """Acting for agents that learn on the way: so many steps at a time, whatever episodes they cut."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import gymnasium as gym
 import numpy as np
@@ -14,6 +14,11 @@ from prefloop.envs.spaces import as_stored, spaces_of
 from prefloop.envs.termination import DIVERGED
 from prefloop.errors import UserError
 from prefloop.seeding import Stream
+
+NO_EPISODE = (
+    "The simulator could go on in no episode (its numbers became NaN, infinite or huge), so there is "
+    "nothing to learn from."
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class Rollout:
         rewards: the environment's; [steps, num_envs].
         terminated, truncated: how the step ended an episode, if it did; [steps, num_envs].
         valid: False for a step that only resets and belongs to no episode; [steps, num_envs].
+        diverged: the step was one that the simulator could not take, so that the episode was cut there;
+            [steps, num_envs].
         states: what `record` gave before each step, as in `Trajectories`; None without it;
             [steps, num_envs, ...].
         frame_stack: as in `Trajectories`.
@@ -40,6 +47,7 @@ class Rollout:
     terminated: NDArray
     truncated: NDArray
     valid: NDArray
+    diverged: NDArray
     states: NDArray | None = None
     frame_stack: int = field(default=1, kw_only=True)
 
@@ -60,8 +68,6 @@ class Stepping:
     Attributes:
         envs: as `prefloop.envs.make.make_vector_env` makes them.
         spaces: of one of them.
-        diverged: in which of them the last step was one that the simulator could not take, so that
-            the episode was cut there; [num_envs].
         on_steps: is told of steps when they are done, how many; for whoever shows how far it is.
     """
 
@@ -99,7 +105,7 @@ class Stepping:
         """
         self._obs = np.array(reset(self.envs, seed, Stream.ENVIRONMENTS, iteration)[0])
         self._require_known("an observation", self._obs)
-        self._resets, self.diverged = np.zeros((2, self.num_envs), dtype=bool)
+        self._resets = np.zeros(self.num_envs, dtype=bool)
 
     def act(self, draw: Act, steps: int) -> Rollout:
         """Acts for some steps in each environment, going on where the last call stopped.
@@ -119,10 +125,11 @@ class Stepping:
             # copies: some environments hand out arrays that the next step overwrites
             *step, info = self.envs.step(applied)
             obs, reward, terminated, truncated = map(np.array, step)
-            self.diverged = np.array(info.get(DIVERGED, np.zeros(self.num_envs, bool)))
-            history.append(
-                (self._obs, action, applied, reward, terminated, truncated, ~self._resets, *states)
-            )
+            diverged = np.array(info.get(DIVERGED, np.zeros(self.num_envs, bool)))
+            history.append((
+                self._obs, action, applied, reward, terminated, truncated, ~self._resets, diverged,
+                *states,
+            ))  # fmt: skip
             self._resets = terminated | truncated
             self._obs = obs
             self.on_steps(self.num_envs)
@@ -152,6 +159,23 @@ def _are_finite(values: NDArray) -> NDArray:
     if values.dtype.kind != "f":  # pictures, and discrete actions
         return np.ones(len(values), bool)
     return np.isfinite(values).reshape(len(values), -1).all(1)
+
+
+def without_diverged(rollouts: Sequence[Rollout]) -> list[Rollout]:
+    """Rollouts that follow each other, in which no step of a diverged episode is valid.
+
+    Nobody knows when it began to go wrong, so the episode is left out from its beginning on, as far
+    as that is here.
+    """
+    dropped, left = np.zeros(rollouts[-1].valid.shape[1], bool), []
+    for rollout in reversed(rollouts):
+        valid = rollout.valid.copy()
+        for t in reversed(range(len(valid))):
+            # where an episode ended, what stands before it is another one
+            dropped = np.where(rollout.ended[t], rollout.diverged[t], dropped)
+            valid[t] &= ~dropped
+        left.append(replace(rollout, valid=valid))
+    return left[::-1]
 
 
 def as_trajectories(rollouts: Sequence[Rollout]) -> Trajectories:
@@ -211,7 +235,7 @@ def finished_returns(rollouts: Sequence[Rollout], time_limit: int | None) -> NDA
     for t in range(len(rewards)):
         so_far += np.where(valid[t], rewards[t], 0.0)
         if ended[t].any():
-            returns.append(so_far[ended[t] & (began <= last_start)])
+            returns.append(so_far[ended[t] & valid[t] & (began <= last_start)])
             so_far[ended[t]] = 0
             began[ended[t]] = t + 2  # the step in between resets
     return np.concatenate(returns) if returns else np.zeros(0)

@@ -33,6 +33,8 @@ class AbsorbAfterEnd(gym.Wrapper, gym.utils.RecordConstructorArgs):
         if self._last is not None:
             return self._last, 0.0, False, False, {}
         obs, reward, terminated, truncated, info = self.env.step(action)
+        if info.get(DIVERGED):  # nothing is learned from it, so it need not be as long as others
+            return obs, reward, terminated, truncated, info
         if terminated or truncated:
             self._last = obs
         return obs, reward, False, False, info

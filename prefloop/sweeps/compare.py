@@ -19,7 +19,7 @@ from prefloop.envs.make import make_env
 from prefloop.envs.registered import time_limit
 from prefloop.envs.spaces import spaces_of
 from prefloop.errors import UserError
-from prefloop.files import claimed_directory, read_json, write_csv, write_json
+from prefloop.files import LOCK, claimed_directory, read_json, write_csv, write_json
 from prefloop.progress import progress
 from prefloop.runs import difference
 from prefloop.settings import as_flat, defaults_of
@@ -155,7 +155,7 @@ def _remember(settings: CompareSettings, directory: Path) -> CompareSettings:
                 "earlier version of the program; choose another --out."
             )
         own = {**own_before, **own}
-    elif any(path.name != ".lock" for path in directory.iterdir()):
+    elif any(path.name != LOCK for path in directory.iterdir()):
         raise UserError(
             f"{directory} holds something else than a comparison; choose another --out."
         )

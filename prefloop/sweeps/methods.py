@@ -115,8 +115,9 @@ def _pebble(settings: PebbleSettings) -> "Callable[[Bench], Method]":
         own, env = bench.shared(settings), bench.learns_in
         stepping = methods.stepping_in(env, own.experience.num_envs)
         answers = _teacher(bench, env, stepping, own)
+        kept = bench.kept_exploration(own, stepping.state_kind)
         method, _ = methods.pebble(
-            bench.env, stepping, answers, own, bench.seed, bench.device, bench.directory
+            bench.env, stepping, answers, own, bench.seed, bench.device, bench.directory, kept=kept
         )
         return method
 

@@ -39,6 +39,7 @@ from prefloop.sweeps.settings import (
 )
 from prefloop.training import demonstrations as demos
 from prefloop.training import loop, outputs
+from prefloop.training.kept_exploration import KeptExploration, depends_on
 from prefloop.training.on_policy import (
     RewardOfRollout,
     act_and_improve,
@@ -48,7 +49,7 @@ from prefloop.training.on_policy import (
     true_reward,
 )
 from prefloop.training.plans import Plan
-from prefloop.training.settings import ExperienceSettings, RunSettings
+from prefloop.training.settings import ExperienceSettings, PebbleSettings, RunSettings
 
 STRONG, WEAK = "strong", "weak"
 PREPARED = "prepared.json"
@@ -140,7 +141,10 @@ def _train(settings: CompareSettings, cell: Cell, directory: Path) -> Policy:
         facts |= {"settings": as_flat(run)}
         if bench.learns_in != env:  # "env" is what it is judged in
             facts["learned_in"] = bench.learns_in.facts
-        loop.turn(method.learner, run, facts, method.iterations, show=(), quiet=True)
+        loop.turn(
+            method.learner, run, facts, method.iterations, show=(), quiet=True,
+            begin=method.begin, saved=method.saved,
+        )  # fmt: skip
         return method.policy()
 
 
@@ -181,6 +185,15 @@ class Bench:
     def shared(self, own: Asking) -> Asking:
         """The same of a method that asks its own questions, as many as the others have labels."""
         return with_shared(own, self._settings, self._cell.labels)
+
+    def kept_exploration(self, own: PebbleSettings, states: Any) -> KeptExploration | None:
+        """Where what all of PEBBLE's variants explore alike, whatever the budget, is kept for each other."""
+        if not own.exploration.explores:
+            return None
+        device = self._settings.device
+        facts = depends_on(own, self.learns_in, self.env, states, self.seed, device)
+        home = Path(self._settings.out) / "explorations"
+        return KeptExploration.under(home, facts, own.exploration_iterations, quiet=True)
 
     def answers(self) -> Preferences:
         """The first answers, as many as the budget; nothing of them depends on larger budgets."""

@@ -19,9 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from prefloop import checkpoints, runs
+from prefloop.agents.sac import STATE_FORMAT
 from prefloop.data.replay_buffer import ReplayBuffer
+from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 from prefloop.files import read_json, sha256, write_json
+from prefloop.settings import as_flat
+from prefloop.training.settings import PebbleSettings
 
 FACTS, STATE, STEPS = "facts.json", "state.pt", "replay.npz"
 DIGESTS = "sha256"  # in the facts: of the two others
@@ -30,27 +34,72 @@ SECONDS_TO_KEEP = 3600  # far more than it takes, also on a slow disk
 PARTS = ("sac", "replay", "exploration")  # of a learner's state that exploration has to do with
 
 
+def depends_on(
+    settings: PebbleSettings,
+    learned_in: EnvSettings,
+    judged_in: EnvSettings,
+    states: tuple[str, tuple[int, ...]] | None,
+    seed: int,
+    device: str,
+    init_sha256: str | None = None,
+) -> dict[str, Any]:
+    """All that an exploration depends on, as JSON holds it.
+
+    Args:
+        states: what is recorded of each step, as `Stepping.state_kind`.
+        device: where tensors live, by name.
+        init_sha256: of the policy that it started from, if it did.
+    """
+    experience, exploration = settings.experience, settings.exploration
+    # a row more for each iteration and environment, for what its last step led to
+    rows = experience.iteration_steps + experience.num_envs
+    explored = settings.exploration_iterations * rows
+    facts = {
+        **learned_in.facts,
+        "judged_in": judged_in.facts,
+        "seed": seed,
+        "device": device,
+        "init_sha256": init_sha256,
+        "states": states and list(map(str, states)),
+        **{name: getattr(experience, name) for name in (
+            "iteration_steps", "num_envs", "updates_per_step", "evaluation_episodes",
+        )},
+        # what is pushed out while it explores is not learned from
+        "capacity": experience.capacity if experience.capacity < explored else None,
+        "exploration": [exploration.steps, exploration.neighbours, exploration.states],
+        "agent": as_flat(settings.agent),
+        "state_format": STATE_FORMAT,
+        "versions": checkpoints.versions(),
+    }  # fmt: skip
+    return dict(json.loads(json.dumps(facts)))
+
+
 @dataclass(frozen=True)
 class KeptExploration:
     """A place for one exploration.
 
     Attributes:
-        facts: all that it depends on, as JSON can hold it.
+        facts: all that it depends on.
         iterations: of exploration.
         folder: where it is, or is to be.
         must_be_there: whether somebody named it, so that it is a mistake if it can't be used.
+        quiet: whether nothing is said of it.
     """
 
     facts: Mapping[str, Any]
     iterations: int
     folder: Path
     must_be_there: bool = False
+    quiet: bool = False
 
     @classmethod
-    def under(cls, home: Path, facts: Mapping[str, Any], iterations: int) -> "KeptExploration":
+    def under(
+        cls, home: Path, facts: Mapping[str, Any], iterations: int, quiet: bool = False
+    ) -> "KeptExploration":
         """Its own folder among others."""
         said = json.dumps(facts, sort_keys=True).encode()
-        return cls(facts, iterations, home / hashlib.sha256(said).hexdigest()[:16])
+        folder = home / hashlib.sha256(said).hexdigest()[:16]
+        return cls(facts, iterations, folder, quiet=quiet)
 
     def begin(self, replay: ReplayBuffer, learner: Mapping[str, Any]) -> dict[str, Any] | None:
         """What a run begins with that need not explore; fills its replay buffer.
@@ -83,14 +132,18 @@ class KeptExploration:
             reason = str(error).rstrip(".")
             if self.must_be_there:
                 raise UserError(f"{self.folder} can't be explored from: {reason}.") from None
-            print(
+            self._say(
                 f"The exploration that was kept in {self.folder} can't be used: {reason}. Exploring anew."
             )
             with contextlib.suppress(OSError):  # so that it is kept again, whole
                 (self.folder / FACTS).unlink()
             return None
-        print(f"Going on from the exploration that was kept in {self.folder}.")
+        self._say(f"Going on from the exploration that was kept in {self.folder}.")
         return {"learner": state, "rows": rows}
+
+    def _say(self, sentence: str) -> None:
+        if not self.quiet:
+            print(sentence)
 
     def keep(self, replay: ReplayBuffer, state: Mapping[str, Any]) -> None:
         """Keeps a run's state, if it has just done exploring and nothing is kept yet.

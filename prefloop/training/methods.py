@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,6 +32,7 @@ from prefloop.teachers.simulated import RELATIVE
 from prefloop.training.airl import AIRL
 from prefloop.training.answers import Answers, SimulatedAnswers
 from prefloop.training.demonstrations import act, as_segments, make_teacher
+from prefloop.training.kept_exploration import KeptExploration
 from prefloop.training.loop import Acting, Learner
 from prefloop.training.off_policy import OffPolicyTraining, make_replay, make_sac
 from prefloop.training.on_policy import (
@@ -67,6 +70,7 @@ class Method:
         show: metrics that a progress bar carries.
         x, curves: metrics that are drawn over another.
         acting: what it acts in, if it acts.
+        begin, saved: as in `loop.turn`: what a new run goes on from, and who is told of each state.
     """
 
     learner: Learner
@@ -77,6 +81,8 @@ class Method:
     x: str
     curves: Sequence[str]
     acting: Acting | None = None
+    begin: Callable[[], dict[str, Any] | None] | None = None
+    saved: Callable[[dict[str, Any]], None] | None = None
 
 
 def dpo(
@@ -256,12 +262,14 @@ def pebble(
     init: Path | None = None,
     wait: bool = True,
     on_fit: OnFit | None = None,
+    kept: KeptExploration | None = None,
 ) -> tuple[Method, Pebble]:
     """PEBBLE, whoever answers.
 
     Args:
         env: what it is judged in; `stepping` may step another one.
         directory: the run's, where what was done is kept.
+        kept: where what is explored is kept, or was.
 
     Raises:
         UserError: as `plan_labels`, an episode may never end, or the environment or the checkpoint
@@ -287,6 +295,8 @@ def pebble(
         "steps",
         ("true_return", "reward", "labels", "reward_correlation"),
         Acting(plan, stepping, agent.random_steps),
+        begin=(lambda: kept.begin(replay, learner.state_dict())) if kept else None,
+        saved=partial(kept.keep, replay) if kept else None,
     )
     return method, learner
 

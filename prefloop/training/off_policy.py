@@ -185,9 +185,9 @@ def act_and_learn(
             step.obs[0], step.applied[0], rewards, step.terminated[0], step.truncated[0],
             ~step.valid[0], **_extras(step),
         )  # fmt: skip
-        if stepping.diverged.any():  # nobody knows when it began to go wrong
-            replay.drop_episodes(stepping.diverged)
-            diverged += int(stepping.diverged.sum())
+        if step.diverged.any():  # nobody knows when it began to go wrong
+            replay.drop_episodes(step.diverged[0])
+            diverged += int(step.diverged.sum())
         if not agent.is_ready or replay.size < 2:  # what a step led to is the next row's
             continue
         # so many in all by now: what one step has too little for, the next one makes up

@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from prefloop import policies, policy_files
 from prefloop.agents.ppo import PPO
 from prefloop.agents.settings import PPOSettings
-from prefloop.data.stepping import Rollout, Stepping, finished_returns
+from prefloop.data.stepping import (
+    NO_EPISODE,
+    Rollout,
+    Stepping,
+    finished_returns,
+    without_diverged,
+)
 from prefloop.envs.make import make_vector_env
 from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import Env
@@ -183,7 +189,11 @@ def act_and_improve(
         reward: what to improve on, asked once for every rollout; None only acts.
 
     Returns:
-        The rollouts, and the row of metrics.csv.
+        The rollouts, in which episodes that the simulator could not go on with are not valid, and the
+        row of metrics.csv.
+
+    Raises:
+        UserError: it could go on in none.
     """
     stepping.begin(seed, iteration)
     agent.begin(seed, iteration)
@@ -192,16 +202,22 @@ def act_and_improve(
     for number in numbers:
         rollout = stepping.act(agent.act, plan.rollout_steps)
         rollouts.append(rollout)
-        if reward is None:
+        [rollout] = without_diverged([rollout])
+        if reward is None or not rollout.valid.any():
             continue
         rewards = np.asarray(reward(rollout))
         rewards_seen.append(rewards[rollout.valid].mean())
         metrics.append(agent.update(rollout, rewards, progress=number / plan.total))
+    diverged = sum(int(rollout.diverged.sum()) for rollout in rollouts)
+    rollouts = without_diverged(rollouts)
+    if not any(rollout.valid.any() for rollout in rollouts):
+        raise UserError(NO_EPISODE)
     row = {
         "iteration": iteration,
         "steps": plan.steps(numbers.stop),
         "true_return": float("nan"),
         "episodes": 0,
+        "diverged": diverged,
         "reward": float(np.mean(rewards_seen)) if rewards_seen else float("nan"),
     }
     for name in agent.metrics:

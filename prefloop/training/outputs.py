@@ -122,7 +122,7 @@ def train(
         curves: what to draw, if not all that the method has.
         is_claimed: the folder is this process's already.
         save: writes into the folder what there is besides the policy.
-        hooks: `begin`, `saved`, `stop` and `watchers` of `loop.turn`.
+        hooks: `stop` and `watchers` of `loop.turn`.
 
     Raises:
         UserError: the folder holds another run, or can't be written; or learning diverged.
@@ -138,6 +138,8 @@ def train(
             method.show,
             defaults=defaults_of(type(settings)),
             acting=method.acting,
+            begin=method.begin,
+            saved=method.saved,
             **hooks,
         )
         checkpoints.save(directory / POLICY, method.policy().state_dict())

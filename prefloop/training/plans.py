@@ -74,10 +74,11 @@ def plan_labels(
     if sessions < 1:
         every = plan.steps(plan.every)
         before_it = "one" if before == 1 else str(before)
-        explore = "" if before == 1 else "explore in and "
+        explore = "" if before == 1 else "explore in (--exploration_steps) and "
         raise UserError(
             f"The {plan.steps(plan.total)} steps of the run are too few: more than {before * every} "
-            f"(--steps) are needed, for {before_it} of the iterations of {every} steps to {explore}ask about and one to learn in."
+            f"(--steps) are needed, for {before_it} of the iterations of {every} steps "
+            f"(--iteration_steps) to {explore}ask about and one to learn in."
         )
     longest = min(plan.iteration_steps, time_limit or plan.iteration_steps)
     if questions.segment_length > longest:

@@ -263,6 +263,31 @@ def test_a_plan_that_can_not_be_kept_is_refused_before_anything_is_written(
     assert not (tmp_path / "p" / "run.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("pebble --env CartPole-v1", ["prefloop pref-ppo"]),
+        ("pebble --env Pendulum-v1 --init missing.params", ["missing.params"]),
+        (
+            "pebble --env Pendulum-v1 --steps 20000 --explore-from missing",
+            ["can't be explored from"],
+        ),
+        ("sac --env Pendulum-v1 --steps 100", ["random_steps"]),
+        ("sac --env Pendulum-v1 --reward missing", ["missing"]),
+        ("ppo --env Pendulum-v1 --steps 5000 --init missing.params", ["missing.params"]),
+    ],
+)
+def test_what_can_not_begin_leaves_nothing(run, tmp_path, line, words):
+    assert_one_sentence(run(f"prefloop.cli {line} --out new"), *words)
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "mine").mkdir()
+    assert_one_sentence(run(f"prefloop.cli {line} --out mine"), *words)
+    assert {path.name for path in (tmp_path / "mine").iterdir()} <= {".lock"}
+    (tmp_path / "mine/notes.txt").write_text("precious", encoding="utf-8")
+    assert_one_sentence(run(f"prefloop.cli {line} --out mine"), *words)
+    assert (tmp_path / "mine/notes.txt").read_text(encoding="utf-8") == "precious"
+
+
 def test_pref_ppo_without_a_difference_to_learn_from_leaves_no_policy(run, tmp_path):
     line = f"{PREF_PPO} --labels 6 --segment-length 10 --equal-within 1e9"
     assert_one_sentence(run(line), "No reward could be learned: of 6 queries 6 were answered")

@@ -7,7 +7,13 @@ import torch
 from acting import ActingPPO
 
 from prefloop.agents.settings import PPOSettings
-from prefloop.data.stepping import Rollout, Stepping, as_trajectories, finished_returns
+from prefloop.data.stepping import (
+    Rollout,
+    Stepping,
+    as_trajectories,
+    finished_returns,
+    without_diverged,
+)
 from prefloop.envs.make import make_env, make_vector_env, mujoco_states
 from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import evaluate
@@ -51,7 +57,7 @@ def test_what_is_no_number_is_said_of_the_environment(where, what):
         stepping.act(lambda obs: np.full((1, 1), obs.sum() * 0, np.float32), 5)
 
 
-def hand_made(rewards, terminated, truncated, valid):
+def hand_made(rewards, terminated, truncated, valid, diverged=None):
     """One environment; observations count its steps, and actions are ten times that."""
     steps = np.arange(len(rewards))
     columns = (np.asarray(x)[:, None] for x in (rewards, terminated, truncated, valid))
@@ -64,6 +70,7 @@ def hand_made(rewards, terminated, truncated, valid):
         terminated=terminated.astype(bool),
         truncated=truncated.astype(bool),
         valid=valid.astype(bool),
+        diverged=np.zeros(valid.shape, bool) if diverged is None else np.array(diverged)[:, None],
     )
 
 
@@ -126,6 +133,21 @@ def test_an_episode_may_span_two_rollouts():
     assert as_trajectories([beginning, end]).lengths.tolist() == [3]
     assert finished_returns([beginning, end], 3).tolist() == [3]
     assert len(finished_returns([beginning], 3)) == 0
+
+
+def test_what_diverged_is_no_episode_also_where_it_spans_two_rollouts():
+    whole, begun, reset = [1, 1], [1], 99
+    first = hand_made([*whole, reset, *begun], [0, 1, 0, 0], [0] * 4, [1, 1, 0, 1])
+    then = hand_made([0, reset, 4], [0] * 3, [1, 0, 0], [1, 0, 1], diverged=[True, False, False])
+    assert [r.valid[:, 0].tolist() for r in without_diverged([then])] == [[False, False, True]]
+    left = without_diverged([first, then])
+    assert left[0].valid[:, 0].tolist() == [True, True, False, False]
+    assert left[1].valid[:, 0].tolist() == [False, False, True]
+    assert finished_returns(left, None).tolist() == [2]
+    episodes = as_trajectories(left)
+    assert (episodes.lengths.tolist(), episodes.rewards.tolist()) == ([2, 1], [1, 1, 4])
+    untouched = without_diverged([ENDS])
+    assert (untouched[0].valid == ENDS.valid).all()
 
 
 def test_a_terminal_state_at_the_time_limit_is_terminal():

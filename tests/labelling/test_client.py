@@ -100,6 +100,25 @@ def test_the_trainer_waits_through_restarts(server, tmp_path):
     assert all("does not answer; waiting" in sentence for sentence in sentences)
 
 
+def test_a_server_that_is_away_for_an_hour_is_waited_for(server, tmp_path):
+    """Its clock goes quicker than ours: what it sleeps is added up."""
+    slept, told = [], []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if sum(slept) >= 3600 and server.process.poll() is not None:
+            server.start()
+
+    with LabellingClient(server.url, patience=None, on_waiting=told.append, sleep=sleep) as client:
+        client.put_run("r", **FACTS)
+        server.kill()
+        people = People(client, "r", tmp_path / "preferences")
+        people.ask(make_queries(4), 0)
+        assert sum(slept) >= 3600
+        assert len(told) == 1 and "does not answer; waiting for it" in told[0]
+        assert client.run("r").counts.queries == 4
+
+
 def test_patience_ends_in_a_sentence():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]

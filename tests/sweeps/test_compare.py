@@ -27,6 +27,7 @@ from prefloop.sweeps.methods import METHODS, SACAlone, _pebble, _sac
 from prefloop.sweeps.page import command, summarise, write_page
 from prefloop.sweeps.running import prepare, run_cell
 from prefloop.sweeps.settings import RESULT, CompareSettings, tuned_flags, with_shared
+from prefloop.training.kept_exploration import KeptExploration
 from prefloop.training.settings import ExplorationSettings, PebbleSettings, ReplaySettings
 from prefloop.tuned import defaults_for
 
@@ -306,6 +307,14 @@ def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
         processes=1,
         out=str(tmp_path / "c"),
     )
+    begin, explored = KeptExploration.begin, []
+
+    def watched(kept, *arguments):
+        begun = begin(kept, *arguments)
+        explored.append(begun is None)
+        return begun
+
+    monkeypatch.setattr(KeptExploration, "begin", watched)
     prepare(settings, 0)
     for cell in cells(settings):
         run_cell(settings, cell)
@@ -325,6 +334,9 @@ def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
             assert rows[-1]["labels"] == "8" and cell.labels == 8
         else:
             assert "labels" not in rows[-1]
+    # the variants explore alike, so once is enough
+    assert explored == [True] + [False] * (len(explored) - 1)
+    assert len(explored) == len(set(methods) & set(ASKING))
 
 
 @pytest.mark.parametrize(

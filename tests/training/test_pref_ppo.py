@@ -9,6 +9,7 @@ from prefloop import checkpoints
 from prefloop.agents.settings import PPOSettings
 from prefloop.data import dataset
 from prefloop.errors import UserError
+from prefloop.files import read_csv
 from prefloop.rewards.settings import RewardSettings
 from prefloop.teachers.simulated import SimulatedTeacher
 from prefloop.training import methods, taught_reward
@@ -74,6 +75,21 @@ def same(first, second):
 
 def lines(path):
     return [json.loads(line) for line in (path / "preferences.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("env_id", ["HalfCheetah-v5", "dm_control/cartpole-swingup-v0"])
+def test_an_episode_in_which_the_simulator_diverged_is_dropped_and_counted(run, tmp_path, env_id):
+    pytest.importorskip("dm_control")
+    outcome = run(
+        f"prefloop.cli pref-ppo --env {env_id} --wrappers dice:Diverges --horizon 12 --steps 300 "
+        "--rollout-steps 25 --num-envs 2 --iteration-steps 100 --labels 12 --segment-length 5 "
+        "--hidden-sizes 8 --reward-hidden-sizes 8 --reward-epochs 2 --out p"
+    )
+    assert outcome.code == 0, outcome.err
+    rows = read_csv(tmp_path / "p/metrics.csv")
+    assert len(rows) == 3 and all(int(row["diverged"]) > 0 for row in rows)
+    asked = dataset.read(tmp_path / "p/preferences").segments
+    assert np.abs(asked.obs).max() < 1e6
 
 
 def test_it_spends_exactly_its_labels(unbroken):
