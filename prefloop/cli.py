@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": "many methods on the same labels, with controls and intervals",
     "convert": "preferences to Parquet and back",
     "collect": "act, cut segments, and queue pairs of them for people to compare",
+    "arena": "people compare policies without knowing whom they see, and their votes rank them",
     "runs": "the labelling server's runs: list, export, import, rename, delete",
     "label": "serve the page on which people label, and its API",
 }

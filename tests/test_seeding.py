@@ -41,6 +41,8 @@ ACTS = {
     "--pairs 30 --out {out}",
     "collect": "prefloop.cli collect --name {out} --env {env} --episodes 130 --pairs 9 --trace "
     "--segment_length full --policies policy/final_policy.params",
+    "arena": "prefloop.cli arena --name {out} --env {env} --starts 70 --trace --segment_length full "
+    "--policies one=policy/final_policy.params other=policy/final_policy.params",
     "compare": "prefloop.cli compare --env {env} --methods airl true-reward --labels 6 "
     "--policies policy/final_policy.params policy/final_policy.params --steps 4096 "
     "--evaluation_episodes 20 --seeds {seed} --out {out}",
@@ -82,6 +84,7 @@ def command(run, monkeypatch, tmp_path):
     monkeypatch.setattr(compare, "_in_parallel", here)
     monkeypatch.setattr("prefloop.labelling.client.connecting.connected", lambda *_: Nobody())
     monkeypatch.setattr("prefloop.labelling.client.asking.ask", lambda *_: Nobody())
+    monkeypatch.setattr("prefloop.labelling.client.contests.ask_contests", lambda *_: {})
 
     def on_dice(line, noise, seed):
         env = f"Dice-{noise}-v0"

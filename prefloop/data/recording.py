@@ -82,8 +82,11 @@ class RecordedEnvs:
     way: str
 
     @classmethod
-    def make(cls, env: Env, num_envs: int) -> "RecordedEnvs":
+    def make(cls, env: Env, num_envs: int, separate: bool = False) -> "RecordedEnvs":
         """Makes copies of an environment.
+
+        Args:
+            separate: each has random numbers of its own.
 
         Raises:
             UserError: as `make_vector_env`.
@@ -91,7 +94,7 @@ class RecordedEnvs:
         one = make_env(env)
         way = what_to_record(one)
         one.close()
-        return cls(make_vector_env(env, num_envs, seeded_episodes=way == "seed"), way)
+        return cls(make_vector_env(env, num_envs, way == "seed", separate), way)
 
     @property
     def record(self) -> Record | None:

@@ -53,6 +53,7 @@ def collect_one_each(
     seeds: Sequence[int],
     record: Record | None = None,
     tell: Callable[[int], None] | None = None,
+    limit: int | None = None,
 ) -> Trajectories:
     """Collects the first episode of each environment, in their order.
 
@@ -60,12 +61,13 @@ def collect_one_each(
         envs: separate copies, as `make_vector_env` makes them if asked.
         seeds: what each of the first environments is reset with; others don't count.
         tell: is told how many episodes have just ended.
+        limit: steps after which an episode is cut, as a time limit would; None: it goes on.
     """
     others = [None] * (envs.num_envs - len(seeds))
     obs, _ = envs.reset(seed=[*seeds, *others])  # type: ignore[arg-type]
     is_asked = np.arange(envs.num_envs) < len(seeds)
     return _collect(
-        envs, act, lambda steps, finished: is_asked & (finished == 0), obs, record, tell
+        envs, act, lambda steps, finished: is_asked & (finished == 0), obs, record, tell, limit
     )
 
 
@@ -76,6 +78,7 @@ def _collect(
     obs: NDArray,
     record: Record | None,
     tell: Callable[[int], None] | None = None,
+    limit: int | None = None,
 ) -> Trajectories:
     """Acts until no episode that counts is under way.
 
@@ -83,13 +86,14 @@ def _collect(
         may_start: from the steps taken so far and the episodes finished [num_envs], whether an
             episode that starts now counts [num_envs].
         obs: what all environments begin with; [num_envs, *obs_shape].
+        limit: steps after which whatever is under way is cut; the episodes end with it.
     """
     obs = np.array(obs)
     steps = 0
     finished = np.zeros(envs.num_envs, dtype=np.int64)
     counts = may_start(steps, finished)
     resets = np.zeros(envs.num_envs, dtype=bool)
-    history = []
+    history: list[tuple[NDArray, ...]] = []
     states = []
     while counts.any():
         if record is not None:
@@ -97,6 +101,8 @@ def _collect(
         actions = np.array(act(obs))
         # copies: some environments hand out arrays that the next step overwrites
         next_obs, rewards, terminated, truncated = map(np.array, envs.step(actions)[:4])
+        if len(history) + 1 == limit:
+            truncated |= ~terminated
         valid = counts & ~resets  # a step that only resets belongs to no episode
         history.append((valid, obs, actions, rewards, next_obs, terminated, truncated))
         steps += int(np.count_nonzero(valid))

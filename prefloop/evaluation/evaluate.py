@@ -5,7 +5,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from prefloop.data.recording import RecordedEnvs
 from prefloop.data.rollouts import Act, collect_one_each
+from prefloop.data.segments import Segments, whole_episodes
+from prefloop.data.segments import concatenate as side_by_side
 from prefloop.data.trajectories import Trajectories, concatenate
 from prefloop.envs.make import make_vector_env
 from prefloop.envs.settings import Env
@@ -55,6 +58,42 @@ def play(
     finally:
         envs.close()
     return concatenate(parts)
+
+
+def openings(
+    policy: Policy | FunctionPolicy,
+    env: Env,
+    num: int,
+    seed: int,
+    steps: int | None,
+    greedy: bool = False,
+    tell: Callable[[int], None] | None = None,
+    dice: int | None = None,
+) -> Segments:
+    """How the episodes of `play` begin, with what shows them again.
+
+    Two policies that are played with the same seed meet the same beginnings, so the segments of one
+    can be compared with those of the other, each with the one of its number.
+
+    Args:
+        num: how many; the first of many are those of few.
+        steps: of each, fewer where the episode ends before; None: the whole episode.
+        seed, greedy, tell: as in `play`.
+        dice: seed of the actions, where it is not to be that of the starts: with the same dice two
+            policies that are nearly alike do the very same.
+    """
+    recorded = RecordedEnvs.make(env, min(num, MAX_ENVS), separate=True)
+    parts = []
+    try:
+        for first in range(0, num, MAX_ENVS):
+            numbers = range(first, min(first + MAX_ENVS, num))
+            act = _acting(policy, seed if dice is None else dice, first, greedy)
+            seeds = [env_seed(seed, i) for i in numbers]
+            episodes = collect_one_each(recorded.envs, act, seeds, recorded.record, tell, steps)
+            parts.append(whole_episodes(episodes))
+    finally:
+        recorded.envs.close()
+    return side_by_side(parts)
 
 
 def env_seed(seed: int, episode: int) -> int:

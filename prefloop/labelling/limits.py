@@ -1,7 +1,8 @@
-"""How long names may be, and traces: what a request may hold, and a column of the database."""
+"""How long names may be, and traces, and how many agents are compared: what a request may hold, and a column of the database."""
 
 MAX_NAME = 64  # characters of the name of a run or of an annotator
 MAX_ENV = 200  # characters of an environment's id
+MAX_AGENTS = 20  # that an arena compares: each two of them want votes
 MAX_TRACE = 250  # steps of a segment whose reward is told step by step
 MAX_INSTRUCTIONS = 10_000  # characters that annotators are to read
 RUN_NAME = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}$"

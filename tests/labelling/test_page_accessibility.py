@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from accessibility import faults
 from pages import (
     AWAY,
     NEEDS_CHROMIUM,
@@ -28,9 +28,6 @@ PLACES = {
     "#/results/cartpole-01": ".hard-pair",
     "#/settings": ".setting",
 }
-# every rule of WCAG 2.2, levels A and AA, that a program can check
-RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
-AXE = Axe()
 REWARDS = {"learned": [0.5] * 25, "lowest": [0.0] * 25, "highest": [1.0] * 25}  # of each step
 
 
@@ -42,17 +39,6 @@ def labelled(site):
     say(site.api, "bob", ["right"], seconds=3)
     report(site.api, (query, 0, 0.9), rewards=REWARDS)
     return site
-
-
-def faults(page):
-    """What axe-core finds wrong: contrast, names, roles, structure."""
-    found = AXE.run(page, options=RULES).response
-    assert len(found["passes"]) > 10
-    return [
-        (fault["id"], node["target"], node["failureSummary"])
-        for fault in found["violations"]
-        for node in fault["nodes"]
-    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -8,6 +8,7 @@ from gymnasium.spaces import Box, Discrete
 from prefloop.data import recording
 from prefloop.data.segments import ACTIONS, SEED, STATES
 from prefloop.envs.make import make_env
+from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 from prefloop.labelling.arrays import Segment
 from prefloop.labelling.server import rendering
@@ -113,6 +114,14 @@ def as_if_unknown(monkeypatch):
 def test_a_replay_gives_the_frames_that_were_drawn(env_id, first, as_if_unknown):
     segment, frames = replayable(env_id, 12, 5, first)
     np.testing.assert_array_equal(list(Renderer(env_id).frames(segment)), frames)
+
+
+def test_a_replay_of_stacked_frames():
+    env = EnvSettings(env="CartPole-v1", frame_stack=2)
+    episodes = recording.record_episodes(env, lambda obs: np.ones(len(obs), dtype=np.int64), 1, 0)
+    replay = {SEED: np.int64(episodes.states[0]), ACTIONS: episodes.actions}
+    drawn = list(Renderer(env).frames(as_segment(episodes.obs, episodes.actions, 0, replay)))
+    assert len(drawn) == len(episodes.obs) > 5
 
 
 def test_a_replay_that_does_something_else(as_if_unknown):

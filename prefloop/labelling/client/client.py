@@ -19,6 +19,7 @@ from prefloop.errors import UserError
 from prefloop.labelling.arrays import from_archive, pad, to_archive
 from prefloop.labelling.limits import MAX_NAME, RUN_NAME
 from prefloop.labelling.schemas.annotate import AnswerOut, LeasesOut
+from prefloop.labelling.schemas.arena import RankingOut
 from prefloop.labelling.schemas.base import MAX_QUERIES, HealthOut
 from prefloop.labelling.schemas.results import ResultsOut
 from prefloop.labelling.schemas.runs import RunOut
@@ -103,6 +104,10 @@ class LabellingClient:
         """Address at which people label a run."""
         return f"{self.url}/#/label/{quote(name, safe='')}"
 
+    def results_page(self, name: str) -> str:
+        """Address of what a run's labels say."""
+        return f"{self.url}/#/results/{quote(name, safe='')}"
+
     def health(self) -> HealthOut:
         """What answers there."""
         try:
@@ -130,7 +135,7 @@ class LabellingClient:
             env: what people will see.
             spaces: its observations and actions.
             facts: `instructions`, `frames_per_second`, `annotators_per_query`, `repeats`; None
-                keeps what is there.
+                keeps what is there. `agents`, each with `name` and `digest`, makes it an arena.
         """
         about = as_settings(env)
         body = {"env": about.env, "env_changes": about.changes, "spaces": spaces.facts, **facts}
@@ -170,6 +175,10 @@ class LabellingClient:
         """Sends a video of the policy, H.264 in MP4, for the run's page."""
         self._call("PUT", f"{_path(name)}/training/video", content=video)
 
+    def ranking(self, name: str) -> RankingOut:
+        """How an arena's votes rank its agents."""
+        return self._read(self._call("GET", f"{_path(name)}/ranking"), RankingOut)
+
     # training
 
     def add_segments(self, name: str, segments: Segments) -> list[UUID]:
@@ -205,19 +214,26 @@ class LabellingClient:
         ).clip_url
 
     def add_queries(
-        self, name: str, queries: Sequence[tuple[UUID, UUID, UUID]], iteration: int = 0
+        self,
+        name: str,
+        queries: Sequence[tuple[UUID, UUID, UUID]],
+        iteration: int = 0,
+        agents: Sequence[tuple[str, str]] | None = None,
     ) -> None:
         """Puts queries at the end of the queue.
 
         Args:
             queries: id, first and second segment of each; one whose id is known stays as it is.
+            agents: in an arena, whose the two segments of each are.
         """
-        for start in range(0, len(queries), MAX_QUERIES):
-            some = [
-                {"id": str(id), "first": str(first), "second": str(second)}
-                for id, first, second in queries[start : start + MAX_QUERIES]
-            ]
-            body = {"iteration": iteration, "queries": some}
+        asked: list[dict[str, Any]] = [
+            {"id": str(id), "first": str(first), "second": str(second)}
+            for id, first, second in queries
+        ]
+        for query, both in zip(asked, agents or (), strict=agents is not None):
+            query["agents"] = both
+        for start in range(0, len(asked), MAX_QUERIES):
+            body = {"iteration": iteration, "queries": asked[start : start + MAX_QUERIES]}
             self._call("POST", f"{_path(name)}/queries", json=body)
 
     def labels(self, name: str, after: int = 0) -> LabelsOut:

@@ -75,6 +75,8 @@ def show(client: LabellingClient, name: str) -> None:
             f"the reward model agrees with {results.reward.accuracy:.0%} of "
             f"{counted(results.reward.labels, 'label')}"
         )
+    if run.arena:
+        lines.append(f"an arena: prefloop arena --name {run.name} ranks what it compares")
     if run.instructions:
         lines.append(f"instructions: {run.instructions}")
     print("\n".join(lines))

@@ -37,6 +37,7 @@ AnnotatorName = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME),
     AfterValidator(_one_line),
 ]
+AgentName = AnnotatorName
 Env = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ENV), AfterValidator(_one_line)]
 Instructions = Annotated[
     str, StringConstraints(max_length=MAX_INSTRUCTIONS), AfterValidator(_plain)

@@ -6,8 +6,17 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from prefloop.labelling.limits import MAX_ENV, MAX_TRACE
-from prefloop.labelling.schemas.base import MAX_INT, Env, In, Instructions, Out, RunName
+from prefloop.labelling.limits import MAX_AGENTS, MAX_ENV, MAX_TRACE
+from prefloop.labelling.schemas.base import (
+    MAX_INT,
+    AgentName,
+    Digest,
+    Env,
+    In,
+    Instructions,
+    Out,
+    RunName,
+)
 
 if TYPE_CHECKING:
     from prefloop.labelling.server.storage.records import Run
@@ -43,6 +52,13 @@ class SpacesIn(In):
     frame_stack: Size = Field(1, description="Successive frames on the first axis of obs_shape.")
 
 
+class AgentIn(In):
+    """Somebody whom an arena compares with others."""
+
+    name: AgentName
+    digest: Digest = Field(description="Of what acts; another one under a known name is refused.")
+
+
 class RunIn(In):
     """What a run is about; null keeps what is there, or the default of labelling.yaml."""
 
@@ -53,6 +69,19 @@ class RunIn(In):
     frames_per_second: float | None = Field(None, gt=0, le=1000)
     annotators_per_query: int | None = Field(None, ge=1, le=100)
     repeats: float | None = Field(None, ge=0, le=1)
+    agents: list[AgentIn] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_AGENTS,
+        description="Makes it an arena, which compares these, beside those that it has.",
+    )
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "RunIn":
+        names = [agent.name for agent in self.agents or ()]
+        if len(set(names)) < len(names):
+            raise ValueError("two agents have one name")
+        return self
 
 
 class RenameIn(In):
@@ -122,6 +151,9 @@ class RunOut(Out):
     annotators_per_query: int
     repeats: float
     round: int
+    arena: bool = Field(
+        description="Whether it compares agents; who they are is no annotator's to know."
+    )
     counts: CountsOut
 
     @classmethod

@@ -10,6 +10,7 @@ from prefloop.labelling.schemas.annotate import TrimIn
 from prefloop.labelling.schemas.base import (
     MAX_INT,
     MAX_QUERIES,
+    AgentName,
     AnnotatorName,
     In,
     Out,
@@ -58,6 +59,9 @@ class QueryIn(In):
     id: UUID = Field(description="Made by the trainer; the same query sent again is stored once.")
     first: UUID
     second: UUID
+    agents: tuple[AgentName, AgentName] | None = Field(
+        None, description="In an arena, whose segments the two are."
+    )
 
 
 class QueriesIn(In):

@@ -21,6 +21,7 @@ from prefloop.labelling.server.clips import ClipStore, NoRoomError
 from prefloop.labelling.server.config import SettingsFile
 from prefloop.labelling.server.routes import (
     annotate,
+    arena,
     clips,
     frames,
     results,
@@ -88,7 +89,7 @@ def create_app(
         generate_unique_id_function=_operation_id,
     )
     app.state.service = Service(store, clip_store, settings_file, tokens, want_clips)
-    for module in (runs, annotate, training, trainings, frames, results, settings, clips):
+    for module in (runs, annotate, training, trainings, frames, results, arena, settings, clips):
         app.include_router(module.router)
     app.add_exception_handler(UserError, _as_sentence)
     app.add_exception_handler(RequestValidationError, _as_first_mistake)

@@ -85,4 +85,13 @@ def _facts(event: Event, exported: Exported) -> dict[str, object]:
         "trim": list(event.trim) if event.trim else None,
         "seconds": event.seconds,
         "time": event.created_at.isoformat(),
+        **_agents(event, exported),
     }
+
+
+def _agents(event: Event, exported: Exported) -> dict[str, str]:
+    """In an arena, whose segments the two are."""
+    if event.query not in exported.agents:
+        return {}
+    first, second = exported.agents[event.query]
+    return {"first_agent": first, "second_agent": second}

@@ -145,6 +145,7 @@ class Renderer:
     def _require_agreement(self, obs: Any, recorded: NDArray, step: int) -> None:
         seen = np.asarray(obs, dtype=np.float64).ravel()
         # another processor may round otherwise; what is seen by eye is the same within this
+        recorded = recorded.ravel()  # pictures, and stacks of frames
         if seen.shape != recorded.shape or not np.allclose(seen, recorded, rtol=1e-3, atol=1e-3):
             raise self._disagrees(step)
 

@@ -39,11 +39,12 @@ def get_run(name: RunName, service: ServiceDep) -> RunOut:
 def put_run(name: RunName, run: RunIn, service: ServiceDep) -> RunOut:
     """Makes a run, or continues the one of this name; 409 if it is of something else."""
     defaults = service.settings.current
-    said = run.model_dump(exclude={"env", "env_changes", "spaces"})
+    said = run.model_dump(exclude={"env", "env_changes", "spaces", "agents"})
     changes = run.env_changes.model_dump(exclude_none=True) if run.env_changes else {}
     env = from_facts({"env": run.env, CHANGES: changes})
     assert env is not None
-    facts = RunFacts(env, Spaces.from_facts(run.spaces.model_dump()), **said)
+    agents = None if run.agents is None else {a.name: a.digest for a in run.agents}
+    facts = RunFacts(env, Spaces.from_facts(run.spaces.model_dump()), **said, agents=agents)
     made = service.store.runs.put(name, facts, defaults.annotators_per_query, defaults.repeats)
     return RunOut.of(made)
 

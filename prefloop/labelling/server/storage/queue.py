@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, and_, exists, func, insert, or_, select, text, update
 
 from prefloop.labelling.server.storage import statements as sql
+from prefloop.labelling.server.storage.arenas import contests_for
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database, chunks
 from prefloop.labelling.server.storage.errors import ConflictError
 from prefloop.labelling.server.storage.leases import (
@@ -27,6 +28,7 @@ from prefloop.labelling.server.storage.records import Lease, Leases, NewQuery, S
 from prefloop.labelling.server.storage.runs import env_of, find_run
 from prefloop.labelling.server.storage.tables import (
     ANSWER,
+    contests,
     current_labels,
     leases,
     queries,
@@ -48,7 +50,8 @@ class Queue:
 
         Raises:
             NotFoundError: there is no such run.
-            ConflictError: a segment is not the run's, or an id stands for another query.
+            ConflictError: a segment is not the run's, or an id stands for another query; or as
+                `contests_for`.
         """
 
         def job(connection: Connection) -> None:
@@ -60,6 +63,7 @@ class Queue:
                 if known.setdefault(query.id, asked) != asked:
                     raise ConflictError(f"The id {query.id} stands for another query already.")
                 fresh.setdefault(query.id, {"first": query.first, "second": query.second})
+            compared = contests_for(connection, run.id, name, list(new))
             stored = _queries_by_id(connection, list(fresh))
             fresh = {id: sides for id, sides in fresh.items() if id not in stored}
             sides = {side for row in fresh.values() for side in row.values()}
@@ -73,6 +77,9 @@ class Queue:
                 )  # fmt: skip
             if fresh:
                 connection.execute(insert(queries), list(fresh.values()))
+                about = {row["query"]: row for row in compared if row["query"] in fresh}
+                if about:
+                    connection.execute(insert(contests), list(about.values()))
                 if not self._database.is_sqlite:
                     # until PostgreSQL has looked, it takes the queue for short and sorts all of it
                     connection.execute(text("ANALYZE queries, segments"))

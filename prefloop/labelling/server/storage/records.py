@@ -46,6 +46,8 @@ class RunFacts:
         frames_per_second: of the environment; None: not known.
         annotators_per_query: how many are to label each query; None keeps what is there.
         repeats: share of queries that an annotator gets a second time, in [0, 1]; None keeps it.
+        agents: of an arena, digests by name of those to compare, beside those it has; None: it is
+            no arena.
     """
 
     env: EnvSettings
@@ -54,11 +56,12 @@ class RunFacts:
     frames_per_second: float | None = None
     annotators_per_query: int | None = None
     repeats: float | None = None
+    agents: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run and how far it is."""
+    """A run and how far it is; `arena`: it compares agents."""
 
     id: UUID
     name: str
@@ -72,15 +75,21 @@ class Run:
     round: int
     counts: Counts
     reward_report: Mapping[str, Any] | None
+    arena: bool
 
 
 @dataclass(frozen=True)
 class NewQuery:
-    """Two segments to compare; `id` is made by whoever asks."""
+    """Two segments to compare; `id` is made by whoever asks.
+
+    Attributes:
+        agents: in an arena, the names of those whose segments they are; None in an ordinary run.
+    """
 
     id: UUID
     first: UUID
     second: UUID
+    agents: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -221,6 +230,21 @@ class ToShow:
 
 
 @dataclass(frozen=True)
+class Vote:
+    """What somebody said of two agents.
+
+    Attributes:
+        query: which clips of theirs were compared.
+        label: probability that the second is preferred; None for a skip.
+    """
+
+    query: UUID
+    first: str
+    second: str
+    label: float | None
+
+
+@dataclass(frozen=True)
 class Exported:
     """All that a preference dataset needs.
 
@@ -228,9 +252,11 @@ class Exported:
         segments: those that labels are about, by id.
         queries: first, second and iteration, by id.
         labels: the current ones, in order.
+        agents: of an arena, the names of the two that a query is about, by its id.
     """
 
     run: Run
     segments: dict[UUID, Segment]
     queries: dict[UUID, tuple[UUID, UUID, int]]
     labels: list[Event]
+    agents: dict[UUID, tuple[str, str]]

@@ -24,12 +24,15 @@ from prefloop.env_ids import without_module
 from prefloop.envs.settings import CHANGES, EnvSettings, from_facts
 from prefloop.envs.spaces import Spaces
 from prefloop.labelling.server.storage import statements as sql
+from prefloop.labelling.server.storage.arenas import add_agents, agents_of
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database
 from prefloop.labelling.server.storage.errors import ConflictError, no_run
 from prefloop.labelling.server.storage.records import Counts, Run, RunFacts
 from prefloop.labelling.server.storage.tables import (
     ANSWER,
     SKIP,
+    agents,
+    contests,
     current_labels,
     events,
     leases,
@@ -55,9 +58,10 @@ class Runs:
             annotators_per_query, repeats: for a new run whose facts leave them open.
 
         Raises:
-            ConflictError: the name is taken by a run of another environment or of other sizes.
+            ConflictError: the name is taken by a run of another environment or of other sizes, or by
+                an arena where none is meant, and the other way round; or as `add_agents`.
         """
-        given = {field.name: getattr(facts, field.name) for field in fields(RunFacts)}
+        given = {f.name: getattr(facts, f.name) for f in fields(RunFacts) if f.name != "agents"}
         given |= {
             "env": facts.env.env,
             "env_changes": json.dumps(facts.env.changes),
@@ -73,12 +77,13 @@ class Runs:
                     "repeats": repeats,
                 }
                 values = {k: defaults.get(k) if v is None else v for k, v in given.items()}
+                id = uuid.uuid4()
                 connection.execute(
-                    insert(runs).values(
-                        id=uuid.uuid4(), name=name, created_at=self._now(), round=1, **values,
-                    )
-                )  # fmt: skip
+                    insert(runs).values(id=id, name=name, created_at=self._now(), round=1, **values)
+                )
+                add_agents(connection, id, name, facts.agents or {}, self._now())
                 return
+            _require_kind(connection, found, facts)
             before = env_of(found), spaces_of_run(found)
             for what, known, new, is_same in (
                 (
@@ -94,6 +99,7 @@ class Runs:
                         f"The run {name} exists and its {what} is {known}, not {new}; choose another "
                         "name."
                     )
+            add_agents(connection, found.id, name, facts.agents or {}, self._now())
             given["spaces"] = found.spaces  # with bounds or without
             if ":" not in given["env"]:  # which module draws its clips is not forgotten
                 given["env"] = found.env
@@ -162,6 +168,9 @@ class Runs:
             )
             digests = list(connection.execute(sent).scalars())
             # in this order no row has to be looked for that refers to a removed one
+            asked = select(queries.c.id).where(queries.c.run == run.id)
+            connection.execute(delete(contests).where(contests.c.query.in_(asked)))
+            connection.execute(delete(agents).where(agents.c.run == run.id))
             for table in (events, leases, queries, segments, trainings):
                 connection.execute(delete(table).where(table.c.run == run.id))
             connection.execute(delete(runs).where(runs.c.id == run.id))
@@ -219,10 +228,24 @@ def find_run(connection: Connection, name: str) -> AnyRow:
 
 def with_counts(connection: Connection, row: AnyRow) -> Run:
     """A run's row, and how far its labelling is."""
-    own = {field.name: getattr(row, field.name) for field in fields(Run) if field.name != "counts"}
+    not_columns = ("counts", "arena")
+    own = {f.name: getattr(row, f.name) for f in fields(Run) if f.name not in not_columns}
     own["env"], own["spaces"] = env_of(row), spaces_of_run(row)
     own["reward_report"] = json.loads(row.reward_report) if row.reward_report else None
-    return Run(**own, counts=_counts(connection, row.id))
+    is_arena = exists().where(agents.c.run == row.id)
+    arena = bool(connection.execute(select(is_arena)).scalar_one())
+    return Run(**own, counts=_counts(connection, row.id), arena=arena)
+
+
+def _require_kind(connection: Connection, known: AnyRow, facts: RunFacts) -> None:
+    """Refuses an ordinary run of an arena's name, and the other way round."""
+    is_arena = bool(agents_of(connection, known.id))
+    if is_arena and facts.agents is None:
+        raise ConflictError(
+            f"The run {known.name} is an arena, which `prefloop arena` fills; choose another name."
+        )
+    if facts.agents is not None and not is_arena:
+        raise ConflictError(f"The run {known.name} exists and is no arena; choose another name.")
 
 
 def _is_same_env(known: EnvSettings, new: EnvSettings) -> bool:

@@ -7,10 +7,12 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, exists, or_, select
 
 from prefloop.labelling.arrays import unpack
+from prefloop.labelling.server.storage.arenas import agents_of, contests_of
 from prefloop.labelling.server.storage.database import Clock, Database
+from prefloop.labelling.server.storage.errors import NotFoundError
 from prefloop.labelling.server.storage.labels import Labels, current_labels_of
 from prefloop.labelling.server.storage.queue import Queue
-from prefloop.labelling.server.storage.records import Exported
+from prefloop.labelling.server.storage.records import Exported, Vote
 from prefloop.labelling.server.storage.runs import Runs, find_run, with_counts
 from prefloop.labelling.server.storage.segments import Segments
 from prefloop.labelling.server.storage.tables import queries, segments
@@ -74,6 +76,7 @@ class Store:
             row = find_run(connection, name)
             run = with_counts(connection, row)
             labels = current_labels_of(connection, row.id)
+            agents = contests_of(connection, row.id)
             asked = {
                 query.id: (query.first, query.second, query.iteration)
                 for query in connection.execute(
@@ -90,4 +93,26 @@ class Store:
                     )
                 )
             }
-        return Exported(run, stored, asked, labels)
+        return Exported(run, stored, asked, labels, agents)
+
+    def votes(self, name: str) -> tuple[list[str], list[Vote]]:
+        """The agents of an arena by name, and the votes that stand, skips among them, in order.
+
+        A repeat says how consistent somebody is, and is no vote.
+
+        Raises:
+            NotFoundError: there is no such run, or it is no arena.
+        """
+        with self._database.reading() as connection:
+            run = find_run(connection, name).id
+            agents = sorted(agents_of(connection, run))
+            if not agents:
+                raise NotFoundError(f"The run {name} is no arena: it compares no agents.")
+            compared = contests_of(connection, run)
+            said = current_labels_of(connection, run)
+        votes = [
+            Vote(event.query, *compared[event.query], event.label)
+            for event in said
+            if not event.repeat
+        ]
+        return agents, votes

@@ -5,6 +5,8 @@
     queries   which two segments are compared, and how many people are to say
     leases    who was shown a query, which segment on the left, and until when it is theirs
     events    answers, skips and undos, in the order in which they were stored
+    agents    of an arena: who is compared; a run without any is an ordinary one
+    contests  which two agents a query of an arena is about
 
 `current_labels` is the view of those answers and skips that no undo has taken back. `queries.done`
 counts them once more, so that the next free query is found without looking at every answer.
@@ -189,6 +191,30 @@ events = Table(
 )
 Index(None, events.c.query, events.c.annotator)
 Index(None, events.c.run, events.c.annotator, events.c.number)
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _run(),
+    Column("name", String(MAX_NAME), nullable=False),
+    # of what acts under this name: another policy under a known one would mix the votes of two
+    Column("digest", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("run", "name"),
+)
+
+# Beside the query and not beside its segments: two agents that do the same share a segment.
+contests = Table(
+    "contests",
+    metadata,
+    Column("query", Uuid, ForeignKey("queries.id", ondelete="CASCADE"), primary_key=True),
+    Column("first", Uuid, ForeignKey("agents.id", ondelete="CASCADE"), nullable=False),
+    Column("second", Uuid, ForeignKey("agents.id", ondelete="CASCADE"), nullable=False),
+    CheckConstraint("first <> second", name="agents"),
+)
+Index(None, contests.c.first)
+Index(None, contests.c.second)
 
 # the view is made by the migrations
 # a view reads like a table; it has metadata of its own, so that nobody creates it as one

@@ -103,6 +103,7 @@ export const health = () => json("GET", "/api/health");
 export const listRuns = () => json("GET", "/api/runs");
 export const getRun = (name) => json("GET", run(name));
 export const getResults = (name) => json("GET", `${run(name)}/results`);
+export const getRanking = (name) => json("GET", `${run(name)}/ranking`);
 export const getSegment = (id) => json("GET", `/api/segments/${id}`);
 export const getTraining = (name) => json("GET", `${run(name)}/training`);
 export const wish = (name, wished) => json("POST", `${run(name)}/training/wishes`, { wish: wished });

@@ -87,6 +87,20 @@ export function ranges(rows, label) {
   });
 }
 
+/** An interval for each row: {name, low, value, high, text}; all on the same scale, with a line at 0. */
+export function intervals(rows, label) {
+  const lowest = Math.min(0, ...rows.map((row) => row.low));
+  const highest = Math.max(0, ...rows.map((row) => row.high));
+  const x = (value) => (100 * (value - lowest)) / Math.max(highest - lowest, 1e-9);
+  const at = (kind, value, width) =>
+    draw("rect", { class: `part ${kind}`, x: Math.min(Math.max(x(value) - width / 2, 0), 100 - width), y: 0, width, height: 10 });
+  return named(rows, label, ({ low, value, high }) => [
+    at("zero", 0, 0.3),
+    draw("rect", { class: "part spread", x: x(low), y: 2, width: Math.max(x(high) - x(low), 0.5), height: 6 }),
+    at("median", value, 1),
+  ]);
+}
+
 /** A bar for each row: {name, parts: [{kind, value}], text}; all on the same scale. */
 export function bars(rows, label) {
   const total = (row) => row.parts.reduce((sum, part) => sum + part.value, 0);

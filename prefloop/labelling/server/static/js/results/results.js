@@ -1,21 +1,25 @@
 // The results of a run: how much was labelled, by whom, how fast, and how alike.
 
-import { getResults, getRun, persist, repeat } from "../common/api.js";
+import { getRanking, getResults, getRun, health, persist, repeat } from "../common/api.js";
 import { bars, labelsOverTime, lineLegend, ranges } from "./charts.js";
 import { count, make, percent } from "../common/dom.js";
 import { HardPairs } from "./hardest.js";
+import { legend, section, table } from "./parts.js";
+import { blind, rankingCard } from "./ranking.js";
 import { showRefusal } from "../common/refusal.js";
 
 const REFRESH = 5000;
 
 export async function showResults(view, signal, name) {
+  let mayRank = null; // whoever only votes is not to know whom
   const load = async () => {
     const [run, results] = await Promise.all([getRun(name), getResults(name)]);
-    return { run, results };
+    if (run.arena) mayRank ??= (await health()).role === "trainer";
+    return { run, results, ranking: run.arena && mayRank ? await getRanking(name) : null };
   };
   const body = make("div", { class: "results" });
   const hardPairs = new HardPairs(signal);
-  const update = upToDate(body, ({ run, results }) => sections(run, results, hardPairs));
+  const update = upToDate(body, ({ run, results, ranking }) => sections(run, results, ranking, hardPairs));
   const show = (found) => {
     update(found);
     hardPairs.update(found.results.reward?.hardest ?? []);
@@ -72,7 +76,7 @@ function upToDate(body, parts) {
   };
 }
 
-function sections(run, results, hardPairs) {
+function sections(run, results, ranking, hardPairs) {
   const { counts } = run;
   if (!counts.labels) {
     const nothing = () =>
@@ -82,6 +86,7 @@ function sections(run, results, hardPairs) {
   const { annotators, agreement, consistency, curves, over_time: points, pairs, reward, seconds } = results;
   const parts = [
     ["facts", [counts, annotators, agreement, consistency, seconds], () => facts(counts, results)],
+    ...(run.arena ? [["ranking", ranking, () => (ranking ? rankingCard(ranking) : blind())]] : []),
     ["time", [points, curves], () => {
       const width = Math.min(window.innerWidth - 64, 1040);
       return section("Labels over time", labelsOverTime(points, width, curves), curves.length ? lineLegend(curves) : null);
@@ -137,10 +142,6 @@ function secondRanges(annotators, all) {
   return [ranges(rows, "Seconds per label: median"), legend([["spread", "10% to 90%"], ["median", "median"]])];
 }
 
-function section(title, ...content) {
-  return make("section", { class: "card" }, make("h2", {}, title), ...content);
-}
-
 function fact(name, value, note) {
   return make("div", { class: "card fact" }, make("dt", {}, name), make("dd", {}, value), make("dd", { class: "faint" }, note));
 }
@@ -152,24 +153,6 @@ function basis({ n }, one, many, none) {
 const share = (part, whole) => (whole ? part / whole : null);
 const seconds = (value) => (value === null ? "–" : `${value.toFixed(1)} s`);
 const quantiles = ({ n, low, median, high }) => (n ? [low, median, high].map((value) => value.toFixed(1)).join(" / ") : "–");
-
-function legend(entries) {
-  return make("p", { class: "legend" }, entries.map(([kind, text]) => make("span", {}, make("i", { class: `part ${kind}` }), text)));
-}
-
-function table(caption, heads, rows) {
-  const cell = (value, i) => make(i ? "td" : "th", i ? {} : { scope: "row" }, value);
-  return make(
-    "div",
-    { class: "table", tabindex: "0", role: "region", "aria-label": caption },
-    make(
-      "table",
-      {},
-      make("thead", {}, make("tr", {}, heads.map((head) => make("th", { scope: "col" }, head)))),
-      make("tbody", {}, rows.map((row) => make("tr", {}, row.map(cell)))),
-    ),
-  );
-}
 
 function annotatorTable(annotators) {
   return table(
