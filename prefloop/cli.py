@@ -24,6 +24,7 @@ COMMANDS = {
     "pref-ppo": "act, ask, learn the reward and improve on it, round after round",
     "pebble": "the same with SAC: explore, ask, relabel all that was done, improve at every step",
     "evaluate": "play episodes and report the true returns",
+    "show": "policies side by side, from the same starts, as a page",
     "compare": "many methods on the same labels, with controls and intervals",
     "convert": "preferences to Parquet and back",
     "collect": "act, cut segments, and queue pairs of them for people to compare",
