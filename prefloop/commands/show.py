@@ -71,7 +71,14 @@ def main(settings: Settings) -> None:
     policies = sum(len(run.policies) for run in runs)
     with whole_folder(folder) as unfinished:
         with progress(policies * (starts.episodes + starts.clips), "episodes", leave=False) as bar:
-            about = gather(loaded, env, starts, unfinished, lambda ended: bar.update(units=ended))
+            about = gather(
+                loaded,
+                env,
+                starts,
+                unfinished,
+                lambda ended: bar.update(units=ended),
+                settings.steps,
+            )
         write_page(unfinished, about)
     for run in about["runs"]:
         last = run["policies"][-1]

@@ -78,10 +78,12 @@ def gather(
     starts: Starts,
     folder: Path,
     tell: Callable[[int], None],
+    cut: int | None = None,
 ) -> dict[str, Any]:
     """Plays, films, and says what the page is to show.
 
     Args:
+        env: cut after `cut` steps already, if that is given.
         folder: that the videos are written to.
         tell: is told how many episodes have just ended.
 
@@ -95,6 +97,7 @@ def gather(
         "env": env.described,
         "episodes": starts.episodes,
         "seed": starts.seed,
+        "cut": cut,
         "fps": frames_per_second(env),
         "runs": [
             {

@@ -58,7 +58,7 @@ class Run:
         folder: where it is.
         facts: what run.json says.
         env: what it was trained in.
-        curve: metrics.csv, row by row.
+        curve: metrics.csv, row by row; empty for a single policy.
         policies: those that were kept, in their order; one at least.
     """
 
@@ -94,15 +94,15 @@ def read_runs(paths: Sequence[Path], most_policies: int, env_id: str = "") -> li
 
 
 def names(paths: Sequence[Path]) -> list[str]:
-    """The shortest ends of paths that tell them apart.
+    """The shortest ends of paths that tell them apart; a single policy's begin with its folder.
 
     Args:
         paths: absolute, each once.
     """
     parts = [Path(str(path).removesuffix(".params")).parts for path in paths]
     found = []
-    for own in parts:
-        count = 1
+    for path, own in zip(paths, parts, strict=True):
+        count = 2 if path.suffix == ".params" else 1
         while sum(other[-count:] == own[-count:] for other in parts) > 1 and count < len(own):
             count += 1
         found.append("/".join(own[-count:]))
@@ -130,7 +130,9 @@ def _read_run(path: Path, name: str, most_policies: int, env_id: str) -> Run:
             f"{path} has kept one policy alone, so there is no way to go back in time; runs keep more by "
             "--checkpoint_every."
         )
-    return Run(name, folder, facts, env, curve, chosen(policies, most_policies))
+    return Run(
+        name, folder, facts, env, curve if path.is_dir() else [], chosen(policies, most_policies)
+    )
 
 
 def _policy_files(folder: Path) -> list[Path]:

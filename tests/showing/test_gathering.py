@@ -95,6 +95,19 @@ def test_what_is_not_kept_is_replaced(run, tmp_path):
     assert_one_sentence(run(line), "last-show holds something already")
 
 
+def test_the_page_is_opened_where_somebody_sees_it(run, tmp_path, monkeypatch):
+    make_run(tmp_path / "a", kept=())
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: not opened.append(address))
+    monkeypatch.setattr(videos, "has_display", lambda: True)
+    line = "prefloop.cli show a --steps 5 --episodes 1 --clips 1"
+    assert "opened it in the browser" in run(line).out
+    assert opened == [(tmp_path / "last-show" / "index.html").as_uri()]
+    for quiet in (f"{line} --no-browser", f"{line} --export kept"):
+        assert "open it in a browser" in run(quiet).out
+    assert len(opened) == 1
+
+
 def test_bad_input_is_a_sentence(run, tmp_path):
     make_run(tmp_path / "a", kept=())
     make_run(tmp_path / "cart", "CartPole-v1", kept=())

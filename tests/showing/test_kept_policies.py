@@ -56,7 +56,7 @@ def test_a_single_policy_is_a_run_of_one(tmp_path, capsys):
     run = make_run(tmp_path / "run")
     (read,) = read_runs([run / "policy_checkpoint2.params"], most_policies=9)
     assert [kept.at.steps for kept in read.policies] == [3000]
-    assert read.name == "policy_checkpoint2"
+    assert read.name == "run/policy_checkpoint2" and read.curve == []
     assert "checkpoint_every" not in capsys.readouterr().err  # nobody asked for more
 
 

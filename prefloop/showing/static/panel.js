@@ -4,15 +4,25 @@ import { make, setText } from "./dom.js";
 import { RewardTrace } from "./rewardtrace.js";
 import { VideoClip } from "./video.js";
 
-/** A number as it is: with its sign, and no more digits than anybody reads. */
+const written = (value, digits) => value.toLocaleString("en", digits).replace("-", "\u2212");
+
+/** Digits after the point that anybody reads of numbers so large. */
+function digitsOf(values) {
+  const largest = Math.max(...values.map(Math.abs));
+  return largest >= 100 || values.every(Number.isInteger) ? 0 : largest >= 1 ? 1 : 3;
+}
+
+/** A number as it is, with its sign. */
 export function figure(value) {
-  const digits = Math.abs(value) >= 100 || Number.isInteger(value) ? 0 : Math.abs(value) >= 1 ? 1 : 3;
-  return value.toLocaleString("en", { maximumFractionDigits: digits }).replace("-", "\u2212");
+  return written(value, { maximumFractionDigits: digitsOf([value]) });
 }
 
 /** A mean and its interval, where it has one. */
 export function withInterval({ mean, low, high }) {
-  return low === null ? figure(mean) : `${figure(mean)} [${figure(low)}, ${figure(high)}]`;
+  if (low === null) return figure(mean);
+  const digits = digitsOf([mean, low, high]);
+  const shown = [mean, low, high].map((value) => written(value, { minimumFractionDigits: digits, maximumFractionDigits: digits }));
+  return `${shown[0]} [${shown[1]}, ${shown[2]}]`;
 }
 
 /** Which policy of a run it is, in words. */

@@ -5,7 +5,7 @@ import { figure, policyName, withInterval } from "./panel.js";
 
 const WIDTH = 520;
 const HEIGHT = 260;
-const EDGE = { left: 56, right: 14, top: 12, bottom: 40 };
+const EDGE = { left: 56, right: 30, top: 12, bottom: 40 };
 
 /** Round numbers from `low` to `high`, about `most` of them. */
 function ticks(low, high, most = 5) {

@@ -19,7 +19,7 @@ const gallery = new Gallery(data, (place) => {
 function facts() {
   const greedy = new Set(data.runs.flatMap(({ policies }) => policies.map((policy) => policy.greedy)));
   const how = greedy.size > 1 ? "mean actions where a policy is judged by them, drawn ones elsewhere" : greedy.has(true) ? "most probable or mean actions" : "drawn actions";
-  return make("p", { class: "faint" }, `Each episode begins alike for all policies (seed ${data.seed}); ${how}. Returns are the environment's own, means of ${data.episodes} episodes with a 95 % interval.`);
+  return make("p", { class: "faint" }, `Each episode begins alike for all policies (seed ${data.seed}); ${how}. Returns are the environment's own, means of ${data.episodes} episodes with a 95 % interval${data.cut === null ? "" : `, cut after ${data.cut} steps (the lines below are not)`}.`);
 }
 
 function rewardLegend() {
