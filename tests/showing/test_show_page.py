@@ -15,6 +15,7 @@ pytest_plugins = ["page_fixtures"]
 pytestmark = NEEDS_CHROMIUM
 
 STEPS = 60  # of an episode: at 30 a second, 2 s
+PLAYS = "document.querySelector('[data-key=\" \"]').textContent === 'Pause'"
 # in a round of the clips: how far the two were apart, in frames, when both played
 APART = """async ({seconds, fps}) => {
     const videos = [...document.querySelectorAll(".stage video")];
@@ -98,8 +99,12 @@ def test_everything_by_keyboard(browser, page_folder):
         wait_for_videos(page, "0-2-1", "1-2-1")
         press("p")
         wait_for_videos(page, "0-2-0", "1-2-0")
+        at_step(page, 0)
+        press(".")
+        at_step(page, 1)
         press("[")
         wait_for_videos(page, "0-1-0", "1-1-0")
+        at_step(page, 1)  # what stands is compared where it stands
         press("]")
         wait_for_videos(page, "0-2-0", "1-2-0")
         press("2")  # to the slider of the second
@@ -113,11 +118,10 @@ def test_everything_by_keyboard(browser, page_folder):
         assert not page.locator("dl").is_visible()
         press("?")
         assert page.locator("dl").is_visible()
-        until(
-            page, "document.querySelector('[data-key=\" \"]').textContent === 'Pause'"
-        )  # a chosen policy plays
         press(" ")
-        until(page, "document.querySelector('[data-key=\" \"]').textContent === 'Play'")
+        until(page, PLAYS)
+        press(" ")
+        until(page, f"!({PLAYS})")
         page.locator(".reward-trace").first.focus()
         press("Home")
         at_step(page, 0)
@@ -160,7 +164,7 @@ def test_a_click_in_a_chart_plays_the_nearest_checkpoint(browser, page_folder):
             box = dot.bounding_box()
             page.mouse.click(box["x"] + box["width"] + 1, box["y"] + box["height"] / 2)  # beside it
             wait_for_videos(page, *shown)
-            until(page, "document.querySelector('[data-key=\" \"]').textContent === 'Pause'")
+            until(page, PLAYS)
         assert page.locator(".point.shown").count() == 3
 
 

@@ -18,7 +18,10 @@ export class Stage extends EventTarget {
     super();
     this.starts = runs[0].policies[0].clips.length;
     this.panels = runs.map((run, number) => new Panel(run, number, {
-      policy: (policy) => this.put({ run: number, policy }),
+      policy: (policy) => {
+        this.panels[number].policy = policy;
+        this.#change();
+      },
       step: (step) => this.player.scrub(step),
     }));
     this.node.append(...this.panels.map((panel) => panel.node));
@@ -59,17 +62,28 @@ export class Stage extends EventTarget {
     for (const panel of this.panels) {
       panel.policy = Math.min(Math.max(panel.policy + by, 0), panel.last);
     }
-    this.#load(this.player.playing);
+    this.#change();
   }
 
-  async #load(playing) {
+  /** Other policies in the place of those that were shown: what plays goes on playing, what stands stays at its step. */
+  #change() {
+    const { playing, step } = this.player;
+    this.#load(playing, playing ? 0 : step);
+  }
+
+  async #load(playing, step = 0) {
     const turn = ++this.#turn;
     const ranges = rewardRanges(this.panels.map((panel) => panel.clipAt(this.start).reward));
     const loading = this.panels.map((panel) => panel.put(this.start, ranges));
     this.dispatchEvent(new Event("change"));
     const clips = (await Promise.all(loading)).filter((clip) => clip !== null);
     if (turn !== this.#turn) return;
-    if (clips.length) await this.player.show(clips, playing);
-    else this.player.hide();
+    if (!clips.length) {
+      this.player.hide();
+      return;
+    }
+    const shown = this.player.show(clips, playing);
+    if (step > 0) this.player.scrub(Math.min(step, this.player.length - 1));
+    await shown;
   }
 }
