@@ -64,6 +64,7 @@ def opened(browser, folder, viewport=WIDE, **options):
 
 def at_step(page, step):
     """Waits until everything stands at a step: the readout, both cursors, and both videos."""
+    until(page, "document.querySelector('.stage').ariaBusy === null")
     until(page, "step => document.querySelector('.frame').textContent.startsWith(`step ${step} of`)", step)  # fmt: skip
     until(page, "step => [...document.querySelectorAll('.stage .reward')].every(n => Number(n.dataset.step) === step)", step)  # fmt: skip
     until(page, "step => [...document.querySelectorAll('.stage video')].every(v => !v.seeking && Math.floor(v.currentTime * 30) === step)", step)  # fmt: skip

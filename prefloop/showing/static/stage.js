@@ -73,11 +73,13 @@ export class Stage extends EventTarget {
 
   async #load(playing, step = 0) {
     const turn = ++this.#turn;
+    this.node.setAttribute("aria-busy", "true");
     const ranges = rewardRanges(this.panels.map((panel) => panel.clipAt(this.start).reward));
     const loading = this.panels.map((panel) => panel.put(this.start, ranges));
     this.dispatchEvent(new Event("change"));
     const clips = (await Promise.all(loading)).filter((clip) => clip !== null);
     if (turn !== this.#turn) return;
+    this.node.removeAttribute("aria-busy");
     if (!clips.length) {
       this.player.hide();
       return;
