@@ -5,7 +5,7 @@ import { figure, policyName, withInterval } from "./panel.js";
 
 const WIDTH = 520;
 const HEIGHT = 260;
-const EDGE = { left: 56, right: 30, top: 12, bottom: 40 };
+const EDGE = { left: 62, right: 30, top: 12, bottom: 40 };
 
 /** Round numbers from `low` to `high`, about `most` of them. */
 function ticks(low, high, most = 5) {
@@ -39,7 +39,7 @@ export function returnChart(runs, along, onPick) {
   for (const value of ticks(low, high)) {
     svg.append(
       draw("line", { class: value === 0 ? "grid zero" : "grid", x1: EDGE.left, x2: WIDTH - EDGE.right, y1: y(value), y2: y(value) }),
-      draw("text", { x: EDGE.left - 6, y: y(value) + 4, "text-anchor": "end" }, figure(value)),
+      draw("text", { x: EDGE.left - 12, y: y(value) + 4, "text-anchor": "end" }, figure(value)),
     );
   }
   for (const value of ticks(Math.max(left, 0), right, 4)) {
