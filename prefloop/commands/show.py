@@ -29,7 +29,7 @@ class Settings:
     episodes: int = setting(10, "episodes of each policy that its return is the mean of")
     clips: int = setting(3, "how many of them are filmed, from the first on")
     checkpoints: int = setting(6, "the most policies of each run, evenly apart, the last among them")
-    steps: int | None = setting(None, "cut episodes after so many steps, those that are counted and those that are filmed")
+    steps: int | None = setting(None, "cut episodes after so many steps, those that are counted and those that are filmed; if not given, where the environment does")
     greedy: bool = setting(False, "take the most probable action, or the mean one, and draw none; policies of SAC and PEBBLE always take the mean one")
     browser: bool = setting(True, "open the page when it is written", needs="not export")
     seed: int = setting(0, "same seed, same starts")
