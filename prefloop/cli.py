@@ -25,6 +25,7 @@ COMMANDS = {
     "pebble": "the same with SAC: explore, ask, relabel all that was done, improve at every step",
     "teach": "a person says what is better, and a robot learns it meanwhile: server, page and training in one",
     "evaluate": "play episodes and report the true returns",
+    "show": "policies side by side, from the same starts, as a page",
     "compare": "many methods on the same labels, with controls and intervals",
     "convert": "preferences to Parquet and back",
     "collect": "act, cut segments, and queue pairs of them for people to compare",

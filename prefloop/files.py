@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -46,6 +47,43 @@ def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"Can't write {path}: {error.strerror}.") from None
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Gives a folder to write into, which takes the place of `path` when all is written.
+
+    Until then it stands beside it under another name, and it is removed if that does not come to
+    pass. What stood at `path` goes with it only then.
+
+    Raises:
+        UserError: it can't be made, or can't take the place.
+    """
+    target = Path(os.path.abspath(link_target(path)))  # noqa: PTH100 - `.` has no name to stand beside
+    temporary, earlier = (
+        target.with_name(f".{target.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old")
+    )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+    except OSError as error:
+        raise UserError(f"Can't write the folder {path}: {error.strerror}.") from None
+    try:
+        yield temporary
+        try:
+            if target.exists():
+                target.rename(earlier)
+            try:
+                temporary.rename(target)
+            except BaseException:
+                if earlier.exists():
+                    earlier.rename(target)
+                raise
+        except OSError as error:
+            raise UserError(f"Can't write the folder {path}: {error.strerror}.") from None
+        shutil.rmtree(earlier, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_unfinished(folder: Path) -> None:

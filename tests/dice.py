@@ -30,8 +30,8 @@ class Dice(gym.Env):
 
     observation_space = Box(0, 1, (1,), np.float32)
 
-    def __init__(self, noise: str, **_) -> None:
-        self.noise = noise
+    def __init__(self, noise: str, render_mode: str | None = None) -> None:
+        self.noise, self.render_mode = noise, render_mode
         self.action_space = (
             Box(np.float32(3), np.float32(5), (SIDES,)) if noise == "normal" else Discrete(SIDES)
         )
@@ -55,8 +55,19 @@ class Dice(gym.Env):
         return obs, hit, False, False, {}
 
 
+class Pictured(Dice):
+    """Can be drawn, which costs episodes of its own where commands draw what they can."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012 - Gymnasium's way
+
+    def render(self):
+        return np.full((16, 16, 3), 20 * len(self.episode.hits), np.uint8)
+
+
 for noise in ("uniform", "gumbel", "normal"):
-    gym.register(f"Dice-{noise}-v0", Dice, max_episode_steps=STEPS, kwargs={"noise": noise})
+    for version, kind in enumerate((Dice, Pictured)):
+        name = f"Dice-{noise}-v{version}"
+        gym.register(name, kind, max_episode_steps=STEPS, kwargs={"noise": noise})
 
 
 class Diverges(gym.Wrapper):

@@ -21,7 +21,7 @@ LEVELS = [
     {"vpg", "offline_reward_learning", "rollout_policy", "utils", "course", "benchmarks"},
     {"prefloop.cli", "prefloop.__main__"},
     {"prefloop.commands"},
-    {"prefloop.sweeps"},
+    {"prefloop.sweeps", "prefloop.showing"},
     {"prefloop.training"},
     {"prefloop.labelling"},
     {"prefloop.evaluation", "prefloop.runs"},

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from prefloop.errors import UserError
-from prefloop.files import claimed_directory, read_csv, read_json, write_atomically, write_csv
+from prefloop.files import (
+    claimed_directory,
+    read_csv,
+    read_json,
+    whole_folder,
+    write_atomically,
+    write_csv,
+)
 from prefloop.video_files import write_video
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +42,31 @@ def test_a_directory_is_not_overwritten(tmp_path):
     with pytest.raises(UserError, match="Can't write"):
         write_atomically(tmp_path / "file", b"x")
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_a_folder_is_whole_or_as_it_was(tmp_path, monkeypatch):
+    folder = tmp_path / "page"
+    with whole_folder(folder) as unfinished:
+        (unfinished / "a").write_text("old")
+        assert not folder.exists()
+    with pytest.raises(KeyboardInterrupt), whole_folder(folder) as unfinished:
+        (unfinished / "b").write_text("half")
+        raise KeyboardInterrupt
+    rename = Path.rename
+
+    def fails(self, target):
+        if self.suffix == ".tmp":
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(UserError, match="No space left"), whole_folder(folder) as unfinished:
+        (unfinished / "c").write_text("new")
+    assert list(tmp_path.rglob("*")) == [folder, folder / "a"]
+    monkeypatch.undo()
+    with whole_folder(folder) as unfinished:
+        (unfinished / "d").write_text("new")
+    assert list(tmp_path.rglob("*")) == [folder, folder / "d"]
 
 
 def test_csv(tmp_path):

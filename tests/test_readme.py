@@ -46,6 +46,7 @@ SMALL_PREFLOOP = {
     "reward-report": "",
     "dpo": "--dpo-updates 2",
     "evaluate": "--episodes 2",
+    "show": "--episodes 2 --clips 1 --steps 5 --no-browser",
     "pebble": "--random-steps 50 --labels 6 --segment-length 10 --steps 300 --iteration-steps 100 --exploration-steps 100 "
     "--reward-epochs 2 --evaluation-episodes 1 --no-keep-exploration",
     "sac": "--steps 200 --iteration-steps 100 --random-steps 50 --evaluation-episodes 1",
@@ -59,7 +60,7 @@ def test_the_commands_of_the_library(run, tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text(encoding="utf-8").partition("<!-- assignment -->")[0]
     text = text.replace("\\\n", "")  # a command may go on in the next line
     lines = re.findall(r"^(python vpg\.py .*|prefloop .*)$", text, re.MULTILINE)
-    assert len(lines) == 20
+    assert len(lines) == 21
     # what needs people is run in tests/labelling/test_teaching.py and test_arena_command.py
     people = r"prefloop (label|collect|arena)|human"
     for line in (line for line in lines if not re.search(people, line)):

@@ -25,6 +25,8 @@ ACTS = {
     "rollout_policy": "rollout_policy.py --env {env} --checkpoint policy/final_policy.params "
     "--num_rollouts 130 --json {out}.json",
     "evaluate": "prefloop.cli evaluate policy/final_policy.params --episodes 130 --out {out}",
+    "show": "prefloop.cli show policy/final_policy.params --env Dice-{noise}-v1 --episodes 130 "
+    "--clips 1 --export {out}",
     "ppo": f"prefloop.cli ppo --env {{env}} --steps 1600 --iteration_steps 400 {PPO} --out {{out}}",
     "sac": "prefloop.cli sac --env {env} --steps 1600 --iteration_steps 400 --num_envs 8 "
     "--random_steps 800 --hidden_sizes 8 --batch_size 16 --updates_per_step 0.1 "
@@ -99,7 +101,7 @@ def command(run, monkeypatch, tmp_path):
         for text in (*first, seeded):
             dice.EPISODES.clear()
             out = f"{noise}-{seed}-{len(list(tmp_path.iterdir()))}"
-            outcome = run(text.format(env=env, seed=seed, out=out))
+            outcome = run(text.format(env=env, noise=noise, seed=seed, out=out))
             assert outcome.code == 0, outcome.err
         # those that were reset and never acted in are of no account
         return [episode for episode in dice.EPISODES if episode.actions], tmp_path / out

@@ -55,16 +55,15 @@ def write_page(
         disagreement: deviation of the members' probabilities; [answers].
         pairs: what is shown of the hardest answers.
     """
-    style, script = (
-        (STATIC / f"reward_report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")
-    )
+    names = ("page.css", "reward_report.css", "reward_report.js")
+    look, style, script = ((STATIC / name).read_text(encoding="utf-8") for name in names)
     pictures = _pictures(calibration, returns, disagreement, about)
     page = f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>{html.escape(title)}: how far this reward can be trusted</title>
-<style>{style}</style>
+<style>{look}{style}</style>
 <h1>{html.escape(title)} <small>how far this reward can be trusted</small></h1>
 {"".join(f"<p>{sentence}</p>" for sentence in _in_words(about))}
 <section>{pictures}</section>
@@ -79,7 +78,7 @@ agent sees it, with what the members of the ensemble say, and the true reward.</
 <noscript><p>The curves need JavaScript.</p></noscript>
 <h2>All figures</h2>
 {_table(("figure", "value", ""), [(k.replace("_", " "), _shown(about[k]), text) for k, text in FIGURES.items()])}
-<script type="application/json" id="data">{_data(pairs)}</script>
+<script type="application/json" id="data">{inline_json(pairs)}</script>
 <script>{script}</script>
 </html>
 """
@@ -222,18 +221,19 @@ def _table(head: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
     return f"<table><thead>{line(head, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
-def _data(pairs: Sequence[Mapping[str, Any]]) -> str:
-    """The curves and clips, as JSON that can't end the script that it stands in."""
-    return json.dumps(_plain(pairs)).replace("<", "\\u003c")
+def inline_json(content: Any) -> str:
+    """Curves and clips, as JSON that can't end the script that it stands in."""
+    return json.dumps(plain(content)).replace("<", "\\u003c")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The same of what JSON has: arrays as short numbers, and files as addresses that hold them."""
     if isinstance(value, np.ndarray):
         return [float(f"{x:.{DIGITS}g}") for x in value]
     if isinstance(value, Mapping):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if isinstance(value, Path):
         return f"data:video/mp4;base64,{base64.b64encode(value.read_bytes()).decode()}"
     return value

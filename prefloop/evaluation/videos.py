@@ -4,7 +4,8 @@ import contextlib
 import itertools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it greets on import otherwise
@@ -52,7 +53,7 @@ def watch_episode(env: Env, act: Act, seed: int, video_path: Path) -> tuple[floa
         UserError: the environment can't be drawn, or the video can't be written.
     """
     if has_display():
-        return sum(reward for reward, _ in _play(env, act, seed, "human")), None
+        return sum(step.reward for step, _ in _play(env, act, seed, "human")), None
     return record_episode(env, act, seed, video_path), video_path
 
 
@@ -71,16 +72,77 @@ def record_episode(
     Raises:
         UserError: the environment can't be drawn, or the video can't be written.
     """
+    rewards: list[float] = []
+    _draw(
+        env,
+        act,
+        seed,
+        video_path,
+        lambda step: rewards.append(step.reward),
+        every=every,
+        steps=steps,
+    )
+    return sum(rewards)
+
+
+@dataclass(frozen=True)
+class DrawnEpisode:
+    """What happened in an episode whose pictures are in a video, a frame a step.
+
+    Attributes:
+        obs: the observation each action was chosen in; [steps, *obs_shape].
+        actions: as the environment received them; [steps] or [steps, action_dim].
+        rewards: the environment's; [steps].
+        terminated: it ended in a terminal state, and was not cut by a time limit.
+    """
+
+    obs: NDArray
+    actions: NDArray
+    rewards: NDArray
+    terminated: bool
+
+
+def draw_episode(
+    env: Env, act: Act, seed: int, video_path: Path, max_side: int | None = None, clip: bool = False
+) -> DrawnEpisode:
+    """Plays one episode into a video, and says what happened in it.
+
+    Arguments as in `watch_episode`, and in `prefloop.video_files.write_video`.
+
+    Raises:
+        UserError: the environment can't be drawn, or the video can't be written.
+    """
+    steps: list[_Step] = []
+    _draw(env, act, seed, video_path, steps.append, max_side, clip)
+    return DrawnEpisode(
+        obs=np.stack([step.obs for step in steps]),
+        actions=np.stack([step.action for step in steps]),
+        rewards=np.array([step.reward for step in steps]),
+        terminated=steps[-1].terminated,
+    )
+
+
+def _draw(
+    env: Env,
+    act: Act,
+    seed: int,
+    video_path: Path,
+    saw: "Callable[[_Step], None]",
+    max_side: int | None = None,
+    clip: bool = False,
+    every: int = 1,
+    steps: int | None = None,
+) -> None:
+    """Plays an episode into a video; `saw` is told of each step."""
     try:
         video_path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Can't write the video {video_path}: {error.strerror}.") from None
-    rewards: list[float] = []
 
     def frames() -> Iterator[NDArray]:
         playing = itertools.islice(_play(env, act, seed, "rgb_array", every), steps)
-        for i, (reward, frame) in enumerate(playing):
-            rewards.append(reward)
+        for i, (step, frame) in enumerate(playing):
+            saw(step)
             if i % every:
                 continue
             if frame is None:
@@ -88,8 +150,7 @@ def record_episode(
             yield frame
 
     with _drawing_into_memory():
-        write_video(video_path, frames(), frames_per_second(env) / every)
-    return sum(rewards)
+        write_video(video_path, frames(), frames_per_second(env) / every, max_side, clip)
 
 
 def require_pictures(env: Env, flag: str) -> None:
@@ -137,10 +198,18 @@ def _drawing_into_memory() -> Iterator[None]:
             os.environ["SDL_VIDEODRIVER"] = before
 
 
+@dataclass(frozen=True)
+class _Step:
+    obs: NDArray
+    action: NDArray
+    reward: float
+    terminated: bool
+
+
 def _play(
     env: Env, act: Act, seed: int, render_mode: str, every: int = 1
-) -> Iterator[tuple[float, NDArray | None]]:
-    """Yields each step's reward and picture (None in a window, and between those that are drawn)."""
+) -> Iterator[tuple[_Step, NDArray | None]]:
+    """Yields each step and its picture (None in a window, and between those that are drawn)."""
     made = make_env(env, render_mode=render_mode)
     try:
         obs, _ = made.reset(seed=seed)
@@ -148,11 +217,14 @@ def _play(
         for i in itertools.count():
             if done:
                 break
-            obs, reward, terminated, truncated, _ = made.step(act(obs[None])[0])
+            before = np.array(obs)  # some environments hand out what the next step overwrites
+            action = act(before[None])[0]
+            obs, reward, terminated, truncated, _ = made.step(action)
             done = terminated or truncated
             is_drawn = render_mode == "rgb_array" and i % every == 0
             frame = made.render() if is_drawn else None
-            yield float(reward), frame  # type: ignore[misc]
+            step = _Step(before, np.asarray(action), float(reward), bool(terminated))
+            yield step, frame  # type: ignore[misc]
     finally:
         made.close()
 

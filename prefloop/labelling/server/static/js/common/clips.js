@@ -12,6 +12,7 @@
 
 import { getClip, getSegment, persist } from "./api.js";
 import { draw, make } from "./dom.js";
+import { VideoClip } from "./video.js";
 
 const KEPT = 48; // videos in memory: those shown lately come back at once when an answer is undone
 
@@ -34,77 +35,10 @@ function loadVideo(url, signal) {
   return found;
 }
 
-export class VideoClip {
-  moves = true;
-  #wanted = null;
-  #shown = [];
-
-  constructor(url, length, label, signal) {
-    this.length = length;
-    this.node = make("video", { preload: "auto", playsinline: true, tabindex: "-1", "aria-label": label });
-    this.node.muted = true; // by the property, or else browsers won't start it by themselves
-    this.node.disablePictureInPicture = true;
-    this.ready = this.#load(url, signal);
-    this.ready.catch(() => {});
-    this.node.addEventListener("seeked", () => this.#seeked());
-  }
-
-  async #load(url, signal) {
-    this.node.src = await loadVideo(url, signal);
-    await new Promise((resolve, reject) => {
-      this.node.addEventListener("loadeddata", resolve, { once: true });
-      const failed = () => reject(new Error("This browser can't play the clip."));
-      this.node.addEventListener("error", failed, { once: true });
-    });
-    this.seconds = this.node.duration / this.length; // of a step
-  }
-
-  place() {
-    if (this.node.ended) return this.length;
-    return Math.min(this.node.currentTime / this.seconds, this.length);
-  }
-
-  seek(place) {
-    // into the middle of a frame, since its edge may be rounded to either side
-    const step = Math.min(Math.floor(place), this.length - 1);
-    this.#wanted = (step + 0.5) * this.seconds;
-    return new Promise((resolve) => {
-      this.#shown.push(resolve);
-      if (!this.node.seeking) this.#goOn();
-    });
-  }
-
-  #goOn() {
-    this.node.currentTime = this.#wanted;
-    this.#wanted = null;
-  }
-
-  #seeked() {
-    if (this.#wanted !== null) {
-      this.#goOn(); // somebody drags: go where they are now
-      return;
-    }
-    for (const resolve of this.#shown.splice(0)) resolve();
-  }
-
-  play() {
-    return this.node.play();
-  }
-
-  pause() {
-    this.node.pause();
-  }
-
-  setRate(stepsPerSecond) {
-    const rate = Math.min(Math.max(stepsPerSecond * this.seconds, 0.0625), 16);
-    if (Math.abs(this.node.playbackRate - rate) > 1e-3) this.node.playbackRate = rate;
-  }
-}
-
 /** A clip of a side, as the server describes it. */
 export function makeClip(side, label, signal) {
   return side.clip_url
-    ? new VideoClip(side.clip_url, side.length, label, signal)
+    ? new VideoClip(loadVideo(side.clip_url, signal), side.length, label)
     : new TraceClip(side, label, signal);
 }
 

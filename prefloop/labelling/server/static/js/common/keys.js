@@ -39,7 +39,7 @@ export function keyShortcuts(action) {
 }
 
 /** Whether the focused element has a use of its own for a key. */
-function isTaken(target, key) {
+export function isTaken(target, key) {
   if (!(target instanceof Element)) return false;
   if (target.closest("textarea, select, input:not([type=range]):not([type=checkbox])")) return true;
   if (target.closest("input[type=range]")) return key.startsWith("Arrow");

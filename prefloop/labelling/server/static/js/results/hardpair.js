@@ -1,10 +1,11 @@
 // One of the pairs that a reward model finds hardest: two small clips, and who says what of them.
 
 import { Refused } from "../common/api.js";
-import { makeClip, TraceClip, VideoClip } from "../common/clips.js";
+import { makeClip, TraceClip } from "../common/clips.js";
 import { framesText } from "../common/controls.js";
 import { count, make, percent, setText } from "../common/dom.js";
 import { RewardTrace, rewardRanges } from "../common/rewardtrace.js";
+import { VideoClip } from "../common/video.js";
 
 const SIDES = { first: "left", second: "right" }; // whose colour each has
 const TITLES = { first: "First", second: "Second" };

@@ -1,0 +1,95 @@
+"""`prefloop show`: policies side by side, from the same starts."""
+
+from dataclasses import MISSING, dataclass
+
+from prefloop.settings import require_above_zero, require_seed, setting
+
+DESCRIPTION = """Shows policies of one run or of up to six side by side, from the same starts and in step: clips with
+the reward of each step under them, a slider over the checkpoints of each run, returns with intervals, and returns
+against steps and labels, where a click plays the nearest checkpoint."""
+EPILOG = """Example: prefloop show pebble sac. The page is a folder that opens from disk, without a server and without
+a network; --export keeps it. Runs have checkpoints to go back to if they were trained with --checkpoint_every.
+Details: docs/show.md."""
+IMPORTS = ("torch", "gymnasium")
+LAST = "last-show"  # where the page is that nobody asked to keep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is shown, and where it is written.
+
+    Raises:
+        ValueError: a value that can't be meant.
+    """
+
+    # fmt: off
+    run: tuple[str, ...] = setting(MISSING, "folders of runs, or single policies; up to six", positional=True)
+    export: str = setting("", f"folder that the page is kept in, to be sent or put on a site; if not given, {LAST}, which the next one replaces")
+    env: str = setting("", "which environment; if not given, the one that run.json beside the policies names")
+    episodes: int = setting(10, "episodes of each policy that its return is the mean of")
+    clips: int = setting(3, "how many of them are filmed, from the first on")
+    checkpoints: int = setting(6, "the most policies of each run, evenly apart, the last among them")
+    steps: int | None = setting(None, "cut episodes after so many steps, those that are counted and those that are filmed; if not given, where the environment does")
+    greedy: bool = setting(False, "take the most probable action, or the mean one, and draw none; policies of SAC and PEBBLE always take the mean one")
+    browser: bool = setting(True, "open the page when it is written", needs="not export")
+    seed: int = setting(0, "same seed, same starts")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_seed(self.seed)
+        require_above_zero(self, "episodes", "clips", "checkpoints", "steps")
+        if self.clips > self.episodes:
+            raise ValueError(
+                f"--clips must be at most --episodes, which is {self.episodes}, not {self.clips}"
+            )
+
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return "Stopped; nothing was written."
+
+
+def main(settings: Settings) -> None:
+    """Plays, films and writes the page."""
+    import webbrowser
+    from pathlib import Path
+
+    from prefloop.evaluation.videos import has_display, require_pictures
+    from prefloop.files import whole_folder
+    from prefloop.progress import progress
+    from prefloop.showing.gathering import Starts, gather, load
+    from prefloop.showing.kept_policies import common_env, read_runs
+    from prefloop.showing.page import PAGE, require_free, write_page
+
+    folder = Path(settings.export or LAST)
+    require_free(folder, is_own=not settings.export)
+    runs = read_runs([Path(path) for path in settings.run], settings.checkpoints, settings.env)
+    env = common_env(runs, settings.steps)
+    loaded = [load(run, env) for run in runs]
+    require_pictures(env, "prefloop show")
+    starts = Starts(settings.episodes, settings.clips, settings.seed, settings.greedy)
+    policies = sum(len(run.policies) for run in runs)
+    with whole_folder(folder) as unfinished:
+        with progress(policies * (starts.episodes + starts.clips), "episodes", leave=False) as bar:
+            about = gather(
+                loaded,
+                env,
+                starts,
+                unfinished,
+                lambda ended: bar.update(units=ended),
+                settings.steps,
+            )
+        write_page(unfinished, about)
+    for run in about["runs"]:
+        last = run["policies"][-1]
+        interval = "" if last["low"] is None else f" [{last['low']:.1f}, {last['high']:.1f}]"
+        print(
+            f"{run['name']}: {last['mean']:.1f}{interval} (mean return of {starts.episodes} episodes of "
+            f"{env.described}, 95 % interval)"
+        )
+    page = folder / PAGE
+    is_opened = settings.browser and not settings.export and has_display()
+    if not (is_opened and webbrowser.open(page.resolve().as_uri())):
+        print(f"Wrote {page}; open it in a browser.")
+        return
+    print(f"Wrote {page}, and opened it in the browser.")
