@@ -7,7 +7,14 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 
 from prefloop.labelling.schemas.base import RunName
-from prefloop.labelling.schemas.trainings import TrainingIn, TrainingOut, WishesOut, WishIn
+from prefloop.labelling.schemas.results import TraceOut
+from prefloop.labelling.schemas.trainings import (
+    TracesIn,
+    TrainingIn,
+    TrainingOut,
+    WishesOut,
+    WishIn,
+)
 from prefloop.labelling.server.service import ServiceDep, annotators_only, trainers_only
 from prefloop.labelling.server.storage.trainings import Training
 
@@ -52,6 +59,19 @@ def get_training(name: RunName, service: ServiceDep) -> TrainingOut | None:
 def wish(name: RunName, wished: WishIn, service: ServiceDep) -> TrainingOut:
     """Has the trainer pause, go on, ask at once, or stop and keep what was learned."""
     return _shown(service.store.trainings.wish(name, wished.wish))
+
+
+@router.put("/traces", dependencies=[trainers_only], status_code=204)
+def put_traces(name: RunName, told: TracesIn, service: ServiceDep) -> None:
+    """Says what the reward is of each step of segments that are asked about."""
+    service.store.trainings.put_traces(name, told.model_dump(mode="json")["traces"])
+
+
+@router.get("/traces", dependencies=[annotators_only])
+def get_traces(name: RunName, service: ServiceDep) -> dict[str, TraceOut]:
+    """What the reward is of each step of segments, by their ids, as far as it was said."""
+    traces = service.store.trainings.traces(name)
+    return {id: TraceOut.model_validate(trace) for id, trace in traces.items()}
 
 
 @router.put("/video", dependencies=[trainers_only], status_code=204, openapi_extra=_VIDEO)
