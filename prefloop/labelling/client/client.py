@@ -389,8 +389,8 @@ def _path(run: str) -> str:
     """
     if not re.fullmatch(RUN_NAME, run):
         raise UserError(
-            f"{run!r} is no name of a run: letters, digits, dots, dashes and underscores, {MAX_NAME} at "
-            "most, a letter or digit first."
+            f"{run!r} won't do: a run is named by letters, digits, dots, dashes and underscores, "
+            f"{MAX_NAME} at most."
         )
     return f"/api/runs/{run}"
 

@@ -1,7 +1,6 @@
 """Trainers at work, as their runs' pages show them."""
 
 import contextlib
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -15,17 +14,11 @@ from prefloop.labelling.schemas.trainings import (
     WishesOut,
     WishIn,
 )
+from prefloop.labelling.server.routes.training import BINARY
 from prefloop.labelling.server.service import ServiceDep, annotators_only, trainers_only
 from prefloop.labelling.server.storage.trainings import Training
 
 router = APIRouter(prefix="/api/runs/{name}/training", tags=["training"])
-
-_VIDEO: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
 
 
 def _shown(training: Training) -> TrainingOut:
@@ -74,7 +67,7 @@ def get_traces(name: RunName, service: ServiceDep) -> dict[str, TraceOut]:
     return {id: TraceOut.model_validate(trace) for id, trace in traces.items()}
 
 
-@router.put("/video", dependencies=[trainers_only], status_code=204, openapi_extra=_VIDEO)
+@router.put("/video", dependencies=[trainers_only], status_code=204, openapi_extra=BINARY)
 async def put_video(name: RunName, request: Request, service: ServiceDep) -> None:
     """Stores a video of the policy from a fixed start, in place of the one before: H.264 in MP4."""
     data = await request.body()
