@@ -13,7 +13,8 @@ from prefloop.labelling.schemas.trainings import MAX_SAID, WishesOut
 
 EVERY = 1.0  # seconds between two words
 CONFLICT = 409  # of HTTP
-BEGINNING = {"phase": "asking", "steps": 0}
+SECONDS_TO_CLOSE = 5.0  # for a word that is under way
+BEGINNING = {"phase": "exploring", "steps": 0}
 
 
 class OnPage:
@@ -76,7 +77,7 @@ class OnPage:
             raise
         finally:
             self._over.set()
-            thread.join()
+            thread.join(SECONDS_TO_CLOSE)
             self.tell(phase="ended", next_pairs=None)
             with contextlib.suppress(UserError):
                 self._send_video()
