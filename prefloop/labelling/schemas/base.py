@@ -8,7 +8,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from prefloop.labelling.limits import MAX_ENV, MAX_INSTRUCTIONS, MAX_NAME, RUN_NAME
 
 MAX_QUERIES = 10_000  # or labels in one request
-MAX_AHEAD = 8  # queries that a page may hold ahead
 
 MAX_INT = 2**31 - 1  # what an integer column holds
 

@@ -95,6 +95,12 @@ class Trainings:
             row = self._row(connection, find_run(connection, name).id)
             return None if row is None else self._of(row)
 
+    def at_work(self) -> dict[UUID, Training]:
+        """The trainers that are there, by the ids of their runs."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(trainings)).all()
+        return {row.run: found for row in rows if (found := self._of(row)).is_there}
+
     def wish(self, name: str, wish: str) -> Training:
         """Notes what somebody wishes: `pause`, `go-on`, `ask` or `stop`.
 
