@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import uuid
 import zipfile
 from collections import Counter
@@ -219,7 +220,9 @@ def _number(key: str, value: str) -> float:
     try:
         number = float(value)
     except ValueError:
-        raise UserError(f"{key} must be a number or {DEFAULT}, not {value}.") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{key} must be a number or {DEFAULT}, not {value}.")
     return int(number) if number.is_integer() else number
 
 
