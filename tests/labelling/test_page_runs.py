@@ -88,7 +88,7 @@ def test_runs_are_searched_by_name_environment_and_instructions(site, browser):
             search.fill("")
             page.keyboard.type(text)  # a slash is only a slash here
             assert page.evaluate(LIVE) == found
-        assert "No run has “flip/”" in shown(page, ".empty:not([hidden])")
+        assert "No run has “flip/”" in shown(page, ".none-fits")
         until(page, "document.querySelector('#polite').textContent.startsWith('0 runs of 3')")
         search.fill("")
         assert page.evaluate(LIVE) == "pole,hopper-02,hopper-01"
@@ -102,10 +102,10 @@ def test_a_run_is_renamed_archived_brought_back_and_deleted(site, browser):
         page.goto(site.url)
         page.wait_for_selector(".run")
         manage(page)
-        page.get_by_label("Name").fill("other")
+        page.get_by_label("Name", exact=True).fill("other")
         page.keyboard.press("Enter")
         until(page, "document.querySelector('#manage-dialog .mistake').textContent.includes('a run other already')")  # fmt: skip
-        page.get_by_label("Name").fill("better")
+        page.get_by_label("Name", exact=True).fill("better")
         page.keyboard.press("Enter")
         page.wait_for_selector("[data-run=better]")
         # the focus is where it was

@@ -88,7 +88,9 @@ export function listen(act, signal) {
 export function startHelp() {
   const dialog = document.getElementById("help-dialog");
   const open = () => {
-    if (!document.querySelector("dialog[open]")) dialog.showModal();
+    if (document.querySelector("dialog[open]")) return;
+    dialog.showModal();
+    dialog.scrollTop = 0; // the button that has the focus stands at the end
   };
   const actions = Object.values(ACTIONS);
   document.getElementById("help-keys").append(

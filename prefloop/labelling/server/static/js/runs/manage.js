@@ -35,7 +35,7 @@ export class Manage {
     this.#dialog.showModal();
   }
 
-  #renaming({ name }) {
+  #renaming({ name, training }) {
     const field = make("input", { id: "manage-name", value: name, maxlength: "64", autocomplete: "off", spellcheck: "false" });
     const rename = (event) => {
       event.preventDefault();
@@ -48,6 +48,9 @@ export class Manage {
       { class: "manage-part", onsubmit: rename },
       make("label", { for: "manage-name" }, "Name"),
       make("div", { class: "manage-row" }, field, make("button", { type: "submit" }, "Rename")),
+      training === null
+        ? null
+        : make("p", { class: "faint" }, `A program trains on it under this name (${inBrief(training)}): renamed, it must be started again with --run and the new name.`),
     );
   }
 

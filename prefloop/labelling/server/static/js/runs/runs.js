@@ -29,7 +29,7 @@ class RunsPage {
     type: "search", class: "run-search", placeholder: "Search name, environment, instructions", autocomplete: "off",
     spellcheck: "false", "aria-label": "Search the runs", "aria-keyshortcuts": "/",
   });
-  #none = make("p", { class: "empty", hidden: true });
+  #none = make("p", { class: "none-fits", hidden: true });
   #empty = make(
     "div",
     { class: "empty", hidden: true },
@@ -136,7 +136,7 @@ function makeCard(run, manage) {
   const done = make("span", {});
   const left = make("span", { class: "left-count" });
   const people = make("span", { class: "faint" });
-  const training = make("span", { class: "tag trains" });
+  const training = make("span", { class: "trains" });
   const instructions = make("p", { class: "excerpt" });
   const change = manage
     ? make("button", { type: "button", "aria-label": `Manage ${run.name}`, onclick: () => manage.open(current) }, "Manage")

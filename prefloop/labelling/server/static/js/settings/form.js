@@ -14,7 +14,7 @@ const brief = (number) => number.toLocaleString("en");
  * stored: values by key.
  * mayChange: whether anything can be typed.
  * save: sends what was changed, and returns the values by key that are stored now.
- * otherwise: what holds where a field is empty, by key, as text; left out where empty means nothing.
+ * otherwise: what holds where a field is empty, by key: {brief, full}; left out where empty means nothing.
  */
 export function settingsForm({ groups, stored, mayChange, save, otherwise = {} }) {
   let values = stored;
@@ -90,7 +90,7 @@ function makeField(key, otherwise) {
     inputmode: isSwitch ? null : "decimal",
     role: isSwitch ? "switch" : null,
     autocomplete: "off",
-    placeholder: otherwise ?? (key.default === null ? "not set" : null),
+    placeholder: otherwise?.brief ?? (key.default === null ? "not set" : null),
     "aria-describedby": `${id}-help ${id}-mistake`,
   });
   const mistake = make("p", { class: "mistake", id: `${id}-mistake`, role: "alert" });
@@ -106,7 +106,7 @@ function makeField(key, otherwise) {
       about,
       example ? ` For example: ${example}` : "",
       limits,
-      otherwise === null ? "" : make("b", { class: "everywhere" }, ` For every other run: ${otherwise}.`),
+      otherwise === null ? "" : make("b", { class: "everywhere" }, ` For every other run: ${otherwise.full}.`),
       " ",
       make("code", { class: "key", title: "Its name in labelling.yaml" }, key.key),
     ),

@@ -11,6 +11,7 @@ const GROUPS = {
   "Who gets which pair": ["annotators_per_query", "repeats", "pairs_ahead", "lease_seconds"],
   "What the server keeps ready": ["rendered_queue_size", "cache_size_mb", "sent_clips_mb"],
 };
+const OWN = { brief: "its own", full: "the environment's own" }; // where labelling.yaml says nothing
 const ELSEWHERE = "settings_locked"; // can only be changed in the file
 
 /** Shows the settings of a run, or, without a name, those of every run. */
@@ -50,7 +51,7 @@ async function showRunSettings(view, signal, name) {
   if (signal.aborted) return;
   const { keys, own, everywhere, may_change: mayChange } = settings;
   const otherwise = Object.fromEntries(
-    Object.entries(everywhere).map(([key, value]) => [key, value === null ? "the environment's own" : String(value)]),
+    Object.entries(everywhere).map(([key, value]) => [key, value === null ? OWN : { brief: String(value), full: String(value) }]),
   );
   const save = async (changes) => (await putRunSettings(name, changes)).own;
   const path = encodeURIComponent(name);
