@@ -42,6 +42,7 @@ Instructions = Annotated[
     str, StringConstraints(max_length=MAX_INSTRUCTIONS), AfterValidator(_plain)
 ]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+Phase = Literal["exploring", "asking", "learning", "paused", "ended"]  # of a training
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 

@@ -15,9 +15,9 @@ from prefloop.labelling.schemas.base import (
     In,
     Instructions,
     Out,
+    Phase,
     RunName,
 )
-from prefloop.labelling.schemas.trainings import Phase
 
 if TYPE_CHECKING:
     from prefloop.labelling.server.storage.records import Run

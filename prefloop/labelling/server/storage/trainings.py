@@ -16,6 +16,7 @@ from prefloop.labelling.server.storage.tables import trainings
 
 ALIVE = timedelta(seconds=15)  # a trainer that was not heard of for so long is taken for gone
 ENDED = "ended"  # the last phase
+_BRIEF = [c for c in trainings.c if c is not trainings.c.traces]  # which are long
 NOTHING_WISHED = {"paused": False, "stop": False, "asks": 0}
 
 
@@ -92,13 +93,14 @@ class Trainings:
             NotFoundError: there is no such run.
         """
         with self._database.reading() as connection:
-            row = self._row(connection, find_run(connection, name).id)
+            of_run = trainings.c.run == find_run(connection, name).id
+            row = connection.execute(select(*_BRIEF).where(of_run)).one_or_none()
             return None if row is None else self._of(row)
 
     def at_work(self) -> dict[UUID, Training]:
         """The trainers that are there, by the ids of their runs."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(trainings)).all()
+            rows = connection.execute(select(*_BRIEF)).all()
         return {row.run: found for row in rows if (found := self._of(row)).is_there}
 
     def wish(self, name: str, wish: str) -> Training:
@@ -134,15 +136,36 @@ class Trainings:
         Raises:
             NotFoundError: there is no such run, or nobody ever trained on it.
         """
+        before: str | None = self._change(name, video=digest).video
+        return before if before != digest else None
 
-        def job(connection: Connection) -> str | None:
+    def put_traces(self, name: str, traces: Mapping[str, Any]) -> None:
+        """Keeps what the reward says of segments, by their ids, in place of what it said before.
+
+        Raises:
+            NotFoundError: there is no such run, or nobody ever trained on it.
+        """
+        self._change(name, traces=json.dumps(traces))
+
+    def traces(self, name: str) -> dict[str, Any]:
+        """What was last kept by `put_traces`; empty where nothing was.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        with self._database.reading() as connection:
+            row = self._row(connection, find_run(connection, name).id)
+            return json.loads(row.traces) if row is not None and row.traces else {}
+
+    def _change(self, name: str, **values: Any) -> AnyRow:
+        """Changes what is known of a run's trainer; returns what was known before."""
+
+        def job(connection: Connection) -> AnyRow:
             row = self._row(connection, find_run(connection, name).id)
             if row is None:
                 raise NotFoundError(f"No program trains on the run {name}.")
-            values = update(trainings).where(trainings.c.run == row.run).values(video=digest)
-            connection.execute(values)
-            before: str | None = row.video
-            return before if before != digest else None
+            connection.execute(update(trainings).where(trainings.c.run == row.run).values(**values))
+            return row
 
         return self._database.write(job)
 

@@ -20,6 +20,7 @@ export const ACTIONS = {
   restart: { group: WATCHING, keys: ["r"], help: "from the beginning" },
   slower: { group: WATCHING, keys: ["<"], help: "play slower" },
   faster: { group: WATCHING, keys: [">"], help: "play faster" },
+  microscope: { group: WATCHING, keys: ["m"], help: "show or hide what the learned reward says of each step" },
   trimStart: { group: TRIMMING, keys: ["i"], help: "compare from this frame on", needs: "allow_trim" },
   trimStop: { group: TRIMMING, keys: ["o"], help: "compare up to this frame", needs: "allow_trim" },
   trimReset: { group: TRIMMING, keys: ["x"], help: "compare all again", needs: "allow_trim" },
