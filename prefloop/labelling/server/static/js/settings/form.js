@@ -82,7 +82,8 @@ export function settingsForm({ groups, stored, mayChange, save, otherwise = {} }
 function makeField(key, otherwise) {
   const id = `setting-${key.key}`;
   const isSwitch = typeof key.default === "boolean";
-  const { title, unit, about, example } = words(key);
+  const { title, unit, about, example, everywhere, ofRun } = words(key);
+  const here = otherwise === null ? everywhere : ofRun;
   const input = make("input", {
     id,
     name: key.key,
@@ -104,6 +105,7 @@ function makeField(key, otherwise) {
       "p",
       { class: "faint", id: `${id}-help` },
       about,
+      here ? ` ${here}` : "",
       example ? ` For example: ${example}` : "",
       limits,
       otherwise === null ? "" : make("b", { class: "everywhere" }, ` For every other run: ${otherwise.full}.`),

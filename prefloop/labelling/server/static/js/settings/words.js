@@ -1,4 +1,5 @@
-// What the keys of labelling.yaml mean for those who label: a title, what it does, a unit and an example.
+// What the keys of labelling.yaml mean for those who label: a title, what it does, a unit and an example, and what
+// is to be known of it only where it is set for every run, or for one.
 
 const WORDS = {
   allow_ties: {
@@ -22,7 +23,9 @@ const WORDS = {
   frames_per_second: {
     title: "Frame rate",
     unit: "frames a second",
-    about: "How many steps of the environment a second of a clip shows. Holds for clips that are drawn from then on.",
+    about: "How many steps of the environment a second of a clip shows.",
+    everywhere: "Holds for clips that are drawn from then on.",
+    ofRun: "Clips that were drawn at another rate are drawn again; those that were sent stay.",
     example: "at 25, 50 steps last 2 s; empty: as the environment says of itself.",
   },
   playback_speed: {
@@ -33,8 +36,8 @@ const WORDS = {
   },
   rendered_queue_size: {
     title: "Clips drawn ahead",
-    unit: "pairs of each run",
-    about: "For how many pairs the server draws clips before anybody asks. With few, people wait for clips; many cost time and disk.",
+    unit: "pairs",
+    about: "For how many pairs of a run the server draws clips before anybody asks. With few, people wait for clips; many cost time and disk.",
     example: "30 where several people label one run.",
   },
   pairs_ahead: {
