@@ -25,7 +25,7 @@ function inSentence(training) {
   if (training.wishes.paused) return `Paused at ${at}.`;
   if (phase === "asking") return "Waiting for your answers.";
   const soon = training.next_pairs === null ? "" : `, the next pairs in about ${inWords(training.next_pairs)}`;
-  if (phase === "exploring") return `Exploring, ${steps(training.steps)} of ${steps(until)} steps${soon}.`;
+  if (phase === "exploring") return until === null ? "It begins …" : `Exploring, ${steps(training.steps)} of ${steps(until)} steps${soon}.`;
   return `Learning, ${at}${soon}.`;
 }
 
