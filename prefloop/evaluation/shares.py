@@ -15,6 +15,7 @@ def score_interval(right: float, n: int, confidence: float = 0.95) -> tuple[floa
         Journal of the American Statistical Association 22.
     """
     share, z = right / n, NormalDist().inv_cdf(0.5 + confidence / 2)
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half_width = z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2) / (1 + z * z / n)
+    shift = z * (z / (2 * n))  # rounded as half_width is, so that none of n begins at 0
+    middle = (share + shift) / (1 + 2 * shift)
+    half_width = z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2) / (1 + 2 * shift)
     return max(middle - half_width, 0.0), min(middle + half_width, 1.0)
