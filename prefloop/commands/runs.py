@@ -8,11 +8,13 @@ from prefloop.labelling.client.settings import ServerSettings
 from prefloop.settings import part, setting
 
 DESCRIPTION = """Lists the labelling server's runs and what stands in them, takes labels out as a
-preference dataset and in again, renames a run, deletes it with its labels, or has everything in it
+preference dataset and in again, renames a run, sets what labelling.yaml says of clips and queue for
+this run alone, puts it away and brings it back, deletes it with its labels, or has everything in it
 labelled again."""
 EPILOG = """Example: prefloop runs list; prefloop runs show cartpole-01; prefloop runs export
 cartpole-01 prefs (then prefloop dpo --preferences prefs ...); prefloop runs import prefs cartpole-02;
-prefloop runs rename cartpole-01 pilot; prefloop runs label-again pilot; prefloop runs delete pilot."""
+prefloop runs rename cartpole-01 pilot; prefloop runs set pilot playback_speed 0.5 (default: as
+labelling.yaml says); prefloop runs archive pilot; prefloop runs bring-back pilot; prefloop runs label-again pilot; prefloop runs delete pilot."""
 IMPORTS = ()
 
 # what is to be done, and what must be named for it
@@ -22,6 +24,9 @@ ACTIONS = {
     "export": ("NAME", "FOLDER"),
     "import": ("FOLDER", "NAME"),
     "rename": ("NAME", "NEW-NAME"),
+    "set": ("NAME", "KEY", "VALUE"),
+    "archive": ("NAME",),
+    "bring-back": ("NAME",),
     "delete": ("NAME",),
     "label-again": ("NAME",),
 }
@@ -37,7 +42,7 @@ class Settings:
 
     # fmt: off
     action: str = setting(MISSING, f"what to do: {', '.join(ACTIONS)}", choices=tuple(ACTIONS), positional=True)
-    words: tuple[str, ...] = setting((), "the run's name, and what else the action takes: export NAME FOLDER, import FOLDER NAME, rename NAME NEW-NAME", positional=True)
+    words: tuple[str, ...] = setting((), "the run's name, and what else the action takes: export NAME FOLDER, import FOLDER NAME, rename NAME NEW-NAME, set NAME KEY VALUE", positional=True)
     yes: bool = setting(False, "delete without asking")
     server: ServerSettings = part(ServerSettings)
     # fmt: on
@@ -69,6 +74,9 @@ def main(settings: Settings) -> None:
             "export": managing.export_to_folder,
             "import": managing.import_from_folder,
             "rename": managing.rename,
+            "set": managing.set_own,
+            "archive": managing.archive,
+            "bring-back": managing.bring_back,
             "delete": partial(managing.delete, ask=not settings.yes),
             "label-again": managing.label_again,
         }

@@ -12,6 +12,7 @@ import numpy as np
 import scipy  # its parts are loaded when they are first used
 from numpy.typing import ArrayLike, NDArray
 
+from prefloop.evaluation.shares import score_interval
 from prefloop.seeding import Stream, generator
 
 Bounds = tuple[float, float]  # the lowest and the highest value there can be
@@ -108,16 +109,12 @@ def share_interval(right: ArrayLike) -> Interval:
     Args:
         right: 1 or 0 each, a half where neither; [n]. NaN if there are none.
 
-    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference",
-        Journal of the American Statistical Association 22.
+    Source: `shares.score_interval`.
     """
     x = np.asarray(right, dtype=np.float64)
     if not len(x):
         return Interval(math.nan, math.nan, math.nan)
-    share, n, z = float(x.mean()), len(x), float(scipy.special.ndtri(0.5 + CONFIDENCE / 2))
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half_width = z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2) / (1 + z * z / n)
-    return Interval(share, max(middle - half_width, 0.0), min(middle + half_width, 1.0))
+    return Interval(float(x.mean()), *score_interval(float(x.sum()), len(x), CONFIDENCE))
 
 
 def interquartile_mean(scores: ArrayLike, axis: int = -1) -> Any:

@@ -5,4 +5,5 @@ MAX_ENV = 200  # characters of an environment's id
 MAX_AGENTS = 20  # that an arena compares: each two of them want votes
 MAX_TRACE = 250  # steps of a segment whose reward is told step by step
 MAX_INSTRUCTIONS = 10_000  # characters that annotators are to read
+MAX_AHEAD = 8  # queries that a page holds, with the one that is shown
 RUN_NAME = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}$"

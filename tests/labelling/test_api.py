@@ -70,7 +70,11 @@ def fill(api, name="cartpole-01", num_queries=3, length=5, **facts):
 
 
 def lease(api, name="cartpole-01", **wish):
-    return api.post(f"/api/runs/{name}/leases", json={**ADA, **wish}).json()
+    return lease_reply(api, name, **wish).json()
+
+
+def lease_reply(api, name="cartpole-01", **wish):
+    return api.post(f"/api/runs/{name}/leases", json={**ADA, **wish})
 
 
 def say(api, given, choice="left", **more):
@@ -240,6 +244,65 @@ def test_settings_switch_things_off(api):
     assert say(api, given, "right").status_code == 200
 
 
+def tell_training(api, **changes):
+    told = {"trainer": str(uuid.UUID(int=1)), "phase": "learning", "steps": 5400, **changes}
+    assert api.put("/api/runs/cartpole-01/training", json=told).status_code == 200
+
+
+def test_runs_are_archived_and_brought_back(api):
+    fill(api)
+    assert api.post("/api/runs/cartpole-01/archive").json()["archived"] is True
+    assert lease_reply(api).status_code == 409
+    assert api.post("/api/runs/cartpole-01/bring-back").json()["archived"] is False
+    assert lease_reply(api).status_code == 200
+    assert api.post("/api/runs/gone/archive").status_code == 404
+
+
+def test_a_run_that_a_program_trains_on_is_not_taken_from_it_unasked(api):
+    fill(api)
+    assert api.get("/api/runs/cartpole-01").json()["training"] is None
+    tell_training(api)
+    about = {"phase": "learning", "steps": 5400, "until": None, "paused": False}
+    assert api.get("/api/runs/cartpole-01").json()["training"] == about
+    assert api.get("/api/runs").json()[0]["training"] == about
+    for reply in (
+        api.delete("/api/runs/cartpole-01"),
+        api.post("/api/runs/cartpole-01/archive"),
+    ):
+        assert reply.status_code == 409
+        assert "A program trains on the run cartpole-01 now; stop it" in reply.json()["detail"]
+    params = {"although_it_trains": True}
+    assert api.delete("/api/runs/cartpole-01", params=params).status_code == 204
+    fill(api)
+    tell_training(api, phase="ended")
+    assert api.get("/api/runs").json()[0]["training"] is None
+    assert api.delete("/api/runs/cartpole-01").status_code == 204
+
+
+def test_settings_of_one_run(api):
+    fill(api)
+    path = "/api/runs/cartpole-01/settings"
+    before = api.get(path).json()
+    assert before["own"] == {} and before["may_change"]
+    assert [key["key"] for key in before["keys"]] == list(before["everywhere"])
+    assert before["everywhere"] == {
+        "frames_per_second": None, "playback_speed": 1.0, "rendered_queue_size": 10, "pairs_ahead": 4,
+    }  # fmt: skip
+    reply = api.put(path, json={"playback_speed": 0.5, "pairs_ahead": 2}).json()
+    assert reply["own"] == {"playback_speed": 0.5, "pairs_ahead": 2}
+    assert reply["values"] == {**before["values"], "playback_speed": 0.5, "pairs_ahead": 2}
+    assert api.get("/api/settings").json()["values"]["playback_speed"] == 1.0
+    assert api.get("/api/runs/cartpole-01").json()["own_settings"] == reply["own"]
+    refused = api.put(path, json={"playback_speed": 99, "pairs_ahead": 3})
+    assert refused.status_code == 422
+    assert refused.json()["detail"] == "playback_speed must be between 0.1 and 10, not 99.0."
+    assert api.put(path, json={"allow_ties": False}).status_code == 422
+    assert api.put(path, json={"pairs_ahead": 1.5}).status_code == 422
+    assert api.get(path).json()["own"] == reply["own"]
+    assert api.put(path, json={"playback_speed": None}).json()["own"] == {"pairs_ahead": 2}
+    assert api.get("/api/runs/gone/settings").status_code == 404
+
+
 def test_settings(api, tmp_path):
     shown = api.get("/api/settings").json()
     assert shown["may_change"]
@@ -260,6 +323,9 @@ def test_locked_settings_are_not_changed(serve, tmp_path):
     (tmp_path / "labelling.yaml").write_text("settings_locked: true\n")
     api = serve()
     assert api.get("/api/settings").json()["may_change"] is False
+    fill(api)
+    refused = api.put("/api/runs/cartpole-01/settings", json={"playback_speed": 2})
+    assert refused.status_code == 403 and "locked" in refused.json()["detail"]
     reply = api.put("/api/settings", json={"allow_ties": False})
     assert (reply.status_code, "locked" in reply.json()["detail"]) == (403, True)
 
@@ -267,7 +333,7 @@ def test_locked_settings_are_not_changed(serve, tmp_path):
 def test_health_says_what_answers(api):
     assert api.get("/api/health").json() == {
         "version": prefloop.__version__,
-        "schema": 3,
+        "schema": 4,
         "role": "trainer",
     }
 
@@ -418,6 +484,15 @@ def test_who_may_do_what(serve, tokens):
     assert api.get("/api/runs/x/labels", headers=annotator).status_code == 403
     assert api.delete("/api/runs/x", headers=annotator).status_code == 403
     assert api.put("/api/settings", json={}, headers=annotator).status_code == 403
+    own = "/api/runs/x/settings"
+    assert api.put(own, json={}, headers=annotator).status_code == 403
+    assert api.get(own, headers=annotator).json()["may_change"] is False
+    for action in ("archive", "bring-back"):
+        assert api.post(f"/api/runs/x/{action}", headers=annotator).status_code == 403
+    assert api.post("/api/runs/x/archive", headers=trainer).status_code == 200
+    assert api.get("/api/runs", headers=annotator).json() == []
+    assert [run["name"] for run in api.get("/api/runs", headers=trainer).json()] == ["x"]
+    assert api.post("/api/runs/x/bring-back", headers=trainer).status_code == 200
     assert api.post("/api/runs/x/leases", json=ADA, headers=annotator).status_code == 200
     assert api.post("/api/runs/x/leases", json=ADA, headers=trainer).status_code == 200
     roles = [api.get("/api/health", headers=h).json()["role"] for h in ({}, annotator, trainer)]

@@ -62,6 +62,10 @@ def test_what_is_needed_next_is_asked_for_once(store, feeder):
     store.queue.lease(RUN, "ada", SESSION, 1)
     feeder.look()
     assert [job.fps for job in jobs[4:]] == [10.0, 10.0]
+    store.runs.set_own(RUN, {"frames_per_second": 20.0})
+    store.queue.lease(RUN, "bob", SESSION, 1)
+    feeder.look()
+    assert [job.fps for job in jobs[6:]] == [20.0, 20.0]
 
 
 def test_a_clip_reaches_the_page(store, feeder):

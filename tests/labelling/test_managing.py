@@ -84,6 +84,47 @@ def test_what_can_be_done_with_runs(run, client, tmp_path, monkeypatch):
     assert_one_sentence(run("prefloop.cli runs delete gone"), "no run gone")
 
 
+def test_runs_are_put_away_and_have_settings_of_their_own(run, client, monkeypatch):
+    run(f"{COLLECT} --pairs 2")
+    assert "cartpole-01 is archived" in run("prefloop.cli runs archive cartpole-01").out
+    assert run("prefloop.cli runs list").out.rstrip().endswith("  archived")
+    assert "archived" in run("prefloop.cli runs show cartpole-01").out
+    assert client.run("cartpole-01").archived
+    assert "offered" in run("prefloop.cli runs bring-back cartpole-01").out
+    assert not client.run("cartpole-01").archived
+    set_own = "prefloop.cli runs set cartpole-01"
+    assert "playback_speed is 0.5." in run(f"{set_own} playback_speed 0.5").out
+    assert "pairs_ahead is 2." in run(f"{set_own} pairs_ahead 2").out
+    assert (
+        "playback_speed: 0.5, for this run alone" in run("prefloop.cli runs show cartpole-01").out
+    )
+    outcome = run(f"{set_own} playback_speed default")
+    assert "playback_speed is 1, as labelling.yaml says" in outcome.out
+    assert client.run("cartpole-01").own_settings == {"pairs_ahead": 2}
+    for words, sentence in [
+        ("playback_speed fast", "playback_speed must be a number or default, not fast"),
+        ("playback_speed 99", "playback_speed must be between 0.1 and 10"),
+        ("playback_speed nan", "playback_speed must be a number or default, not nan"),
+        ("pairs_ahead 1.5", "pairs_ahead"),
+        ("allow_ties 0", "allow_ties can't be set for one run; choose from frames_per_second"),
+        ("pairs_ahead", "set takes NAME and KEY and VALUE after it"),
+    ]:
+        assert_one_sentence(run(f"{set_own} {words}"), sentence)
+    told = {"trainer": str(uuid.UUID(int=1)), "phase": "learning", "steps": 5400}
+    client.put_training("cartpole-01", told)
+    assert "learning, step 5,400" in run("prefloop.cli runs list").out
+    assert_one_sentence(run("prefloop.cli runs archive cartpole-01"), "A program trains on the run")
+    client.put_training("cartpole-01", told)
+    assert_one_sentence(run("prefloop.cli runs delete cartpole-01 --yes"), "A program trains on")
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "cartpole-01")
+    client.put_training("cartpole-01", told)
+    assert run("prefloop.cli runs delete cartpole-01").code == 0
+    assert asked[0].startswith(
+        "A program trains on it now (learning, step 5,400). Delete cartpole-01"
+    )
+
+
 def test_the_commands_of_the_readme(run, client, tmp_path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     serve, collect, train = re.findall(

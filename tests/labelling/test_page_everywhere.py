@@ -95,6 +95,14 @@ def test_help_and_colours(site, browser):
         page.keyboard.press("?")
         page.wait_for_selector("#help-dialog[open]")
         assert "take back the last answer" in shown(page, "#help-dialog")
+        groups = page.locator("#help-keys h3").all_inner_texts()
+        assert groups == ["Answering", "Watching", "Comparing a part", "Moving about"]
+        assert "compare up to this frame" in shown(page, ".key-group >> nth=2")
+        told = page.evaluate(
+            "import('/js/common/keys.js').then(({ACTIONS}) => Object.values(ACTIONS).map(a => a.help))"
+        )
+        assert set(told) <= set(page.locator(".key-list dd").all_inner_texts())  # none is left out
+        assert "search the list of runs" in shown(page, ".key-group >> nth=3")
         page.keyboard.press("ArrowLeft")  # answers nothing while the help is read
         page.keyboard.press("Escape")
         page.wait_for_selector("#help-dialog:not([open])", state="hidden")

@@ -1,6 +1,19 @@
 """The results of a run."""
 
-from pages import AWAY, NEEDS_CHROMIUM, Site, add_pairs, make_run, opened, report, say, shown, until
+from accessibility import faults
+from pages import (
+    AWAY,
+    NEEDS_CHROMIUM,
+    PHONE,
+    Site,
+    add_pairs,
+    make_run,
+    opened,
+    report,
+    say,
+    shown,
+    until,
+)
 
 from prefloop.labelling.server.feeding import ClipFeeder
 
@@ -25,6 +38,57 @@ def test_results(site, browser):
         assert page.locator(".bar-name").all_inner_texts() == ["ada", "grace"] * 2 + ["together"]
         assert "2.0 / 2.0 / 2.0" in shown(page, "table >> nth=0")
         assert "ada and grace" in shown(page, "table >> nth=1")
+
+
+def test_annotators_are_marked_in_words_and_a_few_labels_mark_nobody(site, browser):
+    make_run(site.api, num_queries=15, clips=False, annotators_per_query=3)
+    say(site.api, "ada", ["left", "right"] * 4, seconds=3)
+    say(site.api, "ada", ["left", "right"] * 3, seconds=3)
+    say(site.api, "bob", ["left"] * 8, seconds=3)
+    say(site.api, "eve", ["left", "right", "tie"], seconds=0.2)
+    with opened(browser) as page:
+        page.goto(f"{site.url}/#/results/cartpole-01")
+        page.wait_for_selector("table")
+        assert page.locator(".doubt, .doubts").count() == 0
+        assert "Nobody is marked as suspicious" in shown(page, ".rule")
+        say(site.api, "bob", ["left"] * 7, seconds=3)
+        say(site.api, "eve", ["left", "right"], seconds=0.2)
+        page.wait_for_selector(".doubts")
+        until(page, "document.querySelectorAll('.doubts li').length === 2")
+        bob, eve = page.locator(".doubts li").all_inner_texts()
+        assert "bob preferred the clip on the left in 15 of 15 answers" in bob
+        assert "95% interval 80% to 100%" in bob
+        assert "eve took less than half a second for 5 of 5 labels" in eve
+        marks = page.locator("table >> nth=0").locator("tbody th").all_inner_texts()
+        assert ["nearly always left" in mark for mark in marks] == [False, True, False]
+        assert ["too quick to have looked" in mark for mark in marks] == [False, False, True]
+        assert page.get_attribute(".doubt", "title").startswith("preferred the clip on the left")
+        page.get_by_text("When somebody is marked").click()
+        assert "12 of 12, or 38 of 43" in shown(page, ".rule")
+        assert faults(page) == []
+
+
+def test_a_table_that_is_too_wide_shows_that_it_goes_on(site, browser):
+    make_run(site.api, num_queries=2, clips=False)
+    say(site.api, "ada", ["left", "right"], seconds=3)
+    more = "document.querySelector('.table').dataset.more"
+    hint = ".table-more"
+    with opened(browser, viewport=PHONE, has_touch=True, is_mobile=True) as page:
+        page.goto(f"{site.url}/#/results/cartpole-01")
+        page.wait_for_selector("table")
+        until(page, f"{more} === 'right'")
+        assert page.locator(hint).is_visible()
+        shadow = "getComputedStyle(document.querySelector('.table')).boxShadow"
+        assert "-14px 0px 12px -12px inset" in page.evaluate(shadow)
+        page.evaluate("document.querySelector('.table').scrollLeft = 20")
+        until(page, f"{more} === 'left right'")
+        page.evaluate("document.querySelector('.table').scrollLeft = 9999")
+        until(page, f"{more} === 'left'")
+    with opened(browser) as page:
+        page.goto(f"{site.url}/#/results/cartpole-01")
+        page.wait_for_selector("table")
+        until(page, f"{more} === ''")
+        assert not page.locator(hint).is_visible()
 
 
 def test_the_hardest_pairs_are_shown_with_what_people_and_the_model_say(site, browser):

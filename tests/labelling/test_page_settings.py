@@ -2,6 +2,7 @@
 
 from pages import AWAY, NEEDS_CHROMIUM, Site, begin, labels, make_run, opened, press, settled, shown
 
+from prefloop.labelling.server.config import KEYS
 from prefloop.labelling.server.security import make_tokens
 
 pytest_plugins = ["page_fixtures"]
@@ -14,25 +15,42 @@ def test_settings_are_changed_and_a_bad_value_gets_the_servers_sentence(site, br
         page.wait_for_selector(".setting")
         save = page.get_by_role("button", name="Save")
         assert save.is_disabled()
-        page.get_by_role("switch", name="Allow ties").uncheck()
-        page.get_by_label("Playback speed").fill("0.5")
-        page.get_by_label("Max queries per annotator").fill("40")
+        page.get_by_role("switch", name="equally good").uncheck()
+        page.get_by_label("Speed").fill("0.5")
+        page.get_by_label("Most labels of one person").fill("40")
         save.click()
         page.wait_for_selector("text=Saved")
         current = site.settings.current
         assert (current.allow_ties, current.playback_speed) == (False, 0.5)
         assert current.max_queries_per_annotator == 40
         for bad, sentence in (("99", "between 0.1 and 10, not 99"), ("fast", "number")):
-            page.get_by_label("Playback speed").fill(bad)
+            page.get_by_label("Speed").fill(bad)
             page.keyboard.press("Enter")
             page.wait_for_selector("[data-key=playback_speed] .mistake:not(:empty)")
             assert sentence in shown(page, "[data-key=playback_speed] .mistake")
         assert site.settings.current.playback_speed == 0.5
-        page.get_by_label("Playback speed").fill("0.5")
-        page.get_by_label("Max queries per annotator").fill("")
+        page.get_by_label("Speed").fill("0.5")
+        page.get_by_label("Most labels of one person").fill("")
         save.click()
         page.wait_for_selector("text=Saved")
         assert site.settings.current.max_queries_per_annotator is None
+
+
+def test_every_key_is_told_in_words_and_can_be_found(site, browser):
+    with opened(browser) as page:
+        page.goto(f"{site.url}/#/settings")
+        page.wait_for_selector(".setting")
+        assert page.get_by_text("Other", exact=True).count() == 0
+        rows = page.locator(".setting").all()
+        assert {row.get_attribute("data-key") for row in rows} == set(KEYS) - {"settings_locked"}
+        for row in rows:
+            key = row.get_attribute("data-key")
+            assert row.locator("code").inner_text() == key
+            label = row.locator("label").inner_text().lower()
+            assert label != key.replace("_", " ") and label  # and no name of a key
+            if row.locator("input[role=switch]").count() == 0:
+                assert row.locator(".unit").inner_text()
+                assert "For example: " in row.inner_text()
 
 
 def test_locked_settings_can_be_read_only(tmp_path, browser):

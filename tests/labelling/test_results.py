@@ -1,3 +1,4 @@
+import random
 import uuid
 from datetime import datetime, timedelta, timezone
 
@@ -121,3 +122,71 @@ def test_over_time_ends_with_all_labels(n):
     assert points[-1].labels == n
     assert points[-1].time == START + timedelta(seconds=n)
     assert [point.labels for point in points] == sorted({point.labels for point in points})
+
+
+def doubts(*said):
+    """Of one annotator, from what is said of each label."""
+    (annotator,) = results(
+        make_events(*(("ada", i, *one) for i, one in enumerate(said)))
+    ).annotators
+    return {doubt.kind: doubt for doubt in annotator.doubts}
+
+
+LEFT, RIGHT = (0,), (1,)  # the first is shown left
+
+
+@pytest.mark.parametrize(
+    ("lefts", "rights", "side"),
+    [
+        (11, 0, None),
+        (12, 0, "left"),
+        (0, 12, "right"),
+        (37, 6, None),
+        (38, 5, "left"),
+        (20, 20, None),
+    ],
+)
+def test_who_nearly_always_prefers_one_side_is_doubted(lefts, rights, side):
+    found = doubts(*[LEFT] * lefts, *[RIGHT] * rights, (0.5,), (None,))  # ties and skips have none
+    if side is None:
+        assert found == {}
+    else:
+        doubt = found["one-side"]
+        assert (doubt.side, doubt.count, doubt.n) == (side, max(lefts, rights), lefts + rights)
+        assert 0.75 < doubt.low < doubt.count / doubt.n <= doubt.high + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("quick", "slow", "doubted"), [(3, 0, False), (4, 0, True), (31, 19, False), (32, 18, True)]
+)
+def test_who_answers_before_anybody_could_look_is_doubted(quick, slow, doubted):
+    took = [0.2] * quick + [0.5] * slow
+    found = doubts(*((i % 2, {"seconds": seconds}) for i, seconds in enumerate(took)), LEFT)
+    assert ("hasty" in found) == doubted
+    if doubted:
+        assert (found["hasty"].count, found["hasty"].n) == (quick, quick + slow)
+
+
+@pytest.mark.parametrize(
+    ("alike", "other", "doubted"), [(0, 1, False), (5, 5, False), (4, 6, True), (9, 1, False)]
+)
+def test_who_contradicts_themselves_is_doubted(alike, other, doubted):
+    n = alike + other
+    events = make_events(
+        *(("ada", i, i % 2) for i in range(n)),
+        *(("ada", i, i % 2 if i < alike else 1 - i % 2, {"repeat": True}) for i in range(n)),
+    )
+    (ada,) = results(events).annotators
+    assert [doubt.kind for doubt in ada.doubts] == ["unsteady"] * doubted
+    if doubted:
+        assert (ada.doubts[0].count, ada.doubts[0].n) == (alike, n)
+        assert ada.doubts[0].high < 0.75
+
+
+def test_whoever_answers_at_random_sides_and_at_leisure_is_hardly_ever_doubted():
+    rng = random.Random(0)
+    marked = 0
+    for _ in range(200):
+        said = [(rng.choice([0, 1]), {"seconds": rng.uniform(0.6, 4)}) for _ in range(60)]
+        marked += bool(doubts(*said))
+    assert marked == 0

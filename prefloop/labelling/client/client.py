@@ -23,6 +23,7 @@ from prefloop.labelling.schemas.arena import RankingOut
 from prefloop.labelling.schemas.base import MAX_QUERIES, HealthOut
 from prefloop.labelling.schemas.results import ResultsOut
 from prefloop.labelling.schemas.runs import RunOut
+from prefloop.labelling.schemas.settings import RunSettingsOut
 from prefloop.labelling.schemas.training import (
     ClipOut,
     EventOut,
@@ -149,9 +150,24 @@ class LabellingClient:
             RunOut,
         )
 
-    def delete(self, name: str) -> None:
-        """Removes a run with all its labels."""
-        self._call("DELETE", _path(name), once=True)
+    def archive(self, name: str, archived: bool = True) -> RunOut:
+        """Puts a run away, or brings it back."""
+        action = "archive" if archived else "bring-back"
+        return self._read(self._call("POST", f"{_path(name)}/{action}"), RunOut)
+
+    def set_own(self, name: str, changes: Mapping[str, float | None]) -> RunSettingsOut:
+        """Sets keys of labelling.yaml for one run; None: as the file says."""
+        path = f"{_path(name)}/settings"
+        return self._read(self._call("PUT", path, json=changes), RunSettingsOut)
+
+    def run_settings(self, name: str) -> RunSettingsOut:
+        """What of labelling.yaml may be other for a run, and is."""
+        return self._read(self._call("GET", f"{_path(name)}/settings"), RunSettingsOut)
+
+    def delete(self, name: str, although_it_trains: bool = False) -> None:
+        """Removes a run with all its labels; a program that trains on it then ends with an error."""
+        params = {"although_it_trains": although_it_trains}
+        self._call("DELETE", _path(name), once=True, params=params)
 
     def label_again(self, name: str) -> RunOut:
         """Asks every query again."""

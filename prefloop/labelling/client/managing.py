@@ -1,7 +1,8 @@
-"""What `prefloop runs` does: a run's labels in and out, its name, its end."""
+"""What `prefloop runs` does: a run's labels in and out, its name, its settings, its end."""
 
 import io
 import json
+import math
 import uuid
 import zipfile
 from collections import Counter
@@ -20,26 +21,39 @@ from prefloop.files import write_atomically
 from prefloop.labelling.client.asking import ask
 from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.limits import MAX_NAME
+from prefloop.labelling.schemas.results import DoubtOut
 from prefloop.labelling.schemas.runs import RunOut
 
 _NAMESPACE = UUID("7d1f0b0c-6a55-4c3e-9a56-0f2b8f0f6a11")  # of the ids of imported labels
 LABELS_AT_ONCE = 1000
+DEFAULT = "default"  # what stands for a value that labelling.yaml says
 
 
 def list_runs(client: LabellingClient) -> None:
-    """Prints a line for each run."""
+    """Prints a line for each run, those that are archived last."""
     runs = client.runs()
     if not runs:
         print("There are no runs yet. prefloop collect makes one.")
         return
     width = max(4, *(len(run.name) for run in runs))
     print(f"{'name':{width}}  {'env':20}  queries  answered  skipped  left  made")
-    for run in runs:
+    for run in sorted(runs, key=lambda run: run.archived):
         counts = run.counts
         print(
             f"{run.name:{width}}  {run.env:20}  {counts.queries:7}  {counts.answered:8}  "
             f"{counts.skipped:7}  {counts.left:4}  {run.created_at:%Y-%m-%d %H:%M}"
+            f"{'  ' if _state(run) else ''}{_state(run)}"
         )
+
+
+def _state(run: RunOut) -> str:
+    """What is to be known of a run beside its numbers; empty if nothing is."""
+    if run.archived:
+        return "archived"
+    if run.training is None:
+        return ""
+    phase = "paused" if run.training.paused else run.training.phase
+    return f"{phase}, step {run.training.steps:,}"
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -75,11 +89,27 @@ def show(client: LabellingClient, name: str) -> None:
             f"the reward model agrees with {results.reward.accuracy:.0%} of "
             f"{counted(results.reward.labels, 'label')}"
         )
+    lines += [
+        f"look at {one.annotator}: {_doubted(d)}" for one in results.annotators for d in one.doubts
+    ]
+    lines += [f"{key}: {value:g}, for this run alone" for key, value in run.own_settings.items()]
+    if _state(run):
+        lines.append(f"{_state(run)}")
     if run.arena:
         lines.append(f"an arena: prefloop arena --name {run.name} ranks what it compares")
     if run.instructions:
         lines.append(f"instructions: {run.instructions}")
     print("\n".join(lines))
+
+
+def _doubted(doubt: DoubtOut) -> str:
+    """Why an annotator is doubted, in words."""
+    how_often = f"{doubt.count} of {doubt.n}"
+    if doubt.kind == "one-side":
+        return f"preferred the clip on the {doubt.side} in {how_often} answers"
+    if doubt.kind == "hasty":
+        return f"{how_often} labels took less than half a second"
+    return f"agreed with themselves in only {how_often} repeats"
 
 
 def export_to_folder(client: LabellingClient, name: str, folder: str) -> None:
@@ -159,6 +189,43 @@ def rename(client: LabellingClient, name: str, new_name: str) -> None:
     print(f"{name} is now {new_name}.")
 
 
+def archive(client: LabellingClient, name: str) -> None:
+    """Puts a run away."""
+    client.archive(name)
+    print(f"{name} is archived: nobody is asked about it until prefloop runs bring-back {name}.")
+
+
+def bring_back(client: LabellingClient, name: str) -> None:
+    """Takes a run out of the archive."""
+    client.archive(name, False)
+    print(f"{name} is offered to annotators again.")
+
+
+def set_own(client: LabellingClient, name: str, key: str, value: str) -> None:
+    """Sets a key of labelling.yaml for one run.
+
+    Raises:
+        UserError: there is no such key, or the value is no number; what the server refuses, too.
+    """
+    everywhere = client.run_settings(name).everywhere
+    if key not in everywhere:
+        raise UserError(f"{key} can't be set for one run; choose from {', '.join(everywhere)}.")
+    new = None if value == DEFAULT else _number(key, value)
+    holds = client.set_own(name, {key: new}).values[key]
+    said = "the environment's own" if holds is None else f"{holds:g}"
+    print(f"{name}: {key} is {said}{', as labelling.yaml says' if new is None else ''}.")
+
+
+def _number(key: str, value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{key} must be a number or {DEFAULT}, not {value}.")
+    return int(number) if number.is_integer() else number
+
+
 def label_again(client: LabellingClient, name: str) -> None:
     """Asks every query again."""
     run = client.label_again(name)
@@ -176,14 +243,16 @@ def delete(client: LabellingClient, name: str, ask: bool) -> None:
     run = client.run(name)
     if ask and not _agreed(run):
         raise UserError(f"{name} was not deleted.")
-    client.delete(name)
+    # whoever was asked was told that a program trains on it
+    client.delete(name, although_it_trains=ask and run.training is not None)
     print(f"Deleted {name} and its {counted(run.counts.labels, 'label')}.")
 
 
 def _agreed(run: RunOut) -> bool:
     try:
+        trains = f"A program trains on it now ({_state(run)}). " if run.training else ""
         typed = input(
-            f"Delete {run.name} with {counted(run.counts.labels, 'label')} for good? Type its name: "
+            f"{trains}Delete {run.name} with {counted(run.counts.labels, 'label')} for good? Type its name: "
         )
     except EOFError:
         raise UserError(

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
+from prefloop.labelling.limits import MAX_AHEAD
 from prefloop.labelling.schemas.base import (
-    MAX_AHEAD,
     MAX_INT,
     AnnotatorName,
     In,

@@ -8,7 +8,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from prefloop.labelling.limits import MAX_ENV, MAX_INSTRUCTIONS, MAX_NAME, RUN_NAME
 
 MAX_QUERIES = 10_000  # or labels in one request
-MAX_AHEAD = 8  # queries that a page may hold ahead
 
 MAX_INT = 2**31 - 1  # what an integer column holds
 
@@ -43,6 +42,7 @@ Instructions = Annotated[
     str, StringConstraints(max_length=MAX_INSTRUCTIONS), AfterValidator(_plain)
 ]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+Phase = Literal["exploring", "asking", "learning", "paused", "ended"]  # of a training
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 

@@ -1,7 +1,7 @@
 """What a run's labels say of its annotators, and a reward model of the labels."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -36,6 +36,20 @@ class SecondsOut(Out):
     high: float | None = Field(description="A tenth took more.")
 
 
+class DoubtOut(Out):
+    """Why somebody should look at what an annotator says."""
+
+    kind: Literal["one-side", "hasty", "unsteady"] = Field(
+        description="They prefer the clip of one side, whatever it shows; answer before anybody "
+        "could have looked; or contradict themselves on repeats."
+    )
+    side: Literal["left", "right"] | None
+    count: int = Field(description="How often: of `unsteady`, how often they agree.")
+    n: int = Field(description="Of how many.")
+    low: float = Field(description="Lower end of the 95 % interval of the share.")
+    high: float
+
+
 class AnnotatorOut(Out):
     """What one annotator did."""
 
@@ -46,6 +60,9 @@ class AnnotatorOut(Out):
     chose_left: float | None = Field(description="Share of the answers that are no ties.")
     seconds: SecondsOut
     consistency: ShareOut = Field(description="Agreement with themselves on repeats.")
+    doubts: list[DoubtOut] = Field(
+        description="What is suspicious; docs/labelling_api.md has the rule."
+    )
 
 
 class PointOut(Out):

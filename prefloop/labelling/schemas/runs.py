@@ -15,11 +15,13 @@ from prefloop.labelling.schemas.base import (
     In,
     Instructions,
     Out,
+    Phase,
     RunName,
 )
 
 if TYPE_CHECKING:
     from prefloop.labelling.server.storage.records import Run
+    from prefloop.labelling.server.storage.trainings import Training
 
 
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -138,6 +140,15 @@ class RewardReportIn(In):
     hardest: list[HardestIn] = Field([], max_length=20)
 
 
+class RunTrainingOut(Out):
+    """The program that trains on a run now."""
+
+    phase: Phase
+    steps: int
+    until: int | None
+    paused: bool
+
+
 class RunOut(Out):
     """A run."""
 
@@ -155,9 +166,14 @@ class RunOut(Out):
         description="Whether it compares agents; who they are is no annotator's to know."
     )
     counts: CountsOut
+    own_settings: dict[str, int | float] = Field(
+        description="Keys of labelling.yaml that say something else for this run."
+    )
+    archived: bool = Field(description="Nobody is asked about it until it is brought back.")
+    training: RunTrainingOut | None = Field(description="Null where no program trains on it now.")
 
     @classmethod
-    def of(cls, run: "Run") -> "RunOut":
+    def of(cls, run: "Run", training: "Training | None" = None) -> "RunOut":
         """From the store's."""
         return cls.model_validate(
             {
@@ -165,5 +181,9 @@ class RunOut(Out):
                 "env": run.env.env,
                 "env_changes": run.env.changes,
                 "spaces": run.spaces.facts,
+                "archived": run.archived_at is not None,
+                "training": {**training.state, "paused": training.wishes["paused"]}
+                if training is not None and training.is_there
+                else None,
             }
         )

@@ -1,5 +1,7 @@
 """labelling.yaml as the page shows and changes it."""
 
+from pydantic import Field
+
 from prefloop.labelling.schemas.base import In, Out
 
 
@@ -30,9 +32,34 @@ class SettingsIn(In):
     frames_per_second: float | None = None
     playback_speed: float | None = None
     rendered_queue_size: int | None = None
+    pairs_ahead: int | None = None
     cache_size_mb: int | None = None
     sent_clips_mb: int | None = None
     annotators_per_query: int | None = None
     repeats: float | None = None
     max_queries_per_annotator: int | None = None
     lease_seconds: float | None = None
+
+
+class RunSettingsOut(Out):
+    """What of labelling.yaml may be other for a run."""
+
+    values: dict[str, bool | int | float | None] = Field(
+        description="What holds for the run, of all keys."
+    )
+    own: dict[str, int | float] = Field(description="What was set for it.")
+    everywhere: dict[str, int | float | None] = Field(
+        description="What labelling.yaml says of the keys that may be other."
+    )
+    keys: list[KeyOut]
+    may_change: bool
+    locked: bool = Field(description="Whether nobody may, on the page.")
+
+
+class RunSettingsIn(In):
+    """Keys to set for a run; null: as labelling.yaml says. Those that are not given stay."""
+
+    frames_per_second: float | None = None
+    playback_speed: float | None = None
+    rendered_queue_size: int | None = None
+    pairs_ahead: int | None = None

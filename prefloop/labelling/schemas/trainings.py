@@ -5,14 +5,13 @@ from uuid import UUID
 
 from pydantic import Field
 
-from prefloop.labelling.schemas.base import MAX_INT, In, Out
+from prefloop.labelling.schemas.base import MAX_INT, In, Out, Phase
 from prefloop.labelling.schemas.runs import TraceIn
 
 MAX_POINTS = 300  # of a curve, which the page draws a few hundred pixels wide
 MAX_TRACED = 200  # segments at once
 MAX_SAID = 500  # characters
 
-Phase = Literal["exploring", "asking", "learning", "paused", "ended"]
 Wish = Literal["pause", "go-on", "ask", "stop"]
 Count = Annotated[int, Field(ge=0, le=MAX_INT)]
 Steps = Annotated[int, Field(ge=0, le=2**53)]

@@ -11,14 +11,26 @@ import yaml
 
 from prefloop.errors import UserError
 from prefloop.files import write_atomically
+from prefloop.labelling.limits import MAX_AHEAD
 from prefloop.yaml_files import read_entries
 
 logger = logging.getLogger(__name__)
 
 
-def _key(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:
-    """A key of the file, with what stands above it there and the range of its values."""
-    return field(default=default, metadata={"help": help, "low": low, "high": high})
+def _key(
+    default: Any,
+    help: str,
+    low: float | None = None,
+    high: float | None = None,
+    of_runs: bool = False,
+) -> Any:
+    """A key of the file, with what stands above it there and the range of its values.
+
+    Args:
+        of_runs: whether a run may have another value.
+    """
+    about = {"help": help, "low": low, "high": high, "of_runs": of_runs}
+    return field(default=default, metadata=about)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +46,10 @@ class LabellingConfig:
     allow_skip: bool = _key(True, "whether they may say that they can't tell")
     allow_trim: bool = _key(True, "whether they may narrow the part that is compared")
     settings_locked: bool = _key(False, "whether the page may not change this file")
-    frames_per_second: float | None = _key(None, "frames per second of the clips; null: the environment's own", 1, 240)
-    playback_speed: float = _key(1.0, "speed that clips begin to play with; 1 is real time; slower where they would be over within a second", 0.1, 10)
-    rendered_queue_size: int = _key(10, "queries of each run whose clips are rendered ahead of need", 1, 1000)
+    frames_per_second: float | None = _key(None, "frames per second of the clips; null: the environment's own", 1, 240, of_runs=True)
+    playback_speed: float = _key(1.0, "speed that clips begin to play with; 1 is real time; slower where they would be over within a second", 0.1, 10, of_runs=True)
+    rendered_queue_size: int = _key(10, "queries of each run whose clips are rendered ahead of need", 1, 1000, of_runs=True)
+    pairs_ahead: int = _key(4, "queries that a page holds, with the one that is shown: nobody else gets them meanwhile", 1, MAX_AHEAD, of_runs=True)
     cache_size_mb: int = _key(2000, "megabytes of clips that are kept; those that were sent always are", 10, 10_000_000)
     sent_clips_mb: int = _key(5000, "megabytes that clips may take which collectors send; more are refused", 1, 10_000_000)
     annotators_per_query: int = _key(1, "of new runs: how many people label each query", 1, 100)
@@ -51,6 +64,7 @@ class LabellingConfig:
 
 
 KEYS = {key.name: key for key in fields(LabellingConfig)}
+OF_RUNS = tuple(name for name, key in KEYS.items() if key.metadata["of_runs"])
 
 
 def _require_valid(key: Any, value: Any) -> None:
@@ -192,6 +206,15 @@ class SettingsFile:
         except OSError as error:
             raise UserError(f"Can't make {self._path.parent}: {error.strerror}.") from None
         write_atomically(self._path, as_yaml(config).encode())
+
+
+def for_run(config: LabellingConfig, own: Mapping[str, Any]) -> LabellingConfig:
+    """What holds for a run with settings of its own.
+
+    Raises:
+        ValueError: a bad value.
+    """
+    return replace(config, **own)
 
 
 def described() -> list[dict[str, Any]]:

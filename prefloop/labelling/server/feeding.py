@@ -145,7 +145,8 @@ class ClipFeeder:
         return shown.clip is not None and self._clips.path(shown.clip) is not None
 
     def _job(self, shown: ToShow, trace: bool) -> Job:
-        fps = self._settings.current.frames_per_second or shown.frames_per_second
+        everywhere = self._settings.current.frames_per_second
+        fps = shown.own_rate or everywhere or shown.frames_per_second
         segment = pack(self._store.segments.get(shown.segment))
         return Job(str(shown.segment), shown.env, segment, fps, trace)
 

@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
 
+from prefloop.evaluation.shares import score_interval
 from prefloop.labelling.server.storage.records import Event
 
 MAX_POINTS = 200  # of a curve over time
 MAX_CURVES = 6  # annotators that have one of their own: more can't be told apart
+
+# An annotator is doubted where the 95 % interval of a share lies beyond one of these, so that a few
+# labels say nothing. Sides are drawn at random: whoever looks at the clips comes to half.
+ONE_SIDE = 0.75  # of the answers that prefer the clip of one side: 12 of 12, 38 of 43
+HASTY_SECONDS = 0.5  # clips last a second at least, and a look at two takes longer than that
+HASTY = 0.5  # of the labels that took less: 4 of 4, 32 of 50
+UNSTEADY = 0.75  # of the repeats that agree; fewer than this: 0 of 2, 4 of 10, 12 of 22
 
 
 @dataclass(frozen=True)
@@ -54,10 +62,30 @@ class Seconds:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """Why somebody should look at what an annotator says.
+
+    Attributes:
+        kind: `one-side`, `hasty` or `unsteady`.
+        side: that is preferred; None where it is about no side.
+        count, n: how often, of how many.
+        low, high: the 95 % interval of that share.
+    """
+
+    kind: str
+    side: str | None
+    count: int
+    n: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Annotator:
     """What one annotator did.
 
     Attributes:
+        doubts: what is suspicious about it.
         chose_left: share of the answers that are no ties; about 0.5 if sides do not matter.
         seconds: that a label took.
         consistency: agreement with themselves on repeats.
@@ -70,6 +98,7 @@ class Annotator:
     chose_left: float | None
     seconds: Seconds
     consistency: Share
+    doubts: list[Doubt]
 
 
 @dataclass(frozen=True)
@@ -194,7 +223,26 @@ def _annotator(
         chose_left=lefts / len(sided) if sided else None,
         seconds=_seconds(events),
         consistency=_share(repeated),
+        doubts=_doubts(lefts, len(sided), events, repeated),
     )
+
+
+def _doubts(
+    lefts: int, sided: int, events: Sequence[Event], repeated: Sequence[tuple[float, float]]
+) -> list[Doubt]:
+    """What is suspicious about an annotator; see `ONE_SIDE` and its kin."""
+    most, side = max((lefts, "left"), (sided - lefts, "right"))
+    took = [event.seconds for event in events if event.seconds is not None]
+    hasty = sum(seconds < HASTY_SECONDS for seconds in took)
+    alike = sum(one == other for one, other in repeated)
+    found = []
+    if sided and (ends := score_interval(most, sided))[0] > ONE_SIDE:
+        found.append(Doubt("one-side", side, most, sided, *ends))
+    if took and (ends := score_interval(hasty, len(took)))[0] > HASTY:
+        found.append(Doubt("hasty", None, hasty, len(took), *ends))
+    if repeated and (ends := score_interval(alike, len(repeated)))[1] < UNSTEADY:
+        found.append(Doubt("unsteady", None, alike, len(repeated), *ends))
+    return found
 
 
 def _seconds(events: Sequence[Event]) -> Seconds:

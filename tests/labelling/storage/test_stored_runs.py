@@ -1,7 +1,8 @@
+import uuid
 from dataclasses import replace
 
 import pytest
-from people import FACTS, RUN, label_one, make_run, segment_ids
+from people import FACTS, RUN, SESSION, label_one, make_run, segment_ids
 
 from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
@@ -81,3 +82,61 @@ def test_counts(store):
     assert (counts.queries, counts.answered, counts.skipped, counts.left) == (5, 1, 1, 4)
     assert (counts.labels, counts.annotators) == (3, 2)
     assert store.runs.all()[0].counts == counts
+
+
+def test_an_archived_run_asks_nobody_until_it_is_brought_back(store):
+    make_run(store)
+    label_one(store)
+    assert store.runs.get(RUN).archived_at is None
+    since = store.runs.archive(RUN).archived_at
+    assert since is not None
+    assert store.runs.archive(RUN).archived_at == since
+    with pytest.raises(ConflictError, match=f"{RUN} is archived"):
+        label_one(store)
+    assert store.queue.ahead(10) == []  # nothing is drawn for it
+    assert len(store.labels.current(RUN)) == 1
+    assert store.runs.archive(RUN, False).archived_at is None
+    assert label_one(store) is not None
+    with pytest.raises(NotFoundError):
+        store.runs.archive("gone")
+
+
+def test_an_answer_to_what_was_shown_before_the_run_was_archived_is_stored(store):
+    make_run(store)
+    (lease,) = store.queue.lease(RUN, "ada", SESSION, 1).queries
+    store.runs.archive(RUN)
+    store.labels.answer(uuid.uuid4(), lease.id, "left")
+    assert store.runs.get(RUN).counts.labels == 1
+
+
+def test_whoever_goes_on_with_an_archived_run_brings_it_back(store):
+    make_run(store)
+    store.runs.archive(RUN)
+    assert store.runs.put(RUN, FACTS).archived_at is None
+
+
+def test_settings_of_a_run_stay_its_own(store):
+    make_run(store)
+    make_run(store, "other")
+    assert store.runs.own_settings(RUN) == {}
+    store.runs.set_own(RUN, {"playback_speed": 0.5, "pairs_ahead": 2})
+    store.runs.set_own(RUN, {"playback_speed": None, "rendered_queue_size": 1})
+    assert store.runs.own_settings(RUN) == {"pairs_ahead": 2, "rendered_queue_size": 1}
+    assert store.runs.get(RUN).own_settings == {"pairs_ahead": 2, "rendered_queue_size": 1}
+    assert store.runs.get("other").own_settings == {}
+    assert len(store.queue.ahead(3)) == 2 * (1 + 3)
+    with pytest.raises(NotFoundError):
+        store.runs.own_settings("gone")
+
+
+def test_another_frame_rate_has_clips_drawn_again_but_not_those_that_were_sent(store):
+    make_run(store)
+    drawn, sent, *_ = segment_ids(store)
+    store.segments.set_clip(drawn, "a" * 64, sent=False)
+    store.segments.set_clip(sent, "b" * 64, sent=True)
+    clips = lambda: {s.segment: s.clip for s in store.queue.to_show([drawn, sent])}  # noqa: E731
+    store.runs.set_own(RUN, {"playback_speed": 2.0})
+    assert clips() == {drawn: "a" * 64, sent: "b" * 64}
+    store.runs.set_own(RUN, {"frames_per_second": 10.0})
+    assert clips() == {drawn: None, sent: "b" * 64}
+    assert {s.own_rate for s in store.queue.to_show([drawn])} == {10.0}

@@ -50,6 +50,17 @@ def test_one_trainer_at_a_time_and_the_next_one_begins_without_wishes(store, clo
     assert store.trainings.tell(RUN, ONE, STATE).wishes == NOTHING_WISHED  # at once
 
 
+def test_who_is_at_work(store, clock):
+    make_run(store)
+    make_run(store, "other")
+    store.trainings.tell(RUN, ONE, STATE)
+    store.trainings.tell("other", OTHER, {**STATE, "phase": "ended"})
+    found = store.trainings.at_work()
+    assert {id: training.state for id, training in found.items()} == {store.runs.get(RUN).id: STATE}
+    clock.go(ALIVE.total_seconds())
+    assert store.trainings.at_work() == {}
+
+
 def test_a_trainer_that_was_killed_and_starts_again_is_the_same(store):
     make_run(store)
     store.trainings.tell(RUN, ONE, STATE)

@@ -10,8 +10,15 @@ from prefloop.envs.spaces import Spaces
 from prefloop.labelling.schemas.base import RunName
 from prefloop.labelling.schemas.runs import RenameIn, RewardReportIn, RunIn, RunOut
 from prefloop.labelling.server import exporting
-from prefloop.labelling.server.service import ServiceDep, annotators_only, trainers_only
-from prefloop.labelling.server.storage.records import RunFacts
+from prefloop.labelling.server.service import (
+    Credentials,
+    Service,
+    ServiceDep,
+    annotators_only,
+    trainers_only,
+)
+from prefloop.labelling.server.storage.errors import ConflictError
+from prefloop.labelling.server.storage.records import Run, RunFacts
 from prefloop.labelling.server.storage.store import Store
 
 _EXPORTS = CapacityLimiter(1)
@@ -19,25 +26,42 @@ _EXPORTS = CapacityLimiter(1)
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 
 
+def _out(service: Service, run: Run) -> RunOut:
+    return RunOut.of(run, service.store.trainings.get(run.name))
+
+
+def _require_nobody_trains(service: Service, name: str, otherwise: str) -> None:
+    training = service.store.trainings.get(name)
+    if training is not None and training.is_there:
+        raise ConflictError(f"A program trains on the run {name} now; {otherwise}.")
+
+
 def _zipped(store: Store, name: str) -> bytes:
     return exporting.as_zip(store.export(name))
 
 
 @router.get("", dependencies=[annotators_only])
-def list_runs(service: ServiceDep) -> list[RunOut]:
-    """All runs with their progress, the newest first."""
-    return [RunOut.of(run) for run in service.store.runs.all()]
+def list_runs(service: ServiceDep, credentials: Credentials) -> list[RunOut]:
+    """All runs with their progress, the newest first; annotators are offered none that are archived."""
+    runs = service.store.runs.all()
+    if service.role(credentials) != "trainer":
+        runs = [run for run in runs if run.archived_at is None]
+    trainings = service.store.trainings.at_work()
+    return [RunOut.of(run, trainings.get(run.id)) for run in runs]
 
 
 @router.get("/{name}", dependencies=[annotators_only])
 def get_run(name: RunName, service: ServiceDep) -> RunOut:
     """One run with its progress."""
-    return RunOut.of(service.store.runs.get(name))
+    return _out(service, service.store.runs.get(name))
 
 
 @router.put("/{name}", dependencies=[trainers_only])
 def put_run(name: RunName, run: RunIn, service: ServiceDep) -> RunOut:
-    """Makes a run, or continues the one of this name; 409 if it is of something else."""
+    """Makes a run, or continues the one of this name; 409 if it is of something else.
+
+    One that was archived is brought back.
+    """
     defaults = service.settings.current
     said = run.model_dump(exclude={"env", "env_changes", "spaces", "agents"})
     changes = run.env_changes.model_dump(exclude_none=True) if run.env_changes else {}
@@ -46,18 +70,36 @@ def put_run(name: RunName, run: RunIn, service: ServiceDep) -> RunOut:
     agents = None if run.agents is None else {a.name: a.digest for a in run.agents}
     facts = RunFacts(env, Spaces.from_facts(run.spaces.model_dump()), **said, agents=agents)
     made = service.store.runs.put(name, facts, defaults.annotators_per_query, defaults.repeats)
-    return RunOut.of(made)
+    return _out(service, made)
 
 
 @router.post("/{name}/rename", dependencies=[trainers_only])
 def rename_run(name: RunName, new: RenameIn, service: ServiceDep) -> RunOut:
     """Gives a run another name."""
-    return RunOut.of(service.store.runs.rename(name, new.name))
+    return _out(service, service.store.runs.rename(name, new.name))
+
+
+@router.post("/{name}/archive", dependencies=[trainers_only])
+def archive_run(name: RunName, service: ServiceDep) -> RunOut:
+    """Puts a run away: nobody is asked about it any more. 409 while a program trains on it."""
+    _require_nobody_trains(service, name, "stop it before the run is archived")
+    return _out(service, service.store.runs.archive(name))
+
+
+@router.post("/{name}/bring-back", dependencies=[trainers_only])
+def bring_run_back(name: RunName, service: ServiceDep) -> RunOut:
+    """Takes a run out of the archive."""
+    return _out(service, service.store.runs.archive(name, False))
 
 
 @router.delete("/{name}", dependencies=[trainers_only], status_code=204)
-def delete_run(name: RunName, service: ServiceDep) -> None:
-    """Removes a run with all its labels, for good."""
+def delete_run(name: RunName, service: ServiceDep, although_it_trains: bool = False) -> None:
+    """Removes a run with all its labels, for good; 409 while a program trains on it.
+
+    Unless `although_it_trains`: the program then ends with an error.
+    """
+    if not although_it_trains:
+        _require_nobody_trains(service, name, "stop it before the run is deleted")
     for digest in service.store.runs.delete(name):
         path = service.clips.path(digest)
         if path is not None:
@@ -68,7 +110,7 @@ def delete_run(name: RunName, service: ServiceDep) -> None:
 @router.post("/{name}/label-again", dependencies=[trainers_only])
 def label_run_again(name: RunName, service: ServiceDep) -> RunOut:
     """Asks every query of a run again; the labels so far are kept and no longer count."""
-    return RunOut.of(service.store.runs.label_again(name))
+    return _out(service, service.store.runs.label_again(name))
 
 
 @router.put("/{name}/reward-report", dependencies=[trainers_only], status_code=204)

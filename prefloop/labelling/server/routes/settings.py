@@ -1,10 +1,18 @@
 """labelling.yaml, and whether the server is well."""
 
+from collections.abc import Mapping
+
 from fastapi import APIRouter, HTTPException
 
 import prefloop
-from prefloop.labelling.schemas.base import HealthOut
-from prefloop.labelling.schemas.settings import KeyOut, SettingsIn, SettingsOut
+from prefloop.labelling.schemas.base import HealthOut, RunName
+from prefloop.labelling.schemas.settings import (
+    KeyOut,
+    RunSettingsIn,
+    RunSettingsOut,
+    SettingsIn,
+    SettingsOut,
+)
 from prefloop.labelling.server import config
 from prefloop.labelling.server.service import (
     Credentials,
@@ -36,16 +44,56 @@ def get_settings(service: ServiceDep, credentials: Credentials) -> SettingsOut:
 @router.put("/settings", dependencies=[trainers_only])
 def put_settings(changes: SettingsIn, service: ServiceDep) -> SettingsOut:
     """Changes keys of labelling.yaml; 403 where the settings are locked."""
-    if service.settings.current.settings_locked:
-        raise HTTPException(
-            403,
-            "The settings are locked; whoever runs the server can unlock them in labelling.yaml.",
-        )
+    _require_unlocked(service)
     try:
         service.settings.change(changes.model_dump(exclude_unset=True))
     except ValueError as error:
         raise HTTPException(422, f"{error}.") from None
     return _settings(service, True)
+
+
+@router.get("/runs/{name}/settings", dependencies=[annotators_only])
+def get_run_settings(
+    name: RunName, service: ServiceDep, credentials: Credentials
+) -> RunSettingsOut:
+    """What holds for a run: labelling.yaml, and what was set for this run alone."""
+    own = service.store.runs.own_settings(name)
+    return _run_settings(service, own, service.role(credentials) == "trainer")
+
+
+@router.put("/runs/{name}/settings", dependencies=[trainers_only])
+def put_run_settings(name: RunName, changes: RunSettingsIn, service: ServiceDep) -> RunSettingsOut:
+    """Sets keys of labelling.yaml for one run, null as the file says; 403 where they are locked."""
+    _require_unlocked(service)
+    said = changes.model_dump(exclude_unset=True)
+    try:
+        config.for_run(service.settings.current, {k: v for k, v in said.items() if v is not None})
+    except ValueError as error:
+        raise HTTPException(422, f"{error}.") from None
+    return _run_settings(service, service.store.runs.set_own(name, said).own_settings, True)
+
+
+def _require_unlocked(service: Service) -> None:
+    if service.settings.current.settings_locked:
+        raise HTTPException(
+            403,
+            "The settings are locked; whoever runs the server can unlock them in labelling.yaml.",
+        )
+
+
+def _run_settings(service: Service, own: Mapping[str, float], is_trainer: bool) -> RunSettingsOut:
+    current = service.settings.current
+    everywhere = config.as_dict(current)
+    return RunSettingsOut(
+        values=config.as_dict(config.for_run(current, own)),
+        own=dict(own),
+        everywhere={key: everywhere[key] for key in config.OF_RUNS},
+        keys=[
+            KeyOut.model_validate(key) for key in config.described() if key["key"] in config.OF_RUNS
+        ],
+        may_change=is_trainer and not current.settings_locked,
+        locked=current.settings_locked,
+    )
 
 
 def _settings(service: Service, is_trainer: bool) -> SettingsOut:

@@ -25,7 +25,7 @@ from prefloop.labelling.server.storage.leases import (
     sides_of,
 )
 from prefloop.labelling.server.storage.records import Lease, Leases, NewQuery, Side, ToShow
-from prefloop.labelling.server.storage.runs import env_of, find_run
+from prefloop.labelling.server.storage.runs import RATE, env_of, find_run, own_settings_of
 from prefloop.labelling.server.storage.tables import (
     ANSWER,
     contests,
@@ -108,11 +108,14 @@ class Queue:
 
         Raises:
             NotFoundError: there is no such run.
+            ConflictError: it is archived.
         """
 
         def job(connection: Connection) -> Leases:
             now = self._now()
             run, held = page_of(connection, now, name, annotator, session)
+            if run.archived_at is not None:
+                raise ConflictError(f"The run {name} is archived; a trainer can bring it back.")
             expires_at = now + timedelta(seconds=seconds)
             missed = [row for row in held if row.lease not in holding][:count]
             if missed:
@@ -191,12 +194,14 @@ class Queue:
         """Segments that are being looked at or will be soon, in the order of need.
 
         Args:
-            count: queries of each run, beyond those that are leased.
+            count: queries of each run that says nothing else, beyond those that are leased.
         """
         sides: list[UUID] = []
         with self._database.reading() as connection:
-            for run in connection.execute(select(runs.c.id)).scalars():
-                sides += self._sides_ahead(connection, run, count)
+            shown = select(runs.c.id, runs.c.own_settings).where(runs.c.archived_at.is_(None))
+            for run in connection.execute(shown).all():
+                own = own_settings_of(run).get("rendered_queue_size", count)
+                sides += self._sides_ahead(connection, run.id, int(own))
             return _to_show(connection, sides)
 
     def to_show(self, asked: Sequence[UUID]) -> list[ToShow]:
@@ -357,6 +362,7 @@ def _to_show(connection: Connection, asked: Sequence[UUID]) -> list[ToShow]:
                 segments.c.id,
                 runs.c.env,
                 runs.c.env_changes,
+                runs.c.own_settings,
                 runs.c.frames_per_second,
                 segments.c.clip,
                 segments.c.clip_was_sent,
@@ -365,9 +371,21 @@ def _to_show(connection: Connection, asked: Sequence[UUID]) -> list[ToShow]:
             .join(runs, runs.c.id == segments.c.run)
             .where(segments.c.id.in_(some))
         )
-        shown = {row.id: ToShow(row.id, env_of(row), *row[3:]) for row in rows}
+        shown = {row.id: _shown(row) for row in rows}
         found.update((id, shown[id]) for id in some if id in shown)
     return list(found.values())
+
+
+def _shown(row: AnyRow) -> ToShow:
+    return ToShow(
+        segment=row.id,
+        env=env_of(row),
+        frames_per_second=row.frames_per_second,
+        own_rate=own_settings_of(row).get(RATE),
+        clip=row.clip,
+        clip_was_sent=row.clip_was_sent,
+        clip_error=row.clip_error,
+    )
 
 
 def _segments_of(connection: Connection, run: UUID, ids: set[UUID]) -> set[UUID]:

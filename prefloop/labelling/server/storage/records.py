@@ -61,7 +61,13 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Run:
-    """A run and how far it is; `arena`: it compares agents."""
+    """A run and how far it is.
+
+    Attributes:
+        arena: whether it compares agents.
+        own_settings: keys of labelling.yaml that say something else for this run.
+        archived_at: since when nobody is asked about it; None: people are.
+    """
 
     id: UUID
     name: str
@@ -76,6 +82,8 @@ class Run:
     counts: Counts
     reward_report: Mapping[str, Any] | None
     arena: bool
+    own_settings: Mapping[str, float]
+    archived_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -215,6 +223,8 @@ class ToShow:
     """A segment that somebody will look at soon.
 
     Attributes:
+        frames_per_second: of the environment; None: not known.
+        own_rate: frames per second that somebody has set for this run; None: nobody has.
         clip: digest of its video; None if there is none yet.
         clip_was_sent: whether the video came from outside, so that it can't be rendered again.
         clip_error: why the segment can't be drawn, so that it is to be plotted; None if nothing is
@@ -224,6 +234,7 @@ class ToShow:
     segment: UUID
     env: EnvSettings
     frames_per_second: float | None
+    own_rate: float | None
     clip: str | None
     clip_was_sent: bool
     clip_error: str | None

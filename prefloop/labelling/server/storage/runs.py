@@ -42,6 +42,8 @@ from prefloop.labelling.server.storage.tables import (
     trainings,
 )
 
+RATE = "frames_per_second"  # the setting that clips are drawn by
+
 
 class Runs:
     """The runs of a database."""
@@ -104,6 +106,8 @@ class Runs:
             if ":" not in given["env"]:  # which module draws its clips is not forgotten
                 given["env"] = found.env
             changed = {k: v for k, v in given.items() if v is not None and v != getattr(found, k)}
+            if found.archived_at is not None:  # whoever goes on with it wants it labelled
+                changed["archived_at"] = None
             if changed:
                 connection.execute(update(runs).where(runs.c.id == found.id).values(**changed))
 
@@ -142,6 +146,56 @@ class Runs:
 
         self._database.write(job)
         return self.get(new_name)
+
+    def archive(self, name: str, archived: bool = True) -> Run:
+        """Puts a run away, with everything in it, or brings it back.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+
+        def job(connection: Connection) -> None:
+            run = find_run(connection, name)
+            if (run.archived_at is not None) == archived:
+                return
+            since = self._now() if archived else None
+            connection.execute(update(runs).where(runs.c.id == run.id).values(archived_at=since))
+
+        self._database.write(job)
+        return self.get(name)
+
+    def own_settings(self, name: str) -> dict[str, float]:
+        """Keys of labelling.yaml that say something else for one run.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        with self._database.reading() as connection:
+            return own_settings_of(find_run(connection, name))
+
+    def set_own(self, name: str, changes: Mapping[str, float | None]) -> Run:
+        """Sets keys of labelling.yaml for one run.
+
+        Args:
+            changes: values by key; None: as labelling.yaml says.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+
+        def job(connection: Connection) -> None:
+            run = find_run(connection, name)
+            before = own_settings_of(run)
+            after = {k: v for k, v in {**before, **changes}.items() if v is not None}
+            values = update(runs).where(runs.c.id == run.id).values(own_settings=json.dumps(after))
+            connection.execute(values)
+            if before.get(RATE) != after.get(RATE):
+                # clips that were drawn at another rate are drawn again when somebody looks
+                drawn = and_(segments.c.run == run.id, ~segments.c.clip_was_sent)
+                connection.execute(update(segments).where(drawn).values(clip=None))
+
+        self._database.write(job)
+        return self.get(name)
 
     def delete(self, name: str) -> list[str]:
         """Removes a run with all its segments, queries and labels.
@@ -231,6 +285,7 @@ def with_counts(connection: Connection, row: AnyRow) -> Run:
     not_columns = ("counts", "arena")
     own = {f.name: getattr(row, f.name) for f in fields(Run) if f.name not in not_columns}
     own["env"], own["spaces"] = env_of(row), spaces_of_run(row)
+    own["own_settings"] = own_settings_of(row)
     own["reward_report"] = json.loads(row.reward_report) if row.reward_report else None
     is_arena = exists().where(agents.c.run == row.id)
     arena = bool(connection.execute(select(is_arena)).scalar_one())
@@ -263,6 +318,12 @@ def env_of(row: AnyRow) -> EnvSettings:
 def spaces_of_run(row: AnyRow) -> Spaces:
     """Observations and actions of a run's row."""
     return Spaces.from_facts(json.loads(row.spaces))
+
+
+def own_settings_of(row: AnyRow) -> dict[str, float]:
+    """The settings of its own of a run's row."""
+    found: dict[str, float] = json.loads(row.own_settings or "{}")
+    return found
 
 
 def _counts(connection: Connection, run: UUID) -> Counts:

@@ -79,7 +79,7 @@ _THEIRS = and_(
 # a run and the live leases of one page, the oldest first; without any there is one row that holds
 # none
 PAGE = (
-    select(runs.c.id, runs.c.round, runs.c.repeats, *_LEASE)
+    select(runs.c.id, runs.c.round, runs.c.repeats, runs.c.archived_at, *_LEASE)
     .select_from(runs.outerjoin(_LEASED, and_(_THEIRS, leases.c.session == bindparam("session"))))
     .where(runs.c.name == bindparam("name"))
     .order_by(*_IN_ORDER)

@@ -91,6 +91,8 @@ runs = Table(
     # label-again begins a new round; labels of earlier ones stay, and no longer count
     Column("round", Integer, nullable=False),
     Column("reward_report", Text),  # JSON: what the trainer last said of its reward model
+    Column("own_settings", Text),  # JSON: where it differs from labelling.yaml
+    Column("archived_at", UtcDateTime),  # until somebody brings it back, nobody is asked about it
 )
 
 segments = Table(

@@ -16,6 +16,7 @@ from prefloop.labelling.server.storage.tables import trainings
 
 ALIVE = timedelta(seconds=15)  # a trainer that was not heard of for so long is taken for gone
 ENDED = "ended"  # the last phase
+_BRIEF = [c for c in trainings.c if c is not trainings.c.traces]  # which are long
 NOTHING_WISHED = {"paused": False, "stop": False, "asks": 0}
 
 
@@ -92,8 +93,15 @@ class Trainings:
             NotFoundError: there is no such run.
         """
         with self._database.reading() as connection:
-            row = self._row(connection, find_run(connection, name).id)
+            of_run = trainings.c.run == find_run(connection, name).id
+            row = connection.execute(select(*_BRIEF).where(of_run)).one_or_none()
             return None if row is None else self._of(row)
+
+    def at_work(self) -> dict[UUID, Training]:
+        """The trainers that are there, by the ids of their runs."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(*_BRIEF)).all()
+        return {row.run: found for row in rows if (found := self._of(row)).is_there}
 
     def wish(self, name: str, wish: str) -> Training:
         """Notes what somebody wishes: `pause`, `go-on`, `ask` or `stop`.

@@ -102,6 +102,13 @@ const run = (name) => `/api/runs/${encodeURIComponent(name)}`;
 export const health = () => json("GET", "/api/health");
 export const listRuns = () => json("GET", "/api/runs");
 export const getRun = (name) => json("GET", run(name));
+export const renameRun = (name, newName) => json("POST", `${run(name)}/rename`, { name: newName });
+export const archiveRun = (name) => json("POST", `${run(name)}/archive`);
+export const bringRunBack = (name) => json("POST", `${run(name)}/bring-back`);
+/** Removes a run with its labels; `althoughItTrains`: also where a program trains on it. */
+export const deleteRun = (name, althoughItTrains) => send("DELETE", `${run(name)}?although_it_trains=${althoughItTrains}`);
+export const getRunSettings = (name) => json("GET", `${run(name)}/settings`);
+export const putRunSettings = (name, changes) => json("PUT", `${run(name)}/settings`, changes);
 export const getResults = (name) => json("GET", `${run(name)}/results`);
 export const getRanking = (name) => json("GET", `${run(name)}/ranking`);
 export const getSegment = (id) => json("GET", `/api/segments/${id}`);

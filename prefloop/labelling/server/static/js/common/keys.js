@@ -2,24 +2,38 @@
 
 import { make } from "./dom.js";
 
+const ANSWERING = "Answering";
+const WATCHING = "Watching";
+const TRIMMING = "Comparing a part";
+const MOVING = "Moving about";
+
 /** What can be done on the labelling page; `keys` are as KeyboardEvent.key names them, `needs` is a setting. */
 export const ACTIONS = {
-  left: { keys: ["ArrowLeft", "1"], help: "the left (upper) clip is better" },
-  right: { keys: ["ArrowRight", "2"], help: "the right (lower) clip is better" },
-  tie: { keys: ["="], help: "both are equally good", needs: "allow_ties" },
-  skip: { keys: ["s"], help: "skip: can't tell", needs: "allow_skip" },
-  undo: { keys: ["u"], help: "take back the last answer" },
-  play: { keys: [" "], help: "play or pause" },
-  back: { keys: [","], help: "one frame back", repeats: true },
-  forward: { keys: ["."], help: "one frame forward", repeats: true },
-  restart: { keys: ["r"], help: "from the beginning" },
-  slower: { keys: ["<"], help: "play slower" },
-  faster: { keys: [">"], help: "play faster" },
-  microscope: { keys: ["m"], help: "show or hide what the learned reward says of each step" },
-  trimStart: { keys: ["i"], help: "compare from this frame on", needs: "allow_trim" },
-  trimStop: { keys: ["o"], help: "compare up to this frame", needs: "allow_trim" },
-  trimReset: { keys: ["x"], help: "compare all again", needs: "allow_trim" },
+  left: { group: ANSWERING, keys: ["ArrowLeft", "1"], help: "the left (upper) clip is better" },
+  right: { group: ANSWERING, keys: ["ArrowRight", "2"], help: "the right (lower) clip is better" },
+  tie: { group: ANSWERING, keys: ["="], help: "both are equally good", needs: "allow_ties" },
+  skip: { group: ANSWERING, keys: ["s"], help: "skip: can't tell", needs: "allow_skip" },
+  undo: { group: ANSWERING, keys: ["u"], help: "take back the last answer" },
+  play: { group: WATCHING, keys: [" "], help: "play or pause" },
+  back: { group: WATCHING, keys: [","], help: "one frame back", repeats: true },
+  forward: { group: WATCHING, keys: ["."], help: "one frame forward", repeats: true },
+  restart: { group: WATCHING, keys: ["r"], help: "from the beginning" },
+  slower: { group: WATCHING, keys: ["<"], help: "play slower" },
+  faster: { group: WATCHING, keys: [">"], help: "play faster" },
+  microscope: { group: WATCHING, keys: ["m"], help: "show or hide what the learned reward says of each step" },
+  trimStart: { group: TRIMMING, keys: ["i"], help: "compare from this frame on", needs: "allow_trim" },
+  trimStop: { group: TRIMMING, keys: ["o"], help: "compare up to this frame", needs: "allow_trim" },
+  trimReset: { group: TRIMMING, keys: ["x"], help: "compare all again", needs: "allow_trim" },
 };
+
+/** What keys do on other pages, or on every one. */
+const ELSEWHERE = [
+  { keys: ["Tab"], help: "to the next button, link or field" },
+  { keys: ["/"], help: "search the list of runs" },
+  { keys: ["←", "→"], help: "a step back or on, in the curve of a reward" },
+  { keys: ["?"], help: "open or close this help" },
+  { keys: ["Esc"], help: "close what is open" },
+];
 
 const NAMES = { ArrowLeft: "←", ArrowRight: "→", " ": "space" };
 
@@ -30,8 +44,11 @@ export function keyName(key) {
 
 /** The keys of an action, for a button's face. */
 export function keycaps(action) {
-  const caps = ACTIONS[action].keys.map((key) => make("kbd", {}, keyName(key)));
-  return make("span", { class: "keys", "aria-hidden": "true" }, caps);
+  return make("span", { class: "keys", "aria-hidden": "true" }, caps(ACTIONS[action].keys));
+}
+
+function caps(keys) {
+  return keys.map((key) => make("kbd", {}, keyName(key)));
 }
 
 /** The keys of an action, for screen readers. */
@@ -72,13 +89,15 @@ export function listen(act, signal) {
 export function startHelp() {
   const dialog = document.getElementById("help-dialog");
   const open = () => {
-    if (!document.querySelector("dialog[open]")) dialog.showModal();
+    if (document.querySelector("dialog[open]")) return;
+    dialog.showModal();
+    dialog.scrollTop = 0; // the button that has the focus stands at the end
   };
-  const rows = Object.entries(ACTIONS).map(([action, { help, needs }]) =>
-    make("div", needs ? { "data-needs": needs } : {}, make("dt", {}, keycaps(action)), make("dd", {}, help)),
+  const actions = Object.values(ACTIONS);
+  document.getElementById("help-keys").append(
+    ...[ANSWERING, WATCHING, TRIMMING].map((group) => keyGroup(group, actions.filter((action) => action.group === group))),
+    keyGroup(MOVING, ELSEWHERE),
   );
-  const own = make("div", {}, make("dt", {}, make("kbd", {}, "?")), make("dd", {}, "this help"));
-  document.getElementById("help-keys").append(make("dl", { class: "key-list" }, rows, own));
   document.getElementById("help-button").addEventListener("click", open);
   document.getElementById("help-close").addEventListener("click", () => dialog.close());
   window.addEventListener("keydown", (event) => {
@@ -87,6 +106,28 @@ export function startHelp() {
     if (dialog.open) dialog.close();
     else open();
   });
+}
+
+/** A part of the help; it goes where the settings allow nothing in it. */
+function keyGroup(title, rows) {
+  const shared = rows.every(({ needs }) => needs && needs === rows[0].needs) ? rows[0].needs : null;
+  return make(
+    "section",
+    { class: "key-group", "data-needs": shared },
+    make("h3", {}, title),
+    make(
+      "dl",
+      { class: "key-list" },
+      rows.map(({ keys, help, needs }) =>
+        make(
+          "div",
+          { "data-needs": needs },
+          make("dt", {}, make("span", { class: "keys" }, caps(keys))),
+          make("dd", {}, help),
+        ),
+      ),
+    ),
+  );
 }
 
 /** Leaves out of the help what the settings do not allow; null: they are not known. */

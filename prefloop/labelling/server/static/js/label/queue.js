@@ -1,11 +1,10 @@
 // The pairs to label: leased from the server some ahead of need, with their clips loaded.
 
-import { getSettings, lease, pause, Refused, release, serverNow, Unreachable } from "../common/api.js";
+import { getRunSettings, lease, pause, Refused, release, serverNow, Unreachable } from "../common/api.js";
 import { outbox } from "./outbox.js";
 import { Pair } from "./pair.js";
 import { Presence } from "./presence.js";
 
-const AHEAD = 4; // pairs, with the one that is shown
 const MOST = 8; // that the server gives at once
 const MOST_HELD = 32; // that it wants to be told of
 const EMPTY_POLL = 1000; // milliseconds between looks into an empty queue, at first
@@ -142,12 +141,12 @@ export class PairQueue extends EventTarget {
       let wait = idle;
       this.#woken = false;
       try {
-        if (this.pairs.length < AHEAD || this.#outdated().length) await this.#fetch();
+        if (this.pairs.length < this.#ahead || this.#outdated().length) await this.#fetch();
         idle = this.pairs.length ? EMPTY_POLL : Math.min(1.3 * idle, SLOWEST_POLL);
         wait = this.pairs.some((pair) => !pair.rendered) ? UNRENDERED_POLL : idle;
       } catch (error) {
         if (this.#signal.aborted) return;
-        if (error instanceof Refused && error.status === 404) this.#setGone();
+        if (error instanceof Refused && [404, 409].includes(error.status)) this.#setGone(); // or archived
         else if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
       }
       if (this.#signal.aborted) return;
@@ -159,6 +158,11 @@ export class PairQueue extends EventTarget {
     }
   }
 
+  /** How many pairs to hold, with the one that is shown. */
+  get #ahead() {
+    return this.settings?.pairs_ahead ?? 1;
+  }
+
   /** Pairs that the server should say something new of. */
   #outdated() {
     const now = serverNow();
@@ -166,10 +170,11 @@ export class PairQueue extends EventTarget {
   }
 
   async #fetch() {
+    this.settings ??= await this.#currentSettings(); // which say how many pairs to hold
     const outdated = this.#outdated();
     const held = this.pairs.filter((pair) => !outdated.includes(pair)).map((pair) => pair.lease);
     const answered = outbox.waiting().flatMap(({ kind, said }) => (kind === "answer" ? [said.lease] : []));
-    const room = Math.max(AHEAD - this.pairs.length, 0);
+    const room = Math.max(this.#ahead - this.pairs.length, 0);
     const [leases, settings] = await Promise.all([
       lease(this.#run, {
         annotator: this.#annotator,
@@ -207,7 +212,7 @@ export class PairQueue extends EventTarget {
 
   async #currentSettings() {
     if (this.settings && Date.now() - this.#settingsAt < SETTINGS_LAST) return this.settings;
-    const { values } = await getSettings();
+    const { values } = await getRunSettings(this.#run);
     this.#settingsAt = Date.now();
     return values;
   }

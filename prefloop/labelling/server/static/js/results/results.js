@@ -3,6 +3,7 @@
 import { getRanking, getResults, getRun, health, persist, repeat } from "../common/api.js";
 import { bars, labelsOverTime, lineLegend, ranges } from "./charts.js";
 import { count, make, percent } from "../common/dom.js";
+import { doubtList, marks } from "./doubts.js";
 import { HardPairs } from "./hardest.js";
 import { legend, section, table } from "./parts.js";
 import { blind, rankingCard } from "./ranking.js";
@@ -38,7 +39,12 @@ export async function showResults(view, signal, name) {
       "div",
       { class: "page-head" },
       make("h1", { tabindex: "-1" }, "Results of ", name, " ", make("small", {}, found.run.env)),
-      make("a", { class: "button primary", href: `#/label/${encodeURIComponent(name)}` }, "Label"),
+      make(
+        "div",
+        { class: "page-links" },
+        make("a", { class: "button", href: `#/settings/${encodeURIComponent(name)}`, "aria-label": `Settings of ${name}` }, "Settings"),
+        make("a", { class: "button primary", href: `#/label/${encodeURIComponent(name)}` }, "Label"),
+      ),
     ),
     body,
   );
@@ -93,7 +99,7 @@ function sections(run, results, ranking, hardPairs) {
     }],
     ["labels", annotators, () => section("Labels per annotator", ...labelBars(annotators))],
     ["seconds", [annotators, seconds], () => section("Seconds per label", ...secondRanges(annotators, seconds))],
-    ["annotators", annotators, () => section("Annotators", annotatorTable(annotators))],
+    ["annotators", annotators, () => annotatorSection(annotators)],
   ];
   if (pairs.length) parts.push(["pairs", pairs, () => section("Agreement between annotators", pairTable(pairs))]);
   // clips that come later are put into what stands there already
@@ -154,12 +160,17 @@ const share = (part, whole) => (whole ? part / whole : null);
 const seconds = (value) => (value === null ? "–" : `${value.toFixed(1)} s`);
 const quantiles = ({ n, low, median, high }) => (n ? [low, median, high].map((value) => value.toFixed(1)).join(" / ") : "–");
 
+function annotatorSection(annotators) {
+  const [list, rule] = doubtList(annotators);
+  return section("Annotators", ...(list ? [list] : []), annotatorTable(annotators), rule);
+}
+
 function annotatorTable(annotators) {
   return table(
     "Annotators",
     ["Name", "Answers", "Ties", "Skips", "Chose left", "Seconds (10 / 50 / 90%)", "With themselves"],
     annotators.map((one) => [
-      one.annotator,
+      [one.annotator, ...marks(one)],
       String(one.answers),
       String(one.ties),
       String(one.skips),

@@ -1,0 +1,128 @@
+// What a trainer may do with a run: another name, the archive, and the end of it.
+
+import { archiveRun, bringRunBack, deleteRun, Refused, renameRun, Unreachable } from "../common/api.js";
+import { count, make, setText } from "../common/dom.js";
+import { say } from "../common/say.js";
+import { inBrief } from "../common/phase.js";
+
+export class Manage {
+  #dialog = make("dialog", { id: "manage-dialog", "aria-labelledby": "manage-title" });
+  #mistake = make("p", { class: "mistake", role: "alert" });
+  #changed;
+
+  /** `changed(name)` is called when a run was changed, with the name that it has now. */
+  constructor(changed, signal) {
+    this.#changed = changed;
+    document.body.append(this.#dialog);
+    signal.addEventListener("abort", () => this.#dialog.remove());
+  }
+
+  open(run) {
+    setText(this.#mistake, "");
+    this.#dialog.replaceChildren(
+      make("h2", { id: "manage-title" }, run.name),
+      this.#renaming(run),
+      this.#archiving(run),
+      this.#deleting(run),
+      this.#mistake,
+      make(
+        "div",
+        { class: "buttons" },
+        make("a", { class: "button", href: `#/settings/${encodeURIComponent(run.name)}` }, "Settings of this run"),
+        make("button", { type: "button", class: "primary", onclick: () => this.#dialog.close() }, "Close"),
+      ),
+    );
+    this.#dialog.showModal();
+  }
+
+  #renaming({ name, training }) {
+    const field = make("input", { id: "manage-name", value: name, maxlength: "64", autocomplete: "off", spellcheck: "false" });
+    const rename = (event) => {
+      event.preventDefault();
+      const wanted = field.value.trim();
+      if (wanted === name) return;
+      this.#do(() => renameRun(name, wanted), wanted, `${name} is now ${wanted}.`);
+    };
+    return make(
+      "form",
+      { class: "manage-part", onsubmit: rename },
+      make("label", { for: "manage-name" }, "Name"),
+      make("div", { class: "manage-row" }, field, make("button", { type: "submit" }, "Rename")),
+      training === null
+        ? null
+        : make("p", { class: "faint" }, `A program trains on it under this name (${inBrief(training)}): renamed, it must be started again with --run and the new name.`),
+    );
+  }
+
+  #archiving({ name, archived, training }) {
+    if (archived) {
+      const back = () => this.#do(() => bringRunBack(name), name, `${name} is offered to annotators again.`);
+      return part("It is archived: nobody is asked about it.", make("button", { type: "button", onclick: back }, "Bring back"));
+    }
+    const why = training === null
+      ? "In the archive it keeps all its labels, and nobody is asked about it until it is brought back."
+      : `A program trains on it now (${inBrief(training)}); stop it before you archive the run.`;
+    const away = () => this.#do(() => archiveRun(name), name, `${name} is archived.`);
+    return part(why, make("button", { type: "button", disabled: training !== null, onclick: away }, "Archive"));
+  }
+
+  /** A button that first asks; where labels would be lost, the name must be typed. */
+  #deleting(run) {
+    const { name, counts, training } = run;
+    const first = make("button", { type: "button" }, "Delete …");
+    const node = part("Deleted, it is gone for good.", first);
+    first.addEventListener("click", () => {
+      const field = make("input", { id: "manage-typed", autocomplete: "off", spellcheck: "false", "aria-describedby": "manage-lost" });
+      const last = make("button", { type: "submit", class: "danger", disabled: counts.labels > 0 }, "Delete for good");
+      field.addEventListener("input", () => (last.disabled = field.value.trim() !== name));
+      const end = (event) => {
+        event.preventDefault();
+        if (!last.disabled) this.#do(() => deleteRun(name, training !== null), null, `${name} is deleted.`);
+      };
+      node.replaceWith(
+        make(
+          "form",
+          { class: "manage-part", onsubmit: end },
+          make("p", { id: "manage-lost" }, lost(run)),
+          ...(counts.labels ? [make("label", { for: "manage-typed" }, `Type ${name} to delete it`)] : []),
+          make("div", { class: "manage-row" }, ...(counts.labels ? [field] : []), last),
+        ),
+      );
+      (counts.labels ? field : last).focus();
+      say(lost(run));
+    });
+    return node;
+  }
+
+  async #do(job, name, done) {
+    setText(this.#mistake, "");
+    try {
+      await job();
+    } catch (error) {
+      if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
+      setText(this.#mistake, error.message);
+      return;
+    }
+    this.#dialog.close();
+    say(done);
+    try {
+      await this.#changed(name);
+    } catch (error) {
+      if (!(error instanceof Refused || error instanceof Unreachable)) throw error; // the next look shows it
+    }
+  }
+}
+
+function part(text, button) {
+  return make("div", { class: "manage-part manage-row" }, make("p", {}, text), button);
+}
+
+/** What a deletion takes with it. */
+function lost({ counts, round, training }) {
+  const labels = counts.labels
+    ? `${count(counts.labels, "label")} by ${count(counts.annotators, "annotator")} would be lost, and ${count(counts.queries, "pair")} with their clips.`
+    : `There are no labels to lose; ${count(counts.queries, "pair")} would go.`;
+  const earlier = round > 1 ? " The labels of earlier rounds would be lost, too." : "";
+  const trains = training === null ? "" : ` A program trains on it now (${inBrief(training)}), and would end with an error.`;
+  return `${labels}${earlier}${trains}`;
+}
