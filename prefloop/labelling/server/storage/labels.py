@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,13 @@ from sqlalchemy import Connection, select, update
 from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database, chunks
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
-from prefloop.labelling.server.storage.leases import lease_of, left_over, new_lease, page_of
+from prefloop.labelling.server.storage.leases import (
+    left_over,
+    new_lease,
+    page_of,
+    said_of,
+    with_what_was_said,
+)
 from prefloop.labelling.server.storage.records import (
     Asked,
     Choice,
@@ -126,8 +133,10 @@ class Labels:
                 same = (stored.kind, stored.run, stored.annotator) == (UNDO, run.id, annotator)
                 if not same or undoes not in (None, stored.undoes):
                     raise ConflictError("This id stands for another answer already.")
-                given = [lease_of(row, row.expires_at) for row in held if row.query == stored.query]
-                if given:
+                again = [row for row in held if row.query == stored.query]
+                if again:
+                    (row,) = again  # a page has one lease of a query
+                    given = with_what_was_said(connection, run, annotator, again, row.expires_at)
                     return Leases(given, None, "queries")
                 return Leases([], left_over(connection, run), "waiting")
             last = connection.execute(
@@ -161,7 +170,8 @@ class Labels:
                 "annotator": annotator, "round": run.round, "kind": UNDO, "undoes": last.id,
             }  # fmt: skip
             self._store_event(connection, values, row.repeat_of)
-            return Leases([new_lease(lease, row)], None, "queries")
+            said = said_of(last, lease["first_is_left"])
+            return Leases([replace(new_lease(lease, row), said=said)], None, "queries")
 
         return self._database.write(job)
 

@@ -1,16 +1,18 @@
 """Leases as the queue gives them and an undo gives them back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow
 from prefloop.labelling.server.storage.errors import no_run
-from prefloop.labelling.server.storage.records import Lease, Side
+from prefloop.labelling.server.storage.records import Choice, Lease, Said, Side
+from prefloop.labelling.server.storage.tables import SKIP, events
 
 
 def page_of(
@@ -45,6 +47,49 @@ def sides_of(row: AnyRow) -> tuple[Side, Side]:
         Side(row.first, row.first_length, row.first_clip, row.first_error),
         Side(row.second, row.second_length, row.second_clip, row.second_error),
     )
+
+
+def with_what_was_said(
+    connection: Connection, run: AnyRow, annotator: str, rows: Sequence[AnyRow], expires_at: datetime
+) -> list[Lease]:
+    """As `lease_of`, with what the annotator said of a query and took back.
+
+    Args:
+        rows: of `sql.PAGE` and its kin; none of them is of a query that has a label of theirs.
+    """
+    if not rows:
+        return []
+    undos = events.alias("undos")
+    taken_back = (
+        select(events)
+        .join(undos, undos.c.undoes == events.c.id)
+        .where(
+            events.c.query.in_([row.query for row in rows]),
+            events.c.annotator == annotator,
+            events.c.round == run.round,
+        )
+        .order_by(undos.c.number)
+    )
+    last = {event.query: event for event in connection.execute(taken_back)}
+    return [
+        replace(
+            lease_of(row, expires_at),
+            said=said_of(last[row.query], row.first_is_left) if row.query in last else None,
+        )
+        for row in rows
+    ]
+
+
+def said_of(event: AnyRow, first_is_left: bool) -> Said:
+    """What an answer or a skip was, as a page says it that shows the first so."""
+    sides: dict[float, Choice] = {
+        0.0: "left" if first_is_left else "right",
+        0.5: "tie",
+        1.0: "right" if first_is_left else "left",
+    }
+    choice = "skip" if event.kind == SKIP else sides.get(event.label)
+    trim = None if event.trim_start is None else (event.trim_start, event.trim_stop)
+    return Said(choice, trim)
 
 
 def _shown(id: UUID, query: UUID, first_is_left: bool, row: AnyRow, expires_at: datetime) -> Lease:

@@ -18,11 +18,11 @@ from prefloop.labelling.server.storage.arenas import contests_for
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database, chunks
 from prefloop.labelling.server.storage.errors import ConflictError
 from prefloop.labelling.server.storage.leases import (
-    lease_of,
     left_over,
     new_lease,
     page_of,
     sides_of,
+    with_what_was_said,
 )
 from prefloop.labelling.server.storage.records import Lease, Leases, NewQuery, Side, ToShow
 from prefloop.labelling.server.storage.runs import env_of, find_run
@@ -118,7 +118,7 @@ class Queue:
             if missed:
                 again = leases.c.id.in_([row.lease for row in missed])
                 connection.execute(update(leases).where(again).values(expires_at=expires_at))
-            given = [lease_of(row, expires_at) for row in missed]
+            given = with_what_was_said(connection, run, annotator, missed, expires_at)
             room = count - len(given)
             is_done = False
             if room and max_labels is not None:
@@ -244,7 +244,7 @@ class Queue:
             theirs = leases.c.id.in_([row.lease for row in rows])
             values = {"session": session, "expires_at": expires_at}
             connection.execute(update(leases).where(theirs).values(**values))
-        return [lease_of(row, expires_at) for row in rows]
+        return with_what_was_said(connection, run, annotator, rows, expires_at)
 
     def _spent(self, connection: Connection, run: AnyRow, annotator: str) -> int:
         """Labels of an annotator, and leases that may become some."""
