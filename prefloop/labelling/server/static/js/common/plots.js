@@ -7,9 +7,10 @@ import { getSegment, persist } from "./api.js";
 import { draw, make } from "./dom.js";
 
 const WIDTH = 480;
-const HEIGHT = 320;
+const HEIGHT = 100; // of a row
+const HIGHEST = 30; // where its line goes at most: above stands its name
+const LOWEST = 94;
 const MAX_LINES = 12;
-const NAME_HEIGHT = 13; // of a row, above its line
 
 const short = (value) => String(Number(value.toPrecision(3)));
 
@@ -21,6 +22,11 @@ function rowsOf({ obs, actions, obs_names, action_names }) {
     ...obs_names.map((name, i) => [name, column(obs, i)]),
     ...action_names.map((name, i) => [name, column(vectors, i)]),
   ];
+}
+
+/** A drawing that takes whatever room there is. */
+function canvas(line) {
+  return draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, line);
 }
 
 /** What the plots of a pair share; loads both segments when the first is wanted. */
@@ -57,46 +63,42 @@ export class Axes {
   }
 }
 
+/** A plot of one side; letters are not part of the drawing, so that they stay legible on a small one. */
 export class TraceClip {
   moves = false;
   seconds = null;
-  aspect = WIDTH / HEIGHT;
+  aspect = 1.5;
   #place = 0;
-  #plot;
   #steps; // that the plot is wide
   #cursor = draw("line", { class: "trace-cursor", y1: 0, y2: HEIGHT });
 
   constructor(side, label, axes) {
     this.length = side.length;
-    this.node = make("div", { class: "trace" });
-    this.#plot = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
-    this.node.append(this.#plot);
+    this.node = make("div", { class: "trace", role: "img" });
     this.ready = axes.load().then((shared) => this.#draw(shared, shared.rows.get(side.segment), label));
     this.ready.catch(() => {});
   }
 
   #draw({ ranges, length, all }, rows, label) {
     this.#steps = length;
-    const height = HEIGHT / rows.length;
     const left = all > rows.length ? `, the last ${rows.length} of ${all}` : "";
-    this.#plot.setAttribute("aria-label", `${label}, plotted${left}: ${rows.map(([name]) => name).join(", ")}`);
-    rows.forEach(([name, values], row) => {
-      const [low, high] = ranges[row];
-      const top = row * height + NAME_HEIGHT + 2;
-      const room = height - NAME_HEIGHT - 4;
-      const points = values.map((value, step) => {
-        const y = top + room * (1 - (value - low) / (high - low || 1));
-        return `${this.#x(step + 0.5).toFixed(1)},${y.toFixed(1)}`;
-      });
-      this.#plot.append(
-        draw("line", { class: "trace-edge", x1: 0, x2: WIDTH, y1: row * height, y2: row * height }),
-        draw("polyline", { class: "trace-line", points: points.join(" ") }),
-        draw("text", { x: 4, y: row * height + 11 }, name),
-        draw("text", { class: "trace-range", x: WIDTH - 4, y: row * height + 11 }, `${short(low)} to ${short(high)}`),
-      );
-    });
-    this.#plot.append(this.#cursor);
+    this.node.setAttribute("aria-label", `${label}, plotted${left}: ${rows.map(([name]) => name).join(", ")}`);
+    this.node.append(...rows.map(([name, values], i) => this.#row(name, values, ranges[i])), canvas(this.#cursor));
     this.seek(0);
+  }
+
+  #row(name, values, [low, high]) {
+    const points = values.map((value, step) => {
+      const share = high > low ? (value - low) / (high - low) : 0.5;
+      return `${this.#x(step + 0.5).toFixed(1)},${(LOWEST - share * (LOWEST - HIGHEST)).toFixed(1)}`;
+    });
+    return make(
+      "div",
+      { class: "trace-row" },
+      canvas(draw("polyline", { class: "trace-line", points: points.join(" ") })),
+      make("span", {}, name),
+      make("span", { class: "trace-range" }, high > low ? `${short(low)} to ${short(high)}` : short(low)),
+    );
   }
 
   #x(place) {

@@ -85,7 +85,7 @@ export class Stage {
   #explain(reason) {
     this.#note.hidden = !reason;
     this.#note.replaceChildren(
-      make("span", {}, "Plotted: each line is a number of what was observed or done, step by step, on the same scale in both clips. "),
+      make("span", {}, "Plotted: each line is a number of what was observed or done, step by step, on the same scale in both clips."),
       make("details", {}, make("summary", {}, "Why no picture?"), make("p", {}, reason ?? "")),
     );
   }
