@@ -93,8 +93,7 @@ class LeasedQueryOut(Out):
     left: SideOut
     right: SideOut
     said: SaidOut | None = Field(
-        description="What the annotator said of it and took back; told of by an undo, and of leases "
-        "that a page does not hold."
+        description="What the annotator said of it last and took back."
     )
 
     @classmethod

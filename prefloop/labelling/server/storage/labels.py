@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,10 +12,10 @@ from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database, chunks
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
 from prefloop.labelling.server.storage.leases import (
+    lease_of,
     left_over,
     new_lease,
     page_of,
-    said_of,
     with_what_was_said,
 )
 from prefloop.labelling.server.storage.records import (
@@ -133,10 +132,9 @@ class Labels:
                 same = (stored.kind, stored.run, stored.annotator) == (UNDO, run.id, annotator)
                 if not same or undoes not in (None, stored.undoes):
                     raise ConflictError("This id stands for another answer already.")
-                again = [row for row in held if row.query == stored.query]
-                if again:
-                    (row,) = again  # a page has one lease of a query
-                    given = with_what_was_said(connection, run, annotator, again, row.expires_at)
+                given = [lease_of(row, row.expires_at) for row in held if row.query == stored.query]
+                if given:
+                    given = with_what_was_said(connection, run, annotator, given)
                     return Leases(given, None, "queries")
                 return Leases([], left_over(connection, run), "waiting")
             last = connection.execute(
@@ -170,8 +168,8 @@ class Labels:
                 "annotator": annotator, "round": run.round, "kind": UNDO, "undoes": last.id,
             }  # fmt: skip
             self._store_event(connection, values, row.repeat_of)
-            said = said_of(last, lease["first_is_left"])
-            return Leases([replace(new_lease(lease, row), said=said)], None, "queries")
+            given = with_what_was_said(connection, run, annotator, [new_lease(lease, row)])
+            return Leases(given, None, "queries")
 
         return self._database.write(job)
 

@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow
 from prefloop.labelling.server.storage.errors import no_run
 from prefloop.labelling.server.storage.records import Choice, Lease, Said, Side
-from prefloop.labelling.server.storage.tables import SKIP, events
+from prefloop.labelling.server.storage.tables import SKIP
 
 
 def page_of(
@@ -50,38 +50,25 @@ def sides_of(row: AnyRow) -> tuple[Side, Side]:
 
 
 def with_what_was_said(
-    connection: Connection, run: AnyRow, annotator: str, rows: Sequence[AnyRow], expires_at: datetime
+    connection: Connection, run: AnyRow, annotator: str, given: Sequence[Lease]
 ) -> list[Lease]:
-    """As `lease_of`, with what the annotator said of a query and took back.
+    """The leases, each with what their annotator said of its query and took back last.
 
     Args:
-        rows: of `sql.PAGE` and its kin; none of them is of a query that has a label of theirs.
+        given: of queries of which none has a label of the annotator that stands.
     """
-    if not rows:
-        return []
-    undos = events.alias("undos")
-    taken_back = (
-        select(events)
-        .join(undos, undos.c.undoes == events.c.id)
-        .where(
-            events.c.query.in_([row.query for row in rows]),
-            events.c.annotator == annotator,
-            events.c.round == run.round,
-        )
-        .order_by(undos.c.number)
-    )
-    last = {event.query: event for event in connection.execute(taken_back)}
+    asked = {"queries": [lease.query for lease in given], "annotator": annotator}
+    rows = connection.execute(sql.TAKEN_BACK, {**asked, "round": run.round}) if given else ()
+    last = {row.query: row for row in rows}
     return [
-        replace(
-            lease_of(row, expires_at),
-            said=said_of(last[row.query], row.first_is_left) if row.query in last else None,
-        )
-        for row in rows
+        replace(lease, said=_said(last[lease.query], lease)) if lease.query in last else lease
+        for lease in given
     ]
 
 
-def said_of(event: AnyRow, first_is_left: bool) -> Said:
-    """What an answer or a skip was, as a page says it that shows the first so."""
+def _said(event: AnyRow, lease: Lease) -> Said:
+    """What an answer or a skip was, as a page says it that shows the lease."""
+    first_is_left = lease.left.segment == event.first
     sides: dict[float, Choice] = {
         0.0: "left" if first_is_left else "right",
         0.5: "tie",

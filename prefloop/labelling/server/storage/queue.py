@@ -18,6 +18,7 @@ from prefloop.labelling.server.storage.arenas import contests_for
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database, chunks
 from prefloop.labelling.server.storage.errors import ConflictError
 from prefloop.labelling.server.storage.leases import (
+    lease_of,
     left_over,
     new_lease,
     page_of,
@@ -118,7 +119,7 @@ class Queue:
             if missed:
                 again = leases.c.id.in_([row.lease for row in missed])
                 connection.execute(update(leases).where(again).values(expires_at=expires_at))
-            given = with_what_was_said(connection, run, annotator, missed, expires_at)
+            given = [lease_of(row, expires_at) for row in missed]
             room = count - len(given)
             is_done = False
             if room and max_labels is not None:
@@ -142,6 +143,7 @@ class Queue:
                 # a page that was closed keeps nothing from whoever opens it again
                 given = self._taken_over(connection, run, annotator, session, count, expires_at)
             if given:
+                given = with_what_was_said(connection, run, annotator, given)
                 return Leases(given, None, "queries")
             left = left_over(connection, run)
             waiting = left and not is_done and self._may_come(connection, run, annotator)
@@ -244,7 +246,7 @@ class Queue:
             theirs = leases.c.id.in_([row.lease for row in rows])
             values = {"session": session, "expires_at": expires_at}
             connection.execute(update(leases).where(theirs).values(**values))
-        return with_what_was_said(connection, run, annotator, rows, expires_at)
+        return [lease_of(row, expires_at) for row in rows]
 
     def _spent(self, connection: Connection, run: AnyRow, annotator: str) -> int:
         """Labels of an annotator, and leases that may become some."""
