@@ -70,7 +70,9 @@ def test_what_cannot_be_drawn_is_plotted_on_the_same_axes_with_names(site, brows
         page.get_by_text("Why no picture?").click()
         assert WHY in shown(page, ".note")
         assert faults(page) == []
-        left_plot = page.get_by_role("img", name="Left clip, 25 steps, plotted: cart position, cart")
+        left_plot = page.get_by_role(
+            "img", name="Left clip, 25 steps, plotted: cart position, cart"
+        )
         assert left_plot.count() == 1
         at = "document.querySelector('.trace-cursor').getAttribute('x1')"
         until(page, f"Number({at}) > 100")
@@ -83,7 +85,7 @@ def test_a_shorter_plot_ends_where_the_longer_goes_on(site, browser):
     plotted(site, constant(0.1, length=10), constant(0.1, length=40))
     with opened(browser, viewport=PHONE) as page:
         begin(page, site.url)
-        assert shown(page, ".speed") == "1×"  # 40 steps at 30 a second last 1.3 s
+        assert shown(page, ".speed") == "1\u00d7"  # 40 steps at 30 a second last 1.3 s
         ends = page.evaluate(
             "[...document.querySelectorAll('.clip')].map(clip => Number(clip.querySelector('polyline')"
             ".getAttribute('points').split(' ').at(-1).split(',')[0]))"
@@ -98,7 +100,7 @@ def test_plots_that_are_over_in_no_time_begin_slowly(site, browser):
     plotted(site, constant(-0.1, length=8), constant(0.1, length=8))
     with opened(browser) as page:
         begin(page, site.url)
-        assert shown(page, ".speed") == "0.25×"  # 8 steps at 30 a second
+        assert shown(page, ".speed") == "0.25\u00d7"  # 8 steps at 30 a second
 
 
 def test_a_plot_that_the_server_has_made_is_shown_only_where_a_page_can_make_none(site, browser):

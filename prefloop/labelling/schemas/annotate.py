@@ -92,9 +92,7 @@ class LeasedQueryOut(Out):
     expires_at: datetime
     left: SideOut
     right: SideOut
-    said: SaidOut | None = Field(
-        description="What the annotator said of it last and took back."
-    )
+    said: SaidOut | None = Field(description="What the annotator said of it last and took back.")
 
     @classmethod
     def of(cls, lease: "Lease") -> "LeasedQueryOut":
