@@ -1,7 +1,8 @@
 """`prefloop show`: policies side by side, from the same starts."""
 
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
 
+from prefloop.envs.settings import TERMINATIONS
 from prefloop.settings import require_above_zero, require_seed, setting
 
 DESCRIPTION = """Shows policies of one run or of up to six side by side, from the same starts and in step: clips with
@@ -30,6 +31,7 @@ class Settings:
     clips: int = setting(3, "how many of them are filmed, from the first on")
     checkpoints: int = setting(6, "the most policies of each run, evenly apart, the last among them")
     steps: int | None = setting(None, "cut episodes after so many steps, those that are counted and those that are filmed; if not given, where the environment does")
+    termination: str = setting("", "how episodes end, where it is to be otherwise than for who is judged; never: they go on, as PEBBLE learns in Ant, Hopper, Humanoid and Walker2d, where a back flip would end at once", choices=TERMINATIONS)
     greedy: bool = setting(False, "take the most probable action, or the mean one, and draw none; policies of SAC and PEBBLE always take the mean one")
     browser: bool = setting(True, "open the page when it is written", needs="not export")
     seed: int = setting(0, "same seed, same starts")
@@ -65,6 +67,8 @@ def main(settings: Settings) -> None:
     require_free(folder, is_own=not settings.export)
     runs = read_runs([Path(path) for path in settings.run], settings.checkpoints, settings.env)
     env = common_env(runs, settings.steps)
+    if settings.termination:
+        env = replace(env, termination=settings.termination)
     loaded = [load(run, env) for run in runs]
     require_pictures(env, "prefloop show")
     starts = Starts(settings.episodes, settings.clips, settings.seed, settings.greedy)

@@ -28,6 +28,7 @@ CLIP_SECONDS = (
     1.0  # of a clip, by the environment's clock, where that gives neither few steps nor many
 )
 FEWEST, MOST = 20, 60  # steps of one
+RECENT_EPISODES = 200  # that PEBBLE asks about
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +121,8 @@ def main(settings: Settings) -> None:
         own = tuned(PebbleSettings(), "pebble", env.env)
         own = replace(
             own,
+            # all that was ever done is more than there is time to look through between two sessions
+            recent_episodes=own.recent_episodes or RECENT_EPISODES,
             questions=replace(own.questions, **questions),
             experience=replace(
                 own.experience,

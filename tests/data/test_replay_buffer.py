@@ -59,6 +59,22 @@ def test_a_step_takes_a_third_of_the_bytes_that_others_keep_of_it(tmp_path):
     assert ours < 0.6 * theirs
 
 
+def test_the_mean_reward_of_each_iteration(tmp_path):
+    """Of steps that count; an episode's reset and what was dropped do not."""
+    buffer = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=40, between_states=20)
+    fill(buffer, 40)  # rewards count the steps; steps 7, 14, 21 … only reset
+    np.testing.assert_allclose(
+        buffer.mean_rewards(10, 3),
+        [np.mean([t for t in range(a, a + 10) if t % 7]) for a in (10, 20, 30)],
+    )
+    buffer.drop_episodes(np.array([True]))  # the one under way, from step 36 on
+    np.testing.assert_allclose(
+        buffer.mean_rewards(10, 6),
+        [np.nan, np.nan, *(np.mean([t for t in range(a, a + 10) if t == 0 or t % 7]) for a in (0, 10, 20)),
+         np.mean([30, 31, 32, 33, 34])],
+    )  # fmt: skip
+
+
 def test_every_step_is_as_likely(tmp_path):
     buffer = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=11)
     fill(buffer, 25, episode=100)

@@ -1,9 +1,15 @@
+import av
 import numpy as np
 import pytest
 from test_video_files import read
 
 from prefloop.envs.settings import EnvSettings
-from prefloop.evaluation.videos import frames_per_second, has_display, watch_episode
+from prefloop.evaluation.videos import (
+    frames_per_second,
+    has_display,
+    record_episode,
+    watch_episode,
+)
 from prefloop.labelling.server.rendering import Renderer
 
 
@@ -30,6 +36,20 @@ def test_an_episode_becomes_a_playable_video(tmp_path):
     assert frames[0].shape == (400, 600, 3)
     assert stream.average_rate == 50
     assert (frames[0] != frames[-1]).any()
+
+
+def test_of_some_steps_one_is_drawn_at_the_makers_speed_all_the_same(tmp_path):
+    path, acted = tmp_path / "few.mp4", []
+
+    def act(obs):
+        acted.append(1)
+        return np.array([len(acted) % 2])
+
+    total = record_episode("CartPole-v1", act, 0, path, every=4, steps=18)
+    assert (total, len(acted)) == (18, 18)
+    with av.open(str(path)) as video:
+        assert video.streams.video[0].frames == 5
+        assert float(video.streams.video[0].average_rate) == pytest.approx(50 / 4)
 
 
 def test_a_broken_display_falls_back_to_a_video(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from pages import (
     NEEDS_CHROMIUM,
     PHONE,
     Site,
+    begin,
     clip_of,
     make_run,
     make_segments,
@@ -123,3 +124,52 @@ def test_on_a_phone_and_for_who_may_only_label(tmp_path, browser):
         assert site.api.post(f"{PATH}/wishes", json={"wish": "stop"}).status_code == 403
         assert site.api.put(PATH, json=LEARNING).status_code == 403
         assert site.api.get(PATH).json()["labels"] == 24
+
+
+def traces(site, queries):
+    """What a reward says of pairs: rising in the first clip, falling in the second."""
+    rising = [0.1 * step for step in range(25)]
+    told = {}
+    for _, first, second in queries:
+        for id, line in ((first, rising), (second, rising[::-1])):
+            told[id] = {
+                "learned": line, "lowest": [x - 0.2 for x in line], "highest": [x + 0.2 for x in line],
+            }  # fmt: skip
+    return site.api.put(f"{PATH}/traces", json={"traces": told})
+
+
+def test_what_the_reward_says_is_shown_to_who_asks(site, browser):
+    queries = make_run(site.api, num_queries=2)
+    assert traces(site, queries).status_code == 404  # nobody trains on it
+    tell(site)
+    assert traces(site, queries).status_code == 204
+    about = {id for _, *both in queries for id in both}
+    assert set(site.api.get(f"{PATH}/traces").json()) == about
+    with opened(browser) as page:
+        begin(page, site.url)
+        page.wait_for_selector("[data-action=microscope][aria-pressed=false]")
+        assert page.locator(".microscope").first.is_hidden()
+        page.keyboard.press(" ")  # so that it stands still
+        page.keyboard.press("m")
+        page.wait_for_selector(".microscope .reward-trace")
+        assert page.locator(".microscope .reward-trace").count() == 2
+        page.keyboard.press("r")
+        shown_step = (
+            "[...document.querySelectorAll('.microscope .reward')].map(x => +x.dataset.step)"
+        )
+        until(page, f"{shown_step}.every(step => step === 0)")
+        for step in (1, 2):
+            page.keyboard.press(".")
+            until(page, f"step => {shown_step}.every(at => at === step)", step)
+        # a click on the line goes to the frame, of both
+        box = page.locator(".microscope svg").first.bounding_box()
+        page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 10)
+        until(page, f"{shown_step}.every(step => step === 12)")
+        assert "13 / 25" in shown(page, ".frame")
+        assert traces(site, []).status_code == 204
+        press(page, "1")  # of the other pair nothing is said any more
+        page.wait_for_selector("text=No reward was learned yet that says anything of this clip")
+        page.reload()  # the browser remembers that it is open
+        page.wait_for_selector("[data-action=microscope][aria-pressed=true]")
+        page.keyboard.press("m")
+        until(page, "document.querySelector('.microscope').hidden")

@@ -118,6 +118,48 @@ def test_pebble_is_paused_asked_and_killed_and_goes_on(client, tmp_path):
         process.wait()
 
 
+@pytest.mark.slow
+def test_a_trainer_is_killed_ten_times_while_people_label_and_watch(server, client, tmp_path):
+    line = [sys.executable, "-m", *PENDULUM.replace("prefloop.cli", "prefloop").split()]
+    home = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    given, seen, over = [], [], threading.Event()
+
+    def watch():  # as the page does
+        while not over.wait(0.3):
+            told = training(client, NAME) or {}
+            seen.append((told.get("phase"), told.get("is_there")))
+
+    def answer(query):
+        given.append(query.query)
+        return random.choice(["left", "right"])
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    with labelling(client, NAME, answer):
+        for _ in range(10):
+            process = subprocess.Popen(line, cwd=tmp_path, env=home)
+            begun = len(given)
+            until(lambda n=begun: len(given) >= n + 3, seconds=120)
+            time.sleep(random.uniform(0, 3))
+            process.kill()
+            process.wait()
+        until(lambda: training(client, NAME)["heard_seconds"] > 3)
+        process = subprocess.Popen(line, cwd=tmp_path, env=home)
+        until(lambda: training(client, NAME)["heard_seconds"] < 2)  # it is there again
+        press(client, NAME, "stop")
+        assert process.wait(timeout=120) == 0
+    over.set()
+    watching.join()
+    # what was answered stands on the server, each once, and what had come by the last fit was learned from
+    events = list(client.all_labels(NAME))
+    assert len(events) == len(given) >= 30
+    assert {event.query for event in events} == set(given)
+    learned = dataset.read(tmp_path / NAME / "preferences")
+    assert len(events) - len(learned) <= 8
+    assert {phase for phase, _ in seen} >= {"exploring", "asking", "learning"}
+    assert training(client, NAME)["phase"] == "ended"
+
+
 def test_two_that_teach_one_run(run, client, tmp_path):
     client.put_run("cp", env="CartPole-v1", spaces=Spaces((4,), "float32", True, 2))
     with OnPage(client, "cp", tmp_path / "there").kept():

@@ -197,3 +197,16 @@ def test_nothing_is_left_of_what_was_stopped_or_found_no_room(run, tmp_path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert run(line).code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "page"]
+
+
+def test_what_learned_without_early_ends_is_shown_as_it_learned(tmp_path, monkeypatch):
+    pytest.importorskip("mujoco")
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "a", env="Hopper-v5", kept=())
+    steps = {}
+    for flags in ((), ("--termination", "never")):
+        show("a", "--no-browser", "--steps", "90", "--episodes", "2", "--clips", "1", *flags)
+        said = json.loads((tmp_path / "last-show/show.json").read_text(encoding="utf-8"))
+        (steps[flags],) = [clip["steps"] for clip in said["runs"][0]["policies"][0]["clips"]]
+    assert steps["--termination", "never"] == 90 > steps[()]
+    assert "termination never" in said["env"]

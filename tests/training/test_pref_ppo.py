@@ -200,6 +200,29 @@ def test_same_seed_same_run(tmp_path, unbroken):
     assert same(learner, unbroken[0])
 
 
+def test_with_a_queue_so_many_are_asked_each_time_until_the_labels_are_spent(tmp_path):
+    questions = dataclasses.replace(SETTINGS.questions, queue=8, labels=20)
+    learner, rows = train(tmp_path / "p", dataclasses.replace(SETTINGS, questions=questions))
+    # after the first answers at once, so that nobody waits for the next session
+    assert learner.teacher.asked == [8, 8, 4]
+    assert [row["labels"] for row in rows] == [16, 20, 20, 20]
+    learner.save(tmp_path)
+    assert not (tmp_path / "schedule.png").exists()  # there is no plan to draw
+
+
+def test_asked_in_the_middle_it_asks_about_what_it_did_last(tmp_path):
+    questions = dataclasses.replace(SETTINGS.questions, queue=8, labels=100)
+    with writing(tmp_path / "p") as writer:
+        learner = make(writer, dataclasses.replace(SETTINGS, questions=questions))
+        learner.ask_now()  # there is nothing yet
+        assert learner.taught.answers.shown == 0
+        learner.iterate(0)
+        shown = learner.taught.answers.shown
+        learner.ask_now()
+        assert learner.taught.answers.shown == shown + 8
+        assert learner.judged_now(1) is None
+
+
 def test_one_iteration_is_too_few(tmp_path):
     short = dataclasses.replace(SETTINGS.experience, steps=1200)
     settings = dataclasses.replace(SETTINGS, experience=short)

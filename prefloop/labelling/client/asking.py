@@ -6,12 +6,15 @@ from uuid import UUID
 import numpy as np
 
 from prefloop.data.preferences import Queries
+from prefloop.data.segments import Segments
 from prefloop.labelling.client.client import LabellingClient
 
 _NAMESPACE = UUID("b0f2f9a8-8f0e-4b0e-9d0c-6a1e5d1c7a55")  # of the ids of queries; any will do
 
 
-def ask(client: LabellingClient, run: str, queries: Queries, iteration: int = 0) -> list[UUID]:
+def ask(
+    client: LabellingClient, run: str, queries: Queries, iteration: int = 0
+) -> tuple[list[UUID], dict[UUID, Segments]]:
     """Queues queries for people to answer, and does not wait.
 
     A query's id follows from its segments. So the same query gets the answer it has, whoever asks
@@ -21,7 +24,7 @@ def ask(client: LabellingClient, run: str, queries: Queries, iteration: int = 0)
         run: its name; it must exist.
 
     Returns:
-        The queries' ids, in order.
+        The queries' ids, in order; and the segments that they are about, one each, by their ids.
     """
     shown = np.unique(np.concatenate([queries.first, queries.second]))
     of = dict(zip(shown.tolist(), client.add_segments(run, queries.segments[shown]), strict=True))
@@ -32,4 +35,4 @@ def ask(client: LabellingClient, run: str, queries: Queries, iteration: int = 0)
     ids = [uuid.uuid5(_NAMESPACE, f"{first} {second}") for first, second in pairs]
     new = [(id, first, second) for id, (first, second) in zip(ids, pairs, strict=True)]
     client.add_queries(run, new, iteration)
-    return ids
+    return ids, {id: queries.segments[i : i + 1] for i, id in of.items()}

@@ -171,6 +171,10 @@ class LabellingClient:
         path = f"{_path(name)}/training"
         return self._read(self._call("PUT", path, json=told), WishesOut)
 
+    def put_traces(self, name: str, traces: Mapping[str, Any]) -> None:
+        """Says what a reward is of each step of segments (`schemas.runs.TraceIn`), by their ids."""
+        self._call("PUT", f"{_path(name)}/training/traces", json={"traces": traces})
+
     def put_training_video(self, name: str, video: bytes) -> None:
         """Sends a video of the policy, H.264 in MP4, for the run's page."""
         self._call("PUT", f"{_path(name)}/training/video", content=video)
@@ -385,8 +389,8 @@ def _path(run: str) -> str:
     """
     if not re.fullmatch(RUN_NAME, run):
         raise UserError(
-            f"{run!r} is no name of a run: letters, digits, dots, dashes and underscores, {MAX_NAME} at "
-            "most, a letter or digit first."
+            f"{run!r} won't do: a run is named by letters, digits, dots, dashes and underscores, "
+            f"{MAX_NAME} at most."
         )
     return f"/api/runs/{run}"
 

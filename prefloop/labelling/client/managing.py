@@ -125,7 +125,7 @@ def import_from_folder(client: LabellingClient, folder: str, name: str) -> None:
     run = client.put_run(name, env=env, spaces=spaces_of(make_env(env)))
     # after label-again the same labels are others
     place = name if run.round == 1 else f"{name} round {run.round}"
-    ids = ask(client, name, Queries(preferences.segments, preferences.first, preferences.second))
+    ids, _ = ask(client, name, Queries(preferences.segments, preferences.first, preferences.second))
     lines = (path / dataset.PREFERENCES).read_text(encoding="utf-8").splitlines()
     times: Counter[tuple[UUID, str]] = Counter()
     labels = []

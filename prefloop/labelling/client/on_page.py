@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,9 @@ from prefloop.labelling.schemas.trainings import MAX_SAID, WishesOut
 
 EVERY = 1.0  # seconds between two words
 CONFLICT = 409  # of HTTP
-BEGINNING = {"phase": "asking", "steps": 0}
+SECONDS_TO_BE_SEEN = 2.5  # a page looks every two
+SECONDS_TO_CLOSE = 5.0  # for a word that is under way
+BEGINNING = {"phase": "exploring", "steps": 0}
 
 
 class OnPage:
@@ -76,11 +79,13 @@ class OnPage:
             raise
         finally:
             self._over.set()
-            thread.join()
+            thread.join(SECONDS_TO_CLOSE)
             self.tell(phase="ended", next_pairs=None)
             with contextlib.suppress(UserError):
                 self._send_video()
                 self._say()
+                if self.wishes.stop:  # somebody looks at the page, whose server may end with this program
+                    time.sleep(SECONDS_TO_BE_SEEN)
 
     def _work(self) -> None:
         while not self._over.wait(self._every):

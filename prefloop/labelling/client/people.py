@@ -1,5 +1,6 @@
 """The people behind a run: they are asked, waited for, and what they said is read as it comes."""
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from prefloop.labelling.client.managing import counted
 from prefloop.labelling.limits import MAX_TRACE
 from prefloop.labelling.schemas.runs import CountsOut
 from prefloop.labelling.schemas.training import EventOut, QueryOut
+from prefloop.labelling.schemas.trainings import MAX_TRACED
 from prefloop.rewards.reward_model import RewardModel
 
 PAUSE = 1.0  # seconds between two looks for new labels
@@ -51,6 +53,8 @@ class People:
         self.client, self.run, self.folder = client, run, folder
         self._say, self._pause, self._is_over = say, pause, is_over
         self._labels = StandingLabels(client, run)
+        self._open: dict[UUID, Segments] = {}  # what was asked about last, to be looked into
+        self._model: RewardModel | None = None
 
     def counts(self) -> CountsOut:
         """How far they are."""
@@ -72,7 +76,10 @@ class People:
 
     def ask(self, queries: Queries, iteration: int) -> None:
         """Queues queries; does not wait."""
-        ask(self.client, self.run, queries, iteration)
+        _, about = ask(self.client, self.run, queries, iteration)
+        newest = {**self._open, **about}
+        self._open = dict(list(newest.items())[-MAX_TRACED:])
+        self._tell_traces()
 
     def wait(self) -> None:
         """Waits until nothing is left to label, or it is over."""
@@ -99,6 +106,8 @@ class People:
         Args:
             preferences: as `current` gave them.
         """
+        self._model = model
+        self._tell_traces()
         labels = preferences.labels
         decided = ~np.isnan(labels) & (labels != 0.5)
         if not decided.any():
@@ -112,8 +121,7 @@ class People:
             if not decided[i] or len(of_query) == HARDEST or query in of_query:
                 continue
             first, second = self._labels.shown(i)
-            # whoever collects without rewards sends zeros
-            has_true = bool(preferences.segments.rewards.any())
+            has_true = _has_true(preferences.segments)
             of_query[query] = {
                 "query": query,
                 "label": float(labels[i]),
@@ -132,6 +140,21 @@ class People:
             known = ("query", "label", "probability")
             plain = [{name: hard[name] for name in known} for hard in hardest]
             self.client.put_reward_report(self.run, accuracy, judged, plain)
+
+    def _tell_traces(self) -> None:
+        """What the reward says of what is asked about: for the page, where somebody may want to see it."""
+        if self._model is None or not self._open:
+            return
+        told = {str(id): trace(self._model, one, _has_true(one)) for id, one in self._open.items()}
+        # nobody trains by a server of an earlier version, or under an earlier trainer's name
+        with contextlib.suppress(RefusedError):
+            known = {id: said for id, said in told.items() if said is not None}
+            self.client.put_traces(self.run, known)
+
+
+def _has_true(segments: Segments) -> bool:
+    """Whether rewards are the environment's: whoever collects without rewards sends zeros."""
+    return bool(segments.rewards.any())
 
 
 class StandingLabels:

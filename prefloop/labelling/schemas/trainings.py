@@ -6,8 +6,10 @@ from uuid import UUID
 from pydantic import Field
 
 from prefloop.labelling.schemas.base import MAX_INT, In, Out
+from prefloop.labelling.schemas.runs import TraceIn
 
 MAX_POINTS = 300  # of a curve, which the page draws a few hundred pixels wide
+MAX_TRACED = 200  # segments at once
 MAX_SAID = 500  # characters
 
 Phase = Literal["exploring", "asking", "learning", "paused", "ended"]
@@ -41,6 +43,12 @@ class TrainingIn(In):
     held_out_accuracy: float | None = Field(None, ge=0, le=1)
     curve: list[PointIn] = Field([], max_length=MAX_POINTS)
     said: str = Field("", max_length=MAX_SAID, description="Why it ended.")
+
+
+class TracesIn(In):
+    """What a reward says of each step of segments that are asked about, by their ids."""
+
+    traces: dict[UUID, TraceIn] = Field(max_length=MAX_TRACED)
 
 
 class WishesOut(Out):

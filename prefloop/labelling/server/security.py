@@ -53,7 +53,7 @@ def body_limit(path: str) -> int:
         return MAX_CLIP
     if path.startswith("/api/runs/"):
         last = path.rpartition("/")[2]
-        long = dict.fromkeys(("queries", "labels", "reward-report"), MAX_LONG_JSON)
+        long = dict.fromkeys(("queries", "labels", "reward-report", "traces"), MAX_LONG_JSON)
         return {"segments": MAX_SEGMENTS, "video": MAX_CLIP, **long}.get(last, MAX_JSON)
     return MAX_JSON
 

@@ -33,7 +33,7 @@ def test_a_newer_schema_is_refused(database_url):
         lambda c: c.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = '999'"))
     )
     store.close()
-    with pytest.raises(UserError, match="has schema 999, and this prefloop knows up to 2; install"):
+    with pytest.raises(UserError, match="has schema 999, and this prefloop knows up to 3; install"):
         Store(database_url)
 
 

@@ -30,7 +30,7 @@ router = APIRouter(prefix="/api", tags=["training"])
 MAX_PLOTTED = 1_000_000  # numbers; as text they take the whole server's time
 
 # says in the OpenAPI document that a body is a file
-_BINARY: dict[str, Any] = {
+BINARY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
@@ -41,7 +41,7 @@ _BINARY: dict[str, Any] = {
 @router.post(
     "/runs/{name}/segments",
     dependencies=[trainers_only],
-    openapi_extra=_BINARY,
+    openapi_extra=BINARY,
 )
 async def add_segments(name: RunName, request: Request, service: ServiceDep) -> SegmentsOut:
     """Stores the segments of an archive of NumPy arrays (.npz, docs/labelling_api.md)."""
@@ -86,7 +86,7 @@ def get_segment(segment: UUID, service: ServiceDep) -> SegmentOut:
     )
 
 
-@router.put("/segments/{segment}/clip", dependencies=[trainers_only], openapi_extra=_BINARY)
+@router.put("/segments/{segment}/clip", dependencies=[trainers_only], openapi_extra=BINARY)
 async def put_clip(segment: UUID, request: Request, service: ServiceDep) -> ClipOut:
     """Stores a video that shows a segment: H.264 in MP4."""
     data = await request.body()

@@ -1,24 +1,24 @@
 """Trainers at work, as their runs' pages show them."""
 
 import contextlib
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 
 from prefloop.labelling.schemas.base import RunName
-from prefloop.labelling.schemas.trainings import TrainingIn, TrainingOut, WishesOut, WishIn
+from prefloop.labelling.schemas.results import TraceOut
+from prefloop.labelling.schemas.trainings import (
+    TracesIn,
+    TrainingIn,
+    TrainingOut,
+    WishesOut,
+    WishIn,
+)
+from prefloop.labelling.server.routes.training import BINARY
 from prefloop.labelling.server.service import ServiceDep, annotators_only, trainers_only
 from prefloop.labelling.server.storage.trainings import Training
 
 router = APIRouter(prefix="/api/runs/{name}/training", tags=["training"])
-
-_VIDEO: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
 
 
 def _shown(training: Training) -> TrainingOut:
@@ -54,7 +54,20 @@ def wish(name: RunName, wished: WishIn, service: ServiceDep) -> TrainingOut:
     return _shown(service.store.trainings.wish(name, wished.wish))
 
 
-@router.put("/video", dependencies=[trainers_only], status_code=204, openapi_extra=_VIDEO)
+@router.put("/traces", dependencies=[trainers_only], status_code=204)
+def put_traces(name: RunName, told: TracesIn, service: ServiceDep) -> None:
+    """Says what the reward is of each step of segments that are asked about."""
+    service.store.trainings.put_traces(name, told.model_dump(mode="json")["traces"])
+
+
+@router.get("/traces", dependencies=[annotators_only])
+def get_traces(name: RunName, service: ServiceDep) -> dict[str, TraceOut]:
+    """What the reward is of each step of segments, by their ids, as far as it was said."""
+    traces = service.store.trainings.traces(name)
+    return {id: TraceOut.model_validate(trace) for id, trace in traces.items()}
+
+
+@router.put("/video", dependencies=[trainers_only], status_code=204, openapi_extra=BINARY)
 async def put_video(name: RunName, request: Request, service: ServiceDep) -> None:
     """Stores a video of the policy from a fixed start, in place of the one before: H.264 in MP4."""
     data = await request.body()

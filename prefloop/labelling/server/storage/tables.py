@@ -160,6 +160,7 @@ trainings = Table(
     Column("state", Text, nullable=False),  # JSON: what it last said
     Column("wishes", Text, nullable=False),  # JSON: what people wish of it
     Column("video", String(64)),
+    Column("traces", Text),  # JSON: what its reward says of each step of segments, by their ids
     Column("heard_at", UtcDateTime, nullable=False),
 )
 

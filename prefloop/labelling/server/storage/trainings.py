@@ -128,15 +128,36 @@ class Trainings:
         Raises:
             NotFoundError: there is no such run, or nobody ever trained on it.
         """
+        before: str | None = self._change(name, video=digest).video
+        return before if before != digest else None
 
-        def job(connection: Connection) -> str | None:
+    def put_traces(self, name: str, traces: Mapping[str, Any]) -> None:
+        """Keeps what the reward says of segments, by their ids, in place of what it said before.
+
+        Raises:
+            NotFoundError: there is no such run, or nobody ever trained on it.
+        """
+        self._change(name, traces=json.dumps(traces))
+
+    def traces(self, name: str) -> dict[str, Any]:
+        """What was last kept by `put_traces`; empty where nothing was.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        with self._database.reading() as connection:
+            row = self._row(connection, find_run(connection, name).id)
+            return json.loads(row.traces) if row is not None and row.traces else {}
+
+    def _change(self, name: str, **values: Any) -> AnyRow:
+        """Changes what is known of a run's trainer; returns what was known before."""
+
+        def job(connection: Connection) -> AnyRow:
             row = self._row(connection, find_run(connection, name).id)
             if row is None:
                 raise NotFoundError(f"No program trains on the run {name}.")
-            values = update(trainings).where(trainings.c.run == row.run).values(video=digest)
-            connection.execute(values)
-            before: str | None = row.video
-            return before if before != digest else None
+            connection.execute(update(trainings).where(trainings.c.run == row.run).values(**values))
+            return row
 
         return self._database.write(job)
 

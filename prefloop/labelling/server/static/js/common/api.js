@@ -106,6 +106,7 @@ export const getResults = (name) => json("GET", `${run(name)}/results`);
 export const getRanking = (name) => json("GET", `${run(name)}/ranking`);
 export const getSegment = (id) => json("GET", `/api/segments/${id}`);
 export const getTraining = (name) => json("GET", `${run(name)}/training`);
+export const getTraces = (name) => json("GET", `${run(name)}/training/traces`);
 export const wish = (name, wished) => json("POST", `${run(name)}/training/wishes`, { wish: wished });
 export const lease = (name, wish) => json("POST", `${run(name)}/leases`, wish);
 /** Gives pairs back as the page goes: it hears no reply, and without one they come free all the same. */

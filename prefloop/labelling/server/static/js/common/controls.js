@@ -81,6 +81,7 @@ export class Controls {
     n.part = make("span", {}, PART);
     n.fold = make("button", { type: "button", class: "plain fold", onclick: () => this.#unfold(!this.#isOpen) }, n.part);
     n.fold.addEventListener("mousedown", (event) => event.preventDefault()); // keys go on answering
+    n.more = make("span", { class: "group more" }, n.fold);
     n.range = make("output", { class: "readout range" });
     n.reset = keyButton("trimReset", act, { class: "plain" }, "All frames");
     n.trim = make(
@@ -109,7 +110,7 @@ export class Controls {
           n.speed,
           plain("faster", "Faster"),
         ),
-        n.fold,
+        n.more,
       ),
       n.trim,
     );
@@ -136,6 +137,11 @@ export class Controls {
     else this.#player.setRange(0, length);
     if (action !== "trimReset") this.#unfold(true);
     say(`Comparing ${this.trimmed || "all frames"}.`);
+  }
+
+  /** Puts a button beside those that are there. */
+  add(button) {
+    this.#nodes.more.append(button);
   }
 
   /** Offers trimming or not. */

@@ -15,6 +15,7 @@ export const ACTIONS = {
   restart: { keys: ["r"], help: "from the beginning" },
   slower: { keys: ["<"], help: "play slower" },
   faster: { keys: [">"], help: "play faster" },
+  microscope: { keys: ["m"], help: "show or hide what the learned reward says of each step" },
   trimStart: { keys: ["i"], help: "compare from this frame on", needs: "allow_trim" },
   trimStop: { keys: ["o"], help: "compare up to this frame", needs: "allow_trim" },
   trimReset: { keys: ["x"], help: "compare all again", needs: "allow_trim" },

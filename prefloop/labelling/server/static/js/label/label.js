@@ -8,6 +8,7 @@ import { instructions } from "./instructions.js";
 import { explain, listen } from "../common/keys.js";
 import { Message } from "./message.js";
 import { askName } from "./name.js";
+import { Microscope } from "./microscope.js";
 import { notify } from "./notices.js";
 import { outbox } from "./outbox.js";
 import { beginningSpeed, Player } from "../common/player.js";
@@ -48,6 +49,7 @@ class LabelPage {
   #stage;
   #message;
   #instructions;
+  #microscope;
   #training;
   #last = make("p", { class: "last" });
   #stopwatch = new Stopwatch(); // of this pair
@@ -69,6 +71,9 @@ class LabelPage {
     this.#stage = new Stage(this.#player, this.#controls.node, signal);
     this.#message = new Message(run.name);
     this.#instructions = instructions(run);
+    this.#microscope = new Microscope(run.name, this.#player, signal);
+    for (const [side, node] of Object.entries(this.#microscope.places)) this.#stage.addUnder(side, node);
+    this.#controls.add(this.#microscope.button);
     this.#training = new Training(run.name, signal);
     this.#build();
     listen(act, signal);
@@ -116,6 +121,7 @@ class LabelPage {
     if (action === "undo") this.#undo.begin();
     else if (!this.#shown) return;
     else if (isChoice(action)) this.#choose(action);
+    else if (action === "microscope") this.#microscope.toggle();
     else this.#controls.act(action);
   }
 
@@ -216,6 +222,7 @@ class LabelPage {
     this.#initialSpeed = speed;
     this.#stage.show(pair);
     if (pair.said?.trim && this.#queue.settings.allow_trim) this.#controls.narrow(pair.said.trim);
+    this.#microscope.show(pair);
     this.#stopwatch.reset();
     this.#watch(!document.hidden);
     if (this.#waited) {

@@ -58,6 +58,11 @@ export class Stage {
     return figure;
   }
 
+  /** Puts something under one of the clips, for good. */
+  addUnder(side, node) {
+    this.#sides[side].figure.append(node);
+  }
+
   /** Puts a pair's clips on the page, and plays them. */
   show(pair) {
     Object.keys(NAMES).forEach((side, i) => {

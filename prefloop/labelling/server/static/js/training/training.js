@@ -25,7 +25,7 @@ function inSentence(training) {
   if (training.wishes.paused) return `Paused at ${at}.`;
   if (phase === "asking") return "Waiting for your answers.";
   const soon = training.next_pairs === null ? "" : `, the next pairs in about ${inWords(training.next_pairs)}`;
-  if (phase === "exploring") return `Exploring, ${steps(training.steps)} of ${steps(until)} steps${soon}.`;
+  if (phase === "exploring") return until === null ? "It begins …" : `Exploring, ${steps(training.steps)} of ${steps(until)} steps${soon}.`;
   return `Learning, ${at}${soon}.`;
 }
 
@@ -34,19 +34,18 @@ export class Training {
   #run;
   #said = make("span", { class: "training-said" });
   #facts = make("p", { class: "training-facts" });
-  #video = make("video", { class: "training-video", muted: true, loop: true, autoplay: true, playsinline: true, controls: true, "aria-label": "The policy now, from a start that is always the same" });
-  #seen = make("figure", { class: "training-seen", hidden: true }, this.#video, make("figcaption", {}, "The policy now, always from the same start"));
+  #seen = make("figure", { class: "training-seen", hidden: true });
   #curves = make("div", { class: "training-curves" });
   #buttons = {};
   #mistake = make("p", { class: "mistake", role: "alert" });
-  #shown = null; // the video's address
+  #shown = null; // the video's address on the server
+  #source = null; // and here
   #drawn = ""; // the curve
   #training = null;
 
   /** Follows a run until `signal` says stop. */
   constructor(run, signal) {
     this.#run = run;
-    this.#video.muted = true; // the attribute alone does not count where it was made by a script
     const button = (name, text, title) =>
       (this.#buttons[name] = make("button", { type: "button", title, onclick: () => this.#wish(name) }, text));
     this.node.append(
@@ -133,12 +132,18 @@ export class Training {
     const blob = await getClip(url);
     this.#forgetVideo();
     this.#shown = url;
-    this.#video.src = URL.createObjectURL(blob);
+    this.#source = URL.createObjectURL(blob);
+    const video = make("video", {
+      class: "training-video", src: this.#source, loop: true, autoplay: true, playsinline: true, controls: true,
+      "aria-label": "The policy now, from a start that is always the same",
+    });
+    video.muted = true; // the attribute alone does not count where it was made by a script
+    this.#seen.replaceChildren(video, make("figcaption", {}, "The policy now, always from the same start"));
     this.#seen.hidden = false;
   }
 
   #forgetVideo() {
-    if (this.#shown !== null) URL.revokeObjectURL(this.#video.src);
-    this.#shown = null;
+    if (this.#source !== null) URL.revokeObjectURL(this.#source);
+    this.#shown = this.#source = null;
   }
 }

@@ -16,6 +16,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("wishes", sa.Text(), nullable=False),
         sa.Column("video", sa.String(length=64), nullable=True),
+        sa.Column("traces", sa.Text(), nullable=True),
         sa.Column("heard_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["run"], ["runs.id"], name=op.f("fk_trainings_run"), ondelete="CASCADE"

@@ -1,0 +1,293 @@
+"""Behaviours that no reward describes: what a person at the page teaches, and how long it takes.
+
+    python benchmarks/behaviours.py --behaviours cheetah-backwards --seeds 0-2
+    python benchmarks/behaviours.py --report
+
+For each seed `prefloop teach`, headless Chromium at its page, and an annotator at its keyboard who knows an
+objective that nothing else is told of: a number for each clip, of its observations. They take a person's
+time for each pair, answer one in ten wrong, and skip what they can't tell. Afterwards the objective of the
+policy, as it is then and as it was untrained, and that of SAC on the environment's own reward after as many
+steps. A row of benchmarks/behaviours.csv is one of these. About half an hour a seed, and 20 minutes for SAC.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from many_runs import seeds_of
+from numpy.typing import NDArray
+
+from prefloop import policy_files
+from prefloop.data.rollouts import Act
+from prefloop.envs.make import make_vector_env
+from prefloop.envs.registered import without_early_end
+from prefloop.envs.settings import EnvSettings
+from prefloop.evaluation.evaluate import acting_in_episode, env_seed
+from prefloop.evaluation.statistics import mean_estimate
+from prefloop.files import read_csv, write_csv
+from prefloop.labelling.client.client import LabellingClient
+
+TABLE = Path(__file__).with_suffix(".csv")
+PREFLOOP = [sys.executable, "-m", "prefloop"]
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+WRONG = 0.1  # of the answers
+TELLABLE = 0.1  # deviations of the objective that two clips must differ by
+EPISODES, STEPS_JUDGED = 10, 500
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What is taught.
+
+    Attributes:
+        objective: of a clip's observations [steps, obs_dim], one number; more is better.
+        steps: of experience.
+    """
+
+    env: str
+    goal: str
+    objective: Callable[[NDArray], float]
+    steps: int = 60_000
+
+
+def _upright_hopper_turning_back(obs: NDArray) -> float:
+    """Backwards, by the torso's angle, in the air rather than on the floor."""
+    return float(-(obs[:, 7] * (obs[:, 0] > 0.5)).mean())
+
+
+def _one_leg_up(obs: NDArray) -> float:
+    """The torso as high as when it walks, and one ankle bent up as far as it goes."""
+    return float(-np.abs(obs[:, 0] - 0.75).mean() + obs[:, 6].mean())
+
+
+def _on_one_leg(obs: NDArray) -> float:
+    """Upright and high, one thigh lifted, and not going anywhere."""
+    lifted = np.abs(obs[:, 2] - obs[:, 5]).mean()
+    return float(
+        obs[:, 0].mean() - np.abs(obs[:, 1]).mean() + 0.5 * lifted - 0.2 * np.abs(obs[:, 8]).mean()
+    )
+
+
+BEHAVIOURS = {
+    "cheetah-backwards": Behaviour(
+        "HalfCheetah-v5", "Run backwards, to the left, as fast as possible.",
+        lambda obs: float(-obs[:, 8].mean()),
+    ),
+    "swimmer-clockwise": Behaviour(
+        "Swimmer-v5", "Turn clockwise, as fast as possible.", lambda obs: float(-obs[:, 5].mean()),
+    ),
+    "swimmer-counter": Behaviour(
+        "Swimmer-v5", "Turn counter-clockwise, as fast as possible.",
+        lambda obs: float(obs[:, 5].mean()),
+    ),
+    "hopper-backflip": Behaviour(
+        "Hopper-v5", "Do a backflip and land on the foot.", _upright_hopper_turning_back, 100_000
+    ),
+    "walker-one-leg": Behaviour(
+        "Walker2d-v5", "Stand on one leg, and stay so.", _on_one_leg, 100_000
+    ),
+    "ant-leg-up": Behaviour("Ant-v5", "Stand with one leg raised.", _one_leg_up, 100_000),
+}  # fmt: skip
+
+
+class Annotator:
+    """Somebody at the page, who knows what is wanted."""
+
+    def __init__(
+        self, page: Any, address: str, behaviour: Behaviour, pace: float, seed: int
+    ) -> None:
+        self._page, self._behaviour, self._pace = page, behaviour, pace
+        self._rng = np.random.default_rng(seed)
+        url, _, self.run = address.partition("/#/label/")
+        self._client = LabellingClient(url, patience=30)
+        self._seen: list[float] = []
+        self.answered = self.wrong = self.skipped = 0
+        page.goto(address)
+        page.fill("#name-field", "ada")
+        page.keyboard.press("Enter")
+
+    def label_next(self) -> bool:
+        """Looks at the pair that is shown, and answers it by key; False where there is none."""
+        if self._page.get_attribute("#view", "data-state") != "pair":
+            return False
+        lease = self._page.get_attribute(".stage", "data-lease")
+        ids = [
+            UUID(self._page.get_attribute(f"[data-side={side}]", "data-segment"))
+            for side in ("left", "right")
+        ]
+        segments = self._client.segments(self.run, ids)
+        left, right = (
+            self._behaviour.objective(segments.obs[i, : segments.lengths[i]]) for i in range(2)
+        )
+        self._seen += [left, right]
+        self._page.wait_for_timeout(1000 * self._pace)
+        if abs(left - right) < TELLABLE * np.std(self._seen):
+            key, self.skipped = "s", self.skipped + 1
+        else:
+            is_wrong = self._rng.random() < WRONG
+            key = "1" if (left > right) != is_wrong else "2"
+            self.answered, self.wrong = self.answered + 1, self.wrong + is_wrong
+        self._page.keyboard.press(key)
+        deadline = time.monotonic() + 30
+        while (
+            self._page.get_attribute("#view", "data-state") == "pair"
+            and self._page.get_attribute(".stage", "data-lease") == lease
+        ):
+            assert time.monotonic() < deadline, "the page did not take the answer"
+            self._page.wait_for_timeout(20)
+        return True
+
+
+@contextlib.contextmanager
+def teaching(behaviour: Behaviour, seed: int, labels: int, out: Path) -> Iterator[tuple[Any, str]]:
+    """`prefloop teach`; the process, and where its page is."""
+    line = [
+        *PREFLOOP, "teach", "--no_browser", "--env", behaviour.env, "--goal", behaviour.goal, "--labels",
+        str(labels), "--steps", str(behaviour.steps), "--seed", str(seed), "--out", str(out), "--run",
+        out.name, "--profile", out.name,
+    ]  # fmt: skip
+    log = Path(f"{out}.log")
+    with log.open("ab") as file:
+        process = subprocess.Popen(line, stdout=file, stderr=file, env=_quiet())
+    try:
+        found = None
+        while found is None and process.poll() is None:
+            time.sleep(0.5)
+            found = re.findall(r"Teach it at (\S+)", log.read_text(encoding="utf-8"))[-1:] or None
+        assert found, f"teach ended; see {log}"
+        yield process, found[0]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _quiet() -> dict[str, str]:
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+
+
+def teach(name: str, seed: int, labels: int, pace: float, out: Path) -> dict[str, Any]:
+    """Teaches a behaviour from the page; what it took."""
+    from playwright.sync_api import sync_playwright
+
+    behaviour, begin = BEHAVIOURS[name], time.monotonic()
+    with (
+        sync_playwright() as playwright,
+        teaching(behaviour, seed, labels, out) as (process, address),
+    ):
+        browser = playwright.chromium.launch(
+            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=FLAGS
+        )
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        annotator, labelling = Annotator(page, address, behaviour, pace, seed), 0.0
+        while process.poll() is None:
+            if annotator.answered < labels and annotator.label_next():
+                labelling = time.monotonic() - begin
+            else:
+                page.wait_for_timeout(500)
+        browser.close()
+    assert process.returncode == 0, f"see {out}.log"
+    return {
+        "labels": annotator.answered, "wrong": annotator.wrong, "skipped": annotator.skipped,
+        "labelling_minutes": round(labelling / 60, 1), "minutes": round((time.monotonic() - begin) / 60, 1),
+    }  # fmt: skip
+
+
+def judged(name: str, acts: Callable[[int], Act], seed: int) -> NDArray:
+    """The objective of each of some episodes, without early ends; [episodes].
+
+    Args:
+        acts: chooses actions in an episode, by its number.
+    """
+    behaviour, found = BEHAVIOURS[name], []
+    env = make_vector_env(without_early_end(EnvSettings(env=behaviour.env)), 1)
+    for episode in range(EPISODES):
+        act, seen = acts(episode), []
+        obs = env.reset(seed=env_seed(seed, episode))[0]
+        for _ in range(STEPS_JUDGED):
+            seen.append(np.array(obs[0]))
+            obs = env.step(act(obs))[0]
+        found.append(behaviour.objective(np.array(seen)))
+    return np.array(found)
+
+
+def _trained(name: str, seed: int, out: Path) -> Callable[[int], Act]:
+    env = make_vector_env(BEHAVIOURS[name].env, 1)
+    policy = policy_files.load(out / "final_policy.params", env)
+    return lambda episode: acting_in_episode(policy, seed, episode, greedy=True)
+
+
+def _untrained(name: str, seed: int) -> Callable[[int], Act]:
+    space = make_vector_env(BEHAVIOURS[name].env, 1).action_space
+    space.seed(seed)
+    return lambda episode: lambda obs: np.asarray(space.sample())
+
+
+def _sac(name: str, seed: int, out: Path) -> None:
+    """SAC on the environment's own reward, unless it is there."""
+    if (out / "final_policy.params").exists():
+        return
+    behaviour = BEHAVIOURS[name]
+    line = [*PREFLOOP, "sac", "--env", behaviour.env, "--steps", str(behaviour.steps), "--seed", str(seed), "--out", str(out)]  # fmt: skip
+    if (out / "training_state.pt").exists():
+        line.append("--resume")
+    with Path(f"{out}.log").open("ab") as log:
+        subprocess.run(line, check=True, stdout=log, stderr=log, env=_quiet())
+
+
+def main() -> None:
+    """Does what is left to do, and prints what all have reached."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--behaviours", nargs="+", default=list(BEHAVIOURS), choices=BEHAVIOURS)
+    parser.add_argument("--seeds", default="0-2", help="for instance 0-2 or 5 (default: 0-2)")
+    parser.add_argument("--labels", type=int, default=300)
+    parser.add_argument(
+        "--pace", type=float, default=3.0, help="seconds for each pair (default: 3)"
+    )
+    parser.add_argument("--runs", type=Path, default=Path("benchmark_runs/behaviours"))
+    parser.add_argument("--report", action="store_true", help="only print what there is")
+    arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = list(read_csv(TABLE)) if TABLE.exists() else []
+    arguments.runs.mkdir(parents=True, exist_ok=True)
+    for name in [] if arguments.report else arguments.behaviours:
+        for seed in seeds_of(arguments.seeds):
+            cell = {"behaviour": name, "seed": seed}
+            if any(all(str(row[k]) == str(v) for k, v in cell.items()) for row in rows):
+                continue
+            out = arguments.runs / f"{name}-{seed}"
+            took = teach(name, seed, arguments.labels, arguments.pace, out)
+            own = arguments.runs / f"{name}-{seed}-sac"
+            _sac(name, seed, own)
+            found = {
+                "before": judged(name, _untrained(name, seed), seed),
+                "after": judged(name, _trained(name, seed, out), seed),
+                "own_reward": judged(name, _trained(name, seed, own), seed),
+            }
+            told: dict[str, float] = {}
+            for what, values in found.items():
+                mean = mean_estimate(values)
+                told |= {what: mean.mean, f"{what}_low": mean.low, f"{what}_high": mean.high}
+            rows.append({**cell, **took, **told})
+            write_csv(TABLE, rows)
+            print(rows[-1], flush=True)
+    for row in rows:
+        said = ", ".join(
+            f"{what} {float(row[what]):.2f} ({float(row[f'{what}_low']):.2f} to {float(row[f'{what}_high']):.2f})"
+            for what in ("before", "after", "own_reward")
+        )
+        print(
+            f"{row['behaviour']}, seed {row['seed']}: {said}; {row['labels']} labels in {row['labelling_minutes']} min"
+        )
+
+
+if __name__ == "__main__":
+    main()
