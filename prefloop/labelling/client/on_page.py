@@ -84,7 +84,9 @@ class OnPage:
             with contextlib.suppress(UserError):
                 self._send_video()
                 self._say()
-                if self.wishes.stop:  # somebody looks at the page, whose server may end with this program
+                if (
+                    self.wishes.stop
+                ):  # somebody looks at the page, whose server may end with this program
                     time.sleep(SECONDS_TO_BE_SEEN)
 
     def _work(self) -> None:
