@@ -25,12 +25,12 @@ pytestmark = NEEDS_CHROMIUM
 
 def test_both_clips_play_in_step_and_begin_again(site, browser):
     make_run(site.api, num_queries=1, length=40)
-    times = "Array.from(document.querySelectorAll('video'), video => video.currentTime)"
+    times = "Array.from(document.querySelectorAll('.stage video'), video => video.currentTime)"
     with opened(browser) as page:
         begin(page, site.url)
         # the greatest distance between the two while they play, and how often they begin again
         found = page.evaluate("""async () => {
-            const videos = [...document.querySelectorAll("video")];
+            const videos = [...document.querySelectorAll(".stage video")];
             let apart = 0, rounds = 0, last = 0, frames = 0;
             while (rounds < 3 && frames < 3000) {
                 await new Promise(requestAnimationFrame);
@@ -47,7 +47,7 @@ def test_both_clips_play_in_step_and_begin_again(site, browser):
         assert found["apart"] < 0.25
         page.keyboard.press(" ")
         page.wait_for_selector("[data-action=play][aria-label=Play]")
-        until(page, "[...document.querySelectorAll('video')].every(v => v.paused && !v.seeking)")  # fmt: skip
+        until(page, "[...document.querySelectorAll('.stage video')].every(v => v.paused && !v.seeking)")  # fmt: skip
         at = page.evaluate(times)
         assert at[0] == at[1]
         start = int(shown(page, ".frame").split(" / ")[0])
@@ -56,7 +56,7 @@ def test_both_clips_play_in_step_and_begin_again(site, browser):
         until(page, "n => document.querySelector('.frame').textContent === `${n} / 40`", expected)  # fmt: skip
         until(
             page,
-            "t => [...document.querySelectorAll('video')].every(v => Math.abs(v.currentTime - t) < 1e-3)",
+            "t => [...document.querySelectorAll('.stage video')].every(v => Math.abs(v.currentTime - t) < 1e-3)",
             arg=(expected - 0.5) / 50,
         )
         page.keyboard.press(".")
@@ -64,7 +64,7 @@ def test_both_clips_play_in_step_and_begin_again(site, browser):
         expected = start % 40 + 1
         until(page, "n => document.querySelector('.frame').textContent === `${n} / 40`", expected)  # fmt: skip
         page.locator(".scrub").fill("10")
-        until(page, "[...document.querySelectorAll('video')].every(v => Math.abs(v.currentTime - 10.5 / 50) < 1e-3)")  # fmt: skip
+        until(page, "[...document.querySelectorAll('.stage video')].every(v => Math.abs(v.currentTime - 10.5 / 50) < 1e-3)")  # fmt: skip
         assert shown(page, ".speed") == "0.75\u00d7"  # 40 steps at 50 a second last 0.8 s
         page.keyboard.press(">")
         assert shown(page, ".speed") == "1\u00d7"
@@ -164,21 +164,6 @@ def test_clips_that_are_not_rendered_yet_are_waited_for(site, browser):
             site.api.put(f"/api/segments/{id}/clip", content=clip_of(segment))
         page.wait_for_selector("[data-state=pair]")
         press(page, "ArrowLeft")
-        settled(page)
-    assert len(labels(site.api)) == 1
-
-
-def test_what_cannot_be_drawn_is_plotted(site, browser):
-    ((_, first, second),) = make_run(site.api, num_queries=1, clips=False)
-    for id in (first, second):
-        site.store.segments.set_clip_error(uuid.UUID(id), "CartPole-v1 can't be drawn <b>here</b>.")
-    with opened(browser) as page:
-        begin(page, site.url)
-        assert page.locator(".trace-line").count() == 10
-        assert "can't be drawn <b>here</b>" in page.locator(".note").first.inner_text()
-        at = "document.querySelector('.trace-cursor').getAttribute('x1')"
-        until(page, f"Number({at}) > 100")
-        press(page, "2")
         settled(page)
     assert len(labels(site.api)) == 1
 

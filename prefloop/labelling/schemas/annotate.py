@@ -14,10 +14,11 @@ from prefloop.labelling.schemas.base import (
     Out,
     RunName,
     Seconds,
+    TrimOut,
 )
 
 if TYPE_CHECKING:
-    from prefloop.labelling.server.storage.records import Lease, Leases, Side
+    from prefloop.labelling.server.storage.records import Lease, Leases, Said, Side
 
 
 class LeaseIn(In):
@@ -69,6 +70,20 @@ class SideOut(Out):
         )
 
 
+class SaidOut(Out):
+    """What an annotator said of a query, and took back."""
+
+    choice: Literal["left", "right", "tie", "skip"] | None = Field(
+        description="Null for a label that no page gives, as an import may hold."
+    )
+    trim: TrimOut | None
+
+    @classmethod
+    def of(cls, said: "Said | None") -> "SaidOut | None":
+        """From the store's."""
+        return cls(choice=said.choice, trim=TrimOut.of(said.trim)) if said else None
+
+
 class LeasedQueryOut(Out):
     """A query that is this annotator's until `expires_at`."""
 
@@ -77,6 +92,7 @@ class LeasedQueryOut(Out):
     expires_at: datetime
     left: SideOut
     right: SideOut
+    said: SaidOut | None = Field(description="What the annotator said of it last and took back.")
 
     @classmethod
     def of(cls, lease: "Lease") -> "LeasedQueryOut":
@@ -87,6 +103,7 @@ class LeasedQueryOut(Out):
             expires_at=lease.expires_at,
             left=SideOut.of(lease.left),
             right=SideOut.of(lease.right),
+            said=SaidOut.of(lease.said),
         )
 
 

@@ -39,6 +39,8 @@ class SegmentOut(Out):
     discrete: bool
     obs: list[list[float]]
     actions: list[int] | list[list[float]]
+    obs_names: list[str] = Field(description="What each number of an observation is called.")
+    action_names: list[str] = Field(description="The same of an action; one of discrete ones.")
 
 
 class SegmentsIn(In):

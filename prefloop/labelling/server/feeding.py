@@ -108,7 +108,10 @@ class ClipFeeder:
             if result.clip is not None:
                 self._store.segments.set_clip(segment, result.clip, sent=False)
             elif job is not None:
-                logger.warning("no clip of a segment of %s: %s", job.env, result.error)
+                # a plot takes its place, which is nothing to be warned of
+                will_be_plotted = not (job.trace or result.may_come)
+                level = logging.INFO if will_be_plotted else logging.WARNING
+                logger.log(level, "no clip of a segment of %s: %s", job.env, result.error)
                 if result.may_come:
                     with self._lock:
                         self._not_before[segment] = time.monotonic() + AGAIN_SECONDS

@@ -6,7 +6,7 @@ from people import FACTS, RUN, SESSION, label_one, make_run
 from standing import done_is_what_stands, ids, standing
 
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
-from prefloop.labelling.server.storage.records import NewLabel
+from prefloop.labelling.server.storage.records import NewLabel, Said
 
 OTHER_SESSION = uuid.UUID(int=2)
 
@@ -79,6 +79,37 @@ def test_undo_takes_back_the_last_and_asks_again(store):
     ]
     assert [event.label for event in store.labels.current(RUN)][1] == 0.5
     assert done_is_what_stands(store)
+
+
+@pytest.mark.parametrize("choice", ["left", "right", "tie", "skip"])
+def test_an_undo_says_what_was_said(store, clock, choice):
+    make_run(store, num_queries=1)
+    (lease,) = store.queue.lease(RUN, "ada", SESSION, 1).queries
+    assert lease.said is None
+    trim = None if choice == "skip" else (1, 4)
+    store.labels.answer(uuid.uuid4(), lease.id, choice, trim)
+    id = uuid.uuid4()
+    (back,) = store.labels.undo(id, RUN, "ada", SESSION).queries
+    assert back.said == Said(choice, trim)
+    assert store.labels.undo(id, RUN, "ada", SESSION).queries == [back]
+    # to her alone, and also where the sides have changed places
+    swapped = {"left": "right", "right": "left"}.get(choice, choice)
+    for _ in range(8):
+        clock.go(3600)
+        (again,) = store.queue.lease(RUN, "ada", SESSION, 1).queries
+        same = again.left == back.left
+        assert again.said == Said(choice if same else swapped, trim)
+    clock.go(3600)
+    (others,) = store.queue.lease(RUN, "bob", SESSION, 1).queries
+    assert others.said is None
+
+
+def test_what_was_said_last_is_what_an_undo_brings_back(store):
+    make_run(store, num_queries=1)
+    for choice in ("left", "tie"):
+        label_one(store, choice=choice)
+        (back,) = store.labels.undo(uuid.uuid4(), RUN, "ada", SESSION).queries
+        assert back.said == Said(choice, None)
 
 
 def test_undo_goes_back_one_by_one_and_ends(store):

@@ -71,12 +71,18 @@ def get_segment(segment: UUID, service: ServiceDep) -> SegmentOut:
     found = service.store.segments.get(segment)
     if found.obs.size + found.actions.size > MAX_PLOTTED:
         raise HTTPException(413, "This segment is too large to be plotted by a page.")
+    # here, since Gymnasium takes long to load and few servers plot anything
+    from prefloop.labelling.server.naming import names_of
+
+    obs_names, action_names = names_of(service.store.segments.env_of(segment), found)
     return SegmentOut(
         id=segment,
         length=found.length,
         discrete=found.discrete,
         obs=found.obs.reshape(found.length, -1).tolist(),
         actions=found.actions.tolist(),
+        obs_names=obs_names,
+        action_names=action_names,
     )
 
 

@@ -11,7 +11,13 @@ from sqlalchemy import Connection, select, update
 from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database, chunks
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
-from prefloop.labelling.server.storage.leases import lease_of, left_over, new_lease, page_of
+from prefloop.labelling.server.storage.leases import (
+    lease_of,
+    left_over,
+    new_lease,
+    page_of,
+    with_what_was_said,
+)
 from prefloop.labelling.server.storage.records import (
     Asked,
     Choice,
@@ -128,6 +134,7 @@ class Labels:
                     raise ConflictError("This id stands for another answer already.")
                 given = [lease_of(row, row.expires_at) for row in held if row.query == stored.query]
                 if given:
+                    given = with_what_was_said(connection, run, annotator, given)
                     return Leases(given, None, "queries")
                 return Leases([], left_over(connection, run), "waiting")
             last = connection.execute(
@@ -161,7 +168,8 @@ class Labels:
                 "annotator": annotator, "round": run.round, "kind": UNDO, "undoes": last.id,
             }  # fmt: skip
             self._store_event(connection, values, row.repeat_of)
-            return Leases([new_lease(lease, row)], None, "queries")
+            given = with_what_was_said(connection, run, annotator, [new_lease(lease, row)])
+            return Leases(given, None, "queries")
 
         return self._database.write(job)
 

@@ -1,6 +1,7 @@
 """Leases as the queue gives them and an undo gives them back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,8 @@ from sqlalchemy import Connection
 from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow
 from prefloop.labelling.server.storage.errors import no_run
-from prefloop.labelling.server.storage.records import Lease, Side
+from prefloop.labelling.server.storage.records import Choice, Lease, Said, Side
+from prefloop.labelling.server.storage.tables import SKIP
 
 
 def page_of(
@@ -45,6 +47,36 @@ def sides_of(row: AnyRow) -> tuple[Side, Side]:
         Side(row.first, row.first_length, row.first_clip, row.first_error),
         Side(row.second, row.second_length, row.second_clip, row.second_error),
     )
+
+
+def with_what_was_said(
+    connection: Connection, run: AnyRow, annotator: str, given: Sequence[Lease]
+) -> list[Lease]:
+    """The leases, each with what their annotator said of its query and took back last.
+
+    Args:
+        given: of queries of which none has a label of the annotator that stands.
+    """
+    asked = {"queries": [lease.query for lease in given], "annotator": annotator}
+    rows = connection.execute(sql.TAKEN_BACK, {**asked, "round": run.round}) if given else ()
+    last = {row.query: row for row in rows}
+    return [
+        replace(lease, said=_said(last[lease.query], lease)) if lease.query in last else lease
+        for lease in given
+    ]
+
+
+def _said(event: AnyRow, lease: Lease) -> Said:
+    """What an answer or a skip was, as a page says it that shows the lease."""
+    first_is_left = lease.left.segment == event.first
+    sides: dict[float, Choice] = {
+        0.0: "left" if first_is_left else "right",
+        0.5: "tie",
+        1.0: "right" if first_is_left else "left",
+    }
+    choice = "skip" if event.kind == SKIP else sides.get(event.label)
+    trim = None if event.trim_start is None else (event.trim_start, event.trim_stop)
+    return Said(choice, trim)
 
 
 def _shown(id: UUID, query: UUID, first_is_left: bool, row: AnyRow, expires_at: datetime) -> Lease:

@@ -23,6 +23,7 @@ from prefloop.labelling.server.storage.leases import (
     new_lease,
     page_of,
     sides_of,
+    with_what_was_said,
 )
 from prefloop.labelling.server.storage.records import Lease, Leases, NewQuery, Side, ToShow
 from prefloop.labelling.server.storage.runs import RATE, env_of, find_run, own_settings_of
@@ -145,6 +146,7 @@ class Queue:
                 # a page that was closed keeps nothing from whoever opens it again
                 given = self._taken_over(connection, run, annotator, session, count, expires_at)
             if given:
+                given = with_what_was_said(connection, run, annotator, given)
                 return Leases(given, None, "queries")
             left = left_over(connection, run)
             waiting = left and not is_done and self._may_come(connection, run, annotator)

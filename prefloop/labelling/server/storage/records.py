@@ -119,14 +119,32 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Said:
+    """What an annotator said of a query, and took back.
+
+    Attributes:
+        choice: None for a label that no page gives, as an import may hold.
+        trim: the steps that were compared, half-open; None: all.
+    """
+
+    choice: Choice | None
+    trim: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
 class Lease:
-    """A query that is one annotator's until `expires_at`."""
+    """A query that is one annotator's until `expires_at`.
+
+    Attributes:
+        said: where they took an answer back, what it was.
+    """
 
     id: UUID
     query: UUID
     expires_at: datetime
     left: Side
     right: Side
+    said: Said | None = None
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, and_, insert, select, update
 
+from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.arrays import Segment, pack, unpack
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database, chunks
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
-from prefloop.labelling.server.storage.runs import find_run, spaces_of_run
-from prefloop.labelling.server.storage.tables import segments
+from prefloop.labelling.server.storage.runs import env_of, find_run, spaces_of_run
+from prefloop.labelling.server.storage.tables import runs, segments
 
 
 class Segments:
@@ -65,6 +66,23 @@ class Segments:
         if data is None:
             raise NotFoundError("There is no such segment.")
         return unpack(data)
+
+    def env_of(self, segment: UUID) -> EnvSettings:
+        """What a segment was done in.
+
+        Raises:
+            NotFoundError: there is none with this id.
+        """
+        facts = (
+            select(runs.c.env, runs.c.env_changes)
+            .join(segments, segments.c.run == runs.c.id)
+            .where(segments.c.id == segment)
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(facts).one_or_none()
+        if row is None:
+            raise NotFoundError("There is no such segment.")
+        return env_of(row)
 
     def get_many(self, name: str, ids: Sequence[UUID]) -> list[Segment]:
         """Segments of a run, in this order, without what shows them.

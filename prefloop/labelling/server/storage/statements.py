@@ -92,6 +92,27 @@ HELD_ELSEWHERE = (
     .order_by(*_IN_ORDER)
 )
 
+_undos = events.alias("undos")
+# what `annotator` said of `queries` in a round and took back, what was taken back last at the end
+TAKEN_BACK = (
+    select(
+        events.c.query,
+        events.c.kind,
+        events.c.label,
+        events.c.trim_start,
+        events.c.trim_stop,
+        queries.c.first,
+    )
+    .join(_undos, _undos.c.undoes == events.c.id)
+    .join(queries, queries.c.id == events.c.query)
+    .where(
+        events.c.query.in_(bindparam("queries", expanding=True)),
+        events.c.annotator == bindparam("annotator"),
+        events.c.round == bindparam("round"),
+    )
+    .order_by(_undos.c.number)
+)
+
 # queries of `run` that want labels and have none by `annotator`
 _UNLABELLED = (
     queries.c.run == bindparam("run"),

@@ -3,6 +3,7 @@
 // Both kinds have the same face. Places are in steps: 12.3 is a third into what step 12 shows.
 //   node         what is to be put on the page
 //   length       steps
+//   aspect       width by height, once it is ready
 //   ready        resolves when the first frame can be shown; rejects if there will be none
 //   moves        whether it keeps time by itself (a video), or is drawn at a place (a trace)
 //   place()      where it is
@@ -10,8 +11,8 @@
 //   play()       rejects where the browser won't
 //   pause(), setRate(steps per second)
 
-import { getClip, getSegment, persist } from "./api.js";
-import { draw, make } from "./dom.js";
+import { getClip, persist, Refused } from "./api.js";
+import { TraceClip } from "./plots.js";
 import { VideoClip } from "./video.js";
 
 const KEPT = 48; // videos in memory: those shown lately come back at once when an answer is undone
@@ -35,77 +36,23 @@ function loadVideo(url, signal) {
   return found;
 }
 
-/** A clip of a side, as the server describes it. */
-export function makeClip(side, label, signal) {
+/** A clip of a side, as the server describes it; `axes` are what a plot of it shares with the other side's. */
+export function makeClip(side, label, axes, signal) {
   return side.clip_url
     ? new VideoClip(loadVideo(side.clip_url, signal), side.length, label)
-    : new TraceClip(side, label, signal);
+    : new TraceClip(side, label, axes);
 }
 
-const WIDTH = 480;
-const HEIGHT = 320;
-const MAX_LINES = 12;
-
-export class TraceClip {
-  moves = false;
-  seconds = null;
-  #place = 0;
-  #plot;
-  #cursor = draw("line", { class: "trace-cursor", y1: 0, y2: HEIGHT });
-
-  constructor(side, label, signal) {
-    this.length = side.length;
-    this.node = make("div", { class: "trace" });
-    this.#plot = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label });
-    this.node.append(this.#plot);
-    this.ready = persist(() => getSegment(side.segment), signal).then((segment) => this.#draw(segment));
-    this.ready.catch(() => {});
+/** A clip of a side that can be shown. What can't be drawn is plotted here: the server's plot names no lines. */
+export async function loadClip(side, label, axes, signal) {
+  let clip = side.clip_error ? new TraceClip(side, label, axes) : makeClip(side, label, axes, signal);
+  try {
+    await clip.ready;
+  } catch (error) {
+    // too many numbers for a page: of these the server's plot has to do
+    if (!(error instanceof Refused && side.clip_error && side.clip_url)) throw error;
+    clip = makeClip(side, label, axes, signal);
+    await clip.ready;
   }
-
-  #draw({ obs, actions, discrete }) {
-    const action = actions.map((value) => (discrete ? [value] : value));
-    const rows = [
-      ...obs[0].map((_, i) => [`obs ${i}`, obs.map((row) => row[i])]),
-      ...action[0].map((_, i) => [discrete ? "action" : `action ${i}`, action.map((row) => row[i])]),
-    ].slice(-MAX_LINES);
-    const height = HEIGHT / rows.length;
-    rows.forEach(([name, values], row) => {
-      const low = Math.min(...values);
-      const range = Math.max(...values) - low || 1;
-      const points = values.map((value, step) => {
-        const y = (row + 0.9 - (0.8 * (value - low)) / range) * height;
-        return `${this.#x(step + 0.5).toFixed(1)},${y.toFixed(1)}`;
-      });
-      this.#plot.append(
-        draw("polyline", { class: "trace-line", points: points.join(" ") }),
-        draw("text", { x: 4, y: row * height + 12 }, name),
-      );
-    });
-    this.#plot.append(this.#cursor);
-    this.seek(0);
-  }
-
-  #x(place) {
-    return (place / this.length) * WIDTH;
-  }
-
-  place() {
-    return this.#place;
-  }
-
-  seek(place) {
-    this.#place = Math.min(place, this.length);
-    const x = this.#x(Math.min(Math.floor(place) + 0.5, this.length));
-    this.#cursor.setAttribute("x1", x);
-    this.#cursor.setAttribute("x2", x);
-    return Promise.resolve();
-  }
-
-  play() {
-    return Promise.resolve();
-  }
-
-  pause() {}
-
-  setRate() {}
+  return clip;
 }

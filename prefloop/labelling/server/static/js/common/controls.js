@@ -19,6 +19,8 @@ function icon(name) {
   return draw("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, path);
 }
 
+const PART = "Compare a part";
+
 /** The steps from `start` up to but without `stop`, in words. */
 export function framesText(start, stop) {
   return stop - start === 1 ? `frame ${stop}` : `frames ${start + 1} to ${stop}`;
@@ -52,6 +54,8 @@ export class Controls {
   #player;
   #nodes = {};
   #wasPlaying = false;
+  #isAllowed = true;
+  #isOpen = false; // what trims
 
   constructor(player, signal) {
     this.#player = player;
@@ -74,6 +78,10 @@ export class Controls {
       (step) => this.#drag(player.start, step),
       () => this.#drop(),
     );
+    n.part = make("span", {}, PART);
+    n.fold = make("button", { type: "button", class: "plain fold", onclick: () => this.#unfold(!this.#isOpen) }, n.part);
+    n.fold.addEventListener("mousedown", (event) => event.preventDefault()); // keys go on answering
+    n.more = make("span", { class: "group more" }, n.fold);
     n.range = make("output", { class: "readout range" });
     n.reset = keyButton("trimReset", act, { class: "plain" }, "All frames");
     n.trim = make(
@@ -102,11 +110,12 @@ export class Controls {
           n.speed,
           plain("faster", "Faster"),
         ),
+        n.more,
       ),
       n.trim,
     );
     player.addEventListener("change", () => this.#show(), { signal });
-    this.#show();
+    this.#unfold(false);
   }
 
   /** Does what a key or a button asks for. */
@@ -118,7 +127,7 @@ export class Controls {
     else if (action === "restart") player.restart();
     else if (action === "slower") player.changeSpeed(-1);
     else if (action === "faster") player.changeSpeed(1);
-    else if (!this.#nodes.trim.hidden) this.#trim(action);
+    else if (this.#isAllowed) this.#trim(action);
   }
 
   #trim(action) {
@@ -126,12 +135,33 @@ export class Controls {
     if (action === "trimStart") this.#player.setRange(step, Math.max(stop, step + 1));
     else if (action === "trimStop") this.#player.setRange(Math.min(start, step), step + 1);
     else this.#player.setRange(0, length);
+    if (action !== "trimReset") this.#unfold(true);
     say(`Comparing ${this.trimmed || "all frames"}.`);
   }
 
-  /** Shows trimming or not. */
+  /** Puts a button beside those that are there. */
+  add(button) {
+    this.#nodes.more.append(button);
+  }
+
+  /** Offers trimming or not. */
   allowTrim(allowed) {
-    this.#nodes.trim.hidden = !allowed;
+    if (allowed === this.#isAllowed) return;
+    this.#isAllowed = allowed;
+    this.#show();
+  }
+
+  /** Compares only the steps from `start` up to but without `stop`, and goes there. */
+  narrow({ start, stop }) {
+    this.#player.setRange(start, stop);
+    this.#player.restart();
+    this.#unfold(true);
+  }
+
+  /** Shows what trims, or folds it away until it is wanted; what is compared stays as it is. */
+  #unfold(open) {
+    this.#isOpen = open;
+    this.#show();
   }
 
   /** The part that is compared, in words; empty where it is all. */
@@ -175,6 +205,12 @@ export class Controls {
     n.stop.value = stop;
     n.start.setAttribute("aria-valuetext", `from frame ${start + 1}`);
     n.stop.setAttribute("aria-valuetext", `up to frame ${stop}`);
+    n.fold.hidden = !this.#isAllowed;
+    n.trim.hidden = !this.#isAllowed || !this.#isOpen;
+    n.fold.setAttribute("aria-expanded", String(this.#isOpen));
+    // folded away, a part must not be compared unseen
+    setText(n.part, this.trimmed && !this.#isOpen ? `Comparing ${this.trimmed}` : PART);
+    n.fold.classList.toggle("narrowed", this.trimmed !== "");
     setText(n.range, this.trimmed || "all compared");
     n.trim.classList.toggle("narrowed", this.trimmed !== "");
     n.trim.style.setProperty("--from", length ? start / length : 0);

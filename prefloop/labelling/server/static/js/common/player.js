@@ -15,9 +15,14 @@ export function calm() {
   return REDUCED.matches;
 }
 
+/** Seconds that a step of clips lasts at a speed of 1. */
+function secondsOfStep(clips) {
+  return clips.find((clip) => clip.seconds)?.seconds ?? 1 / STEPS_PER_SECOND;
+}
+
 /** The speed that clips begin with: the given one, or a slower one if they were over in no time. */
 export function beginningSpeed(speed, clips) {
-  const seconds = Math.max(...clips.map((clip) => (clip.seconds ? clip.seconds * clip.length : Infinity)));
+  const seconds = secondsOfStep(clips) * Math.max(...clips.map((clip) => clip.length));
   if (seconds / speed >= SHORTEST) return speed;
   return SPEEDS.findLast((slower) => slower < speed && seconds / slower >= SHORTEST) ?? SPEEDS[0];
 }
@@ -133,8 +138,7 @@ export class Player extends EventTarget {
   }
 
   #stepsPerSecond() {
-    const timed = this.clips.find((clip) => clip.seconds);
-    return this.speed * (timed ? 1 / timed.seconds : STEPS_PER_SECOND);
+    return this.speed / secondsOfStep(this.clips);
   }
 
   #setRates() {

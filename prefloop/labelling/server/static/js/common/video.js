@@ -26,6 +26,7 @@ export class VideoClip {
       this.node.addEventListener("error", failed, { once: true });
     });
     this.seconds = this.node.duration / this.length; // of a step
+    this.aspect = this.node.videoWidth / this.node.videoHeight;
   }
 
   place() {

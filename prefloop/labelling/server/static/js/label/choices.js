@@ -3,6 +3,7 @@
 import { keyButton } from "../common/controls.js";
 import { make } from "../common/dom.js";
 import { ACTIONS } from "../common/keys.js";
+import { flash } from "./flash.js";
 import { sideName, sideText } from "./stage.js";
 
 const CHOICES = ["left", "right", "tie", "skip"];
@@ -47,15 +48,22 @@ export class Choices {
     );
   }
 
-  /** Shows what the settings allow (null: not known yet), and what can be done now. */
-  show(settings, canAnswer, canUndo) {
+  /** Shows what the settings allow (null: not known yet), what can be done now, and what was chosen before. */
+  show(settings, canAnswer, canUndo, before) {
     const focused = document.activeElement;
     for (const choice of CHOICES) {
       const button = this.#buttons[choice];
       button.hidden = settings !== null && !isAllowed(choice, settings);
       button.setAttribute("aria-disabled", String(!canAnswer));
+      if (choice === before) button.setAttribute("aria-current", "true");
+      else button.removeAttribute("aria-current");
     }
     if (this.node.contains(focused) && focused.hidden) this.#buttons.left.focus();
     this.#buttons.undo.setAttribute("aria-disabled", String(!canUndo));
+  }
+
+  /** Lights the button of what was chosen. */
+  flash(choice) {
+    flash(this.#buttons[choice]);
   }
 }

@@ -73,7 +73,7 @@ class LabelPage {
     this.#instructions = instructions(run);
     this.#microscope = new Microscope(run.name, this.#player, signal);
     for (const [side, node] of Object.entries(this.#microscope.places)) this.#stage.addUnder(side, node);
-    this.#stage.node.append(this.#microscope.button);
+    this.#controls.add(this.#microscope.button);
     this.#training = new Training(run.name, signal);
     this.#build();
     listen(act, signal);
@@ -137,11 +137,13 @@ class LabelPage {
       trim: this.#controls.trimmed && choice !== "skip" ? { start, stop } : null,
       seconds: Math.min(Math.round(1000 * seconds) / 1000, LONGEST),
     };
-    this.#undo.remember(said, pair);
+    this.#undo.remember(said);
     if (!outbox.add("answer", said, this.#run.name, this.#annotator)) {
       notify("This browser keeps nothing: don't close the page while it says it is offline.");
     }
     this.#progress.count(1, seconds);
+    this.#choices.flash(choice);
+    this.#stage.flash(choice);
     this.#shown = null;
     // on a phone both clips fit in only without what was read by now
     if (this.#instructions && isStacked()) this.#instructions.open = false;
@@ -219,6 +221,7 @@ class LabelPage {
     }
     this.#initialSpeed = speed;
     this.#stage.show(pair);
+    if (pair.said?.trim && this.#queue.settings.allow_trim) this.#controls.narrow(pair.said.trim);
     this.#microscope.show(pair);
     this.#stopwatch.reset();
     this.#watch(!document.hidden);
@@ -242,7 +245,7 @@ class LabelPage {
   #showButtons() {
     const isPending = this.#undo.isPending;
     explain(this.#queue.settings);
-    this.#choices.show(this.#queue.settings, Boolean(this.#shown) && !isPending, !isPending);
+    this.#choices.show(this.#queue.settings, Boolean(this.#shown) && !isPending, !isPending, this.#shown?.said?.choice);
   }
 
   /** Somebody looks at the page, or no longer does. */

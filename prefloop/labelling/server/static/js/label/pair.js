@@ -1,15 +1,17 @@
 // A pair to compare, as the server has leased it, and its two clips.
 
 import { Refused, serverNow, Unreachable } from "../common/api.js";
-import { makeClip } from "../common/clips.js";
+import { loadClip } from "../common/clips.js";
 import { count } from "../common/dom.js";
+import { Axes } from "../common/plots.js";
 
 /** `left` and `right` are what the server says of the sides. */
 export class Pair {
   clips = null;
   ready = false;
-  isAgain = false; // its answer was taken back
+  said = null; // what was answered and taken back: {choice, trim}
   problem = null;
+  #loading = false;
 
   constructor(leased, signal) {
     this.signal = signal;
@@ -18,11 +20,17 @@ export class Pair {
 
   update(leased) {
     const { left, right } = leased;
+    this.said = leased.said ?? this.said;
     Object.assign(this, { query: leased.query, lease: leased.lease, left, right });
     this.expiresAt = leased.expires_at;
     this.expires = Date.parse(leased.expires_at);
     // by how long the server lets it go on from here
     this.renewAt = serverNow() + 0.5 * (this.expires - serverNow());
+  }
+
+  /** Whether its answer was taken back. */
+  get isAgain() {
+    return this.said !== null;
   }
 
   get rendered() {
@@ -36,18 +44,18 @@ export class Pair {
 
   /** Loads the clips as soon as there are some; calls `done` when they can be shown, or can't. */
   prepare(done) {
-    if (this.clips || !this.rendered) return;
-    const clip = (side, name) =>
-      makeClip(side, `${name} clip, ${count(side.length, "step")}`, this.signal);
-    const clips = [clip(this.left, "Left"), clip(this.right, "Right")];
-    this.clips = clips;
-    Promise.all(clips.map((one) => one.ready)).then(
-      () => {
+    if (this.#loading || !this.rendered) return;
+    this.#loading = true;
+    const axes = new Axes([this.left, this.right], this.signal);
+    const clip = (side, name) => loadClip(side, `${name} clip, ${count(side.length, "step")}`, axes, this.signal);
+    Promise.all([clip(this.left, "Left"), clip(this.right, "Right")]).then(
+      (clips) => {
+        this.clips = clips;
         this.ready = true;
         done();
       },
       (error) => {
-        this.clips = null;
+        this.#loading = false;
         // a clip that went out of the server's cache is made again
         if (error instanceof Refused) this.left = { ...this.left, clip_url: null, clip_error: null };
         else if (!(error instanceof Unreachable)) this.problem = error.message;

@@ -1,4 +1,4 @@
-// How far the run is, and how fast this annotator is.
+// How far the run is, and how long this annotator needs for the rest.
 
 import { attempt, getRun, repeat } from "../common/api.js";
 import { make, setText } from "../common/dom.js";
@@ -7,6 +7,17 @@ import { tab } from "../common/storage.js";
 
 const LONGEST = 120; // seconds that one label counts for: whoever has a coffee is not slower
 const REFRESH = 5000;
+const ENOUGH = 3; // labels that tell a pace
+const LONG = 90; // minutes from which on hours are told
+
+/** How long `remaining` pairs take somebody who has needed `seconds` for `labels`; empty where that is not known. */
+function timeLeft(remaining, labels, seconds) {
+  if (labels < ENOUGH || !seconds || !remaining) return "";
+  const minutes = (remaining * seconds) / labels / 60;
+  if (minutes < 1) return "less than a minute left";
+  if (minutes < LONG) return `about ${Math.round(minutes)} min left`;
+  return `about ${Math.round(minutes / 60)} h left`;
+}
 
 /** Tells "round" when everything is asked again. */
 export class Progress extends EventTarget {
@@ -39,7 +50,7 @@ export class Progress extends EventTarget {
         make("span", {}, number("done"), " done"),
         make("span", {}, number("left"), " left"),
         make("span", {}, number("session"), " this session"),
-        make("span", { class: "rate" }, number("rate"), " per minute"),
+        (this.#nodes.time = make("span", { class: "time-left" })),
       ),
     );
     repeat(() => this.#refresh(), REFRESH, signal);
@@ -90,7 +101,7 @@ export class Progress extends EventTarget {
     setText(this.#nodes.done, String(queries - remaining));
     setText(this.#nodes.left, String(remaining));
     setText(this.#nodes.session, String(labels));
-    setText(this.#nodes.rate, seconds > 0 ? (60 * labels / seconds).toFixed(labels < 3 ? 0 : 1) : "–");
+    setText(this.#nodes.time, timeLeft(remaining, labels, seconds));
     this.#nodes.bar.max = Math.max(queries, 1);
     this.#nodes.bar.value = queries - remaining;
   }

@@ -24,6 +24,7 @@ export class PairQueue extends EventTarget {
   #settingsAt = 0;
   #recent = []; // answered pairs, with their clips
   #answered = []; // leases that were answered here or in another tab
+  #unsent = new Map(); // by lease, what was taken back before the server heard of it
   #run;
   #annotator;
   #session;
@@ -72,26 +73,24 @@ export class PairQueue extends EventTarget {
   /** Puts pairs in front that are to be answered again. */
   putFirst(leased) {
     const again = leased.map((one) => this.#remembered(one) ?? this.#known(one) ?? new Pair(one, this.#signal));
+    again.forEach((pair, i) => pair.update(leased[i]));
     const queries = new Set(again.map((pair) => pair.query));
     this.pairs = [...again, ...this.pairs.filter((pair) => !queries.has(pair.query))];
-    for (const pair of again) {
-      pair.isAgain = true;
-      this.#prepare(pair);
-    }
+    for (const pair of again) this.#prepare(pair);
     this.#changed();
   }
 
-  /** Puts a pair in front whose answer was never sent; the pair, or null if the server is to say. */
-  takeBack(lease) {
+  /** Puts a pair in front whose answer, `said`, was never sent; after a reload the server gives it. */
+  takeBack({ lease, choice, trim }) {
     this.#answered = this.#answered.filter((other) => other !== lease);
-    const pair = this.#recent.find((other) => other.lease === lease) ?? null;
+    this.#unsent.set(lease, { choice, trim });
+    const pair = this.#recent.find((other) => other.lease === lease);
     if (pair) {
       this.#recent = this.#recent.filter((other) => other !== pair);
       this.pairs = [pair, ...this.pairs];
-      pair.isAgain = true;
+      pair.said = this.#unsent.get(lease);
     }
     this.look();
-    return pair;
   }
 
   /** Lets go of all pairs, since the server knows better; that of `refused` was not answered after all. */
@@ -127,7 +126,6 @@ export class PairQueue extends EventTarget {
     const found = this.#recent.find((pair) => pair.looksAs(leased));
     if (!found) return null;
     this.#recent = this.#recent.filter((pair) => pair !== found);
-    found.update(leased);
     return found;
   }
 
@@ -196,7 +194,7 @@ export class PairQueue extends EventTarget {
     for (const leased of queries) {
       const known = this.#known(leased);
       if (known) known.update(leased);
-      else if (!answered.has(leased.lease)) fresh.push(new Pair(leased, this.#signal));
+      else if (!answered.has(leased.lease)) fresh.push(this.#fresh(leased));
     }
     const given = new Set(queries.map((leased) => leased.lease));
     // a query that comes with another lease may have its sides the other way round
@@ -208,6 +206,10 @@ export class PairQueue extends EventTarget {
     this.leftOver = left_over;
     this.state = this.pairs.length ? "queries" : state;
     this.#changed();
+  }
+
+  #fresh(leased) {
+    return new Pair({ ...leased, said: leased.said ?? this.#unsent.get(leased.lease) }, this.#signal);
   }
 
   async #currentSettings() {

@@ -2,6 +2,7 @@
 
 import { count, make, setText } from "../common/dom.js";
 import { calm } from "../common/player.js";
+import { flash } from "./flash.js";
 
 const NARROW = window.matchMedia("(max-width: 640px)");
 const NAMES = { left: ["Left", "Upper"], right: ["Right", "Lower"] };
@@ -28,6 +29,7 @@ export function sideText(side, ending) {
 export class Stage {
   #player;
   #sides = {};
+  #note = make("div", { class: "note plotted", hidden: true });
 
   /** `controls` is the element that goes under the clips; a click on a clip plays or pauses. */
   constructor(player, controls, signal) {
@@ -37,6 +39,7 @@ export class Stage {
       "section",
       { class: "stage", "aria-label": "The two clips", hidden: true },
       make("div", { class: "clips" }, figures),
+      this.#note,
       controls,
     );
     player.addEventListener("change", () => this.#showEnds(), { signal });
@@ -45,15 +48,13 @@ export class Stage {
   #figure(side) {
     const screen = make("div", { class: "screen", onclick: () => this.#player.toggle() });
     const steps = make("span", { class: "steps" });
-    const note = make("p", { class: "note" });
     const figure = make(
       "figure",
       { class: `clip ${side}`, "data-side": side },
       screen,
       make("figcaption", {}, make("span", { class: "title" }, sideName(side)), steps),
-      note,
     );
-    this.#sides[side] = { figure, screen, steps, note };
+    this.#sides[side] = { figure, screen, steps };
     return figure;
   }
 
@@ -65,15 +66,33 @@ export class Stage {
   /** Puts a pair's clips on the page, and plays them. */
   show(pair) {
     Object.keys(NAMES).forEach((side, i) => {
-      const { figure, screen, steps, note } = this.#sides[side];
+      const { figure, screen, steps } = this.#sides[side];
       screen.replaceChildren(pair.clips[i].node);
       figure.dataset.segment = pair[side].segment;
-      // then what is shown is a plot, of the server's or of this page's
-      setText(note, pair[side].clip_error ?? "");
+      // then what is shown is a plot, of this page's or of the server's
+      figure.classList.toggle("plot", pair[side].clip_error !== null);
       setText(steps, count(pair.clips[i].length, "step"));
     });
+    const aspect = Math.min(...pair.clips.map((clip) => clip.aspect));
+    this.node.parentElement.style.setProperty("--aspect", aspect);
+    this.#explain(pair.left.clip_error ?? pair.right.clip_error);
     this.node.dataset.lease = pair.lease;
     this.#player.show(pair.clips, !calm());
+  }
+
+  /** Lights the clip that was chosen. */
+  flash(choice) {
+    const side = this.#sides[choice];
+    if (side) flash(side.figure);
+  }
+
+  /** Says how to read a plot; the reason why there is no picture is there for who asks. */
+  #explain(reason) {
+    this.#note.hidden = !reason;
+    this.#note.replaceChildren(
+      make("span", {}, "Plotted: each line is a number of what was observed or done, step by step, on the same scale in both clips."),
+      make("details", {}, make("summary", {}, "Why no picture?"), make("p", {}, reason ?? "")),
+    );
   }
 
   /** Marks a clip that is over while the other goes on. */

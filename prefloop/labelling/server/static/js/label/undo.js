@@ -10,12 +10,11 @@ const PATIENCE = 2000; // milliseconds that labelling waits
 
 /**
  * Tells "change" (of `isPending`), "back" (an answer was taken back, and its pair is first in the
- * queue; detail: what was said, or null where this page does not know), and "sentence" (detail: what
+ * queue; detail: what was said, in words, or null where no button says so), and "sentence" (detail: what
  * became of an undo that took nothing back so far).
  */
 export class Undo extends EventTarget {
-  #answers = []; // that can be taken back, the last first to go: {id, lease}
-  #words = new Map(); // what was said, by query
+  #answers = []; // what was said and can be taken back, the last first to go
   #pending = null; // the id of the undo that labelling waits for
   #run;
   #annotator;
@@ -45,9 +44,8 @@ export class Undo extends EventTarget {
   }
 
   /** Keeps in mind what was said of a pair. */
-  remember(said, pair) {
+  remember(said) {
     this.#answers.push(said);
-    this.#words.set(pair.query, inWords(said.choice));
   }
 
   /** Forgets all answers: they count no longer. */
@@ -61,7 +59,8 @@ export class Undo extends EventTarget {
     const last = this.#answers.pop();
     if (last && outbox.drop(last.id)) {
       // the server has never heard of it: its pair is still ours
-      this.#tell("back", this.#wordsOf(this.#queue.takeBack(last.lease)));
+      this.#queue.takeBack(last);
+      this.#tell("back", inWords(last.choice));
       return;
     }
     const undos = outbox.waiting().filter(({ kind }) => kind === "undo");
@@ -92,7 +91,8 @@ export class Undo extends EventTarget {
   #undone({ entry, reply: { queries } }) {
     if (this.#pending === entry.said.id) this.#wait(null);
     this.#queue.putFirst(queries);
-    this.#tell("back", this.#wordsOf(queries[0]));
+    const choice = queries[0]?.said?.choice;
+    this.#tell("back", choice ? inWords(choice) : null);
   }
 
   /** An undo was refused; or an answer, and its undos went with it. */
@@ -101,10 +101,6 @@ export class Undo extends EventTarget {
     this.#answers = this.#answers.filter(({ id }) => id !== entry.said.id);
     if (entry.kind === "undo") this.#tell("sentence", error.message);
     else if (undos.length) this.#tell("sentence", "There was nothing to take back: that answer was not stored.");
-  }
-
-  #wordsOf(pair) {
-    return this.#words.get(pair?.query) ?? null;
   }
 
   #wait(id) {

@@ -1,9 +1,10 @@
 // One of the pairs that a reward model finds hardest: two small clips, and who says what of them.
 
 import { Refused } from "../common/api.js";
-import { makeClip, TraceClip } from "../common/clips.js";
+import { loadClip } from "../common/clips.js";
 import { framesText } from "../common/controls.js";
 import { count, make, percent, setText } from "../common/dom.js";
+import { Axes, TraceClip } from "../common/plots.js";
 import { RewardTrace, rewardRanges } from "../common/rewardtrace.js";
 import { VideoClip } from "../common/video.js";
 
@@ -40,12 +41,14 @@ class Screen {
   clip = null;
   #side;
   #label;
+  #axes;
   #signal;
   #loading = null;
 
-  constructor(side, label, signal) {
+  constructor(side, label, axes, signal) {
     this.#side = side;
     this.#label = label;
+    this.#axes = axes;
     this.#signal = signal;
   }
 
@@ -79,14 +82,12 @@ class Screen {
   }
 
   async #ready() {
-    const clip = makeClip(this.#side, this.#label, this.#signal);
     try {
-      await clip.ready;
-      return clip;
+      return await loadClip(this.#side, this.#label, this.#axes, this.#signal);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
     }
-    const plot = new TraceClip(this.#side, this.#label, this.#signal);
+    const plot = new TraceClip(this.#side, this.#label, this.#axes);
     await plot.ready;
     return plot;
   }
@@ -103,7 +104,8 @@ export class HardPair {
   /** `number` is its place among the others; `on` what is to be done: `press`, `enter`, `leave`, `go` to a step. */
   constructor(hard, number, on, signal) {
     this.#number = number;
-    this.#screens = Object.keys(SIDES).map((side) => new Screen(hard[side], `${side} clip of pair ${number}`, signal));
+    const axes = new Axes(Object.keys(SIDES).map((side) => hard[side]), signal);
+    this.#screens = Object.keys(SIDES).map((side) => new Screen(hard[side], `${side} clip of pair ${number}`, axes, signal));
     this.#button = make("button", { type: "button", class: "plain", onclick: on.press }, this.#text);
     this.#rewards = this.#traces(hard, on.go);
     const figures = Object.entries(SIDES).map(([side, colour], i) =>
