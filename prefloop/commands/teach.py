@@ -90,10 +90,10 @@ def main(settings: Settings) -> None:
     from prefloop.envs.spaces import spaces_of
     from prefloop.evaluation.videos import frames_per_second
 
-    env = settings.environment
-    made = make_env(env)
+    made = make_env(settings.environment)
     method = settings.method or ("pref-ppo" if spaces_of(made).discrete else "pebble")
     made.close()
+    env = _as_tuned(settings.environment, method)
     length = settings.segment_length or round(
         min(max(CLIP_SECONDS * frames_per_second(env), FEWEST), MOST)
     )
@@ -143,6 +143,11 @@ def main(settings: Settings) -> None:
         ),
     )
     pref_ppo.train(pref_ppo.Settings(pref_ppo=plain, **common), ready, quiet=True)
+
+
+def _as_tuned(env: EnvSettings, method: str) -> EnvSettings:
+    """With what the method's own command changes about it, unless that is said otherwise."""
+    return replace(tuned(env, method, env.env), **env.changes)
 
 
 def _open(page: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from prefloop.envs.registered import time_limit
@@ -72,7 +73,7 @@ class Teaching:
         self._page, self._learner, self._plan = page, learner, plan
         self._env, self._limit = env, None if ends_early else time_limit(env)
         self._policy, self._seed, self._file = policy, seed, directory / LATEST
-        self._steps = self._asked = self._sessions = 0
+        self._steps = self._asked = 0
         self._points = deque([(time.monotonic(), 0)])
         self._next_video, self._can_be_drawn = 0.0, True
 
@@ -160,7 +161,11 @@ class Teaching:
         try:
             fps = frames_per_second(self._env)
             every = max(1, round(fps / PICTURES_PER_SECOND))
-            act = acting_in_episode(self._policy(), judging, 0, greedy=True)
+            with torch.random.fork_rng(
+                devices=[]
+            ):  # whoever builds a policy may draw weights first
+                policy = self._policy()
+            act = acting_in_episode(policy, judging, 0, greedy=True)
             steps = int(SHOWN_SECONDS * fps)
             record_episode(self._env, act, env_seed(judging, 0), self._file, every, steps)
             self._page.show(self._file)

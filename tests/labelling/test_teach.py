@@ -8,15 +8,17 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import gymnasium as gym
 import pytest
 from conftest import assert_one_sentence
 from teaching import labelling, rows
 
-from prefloop.commands.teach import run_name
+from prefloop.commands.teach import _as_tuned, run_name
 from prefloop.data import dataset
 from prefloop.envs.goals import GOALS, usual_goal
+from prefloop.envs.settings import EnvSettings
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.labelling.client.on_page import OnPage
@@ -189,6 +191,13 @@ def test_what_can_not_be_taught(run, client, tmp_path, flags, words):
 def test_a_goal_that_nobody_reads(run):
     outcome = run(f"prefloop.cli teach --env CartPole-v1 --goal {'up' * 6000}")
     assert_one_sentence(outcome, "--goal has 12000 characters")
+
+
+def test_an_environment_is_what_the_methods_own_command_makes_of_it():
+    walker = EnvSettings(env="dm_control/walker-walk-v0")
+    assert _as_tuned(walker, "pebble").action_repeat == 2
+    assert _as_tuned(replace(walker, action_repeat=4), "pebble").action_repeat == 4
+    assert _as_tuned(EnvSettings(env="CartPole-v1"), "pref-ppo") == EnvSettings(env="CartPole-v1")
 
 
 def test_runs_are_named_after_what_is_taught():
