@@ -48,6 +48,19 @@ MAY_DIFFER_ON_RESUME = (
 )
 
 
+# with people no two runs are alike anyway, and who has labelled so many may want to go on
+MAY_DIFFER_WITH_PEOPLE = ("labels", "queue", "schedule")
+
+
+def may_differ(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which settings may be others when a run goes on.
+
+    Args:
+        settings: the run's, by flag; `run` is that of people on the labelling server.
+    """
+    return MAY_DIFFER_ON_RESUME + (MAY_DIFFER_WITH_PEOPLE if settings.get("run") else ())
+
+
 class Learner(Protocol):
     """What the loop turns: something that learns in iterations and can be put away in between."""
 
@@ -208,7 +221,8 @@ def _at(rows: Sequence[Mapping[str, float]]) -> str:
 def _stopped(
     directory: Path, facts: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    return runs.resume(directory, facts, MAY_DIFFER_ON_RESUME, {"learner", "rows"}, defaults)
+    others = may_differ(facts["settings"])
+    return runs.resume(directory, facts, others, {"learner", "rows"}, defaults)
 
 
 def _is_finite(state: Any) -> bool:

@@ -93,11 +93,12 @@ def claimed(settings: TrainingCommand, program: str) -> Iterator[Path]:
     run = settings.run
     with runs.claimed(Path(run.out), run.resume, keep_earlier=True) as directory:
         if run.resume:
+            flat = as_flat(settings)
             runs.require_can_go_on(
                 directory,
                 program,
-                as_flat(settings),
-                loop.MAY_DIFFER_ON_RESUME,
+                flat,
+                loop.may_differ(flat),
                 defaults_of(type(settings)),
             )
         yield directory

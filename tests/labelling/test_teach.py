@@ -77,7 +77,8 @@ def test_it_goes_on_until_it_is_stopped_on_the_page_and_then_again(run, client, 
     assert len(learned.answered) >= 8 and learned.segments.lengths.max() == 10
     before = len(rows(tmp_path / "cp/metrics.csv"))
     with stopping(client, "cp", lambda told: told["labels"] > len(learned)):
-        assert run(CARTPOLE).code == 0
+        more = run(f"{CARTPOLE.replace('--queue 4', '--queue 5')} --labels 500")
+        assert more.code == 0, more.err
     assert len(rows(tmp_path / "cp/metrics.csv")) > before
     assert (tmp_path / "cp/final_policy.params").exists()
 
