@@ -1,6 +1,6 @@
 """Whoever answers a command that asks while it learns: people behind the labelling server, or a program."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +13,9 @@ from prefloop.teachers.simulated import PRESETS
 from prefloop.training.settings import (
     QuerySettings,
     RunSettings,
-    StoppingSettings,
-    WatchingSettings,
 )
 
 if TYPE_CHECKING:
-    from contextlib import ExitStack
-
     from prefloop.data.stepping import Stepping
     from prefloop.labelling.client.on_page import OnPage
     from prefloop.labelling.schemas.runs import RunOut
@@ -188,41 +184,41 @@ def answering(
             yield Asked(settings, env, stepping, answers)
 
 
-def hooks(
-    asked: Asked,
-    method: "Method",
-    learner: Any,
-    stopping: StoppingSettings,
-    watching: WatchingSettings,
-    stack: "ExitStack",
-) -> dict[str, Any]:
-    """What watches a training and may end it, as `outputs.train` takes it.
+def train(
+    asked: Asked, method: "Method", learner: Any, facts: Mapping[str, Any], quiet: bool = False
+) -> None:
+    """Runs a method that asks, in the folder that is this process's, and writes what came of it.
 
     Args:
-        learner: what can be asked to ask, as `Teaching` wants it.
-        stack: closes what is opened for it.
+        learner: the method's, as `Teaching` wants it; saves what it was taught.
+        facts: what run.json is to say besides the settings.
+        quiet: without a progress bar.
     """
+    from prefloop.training import outputs
     from prefloop.training.stopping import reason_to_stop
-    from prefloop.training.watching import watching as watchers_of
+    from prefloop.training.watching import watching
 
-    run, env = asked.settings.run, asked.settings.environment
-    directory = Path(run.out)
-    watchers: list[Any] = list(
-        stack.enter_context(watchers_of(watching, env, method.policy, run.seed, directory))
-    )
-    if asked.page is None:
-        return {"watchers": watchers, "stop": lambda rows: reason_to_stop(rows, stopping)}
-    from prefloop.commands.teaching import Teaching
+    settings = asked.settings
+    run, env, directory = settings.run, settings.environment, Path(settings.run.out)
+    hooks: dict[str, Any] = {"stop": lambda rows: reason_to_stop(rows, settings.stopping)}
+    with watching(settings.watching, env, method.policy, run.seed, directory) as watchers:
+        hooks["watchers"] = watchers
+        if asked.page is not None:
+            from prefloop.commands.teaching import Teaching
 
-    assert method.acting is not None
-    teaching = Teaching(
-        asked.page, learner, method.acting.plan, asked.env, asked.env == env, method.policy, run.seed, directory,
-    )  # fmt: skip
-    return {
-        "watchers": [*watchers, teaching.watch],
-        "stop": lambda rows: teaching.stop(rows) or reason_to_stop(rows, stopping),
-        "on_steps": teaching.on_steps,
-    }
+            assert method.acting is not None
+            teaching = Teaching(
+                asked.page, learner, method.acting.plan, asked.env, asked.env == env, method.policy,
+                run.seed, directory,
+            )  # fmt: skip
+            hooks = {
+                "stop": lambda rows: teaching.stop(rows) or reason_to_stop(rows, settings.stopping),
+                "watchers": [*watchers, teaching.watch],
+                "on_steps": teaching.on_steps,
+            }
+        outputs.train(
+            method, settings, facts, env, is_claimed=True, save=learner.save, quiet=quiet, **hooks
+        )
 
 
 def say_how_many_came(answers: "Answers", questions: QuerySettings) -> None:

@@ -77,7 +77,6 @@ def train(
         on_ready: is told where people label, once there is a run for it.
         quiet: say how far it is, and that people are waited for, on their page only.
     """
-    from contextlib import ExitStack
     from pathlib import Path
 
     import torch
@@ -111,7 +110,8 @@ def train(
     every, explores = plan.steps(plan.every), own.exploration_iterations * plan.steps(plan.every)
     if explores != own.exploration.steps:
         print(
-            f"Note: it explores for {explores} steps, in whole iterations of {every} (--iteration_steps)."
+            f"Note: the first questions come after {explores} steps, in whole iterations of {every} "
+            "(--iteration_steps)."
         )
 
     def check(env: EnvSettings) -> None:
@@ -149,20 +149,7 @@ def train(
         facts |= {"reward_model": learner.taught.model.facts()}
         if asked.env != env:  # "env" is what it is judged in
             facts["learned_in"] = asked.env.facts
-        with ExitStack() as stack:
-            hooks = answering.hooks(
-                asked, method, learner, settings.stopping, settings.watching, stack
-            )
-            outputs.train(
-                method,
-                settings,
-                facts,
-                env,
-                is_claimed=True,
-                save=learner.save,
-                quiet=quiet,
-                **hooks,
-            )
+        answering.train(asked, method, learner, facts, quiet)
         if learner.seconds:
             share = learner.reward_seconds / learner.seconds
             print(f"Asking, fitting and relabelling took {share:.0%} of the time.")

@@ -72,7 +72,6 @@ def train(
         on_ready: is told where people label, once there is a run for it.
         quiet: say how far it is, and that people are waited for, on their page only.
     """
-    from contextlib import ExitStack
     from pathlib import Path
 
     import torch
@@ -123,18 +122,5 @@ def train(
         )  # fmt: skip
         facts = outputs.facts("pref-ppo", env, method.begins_as, init=settings.init)
         facts |= {"reward_model": learner.taught.model.facts()}
-        with ExitStack() as stack:
-            hooks = answering.hooks(
-                asked, method, learner, settings.stopping, settings.watching, stack
-            )
-            outputs.train(
-                method,
-                settings,
-                facts,
-                env,
-                is_claimed=True,
-                save=learner.save,
-                quiet=quiet,
-                **hooks,
-            )
+        answering.train(asked, method, learner, facts, quiet)
         answering.say_how_many_came(answers, questions)

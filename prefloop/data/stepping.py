@@ -167,6 +167,8 @@ def without_diverged(rollouts: Sequence[Rollout]) -> list[Rollout]:
     Nobody knows when it began to go wrong, so the episode is left out from its beginning on, as far
     as that is here.
     """
+    if not any(rollout.diverged.any() for rollout in rollouts):
+        return list(rollouts)
     dropped, left = np.zeros(rollouts[-1].valid.shape[1], bool), []
     for rollout in reversed(rollouts):
         valid = rollout.valid.copy()

@@ -11,6 +11,7 @@ from typing import Any
 from prefloop.errors import UserError
 from prefloop.labelling.client.client import LabellingClient, RefusedError
 from prefloop.labelling.schemas.trainings import MAX_SAID, WishesOut
+from prefloop.progress import say
 
 EVERY = 1.0  # seconds between two words
 CONFLICT = 409  # of HTTP
@@ -89,11 +90,18 @@ class OnPage:
                     time.sleep(SECONDS_TO_BE_SEEN)
 
     def _work(self) -> None:
+        is_told = False
         while not self._over.wait(self._every):
-            # a server that is away, or of an earlier version; a run that was deleted
-            with contextlib.suppress(UserError):
+            try:
                 self._say()
                 self._send_video()
+            except RefusedError as error:
+                # another one began while this one slept; what both learn is only worth less
+                if error.status == CONFLICT and not is_told:
+                    say(f"{str(error).rstrip('.')}. The page shows that one.")
+                    is_told = True
+            except UserError:
+                continue  # a server that is away: the trainer that asks it says so
 
     def _say(self) -> None:
         try:
