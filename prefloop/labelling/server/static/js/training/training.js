@@ -5,6 +5,7 @@ import { count, make, percent, setText } from "../common/dom.js";
 import { curve } from "./curve.js";
 
 const REFRESH = 2000; // milliseconds
+const TELLING = 50; // labels, of which a fifth or so is held out
 
 /** "20 s", "3 min", "2 h": as one says it. */
 function inWords(seconds) {
@@ -104,7 +105,7 @@ export class Training {
     setText(this.#said, inSentence(training));
     const facts = [
       training.labels ? `${count(training.labels, "label")} learned from` : "nothing learned from labels yet",
-      training.held_out_accuracy === null ? "" : `the reward is right about ${percent(training.held_out_accuracy)} of those it was not fitted to`,
+      training.held_out_accuracy === null ? "" : `the reward is right about ${percent(training.held_out_accuracy)} of those it was not fitted to${training.labels < TELLING ? ", which are few" : ""}`,
       training.steps_per_second && isThere ? `${training.steps_per_second.toFixed(0)} steps a second` : "",
     ];
     setText(this.#facts, `${facts.filter(Boolean).join(" · ")}`);
