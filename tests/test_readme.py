@@ -93,3 +93,13 @@ def test_what_each_reader_starts_with_is_tried_elsewhere():
 def test_make_targets(name):
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search(rf"^{name}:.*## ", text, re.MULTILINE)
+
+
+def test_what_people_are_to_compare_was_made_before_in_one_environment():
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", "")
+    made = {}
+    for line in re.findall(r"^(prefloop .*)$", text, re.MULTILINE):
+        if found := re.search(r"--env (\S+).*--out (\S+)", line):
+            made[found[2]] = found[1]
+        if found := re.search(r"^prefloop (?:arena --name \S+ --policies|show) ([^#]+)", line):
+            assert len({made[name] for name in found[1].split()}) == 1, line
