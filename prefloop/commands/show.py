@@ -1,16 +1,25 @@
 """`prefloop show`: policies side by side, from the same starts."""
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from prefloop.envs.settings import TERMINATIONS
-from prefloop.settings import require_above_zero, require_seed, setting
+from prefloop.labelling.client.settings import ServerSettings
+from prefloop.labelling.limits import MAX_NAME
+from prefloop.settings import part, require_above_zero, require_seed, setting
+
+if TYPE_CHECKING:
+    from prefloop.labelling.client.client import LabellingClient
 
 DESCRIPTION = """Shows policies of one run or of up to six side by side, from the same starts and in step: clips with
 the reward of each step under them, a slider over the checkpoints of each run, returns with intervals, and returns
 against steps and labels, where a click plays the nearest checkpoint."""
 EPILOG = """Example: prefloop show pebble sac. The page is a folder that opens from disk, without a server and without
-a network; --export keeps it. Runs have checkpoints to go back to if they were trained with --checkpoint_every.
-Details: docs/show.md."""
+a network; --export keeps it. prefloop show pebble sac --server http://127.0.0.1:8000 also puts it among the
+Comparisons of a labelling server that runs, for all who may look there; --profile default says the one of this
+machine. Runs have checkpoints to go back to if they were trained with --checkpoint_every. Details: docs/show.md."""
 IMPORTS = ("torch", "gymnasium")
 LAST = "last-show"  # where the page is that nobody asked to keep
 
@@ -34,7 +43,9 @@ class Settings:
     termination: str = setting("", "how episodes end, where it is to be otherwise than for who is judged; never: they go on, as PEBBLE learns in Ant, Hopper, Humanoid and Walker2d, where a back flip would end at once", choices=TERMINATIONS)
     greedy: bool = setting(False, "take the most probable action, or the mean one, and draw none; policies of SAC and PEBBLE always take the mean one")
     browser: bool = setting(True, "open the page when it is written", needs="not export")
+    by: str = setting("", "who shows it, for the server's list")
     seed: int = setting(0, "same seed, same starts")
+    server: ServerSettings = part(ServerSettings, server=setting("", "also keep the comparison on this labelling server, as a page of it; where it demands a token, PREFLOOP_TOKEN has the trainers'"), profile=setting("", "the same on the server that runs in ~/.prefloop/PROFILE"))
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -44,27 +55,57 @@ class Settings:
             raise ValueError(
                 f"--clips must be at most --episodes, which is {self.episodes}, not {self.clips}"
             )
+        if self.by and not self.is_sent:
+            raise ValueError("--by does nothing without --server or --profile")
+        if len(self.by) > MAX_NAME:
+            raise ValueError(f"--by has {len(self.by)} characters; a name has at most {MAX_NAME}")
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether a server is to keep it, too; PREFLOOP_SERVER alone sends nothing anywhere."""
+        return bool(self.server.server or self.server.profile)
 
     @property
     def when_interrupted(self) -> str:
         """What to say after Ctrl-C."""
+        if self.is_sent:
+            return "Stopped; the server shows no comparison that was not sent whole."
         return "Stopped; nothing was written."
 
 
 def main(settings: Settings) -> None:
-    """Plays, films and writes the page."""
-    import webbrowser
-    from pathlib import Path
+    """Plays, films and writes the page; sends it, where a server is to keep it."""
+    from prefloop.showing.page import PAGE, require_free
 
-    from prefloop.evaluation.videos import has_display, require_pictures
+    folder = Path(settings.export or LAST)
+    require_free(folder, is_own=not settings.export)
+    if not settings.is_sent:
+        _write(settings, folder)
+        page = folder / PAGE
+        _tell(settings, page.resolve().as_uri(), f"Wrote {page}")
+        return
+    from prefloop.labelling.client.connecting import connected
+
+    # none is started where none runs: it would end with this program, and the page with it
+    with connected(settings.server) as client:
+        from prefloop.labelling.client.comparing import require_keeps_comparisons
+
+        require_keeps_comparisons(client)
+        about = _write(settings, folder)
+        print(f"Wrote {folder / PAGE}.")
+        address = _send(settings, client, about, folder)
+    _tell(settings, address, f"It is at {address}")
+
+
+def _write(settings: Settings, folder: Path) -> Mapping[str, Any]:
+    """Plays, films and writes the page; what it shows."""
+    from prefloop.evaluation.videos import require_pictures
     from prefloop.files import whole_folder
     from prefloop.progress import progress
     from prefloop.showing.gathering import Starts, gather, load
     from prefloop.showing.kept_policies import common_env, read_runs
-    from prefloop.showing.page import PAGE, require_free, write_page
+    from prefloop.showing.page import write_page
 
-    folder = Path(settings.export or LAST)
-    require_free(folder, is_own=not settings.export)
     runs = read_runs([Path(path) for path in settings.run], settings.checkpoints, settings.env)
     env = common_env(runs, settings.steps)
     if settings.termination:
@@ -91,9 +132,32 @@ def main(settings: Settings) -> None:
             f"{run['name']}: {last['mean']:.1f}{interval} (mean return of {starts.episodes} episodes of "
             f"{env.described}, 95 % interval)"
         )
-    page = folder / PAGE
+    return about
+
+
+def _send(
+    settings: Settings, client: "LabellingClient", about: Mapping[str, Any], folder: Path
+) -> str:
+    """Sends what was written; the address of its page on the server."""
+    from prefloop.evaluation.reward_page import plain
+    from prefloop.labelling.client.comparing import send_comparison
+    from prefloop.progress import progress
+
+    clips = sum(len(policy["clips"]) for run in about["runs"] for policy in run["policies"])
+    with progress(clips, "clips", leave=False) as bar:
+        return send_comparison(
+            client, plain(about), folder, settings.by, lambda sent: bar.update(units=sent)
+        )
+
+
+def _tell(settings: Settings, address: str, said: str) -> None:
+    """Opens the page, where somebody sees it, and says where it is."""
+    import webbrowser
+
+    from prefloop.evaluation.videos import has_display
+
     is_opened = settings.browser and not settings.export and has_display()
-    if not (is_opened and webbrowser.open(page.resolve().as_uri())):
-        print(f"Wrote {page}; open it in a browser.")
-        return
-    print(f"Wrote {page}, and opened it in the browser.")
+    if is_opened and webbrowser.open(address):
+        print(f"{said}, and opened it in the browser.")
+    else:
+        print(f"{said}; open it in a browser.")

@@ -3,6 +3,7 @@
 MAX_NAME = 64  # characters of the name of a run or of an annotator
 MAX_ENV = 200  # characters of an environment's id
 MAX_AGENTS = 20  # that an arena compares: each two of them want votes
+MAX_COMPARED = 6  # runs side by side: no more fit a screen
 MAX_TRACE = 250  # steps of a segment whose reward is told step by step
 MAX_INSTRUCTIONS = 10_000  # characters that annotators are to read
 MAX_AHEAD = 8  # queries that a page holds, with the one that is shown

@@ -14,9 +14,8 @@ from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import EnvSettings, from_facts
 from prefloop.errors import UserError, note
 from prefloop.files import read_csv
+from prefloop.labelling.limits import MAX_COMPARED
 from prefloop.runs import METRICS
-
-MOST_RUNS = 6  # beside each other on a screen
 
 
 @dataclass(frozen=True)
@@ -74,15 +73,15 @@ def read_runs(paths: Sequence[Path], most_policies: int, env_id: str = "") -> li
     """Runs that are to stand side by side.
 
     Args:
-        paths: folders, or single policies; one to `MOST_RUNS`.
+        paths: folders, or single policies; one to `MAX_COMPARED`.
         most_policies: how many of each at most, evenly apart, the first and the last among them.
         env_id: the environment, where nothing beside a policy names one.
 
     Raises:
         UserError: too many, one twice, or one is missing, has no policy, or is damaged.
     """
-    if len(paths) > MOST_RUNS:
-        raise UserError(f"{len(paths)} runs do not fit side by side; give at most {MOST_RUNS}.")
+    if len(paths) > MAX_COMPARED:
+        raise UserError(f"{len(paths)} runs do not fit side by side; give at most {MAX_COMPARED}.")
     resolved = [path.resolve() for path in paths]
     for i, path in enumerate(resolved):
         if path in resolved[:i]:

@@ -17,9 +17,11 @@ from prefloop.files import encodable, write_atomically
 PAGE, DATA = "index.html", "show.json"
 STATIC = Path(__file__).with_name("static")
 LABELLING = files("prefloop.labelling.server").joinpath("static")
-# what clips and their rewards are shown with while labelling, and the look of pages from disk
-SHARED = ("dom", "keys", "player", "rewardtrace", "video")
-OWN = ("gallery", "panel", "returnchart", "show", "stage", "transport")
+# what the labelling page shows comparisons with, and clips and their rewards
+SCRIPTS = {
+    "common": ("dom", "keys", "player", "rewardtrace", "video"),
+    "comparisons": ("comparison", "gallery", "panel", "returnchart", "stage", "transport"),
+}
 
 
 def require_free(folder: Path, is_own: bool) -> None:
@@ -60,8 +62,9 @@ def write_page(folder: Path, about: Mapping[str, Any]) -> None:
         path.read_text(encoding="utf-8")
         for path in (
             reward_page.STATIC / "page.css",
-            LABELLING.joinpath("css", "reward.css"),
             STATIC / "show.css",
+            LABELLING.joinpath("css", "reward.css"),
+            LABELLING.joinpath("css", "comparison.css"),
         )
     )
     page = f"""<!doctype html>
@@ -70,10 +73,13 @@ def write_page(folder: Path, about: Mapping[str, Any]) -> None:
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <style>{look}</style>
-<main id="main"><h1>{title}</h1><noscript><p>The page needs JavaScript.</p></noscript></main>
+<main class="comparison"><h1>{title}</h1><noscript><p>The page needs JavaScript.</p></noscript></main>
 <script type="application/json" id="data">{inline_json(about)}</script>
 <script type="importmap">{json.dumps({"imports": _modules()})}</script>
-<script type="module">import "show.js";</script>
+<script type="module">
+import {{ showComparison }} from "comparison.js";
+showComparison(document.querySelector("main"), JSON.parse(document.getElementById("data").textContent));
+</script>
 </html>
 """
     write_atomically(folder / DATA, (json.dumps(plain(about)) + "\n").encode())
@@ -82,12 +88,15 @@ def write_page(folder: Path, about: Mapping[str, Any]) -> None:
 
 def _modules() -> dict[str, str]:
     """All scripts by name, each as an address that holds it: browsers load no module from a file."""
-    places = [LABELLING.joinpath("js", "common", f"{name}.js") for name in SHARED]
-    places += [STATIC / f"{name}.js" for name in OWN]
+    places = [
+        LABELLING.joinpath("js", room, f"{name}.js")
+        for room, names in SCRIPTS.items()
+        for name in names
+    ]
     found = {}
     for place in places:
-        # ./x.js has no meaning seen from such an address, x.js is looked up in this map
-        text = re.sub(r'(from ")\./', r"\1", place.read_text(encoding="utf-8"))
+        # ../common/x.js has no meaning seen from such an address, x.js is looked up in this map
+        text = re.sub(r'(from ")\.{1,2}/(?:common/)?', r"\1", place.read_text(encoding="utf-8"))
         coded = base64.b64encode(text.encode()).decode()
         found[place.name] = f"data:text/javascript;charset=utf-8;base64,{coded}"
     return found

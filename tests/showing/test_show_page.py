@@ -18,7 +18,7 @@ STEPS = 60  # of an episode: at 30 a second, 2 s
 PLAYS = "document.querySelector('[data-key=\" \"]').textContent === 'Pause'"
 # in a round of the clips: how far the two were apart, in frames, when both played
 APART = """async ({seconds, fps}) => {
-    const videos = [...document.querySelectorAll(".stage video")];
+    const videos = [...document.querySelectorAll(".panels video")];
     const begun = performance.now();
     let apart = 0, looked = 0;
     while (performance.now() - begun < 1000 * seconds) {
@@ -64,10 +64,10 @@ def opened(browser, folder, viewport=WIDE, **options):
 
 def at_step(page, step):
     """Waits until everything stands at a step: the readout, both cursors, and both videos."""
-    until(page, "document.querySelector('.stage').ariaBusy === null")
+    until(page, "document.querySelector('.panels').ariaBusy === null")
     until(page, "step => document.querySelector('.frame').textContent.startsWith(`step ${step} of`)", step)  # fmt: skip
-    until(page, "step => [...document.querySelectorAll('.stage .reward')].every(n => Number(n.dataset.step) === step)", step)  # fmt: skip
-    until(page, "step => [...document.querySelectorAll('.stage video')].every(v => !v.seeking && Math.floor(v.currentTime * 30) === step)", step)  # fmt: skip
+    until(page, "step => [...document.querySelectorAll('.panels .reward')].every(n => Number(n.dataset.step) === step)", step)  # fmt: skip
+    until(page, "step => [...document.querySelectorAll('.panels video')].every(v => !v.seeking && Math.floor(v.currentTime * 30) === step)", step)  # fmt: skip
 
 
 def videos(page):

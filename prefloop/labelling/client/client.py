@@ -21,6 +21,7 @@ from prefloop.labelling.limits import MAX_NAME, RUN_NAME
 from prefloop.labelling.schemas.annotate import AnswerOut, LeasesOut
 from prefloop.labelling.schemas.arena import RankingOut
 from prefloop.labelling.schemas.base import MAX_QUERIES, HealthOut
+from prefloop.labelling.schemas.comparisons import MissingOut
 from prefloop.labelling.schemas.results import ResultsOut
 from prefloop.labelling.schemas.runs import RunOut
 from prefloop.labelling.schemas.settings import RunSettingsOut
@@ -108,6 +109,10 @@ class LabellingClient:
     def results_page(self, name: str) -> str:
         """Address of what a run's labels say."""
         return f"{self.url}/#/results/{quote(name, safe='')}"
+
+    def comparison_page(self, id: UUID) -> str:
+        """Address of a comparison."""
+        return f"{self.url}/#/comparisons/{id}"
 
     def health(self) -> HealthOut:
         """What answers there."""
@@ -198,6 +203,19 @@ class LabellingClient:
     def ranking(self, name: str) -> RankingOut:
         """How an arena's votes rank its agents."""
         return self._read(self._call("GET", f"{_path(name)}/ranking"), RankingOut)
+
+    # comparisons
+
+    def put_comparison(self, id: UUID, about: str) -> list[str]:
+        """Sends a comparison (`schemas.comparisons.ComparisonIn`, as JSON); returns what videos are missing."""
+        headers = {"content-type": "application/json"}
+        path = f"/api/comparisons/{id}"
+        reply = self._call("PUT", path, content=about.encode(), headers=headers)
+        return self._read(reply, MissingOut).missing
+
+    def put_comparison_clip(self, id: UUID, digest: str, video: bytes) -> None:
+        """Sends a video that a comparison names, H.264 in MP4."""
+        self._call("PUT", f"/api/comparisons/{id}/clips/{digest}", content=video)
 
     # training
 

@@ -20,7 +20,8 @@ def _plain(text: str) -> str:
     return text
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Text that is one line, without what no keyboard types."""
     if "\n" in text or "\t" in text:
         raise ValueError("it must be one line")
     return _plain(text)
@@ -34,10 +35,10 @@ RunName = Annotated[
 AnnotatorName = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME),
-    AfterValidator(_one_line),
+    AfterValidator(one_line),
 ]
 AgentName = AnnotatorName
-Env = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ENV), AfterValidator(_one_line)]
+Env = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ENV), AfterValidator(one_line)]
 Instructions = Annotated[
     str, StringConstraints(max_length=MAX_INSTRUCTIONS), AfterValidator(_plain)
 ]

@@ -23,6 +23,7 @@ from prefloop.labelling.server.routes import (
     annotate,
     arena,
     clips,
+    comparisons,
     frames,
     results,
     runs,
@@ -89,7 +90,18 @@ def create_app(
         generate_unique_id_function=_operation_id,
     )
     app.state.service = Service(store, clip_store, settings_file, tokens, want_clips)
-    for module in (runs, annotate, training, trainings, frames, results, arena, settings, clips):
+    for module in (
+        runs,
+        annotate,
+        training,
+        trainings,
+        frames,
+        results,
+        arena,
+        comparisons,
+        settings,
+        clips,
+    ):
         app.include_router(module.router)
     app.add_exception_handler(UserError, _as_sentence)
     app.add_exception_handler(RequestValidationError, _as_first_mistake)

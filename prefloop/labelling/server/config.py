@@ -51,7 +51,7 @@ class LabellingConfig:
     rendered_queue_size: int = _key(10, "queries of each run whose clips are rendered ahead of need", 1, 1000, of_runs=True)
     pairs_ahead: int = _key(4, "queries that a page holds, with the one that is shown: nobody else gets them meanwhile", 1, MAX_AHEAD, of_runs=True)
     cache_size_mb: int = _key(2000, "megabytes of clips that are kept; those that were sent always are", 10, 10_000_000)
-    sent_clips_mb: int = _key(5000, "megabytes that clips may take which collectors send; more are refused", 1, 10_000_000)
+    sent_clips_mb: int = _key(5000, "megabytes that clips may take which were sent, by collectors or to be compared; more are refused", 1, 10_000_000)
     annotators_per_query: int = _key(1, "of new runs: how many people label each query", 1, 100)
     repeats: float = _key(0.0, "of new runs: share of queries that an annotator gets a second time", 0, 1)
     max_queries_per_annotator: int | None = _key(None, "labels that one annotator gives in a run; null: any number", 1, 1_000_000)

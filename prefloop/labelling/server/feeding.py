@@ -132,7 +132,7 @@ class ClipFeeder:
     def trim(self) -> None:
         """Keeps the folder within its limit; what nobody can draw again stays."""
         self._clips.max_bytes = self._settings.current.cache_size_mb * 10**6
-        protected = self._store.segments.sent_clips() | self._store.trainings.videos()
+        protected = self._store.sent_clips()
         protected |= {shown.clip for shown in self._needed() if shown.clip is not None}
         self._clips.trim(protected)
 

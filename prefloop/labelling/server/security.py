@@ -31,6 +31,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 MAX_JSON = 64 * 2**10
 MAX_LONG_JSON = 4 * 2**20  # lists of queries, labels or rewards of steps
+MAX_COMPARISON = 8 * 2**20  # twice six runs with six policies and three episodes of 1000 steps
 MAX_SEGMENTS = 64 * 2**20
 MAX_CLIP = 32 * 2**20
 BODY_SECONDS = 60.0  # in which a whole body must arrive
@@ -51,6 +52,8 @@ def body_limit(path: str) -> int:
     """How many bytes a request to this path may have."""
     if path.startswith("/api/segments/"):
         return MAX_CLIP
+    if path.startswith("/api/comparisons/"):
+        return MAX_CLIP if "/clips/" in path else MAX_COMPARISON
     if path.startswith("/api/runs/"):
         last = path.rpartition("/")[2]
         long = dict.fromkeys(("queries", "labels", "reward-report", "traces"), MAX_LONG_JSON)

@@ -1,5 +1,6 @@
 """What the routes work with, and who may call them."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Annotated
@@ -32,7 +33,15 @@ class Service:
     def room_for_clips(self) -> int:
         """Bytes that the next clip may have which is sent."""
         limit = self.settings.current.sent_clips_mb * 10**6
-        return limit - self.clips.size(self.store.segments.sent_clips())
+        return limit - self.clips.size(self.store.sent_clips())
+
+    def forget_clips(self, digests: Collection[str]) -> None:
+        """Removes clips that were sent, as far as nothing shows them any more."""
+        for digest in set(digests) - self.store.sent_clips():
+            path = self.clips.path(digest)
+            if path is not None:
+                with contextlib.suppress(OSError):  # a file that nobody refers to does no harm
+                    path.unlink()
 
     def role(self, credentials: HTTPAuthorizationCredentials | None) -> Role | None:
         """What a request's sender may do."""

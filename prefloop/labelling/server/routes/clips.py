@@ -32,5 +32,5 @@ def get_clip(
         return Response(status_code=304, headers=headers)
     path = service.clips.path(digest)
     if path is None:
-        raise NotFoundError("There is no such clip now; fetch the query again.")
+        raise NotFoundError("There is no such clip now; fetch again what named it.")
     return FileResponse(path, media_type="video/mp4", headers=headers)

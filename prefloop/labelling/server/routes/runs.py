@@ -1,7 +1,5 @@
 """Runs: what there is to label, and what a user may do with it."""
 
-import contextlib
-
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Response
 
@@ -100,11 +98,7 @@ def delete_run(name: RunName, service: ServiceDep, although_it_trains: bool = Fa
     """
     if not although_it_trains:
         _require_nobody_trains(service, name, "stop it before the run is deleted")
-    for digest in service.store.runs.delete(name):
-        path = service.clips.path(digest)
-        if path is not None:
-            with contextlib.suppress(OSError):  # a file that nobody refers to does no harm
-                path.unlink()
+    service.forget_clips(service.store.runs.delete(name))
 
 
 @router.post("/{name}/label-again", dependencies=[trainers_only])

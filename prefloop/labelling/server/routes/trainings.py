@@ -1,7 +1,5 @@
 """Trainers at work, as their runs' pages show them."""
 
-import contextlib
-
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 
@@ -75,13 +73,6 @@ async def put_video(name: RunName, request: Request, service: ServiceDep) -> Non
     def store() -> None:
         digest = service.clips.put(data, service.room_for_clips())
         before = service.store.trainings.put_video(name, digest)
-        if (
-            before is None
-            or before in service.store.segments.sent_clips() | service.store.trainings.videos()
-        ):
-            return
-        if (path := service.clips.path(before)) is not None:
-            with contextlib.suppress(OSError):  # a file that nobody refers to does no harm
-                path.unlink()
+        service.forget_clips([before] if before else [])
 
     await run_in_threadpool(store)

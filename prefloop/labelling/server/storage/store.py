@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, exists, or_, select
 
 from prefloop.labelling.arrays import unpack
 from prefloop.labelling.server.storage.arenas import agents_of, contests_of
+from prefloop.labelling.server.storage.comparisons import Comparisons
 from prefloop.labelling.server.storage.database import Clock, Database
 from prefloop.labelling.server.storage.errors import NotFoundError
 from prefloop.labelling.server.storage.labels import Labels, current_labels_of
@@ -39,6 +40,7 @@ class Store:
         queue: which two segments are compared, and who is shown them until when.
         labels: what annotators said.
         trainings: who trains on it now.
+        comparisons: policies side by side.
 
     Args:
         url: `sqlite:///path` or `postgresql://...`.
@@ -56,6 +58,7 @@ class Store:
         self.queue = Queue(self._database, clock, rng or random.Random())
         self.labels = Labels(self._database, clock)
         self.trainings = Trainings(self._database, clock)
+        self.comparisons = Comparisons(self._database, clock)
 
     @property
     def schema(self) -> int:
@@ -65,6 +68,10 @@ class Store:
     def close(self) -> None:
         """Lets go of the database."""
         self._database.close()
+
+    def sent_clips(self) -> set[str]:
+        """Digests of all clips that came from outside, whatever they show: nobody can draw them again."""
+        return self.segments.sent_clips() | self.trainings.videos() | self.comparisons.clips()
 
     def export(self, name: str) -> Exported:
         """Everything that a preference dataset of a run needs, of one moment.

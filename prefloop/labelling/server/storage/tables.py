@@ -7,6 +7,8 @@
     events    answers, skips and undos, in the order in which they were stored
     agents    of an arena: who is compared; a run without any is an ordinary one
     contests  which two agents a query of an arena is about
+    comparisons       policies side by side, as `prefloop show` sends them
+    comparison_clips  the videos that one shows, by the hash of their content
 
 `current_labels` is the view of those answers and skips that no undo has taken back. `queries.done`
 counts them once more, so that the next free query is found without looking at every answer.
@@ -218,6 +220,26 @@ contests = Table(
 )
 Index(None, contests.c.first)
 Index(None, contests.c.second)
+
+comparisons = Table(
+    "comparisons",
+    metadata,
+    # made by whoever sends it
+    Column("id", Uuid, primary_key=True),
+    Column("env", Text, nullable=False),
+    Column("runs", Text, nullable=False),  # JSON: their names
+    Column("by", String(MAX_NAME)),
+    Column("about", Text, nullable=False),  # JSON: all that is shown
+    Column("complete", Boolean, nullable=False),  # whether all of its clips have come
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+comparison_clips = Table(
+    "comparison_clips",
+    metadata,
+    Column("comparison", Uuid, ForeignKey("comparisons.id", ondelete="CASCADE"), primary_key=True),
+    Column("clip", String(64), primary_key=True),
+)
 
 # the view is made by the migrations
 # a view reads like a table; it has metadata of its own, so that nobody creates it as one

@@ -3,6 +3,7 @@
 import { connection, health, persist, Refused } from "./common/api.js";
 import { make } from "./common/dom.js";
 import { startHelp } from "./common/keys.js";
+import { showComparisons } from "./comparisons/list.js";
 import { showLabel } from "./label/label.js";
 import { startName } from "./label/name.js";
 import { startNotices } from "./label/notices.js";
@@ -14,7 +15,7 @@ import { showSettings } from "./settings/settings.js";
 import { startTheme } from "./common/theme.js";
 
 const view = document.getElementById("view");
-const PAGES = { "": ["runs", showRuns], label: ["label", showLabel], results: ["results", showResults], settings: ["settings", showSettings] };
+const PAGES = { "": ["runs", showRuns], label: ["label", showLabel], results: ["results", showResults], comparisons: ["comparisons", showComparisons], settings: ["settings", showSettings] };
 
 let leave = new AbortController();
 

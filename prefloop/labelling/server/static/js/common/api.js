@@ -115,6 +115,9 @@ export const getSegment = (id) => json("GET", `/api/segments/${id}`);
 export const getTraining = (name) => json("GET", `${run(name)}/training`);
 export const getTraces = (name) => json("GET", `${run(name)}/training/traces`);
 export const wish = (name, wished) => json("POST", `${run(name)}/training/wishes`, { wish: wished });
+export const listComparisons = () => json("GET", "/api/comparisons");
+export const getComparison = (id) => json("GET", `/api/comparisons/${encodeURIComponent(id)}`);
+export const removeComparison = (id) => send("DELETE", `/api/comparisons/${encodeURIComponent(id)}`);
 export const lease = (name, wish) => json("POST", `${run(name)}/leases`, wish);
 /** Gives pairs back as the page goes: it hears no reply, and without one they come free all the same. */
 export function release(name, held) {

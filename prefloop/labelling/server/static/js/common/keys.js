@@ -31,7 +31,7 @@ const ELSEWHERE = [
   { keys: ["Tab"], help: "to the next button, link or field" },
   { keys: ["/"], help: "search the list of runs" },
   { keys: ["←", "→"], help: "a step back or on, in the curve of a reward" },
-  { keys: ["?"], help: "open or close this help" },
+  { keys: ["?"], help: "open or close this help; Keys under a comparison lists those that play it" },
   { keys: ["Esc"], help: "close what is open" },
 ];
 

@@ -15,7 +15,7 @@ const ends = (values) =>
 /** Lowest and highest of what is drawn of some traces, so that two clips have one scale; the true reward has its own. */
 export function rewardRanges(traces) {
   return {
-    learned: ends(traces.flatMap(({ lowest = [], highest = [] }) => [...lowest, ...highest])),
+    learned: ends(traces.flatMap(({ lowest, highest }) => [...(lowest ?? []), ...(highest ?? [])])),
     own: ends(traces.flatMap((trace) => trace.true ?? [])),
   };
 }

@@ -1,6 +1,6 @@
 // The results of a run: how much was labelled, by whom, how fast, and how alike.
 
-import { getRanking, getResults, getRun, health, persist, repeat } from "../common/api.js";
+import { attempt, getRanking, getResults, getRun, health, listComparisons, persist, repeat } from "../common/api.js";
 import { bars, labelsOverTime, lineLegend, ranges } from "./charts.js";
 import { count, make, percent } from "../common/dom.js";
 import { doubtList, marks } from "./doubts.js";
@@ -34,6 +34,15 @@ export async function showResults(view, signal, name) {
   }
   if (signal.aborted) return;
   show(found);
+  const comparisons = make("a", { class: "button", hidden: true }, "Side by side");
+  attempt(async () => {
+    // a run's folder has its name, and so has what `prefloop show` shows of it
+    const newest = (await listComparisons()).find(({ runs }) => runs.includes(name));
+    if (!newest) return;
+    comparisons.href = `#/comparisons/${newest.id}`;
+    comparisons.title = `The newest comparison: ${newest.runs.join(", ")}`;
+    comparisons.hidden = false;
+  });
   view.replaceChildren(
     make(
       "div",
@@ -42,6 +51,7 @@ export async function showResults(view, signal, name) {
       make(
         "div",
         { class: "page-links" },
+        comparisons,
         make("a", { class: "button", href: `#/settings/${encodeURIComponent(name)}`, "aria-label": `Settings of ${name}` }, "Settings"),
         make("a", { class: "button primary", href: `#/label/${encodeURIComponent(name)}` }, "Label"),
       ),

@@ -55,7 +55,7 @@ const WORDS = {
   sent_clips_mb: {
     title: "Disk for clips that were sent",
     unit: "MB",
-    about: "Clips from collectors can't be drawn again, so they are kept; beyond this size the server takes no more.",
+    about: "Clips that collectors sent, and those of comparisons, can't be drawn again, so they are kept; beyond this size the server takes no more.",
     example: "5000 is 5 GB.",
   },
   annotators_per_query: {

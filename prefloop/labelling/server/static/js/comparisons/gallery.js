@@ -1,6 +1,6 @@
 // All clips, small and sorted; a video is loaded when it comes into sight.
 
-import { make } from "./dom.js";
+import { make } from "../common/dom.js";
 import { figure, policyName } from "./panel.js";
 
 // by name, how two clips compare; what is alike stays in the order of runs, policies and starts
@@ -19,9 +19,11 @@ export class Gallery {
   node;
   #list = make("ol", { class: "gallery" });
   #cards;
+  #address;
 
-  /** `onPick` is called with the place of a clip, {run, policy, start}. */
-  constructor({ runs }, onPick) {
+  /** `onPick` is called with the place of a clip, {run, policy, start}; `address` is as the stage has it. */
+  constructor({ runs }, address, onPick) {
+    this.#address = address;
     this.#cards = runs.flatMap(({ name, policies }, run) =>
       policies.flatMap((shown, policy) =>
         shown.clips.map((clip, start) => ({ clip, start, shown, node: card(name, shown, clip, run, start, () => onPick({ run, policy, start })) }))));
@@ -48,11 +50,19 @@ export class Gallery {
         if (!isIntersecting) continue;
         observer.unobserve(target);
         const video = target.querySelector("video");
-        video.preload = "metadata";
-        video.src = video.dataset.src;
+        this.#load(video);
       }
     });
     for (const { node } of this.#cards) observer.observe(node);
+  }
+
+  async #load(video) {
+    try {
+      video.src = await this.#address(video.dataset.src);
+      video.preload = "metadata";
+    } catch {
+      // one that is gone has no picture; whoever plays it is told
+    }
   }
 }
 

@@ -1,23 +1,24 @@
 // The clips that are shown now: a panel for each run, all from the same start, and one player for them.
 
-import { make } from "./dom.js";
+import { beginningSpeed, calm, Player } from "../common/player.js";
+import { make } from "../common/dom.js";
+import { rewardRanges } from "../common/rewardtrace.js";
 import { Panel } from "./panel.js";
-import { beginningSpeed, calm, Player } from "./player.js";
-import { rewardRanges } from "./rewardtrace.js";
 
 /** Tells "change" when other clips are shown. */
 export class Stage extends EventTarget {
-  node = make("section", { class: "stage", "aria-label": "Clips in step" });
+  node = make("section", { class: "panels", "aria-label": "Clips in step" });
   player = new Player();
   panels;
   start = 0; // which of the starts
   starts; // how many there are
   #turn = 0; // counts what was asked for: what was begun before the newest is stale
 
-  constructor({ runs }) {
+  /** `address(video)` is, or resolves to, what a <video> can play. */
+  constructor({ runs }, address) {
     super();
     this.starts = runs[0].policies[0].clips.length;
-    this.panels = runs.map((run, number) => new Panel(run, number, {
+    this.panels = runs.map((run, number) => new Panel(run, number, address, {
       policy: (policy) => {
         this.panels[number].policy = policy;
         this.#change();
@@ -35,6 +36,12 @@ export class Stage extends EventTarget {
     await this.#load(false);
     this.player.setSpeed(beginningSpeed(1, this.player.clips));
     if (!calm()) this.player.play();
+  }
+
+  /** Plays nothing more. */
+  end() {
+    this.#turn += 1;
+    this.player.hide();
   }
 
   /** Which policy of each run is shown. */

@@ -1,6 +1,6 @@
 // Return against steps or labels: a line a run as it was noted, and the policies that can be played as points.
 
-import { draw, make } from "./dom.js";
+import { draw, make } from "../common/dom.js";
 import { figure, policyName, withInterval } from "./panel.js";
 
 const WIDTH = 520;

@@ -1,6 +1,6 @@
 // Play, pause, frames, speed, starts and checkpoints: buttons, a slider, and keys for all of it.
 
-import { make, setText } from "./dom.js";
+import { make, setText } from "../common/dom.js";
 
 const numbered = "123456".split("");
 

@@ -1,8 +1,8 @@
 // One run on the stage: a clip of one of its policies, which can be chosen, and the reward of each step.
 
-import { make, setText } from "./dom.js";
-import { RewardTrace } from "./rewardtrace.js";
-import { VideoClip } from "./video.js";
+import { make, setText } from "../common/dom.js";
+import { RewardTrace } from "../common/rewardtrace.js";
+import { VideoClip } from "../common/video.js";
 
 const written = (value, digits) => value.toLocaleString("en", digits).replace("-", "\u2212");
 
@@ -37,6 +37,7 @@ export class Panel {
   policy;
   last;
   #run;
+  #address;
   #go;
   #clip = null;
   #trace = null;
@@ -46,9 +47,10 @@ export class Panel {
   #returns = make("p", { class: "returns" });
   #reward = make("div");
 
-  /** `on` is what is to be done: `policy` was chosen, go to a `step`. */
-  constructor(run, number, on) {
+  /** `on` is what is to be done: `policy` was chosen, go to a `step`; `address` is as the stage has it. */
+  constructor(run, number, address, on) {
     this.#run = run;
+    this.#address = address;
     this.#go = on.step;
     this.last = run.policies.length - 1;
     this.policy = this.last;
@@ -88,7 +90,7 @@ export class Panel {
     this.node.dataset.video = shown.video;
     this.#trace = new RewardTrace(shown.reward, ranges, `Reward of each step of ${this.#run.name}`, this.#go);
     this.#reward.replaceChildren(this.#trace.node);
-    const clip = new VideoClip(shown.video, shown.steps, label);
+    const clip = new VideoClip(this.#address(shown.video), shown.steps, label);
     this.#screen.replaceChildren(clip.node);
     this.#clip?.node.removeAttribute("src"); // or else it is kept until somebody collects it
     this.#clip = clip;
@@ -96,7 +98,7 @@ export class Panel {
       await clip.ready;
       return clip;
     } catch (error) {
-      if (this.#clip === clip) this.#screen.replaceChildren(`${error.message} (${shown.video})`);
+      if (this.#clip === clip) this.#screen.replaceChildren(error.message);
       return null;
     }
   }

@@ -1,28 +1,21 @@
 // Policies side by side: clips in step, what each was paid, returns on the way, and all clips, sorted.
+//
+// Both the labelling page and the folder that `prefloop show` writes show it (showing/page.py).
 
-import { draw, make } from "./dom.js";
+import { draw, make } from "../common/dom.js";
+import { isTaken } from "../common/keys.js";
 import { Gallery } from "./gallery.js";
-import { isTaken } from "./keys.js";
 import { returnChart } from "./returnchart.js";
 import { Stage } from "./stage.js";
 import { KEYS, Transport } from "./transport.js";
 
-const data = JSON.parse(document.getElementById("data").textContent);
-const main = document.getElementById("main");
-const stage = new Stage(data);
-const transport = new Transport(stage);
-const gallery = new Gallery(data, (place) => {
-  stage.put(place);
-  stage.node.scrollIntoView({ block: "start" });
-});
-
-function facts() {
+function facts(data) {
   const greedy = new Set(data.runs.flatMap(({ policies }) => policies.map((policy) => policy.greedy)));
   const how = greedy.size > 1 ? "mean actions where a policy is judged by them, drawn ones elsewhere" : greedy.has(true) ? "most probable or mean actions" : "drawn actions";
   return make("p", { class: "faint" }, `Each episode begins alike for all policies (seed ${data.seed}); ${how}. Returns are the environment's own, means of ${data.episodes} episodes with a 95 % interval${data.cut === null ? "" : `, cut after ${data.cut} steps (the lines below are not)`}.`);
 }
 
-function rewardLegend() {
+function rewardLegend(data) {
   const learned = data.runs.some((run) => run.learned);
   const line = (kind) => draw("svg", { class: "line-key", viewBox: "0 0 30 8", "aria-hidden": "true" }, draw("path", { class: kind, d: "M0 4h30" }));
   return make(
@@ -34,7 +27,7 @@ function rewardLegend() {
 }
 
 /** Charts of what there is: steps, labels. */
-function charts() {
+function charts(data, stage) {
   const kinds = { steps: "Return against steps", labels: "Return against labels" };
   const found = Object.entries(kinds).map(([along, title]) => [title, returnChart(data.runs, along, (places) => stage.put(...places))]);
   const drawn = found.filter(([, chart]) => chart !== null);
@@ -49,13 +42,28 @@ function charts() {
   );
 }
 
-main.querySelector("noscript")?.remove();
-main.append(...[facts(), stage.node, transport.node, rewardLegend(), charts(), gallery.node].filter((node) => node !== null));
-window.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || isTaken(event.target, event.key)) return;
-  const key = KEYS.find(({ keys }) => keys.includes(event.key));
-  if (!key || (event.repeat && !key.repeats)) return;
-  event.preventDefault();
-  key.act(stage, transport, event.key);
-});
-stage.begin();
+/**
+ * Shows in a node of class "comparison" what show.json holds.
+ *
+ * `address(video)` is, or resolves to, what a <video> can play; `signal` ends it.
+ */
+export function showComparison(node, data, address = (video) => video, signal = undefined) {
+  const stage = new Stage(data, address);
+  const transport = new Transport(stage);
+  const gallery = new Gallery(data, address, (place) => {
+    stage.put(place);
+    stage.node.scrollIntoView({ block: "start" });
+  });
+  node.append(...[facts(data), stage.node, transport.node, rewardLegend(data), charts(data, stage), gallery.node].filter((part) => part !== null));
+  const pressed = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || isTaken(event.target, event.key)) return;
+    if (document.querySelector("dialog[open]")) return;
+    const key = KEYS.find(({ keys }) => keys.includes(event.key));
+    if (!key || (event.repeat && !key.repeats)) return;
+    event.preventDefault();
+    key.act(stage, transport, event.key);
+  };
+  window.addEventListener("keydown", pressed, { signal });
+  signal?.addEventListener("abort", () => stage.end());
+  stage.begin();
+}
