@@ -8,6 +8,7 @@ import pytest
 from compared import ID, STEPS, comparison, digest, send, video
 from pages import Site
 
+from prefloop.labelling.limits import MAX_COMPARISON
 from prefloop.labelling.server import security
 from prefloop.labelling.server.security import make_tokens
 
@@ -117,7 +118,7 @@ def test_an_id_that_is_none_is_refused(api, id):
 
 def test_what_is_too_large_is_not_read(api, tmp_path):
     about, videos = comparison()
-    about["env"] = "x" * security.MAX_COMPARISON
+    about["env"] = "x" * MAX_COMPARISON
     assert api.put(PLACE, json=about).status_code == 413
     about, videos = comparison()
     api.put(PLACE, json=about)

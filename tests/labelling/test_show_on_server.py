@@ -3,16 +3,22 @@
 import hashlib
 
 import pytest
+from compared import comparison
 from conftest import assert_one_sentence
 from kept_runs import make_run
 from serving import ServerProcess
+
+from prefloop.errors import UserError
+from prefloop.labelling.client.client import LabellingClient
+from prefloop.labelling.client.comparing import send_comparison
+from prefloop.labelling.limits import MAX_COMPARISON
 
 pytest_plugins = ["teaching_fixtures"]
 
 SHOW = "prefloop.cli show a b --steps 20 --episodes 2 --clips 2"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def kept(tmp_path):
     """Two runs."""
     make_run(tmp_path / "a", kept=(0,), labels=True, reward=True)
@@ -31,6 +37,7 @@ def emptied(client):
         client._call("DELETE", f"/api/comparisons/{found['id']}")
 
 
+@pytest.mark.usefixtures("kept")
 def test_what_was_filmed_is_on_the_server_and_in_the_folder(run, emptied, tmp_path):
     outcome = run(f"{SHOW} --server {emptied.url} --by ada")
     assert outcome.code == 0, outcome.err
@@ -53,13 +60,14 @@ def test_what_was_filmed_is_on_the_server_and_in_the_folder(run, emptied, tmp_pa
     assert (tmp_path / "kept" / "index.html").is_file()
 
 
-@pytest.mark.usefixtures("known_server")
+@pytest.mark.usefixtures("known_server", "kept")
 def test_nothing_is_sent_that_nobody_asked_to_send(run, emptied):
     outcome = run(SHOW)
     assert (outcome.code, listed(emptied)) == (0, [])
     assert_one_sentence(run(f"{SHOW} --by ada"), "--by does nothing without --server")
 
 
+@pytest.mark.usefixtures("kept")
 def test_what_would_be_refused_is_refused_before_anything_is_played(run, tmp_path, monkeypatch):
     monkeypatch.delenv("PREFLOOP_SERVER", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -71,3 +79,20 @@ def test_what_would_be_refused_is_refused_before_anything_is_played(run, tmp_pat
     with ServerProcess("--home", str(tmp_path / "home"), "--tokens") as server:
         assert_one_sentence(run(f"{SHOW} --server {server.url}"), "set PREFLOOP_TOKEN")
     assert not (tmp_path / "last-show").exists()
+
+
+def test_more_than_a_server_takes_is_told_before_it_is_sent(tmp_path):
+    about, videos = comparison("a", policies=1, starts=1)
+    clip = about["runs"][0]["policies"][0]["clips"][0]
+    (tmp_path / "clip.mp4").write_bytes(next(iter(videos.values())))
+    clip["video"] = "clip.mp4"
+    nobody = LabellingClient("http://127.0.0.1:9", patience=0.0)
+    for change in ({"steps": 10_001}, {"reward": {"true": [0.125] * (MAX_COMPARISON // 7)}}):
+        too_much = {
+            **about,
+            "runs": [{**about["runs"][0], "policies": [{"clips": [clip | change]}]}],
+        }
+        with pytest.raises(UserError, match="more than a labelling server takes; give --steps"):
+            send_comparison(nobody, too_much, tmp_path)
+    with pytest.raises(UserError, match="does not answer"):
+        send_comparison(nobody, about, tmp_path)

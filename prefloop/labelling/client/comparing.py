@@ -10,6 +10,7 @@ from uuid import UUID
 from prefloop.errors import UserError
 from prefloop.files import sha256
 from prefloop.labelling.client.client import LabellingClient
+from prefloop.labelling.limits import MAX_COMPARISON, MAX_FILMED
 
 _NAMESPACE = UUID("0c4b6d1e-2a57-4f0f-9c2b-6e1d7a9f3b58")  # of the ids of comparisons; any will do
 KNOWN_SINCE = 5  # the schema that has comparisons
@@ -54,7 +55,8 @@ def send_comparison(
         The address of its page.
 
     Raises:
-        UserError: a video can't be read; what the server refuses, too.
+        UserError: it is larger than a server takes, or a video can't be read; what the server
+            refuses, too.
     """
     clips = [
         clip for run in about["runs"] for policy in run["policies"] for clip in policy["clips"]
@@ -62,6 +64,12 @@ def send_comparison(
     digests = {clip["video"]: sha256(folder / clip["video"]) for clip in clips}
     id = uuid.uuid5(_NAMESPACE, json.dumps(about))
     body = json.dumps({**_with_digests(about, digests), "by": by or None})
+    longest = max(clip["steps"] for clip in clips)
+    if longest > MAX_FILMED or len(body) > MAX_COMPARISON:
+        raise UserError(
+            f"Episodes of up to {longest} steps, {len(clips)} in all, are more than a labelling server "
+            "takes; give --steps, or fewer --clips or --checkpoints."
+        )
     missing = client.put_comparison(id, body)
     places = {digest: folder / video for video, digest in digests.items()}
     tell(len(clips) - len(missing))

@@ -6,18 +6,17 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from prefloop.labelling.limits import MAX_COMPARED
+from prefloop.labelling.limits import MAX_COMPARED, MAX_FILMED
 from prefloop.labelling.schemas.base import AnnotatorName, Digest, In, Out, one_line
 
 MAX_POLICIES = 100  # of one run
 MAX_STARTS = 100
 MAX_POINTS = 20_000  # of a curve: rows of metrics.csv
-MAX_STEPS = 10_000  # of an episode that is filmed, as many as a clip has frames
 
 Text = Annotated[str, StringConstraints(max_length=500), AfterValidator(one_line)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(one_line)]
 Count = Annotated[int, Field(ge=0, le=2**53)]  # what JavaScript counts exactly
-Rewards = Annotated[list[float], Field(min_length=1, max_length=MAX_STEPS)]
+Rewards = Annotated[list[float], Field(min_length=1, max_length=MAX_FILMED)]
 
 
 class PointIn(In):
@@ -48,7 +47,7 @@ class EpisodeIn(In):
 
     video: Digest = Field(description="SHA-256 of the MP4.")
     return_: float = Field(alias="return")
-    steps: int = Field(ge=1, le=MAX_STEPS)
+    steps: int = Field(ge=1, le=MAX_FILMED)
     terminated: bool = Field(description="Not cut by a limit.")
     reward: RewardsIn
 

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prefloop.errors import UserError
 from prefloop.files import read_json, write_atomically
+from prefloop.labelling.limits import MAX_COMPARISON
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,6 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 MAX_JSON = 64 * 2**10
 MAX_LONG_JSON = 4 * 2**20  # lists of queries, labels or rewards of steps
-MAX_COMPARISON = 8 * 2**20  # twice six runs with six policies and three episodes of 1000 steps
 MAX_SEGMENTS = 64 * 2**20
 MAX_CLIP = 32 * 2**20
 BODY_SECONDS = 60.0  # in which a whole body must arrive
