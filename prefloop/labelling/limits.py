@@ -5,9 +5,8 @@ MAX_ENV = 200  # characters of an environment's id
 MAX_AGENTS = 20  # that an arena compares: each two of them want votes
 MAX_COMPARED = 6  # runs side by side: no more fit a screen
 MAX_FILMED = 10_000  # steps of an episode that is compared; a clip has as many frames
-MAX_COMPARISON = (
-    8 * 2**20
-)  # bytes of JSON: twice six runs with six policies and three episodes of 1000 steps
+# bytes of JSON: twice what six runs with six policies and three episodes of 1000 steps have
+MAX_COMPARISON = 8 * 2**20
 MAX_TRACE = 250  # steps of a segment whose reward is told step by step
 MAX_INSTRUCTIONS = 10_000  # characters that annotators are to read
 MAX_AHEAD = 8  # queries that a page holds, with the one that is shown
