@@ -116,6 +116,7 @@ def answering(
     simulated: "Callable[[Any, EnvSettings, Stepping], AbstractContextManager[Answers]]",
     acted_in: Callable[[EnvSettings], EnvSettings] = lambda env: env,
     on_ready: Callable[[str], None] = lambda page: None,
+    instructions: Callable[[str], str] | None = None,
     quiet: bool = False,
 ) -> Iterator[Asked]:
     """Connects to people, or has a program answer; the run's folder is this process's meanwhile.
@@ -130,6 +131,8 @@ def answering(
             what is acted in and what steps it.
         acted_in: what is acted in, where it is another environment than it is judged in.
         on_ready: is told where people label, once there is a run for it.
+        instructions: gives what people read, from what the run says so far; as the settings say if
+            not given. May raise `UserError`.
         quiet: say that people are waited for on their page only.
     """
     from contextlib import ExitStack
@@ -141,7 +144,10 @@ def answering(
 
     with ExitStack() as stack:
         if settings.people:
+            from prefloop.labelling.client.client import require_run_name
             from prefloop.labelling.client.connecting import connected
+
+            require_run_name(settings.people)  # a folder may be named after it
 
             # people take their time, and their server may be started again meanwhile
             line = f"{program} --run {settings.people}"
@@ -156,12 +162,16 @@ def answering(
 
             recorded = RecordedEnvs.make(env, num_envs)
             stepping = Stepping(recorded.envs, recorded.record)
-            said = settings.instructions or None
-            client.put_run(settings.people, env=env, spaces=stepping.spaces, instructions=said)
             folder = Path(settings.run.out) / methods.PREFERENCES
             stack.enter_context(outputs.claimed(settings, program))
+            about: dict[str, Any] = {"env": env, "spaces": stepping.spaces}
+            known = client.put_run(settings.people, **about)
             own = stack.enter_context(LabellingClient(client.url, client.token, patience=0))
             page = stack.enter_context(OnPage(own, settings.people, Path(settings.run.out)).kept())
+            # what people read is for whoever trains on the run to change, and for nobody who is refused
+            said = instructions(known.instructions) if instructions else settings.instructions
+            if said and said != known.instructions:
+                client.put_run(settings.people, **about, instructions=said)
             say = (lambda sentence: None) if quiet else print
             people = People(client, settings.people, folder, say, is_over=page.is_over_while_asking)
             on_ready(client.page(settings.people))

@@ -88,6 +88,7 @@ def main(settings: Settings) -> None:
     """Opens the page, asks and learns."""
     from prefloop.envs.make import make_env
     from prefloop.envs.spaces import spaces_of
+    from prefloop.errors import UserError
     from prefloop.evaluation.videos import frames_per_second
 
     made = make_env(settings.environment)
@@ -105,12 +106,20 @@ def main(settings: Settings) -> None:
     common: dict[str, Any] = {
         "people": settings.name,
         "wait": False,
-        "instructions": settings.goal or usual_goal(env.env),
         "environment": env,
         "run": replace(settings.run, out=settings.run.out or settings.name),
         "teacher": TeacherSettings(teacher=answering.HUMAN),
         "server": settings.server,
     }
+
+    def goal(known: str) -> str:
+        if known and settings.goal not in ("", known) and not settings.people:
+            # other alphabets, and what does not fit into a name, tell no two goals apart
+            raise UserError(
+                f"The run {settings.name} is taught another goal already; give this one a run of its own by "
+                "--run NAME, or say it in other words there by --run of its name."
+            )
+        return settings.goal or known or usual_goal(env.env)
 
     def ready(page: str) -> None:
         print(f"Teach it at {page} (Ctrl-C stops; the same command goes on).", flush=True)
@@ -132,7 +141,7 @@ def main(settings: Settings) -> None:
             ),
             exploration=replace(own.exploration, steps=settings.exploration_steps),
         )
-        pebble.train(pebble.Settings(pebble=own, **common), ready, quiet=True)
+        pebble.train(pebble.Settings(pebble=own, **common), ready, goal, quiet=True)
         return
     plain = tuned(PrefPPOSettings(), "pref-ppo", env.env)
     plain = replace(
@@ -142,7 +151,7 @@ def main(settings: Settings) -> None:
             plain.experience, steps=settings.steps, iteration_steps=settings.iteration_steps or 4096
         ),
     )
-    pref_ppo.train(pref_ppo.Settings(pref_ppo=plain, **common), ready, quiet=True)
+    pref_ppo.train(pref_ppo.Settings(pref_ppo=plain, **common), ready, goal, quiet=True)
 
 
 def _as_tuned(env: EnvSettings, method: str) -> EnvSettings:

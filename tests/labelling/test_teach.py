@@ -189,6 +189,48 @@ def test_what_can_not_be_taught(run, client, tmp_path, flags, words):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_who_is_refused_changes_nothing_of_the_run(run, client, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/final_policy.params").write_text("")
+    assert_one_sentence(run(f"{CARTPOLE} --out file"), "file is a file")
+    assert client.runs() == []
+    spaces = Spaces((4,), "float32", True, 2)
+    client.put_run("cp", env="CartPole-v1", spaces=spaces, instructions="Up.")
+    for flags in ("--out file", "--out other", "--horizon 100"):
+        assert run(f"{CARTPOLE} --goal Down. {flags}").code == 2
+        assert client.run("cp").instructions == "Up."
+    with OnPage(client, "cp", tmp_path / "there").kept():
+        assert_one_sentence(run(f"{CARTPOLE} --goal Down."), "Another program trains on the run cp")
+    assert client.run("cp").instructions == "Up."
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "other"}
+
+
+@pytest.mark.parametrize("goal", ["", "Down."])
+def test_a_goal_is_said_once_and_can_be_put_in_other_words(run, client, goal):
+    client.put_run(
+        "cp", env="CartPole-v1", spaces=Spaces((4,), "float32", True, 2), instructions="Up."
+    )
+    with stopping(client, "cp", lambda told: True):
+        assert run(f"{CARTPOLE} --goal={goal}").code == 0
+    assert client.run("cp").instructions == (goal or "Up.")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("הפוך", "קדימה"), ("again and " * 40, "again and " * 41)]
+)
+def test_two_goals_of_one_name_are_not_mixed(run, client, tmp_path, one, other):
+    name = run_name("CartPole-v1", one)
+    assert name == run_name("CartPole-v1", other)
+    client.put_run(
+        name, env="CartPole-v1", spaces=Spaces((4,), "float32", True, 2), instructions=one
+    )
+    outcome = run(f"{TEACH} --env CartPole-v1 --goal '{other}'")
+    assert_one_sentence(outcome, f"The run {name} is taught another goal already", "--run NAME")
+    assert client.run(name).instructions == one
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_goal_that_nobody_reads(run):
     outcome = run(f"prefloop.cli teach --env CartPole-v1 --goal {'up' * 6000}")
     assert_one_sentence(outcome, "--goal has 12000 characters")
