@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefloop.envs.settings import EnvSettings
+from prefloop.labelling.limits import require_readable
 from prefloop.settings import part, require_above_zero, setting
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.teachers.simulated import PRESETS
@@ -75,6 +76,7 @@ def require_somebody(settings: Any) -> None:
     if not settings.people and not (settings.environment.env and settings.run.out):
         raise ValueError("--env and --out are needed, or --teacher human and --run")
     require_above_zero(settings, "clips_per_session")
+    require_readable("--instructions", settings.instructions)
     if are_asked and settings.clips_per_session is not None:
         raise ValueError("people see their clips on the page, so they have no --clips_per_session")
     if are_asked and settings.teacher.overrides:

@@ -8,7 +8,7 @@ from prefloop.commands import answering, pebble, pref_ppo
 from prefloop.envs.goals import usual_goal
 from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.settings import ServerSettings
-from prefloop.labelling.limits import MAX_INSTRUCTIONS, MAX_NAME
+from prefloop.labelling.limits import MAX_NAME, require_readable
 from prefloop.settings import part, require_above_zero, setting
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import PebbleSettings, PrefPPOSettings, RunSettings
@@ -65,10 +65,7 @@ class Settings:
             "iteration_steps",
             "steps",
         )
-        if len(self.goal) > MAX_INSTRUCTIONS:
-            raise ValueError(
-                f"--goal has {len(self.goal)} characters; people read at most {MAX_INSTRUCTIONS}"
-            )
+        require_readable("--goal", self.goal)
 
     @property
     def name(self) -> str:
@@ -113,13 +110,14 @@ def main(settings: Settings) -> None:
     }
 
     def goal(known: str) -> str:
-        if known and settings.goal not in ("", known) and not settings.people:
+        said = settings.goal.strip() and settings.goal
+        if known and said not in ("", known) and not settings.people:
             # other alphabets, and what does not fit into a name, tell no two goals apart
             raise UserError(
                 f"The run {settings.name} is taught another goal already; give this one a run of its own by "
                 "--run NAME, or say it in other words there by --run of its name."
             )
-        return settings.goal or known or usual_goal(env.env)
+        return said or known or usual_goal(env.env)
 
     def ready(page: str) -> None:
         print(f"Teach it at {page} (Ctrl-C stops; the same command goes on).", flush=True)

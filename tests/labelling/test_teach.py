@@ -15,6 +15,7 @@ import pytest
 from conftest import assert_one_sentence
 from teaching import labelling, rows
 
+from prefloop.cli import main
 from prefloop.commands.teach import _as_tuned, run_name
 from prefloop.data import dataset
 from prefloop.envs.goals import GOALS, usual_goal
@@ -234,6 +235,27 @@ def test_two_goals_of_one_name_are_not_mixed(run, client, tmp_path, one, other):
 def test_a_goal_that_nobody_reads(run):
     outcome = run(f"prefloop.cli teach --env CartPole-v1 --goal {'up' * 6000}")
     assert_one_sentence(outcome, "--goal has 12000 characters")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "teach --env CartPole-v1 --goal={}",
+        "collect --env CartPole-v1 --name c --instructions={}",
+        "arena --name a --policies x y --instructions={}",
+        "pebble --env Pendulum-v1 --run p --teacher human --labels 2 --instructions={}",
+        "pref-ppo --env CartPole-v1 --run p --teacher human --labels 2 --instructions={}",
+    ],
+)
+@pytest.mark.parametrize("text", ["a\x1b[31mb", "\udcff\udcfe"])
+def test_nobody_is_given_to_read_what_is_no_text(client, tmp_path, capsys, monkeypatch, line, text):
+    monkeypatch.chdir(tmp_path)
+    name, *flags = line.split()
+    with pytest.raises(SystemExit) as stop:
+        main([name, *(flag.format(text) for flag in flags)])
+    assert stop.value.code == 2
+    assert "holds control characters, or what is no UTF-8" in capsys.readouterr().err
+    assert client.runs() == [] and list(tmp_path.iterdir()) == []
 
 
 def test_an_environment_is_what_the_methods_own_command_makes_of_it():
