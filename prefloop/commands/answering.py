@@ -166,6 +166,7 @@ def answering(
             stepping = Stepping(recorded.envs, recorded.record)
             folder = Path(settings.run.out) / methods.PREFERENCES
             stack.enter_context(outputs.claimed(settings, program))
+            _require_its_labels(settings.people, folder, client.run)
             about: dict[str, Any] = {"env": env, "spaces": stepping.spaces}
             known = client.put_run(settings.people, **about)
             own = stack.enter_context(LabellingClient(client.url, client.token, patience=0))
@@ -248,6 +249,38 @@ def say_how_many_came(answers: "Answers", questions: QuerySettings) -> None:
         print(
             f"Note: {ties} of {answered} answers were ties, from which little is learned; longer segments "
             "(--segment_length) tell more apart, or more to choose from (--exploration_steps, --candidates)."
+        )
+
+
+def _require_its_labels(people: str, folder: Path, known: "Callable[[str], RunOut]") -> None:
+    """Refuses to go on where the run's labels are gone: what is kept of them would be written over.
+
+    Args:
+        people: the run on the server.
+        folder: where they are kept.
+        known: gives what the server knows of a run.
+
+    Raises:
+        UserError: there are labels in the folder, and on the server no query.
+    """
+    from prefloop.data import dataset
+    from prefloop.errors import UserError
+    from prefloop.labelling.client.client import RefusedError
+
+    kept = len(dataset.read_facts(folder)) if dataset.exists(folder) else 0
+    if not kept:
+        return
+    try:
+        queries = known(people).counts.queries
+    except RefusedError as error:
+        if error.status != NOT_FOUND:
+            raise
+        queries = 0
+    if not queries:
+        raise UserError(
+            f"{folder} holds {kept} labels of the run {people}, and the server has none: the run was deleted, "
+            f"or is another server's (--server, --profile). `prefloop runs import {folder} {people}` brings "
+            "them back; or begin anew with another --out."
         )
 
 

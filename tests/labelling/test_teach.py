@@ -82,6 +82,16 @@ def test_it_goes_on_until_it_is_stopped_on_the_page_and_then_again(run, client, 
         assert more.code == 0, more.err
     assert len(rows(tmp_path / "cp/metrics.csv")) > before
     assert (tmp_path / "cp/final_policy.params").exists()
+    client.delete("cp")
+    kept = (tmp_path / "cp/preferences/preferences.jsonl").read_bytes()
+    gone = run(CARTPOLE.replace("--queue 4", "--queue 5"))
+    assert_one_sentence(gone, "the run was deleted", "prefloop runs import cp/preferences cp")
+    assert client.runs() == []
+    assert (tmp_path / "cp/preferences/preferences.jsonl").read_bytes() == kept
+    assert run("prefloop.cli runs import cp/preferences cp").code == 0
+    with stopping(client, "cp", lambda told: told["labels"] > len(kept.splitlines())):
+        outcome = run(f"{CARTPOLE.replace('--queue 4', '--queue 5')} --labels 500")
+        assert outcome.code == 0, outcome.err
 
 
 def test_pebble_is_paused_asked_and_killed_and_goes_on(client, tmp_path):
