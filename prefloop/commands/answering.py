@@ -263,9 +263,12 @@ def _require_its_labels(people: str, folder: Path, known: "Callable[[str], RunOu
     Raises:
         UserError: there are labels in the folder, and on the server no query.
     """
+    import shlex
+
     from prefloop.data import dataset
     from prefloop.errors import UserError
     from prefloop.labelling.client.client import RefusedError
+    from prefloop.labelling.client.managing import counted
 
     kept = len(dataset.read_facts(folder)) if dataset.exists(folder) else 0
     if not kept:
@@ -278,9 +281,10 @@ def _require_its_labels(people: str, folder: Path, known: "Callable[[str], RunOu
         queries = 0
     if not queries:
         raise UserError(
-            f"{folder} holds {kept} labels of the run {people}, and the server has none: the run was deleted, "
-            f"or is another server's (--server, --profile). `prefloop runs import {folder} {people}` brings "
-            "them back; or begin anew with another --out."
+            f"{folder} holds {counted(kept, 'label')}, and the run {people} has none on the server: it was "
+            "deleted, has another name now (--run), or is another server's (--server, --profile). `prefloop "
+            f"runs import {shlex.quote(str(folder))} {people}` brings them back; or begin anew with another "
+            "--out."
         )
 
 

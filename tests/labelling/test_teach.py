@@ -85,7 +85,7 @@ def test_it_goes_on_until_it_is_stopped_on_the_page_and_then_again(run, client, 
     client.delete("cp")
     kept = (tmp_path / "cp/preferences/preferences.jsonl").read_bytes()
     gone = run(CARTPOLE.replace("--queue 4", "--queue 5"))
-    assert_one_sentence(gone, "the run was deleted", "prefloop runs import cp/preferences cp")
+    assert_one_sentence(gone, "it was deleted", "prefloop runs import cp/preferences cp")
     assert client.runs() == []
     assert (tmp_path / "cp/preferences/preferences.jsonl").read_bytes() == kept
     assert run("prefloop.cli runs import cp/preferences cp").code == 0
