@@ -57,8 +57,10 @@ def _rebuilt_categorical(
     weights: dict[str, torch.Tensor], path: Path, spaces: Spaces, described: Mapping[str, Any]
 ) -> CategoricalPolicy:
     if not spaces.discrete:
+        is_known = "kind" in described  # or the weights look like those of any network
+        said = "is" if is_known else "is, as far as no run.json beside it says otherwise,"
         raise UserError(
-            f"{path} is a policy with discrete actions; this environment has continuous ones."
+            f"{path} {said} a policy with discrete actions; this environment has continuous ones."
         )
     return load_layers(weights, path, spaces.obs_size, spaces.num_actions)
 

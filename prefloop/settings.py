@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+MOST = 2**63  # what an array counts in
 
 
 def setting(
@@ -192,9 +193,11 @@ def require_finite(settings: Any, *names: str) -> None:
 def _require_finite(field: dataclasses.Field, value: Any) -> None:
     """The same of one field, whose value need not be a number."""
     for number in value if isinstance(value, tuple) else (value,):
+        flag = field.metadata.get("flag") or field.name
         if isinstance(number, float) and not math.isfinite(number):
-            flag = field.metadata.get("flag") or field.name
             raise ValueError(f"--{flag} must be a finite number, not {number}")
+        if isinstance(number, int) and abs(number) >= MOST:
+            raise ValueError(f"--{flag} must be below 2**63, not {number}")
 
 
 def require_above_zero(settings: object, *names: str) -> None:

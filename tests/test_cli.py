@@ -60,6 +60,24 @@ def test_no_flag_takes_a_number_that_is_none(capsys, name):
             assert last.endswith(f"--{leaf.flag} must be a finite number, not {number}"), last
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_flag_takes_a_number_that_no_array_counts(capsys, name):
+    settings = importlib.import_module(f"prefloop.commands.{name.replace('-', '_')}").Settings
+    every = list(leaves(settings))
+    needed = [f"--{leaf.flag}=x" for leaf in every if leaf.required]
+    if any(leaf.required and leaf.field.metadata["positional"] for leaf in every):
+        needed = ["x"]
+    for leaf in every:
+        if not str(leaf.field.type).startswith(("int", "<class 'int'")):
+            continue
+        for number in (10**30, -(10**30)):
+            with pytest.raises(SystemExit) as stop:
+                parse_settings(settings, [*needed, f"--{leaf.flag}={number}"])
+            assert stop.value.code == 2
+            last = capsys.readouterr().err.splitlines()[-1]
+            assert f"--{leaf.flag} " in last and str(number) in last, last
+
+
 def test_the_module_is_the_command():
     command = [sys.executable, "-m", "prefloop", "--version"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)

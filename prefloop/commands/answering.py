@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefloop.envs.settings import EnvSettings
+from prefloop.labelling.limits import require_readable
 from prefloop.settings import part, require_above_zero, setting
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.teachers.simulated import PRESETS
@@ -75,6 +76,7 @@ def require_somebody(settings: Any) -> None:
     if not settings.people and not (settings.environment.env and settings.run.out):
         raise ValueError("--env and --out are needed, or --teacher human and --run")
     require_above_zero(settings, "clips_per_session")
+    require_readable("--instructions", settings.instructions)
     if are_asked and settings.clips_per_session is not None:
         raise ValueError("people see their clips on the page, so they have no --clips_per_session")
     if are_asked and settings.teacher.overrides:
@@ -116,6 +118,7 @@ def answering(
     simulated: "Callable[[Any, EnvSettings, Stepping], AbstractContextManager[Answers]]",
     acted_in: Callable[[EnvSettings], EnvSettings] = lambda env: env,
     on_ready: Callable[[str], None] = lambda page: None,
+    instructions: Callable[[str], str] | None = None,
     quiet: bool = False,
 ) -> Iterator[Asked]:
     """Connects to people, or has a program answer; the run's folder is this process's meanwhile.
@@ -130,6 +133,8 @@ def answering(
             what is acted in and what steps it.
         acted_in: what is acted in, where it is another environment than it is judged in.
         on_ready: is told where people label, once there is a run for it.
+        instructions: gives what people read, from what the run says so far; as the settings say if
+            not given. May raise `UserError`.
         quiet: say that people are waited for on their page only.
     """
     from contextlib import ExitStack
@@ -141,7 +146,10 @@ def answering(
 
     with ExitStack() as stack:
         if settings.people:
+            from prefloop.labelling.client.client import require_run_name
             from prefloop.labelling.client.connecting import connected
+
+            require_run_name(settings.people)  # a folder may be named after it
 
             # people take their time, and their server may be started again meanwhile
             line = f"{program} --run {settings.people}"
@@ -156,12 +164,17 @@ def answering(
 
             recorded = RecordedEnvs.make(env, num_envs)
             stepping = Stepping(recorded.envs, recorded.record)
-            said = settings.instructions or None
-            client.put_run(settings.people, env=env, spaces=stepping.spaces, instructions=said)
             folder = Path(settings.run.out) / methods.PREFERENCES
             stack.enter_context(outputs.claimed(settings, program))
+            _require_its_labels(settings.people, folder, client.run)
+            about: dict[str, Any] = {"env": env, "spaces": stepping.spaces}
+            known = client.put_run(settings.people, **about)
             own = stack.enter_context(LabellingClient(client.url, client.token, patience=0))
             page = stack.enter_context(OnPage(own, settings.people, Path(settings.run.out)).kept())
+            # what people read is for whoever trains on the run to change, and for nobody who is refused
+            said = instructions(known.instructions) if instructions else settings.instructions
+            if said and said != known.instructions:
+                client.put_run(settings.people, **about, instructions=said)
             say = (lambda sentence: None) if quiet else print
             people = People(client, settings.people, folder, say, is_over=page.is_over_while_asking)
             on_ready(client.page(settings.people))
@@ -236,6 +249,42 @@ def say_how_many_came(answers: "Answers", questions: QuerySettings) -> None:
         print(
             f"Note: {ties} of {answered} answers were ties, from which little is learned; longer segments "
             "(--segment_length) tell more apart, or more to choose from (--exploration_steps, --candidates)."
+        )
+
+
+def _require_its_labels(people: str, folder: Path, known: "Callable[[str], RunOut]") -> None:
+    """Refuses to go on where the run's labels are gone: what is kept of them would be written over.
+
+    Args:
+        people: the run on the server.
+        folder: where they are kept.
+        known: gives what the server knows of a run.
+
+    Raises:
+        UserError: there are labels in the folder, and on the server no query.
+    """
+    import shlex
+
+    from prefloop.data import dataset
+    from prefloop.errors import UserError
+    from prefloop.labelling.client.client import RefusedError
+    from prefloop.labelling.client.managing import counted
+
+    kept = len(dataset.read_facts(folder)) if dataset.exists(folder) else 0
+    if not kept:
+        return
+    try:
+        queries = known(people).counts.queries
+    except RefusedError as error:
+        if error.status != NOT_FOUND:
+            raise
+        queries = 0
+    if not queries:
+        raise UserError(
+            f"{folder} holds {counted(kept, 'label')}, and the run {people} has none on the server: it was "
+            "deleted, has another name now (--run), or is another server's (--server, --profile). `prefloop "
+            f"runs import {shlex.quote(str(folder))} {people}` brings them back; or begin anew with another "
+            "--out."
         )
 
 

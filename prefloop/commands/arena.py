@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.settings import ServerSettings
+from prefloop.labelling.limits import require_readable
 from prefloop.settings import part, require_above_zero, require_seed, setting
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         require_seed(self.seed)
+        require_readable("--instructions", self.instructions)
         require_above_zero(self, "starts", "annotators_per_query")
         if not re.fullmatch("full|0*[1-9][0-9]*", self.segment_length):
             raise ValueError(f"--segment_length is full or a number, not {self.segment_length!r}")
@@ -280,6 +282,9 @@ def _of_dataset(folder: str) -> dict[str, Any]:
             f"{folder} does not say whose its preferences are; what `prefloop runs export` wrote of an "
             "arena does."
         )
+    for line in said:
+        if line["first_agent"] == line["second_agent"]:
+            raise UserError(f"{folder} compares {line['first_agent']} with itself.")
     names = sorted({str(line[side]) for line in said for side in known})
     first, second = ([names.index(line[side]) for line in said] for side in known)
     # several people's votes about one pair of clips are resampled together

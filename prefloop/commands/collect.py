@@ -5,6 +5,7 @@ from dataclasses import MISSING, dataclass
 
 from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.settings import ServerSettings
+from prefloop.labelling.limits import require_readable
 from prefloop.settings import part, require_above_zero, require_between, require_seed, setting
 
 DESCRIPTION = """Acts with one policy or several (one that nobody has trained, if none is given), cuts
@@ -43,6 +44,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         require_seed(self.seed)
+        require_readable("--instructions", self.instructions)
         require_above_zero(self, "pairs", "segments", "episodes", "annotators_per_query")
         if not re.fullmatch(r"(full|0*[1-9][0-9]*)?", self.segment_length):
             raise ValueError(f"--segment_length is full or a number, not {self.segment_length!r}")

@@ -64,12 +64,16 @@ def main(settings: Settings) -> None:
 
 
 def train(
-    settings: Settings, on_ready: Callable[[str], None] = lambda page: None, quiet: bool = False
+    settings: Settings,
+    on_ready: Callable[[str], None] = lambda page: None,
+    instructions: Callable[[str], str] | None = None,
+    quiet: bool = False,
 ) -> None:
     """The same, for who begins it in another way.
 
     Args:
         on_ready: is told where people label, once there is a run for it.
+        instructions: as `answering.answering` takes it.
         quiet: say how far it is, and that people are waited for, on their page only.
     """
     from pathlib import Path
@@ -98,6 +102,7 @@ def train(
         experience.num_envs,
         check=check,
         on_ready=on_ready,
+        instructions=instructions,
         quiet=quiet,
         simulated=lambda settings, env, stepping: methods.simulated_answers(
             env,

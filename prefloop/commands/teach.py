@@ -8,7 +8,7 @@ from prefloop.commands import answering, pebble, pref_ppo
 from prefloop.envs.goals import usual_goal
 from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.settings import ServerSettings
-from prefloop.labelling.limits import MAX_INSTRUCTIONS, MAX_NAME
+from prefloop.labelling.limits import MAX_NAME, require_readable
 from prefloop.settings import part, require_above_zero, setting
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import PebbleSettings, PrefPPOSettings, RunSettings
@@ -65,10 +65,7 @@ class Settings:
             "iteration_steps",
             "steps",
         )
-        if len(self.goal) > MAX_INSTRUCTIONS:
-            raise ValueError(
-                f"--goal has {len(self.goal)} characters; people read at most {MAX_INSTRUCTIONS}"
-            )
+        require_readable("--goal", self.goal)
 
     @property
     def name(self) -> str:
@@ -88,6 +85,7 @@ def main(settings: Settings) -> None:
     """Opens the page, asks and learns."""
     from prefloop.envs.make import make_env
     from prefloop.envs.spaces import spaces_of
+    from prefloop.errors import UserError
     from prefloop.evaluation.videos import frames_per_second
 
     made = make_env(settings.environment)
@@ -105,12 +103,21 @@ def main(settings: Settings) -> None:
     common: dict[str, Any] = {
         "people": settings.name,
         "wait": False,
-        "instructions": settings.goal or usual_goal(env.env),
         "environment": env,
         "run": replace(settings.run, out=settings.run.out or settings.name),
         "teacher": TeacherSettings(teacher=answering.HUMAN),
         "server": settings.server,
     }
+
+    def goal(known: str) -> str:
+        said = settings.goal.strip() and settings.goal
+        if known and said not in ("", known) and not settings.people:
+            # other alphabets, and what does not fit into a name, tell no two goals apart
+            raise UserError(
+                f"The run {settings.name} is taught another goal already; give this one a run of its own by "
+                "--run NAME, or say it in other words there by --run of its name."
+            )
+        return said or known or usual_goal(env.env)
 
     def ready(page: str) -> None:
         print(f"Teach it at {page} (Ctrl-C stops; the same command goes on).", flush=True)
@@ -132,7 +139,7 @@ def main(settings: Settings) -> None:
             ),
             exploration=replace(own.exploration, steps=settings.exploration_steps),
         )
-        pebble.train(pebble.Settings(pebble=own, **common), ready, quiet=True)
+        pebble.train(pebble.Settings(pebble=own, **common), ready, goal, quiet=True)
         return
     plain = tuned(PrefPPOSettings(), "pref-ppo", env.env)
     plain = replace(
@@ -142,7 +149,7 @@ def main(settings: Settings) -> None:
             plain.experience, steps=settings.steps, iteration_steps=settings.iteration_steps or 4096
         ),
     )
-    pref_ppo.train(pref_ppo.Settings(pref_ppo=plain, **common), ready, quiet=True)
+    pref_ppo.train(pref_ppo.Settings(pref_ppo=plain, **common), ready, goal, quiet=True)
 
 
 def _as_tuned(env: EnvSettings, method: str) -> EnvSettings:

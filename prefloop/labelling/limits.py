@@ -1,4 +1,6 @@
-"""How long names may be, and traces, and how many agents are compared: what a request may hold, and a column of the database."""
+"""How long names may be, and traces, how many agents are compared, and what texts hold: what a request may, and a column of the database."""
+
+import unicodedata
 
 MAX_NAME = 64  # characters of the name of a run or of an annotator
 MAX_ENV = 200  # characters of an environment's id
@@ -11,3 +13,22 @@ MAX_TRACE = 250  # steps of a segment whose reward is told step by step
 MAX_INSTRUCTIONS = 10_000  # characters that annotators are to read
 MAX_AHEAD = 8  # queries that a page holds, with the one that is shown
 RUN_NAME = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}$"
+
+
+def is_plain(text: str) -> bool:
+    """Whether it is without what no keyboard types and some databases refuse."""
+    return all(unicodedata.category(one) not in ("Cc", "Cs") or one in "\n\t" for one in text)
+
+
+def require_readable(flag: str, text: str) -> None:
+    """Refuses what annotators can't be given to read.
+
+    Raises:
+        ValueError: it is too long, no UTF-8, or holds control characters.
+    """
+    if len(text) > MAX_INSTRUCTIONS:
+        raise ValueError(
+            f"{flag} has {len(text)} characters; people read at most {MAX_INSTRUCTIONS}"
+        )
+    if not is_plain(text):
+        raise ValueError(f"{flag} holds control characters, or what is no UTF-8")

@@ -128,7 +128,7 @@ class KeptExploration:
             state = {**learner, **{name: kept["learner"][name] for name in PARTS}}
             rows = list(kept["rows"])
             replay.load_state_dict(state["replay"])
-        except (UserError, OSError, KeyError, TypeError, ValueError) as error:
+        except (UserError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             reason = str(error).rstrip(".")
             if self.must_be_there:
                 raise UserError(f"{self.folder} can't be explored from: {reason}.") from None

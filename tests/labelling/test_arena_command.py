@@ -195,6 +195,12 @@ def test_other_preferences_do_not_say_whom_they_are_about(run, tmp_path):
     assert made.code == 0, made.err
     assert_one_sentence(run("prefloop.cli arena --preferences prefs"), "does not say whose")
     assert_one_sentence(run("prefloop.cli arena --preferences nowhere"), "nowhere")
+    votes = tmp_path / "prefs/preferences.jsonl"
+    lines = [json.loads(line) for line in votes.read_text().splitlines()]
+    same = [{**line, "first_agent": "me", "second_agent": "me"} for line in lines]
+    votes.write_text("\n".join(map(json.dumps, same)))
+    outcome = run("prefloop.cli arena --preferences prefs")
+    assert_one_sentence(outcome, "prefs compares me with itself")
 
 
 @pytest.mark.usefixtures("known_server")

@@ -15,6 +15,7 @@ import pytest
 from conftest import assert_one_sentence
 from teaching import labelling, rows
 
+from prefloop.cli import main
 from prefloop.commands.teach import _as_tuned, run_name
 from prefloop.data import dataset
 from prefloop.envs.goals import GOALS, usual_goal
@@ -81,6 +82,16 @@ def test_it_goes_on_until_it_is_stopped_on_the_page_and_then_again(run, client, 
         assert more.code == 0, more.err
     assert len(rows(tmp_path / "cp/metrics.csv")) > before
     assert (tmp_path / "cp/final_policy.params").exists()
+    client.delete("cp")
+    kept = (tmp_path / "cp/preferences/preferences.jsonl").read_bytes()
+    gone = run(CARTPOLE.replace("--queue 4", "--queue 5"))
+    assert_one_sentence(gone, "it was deleted", "prefloop runs import cp/preferences cp")
+    assert client.runs() == []
+    assert (tmp_path / "cp/preferences/preferences.jsonl").read_bytes() == kept
+    assert run("prefloop.cli runs import cp/preferences cp").code == 0
+    with stopping(client, "cp", lambda told: told["labels"] > len(kept.splitlines())):
+        outcome = run(f"{CARTPOLE.replace('--queue 4', '--queue 5')} --labels 500")
+        assert outcome.code == 0, outcome.err
 
 
 def test_pebble_is_paused_asked_and_killed_and_goes_on(client, tmp_path):
@@ -189,9 +200,72 @@ def test_what_can_not_be_taught(run, client, tmp_path, flags, words):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_who_is_refused_changes_nothing_of_the_run(run, client, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/final_policy.params").write_text("")
+    assert_one_sentence(run(f"{CARTPOLE} --out file"), "file is a file")
+    assert client.runs() == []
+    spaces = Spaces((4,), "float32", True, 2)
+    client.put_run("cp", env="CartPole-v1", spaces=spaces, instructions="Up.")
+    for flags in ("--out file", "--out other", "--horizon 100"):
+        assert run(f"{CARTPOLE} --goal Down. {flags}").code == 2
+        assert client.run("cp").instructions == "Up."
+    with OnPage(client, "cp", tmp_path / "there").kept():
+        assert_one_sentence(run(f"{CARTPOLE} --goal Down."), "Another program trains on the run cp")
+    assert client.run("cp").instructions == "Up."
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "other"}
+
+
+@pytest.mark.parametrize("goal", ["", "Down."])
+def test_a_goal_is_said_once_and_can_be_put_in_other_words(run, client, goal):
+    client.put_run(
+        "cp", env="CartPole-v1", spaces=Spaces((4,), "float32", True, 2), instructions="Up."
+    )
+    with stopping(client, "cp", lambda told: True):
+        assert run(f"{CARTPOLE} --goal={goal}").code == 0
+    assert client.run("cp").instructions == (goal or "Up.")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("הפוך", "קדימה"), ("again and " * 40, "again and " * 41)]
+)
+def test_two_goals_of_one_name_are_not_mixed(run, client, tmp_path, one, other):
+    name = run_name("CartPole-v1", one)
+    assert name == run_name("CartPole-v1", other)
+    client.put_run(
+        name, env="CartPole-v1", spaces=Spaces((4,), "float32", True, 2), instructions=one
+    )
+    outcome = run(f"{TEACH} --env CartPole-v1 --goal '{other}'")
+    assert_one_sentence(outcome, f"The run {name} is taught another goal already", "--run NAME")
+    assert client.run(name).instructions == one
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_goal_that_nobody_reads(run):
     outcome = run(f"prefloop.cli teach --env CartPole-v1 --goal {'up' * 6000}")
     assert_one_sentence(outcome, "--goal has 12000 characters")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "teach --env CartPole-v1 --goal={}",
+        "collect --env CartPole-v1 --name c --instructions={}",
+        "arena --name a --policies x y --instructions={}",
+        "pebble --env Pendulum-v1 --run p --teacher human --labels 2 --instructions={}",
+        "pref-ppo --env CartPole-v1 --run p --teacher human --labels 2 --instructions={}",
+    ],
+)
+@pytest.mark.parametrize("text", ["a\x1b[31mb", "\udcff\udcfe"])
+def test_nobody_is_given_to_read_what_is_no_text(client, tmp_path, capsys, monkeypatch, line, text):
+    monkeypatch.chdir(tmp_path)
+    name, *flags = line.split()
+    with pytest.raises(SystemExit) as stop:
+        main([name, *(flag.format(text) for flag in flags)])
+    assert stop.value.code == 2
+    assert "holds control characters, or what is no UTF-8" in capsys.readouterr().err
+    assert client.runs() == [] and list(tmp_path.iterdir()) == []
 
 
 def test_an_environment_is_what_the_methods_own_command_makes_of_it():

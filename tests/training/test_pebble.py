@@ -1,6 +1,7 @@
 import contextlib
 import copy
 import io
+import json
 import os
 import re
 import time
@@ -353,6 +354,9 @@ def test_a_kept_exploration_that_can_not_be_used(run, tmp_path, kept_here):
     assert files(tmp_path / "bit") == files(tmp_path / "first")
     (kept / "state.pt").unlink()
     assert "Exploring anew." in run(f"{line} gone").out
+    facts = json.loads((kept / "facts.json").read_text())
+    (kept / "facts.json").write_text(json.dumps({**facts, "sha256": []}))
+    assert "Exploring anew." in run(f"{line} digests").out
 
 
 def test_a_smaller_replay_explores_otherwise(run, tmp_path, kept_here):

@@ -415,17 +415,26 @@ class LabellingClient:
         )
 
 
-def _path(run: str) -> str:
-    """Where a run is.
+def require_run_name(run: str) -> None:
+    """Refuses what no run can be called.
 
     Raises:
-        UserError: it can't be called so.
+        UserError: says what one is called.
     """
     if not re.fullmatch(RUN_NAME, run):
         raise UserError(
             f"{run!r} won't do: a run is named by letters, digits, dots, dashes and underscores, "
             f"{MAX_NAME} at most."
         )
+
+
+def _path(run: str) -> str:
+    """Where a run is.
+
+    Raises:
+        UserError: it can't be called so.
+    """
+    require_run_name(run)
     return f"/api/runs/{run}"
 
 

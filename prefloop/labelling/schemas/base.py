@@ -1,11 +1,10 @@
 """What all requests and replies are made of. What comes in has limits on everything; what goes out has none."""
 
-import unicodedata
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from prefloop.labelling.limits import MAX_ENV, MAX_INSTRUCTIONS, MAX_NAME, RUN_NAME
+from prefloop.labelling.limits import MAX_ENV, MAX_INSTRUCTIONS, MAX_NAME, RUN_NAME, is_plain
 
 MAX_QUERIES = 10_000  # or labels in one request
 
@@ -13,10 +12,8 @@ MAX_INT = 2**31 - 1  # what an integer column holds
 
 
 def _plain(text: str) -> str:
-    """Text without what no keyboard types and some databases refuse."""
-    for character in text:
-        if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t":
-            raise ValueError("control characters are not allowed")
+    if not is_plain(text):
+        raise ValueError("control characters are not allowed")
     return text
 
 

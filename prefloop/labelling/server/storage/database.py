@@ -23,7 +23,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from prefloop.errors import UserError
 
@@ -115,7 +115,7 @@ class Database:
             with self._engine.connect() as connection:
                 yield connection
         except DBAPIError as error:
-            logger.exception("the database refused to read")
+            _log("read", error)
             raise StoreUnavailableError(f"The database can't be read: {_reason(error)}.") from None
 
     def write(self, job: Callable[[Connection], T]) -> T:
@@ -151,7 +151,7 @@ class Database:
             try:
                 self._run_together([ticket])
             except DBAPIError as error:
-                logger.exception("the database refused to write")
+                _log("write", error)
                 ticket.error = StoreUnavailableError(
                     f"The database can't be written: {_reason(error)}; nothing was stored."
                 )
@@ -258,6 +258,12 @@ def _engine(url: URL) -> Engine:
 def _worth_another_try(error: DBAPIError) -> bool:
     """A connection that a restart of PostgreSQL cut, or a deadlock with somebody else's statements."""
     return error.connection_invalidated or getattr(error.orig, "sqlstate", "") == "40P01"
+
+
+def _log(what: str, error: DBAPIError) -> None:
+    """Says what it refused; where that is no mistake of ours, such as a full disk, without a traceback."""
+    is_ours = not isinstance(error, OperationalError)
+    logger.error("the database refused to %s: %s", what, _reason(error), exc_info=is_ours)
 
 
 def _reason(error: Exception) -> str:
