@@ -1,0 +1,67 @@
+"""Where runs of PEBBLE end below what is possible: is it their reward, or their policy?
+
+    python benchmarks/reward_or_agent.py benchmark_runs/pebble/dm_control_walker-walk-v0-60000-100-default-?
+
+Every policy, one column each, judged by the learned reward of every run, one row each: its mean for each step of
+three episodes, in units in which the steps of that run have deviation 1. The first row is the true reward.
+Where a reward puts another run's better policy above its own, it knows what is better, and what is missing is
+a policy that tries it. `--better RUN` adds policies as columns only.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from numpy.typing import NDArray
+
+from prefloop import checkpoints, policy_files
+from prefloop.data.trajectories import Trajectories
+from prefloop.envs.make import make_vector_env
+from prefloop.envs.settings import EnvSettings, from_facts
+from prefloop.evaluation.evaluate import play
+from prefloop.rewards import reward_model
+
+EPISODES, SEED = 3, 0
+
+
+def env_of(run: Path) -> EnvSettings:
+    """What a run is judged in."""
+    env = from_facts(checkpoints.run_facts(run / "final_policy.params"))
+    if env is None:
+        raise SystemExit(f"{run} is no run of prefloop.")
+    return env
+
+
+def played(run: Path, env: EnvSettings) -> Trajectories:
+    """Episodes of the mean action of a run's policy."""
+    policy = policy_files.load(run / "final_policy.params", make_vector_env(env, 1))
+    return play(policy, env, EPISODES, SEED, greedy=True)
+
+
+def show(name: str, rewards: list[NDArray]) -> None:
+    """Prints a row of the table: of each policy the mean of its steps."""
+    cells = [f"{steps.mean():.2f}" for steps in rewards]
+    print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs of prefloop pebble")
+    parser.add_argument("--better", nargs="*", type=Path, default=[], help="only their policies")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    env = env_of(arguments.runs[0])
+    policies = [played(run, env) for run in (*arguments.runs, *arguments.better)]
+    envs = make_vector_env(env, 1)
+    names = [run.name for run in (*arguments.runs, *arguments.better)]
+    print("| reward of | " + " | ".join(names) + " |")
+    print("|---" * (len(names) + 1) + "|")
+    show("the environment", [episodes.rewards for episodes in policies])
+    for run in arguments.runs:
+        model = reward_model.load(run / "reward.params", envs)
+        show(run.name, [model.reward(steps.obs, steps.actions) for steps in policies])
+
+
+if __name__ == "__main__":
+    main()
