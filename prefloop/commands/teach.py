@@ -11,7 +11,12 @@ from prefloop.labelling.client.settings import ServerSettings
 from prefloop.labelling.limits import MAX_INSTRUCTIONS, MAX_NAME
 from prefloop.settings import part, require_above_zero, setting
 from prefloop.teachers.settings import TeacherSettings
-from prefloop.training.settings import PebbleSettings, PrefPPOSettings, RunSettings
+from prefloop.training.settings import (
+    PebbleSettings,
+    PrefPPOSettings,
+    RunSettings,
+    WatchingSettings,
+)
 from prefloop.tuned import tuned
 
 DESCRIPTION = """Teaches a simulated robot what no reward describes. Opens a page on which you say which of two
@@ -52,6 +57,7 @@ class Settings:
     browser: bool = setting(True, "open the page in a browser")
     environment: EnvSettings = part(EnvSettings)
     run: RunSettings = part(RunSettings, out=setting("", "folder that everything is written to; made if missing; if not given, one of the run's name"))
+    watching: WatchingSettings = part(WatchingSettings, checkpoint_every=setting(10, "keep the policy as policy_checkpoint0.params and so on, by row, every so many rows of metrics.csv, for prefloop show to go back to"))
     server: ServerSettings = part(ServerSettings)
     # fmt: on
 
@@ -75,7 +81,7 @@ class Settings:
         """Of the run on the server."""
         return self.people or run_name(self.environment.env, self.goal)
 
-    when_interrupted = "Stopped. The same command goes on; every label is on the server."
+    when_interrupted = answering.STOPPED
 
 
 def run_name(env: str, goal: str) -> str:
@@ -109,6 +115,7 @@ def main(settings: Settings) -> None:
         "environment": env,
         "run": replace(settings.run, out=settings.run.out or settings.name),
         "teacher": TeacherSettings(teacher=answering.HUMAN),
+        "watching": settings.watching,
         "server": settings.server,
     }
 

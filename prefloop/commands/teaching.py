@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from prefloop import checkpoints
 from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
@@ -20,6 +21,7 @@ from prefloop.labelling.schemas.trainings import MAX_POINTS
 from prefloop.policies import Policy
 from prefloop.progress import say
 from prefloop.seeding import Stream, integer
+from prefloop.training.outputs import POLICY
 from prefloop.training.plans import Plan
 
 PAUSE = 0.2  # seconds between two looks whether a pause is over
@@ -47,6 +49,10 @@ class Teachable(Protocol):
         """What the reward as it stands says of a step, in the mean; of each iteration that is known."""
         ...
 
+    def save(self, directory: Path) -> None:
+        """Writes the reward."""
+        ...
+
 
 class Teaching:
     """Tells the page, and does what is wished there."""
@@ -72,7 +78,7 @@ class Teaching:
         """
         self._page, self._learner, self._plan = page, learner, plan
         self._env, self._limit = env, None if ends_early else time_limit(env)
-        self._policy, self._seed, self._file = policy, seed, directory / LATEST
+        self._policy, self._seed, self._directory = policy, seed, directory
         self._steps = self._asked = 0
         self._points = deque([(time.monotonic(), 0)])
         self._next_video, self._can_be_drawn = 0.0, True
@@ -116,8 +122,10 @@ class Teaching:
             curve=self._curve(rows),
         )
         self._tell()
-        is_due = time.monotonic() >= self._next_video and not np.isnan(row["reward"])
-        if self._can_be_drawn and is_due:  # before there is a reward there is nothing to see
+        if np.isnan(row["reward"]):  # before there is a reward there is nothing to see
+            return
+        self._keep()
+        if self._can_be_drawn and time.monotonic() >= self._next_video:
             self._record()
             self._next_video = time.monotonic() + VIDEO_SECONDS
 
@@ -155,20 +163,26 @@ class Teaching:
         every = -(-len(points) // MAX_POINTS)
         return points[::-every][::-1]
 
+    def _now(self) -> Policy:
+        with torch.random.fork_rng(devices=[]):  # whoever builds a policy may draw weights first
+            return self._policy()
+
+    def _keep(self) -> None:
+        """Policy and reward as they stand: people end it when they like, and in any way."""
+        checkpoints.save(self._directory / POLICY, self._now().state_dict())
+        self._learner.save(self._directory)
+
     def _record(self) -> None:
         """The policy's mean action from a start that is always the same."""
+        file = self._directory / LATEST
         judging = integer(self._seed, Stream.EVALUATION_ENVIRONMENTS, 0)
         try:
             fps = frames_per_second(self._env)
             every = max(1, round(fps / PICTURES_PER_SECOND))
-            with torch.random.fork_rng(
-                devices=[]
-            ):  # whoever builds a policy may draw weights first
-                policy = self._policy()
-            act = acting_in_episode(policy, judging, 0, greedy=True)
+            act = acting_in_episode(self._now(), judging, 0, greedy=True)
             steps = int(SHOWN_SECONDS * fps)
-            record_episode(self._env, act, env_seed(judging, 0), self._file, every, steps)
-            self._page.show(self._file)
+            record_episode(self._env, act, env_seed(judging, 0), file, every, steps)
+            self._page.show(file)
         except (UserError, OSError) as error:  # what can't be drawn is plotted while it is labelled
             self._can_be_drawn = False
             say(f"No video of the policy ({str(error).rstrip('.')}); training goes on.")

@@ -15,13 +15,16 @@ import pytest
 from conftest import assert_one_sentence
 from teaching import labelling, rows
 
+from prefloop import policy_files
 from prefloop.commands.teach import _as_tuned, run_name
 from prefloop.data import dataset
 from prefloop.envs.goals import GOALS, usual_goal
+from prefloop.envs.make import make_vector_env
 from prefloop.envs.settings import EnvSettings
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.labelling.client.on_page import OnPage
+from prefloop.rewards import reward_model
 
 pytest_plugins = ["teaching_fixtures"]
 pytestmark = pytest.mark.usefixtures("known_server")
@@ -66,6 +69,7 @@ def test_it_goes_on_until_it_is_stopped_on_the_page_and_then_again(run, client, 
     assert outcome.code == 0, outcome.err
     assert "Teach it at http" in outcome.out and "/#/label/cp" in outcome.out
     assert "it was stopped on the page" in outcome.out
+    assert "Next: prefloop show cp\n" in outcome.out
     told = training(client, "cp")
     assert told["phase"] == "ended" and not told["is_there"] and told["sessions"] >= 2
     assert [point["steps"] for point in told["curve"]] == [
@@ -105,6 +109,10 @@ def test_pebble_is_paused_asked_and_killed_and_goes_on(client, tmp_path):
             assert client.run(NAME).counts.left <= 4
         process.send_signal(signal.SIGKILL)
         process.wait()
+        # whoever never comes back has what was learned, too
+        env = make_vector_env("Pendulum-v1", 1)
+        assert policy_files.load(tmp_path / NAME / "final_policy.params", env)
+        assert reward_model.load(tmp_path / NAME / "reward.params", env)
         known = client.run(NAME).counts.queries
         process = subprocess.Popen(line, cwd=tmp_path, env=home)
         with labelling(client, NAME, lambda query: random.choice(["left", "right"])):
