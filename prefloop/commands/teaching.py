@@ -80,14 +80,17 @@ class Teaching:
         self._env, self._limit = env, None if ends_early else time_limit(env)
         self._policy, self._seed, self._directory = policy, seed, directory
         self._steps = self._asked = 0
-        self._points = deque([(time.monotonic(), 0)])
+        # when so many were done: the speed is that of steps, not of what else there is to do
+        self._points: deque[tuple[float, int]] = deque()
         self._next_video, self._can_be_drawn = 0.0, True
 
     def on_steps(self, steps: int) -> None:
         """So many more were done; returns when it is not paused."""
         self._steps += steps
         now = time.monotonic()
-        if now - self._points[-1][0] >= 1:
+        if not self._points:
+            self._points.append((now, self._steps))
+        elif now - self._points[-1][0] >= 1:
             self._points.append((now, self._steps))
             while now - self._points[0][0] > SPEED_SECONDS and len(self._points) > 2:
                 self._points.popleft()
@@ -99,7 +102,7 @@ class Teaching:
         while self._page.wishes.paused and not self._page.wishes.stop:
             self._page.tell(phase="paused", next_pairs=None, steps_per_second=None)
             time.sleep(PAUSE)
-            self._points = deque([(time.monotonic(), self._steps)])
+            self._points.clear()
 
     def stop(self, rows: Sequence[Mapping[str, float]]) -> str | None:
         """Why the training is to end now; None to go on."""
@@ -112,7 +115,7 @@ class Teaching:
         """There is a new row, or a run goes on."""
         row = rows[-1]
         self._steps = int(row["steps"])
-        self._points = deque([(time.monotonic(), self._steps)])
+        self._points.clear()
         accuracy = row.get("held_out_accuracy", float("nan"))
         if not np.isnan(accuracy):
             self._page.tell(held_out_accuracy=accuracy)
@@ -130,8 +133,10 @@ class Teaching:
             self._next_video = time.monotonic() + VIDEO_SECONDS
 
     def _tell(self) -> None:
-        (begin, before), (now, steps) = self._points[0], self._points[-1]
-        speed = (steps - before) / (now - begin) if now > begin else None
+        speed = None
+        if len(self._points) > 1:
+            (begin, before), (now, steps) = self._points[0], self._points[-1]
+            speed = (steps - before) / (now - begin)
         every = self._plan.steps(self._plan.every)
         explores = every * self._learner.exploration_iterations
         is_exploring = self._steps < explores
@@ -149,10 +154,10 @@ class Teaching:
         judged = self._learner.judged_now(len(rows))
         points = []
         for i, row in enumerate(rows):
-            length = row.get("episode_length")
+            # where none ends early all are equally long, and the row's are of what it is judged in
+            length = None if self._limit else row.get("episode_length")
             mean = row["reward"] if judged is None else judged[i]
-            steps = self._limit or length or 1.0
-            predicted = float(mean) * steps
+            predicted = float(mean) * (self._limit or length or 1.0)
             points.append(
                 {
                     "steps": int(row["steps"]),
