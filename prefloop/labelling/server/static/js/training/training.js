@@ -63,7 +63,7 @@ export class Training {
       make(
         "div",
         { class: "buttons", hidden: true },
-        button("pause", "Pause", "Learn nothing until you say so"),
+        button("pause", "Pause learning", "Learn nothing until you say so"),
         button("go-on", "Go on", "Learn on"),
         button("ask", "Ask me now", "Pairs of what was done up to now"),
         button("stop", "Stop and keep", "End the training; what was learned stays"),
