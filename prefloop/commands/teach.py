@@ -1,7 +1,7 @@
 """`prefloop teach`: a person says what is better, and a robot learns it meanwhile."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, replace
 from typing import Any
 
 from prefloop.commands import answering, pebble, pref_ppo
@@ -51,11 +51,11 @@ class Settings:
     labels: int | None = setting(None, "end when so many were given; if not given, you decide")
     queue: int = setting(10, "pairs that are kept ahead of you")
     segment_length: int | None = setting(None, "steps of each clip; if not given, about a second's")
-    exploration_steps: int = setting(4000, "steps before the first questions, with pebble")
+    exploration_steps: int = setting(4000, "steps before the first questions, with pebble: a minute or a few, and none the next time")
     iteration_steps: int | None = setting(None, "steps between two sessions of questions; if not given, 1000 with pebble, 4096 with pref-ppo")
     steps: int = setting(10_000_000, "end after so many steps of experience; days")
     browser: bool = setting(True, "open the page in a browser")
-    environment: EnvSettings = part(EnvSettings)
+    environment: EnvSettings = part(EnvSettings, env=setting(MISSING, "which environment, for instance CartPole-v1, Hopper-v5, Walker2d-v5, HalfCheetah-v5, Ant-v5, Swimmer-v5, dm_control/walker-walk-v0; module:Name-v0 imports the module first"))
     run: RunSettings = part(RunSettings, out=setting("", "folder that everything is written to; made if missing; if not given, one of the run's name"))
     watching: WatchingSettings = part(WatchingSettings, checkpoint_every=setting(10, "keep the policy as policy_checkpoint0.params and so on, by row, every so many rows of metrics.csv, for prefloop show to go back to"))
     server: ServerSettings = part(ServerSettings)

@@ -227,7 +227,7 @@ def _play(
             is_drawn = render_mode == "rgb_array" and i % every == 0
             frame = _picture(made) if is_drawn else None
             step = _Step(before, np.asarray(action), float(reward), bool(terminated))
-            yield step, frame  # type: ignore[misc]
+            yield step, frame
     finally:
         made.close()
 
