@@ -5,15 +5,19 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help assignment reference test test-slow check pythons lint format benchmark docs handout report clean
+.PHONY: help install assignment reference test test-slow check pythons lint format benchmark docs handout report clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV), once: one to five minutes, and 2 GB ..."
 	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[dev,data,docs,labelling,mujoco,tracking]'
 	@touch $@
+
+install: $(INSTALLED) ## all that the other targets and `prefloop` need, into .venv
+	@echo "Installed; now: source $(VENV)/bin/activate"
 
 assignment: $(INSTALLED) ## Parts 1 to 3 and the evaluation, with seed 0
 	$(RUN) -m course.assignment

@@ -44,7 +44,9 @@ def usage() -> str:
         "Reinforcement learning from preferences, for control.\n\n"
         f"{lines}\n\n"
         "prefloop COMMAND --help says what a command takes. A first round, in a minute or two:\n\n"
-        "  prefloop compare --env CartPole-v0 --labels 50 --seeds 0-1 --out comparison\n"
+        "  prefloop compare --env CartPole-v0 --labels 50 --seeds 0-1 --out comparison\n\n"
+        "Or teach a robot yourself, by clicking on the better one of two clips, for half an hour:\n\n"
+        '  prefloop teach --env CartPole-v1 --goal "Keep the pole up and drift to the left"\n'
     )
 
 

@@ -1,5 +1,6 @@
 """Whoever answers a command that asks while it learns: people behind the labelling server, or a program."""
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 HUMAN = "human"
 NOT_FOUND = 404  # of HTTP
+STOPPED = (
+    "Stopped. The same command goes on; every label is on the server, and what was learned in the "
+    "run's folder."
+)
 
 
 # what such a command can be told, the same in each
@@ -86,7 +91,7 @@ def require_somebody(settings: Any) -> None:
 def when_interrupted(settings: Any) -> str:
     """What to say after Ctrl-C."""
     if settings.people:
-        return "Stopped. The same command goes on; every label is on the server."
+        return STOPPED
     return settings.run.when_interrupted
 
 
@@ -225,6 +230,7 @@ def train(
                 run.seed, directory,
             )  # fmt: skip
             hooks = {
+                "next_line": next_line(asked, directory),
                 "stop": lambda rows: teaching.stop(rows) or reason_to_stop(rows, settings.stopping),
                 "watchers": [*watchers, teaching.watch],
                 "on_steps": teaching.on_steps,
@@ -232,6 +238,13 @@ def train(
         outputs.train(
             method, settings, facts, env, is_claimed=True, save=learner.save, quiet=quiet, **hooks
         )
+
+
+def next_line(asked: Asked, directory: Path) -> str:
+    """Shows what people have taught: what they wanted is no return that could be counted."""
+    learned, judged = asked.env.termination, asked.settings.environment.termination
+    goes_on = "" if learned == judged else f" --termination {learned}"
+    return f"prefloop show {shlex.quote(str(directory))}{goes_on}"
 
 
 def say_how_many_came(answers: "Answers", questions: QuerySettings) -> None:

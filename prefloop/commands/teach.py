@@ -1,7 +1,7 @@
 """`prefloop teach`: a person says what is better, and a robot learns it meanwhile."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, replace
 from typing import Any
 
 from prefloop.commands import answering, pebble, pref_ppo
@@ -11,7 +11,12 @@ from prefloop.labelling.client.settings import ServerSettings
 from prefloop.labelling.limits import MAX_NAME, require_readable
 from prefloop.settings import part, require_above_zero, setting
 from prefloop.teachers.settings import TeacherSettings
-from prefloop.training.settings import PebbleSettings, PrefPPOSettings, RunSettings
+from prefloop.training.settings import (
+    PebbleSettings,
+    PrefPPOSettings,
+    RunSettings,
+    WatchingSettings,
+)
 from prefloop.tuned import tuned
 
 DESCRIPTION = """Teaches a simulated robot what no reward describes. Opens a page on which you say which of two
@@ -46,12 +51,13 @@ class Settings:
     labels: int | None = setting(None, "end when so many were given; if not given, you decide")
     queue: int = setting(10, "pairs that are kept ahead of you")
     segment_length: int | None = setting(None, "steps of each clip; if not given, about a second's")
-    exploration_steps: int = setting(4000, "steps before the first questions, with pebble")
+    exploration_steps: int = setting(4000, "steps before the first questions, with pebble: a minute or a few, and none the next time")
     iteration_steps: int | None = setting(None, "steps between two sessions of questions; if not given, 1000 with pebble, 4096 with pref-ppo")
     steps: int = setting(10_000_000, "end after so many steps of experience; days")
     browser: bool = setting(True, "open the page in a browser")
-    environment: EnvSettings = part(EnvSettings)
+    environment: EnvSettings = part(EnvSettings, env=setting(MISSING, "which environment, for instance CartPole-v1, Hopper-v5, Walker2d-v5, HalfCheetah-v5, Ant-v5, Swimmer-v5, dm_control/walker-walk-v0; module:Name-v0 imports the module first"))
     run: RunSettings = part(RunSettings, out=setting("", "folder that everything is written to; made if missing; if not given, one of the run's name"))
+    watching: WatchingSettings = part(WatchingSettings, checkpoint_every=setting(10, "keep the policy as policy_checkpoint0.params and so on, by row, every so many rows of metrics.csv, for prefloop show to go back to"))
     server: ServerSettings = part(ServerSettings)
     # fmt: on
 
@@ -72,7 +78,7 @@ class Settings:
         """Of the run on the server."""
         return self.people or run_name(self.environment.env, self.goal)
 
-    when_interrupted = "Stopped. The same command goes on; every label is on the server."
+    when_interrupted = answering.STOPPED
 
 
 def run_name(env: str, goal: str) -> str:
@@ -106,6 +112,7 @@ def main(settings: Settings) -> None:
         "environment": env,
         "run": replace(settings.run, out=settings.run.out or settings.name),
         "teacher": TeacherSettings(teacher=answering.HUMAN),
+        "watching": settings.watching,
         "server": settings.server,
     }
 

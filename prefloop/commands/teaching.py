@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from prefloop import checkpoints
 from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
@@ -20,6 +21,7 @@ from prefloop.labelling.schemas.trainings import MAX_POINTS
 from prefloop.policies import Policy
 from prefloop.progress import say
 from prefloop.seeding import Stream, integer
+from prefloop.training.outputs import POLICY
 from prefloop.training.plans import Plan
 
 PAUSE = 0.2  # seconds between two looks whether a pause is over
@@ -47,6 +49,10 @@ class Teachable(Protocol):
         """What the reward as it stands says of a step, in the mean; of each iteration that is known."""
         ...
 
+    def save(self, directory: Path) -> None:
+        """Writes the reward."""
+        ...
+
 
 class Teaching:
     """Tells the page, and does what is wished there."""
@@ -72,16 +78,19 @@ class Teaching:
         """
         self._page, self._learner, self._plan = page, learner, plan
         self._env, self._limit = env, None if ends_early else time_limit(env)
-        self._policy, self._seed, self._file = policy, seed, directory / LATEST
+        self._policy, self._seed, self._directory = policy, seed, directory
         self._steps = self._asked = 0
-        self._points = deque([(time.monotonic(), 0)])
+        # when so many were done: the speed is that of steps, not of what else there is to do
+        self._points: deque[tuple[float, int]] = deque()
         self._next_video, self._can_be_drawn = 0.0, True
 
     def on_steps(self, steps: int) -> None:
         """So many more were done; returns when it is not paused."""
         self._steps += steps
         now = time.monotonic()
-        if now - self._points[-1][0] >= 1:
+        if not self._points:
+            self._points.append((now, self._steps))
+        elif now - self._points[-1][0] >= 1:
             self._points.append((now, self._steps))
             while now - self._points[0][0] > SPEED_SECONDS and len(self._points) > 2:
                 self._points.popleft()
@@ -93,7 +102,7 @@ class Teaching:
         while self._page.wishes.paused and not self._page.wishes.stop:
             self._page.tell(phase="paused", next_pairs=None, steps_per_second=None)
             time.sleep(PAUSE)
-            self._points = deque([(time.monotonic(), self._steps)])
+            self._points.clear()
 
     def stop(self, rows: Sequence[Mapping[str, float]]) -> str | None:
         """Why the training is to end now; None to go on."""
@@ -106,7 +115,7 @@ class Teaching:
         """There is a new row, or a run goes on."""
         row = rows[-1]
         self._steps = int(row["steps"])
-        self._points = deque([(time.monotonic(), self._steps)])
+        self._points.clear()
         accuracy = row.get("held_out_accuracy", float("nan"))
         if not np.isnan(accuracy):
             self._page.tell(held_out_accuracy=accuracy)
@@ -116,14 +125,18 @@ class Teaching:
             curve=self._curve(rows),
         )
         self._tell()
-        is_due = time.monotonic() >= self._next_video and not np.isnan(row["reward"])
-        if self._can_be_drawn and is_due:  # before there is a reward there is nothing to see
+        if np.isnan(row["reward"]):  # before there is a reward there is nothing to see
+            return
+        self._keep()
+        if self._can_be_drawn and time.monotonic() >= self._next_video:
             self._record()
             self._next_video = time.monotonic() + VIDEO_SECONDS
 
     def _tell(self) -> None:
-        (begin, before), (now, steps) = self._points[0], self._points[-1]
-        speed = (steps - before) / (now - begin) if now > begin else None
+        speed = None
+        if len(self._points) > 1:
+            (begin, before), (now, steps) = self._points[0], self._points[-1]
+            speed = (steps - before) / (now - begin)
         every = self._plan.steps(self._plan.every)
         explores = every * self._learner.exploration_iterations
         is_exploring = self._steps < explores
@@ -141,10 +154,10 @@ class Teaching:
         judged = self._learner.judged_now(len(rows))
         points = []
         for i, row in enumerate(rows):
-            length = row.get("episode_length")
+            # where none ends early all are equally long, and the row's are of what it is judged in
+            length = None if self._limit else row.get("episode_length")
             mean = row["reward"] if judged is None else judged[i]
-            steps = self._limit or length or 1.0
-            predicted = float(mean) * steps
+            predicted = float(mean) * (self._limit or length or 1.0)
             points.append(
                 {
                     "steps": int(row["steps"]),
@@ -155,20 +168,26 @@ class Teaching:
         every = -(-len(points) // MAX_POINTS)
         return points[::-every][::-1]
 
+    def _now(self) -> Policy:
+        with torch.random.fork_rng(devices=[]):  # whoever builds a policy may draw weights first
+            return self._policy()
+
+    def _keep(self) -> None:
+        """Policy and reward as they stand: people end it when they like, and in any way."""
+        checkpoints.save(self._directory / POLICY, self._now().state_dict())
+        self._learner.save(self._directory)
+
     def _record(self) -> None:
         """The policy's mean action from a start that is always the same."""
+        file = self._directory / LATEST
         judging = integer(self._seed, Stream.EVALUATION_ENVIRONMENTS, 0)
         try:
             fps = frames_per_second(self._env)
             every = max(1, round(fps / PICTURES_PER_SECOND))
-            with torch.random.fork_rng(
-                devices=[]
-            ):  # whoever builds a policy may draw weights first
-                policy = self._policy()
-            act = acting_in_episode(policy, judging, 0, greedy=True)
+            act = acting_in_episode(self._now(), judging, 0, greedy=True)
             steps = int(SHOWN_SECONDS * fps)
-            record_episode(self._env, act, env_seed(judging, 0), self._file, every, steps)
-            self._page.show(self._file)
+            record_episode(self._env, act, env_seed(judging, 0), file, every, steps)
+            self._page.show(file)
         except (UserError, OSError) as error:  # what can't be drawn is plotted while it is labelled
             self._can_be_drawn = False
             say(f"No video of the policy ({str(error).rstrip('.')}); training goes on.")

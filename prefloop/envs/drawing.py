@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from typing import Any
 
 
 def choose_mujoco_gl() -> None:
@@ -19,6 +20,25 @@ def choose_mujoco_gl() -> None:
         os.environ["MUJOCO_GL"] = "egl"
     elif _library("libOSMesa.so.8") is not None:
         os.environ["MUJOCO_GL"] = "osmesa"
+
+
+def keep_in_picture(base: Any, viewer: Any) -> None:
+    """Turns the camera to a robot that runs, which Gymnasium 1.4's free camera does not.
+
+    Args:
+        base: one of Gymnasium's MuJoCo robots, without its wrappers.
+        viewer: what it is drawn by, of its `mujoco_renderer`.
+    """
+    import mujoco  # type: ignore[import-untyped]
+
+    if base.mujoco_renderer.camera_id != -1:
+        return  # a camera of the model itself
+    body = viewer.cam.trackbodyid
+    if body < 0:
+        camera = mujoco.mj_name2id(base.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
+        body = base.model.cam_bodyid[camera] if camera >= 0 else 0
+    if body > 0:
+        viewer.cam.lookat[:2] = base.data.subtree_com[body][:2]
 
 
 NEEDED = "on a machine without a display, install Debian's libegl1 or libosmesa6"

@@ -7,15 +7,18 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it greets on import otherwise
 
+import gymnasium as gym
 import numpy as np
 import pygame
 from numpy.typing import NDArray
 
+from prefloop.data.recording import is_mujoco
 from prefloop.data.rollouts import Act
-from prefloop.envs.drawing import why_not_drawn
+from prefloop.envs.drawing import keep_in_picture, why_not_drawn
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env
 from prefloop.envs.termination import USUAL_FPS
@@ -222,11 +225,22 @@ def _play(
             obs, reward, terminated, truncated, _ = made.step(action)
             done = terminated or truncated
             is_drawn = render_mode == "rgb_array" and i % every == 0
-            frame = made.render() if is_drawn else None
+            frame = _picture(made) if is_drawn else None
             step = _Step(before, np.asarray(action), float(reward), bool(terminated))
-            yield step, frame  # type: ignore[misc]
+            yield step, frame
     finally:
         made.close()
+
+
+def _picture(made: gym.Env) -> Any:
+    """What is seen of an environment now, with the robot in it."""
+    base: Any = made.unwrapped
+    if not is_mujoco(base):
+        return made.render()
+    if base.mujoco_renderer.viewer is None:
+        made.render()  # makes it
+    keep_in_picture(base, base.mujoco_renderer.viewer)
+    return made.render()
 
 
 def frames_per_second(env: Env) -> float:

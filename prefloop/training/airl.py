@@ -117,7 +117,7 @@ class AIRL:
         returns = true_returns(self.ppo, rollouts, self.env, self.seed, iteration)
         loss, accuracy = np.mean(self._losses, axis=0)
         return {
-            **with_returns(row, returns), "discriminator_loss": float(loss), "discriminator_accuracy": float(accuracy)
+            **with_returns(row, returns, self.env), "discriminator_loss": float(loss), "discriminator_accuracy": float(accuracy)
         }  # fmt: skip
 
     def _learn_and_reward(self, rollout: Rollout) -> NDArray:

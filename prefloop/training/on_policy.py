@@ -164,7 +164,7 @@ class OnPolicyTraining:
             self.agent, self.stepping, self.reward, self.plan, self.seed, iteration
         )
         returns = true_returns(self.agent, rollouts, self.env, self.seed, iteration)
-        return with_returns(row, returns)
+        return with_returns(row, returns, self.env)
 
     def state_dict(self) -> dict[str, Any]:
         """The agent's."""
@@ -232,10 +232,12 @@ def _steps_an_end(rollouts: list[Rollout]) -> float:
     return sum(int(rollout.valid.sum()) for rollout in rollouts) / ends if ends else float("nan")
 
 
-def with_returns(row: dict[str, float], returns: NDArray) -> dict[str, float]:
-    """A row that says what the episodes came to; [episodes]."""
+def with_returns(row: dict[str, float], returns: NDArray, env: Env) -> dict[str, float]:
+    """A row that says what the episodes came to, [episodes], and by no more steps than they can have."""
     mean = float(returns.mean()) if len(returns) else float("nan")
-    return row | {"true_return": mean, "episodes": len(returns)}
+    # environments are reset before most of the long ones are over; where none ended, all went on to the limit
+    length = float(np.fmin(row["episode_length"], time_limit(env) or np.nan))
+    return row | {"true_return": mean, "episodes": len(returns), "episode_length": length}
 
 
 def true_returns(

@@ -112,6 +112,7 @@ def train(
     curves: Sequence[str] | None = None,
     is_claimed: bool = False,
     save: Callable[[Path], None] | None = None,
+    next_line: str = "",
     **hooks: Any,
 ) -> None:
     """Runs a method in its run's folder, and writes what came of it.
@@ -123,6 +124,7 @@ def train(
         curves: what to draw, if not all that the method has.
         is_claimed: the folder is this process's already.
         save: writes into the folder what there is besides the policy.
+        next_line: the command that shows what came of it; if not given, the one that counts its returns.
         hooks: `stop` and `watchers` of `loop.turn`.
 
     Raises:
@@ -150,7 +152,7 @@ def train(
         if save is not None:
             save(directory)
         print(f"Wrote {directory / POLICY} and, beside it, {', '.join(_others(directory))}.")
-        print(f"Next: prefloop evaluate {directory / POLICY} --episodes 100")
+        print(f"Next: {next_line or f'prefloop evaluate {directory / POLICY} --episodes 100'}")
         if (directory / reward_model.PARAMS).exists():  # of whoever asked
             print(f"And how far its reward can be trusted: prefloop reward-report {directory}")
 

@@ -84,7 +84,8 @@ class PrefPPO:
             self.agent, self.stepping, reward, self.plan, self.seed, iteration
         )
         self._rollouts = rollouts
-        row = with_returns(row, true_returns(self.agent, rollouts, self.env, self.seed, iteration))
+        returns = true_returns(self.agent, rollouts, self.env, self.seed, iteration)
+        row = with_returns(row, returns, self.env)
         # ask, with pairs from this iteration, and learn the reward from all answers
         if is_asking:
             labels = int(self._labels_by[iteration])

@@ -1,6 +1,7 @@
 """`prefloop teach`: one command, a page, and whoever sits before it."""
 
 import contextlib
+import math
 import os
 import random
 import signal
@@ -11,18 +12,26 @@ import time
 from dataclasses import replace
 
 import gymnasium as gym
+import numpy as np
 import pytest
+import torch
 from conftest import assert_one_sentence
 from teaching import labelling, rows
 
+from prefloop import policy_files
 from prefloop.cli import main
 from prefloop.commands.teach import _as_tuned, run_name
+from prefloop.commands.teaching import Teaching
 from prefloop.data import dataset
 from prefloop.envs.goals import GOALS, usual_goal
+from prefloop.envs.make import make_vector_env
 from prefloop.envs.settings import EnvSettings
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.labelling.client.on_page import OnPage
+from prefloop.labelling.schemas.trainings import WishesOut
+from prefloop.rewards import reward_model
+from prefloop.training.plans import Plan
 
 pytest_plugins = ["teaching_fixtures"]
 pytestmark = pytest.mark.usefixtures("known_server")
@@ -67,6 +76,7 @@ def test_it_goes_on_until_it_is_stopped_on_the_page_and_then_again(run, client, 
     assert outcome.code == 0, outcome.err
     assert "Teach it at http" in outcome.out and "/#/label/cp" in outcome.out
     assert "it was stopped on the page" in outcome.out
+    assert "Next: prefloop show cp\n" in outcome.out
     told = training(client, "cp")
     assert told["phase"] == "ended" and not told["is_there"] and told["sessions"] >= 2
     assert [point["steps"] for point in told["curve"]] == [
@@ -116,6 +126,10 @@ def test_pebble_is_paused_asked_and_killed_and_goes_on(client, tmp_path):
             assert client.run(NAME).counts.left <= 4
         process.send_signal(signal.SIGKILL)
         process.wait()
+        # whoever never comes back has what was learned, too
+        env = make_vector_env("Pendulum-v1", 1)
+        assert policy_files.load(tmp_path / NAME / "final_policy.params", env)
+        assert reward_model.load(tmp_path / NAME / "reward.params", env)
         known = client.run(NAME).counts.queries
         process = subprocess.Popen(line, cwd=tmp_path, env=home)
         with labelling(client, NAME, lambda query: random.choice(["left", "right"])):
@@ -172,6 +186,62 @@ def test_a_trainer_is_killed_ten_times_while_people_label_and_watch(server, clie
     assert len(events) - len(learned) <= 8
     assert {phase for phase, _ in seen} >= {"exploring", "asking", "learning"}
     assert training(client, NAME)["phase"] == "ended"
+
+
+class Page:
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.said, self.wishes = {}, WishesOut(paused=False, stop=False, asks=0)
+
+    def tell(self, **state):
+        self.said |= state
+
+
+class Learner:
+    """Has explored for two iterations and been fitted."""
+
+    exploration_iterations = 2
+
+    def judged_now(self, iterations):
+        return np.full(iterations, 0.5)
+
+    def save(self, directory):
+        (directory / "reward.params").touch()
+
+
+def followed(tmp_path, env, ends_early):
+    page, plan = Page(), Plan(num_envs=1, rollout_steps=1, every=1000, total=100_000)
+    make = lambda: torch.nn.Linear(1, 1)  # noqa: E731
+    return page, Teaching(page, Learner(), plan, env, ends_early, make, 0, tmp_path)
+
+
+def test_how_fast_it_is_does_not_count_what_is_done_between_two_steps(tmp_path, monkeypatch):
+    """A first fit of minutes was told as hundreds of hours to the next pairs."""
+    now = [0.0]
+    monkeypatch.setattr("prefloop.commands.teaching.time.monotonic", lambda: now[0])
+    page, teaching = followed(tmp_path, EnvSettings(env="CartPole-v1"), ends_early=True)
+    teaching.watch([{"steps": 3000, "labels": 0, "reward": math.nan, "episode_length": 20}])
+    assert page.said["phase"] == "learning" and page.said["next_pairs"] is None
+    now[0] = 300.0  # of fitting
+    for _ in range(41):
+        teaching.on_steps(1)
+        now[0] += 0.1
+    assert page.said["steps_per_second"] == pytest.approx(10, rel=0.2)
+    assert page.said["next_pairs"] == pytest.approx(97, rel=0.2)
+
+
+def test_the_curve_is_of_what_is_learned_in(tmp_path):
+    """Hopper is judged with early ends and learned in without: six steps were those of nothing on the page."""
+    row = {"steps": 3000, "labels": 0, "reward": math.nan, "episode_length": 6.0}
+    hopper = EnvSettings(env="Hopper-v5", termination="never")
+    page, teaching = followed(tmp_path, hopper, ends_early=False)
+    teaching.watch([row])
+    assert page.said["curve"] == [{"steps": 3000, "predicted": 500.0, "length": None}]
+    page, teaching = followed(tmp_path, EnvSettings(env="CartPole-v1"), ends_early=True)
+    teaching.watch([row])
+    assert page.said["curve"] == [{"steps": 3000, "predicted": 3.0, "length": 6.0}]
+    assert not (tmp_path / "reward.params").exists()  # nothing was learned yet
 
 
 def test_two_that_teach_one_run(run, client, tmp_path):

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -24,6 +25,7 @@ from prefloop.training.on_policy import (
     make_ppo,
     stepping_in,
     true_reward,
+    with_returns,
 )
 from prefloop.training.plans import Plan
 from prefloop.training.settings import ExperienceSettings, RunSettings
@@ -319,3 +321,13 @@ def test_where_an_iteration_is_shorter_than_an_episode_some_are_played(tmp_path,
         seed = integer(0, Stream.EVALUATION_ENVIRONMENTS, iteration)
         assert row["episodes"] == 10
         assert row["true_return"] == evaluate(agent.acting_policy, env_id, 10, seed).mean()
+
+
+def test_no_episode_is_longer_than_it_can_be(tmp_path):
+    """Where few end, or none, before the next reset, the steps by the ends are more than that."""
+    for env, longest in (("Pendulum-v1", 200), ("CartPole-v0", 200)):
+        _, rows = train(tmp_path / env, env=env)
+        assert all(0 < row["episode_length"] <= longest for row in rows)
+        assert env != "Pendulum-v1" or {row["episode_length"] for row in rows} == {longest}
+    row = with_returns({"episode_length": 2047.0}, np.array([500.0]), "CartPole-v1")
+    assert row == {"episode_length": 500, "true_return": 500, "episodes": 1}

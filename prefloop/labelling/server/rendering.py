@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from prefloop.data.recording import STATE_OF, is_mujoco, what_to_record
 from prefloop.data.segments import ACTIONS, SEED, STATES
 from prefloop.envs.dm_control import SuiteTask
-from prefloop.envs.drawing import choose_mujoco_gl, why_not_drawn
+from prefloop.envs.drawing import choose_mujoco_gl, keep_in_picture, why_not_drawn
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env, as_settings
 from prefloop.envs.termination import USUAL_FPS
@@ -120,7 +120,7 @@ class Renderer:
                 self._call(base.set_simulator_state, state)
             else:
                 self._call(base.set_state, state[: base.model.nq], state[base.model.nq :])
-                self._follow(base)
+                keep_in_picture(base, self._viewer)
             yield self._picture()
 
     def _from_seed(self, segment: Segment) -> Iterator[NDArray]:
@@ -178,18 +178,6 @@ class Renderer:
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             viewer.scn.flags[flag] = 0
         return viewer
-
-    def _follow(self, base: Any) -> None:
-        """Keeps a robot that runs in the picture, which Gymnasium 1.4's free camera does not."""
-        mujoco = _mujoco()
-        if base.mujoco_renderer.camera_id != -1:
-            return  # a camera of the model itself
-        body = self._viewer.cam.trackbodyid
-        if body < 0:
-            camera = mujoco.mj_name2id(base.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
-            body = base.model.cam_bodyid[camera] if camera >= 0 else 0
-        if body > 0:
-            self._viewer.cam.lookat[:2] = base.data.subtree_com[body][:2]
 
     def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Calls what others wrote; its exceptions become a sentence."""

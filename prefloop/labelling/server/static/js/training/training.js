@@ -30,6 +30,13 @@ function inSentence(training) {
   return `Learning, ${at}${soon}.`;
 }
 
+/** How often the reward is right, once there are answers enough to tell: of ten, two are held out. */
+function heldOut({ held_out_accuracy: accuracy, labels }) {
+  if (accuracy === null) return "";
+  if (labels < TELLING) return `from about ${TELLING} on it can be told how often the reward is right`;
+  return `the reward is right about ${percent(accuracy)} of those it was not fitted to`;
+}
+
 export class Training {
   node = make("details", { class: "training card", hidden: true });
   #run;
@@ -56,7 +63,7 @@ export class Training {
       make(
         "div",
         { class: "buttons", hidden: true },
-        button("pause", "Pause", "Learn nothing until you say so"),
+        button("pause", "Pause learning", "Learn nothing until you say so"),
         button("go-on", "Go on", "Learn on"),
         button("ask", "Ask me now", "Pairs of what was done up to now"),
         button("stop", "Stop and keep", "End the training; what was learned stays"),
@@ -105,7 +112,7 @@ export class Training {
     setText(this.#said, inSentence(training));
     const facts = [
       training.labels ? `${count(training.labels, "label")} learned from` : "nothing learned from labels yet",
-      training.held_out_accuracy === null ? "" : `the reward is right about ${percent(training.held_out_accuracy)} of those it was not fitted to${training.labels < TELLING ? ", which are few" : ""}`,
+      heldOut(training),
       training.steps_per_second && isThere ? `${training.steps_per_second.toFixed(0)} steps a second` : "",
     ];
     setText(this.#facts, `${facts.filter(Boolean).join(" · ")}`);
