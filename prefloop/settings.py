@@ -47,12 +47,13 @@ def part(settings_class: type, **instead: Any) -> Any:
 
     Args:
         settings_class: the other one.
-        instead: settings of it that are another `setting` here, with another default or help.
+        instead: settings of it that are another `setting` here, with another default or help; None: it
+            has no flag here, and is what it is by default.
     """
     defaults = {
         name: field.default
         for name, field in instead.items()
-        if field.default is not dataclasses.MISSING
+        if field is not None and field.default is not dataclasses.MISSING
     }
     metadata = {"part": settings_class, "instead": instead}
     needed = [
@@ -92,7 +93,7 @@ def leaves(settings_class: type, path: tuple[str, ...] = (), **instead: Any) -> 
     Args:
         settings_class: a dataclass whose fields are made by `setting` and `part`.
         path: the names that lead to it from the whole.
-        instead: settings that stand in for its own, by their names.
+        instead: settings that stand in for its own, by their names, None for what has no flag.
     """
     fields = dataclasses.fields(settings_class)
     for field in sorted(fields, key=lambda field: "part" in field.metadata):
@@ -100,10 +101,11 @@ def leaves(settings_class: type, path: tuple[str, ...] = (), **instead: Any) -> 
         if "part" in field.metadata:
             yield from leaves(field.metadata["part"], place, **field.metadata["instead"])
             continue
-        other = instead.get(field.name)
-        if other is not None:
-            other.name, other.type = field.name, field.type
-        yield Leaf(place, other or field, getattr(settings_class, "group", ""))
+        leaf = instead.get(field.name, field)
+        if leaf is None:
+            continue
+        leaf.name, leaf.type = field.name, field.type
+        yield Leaf(place, leaf, getattr(settings_class, "group", ""))
 
 
 def as_flat(settings: Any) -> dict[str, Any]:
@@ -134,7 +136,7 @@ def assembled(settings_class: type[T], values: Mapping[tuple[str, ...], Any]) ->
         if "part" in field.metadata:
             own = {path[1:]: value for path, value in values.items() if path[0] == field.name}
             made[field.name] = assembled(field.metadata["part"], own)
-        else:
+        elif (field.name,) in values:  # others have no flag
             made[field.name] = values[field.name,]
             _require_finite(field, made[field.name])
     return settings_class(**made)

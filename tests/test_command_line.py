@@ -3,7 +3,7 @@ from dataclasses import MISSING, dataclass
 import pytest
 
 from prefloop.command_line import parse_settings
-from prefloop.settings import require_above_zero, setting
+from prefloop.settings import as_flat, part, require_above_zero, setting
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,20 @@ def test_a_wrong_value_is_named(capsys, line, words):
 def test_a_negative_number_is_no_flag(number):
     for line in (["--limit", number], [f"--limit={number}"]):
         assert parse_settings(Example, ["--paths", "a", *line, "--quick"]).limit == float(number)
+
+
+@dataclass(frozen=True)
+class Whole:
+    example: Example = part(Example, rate=setting(2.0, "twice"), quick=None)
+
+
+def test_a_part_has_other_defaults_here_and_leaves_out_what_has_no_meaning(capsys):
+    found = parse_settings(Whole, ["--paths", "a"])
+    assert found.example == Example(("a",), rate=2.0)
+    assert "quick" not in as_flat(found)
+    with pytest.raises(SystemExit):
+        parse_settings(Whole, ["--paths", "a", "--quick"])
+    assert "--quick" in capsys.readouterr().err
 
 
 def test_help_teaches(capsys):

@@ -56,7 +56,7 @@ class Settings:
     steps: int = setting(10_000_000, "end after so many steps of experience; days")
     browser: bool = setting(True, "open the page in a browser")
     environment: EnvSettings = part(EnvSettings, env=setting(MISSING, "which environment, for instance CartPole-v1, Hopper-v5, Walker2d-v5, HalfCheetah-v5, Ant-v5, Swimmer-v5, dm_control/walker-walk-v0; module:Name-v0 imports the module first"))
-    run: RunSettings = part(RunSettings, out=setting("", "folder that everything is written to; made if missing; if not given, one of the run's name"))
+    run: RunSettings = part(RunSettings, out=setting("", "folder that everything is written to; made if missing; if not given, one of the run's name"), resume=None)
     watching: WatchingSettings = part(WatchingSettings, checkpoint_every=setting(10, "keep the policy as policy_checkpoint0.params and so on, by row, every so many rows of metrics.csv, for prefloop show to go back to"))
     server: ServerSettings = part(ServerSettings)
     # fmt: on

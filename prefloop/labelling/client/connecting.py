@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -149,8 +150,11 @@ def _start(stack: contextlib.ExitStack, home: Path, port: int, program: str) -> 
             raise UserError("The labelling server did not start.")
         time.sleep(0.05)
     if found.started_by == name:
+        where = "" if home == home_directory("") else f" --home {shlex.quote(str(home))}"
         print(
-            f"There was no labelling server, so one was started: label at {found.url}", flush=True
+            f"There was no labelling server, so one was started: label at {found.url} (it ends with this "
+            f"program; `prefloop label{where}` serves what it keeps from then on).",
+            flush=True,
         )
     return found
 
