@@ -141,12 +141,12 @@ def main(settings: Settings) -> None:
                     f"{row['min']:.1f} to {row['max']:.1f}, lowest tenth {row['lowest_tenth']:.1f}"
                 )
             if settings.video:
-                from prefloop.evaluation.videos import record_episode
+                from prefloop.evaluation.videos import record_episode, steps_a_picture
 
                 video = directory / f"{i}-{path.parent.name or 'policy'}-{path.stem}.mp4"
                 # the first of those that were counted
                 act = acting_in_episode(policy, settings.seed, 0, ways[0])
-                record_episode(env, act, env_seed(settings.seed, 0), video)
+                record_episode(env, act, env_seed(settings.seed, 0), video, steps_a_picture(env))
                 print(f"  {video}")
         # what was measured earlier stays, unless it was measured again
         new = [_identity(row) for row in rows]

@@ -25,6 +25,8 @@ from prefloop.envs.termination import USUAL_FPS
 from prefloop.errors import UserError
 from prefloop.video_files import write_video
 
+SMOOTH = 30.0  # pictures a second
+
 
 def has_display() -> bool:
     """Whether a window that is opened here would be seen by somebody."""
@@ -90,7 +92,7 @@ def record_episode(
 
 @dataclass(frozen=True)
 class DrawnEpisode:
-    """What happened in an episode whose pictures are in a video, a frame a step.
+    """What happened in an episode whose pictures are in a video.
 
     Attributes:
         obs: the observation each action was chosen in; [steps, *obs_shape].
@@ -106,17 +108,23 @@ class DrawnEpisode:
 
 
 def draw_episode(
-    env: Env, act: Act, seed: int, video_path: Path, max_side: int | None = None, clip: bool = False
+    env: Env,
+    act: Act,
+    seed: int,
+    video_path: Path,
+    max_side: int | None = None,
+    clip: bool = False,
+    every: int = 1,
 ) -> DrawnEpisode:
     """Plays one episode into a video, and says what happened in it.
 
-    Arguments as in `watch_episode`, and in `prefloop.video_files.write_video`.
+    Arguments as in `record_episode`, and in `prefloop.video_files.write_video`.
 
     Raises:
         UserError: the environment can't be drawn, or the video can't be written.
     """
     steps: list[_Step] = []
-    _draw(env, act, seed, video_path, steps.append, max_side, clip)
+    _draw(env, act, seed, video_path, steps.append, max_side, clip, every)
     return DrawnEpisode(
         obs=np.stack([step.obs for step in steps]),
         actions=np.stack([step.action for step in steps]),
@@ -241,6 +249,11 @@ def _picture(made: gym.Env) -> Any:
         made.render()  # makes it
     keep_in_picture(base, base.mujoco_renderer.viewer)
     return made.render()
+
+
+def steps_a_picture(env: Env) -> int:
+    """Steps from one picture to the next, of which there are 30 to 60 a second then: more are drawn for nobody."""
+    return max(1, int(frames_per_second(env) / SMOOTH))
 
 
 def frames_per_second(env: Env) -> float:

@@ -14,7 +14,12 @@ from prefloop.envs.registered import return_bounds
 from prefloop.envs.settings import EnvSettings
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed, play
 from prefloop.evaluation.statistics import mean_estimate
-from prefloop.evaluation.videos import DrawnEpisode, draw_episode, frames_per_second
+from prefloop.evaluation.videos import (
+    DrawnEpisode,
+    draw_episode,
+    frames_per_second,
+    steps_a_picture,
+)
 from prefloop.rewards import reward_model
 from prefloop.rewards.reward_model import RewardModel
 from prefloop.showing.kept_policies import KeptPolicy, Run
@@ -137,8 +142,9 @@ def _shown(
         video = f"{CLIPS}/{stem}-{episode}.mp4"
         act = acting_in_episode(policy, starts.seed, episode, greedy)
         seed = env_seed(starts.seed, episode)
-        drawn = draw_episode(env, act, seed, folder / video, MAX_SIDE, clip=True)
-        clips.append(_clip(video, drawn, loaded.reward))
+        every = steps_a_picture(env)
+        drawn = draw_episode(env, act, seed, folder / video, MAX_SIDE, clip=True, every=every)
+        clips.append({**_clip(video, drawn, loaded.reward), "steps_a_frame": every})
         tell(1)
     return {**_described(kept, returns, env), "greedy": greedy, "clips": clips}
 

@@ -10,7 +10,7 @@ import torch
 from prefloop import checkpoints
 from prefloop.envs.settings import Env
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed
-from prefloop.evaluation.videos import record_episode, require_pictures
+from prefloop.evaluation.videos import record_episode, require_pictures, steps_a_picture
 from prefloop.evaluation.window import Window, require_window
 from prefloop.files import remove_unfinished
 from prefloop.policies import Policy
@@ -140,7 +140,8 @@ class Videos:
         unfinished = self._folder / f".{begin}.{os.getpid()}.mp4"
         act = acting_in_episode(self._policy(), judging, 0, greedy=True)
         try:
-            total = record_episode(self._env, act, env_seed(judging, 0), unfinished)
+            every = steps_a_picture(self._env)
+            total = record_episode(self._env, act, env_seed(judging, 0), unfinished, every)
             return unfinished.replace(self._folder / f"{begin}_return_{total:.1f}.mp4")
         finally:
             unfinished.unlink(missing_ok=True)

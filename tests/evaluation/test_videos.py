@@ -8,6 +8,7 @@ from prefloop.evaluation.videos import (
     frames_per_second,
     has_display,
     record_episode,
+    steps_a_picture,
     watch_episode,
 )
 from prefloop.labelling.server.rendering import Renderer
@@ -50,6 +51,14 @@ def test_of_some_steps_one_is_drawn_at_the_makers_speed_all_the_same(tmp_path):
     with av.open(str(path)) as video:
         assert video.streams.video[0].frames == 5
         assert float(video.streams.video[0].average_rate) == pytest.approx(50 / 4)
+
+
+@pytest.mark.parametrize(
+    ("env", "steps"), [("HalfCheetah-v5", 1), ("CartPole-v1", 1), ("Hopper-v5", 4)]
+)
+def test_no_more_is_drawn_than_is_seen(env, steps):
+    assert steps_a_picture(env) == steps
+    assert 20 <= frames_per_second(env) / steps <= 60
 
 
 def test_a_broken_display_falls_back_to_a_video(tmp_path, monkeypatch):

@@ -47,7 +47,7 @@ def comparison(*names, policies=2, starts=2, steps=STEPS, learned=("taught",), *
                 reward = {"true": true}
                 if name in learned:
                     reward |= {"learned": true, "lowest": [r - 1 for r in true], "highest": [r + 1 for r in true]}  # fmt: skip
-                clips.append({"video": digest(data), "return": sum(true) - policy, "steps": steps, "terminated": False, "reward": reward})  # fmt: skip
+                clips.append({"video": digest(data), "return": sum(true) - policy, "steps": steps, "steps_a_frame": 1, "terminated": False, "reward": reward})  # fmt: skip
             is_last = policy == policies - 1
             shown.append(
                 {

@@ -8,7 +8,9 @@ import shutil
 import pytest
 from kept_runs import make_run, show
 from pages import NEEDS_CHROMIUM, PHONE, WIDE, until
+from test_video_files import read
 
+from prefloop.showing import gathering
 from prefloop.showing.page import write_page
 
 pytest_plugins = ["page_fixtures"]
@@ -201,6 +203,21 @@ def test_clips_play_in_step(browser, page_folder):
         found = page.evaluate(APART, {"seconds": 1.8, "fps": 30})
         assert found["looked"] > 3
         assert found["apart"] <= 1
+
+
+def test_steps_that_share_a_frame_are_told_apart(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(gathering, "steps_a_picture", lambda env: 4)
+    make_run(tmp_path / "a", kept=())
+    line = "--episodes 1 --clips 1 --steps 30"
+    show(tmp_path / "a", "--export", tmp_path / "p", *line.split())
+    (clip,) = about(tmp_path / "p")["runs"][0]["policies"][0]["clips"]
+    assert (clip["steps"], clip["steps_a_frame"]) == (30, 4)
+    assert len(read(tmp_path / "p" / clip["video"])[0]) == 8
+    with opened(browser, tmp_path / "p") as page:
+        for key, step in ((".", 1), ("r", 0), (",", 29)):
+            page.keyboard.press(key)
+            until(page, "step => Number(document.querySelector('.panels .reward').dataset.step) === step", step)  # fmt: skip
+            until(page, "step => [...document.querySelectorAll('.panels video')].every(v => !v.seeking && Math.floor(v.currentTime * 30) === step)", step)  # fmt: skip
 
 
 @pytest.mark.slow

@@ -48,6 +48,7 @@ class EpisodeIn(In):
     video: Digest = Field(description="SHA-256 of the MP4.")
     return_: float = Field(alias="return")
     steps: int = Field(ge=1, le=MAX_FILMED)
+    steps_a_frame: int = Field(ge=1, le=MAX_FILMED, description="Of the video.")
     terminated: bool = Field(description="Not cut by a limit.")
     reward: RewardsIn
 

@@ -1,4 +1,4 @@
-// A clip that is a video, with the face that clips.js describes: a frame of it is a step.
+// A clip that is a video, with the face that clips.js describes.
 
 import { make } from "./dom.js";
 
@@ -6,10 +6,12 @@ export class VideoClip {
   moves = true;
   #wanted = null;
   #shown = [];
+  #lasts; // so many steps: its last frame as long as the others
 
-  /** `address` is, or resolves to, what a <video> can play; `length` is in steps, a frame each. */
-  constructor(address, length, label) {
+  /** `address` is, or resolves to, what a <video> can play; `length` is in steps, some of which share a frame. */
+  constructor(address, length, label, stepsPerFrame = 1) {
     this.length = length;
+    this.#lasts = Math.ceil(length / stepsPerFrame) * stepsPerFrame;
     this.node = make("video", { preload: "auto", playsinline: true, tabindex: "-1", "aria-label": label });
     this.node.muted = true; // by the property, or else browsers won't start it by themselves
     this.node.disablePictureInPicture = true;
@@ -25,7 +27,7 @@ export class VideoClip {
       const failed = () => reject(new Error("This browser can't play the clip."));
       this.node.addEventListener("error", failed, { once: true });
     });
-    this.seconds = this.node.duration / this.length; // of a step
+    this.seconds = this.node.duration / this.#lasts; // of a step
     this.aspect = this.node.videoWidth / this.node.videoHeight;
   }
 

@@ -90,7 +90,7 @@ export class Panel {
     this.node.dataset.video = shown.video;
     this.#trace = new RewardTrace(shown.reward, ranges, `Reward of each step of ${this.#run.name}`, this.#go);
     this.#reward.replaceChildren(this.#trace.node);
-    const clip = new VideoClip(this.#address(shown.video), shown.steps, label);
+    const clip = new VideoClip(this.#address(shown.video), shown.steps, label, shown.steps_a_frame);
     this.#screen.replaceChildren(clip.node);
     this.#clip?.node.removeAttribute("src"); // or else it is kept until somebody collects it
     this.#clip = clip;
