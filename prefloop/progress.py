@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from prefloop.startup import raise_swallowed
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -33,6 +35,9 @@ class Progress(Protocol):
         Args:
             numbers: what is worth knowing of it, shown until there is something new.
             units: how much.
+
+        Raises:
+            KeyboardInterrupt: there was one before, which never arrived.
         """
         ...
 
@@ -42,6 +47,7 @@ class _Bar:
         self.bar = bar
 
     def update(self, numbers: Mapping[str, float] | None = None, units: int = 1) -> None:
+        raise_swallowed()
         if numbers:
             shown = {name: f"{value:.4g}" for name, value in numbers.items()}
             self.bar.set_postfix(shown, refresh=False)
@@ -58,6 +64,7 @@ class _Lines:
         self.points = deque([(self.last_line, initial)], maxlen=LINES_THAT_TELL_THE_SPEED)
 
     def update(self, numbers: Mapping[str, float] | None = None, units: int = 1) -> None:
+        raise_swallowed()
         self.done += units
         self.numbers = numbers or self.numbers
         now, computed = time.monotonic(), time.process_time()
@@ -94,7 +101,7 @@ def _duration(seconds: float) -> str:
 
 class _Silence:
     def update(self, numbers: Mapping[str, float] | None = None, units: int = 1) -> None:
-        pass
+        raise_swallowed()
 
 
 @contextlib.contextmanager

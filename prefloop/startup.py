@@ -13,6 +13,19 @@ from types import FrameType, ModuleType
 
 from prefloop.errors import Terminated, UserError
 
+# by Ctrl-C or SIGTERM in the blocks below: of the whole process, as signals are
+_raised: list[type[KeyboardInterrupt]] = []
+
+
+def raise_swallowed() -> None:
+    """Raises what Ctrl-C or SIGTERM has raised before, if anything.
+
+    To be called now and then by what takes long: where the first one met a destructor or a callback of
+    some library, Python swallowed it, and the program went on.
+    """
+    if _raised:
+        raise _raised[0]
+
 
 def import_quickly(*modules: str) -> None:
     """Imports large modules in two thirds of the time, so that later imports of them are free.
@@ -87,6 +100,7 @@ def noted_interrupts() -> Iterator[threading.Event]:
 
     def note(number: int, frame: FrameType | None) -> None:
         noted.set()
+        _raised.append(KeyboardInterrupt)
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
@@ -97,6 +111,7 @@ def noted_interrupts() -> Iterator[threading.Event]:
         yield noted
     finally:
         signal.signal(signal.SIGINT, before)
+        _raised.clear()
 
 
 @contextlib.contextmanager
@@ -123,6 +138,7 @@ def terminated_as_interrupted() -> Iterator[None]:
         return
 
     def terminate(number: int, frame: FrameType | None) -> None:
+        _raised.append(Terminated)
         raise Terminated
 
     signal.signal(signal.SIGTERM, terminate)
@@ -130,3 +146,4 @@ def terminated_as_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _raised.clear()

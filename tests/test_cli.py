@@ -9,8 +9,9 @@ from conftest import ROOT, assert_one_sentence
 
 from prefloop.cli import COMMANDS
 from prefloop.command_line import parse_settings
+from prefloop.progress import progress
 from prefloop.settings import leaves
-from prefloop.startup import interrupts_first
+from prefloop.startup import interrupts_first, terminated_as_interrupted
 
 
 def test_help_names_every_command(run):
@@ -118,3 +119,24 @@ def test_what_fails_after_ctrl_c_is_the_interrupt(is_swallowed):
                 signal.raise_signal(signal.SIGINT)
         raise TypeError("no common dtype")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("quiet", [True, False])
+def test_an_interrupt_that_a_destructor_swallows_ends_long_work(number, quiet):
+    done = 0
+    with (
+        pytest.raises(KeyboardInterrupt),
+        terminated_as_interrupted(),
+        interrupts_first(),
+        progress(3, "steps", quiet=quiet) as bar,
+    ):
+        bar.update()
+        done += 1
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(number)
+        bar.update()
+        done += 1
+    assert done == 1
+    with terminated_as_interrupted(), interrupts_first(), progress(1, "steps", quiet=quiet) as bar:
+        bar.update()  # the next one has nothing to do with it
