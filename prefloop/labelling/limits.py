@@ -6,7 +6,7 @@ MAX_NAME = 64  # characters of the name of a run or of an annotator
 MAX_ENV = 200  # characters of an environment's id
 MAX_AGENTS = 20  # that an arena compares: each two of them want votes
 MAX_COMPARED = 6  # runs side by side: no more fit a screen
-MAX_FILMED = 10_000  # steps of an episode that is compared; a clip has as many frames
+MAX_FILMED = 10_000  # steps of an episode that is compared; a clip has at most as many frames
 # bytes of JSON: twice what six runs with six policies and three episodes of 1000 steps have
 MAX_COMPARISON = 8 * 2**20
 MAX_TRACE = 250  # steps of a segment whose reward is told step by step
