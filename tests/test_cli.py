@@ -43,13 +43,19 @@ def test_underscores_and_hyphens_are_alike(run):
         assert_one_sentence(outcome, "--segment_length must be above 0, not 0")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_no_flag_takes_a_number_that_is_none(capsys, name):
+def flags_of(name):
+    """A command's settings, all of its flags, and what a line of it has to say."""
     settings = importlib.import_module(f"prefloop.commands.{name.replace('-', '_')}").Settings
     every = list(leaves(settings))
     needed = [f"--{leaf.flag}=x" for leaf in every if leaf.required]
     if any(leaf.required and leaf.field.metadata["positional"] for leaf in every):
         needed = ["x"]
+    return settings, every, needed
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_flag_takes_a_number_that_is_none(capsys, name):
+    settings, every, needed = flags_of(name)
     for leaf in every:
         if not str(leaf.field.type).startswith(("float", "<class 'float'")):
             continue
@@ -63,11 +69,7 @@ def test_no_flag_takes_a_number_that_is_none(capsys, name):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_flag_takes_a_number_that_no_array_counts(capsys, name):
-    settings = importlib.import_module(f"prefloop.commands.{name.replace('-', '_')}").Settings
-    every = list(leaves(settings))
-    needed = [f"--{leaf.flag}=x" for leaf in every if leaf.required]
-    if any(leaf.required and leaf.field.metadata["positional"] for leaf in every):
-        needed = ["x"]
+    settings, every, needed = flags_of(name)
     for leaf in every:
         if not str(leaf.field.type).startswith(("int", "<class 'int'")):
             continue

@@ -276,11 +276,9 @@ def _require_its_labels(people: str, folder: Path, known: "Callable[[str], RunOu
     Raises:
         UserError: there are labels in the folder, and on the server no query.
     """
-    import shlex
-
     from prefloop.data import dataset
     from prefloop.errors import UserError
-    from prefloop.labelling.client.client import RefusedError
+    from prefloop.labelling.client.calling import RefusedError
     from prefloop.labelling.client.managing import counted
 
     kept = len(dataset.read_facts(folder)) if dataset.exists(folder) else 0
@@ -310,7 +308,7 @@ def _of_the_run(settings: Any, known: "Callable[[str], RunOut]") -> Any:
     from prefloop.envs.settings import from_facts
     from prefloop.errors import UserError
     from prefloop.files import read_json
-    from prefloop.labelling.client.client import RefusedError
+    from prefloop.labelling.client.calling import RefusedError
 
     out = settings.run.out or settings.people
     facts = Path(out) / runs.FACTS

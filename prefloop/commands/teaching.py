@@ -21,6 +21,7 @@ from prefloop.labelling.schemas.trainings import MAX_POINTS
 from prefloop.policies import Policy
 from prefloop.progress import say
 from prefloop.seeding import Stream, integer
+from prefloop.startup import raise_swallowed
 from prefloop.training.outputs import POLICY
 from prefloop.training.plans import Plan
 
@@ -101,6 +102,7 @@ class Teaching:
             self._learner.ask_now()
         while self._page.wishes.paused and not self._page.wishes.stop:
             self._page.tell(phase="paused", next_pairs=None, steps_per_second=None)
+            raise_swallowed()
             time.sleep(PAUSE)
             self._points.clear()
 

@@ -137,12 +137,11 @@ def _shown(
     # SAC's policies draw actions to learn, and are judged by their mean
     greedy = starts.greedy or getattr(policy, "is_judged_by_its_mean", False)
     returns = play(policy, env, starts.episodes, starts.seed, greedy, tell).returns
-    clips = []
+    clips, every = [], steps_a_picture(env)
     for episode in range(starts.clips):
         video = f"{CLIPS}/{stem}-{episode}.mp4"
         act = acting_in_episode(policy, starts.seed, episode, greedy)
         seed = env_seed(starts.seed, episode)
-        every = steps_a_picture(env)
         drawn = draw_episode(env, act, seed, folder / video, MAX_SIDE, clip=True, every=every)
         clips.append({**_clip(video, drawn, loaded.reward), "steps_a_frame": every})
         tell(1)

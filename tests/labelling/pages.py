@@ -27,6 +27,20 @@ REASON = "Chromium is not installed"
 if importlib.util.find_spec("playwright") is None:
     CHROMIUM, REASON = None, "Playwright is not installed"
 NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason=REASON)
+# in a round of clips that are compared: how far they were apart, in frames, when all last played
+APART = """async ({seconds, fps}) => {
+    const videos = [...document.querySelectorAll(".panels video")];
+    const begun = performance.now();
+    let apart = 0, looked = 0;
+    while (performance.now() - begun < 1000 * seconds) {
+        await new Promise(requestAnimationFrame);
+        if (videos.some((video) => video.seeking || video.paused || video.currentTime < 0.5)) continue;
+        const times = videos.map((video) => video.currentTime);
+        apart = (Math.max(...times) - Math.min(...times)) * fps;
+        looked += 1;
+    }
+    return {apart, looked};
+}"""
 AWAY = ("Failed to load resource",)  # what Chromium says of a server that refuses or is away
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WIDE = {"width": 1280, "height": 800}
@@ -277,3 +291,13 @@ def report(api, *hard, accuracy=0.75, rewards=None):
         hardest = [{**pair, "first_reward": rewards, "second_reward": rewards} for pair in hardest]
     body = {"accuracy": accuracy, "labels": 4, "hardest": hardest}
     assert api.put("/api/runs/cartpole-01/reward-report", json=body).status_code == 204
+
+
+def at_step(page, step, panels=2):
+    """Waits until all of a comparison stands at a step: the readout, the cursors, and so many videos, if given."""
+    if panels is not None:
+        until(page, "n => document.querySelectorAll('.panels video').length === n", panels)
+    until(page, "document.querySelector('.panels').ariaBusy === null")
+    until(page, "step => document.querySelector('.frame').textContent.startsWith(`step ${step} of`)", step)  # fmt: skip
+    until(page, "step => [...document.querySelectorAll('.panels .reward')].every(n => Number(n.dataset.step) === step)", step)  # fmt: skip
+    until(page, "step => [...document.querySelectorAll('.panels video')].every(v => !v.seeking && Math.floor(v.currentTime * 30) === step)", step)  # fmt: skip

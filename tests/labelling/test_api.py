@@ -2,84 +2,20 @@ import io
 import json
 import uuid
 import zipfile
-from contextlib import ExitStack
 
 import numpy as np
 import pytest
+from calls import ADA, RUN, fill, lease, lease_reply, say
 from made_up import random_segments
 from people import make_segment
-from serving import serving
 
 import prefloop
 from prefloop.data import dataset
-from prefloop.labelling.arrays import pad, to_archive
+from prefloop.labelling.arrays import to_archive
 from prefloop.labelling.limits import MAX_TRACE
-from prefloop.labelling.server.app import create_app
-from prefloop.labelling.server.clips import ClipStore
-from prefloop.labelling.server.config import SettingsFile
 from prefloop.labelling.server.security import HEADERS, make_tokens
 
 pytest_plugins = ["store_fixtures"]
-
-RUN = {
-    "env": "CartPole-v1",
-    "spaces": {"obs_shape": [4], "obs_dtype": "float32", "discrete": True, "num_actions": 2},
-}
-ADA = {"annotator": "ada", "session": str(uuid.UUID(int=1))}
-
-
-@pytest.fixture
-def serve(store, tmp_path):
-    """Makes a client of a server."""
-    (tmp_path / "static").mkdir()
-    (tmp_path / "static" / "index.html").write_text("<!doctype html><title>page</title>")
-    (tmp_path / "secret.txt").write_text("secret")
-
-    with ExitStack() as stack:
-
-        def client(**kwargs):
-            app = create_app(
-                store,
-                ClipStore(tmp_path / "clips", 10**7),
-                SettingsFile(tmp_path / "labelling.yaml"),
-                static=tmp_path / "static",
-                **kwargs,
-            )
-            return stack.enter_context(serving(app))
-
-        yield client
-
-
-@pytest.fixture
-def api(serve):
-    return serve()
-
-
-def fill(api, name="cartpole-01", num_queries=3, length=5, **facts):
-    """A run with queries; their ids."""
-    assert api.put(f"/api/runs/{name}", json={**RUN, **facts}).status_code == 200
-    segments = pad([make_segment(i, length) for i in range(2 * num_queries)])
-    reply = api.post(f"/api/runs/{name}/segments", content=to_archive(segments))
-    ids = reply.json()["ids"]
-    asked = [
-        {"id": str(uuid.uuid4()), "first": ids[2 * i], "second": ids[2 * i + 1]}
-        for i in range(num_queries)
-    ]
-    assert api.post(f"/api/runs/{name}/queries", json={"queries": asked}).status_code == 204
-    return [query["id"] for query in asked]
-
-
-def lease(api, name="cartpole-01", **wish):
-    return lease_reply(api, name, **wish).json()
-
-
-def lease_reply(api, name="cartpole-01", **wish):
-    return api.post(f"/api/runs/{name}/leases", json={**ADA, **wish})
-
-
-def say(api, given, choice="left", **more):
-    body = {"id": str(uuid.uuid4()), "lease": given["lease"], "choice": choice, **more}
-    return api.post("/api/answers", json=body)
 
 
 def test_from_a_run_to_its_labels(api):
@@ -378,83 +314,6 @@ def test_a_page_that_is_loaded_again_is_quick_and_sees_what_changed(api, tmp_pat
     changed = api.get("/", headers=known)
     assert (changed.status_code, changed.text) == (200, "changed")
     assert api.get("/api/runs").headers["cache-control"] == "no-store"
-
-
-# clips
-
-
-@pytest.fixture
-def clip():
-    """A small video."""
-    av = pytest.importorskip("av")
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width = stream.height = 32
-        stream.pix_fmt = "yuv420p"
-        for i in range(5):
-            picture = np.full((32, 32, 3), 40 * i, dtype=np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
-        container.mux(stream.encode())
-    return buffer.getvalue()
-
-
-def test_a_clip_comes_back_whole_and_in_part(api, clip):
-    fill(api)
-    segment = lease(api)["queries"][0]["left"]["segment"]
-    url = api.put(f"/api/segments/{segment}/clip", content=clip).json()["clip_url"]
-    (again,) = lease(api)["queries"]
-    assert again["left"]["clip_url"] == url
-    reply = api.get(url)
-    assert reply.content == clip
-    assert reply.headers["content-type"] == "video/mp4"
-    assert "immutable" in reply.headers["cache-control"]
-    assert api.get(url, headers={"if-none-match": reply.headers["etag"]}).status_code == 304
-    part = api.get(url, headers={"range": "bytes=10-19"})
-    assert (part.status_code, part.content) == (206, clip[10:20])
-    assert api.get(url, headers={"range": f"bytes={len(clip)}-"}).status_code == 416
-
-
-def test_a_video_that_is_none_is_not_stored(api, clip, tmp_path):
-    fill(api)
-    segment = lease(api)["queries"][0]["left"]["segment"]
-    for data in (b"", b"no video", clip[: len(clip) // 2], clip[:100] + b"<script>" * 100):
-        reply = api.put(f"/api/segments/{segment}/clip", content=data)
-        assert reply.status_code == 400
-        assert "Traceback" not in reply.text
-    assert api.put(f"/api/segments/{uuid.uuid4()}/clip", content=clip).status_code == 404
-    assert list((tmp_path / "clips").glob("*")) == []
-    assert lease(api)["queries"][0]["left"]["clip_url"] is None
-
-
-def test_clips_that_are_sent_have_a_limit(api, clip, tmp_path):
-    fill(api)
-    sides = lease(api)["queries"][0]
-    first, second = (f"/api/segments/{sides[side]['segment']}" for side in ("left", "right"))
-    assert api.put("/api/settings", json={"sent_clips_mb": 1}).status_code == 200
-    assert api.put(f"{first}/clip", content=clip).status_code == 200
-    (stored,) = (tmp_path / "clips").glob("*.mp4")
-    with stored.open("ab") as file:  # as if it had been that large
-        file.truncate(10**6)
-    deltas = io.BytesIO()
-    np.savez(deltas, deltas=np.zeros((5, 32, 32, 3), dtype=np.uint8), fps=np.float64(10))
-    sent_anew = {f"{second}/clip": clip + b"\0" * 8, f"{second}/frames": deltas.getvalue()}
-    for url, data in sent_anew.items():
-        reply = api.put(url, content=data)
-        assert reply.status_code == 507, reply.text
-        assert "sent_clips_mb" in reply.json()["detail"]
-    assert list((tmp_path / "clips").iterdir()) == [stored]
-    assert api.put("/api/settings", json={"sent_clips_mb": 2}).status_code == 200
-    assert api.put(f"{second}/frames", content=deltas.getvalue()).status_code == 200
-
-
-def test_deleting_a_run_deletes_the_clips_that_were_sent(api, clip, tmp_path):
-    fill(api)
-    segment = lease(api)["queries"][0]["left"]["segment"]
-    url = api.put(f"/api/segments/{segment}/clip", content=clip).json()["clip_url"]
-    api.delete("/api/runs/cartpole-01")
-    assert api.get(url).status_code == 404
-    assert list((tmp_path / "clips").glob("*.mp4")) == []
 
 
 # who may do what

@@ -11,7 +11,8 @@ from serving import ServerProcess
 from prefloop.data.preferences import Queries
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
-from prefloop.labelling.client.client import LabellingClient, RefusedError
+from prefloop.labelling.client.calling import RefusedError
+from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.client.people import People
 
 FACTS = {"env": "CartPole-v1", "spaces": Spaces((3,), "float32", True, 2)}

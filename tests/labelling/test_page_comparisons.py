@@ -5,7 +5,19 @@ import re
 import pytest
 from accessibility import faults
 from compared import ID, STEPS, comparison, send
-from pages import AWAY, NEEDS_CHROMIUM, PHONE, WIDE, Site, make_run, opened, shown, until
+from pages import (
+    APART,
+    AWAY,
+    NEEDS_CHROMIUM,
+    PHONE,
+    WIDE,
+    Site,
+    at_step,
+    make_run,
+    opened,
+    shown,
+    until,
+)
 
 from prefloop.labelling.server.security import make_tokens
 
@@ -13,20 +25,6 @@ pytest_plugins = ["page_fixtures"]
 pytestmark = NEEDS_CHROMIUM
 
 CALM = {"reduced_motion": "reduce"}
-# in a round of the clips: how far they were apart, in frames, whenever all played
-APART = """async ({seconds, fps}) => {
-    const videos = [...document.querySelectorAll(".panels video")];
-    const begun = performance.now();
-    let apart = 0, looked = 0;
-    while (performance.now() - begun < 1000 * seconds) {
-        await new Promise(requestAnimationFrame);
-        if (videos.some((video) => video.seeking || video.paused || video.currentTime < 0.5)) continue;
-        const times = videos.map((video) => video.currentTime);
-        apart = (Math.max(...times) - Math.min(...times)) * fps;
-        looked += 1;
-    }
-    return {apart, looked};
-}"""
 
 
 @pytest.fixture
@@ -34,15 +32,6 @@ def compared(site):
     """A server that shows a comparison of two runs, one of which has learned a reward."""
     send(site.api, *comparison())
     return site
-
-
-def at_step(page, step, panels=2):
-    """Waits until everything stands at a step: the readout, the cursors, and the videos."""
-    until(page, "n => document.querySelectorAll('.panels video').length === n", panels)
-    until(page, "document.querySelector('.panels').ariaBusy === null")
-    until(page, "step => document.querySelector('.frame').textContent.startsWith(`step ${step} of`)", step)  # fmt: skip
-    until(page, "step => [...document.querySelectorAll('.panels .reward')].every(n => Number(n.dataset.step) === step)", step)  # fmt: skip
-    until(page, "step => [...document.querySelectorAll('.panels video')].every(v => !v.seeking && Math.floor(v.currentTime * 30) === step)", step)  # fmt: skip
 
 
 def watch(page, site):

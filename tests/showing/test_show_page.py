@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from kept_runs import make_run, show
-from pages import NEEDS_CHROMIUM, PHONE, WIDE, until
+from pages import APART, NEEDS_CHROMIUM, PHONE, WIDE, at_step, until
 from test_video_files import read
 
 from prefloop.showing import gathering
@@ -18,19 +18,6 @@ pytestmark = NEEDS_CHROMIUM
 
 STEPS = 60  # of an episode: at 30 a second, 2 s
 PLAYS = "document.querySelector('[data-key=\" \"]').textContent === 'Pause'"
-# in a round of the clips: how far the two were apart, in frames, when both played
-APART = """async ({seconds, fps}) => {
-    const videos = [...document.querySelectorAll(".panels video")];
-    const begun = performance.now();
-    let apart = 0, looked = 0;
-    while (performance.now() - begun < 1000 * seconds) {
-        await new Promise(requestAnimationFrame);
-        if (videos.some((video) => video.seeking || video.paused || video.currentTime < 0.5)) continue;
-        apart = Math.abs(videos[0].currentTime - videos[1].currentTime) * fps;
-        looked += 1;
-    }
-    return {apart, looked};
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -57,19 +44,11 @@ def opened(browser, folder, viewport=WIDE, **options):
     page = context.new_page()
     try:
         page.goto((folder / "index.html").as_uri())
-        at_step(page, 0)
+        at_step(page, 0, panels=None)
         yield page
         assert not complaints, complaints
     finally:
         context.close()
-
-
-def at_step(page, step):
-    """Waits until everything stands at a step: the readout, both cursors, and both videos."""
-    until(page, "document.querySelector('.panels').ariaBusy === null")
-    until(page, "step => document.querySelector('.frame').textContent.startsWith(`step ${step} of`)", step)  # fmt: skip
-    until(page, "step => [...document.querySelectorAll('.panels .reward')].every(n => Number(n.dataset.step) === step)", step)  # fmt: skip
-    until(page, "step => [...document.querySelectorAll('.panels video')].every(v => !v.seeking && Math.floor(v.currentTime * 30) === step)", step)  # fmt: skip
 
 
 def videos(page):
@@ -264,7 +243,7 @@ def test_a_clip_that_is_gone_leaves_the_others(browser, page_folder, tmp_path):
     with pytest.raises(AssertionError, match="ERR_FILE_NOT_FOUND"), opened(browser, tmp_path / "page") as page:  # fmt: skip
         assert "can't play the clip" in page.locator(".screen").first.inner_text()
         page.keyboard.press(".")
-        at_step(page, 1)
+        at_step(page, 1, panels=None)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

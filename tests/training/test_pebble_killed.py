@@ -5,13 +5,9 @@ import sys
 
 import pytest
 from conftest import ROOT
+from small_pebble import SMALL
 
-RUN = (
-    "pebble --env Pendulum-v1 --steps 1000 --iteration-steps 250 --updates-per-step 0.2 --exploration-steps 500 "
-    "--random-steps 100 --exploration-states 64 --labels 20 --segment-length 20 --hidden-sizes 8 "
-    "--batch-size 16 --reward-hidden-sizes 8 --reward-epochs 3 --evaluation-episodes 2 "
-    "--no-keep-exploration --out"
-)
+RUN = SMALL.removeprefix("prefloop.cli ")
 FILES = ("metrics.csv", "final_policy.params", "reward.params", "preferences/preferences.jsonl", "replay/rewards.npy")  # fmt: skip
 
 # what is run before the command: `killed(nth)` ends the process at the nth call

@@ -1,22 +1,17 @@
-"""What programs say to the labelling server. A server that is restarted meanwhile is waited for."""
+"""What programs say to the labelling server."""
 
-import random
 import re
-import ssl
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 from uuid import UUID
-
-import httpx
-from pydantic import BaseModel, ValidationError
 
 from prefloop.data.segments import Segments, concatenate
 from prefloop.envs.settings import Env, as_settings
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.labelling.arrays import from_archive, pad, to_archive
+from prefloop.labelling.client.calling import Caller, RefusedError
 from prefloop.labelling.limits import MAX_NAME, RUN_NAME
 from prefloop.labelling.schemas.annotate import AnswerOut, LeasesOut
 from prefloop.labelling.schemas.arena import RankingOut
@@ -34,73 +29,20 @@ from prefloop.labelling.schemas.training import (
 )
 from prefloop.labelling.schemas.trainings import WishesOut
 
-M = TypeVar("M", bound=BaseModel)
-
 EXPORT_SECONDS = 600.0  # that a large run may take; asked again, it would take them again
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts
-_TRY_AGAIN = {408, 429, 502, 503, 504}
 _SEGMENTS_AT_ONCE = 200
 
 
-class RefusedError(UserError):
-    """The server understood and said no.
-
-    Attributes:
-        status: of HTTP, for instance 409 where something else is stored.
-    """
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
-
-
-class LabellingClient:
-    """Speaks to one server; any number of threads may use it.
+class LabellingClient(Caller):
+    """Speaks to one server; any number of threads may use it. Made as a `Caller` is.
 
     Everything that is sent can be sent twice without harm: ids are made by the sender. So a call
     whose reply got lost is made again, until the server answers or patience ends.
-
-    Args:
-        url: for instance http://127.0.0.1:8000.
-        token: the trainers', where the server demands one.
-        patience: seconds for which a server that does not answer is tried; None: for ever.
-        on_waiting: called once whenever a server stops to answer, with a sentence.
 
     Raises:
         RefusedError: by any method: what was asked contradicts what is stored, or is not allowed.
         UserError: by any method: the server did not answer in time, or is none.
     """
-
-    def __init__(
-        self,
-        url: str,
-        token: str | None = None,
-        patience: float | None = 60.0,
-        on_waiting: Callable[[str], None] | None = None,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self.url = self._url = url.rstrip("/")
-        self.token, self._patience = token, patience
-        self._on_waiting = on_waiting
-        self._sleep = sleep
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        try:
-            # a proxy that the environment names is not asked for what runs on this machine
-            self._http = httpx.Client(
-                base_url=self._url, headers=headers, timeout=30, trust_env=False
-            )
-        except (httpx.InvalidURL, ValueError):
-            raise UserError(f"{url} is no address such as http://127.0.0.1:8000.") from None
-
-    def close(self) -> None:
-        """Ends the connections."""
-        self._http.close()
-
-    def __enter__(self) -> "LabellingClient":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def page(self, name: str) -> str:
         """Address at which people label a run."""
@@ -346,74 +288,6 @@ class LabellingClient:
         body = {"id": str(id), "run": run, "annotator": annotator, "session": str(session)}
         return self._read(self._call("POST", "/api/undo", json=body), LeasesOut)
 
-    # how it is said
-
-    def _call(self, method: str, path: str, once: bool = False, **request: Any) -> httpx.Response:
-        """One request, made again while the server does not answer.
-
-        Args:
-            once: sent a second time it would do something else, so only a server that was never
-                reached is tried again.
-        """
-        pause, waited, told = FIRST_PAUSE, 0.0, False
-        while True:
-            try:
-                reply = self._http.request(method, path, **request)
-                if reply.status_code not in _TRY_AGAIN or once:
-                    return self._accepted(reply)
-                hint = ""
-                trouble = f"can't do it now ({_sentence(reply).rstrip('.') or reply.status_code})"
-            except httpx.TransportError as error:
-                if once and not isinstance(error, httpx.ConnectError):
-                    raise UserError(
-                        f"The server {self._url} went away; look whether it did what it was asked."
-                    ) from None
-                _require_tls(self._url, error)
-                trouble = "does not answer"
-                reached = not isinstance(error, httpx.ConnectError)
-                hint = ", though something takes the connection" if reached else ""
-            if self._patience is not None and waited >= self._patience:
-                raise UserError(
-                    f"The labelling server {self._url} {trouble}{hint}; is it running? "
-                    "`prefloop label` starts it."
-                )
-            if not told and self._on_waiting is not None:
-                self._on_waiting(f"The labelling server {self._url} {trouble}; waiting for it.")
-            told = True
-            # many clients that wait for one server should not all come back at once
-            self._sleep(pause * random.uniform(0.5, 1))
-            waited += pause
-            pause = min(2 * pause, LONGEST_PAUSE)
-
-    def _accepted(self, reply: httpx.Response) -> httpx.Response:
-        if reply.is_success:
-            return reply
-        if reply.is_redirect:
-            elsewhere = reply.headers.get("location", "elsewhere")
-            raise UserError(f"{self._url} sends its visitors to {elsewhere}; give that address.")
-        nothing = f"{self._url} is no labelling server: it replied {reply.status_code}."
-        raise RefusedError(reply.status_code, _sentence(reply) or nothing)
-
-    def _read(self, reply: httpx.Response, model: type[M]) -> M:
-        return self._checked(model, self._json(reply))
-
-    def _json(self, reply: httpx.Response) -> Any:
-        try:
-            return reply.json()
-        except ValueError:
-            raise self._none() from None
-
-    def _checked(self, model: type[M], content: Any) -> M:
-        try:
-            return model.model_validate(content)
-        except ValidationError:
-            raise self._none() from None
-
-    def _none(self) -> UserError:
-        return UserError(
-            f"{self._url} is no labelling server, or of a version that this prefloop does not know."
-        )
-
 
 def require_run_name(run: str) -> None:
     """Refuses what no run can be called.
@@ -436,21 +310,3 @@ def _path(run: str) -> str:
     """
     require_run_name(run)
     return f"/api/runs/{run}"
-
-
-def _sentence(reply: httpx.Response) -> str:
-    """What a labelling server says of what went wrong; empty where it is none."""
-    try:
-        return str(reply.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return ""
-
-
-def _require_tls(url: str, error: BaseException | None) -> None:
-    """Ends what waiting does not mend: TLS where none is spoken, or a certificate that is not trusted."""
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            raise UserError(f"{url} has no certificate that holds: {error.verify_message}.")
-        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
-            raise UserError(f"{url} speaks no TLS; is its address http://...?")
-        error = error.__cause__ or error.__context__

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from prefloop.errors import UserError
-from prefloop.labelling.client.client import LabellingClient, RefusedError
+from prefloop.labelling.client.calling import RefusedError
+from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.schemas.trainings import MAX_SAID, WishesOut
 from prefloop.progress import say
 
