@@ -115,6 +115,14 @@ def keep_mode(old: Path, new: Path) -> None:
         new.chmod(stat.S_IMODE(old.stat().st_mode))
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is one; a name that is too long for the system is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes an indented JSON file atomically."""
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())

@@ -36,7 +36,7 @@ class RunSettings:
     out: str = setting(MISSING, "folder that everything is written to; made if missing")
     seed: int = setting(0, "same seed, same result")
     device: str = setting("cpu", "where tensors live: cpu, cuda, mps")
-    resume: bool = setting(False, "go on with what was stopped in --out")
+    resume: bool = setting(False, "go on with what was stopped in --out, as it began where nothing else is given")
     track: tuple[str, ...] = setting((), "send metrics to these as well as to metrics.csv", choices=TRACKERS)
     # fmt: on
 
