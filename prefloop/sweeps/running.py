@@ -1,6 +1,7 @@
 """What one process does for a comparison: a seed's demonstrators and pairs, or one run."""
 
 import contextlib
+import functools
 import shutil
 import time
 from pathlib import Path
@@ -115,15 +116,16 @@ def run_cell(settings: CompareSettings, cell: Cell) -> None:
         policy = _train(settings, cell, directory)
         checkpoints.save(directory / outputs.POLICY, policy.state_dict())
         judged = _judge(settings, policy, cell.seed)
-        prepared = read_json(_seed_folder(settings, cell.seed) / PREPARED)
+        prepared = _seed_folder(settings, cell.seed) / PREPARED
+        shown: dict[str, Any] = read_json(prepared) if prepared.exists() else {STRONG: {}, WEAK: {}}
         result = {
             "method": cell.method,
             "labels": cell.labels,
             "seed": cell.seed,
             **judged,
-            "strong_return": prepared[STRONG]["mean_return"],
-            "weak_return": prepared[WEAK]["mean_return"],
-            "weak_high": prepared[WEAK]["high"],
+            "strong_return": shown[STRONG].get("mean_return"),
+            "weak_return": shown[WEAK].get("mean_return"),
+            "weak_high": shown[WEAK].get("high"),
             "seconds": round(time.monotonic() - start, 2),
         }
         write_json(directory / RESULT, result)
@@ -157,7 +159,7 @@ class Bench:
         seed, device: of the run.
         directory: the run's.
         stack: what is put on it is closed after the run.
-        weak, weak_file: the weaker demonstrator, whom every method begins as.
+        weak_file: of the weaker demonstrator.
         experience: how much a method that acts may act.
     """
 
@@ -174,9 +176,13 @@ class Bench:
         self.learns_in = without_early_end(self.env) if keeps_on else self.env
         self.seed, self.device = cell.seed, usable_device(settings.device)
         self.directory, self.stack = directory, stack
-        self.weak = _load(settings, cell.seed, WEAK)
         self.weak_file = _seed_folder(settings, cell.seed) / WEAK / outputs.POLICY
         self.experience = ExperienceSettings(steps=settings.steps)
+
+    @functools.cached_property
+    def weak(self) -> Policy:
+        """The weaker demonstrator, whom every method begins as that has demonstrators."""
+        return _load(self._settings, self.seed, WEAK)
 
     def tuned(self, own: Own) -> Own:
         """Settings of a method, for the environment."""
