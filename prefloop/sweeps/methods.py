@@ -44,14 +44,6 @@ class Compared:
     settings: "PrefPPOSettings | PebbleSettings | SACAlone | None" = None
 
     @property
-    def keeps_on(self) -> bool:
-        """Whether it learns in episodes that do not end early, where it is known how.
-
-        PEBBLE does, and what is held beside it has to: a control would be paid for surviving.
-        """
-        return isinstance(self.settings, PebbleSettings | SACAlone)
-
-    @property
     def asks(self) -> PrefPPOSettings | PebbleSettings | None:
         """Settings of a method that asks for its labels itself."""
         return None if isinstance(self.settings, SACAlone) else self.settings

@@ -29,7 +29,7 @@ from prefloop.rewards.training import fit, make_model
 from prefloop.seeding import Stream, integer
 from prefloop.settings import as_flat
 from prefloop.sweeps.cells import Cell
-from prefloop.sweeps.methods import METHODS
+from prefloop.sweeps.methods import METHODS, SACAlone
 from prefloop.sweeps.settings import (
     RESULT,
     Asking,
@@ -50,7 +50,12 @@ from prefloop.training.on_policy import (
     true_reward,
 )
 from prefloop.training.plans import Plan
-from prefloop.training.settings import ExperienceSettings, PebbleSettings, RunSettings
+from prefloop.training.settings import (
+    ExperienceSettings,
+    PebbleSettings,
+    PrefPPOSettings,
+    RunSettings,
+)
 
 STRONG, WEAK = "strong", "weak"
 PREPARED = "prepared.json"
@@ -135,7 +140,7 @@ def _train(settings: CompareSettings, cell: Cell, directory: Path) -> Policy:
     """What the commands do, one after the other, with their settings for the environment."""
     with contextlib.ExitStack() as stack:
         compared = METHODS[cell.method]
-        bench = Bench(settings, cell, directory, stack, compared.keeps_on)
+        bench = Bench(settings, cell, directory, stack, compared.settings)
         method = compared.make(bench)
         run = RunSettings(out=str(directory), seed=cell.seed, device=settings.device)
         env = settings.environment
@@ -169,11 +174,19 @@ class Bench:
         cell: Cell,
         directory: Path,
         stack: contextlib.ExitStack,
-        keeps_on: bool,
+        own: PrefPPOSettings | PebbleSettings | SACAlone | None,
     ) -> None:
+        """Makes nothing yet.
+
+        Args:
+            own: settings of the method, where it has some for the environment.
+        """
         self._settings, self._cell = settings, cell
         self.env, self.teacher = settings.environment, settings.teacher
-        self.learns_in = without_early_end(self.env) if keeps_on else self.env
+        self.learns_in = self.env
+        if isinstance(own, PebbleSettings | SACAlone):  # a control would be paid for surviving
+            absorbs = self.tuned(own).experience.absorb_termination
+            self.learns_in = without_early_end(self.env, absorbs)
         self.seed, self.device = cell.seed, usable_device(settings.device)
         self.directory, self.stack = directory, stack
         self.weak_file = _seed_folder(settings, cell.seed) / WEAK / outputs.POLICY
