@@ -121,7 +121,7 @@ class Queue:
                 raise ConflictError(f"The run {name} is archived; a trainer can bring it back.")
             expires_at = now + timedelta(seconds=seconds)
             missed = [row for row in held if row.lease not in holding][:count]
-            _renew(connection, missed, now, expires_at=expires_at)
+            self._renew(connection, missed, expires_at=expires_at)
             given = [lease_of(row, expires_at) for row in missed]
             room = count - len(given)
             is_done = False
@@ -144,9 +144,7 @@ class Queue:
                 given += [new_lease(lease, row) for lease, row in zip(rows, new, strict=True)]
             if not given:
                 # a page that was closed keeps nothing from whoever opens it again
-                given = self._taken_over(
-                    connection, run, annotator, session, count, now, expires_at
-                )
+                given = self._taken_over(connection, run, annotator, session, count, expires_at)
             if given:
                 given = with_what_was_said(connection, run, annotator, given)
                 return Leases(given, None, "queries")
@@ -244,14 +242,21 @@ class Queue:
         annotator: str,
         session: UUID,
         count: int,
-        now: datetime,
         expires_at: datetime,
     ) -> list[Lease]:
         """Live leases of the annotator's other pages, which become this one's."""
-        asked = {"session": session, "annotator": annotator, "run": run.id, **sql.at(now)}
+        asked = {"session": session, "annotator": annotator, "run": run.id}
+        asked |= sql.at(self._now())
         rows = connection.execute(sql.HELD_ELSEWHERE, asked).all()[:count]
-        _renew(connection, rows, now, session=session, expires_at=expires_at)
+        self._renew(connection, rows, session=session, expires_at=expires_at)
         return [lease_of(row, expires_at) for row in rows]
+
+    def _renew(self, connection: Connection, rows: Sequence[AnyRow], **values: Any) -> None:
+        """Gives leases anew, from now on and in the order that they have."""
+        now = self._now()
+        for i, row in enumerate(rows):
+            given = {**values, "created_at": now + timedelta(microseconds=i)}
+            connection.execute(update(leases).where(leases.c.id == row.lease).values(**given))
 
     def _spent(self, connection: Connection, run: AnyRow, annotator: str) -> int:
         """Labels of an annotator, and leases that may become some."""
@@ -361,13 +366,6 @@ def add_repeat(
         "only_for": annotator, "created_at": now,
     }  # fmt: skip
     connection.execute(sql.INSERT_REPEAT, repeat)
-
-
-def _renew(connection: Connection, rows: Sequence[AnyRow], now: datetime, **values: Any) -> None:
-    """Gives leases anew, from now on and in the order that they have."""
-    for i, row in enumerate(rows):
-        given = {**values, "created_at": now + timedelta(microseconds=i)}
-        connection.execute(update(leases).where(leases.c.id == row.lease).values(**given))
 
 
 def _to_show(connection: Connection, asked: Sequence[UUID]) -> list[ToShow]:
