@@ -17,17 +17,17 @@ import uvicorn
 from prefloop.errors import UserError
 from prefloop.files import ClaimedError, claimed_directory
 from prefloop.labelling import home as homes
+from prefloop.labelling.home import CLIPS, DATABASE, SETTINGS, TOKENS
 from prefloop.labelling.server import security
 from prefloop.labelling.server.app import create_app
 from prefloop.labelling.server.clips import ClipStore
 from prefloop.labelling.server.config import SettingsFile
 from prefloop.labelling.server.feeding import ClipFeeder
-from prefloop.labelling.server.storage.database import sqlite_url
+from prefloop.labelling.server.storage.database import shown_address, sqlite_url
 from prefloop.labelling.server.storage.store import Store
 from prefloop.labelling.server.worker import RenderWorker
 
 START_SECONDS = 30.0  # that a server which is just starting or ending in the same folder may take
-DATABASE, CLIPS, TOKENS, SETTINGS = "labels.sqlite3", "clips", "tokens.json", "labelling.yaml"
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,11 @@ def serve(
             f"There is no file {settings}; without --settings, {home / SETTINGS} is made."
         )
     with ExitStack() as stack:
+        homes.make_home(home)
         _claim(stack, home)
         settings_file = SettingsFile(settings or home / SETTINGS)
         listening = stack.enter_context(_listening(address))
+        elsewhere = shown_address(database_url) if database_url else ""
         store = Store(database_url or sqlite_url(home / DATABASE))
         stack.callback(store.close)
         tokens, announced = None, None
@@ -110,7 +112,7 @@ def serve(
                 timeout_graceful_shutdown=5,
             ),
             home,
-            homes.Running(_local_url(address, port), os.getpid(), started_by),
+            homes.Running(_local_url(address, port), os.getpid(), started_by, elsewhere),
             _announcement(address, port, tokens is not None, announced),
             interrupted or threading.Event(),
         )
