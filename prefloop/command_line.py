@@ -187,11 +187,12 @@ def _add_argument(parser: argparse._ActionsContainer, leaf: Leaf) -> argparse.Ac
         switch = parser.add_argument(
             *names, dest=leaf.flag, action="store_true", default=on, help=text
         )
-        if on:
-            off = f"--no_{leaf.flag}"
-            parser.add_argument(
-                off, dest=leaf.flag, action="store_false", help=f"not --{leaf.flag}"
-            )
+        # what is off may be on by settings that come with the program, and off again here
+        against = f"not --{leaf.flag}" if on else argparse.SUPPRESS
+        off = f"--no_{leaf.flag}"
+        parser.add_argument(
+            off, dest=leaf.flag, action="store_false", default=argparse.SUPPRESS, help=against
+        )
         return switch
     # () stands for "not given", so nothing is shown of it either
     if not leaf.required and field.default not in (None, "", ()):
