@@ -69,12 +69,13 @@ def create_app(
     origins: Collection[str] = (),
     static: Path = STATIC,
     want_clips: Callable[[Collection[UUID]], None] = lambda segments: None,
+    **guarded: Any,
 ) -> FastAPI:
     """Makes the application.
 
     Args:
         tokens: whose hashes requests must match; None: everybody may do everything.
-        hosts, origins: as `Guard`.
+        hosts, origins, guarded: as `Guard`.
         static: the folder of the page.
         want_clips: told of segments that somebody looks at, as `ClipFeeder.want`; nobody is by default.
     """
@@ -108,7 +109,8 @@ def create_app(
     # Windows may call scripts plain text, and then browsers refuse to run them
     mimetypes.add_type("text/javascript", ".js")
     app.mount("/", _Page(directory=static, html=True, check_dir=False), name="page")
-    app.add_middleware(Guard, hosts=hosts, origins=origins)
+    demands = tokens is not None
+    app.add_middleware(Guard, hosts=hosts, origins=origins, demands_tokens=demands, **guarded)
     return app
 
 
