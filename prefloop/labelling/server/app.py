@@ -19,6 +19,7 @@ from prefloop.errors import UserError
 from prefloop.labelling.schemas.base import ErrorOut
 from prefloop.labelling.server.clips import ClipStore, NoRoomError
 from prefloop.labelling.server.config import SettingsFile
+from prefloop.labelling.server.rooms import Rooms, in_turn
 from prefloop.labelling.server.routes import (
     annotate,
     arena,
@@ -36,6 +37,7 @@ from prefloop.labelling.server.service import Service
 from prefloop.labelling.server.storage.database import StoreUnavailableError
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
 from prefloop.labelling.server.storage.store import Store
+from prefloop.labelling.server.uploads import Opener, open_here
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ def create_app(
     origins: Collection[str] = (),
     static: Path = STATIC,
     want_clips: Callable[[Collection[UUID]], None] = lambda segments: None,
+    opener: Opener = open_here,
     **guarded: Any,
 ) -> FastAPI:
     """Makes the application.
@@ -78,6 +81,7 @@ def create_app(
         hosts, origins, guarded: as `Guard`.
         static: the folder of the page.
         want_clips: told of segments that somebody looks at, as `ClipFeeder.want`; nobody is by default.
+        opener: opens what is sent; by default without limits.
     """
     app = FastAPI(
         title="prefloop labelling",
@@ -90,10 +94,12 @@ def create_app(
         responses=_ERRORS,
         generate_unique_id_function=_operation_id,
     )
-    app.state.service = Service(store, clip_store, settings_file, tokens, want_clips)
+    app.state.service = Service(store, clip_store, settings_file, tokens, want_clips, opener)
+    app.state.rooms = Rooms()
+    app.include_router(annotate.router)
+    app.include_router(clips.router)
     for module in (
         runs,
-        annotate,
         training,
         trainings,
         frames,
@@ -101,9 +107,8 @@ def create_app(
         arena,
         comparisons,
         settings,
-        clips,
     ):
-        app.include_router(module.router)
+        app.include_router(module.router, dependencies=[in_turn])
     app.add_exception_handler(UserError, _as_sentence)
     app.add_exception_handler(RequestValidationError, _as_first_mistake)
     # Windows may call scripts plain text, and then browsers refuse to run them

@@ -1,5 +1,6 @@
 """A running server: its folder, its address, its tokens, and uvicorn around the application."""
 
+import contextlib
 import os
 import socket
 import sys
@@ -34,6 +35,7 @@ from prefloop.labelling.server.feeding import ClipFeeder
 from prefloop.labelling.server.logs import logging_to
 from prefloop.labelling.server.storage.database import sqlite_url
 from prefloop.labelling.server.storage.store import Store
+from prefloop.labelling.server.uploads import UploadProcess
 from prefloop.labelling.server.worker import RenderWorker
 
 START_SECONDS = 30.0  # that a server which is just starting or ending in the same folder may take
@@ -105,7 +107,9 @@ def serve(
         tokens, announced = None, None
         if demand_tokens or not address.is_private:
             tokens, announced = _tokens(home / TOKENS, new_tokens)
-        clips = ClipStore(home / CLIPS, settings_file.current.cache_size_mb * 10**6)
+        uploads = stack.enter_context(contextlib.closing(UploadProcess()))
+        cache = settings_file.current.cache_size_mb * 10**6
+        clips = ClipStore(home / CLIPS, cache, uploads)
         # the environments of a server that only this machine reaches are its user's own
         make_worker = partial(RenderWorker, may_import=address.is_private)
         feeder = stack.enter_context(ClipFeeder(store, clips, settings_file, make_worker))
@@ -118,6 +122,7 @@ def serve(
             hosts,
             origins,
             want_clips=feeder.want,
+            opener=uploads,
             base_path=base_path,
             requests_per_address=limits.per_address,
         )
