@@ -129,6 +129,7 @@ class ClipStore:
             opener: decodes the clips that are to be stored.
         """
         self._opener = opener
+        self._frames: dict[str, int] = {}  # of clips that were examined, by their names
         self.directory = directory
         self.max_bytes = max_bytes
 
@@ -149,13 +150,13 @@ class ClipStore:
         digest = hashlib.sha256(data).hexdigest()
         _require_mp4(data)
         is_there = self.path(digest) is not None
-        if is_there and frames is None:
+        if is_there and frames in (None, self._frames.get(digest)):
             return digest
         if not is_there and room is not None and len(data) > room:
             raise NoRoomError(
                 "No more clips can be sent: they have reached sent_clips_mb of labelling.yaml."
             )
-        self._opener(examine, data, frames)
+        self._frames[digest] = self._opener(examine, data, frames).frames
         if is_there:
             return digest
         with self._writing:

@@ -160,7 +160,7 @@ class Guard:
         self._base_path = base_path
         self._demands_tokens = demands_tokens
         self._under_way = UnderWay(requests_per_address)
-        self._wrong_tokens = wrong_tokens or WrongTokens()
+        self._wrong_tokens = WrongTokens() if wrong_tokens is None else wrong_tokens
         self._headers = [(k.encode(), v.encode()) for k, v in HEADERS.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
