@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -21,7 +22,7 @@ from prefloop.errors import UserError
 from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.server.security import HEADERS, base_path_of
 
-pytest_plugins = ["page_fixtures"]
+pytest_plugins = ["page_fixtures", "store_fixtures"]
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 OPENSSL = shutil.which("openssl")
@@ -134,24 +135,18 @@ class Proxied:
         self._server.stop()
 
 
-@pytest.fixture(
-    scope="module", params=["/labels", "/some/labels", ""], ids=["path", "deep", "root"]
-)
-def path(request):
-    return request.param
+WAYS = {"taken-away": ("/labels", True), "passed-on": ("/labels", False), "at-the-root": ("", True)}
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["strips", "passes"])
-def proxied(request, path, tmp_path_factory):
-    """A server behind a proxy that takes the path away, and one that doesn't."""
-    if not path and not request.param:
-        pytest.skip("there is nothing to be taken away")
-    with Proxied(tmp_path_factory.mktemp("proxied"), path, request.param) as proxied:
+@pytest.fixture(scope="module", params=WAYS.values(), ids=WAYS)
+def proxied(request, tmp_path_factory):
+    """A server behind a proxy: one that takes its path away, one that doesn't, and one without a path."""
+    with Proxied(tmp_path_factory.mktemp("proxied"), *request.param) as proxied:
         yield proxied
 
 
 @NEEDS_NGINX
-def test_page_and_programs_find_it(proxied, path):
+def test_page_and_scripts_are_found(proxied):
     page = proxied.api.get("/")
     assert page.status_code == 200
     assert "<title>prefloop</title>" in page.text
@@ -165,10 +160,11 @@ def test_page_and_programs_find_it(proxied, path):
         for name, value in HEADERS.items():
             assert reply.headers[name] == value
         assert "set-cookie" not in reply.headers
-    if path:
-        bare = proxied.api.get(proxied.url)
-        assert bare.is_redirect
-        assert bare.headers["location"].endswith(f"{path}/")
+    bare = proxied.api.get(proxied.url, follow_redirects=True)
+    assert bare.url.path.endswith(
+        "/"
+    )  # or else the page would look for its files beside its folder
+    assert bare.text == page.text
 
 
 @NEEDS_NGINX
@@ -177,7 +173,7 @@ def test_a_program_gives_the_same_address(proxied):
         assert client.runs() == []
     run = {"env": "CartPole-v1", "spaces": {"obs_shape": [4], "obs_dtype": "float32", "discrete": True, "num_actions": 2}}  # fmt: skip
     name = f"run-{uuid.uuid4()}"
-    own = {"origin": proxied.url[: proxied.url.index("/", 8)] if proxied.url.count("/") > 2 else proxied.url}  # fmt: skip
+    own = {"origin": proxied.url.removesuffix("/labels")}
     assert proxied.api.put(f"/api/runs/{name}", json=run, headers=own).status_code == 200
     evil = {"origin": "https://evil.example"}
     assert proxied.api.put(f"/api/runs/{name}", json=run, headers=evil).status_code == 403
@@ -193,7 +189,6 @@ def test_limits_on_bodies_hold_below_a_path(proxied):
 
 @NEEDS_NGINX
 @NEEDS_CHROMIUM
-@pytest.mark.parametrize("path", ["/labels"], scope="module")
 def test_labelling_through_tls(proxied, browser):
     make_run(proxied.api, num_queries=2)
     outside = (f"elsewhere: {proxied.url}/",)
@@ -214,7 +209,8 @@ def test_labelling_through_tls(proxied, browser):
         until(page, "Object.keys(localStorage).every(key => !key.includes('answer.'))")
         # another server of this host keeps its own
         kept = page.evaluate("Object.keys(localStorage)")
-        assert "prefloop/labels/.annotator" in kept
+        place = urlsplit(proxied.url).path
+        assert (f"prefloop{place}/.annotator" if place else "prefloop.annotator") in kept
         page.goto(f"{proxied.url}/#/comparisons")
         page.wait_for_selector("main pre")
         assert proxied.url in page.inner_text("main pre")
@@ -226,10 +222,8 @@ def test_labelling_through_tls(proxied, browser):
 
 @NEEDS_NGINX
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no address 127.0.0.2")
-def test_a_proxy_says_who_tries_tokens(proxied, path):
+def test_a_proxy_says_who_tries_tokens(proxied):
     """What a visitor says of their own address is not what the proxy says."""
-    if path != "/labels":
-        pytest.skip("one is enough")
     right = {"authorization": f"Bearer {proxied.trainer}"}
     seconds = []
     # from an address that is not the proxy's own
@@ -245,6 +239,22 @@ def test_a_proxy_says_who_tries_tokens(proxied, path):
 
 
 # what it can be called
+
+
+def test_the_page_is_a_folder(api_below):
+    assert api_below.get("/labels").headers["location"] == "/labels/"
+    page = api_below.get("/labels/")
+    assert page.text == api_below.get("/").text
+    assert page.headers["content-security-policy"] == HEADERS["content-security-policy"]
+    assert api_below.get("/labels/api/health").json()["role"] == "trainer"
+    assert api_below.get("/labelsapi/health").status_code == 404
+    assert api_below.get("/labels/labels/api/health").status_code == 404
+
+
+@pytest.fixture
+def api_below(serve):
+    """A client of a server that is told to be below a path."""
+    return serve(base_path="/labels")
 
 
 @pytest.mark.parametrize(

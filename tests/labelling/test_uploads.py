@@ -21,10 +21,10 @@ from prefloop.labelling.arrays import from_archive, pad, to_archive
 from prefloop.labelling.server.app import create_app
 from prefloop.labelling.server.clips import ClipStore, examine
 from prefloop.labelling.server.config import SettingsFile
-from prefloop.labelling.server.frames import write_frames
+from prefloop.labelling.server.frames import store_frames, write_frames
 from prefloop.labelling.server.rooms import HEAVY
 from prefloop.labelling.server.storage.store import Store
-from prefloop.labelling.server.uploads import TooMuchError, UploadProcess
+from prefloop.labelling.server.uploads import EndingError, TooMuchError, UploadProcess
 
 
 def video(frames, side=32):
@@ -146,9 +146,17 @@ def test_what_takes_too_long_or_crashes_ends():
         process.close()
 
 
-def test_pictures_of_a_process_that_was_ended_leave_nothing(tmp_path):
-    from prefloop.labelling.server.frames import store_frames
+def test_an_upload_that_the_servers_end_breaks_off_is_to_be_sent_again():
+    process = UploadProcess()
+    process(examine, video(5))
+    ending = threading.Timer(0.5, process.close)
+    ending.start()
+    with pytest.raises(EndingError, match="try again"):
+        process(hang)
+    ending.join()
 
+
+def test_pictures_of_a_process_that_was_ended_leave_nothing(tmp_path):
     clips = ClipStore(tmp_path / "clips", 10**9)
     pictures = archive(deltas=np.zeros((3, 8, 8, 3), np.uint8), fps=10.0)
 

@@ -37,7 +37,7 @@ from prefloop.labelling.server.service import Service
 from prefloop.labelling.server.storage.database import StoreUnavailableError
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
 from prefloop.labelling.server.storage.store import Store
-from prefloop.labelling.server.uploads import Opener, open_here
+from prefloop.labelling.server.uploads import EndingError, Opener, TooMuchError, open_here
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,8 @@ _STATUS: dict[type[UserError], int] = {
     NotFoundError: 404,
     ConflictError: 409,
     StoreUnavailableError: 503,
+    EndingError: 503,
+    TooMuchError: 413,
     NoRoomError: 507,
 }
 _ERRORS: dict[int | str, dict[str, Any]] = {

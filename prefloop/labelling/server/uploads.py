@@ -24,6 +24,10 @@ class TooMuchError(UserError):
     """It takes more time or memory than it may."""
 
 
+class EndingError(UserError):
+    """The server is about to end."""
+
+
 class Opener(Protocol):
     """Calls a function with what was sent."""
 
@@ -58,12 +62,15 @@ class UploadProcess:
 
         Raises:
             TooMuchError: it takes longer than it may, or more memory.
+            EndingError: the server ends meanwhile.
             UserError: the function's, or it crashed.
         """
         with self._turn:
             try:
                 result, error = self._process.ask((function, args, kwargs), self._seconds)
             except TookTooLongError:
+                if self._process.closing.is_set():
+                    raise EndingError("The server ends; try again.") from None
                 raise TooMuchError(
                     f"To open this takes longer than {self._seconds:g} seconds."
                 ) from None
