@@ -205,8 +205,11 @@ def from_archive(data: bytes) -> list[Segment]:
     ]
 
 
-def pad(segments: Sequence[Segment]) -> Segments:
+def pad(segments: Sequence[Segment], with_replay: bool = False) -> Segments:
     """Segments side by side, padded at the end to the longest.
+
+    Args:
+        with_replay: with what shows them again, which must be of one kind (`replay_kind`).
 
     Raises:
         ValueError: there are none, or they are of different kinds.
@@ -232,7 +235,29 @@ def pad(segments: Sequence[Segment]) -> Segments:
         policy=np.array([segment.policy for segment in segments], dtype=np.int64),
         first_step=np.array([segment.first_step for segment in segments], dtype=np.int64),
         frame_stack=stack,
+        replay={
+            name: _rows([segment.replay[name] for segment in segments])
+            for name in (segments[0].replay if with_replay else ())
+        },
     )
+
+
+def replay_kind(segment: Segment) -> tuple[object, ...]:
+    """What shows a segment again: two that are alike in this can stand in one array; empty: nothing."""
+    return tuple(
+        (name, array.dtype.str, array.ndim, array.shape[1:])
+        for name, array in sorted(segment.replay.items())
+    )
+
+
+def _rows(arrays: Sequence[NDArray]) -> NDArray:
+    """One row each, padded to the longest."""
+    if arrays[0].ndim == 0:
+        return np.array(arrays)
+    rows = np.zeros((len(arrays), max(map(len, arrays)), *arrays[0].shape[1:]), arrays[0].dtype)
+    for row, array in zip(rows, arrays, strict=True):
+        row[: len(array)] = array
+    return rows
 
 
 def _as_segments(arrays: Mapping[str, NDArray]) -> Segments:

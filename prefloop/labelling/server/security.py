@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prefloop.errors import UserError
-from prefloop.files import read_json, write_atomically
+from prefloop.files import make_private, read_json, write_atomically
 from prefloop.labelling.limits import MAX_COMPARISON
 from prefloop.labelling.server.addresses import UnderWay, WrongTokens
 
@@ -106,6 +106,7 @@ def read_tokens(path: Path) -> Tokens | None:
     """
     if not path.exists():
         return None
+    make_private(path)  # earlier versions let everybody on the machine read it
     content = read_json(path)
     try:
         tokens = Tokens(str(content["annotator"]), str(content["trainer"]))
@@ -118,7 +119,9 @@ def read_tokens(path: Path) -> Tokens | None:
 
 def write_tokens(path: Path, tokens: Tokens) -> None:
     """Stores the hashes."""
-    write_atomically(path, (json.dumps(asdict(tokens), indent=2) + "\n").encode(), durable=True)
+    write_atomically(
+        path, (json.dumps(asdict(tokens), indent=2) + "\n").encode(), durable=True, private=True
+    )
 
 
 def _hash(token: str) -> str:

@@ -20,6 +20,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from prefloop.errors import UserError
 from prefloop.files import ClaimedError, claimed_directory
 from prefloop.labelling import home as homes
+from prefloop.labelling.home import CLIPS, DATABASE, SETTINGS, TOKENS
 from prefloop.labelling.server import security
 from prefloop.labelling.server.app import create_app
 from prefloop.labelling.server.clips import ClipStore
@@ -33,13 +34,12 @@ from prefloop.labelling.server.connections import (
 )
 from prefloop.labelling.server.feeding import ClipFeeder
 from prefloop.labelling.server.logs import logging_to
-from prefloop.labelling.server.storage.database import sqlite_url
+from prefloop.labelling.server.storage.database import shown_address, sqlite_url
 from prefloop.labelling.server.storage.store import Store
 from prefloop.labelling.server.uploads import UploadProcess
 from prefloop.labelling.server.worker import RenderWorker
 
 START_SECONDS = 30.0  # that a server which is just starting or ending in the same folder may take
-DATABASE, CLIPS, TOKENS, SETTINGS = "labels.sqlite3", "clips", "tokens.json", "labelling.yaml"
 LOG = "server.log"
 
 
@@ -97,11 +97,13 @@ def serve(
     with ExitStack() as stack:
         origins = [security.origin_of(address.public_url)] if address.public_url else []
         base_path = security.base_path_of(address.public_url)
+        homes.make_home(home)
         _claim(stack, home)
         stack.enter_context(logging_to(home / LOG))
         limits = limits.within(raise_file_limit())
         settings_file = SettingsFile(settings or home / SETTINGS)
         listening = stack.enter_context(_listening(address))
+        elsewhere = shown_address(database_url) if database_url else ""
         store = Store(database_url or sqlite_url(home / DATABASE))
         stack.callback(store.close)
         tokens, announced = None, None
@@ -130,7 +132,7 @@ def serve(
         server = _Server(
             uvicorn_config(app, limits, behind_proxy=bool(address.public_url)),
             home,
-            homes.Running(_local_url(address, port), os.getpid(), started_by),
+            homes.Running(_local_url(address, port), os.getpid(), started_by, elsewhere),
             _announcement(address, port, tokens is not None, announced),
             interrupted or threading.Event(),
         )

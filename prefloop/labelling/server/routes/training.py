@@ -137,6 +137,9 @@ def add_labels(name: RunName, given: NewLabelsIn, service: ServiceDep) -> NewLab
             label.label,
             (label.trim.start, label.trim.stop) if label.trim else None,
             label.seconds,
+            label.first_was_left,
+            label.repeat,
+            label.time,
         )
         for label in given.labels
     ]

@@ -19,7 +19,7 @@ def page_of(
     connection: Connection, now: datetime, name: str, annotator: str, session: UUID
 ) -> tuple[AnyRow, list[AnyRow]]:
     """A run, and the live leases of one of its pages, the oldest first."""
-    asked = {"name": name, "annotator": annotator, "session": session, "now": now}
+    asked = {"name": name, "annotator": annotator, "session": session, **sql.at(now)}
     rows = connection.execute(sql.PAGE, asked).all()
     if not rows:
         raise no_run(name)
