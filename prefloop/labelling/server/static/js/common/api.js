@@ -2,6 +2,8 @@
 
 import { token } from "./session.js";
 
+// the page's own folder: a proxy may have put the server below a path of its own
+const FOLDER = new URL(".", document.baseURI);
 const PATIENCE = 20_000; // milliseconds until a reply counts as lost
 const PING = 1000; // milliseconds between looks whether the server is back
 
@@ -51,13 +53,18 @@ export function serverNow() {
   return Date.now() + ahead;
 }
 
+/** Where on the server a path is. */
+function addressOf(path) {
+  return new URL(path.replace(/^\//, ""), FOLDER);
+}
+
 async function send(method, path, body) {
   const headers = {};
   if (token()) headers.authorization = `Bearer ${token()}`;
   if (body !== undefined) headers["content-type"] = "application/json";
   let reply;
   try {
-    reply = await fetch(path, {
+    reply = await fetch(addressOf(path), {
       method,
       headers,
       body: body === undefined ? undefined : JSON.stringify(body),
@@ -124,7 +131,7 @@ export function release(name, held) {
   const headers = { "content-type": "application/json" };
   if (token()) headers.authorization = `Bearer ${token()}`;
   const body = JSON.stringify(held);
-  fetch(`${run(name)}/release`, { method: "POST", headers, body, keepalive: true }).catch(() => {});
+  fetch(addressOf(`${run(name)}/release`), { method: "POST", headers, body, keepalive: true }).catch(() => {});
 }
 
 export const answer = (said) => json("POST", "/api/answers", said);
