@@ -1,6 +1,6 @@
 """A process that does one thing after the other for the server, and may hang, crash or grow meanwhile.
 
-It ends with this one, however this one ends. (Pebble's workers outlive a `kill -9` of their parent.)
+It ends with this one, however this one ends. (The workers of the package `pebble` outlive a `kill -9` of their parent.)
 """
 
 import contextlib
