@@ -74,6 +74,14 @@ def test_what_is_given_wins_and_any_version_of_an_environment_is_meant():
     assert parsed("pebble", "--env", "presets/pebble-2021")["batch_size"] == 128
 
 
+def test_people_see_what_comes_after_an_end():
+    hopper = ("--env", "Hopper-v5")
+    assert parsed("pebble", *hopper)["absorb_termination"]
+    assert not parsed("pebble", *hopper, "--no-absorb-termination")["absorb_termination"]
+    people = parsed("pebble", *hopper, "--run", "r", "--teacher", "human", "--out", "")
+    assert not people["absorb_termination"] and people["schedule"] == "harmonic"
+
+
 def test_a_preset_stands_in_the_place_of_what_is_tuned():
     walker = ("--env", "dm_control/walker-walk-v0")
     assert parsed("pebble", *walker)["network"] == "residual"

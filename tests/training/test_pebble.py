@@ -257,7 +257,7 @@ def test_more_pairs_than_there_are_is_a_sentence(run, tmp_path):
 
 def test_what_ends_early_goes_on_in_learning_and_not_in_evaluation(run, tmp_path):
     pytest.importorskip("mujoco")
-    line = f"{SMALL.replace('Pendulum-v1', 'Hopper-v5')}"
+    line = f"{SMALL.replace('Pendulum-v1', 'Hopper-v5 --no-absorb-termination')}"
     outcome = run(f"{line} p")
     assert outcome.code == 0, outcome.err
     assert "Learning in Hopper-v5 without early ends" in outcome.out
