@@ -9,9 +9,9 @@ from prefloop.labelling.schemas.base import RunName
 from prefloop.labelling.schemas.runs import RenameIn, RewardReportIn, RunIn, RunOut
 from prefloop.labelling.server import exporting
 from prefloop.labelling.server.service import (
-    Credentials,
     Service,
     ServiceDep,
+    VisitorDep,
     annotators_only,
     trainers_only,
 )
@@ -39,10 +39,10 @@ def _zipped(store: Store, name: str) -> bytes:
 
 
 @router.get("", dependencies=[annotators_only])
-def list_runs(service: ServiceDep, credentials: Credentials) -> list[RunOut]:
+def list_runs(service: ServiceDep, visitor: VisitorDep) -> list[RunOut]:
     """All runs with their progress, the newest first; annotators are offered none that are archived."""
     runs = service.store.runs.all()
-    if service.role(credentials) != "trainer":
+    if visitor.role != "trainer":
         runs = [run for run in runs if run.archived_at is None]
     trainings = service.store.trainings.at_work()
     return [RunOut.of(run, trainings.get(run.id)) for run in runs]

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, exists, or_, select
 
 from prefloop.labelling.arrays import unpack
 from prefloop.labelling.server.storage.arenas import agents_of, contests_of
+from prefloop.labelling.server.storage.assignment import Assignment
 from prefloop.labelling.server.storage.comparisons import Comparisons
 from prefloop.labelling.server.storage.database import Clock, Database
 from prefloop.labelling.server.storage.errors import NotFoundError
@@ -16,6 +17,7 @@ from prefloop.labelling.server.storage.queue import Queue
 from prefloop.labelling.server.storage.records import Exported, Vote
 from prefloop.labelling.server.storage.runs import Runs, find_run, with_counts
 from prefloop.labelling.server.storage.segments import Segments
+from prefloop.labelling.server.storage.studies import Studies
 from prefloop.labelling.server.storage.tables import queries, segments
 from prefloop.labelling.server.storage.trainings import Trainings
 
@@ -41,6 +43,8 @@ class Store:
         labels: what annotators said.
         trainings: who trains on it now.
         comparisons: policies side by side.
+        studies: who takes part in one, by a link of their own.
+        assignment: which pairs they are shown.
 
     Args:
         url: `sqlite:///path` or `postgresql://...`.
@@ -55,10 +59,13 @@ class Store:
         self._database = Database(url)
         self.runs = Runs(self._database, clock)
         self.segments = Segments(self._database, clock)
-        self.queue = Queue(self._database, clock, rng or random.Random())
+        rng = rng or random.Random()
+        self.queue = Queue(self._database, clock, rng)
         self.labels = Labels(self._database, clock)
         self.trainings = Trainings(self._database, clock)
         self.comparisons = Comparisons(self._database, clock)
+        self.studies = Studies(self._database, clock)
+        self.assignment = Assignment(self._database, clock, self.queue, rng)
 
     @property
     def schema(self) -> int:
