@@ -1,8 +1,8 @@
 """`prefloop study`: people who are recruited, each with a link of their own."""
 
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass
 from functools import partial
-from typing import Any
 
 from prefloop.labelling.client.settings import ServerSettings
 from prefloop.settings import part, setting
@@ -93,26 +93,27 @@ def main(settings: Settings) -> None:
     with connected(settings.server) as client:
         from prefloop.labelling.client import studies
 
-        where = {"address": settings.address, "file": settings.links}
-        do: dict[str, Any] = {
+        address, file = settings.address, settings.links
+        do: dict[str, Callable[..., None]] = {
             "list": studies.list_studies,
             "show": partial(studies.show, file=settings.csv),
-            "add": partial(studies.add, count=settings.participants, **where),
+            "add": partial(
+                studies.add, count=settings.participants or 1, address=address, file=file
+            ),
             "revoke": studies.revoke_open_link if settings.open_link else studies.revoke,
-            "renew": partial(studies.renew, address=settings.address),
+            "renew": partial(studies.renew, address=address),
             "close": studies.close,
             "reopen": studies.reopen,
         }
         if settings.action == "new":
             flags = {
-                "runs": list(settings.run) or None,
+                "runs": list(settings.run),
                 "participants": settings.participants,
                 "open_link": settings.open_link,
                 "pairs": settings.pairs,
                 "block": settings.block,
                 "answers_per_pair": settings.answers_per_pair,
             }
-            do["new"] = partial(
-                studies.new, study=studies.read_study(settings.file, flags), **where
-            )
+            study = studies.read_study(settings.file, flags)
+            do["new"] = partial(studies.new, study=study, address=address, file=file)
         do[settings.action](client, *settings.words)

@@ -243,6 +243,175 @@ def test_names_that_others_label_under_are_not_given(api):
     assert reply.status_code == 409 and "pilot-01 already" in reply.json()["detail"]
 
 
+# the way through
+
+MINIMAL = {
+    "welcome": "# Welcome",
+    "consent": "Read **this**.",
+    "instructions": "Watch the pole.",
+    "comprehension": [
+        {"question": "Which?", "options": ["fast", "steady"], "right": "steady"},
+        {"question": "How many?", "options": ["one", "two"], "right": "two"},
+    ],
+}
+
+
+def known_run(api, name, num_queries=2, choice="left"):
+    """A run whose pairs somebody has answered; what they said of each query."""
+    fill(api, name, num_queries)
+    said = {}
+    for _ in range(num_queries):
+        given = lease(api, name, annotator="researcher")["queries"][0]
+        assert say(api, given, choice).status_code == 200
+        said[given["query"]] = given["left"]["segment"]
+    return said
+
+
+def test_the_way_through(api):
+    better = known_run(api, "practice")
+    known_run(api, "examples", 1)
+    fill(api)
+    runs = {"pairs": ["cartpole-01"], "practice": ["practice"], "examples": ["examples"]}
+    (ada,) = make_study(api, people=1, runs=runs, pairs=1, code="DONE", **MINIMAL,
+                        return_address="https://example.org/?cc={code}")  # fmt: skip
+    assert not ada.get().json()["opened"]
+    way = ada.enter()
+    assert (way["step"], way["number"], way["of"]) == ("welcome", 1, 7)
+    assert way["text"] == "# Welcome" and way["code"] is None and way["examples"] == []
+    assert ada.lease_reply().status_code == 409, "consent comes first"
+    assert ada.step("consent", digest=way["digest"]).status_code == 409
+    way = ada.step("welcome").json()
+    assert ada.step("welcome").json() == way, "sent again"
+    wrong = ada.step("consent", digest=64 * "0")
+    assert wrong.status_code == 409 and "changed" in wrong.json()["detail"]
+    assert ada.step("consent").status_code == 409
+    consent = way["digest"]
+    way = ada.step("consent", digest=consent).json()
+    assert way["step"] == "instructions" and len(way["examples"]) == 1
+    person = table(api)["01"]
+    assert person["consent"] == consent and person["consented_at"]
+    way = ada.step("instructions").json()
+    assert len(way["practice"]) == 2 and "answer" not in str(way["practice"])
+    assert ada.step("practice").status_code == 409, "there are pairs left"
+    for pair in way["practice"]:
+        is_left = pair["left"]["segment"] == better[pair["query"]]
+        told = ada.post("/practice", query=pair["query"], choice="left").json()
+        assert told == {"right": is_left, "answer": "left" if is_left else "right"}
+    assert ada.post("/practice", query=str(uuid.uuid4()), choice="left").status_code == 404
+    assert ada.step("practice").json()["step"] == "comprehension"
+    assert ada.post("/comprehension", chosen=[1]).status_code == 422
+    told = ada.post("/comprehension", chosen=[1, 0]).json()
+    assert told["wrong"] == [1] and told["way"]["attempts_left"] == 1
+    assert ada.post("/comprehension", chosen=[1, 1]).json()["way"]["step"] == "pairs"
+    assert ada.label_all() == 1
+    way = ada.post("/finish").json()
+    assert way["code"] == "DONE" and way["return_address"] == "https://example.org/?cc=DONE"
+    assert api.get("/api/runs/practice").json()["counts"]["labels"] == 2, "practice is no label"
+
+
+def test_whoever_does_not_understand_is_turned_away(api):
+    (ada,) = make_study(api, people=1, comprehension=MINIMAL["comprehension"], attempts=2)
+    assert ada.enter()["step"] == "comprehension"
+    ada.post("/comprehension", chosen=[0, 0])
+    assert ada.post("/comprehension", chosen=[0, 9]).json()["way"]["step"] == "failed"
+    assert ada.post("/comprehension", chosen=[1, 1]).status_code == 409
+    assert ada.lease_reply().status_code == 409 and ada.get().json()["code"] is None
+
+
+def test_no_step_but_the_pairs_is_needed(api):
+    (ada,) = make_study(api, people=1, code="")
+    way = ada.enter()
+    assert (way["step"], way["of"]) == ("pairs", 2)
+    ada.label_all()
+    assert ada.post("/finish").json()["code"] is None
+
+
+def test_a_run_to_practise_on_has_known_answers(api):
+    fill(api)
+    fill(api, "practice")
+    body = {"about": {}, "runs": {"pairs": ["cartpole-01"], "practice": ["practice"]}}
+    reply = api.put(PILOT, json=body)
+    assert reply.status_code == 409 and "answer its pairs first" in reply.json()["detail"]
+
+
+def test_what_a_study_allows(api):
+    (ada,) = entered(make_study(api, people=1, allow_ties=False, smallest_seconds=2))
+    (given,) = ada.lease()
+    assert ada.get("/settings").json()["values"]["allow_ties"] is False
+    assert ada.say(given, "tie", seconds=3).status_code == 403
+    for seconds in ({}, {"seconds": 1.9}):
+        assert ada.say(given, **seconds).status_code == 422
+    assert ada.say(given, seconds=2).status_code == 200
+
+
+# assignment
+
+
+def test_pairs_sides_and_people_are_balanced(api):
+    people = entered(make_study(api, people=6, pairs=10, num_queries=15, answers_per_pair=4))
+    for person in people:
+        assert person.label_all() == 10
+        person.post("/finish")
+    events = api.get("/api/runs/cartpole-01/labels").json()["events"]
+    per_query, left, own = {}, {}, {}
+    for event in events:
+        side = 1 if event["first_was_left"] else -1
+        per_query.setdefault(event["query"], set()).add(event["annotator"])
+        left[event["query"]] = left.get(event["query"], 0) + side
+        own[event["annotator"]] = own.get(event["annotator"], 0) + side
+    assert len(per_query) == 15 and all(len(who) == 4 for who in per_query.values())
+    assert all(more == 0 for more in left.values()), "half of a pair's answers each way"
+    assert all(abs(more) <= 6 for more in own.values())
+    orders = [[e["query"] for e in events if e["annotator"] == f"pilot-0{i}"] for i in (1, 2)]
+    assert orders[0] != orders[1]
+
+
+def test_one_answer_a_pair_has_sides_in_turn_for_each(api):
+    (ada,) = entered(make_study(api, people=1, num_queries=9))
+    ada.label_all()
+    events = api.get("/api/runs/cartpole-01/labels").json()["events"]
+    assert abs(sum(1 if event["first_was_left"] else -1 for event in events)) == 1
+
+
+def test_blocks_of_several_runs_take_turns(api):
+    of_first = fill(api, "a", 6)
+    fill(api, "b", 6)
+    people = entered(make_study(api, runs={"pairs": ["a", "b"]}, pairs=6, block=2, answers_per_pair=2))  # fmt: skip
+    orders = []
+    for person in people:
+        given = person.lease(8, up_to=2)
+        assert len(given) == 2, "up to the pause"
+        for one in given:
+            person.say(one)
+        assert person.lease_reply(8, up_to=2).json()["state"] == "finished"
+        while more := person.lease():
+            given += more
+            person.say(more[0])
+        orders.append("".join("a" if one["query"] in of_first else "b" for one in given))
+    assert orders == ["aabbaa", "bbaabb"]
+
+
+def test_pairs_with_known_answers_come_in_between(api):
+    better = known_run(api, "checks", 3)
+    fill(api, "cartpole-01", 8)
+    runs = {"pairs": ["cartpole-01"], "checks": ["checks"]}
+    ada, bob = entered(make_study(api, runs=runs, checks_every=4, answers_per_pair=2))
+    for person, is_careful in ((ada, True), (bob, False)):
+        seen = 0
+        while given := person.lease():
+            known = better.get(given[0]["query"])
+            seen += known is not None
+            is_left = known == given[0]["left"]["segment"]
+            choice = "left" if is_left == is_careful else "right"
+            assert person.say(given[0], choice).status_code == 200
+        assert seen == 2
+        person.post("/finish")
+    people = table(api)
+    assert [people[ref]["labels"] for ref in ("01", "02")] == [8, 8]
+    assert [(people[ref]["checks"], people[ref]["passed"]) for ref in ("01", "02")] == [(2, 2), (2, 0)]  # fmt: skip
+    assert "part of the study" in lease_reply(api, "checks").json()["detail"]
+
+
 # blindness
 
 

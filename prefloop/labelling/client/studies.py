@@ -73,7 +73,7 @@ def read_study(path: str, flags: Mapping[str, Any]) -> StudyFile:
     lines: dict[Place, str] = {}
     if path:
         values, lines = read_values(Path(path))
-    given = {key: value for key, value in flags.items() if value not in (None, (), "", False)}
+    given = {key: value for key, value in flags.items() if value not in (None, [], False)}
     try:
         study = StudyFile.model_validate({**values, **given})
         study.shown  # noqa: B018 - whether its runs go together
@@ -84,7 +84,9 @@ def read_study(path: str, flags: Mapping[str, Any]) -> StudyFile:
 
 def _mistake(error: ValidationError, lines: Mapping[Place, str], flags: Mapping[str, Any]) -> str:
     """The first mistake, with its line, or the flag that made it."""
-    mistake = error.errors()[0]
+    found = error.errors()
+    # a key with a slip in it is told rather than the one that is missing for it
+    mistake = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     place: Place = mistake["loc"]
     reason = mistake["msg"].removeprefix("Value error, ").rstrip(".")
     key = ".".join(str(part) for part in place)

@@ -257,9 +257,10 @@ class WayOut(Out):
     step: Step
     number: int = Field(description="Of the step, from 1, among")
     of: int
+    opened: bool = Field(description="Their link was opened before.")
     elsewhere: bool = Field(description="Their link is open on another device, or on none yet.")
     id_parameter: str = Field(description="Where an address says who comes.")
-    text: str = Field(description="Markdown.")
+    text: str = Field(description="Markdown: of this step; beside pairs the instructions.")
     digest: str = Field(description="Of the text, in SHA-256: what a consent is about.")
     pause: str = Field(description="Markdown: what is said between two blocks.")
     examples: list[ExampleOut]

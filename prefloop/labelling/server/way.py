@@ -55,12 +55,17 @@ def step_of(study: Study, person: Participant) -> Step:
     return next(step for step in steps_of(study) if step not in done)
 
 
-def settings_of(service: Service, study: str) -> LabellingConfig:
-    """What holds for the participants of a study: labelling.yaml, its first run's own, and what it says itself."""
-    found = service.store.studies.get(study)
-    own = service.store.runs.own_settings(found.runs[PAIRS][0]) if found.runs.get(PAIRS) else {}
-    switches = {key: found.about[key] for key in SWITCHES if found.about[key] is not None}
-    return replace(for_run(service.settings.current, own), **switches)
+def rules_of(service: Service, name: str) -> tuple[LabellingConfig, float]:
+    """What holds for the participants of a study: labelling.yaml, what its first run has of its own, and its own words.
+
+    Returns:
+        The settings, and for how many seconds a pair must be looked at.
+    """
+    study = service.store.studies.get_without_people(name)
+    own = service.store.runs.own_settings(study.runs[PAIRS][0]) if study.runs.get(PAIRS) else {}
+    switches = {key: study.about[key] for key in SWITCHES if study.about[key] is not None}
+    settings = replace(for_run(service.settings.current, own), **switches)
+    return settings, study.about["smallest_seconds"]
 
 
 def digest_of(text: str) -> str:
@@ -81,7 +86,8 @@ def way(service: Service, study: Study, person: Participant, elsewhere: bool) ->
     shown = [(left, right) for _, left, right in practice]
     shown += [(one.first, one.second) for one in examples]
     service.want_clips({side.segment for pair in shown for side in pair})
-    text = about.get(step, "") if step in ("welcome", "consent", "instructions", "thanks") else ""
+    text = about["instructions"] if step == "pairs" else about.get(step, "")
+    text = text if isinstance(text, str) else ""  # questions stand elsewhere
     return WayOut(
         study=study.name,
         title=about["title"],
@@ -89,6 +95,7 @@ def way(service: Service, study: Study, person: Participant, elsewhere: bool) ->
         step=step,
         number=steps.index(step) + 1 if step in steps else len(steps),
         of=len(steps),
+        opened=person.started_at is not None,
         elsewhere=elsewhere,
         id_parameter=about["id_parameter"],
         text=text,
@@ -121,6 +128,7 @@ def before_joining(study: Study) -> WayOut:
         step="join",
         number=1,
         of=len(steps_of(study)),
+        opened=False,
         elsewhere=False,
         id_parameter=study.about["id_parameter"],
         text="",

@@ -23,7 +23,7 @@ from prefloop.labelling.server.service import (
     annotators_only,
     participants_too,
 )
-from prefloop.labelling.server.way import settings_of
+from prefloop.labelling.server.way import rules_of
 
 router = APIRouter(prefix="/api", tags=["labelling"])
 
@@ -58,7 +58,9 @@ async def answer(said: AnswerIn, service: ServiceDep, visitor: VisitorDep) -> An
     link = visitor.link
     settings = service.settings.current
     if link is not None:
-        settings = await run_in_threadpool(settings_of, service, link.study)
+        settings, smallest = await run_in_threadpool(rules_of, service, link.study)
+        if (said.seconds or 0) < smallest:
+            raise HTTPException(422, f"seconds: a pair is to be looked at for {smallest:g} s.")
     _require_allowed(said, settings)
     trim = (said.trim.start, said.trim.stop) if said.trim else None
     event = await run_in_threadpool(

@@ -55,7 +55,7 @@ def _own(link: Link) -> UUID:
 
 
 def _study(service: Service, link: Link) -> Study:
-    return service.store.studies.get(link.study)
+    return service.store.studies.get_without_people(link.study)
 
 
 def _way(service: Service, link: Link, elsewhere: bool = False) -> WayOut:
@@ -114,7 +114,7 @@ def check_comprehension(
 @router.get("/settings", dependencies=[participants_only])
 def get_study_settings(service: ServiceDep, link: LinkDep) -> PairSettingsOut:
     """What the page may offer."""
-    values = as_dict(way.settings_of(service, link.study))
+    values = as_dict(way.rules_of(service, link.study)[0])
     return PairSettingsOut(values={key: values[key] for key in way.TOLD})
 
 

@@ -2,7 +2,8 @@
 
 Pairs with the fewest answers come first, in a new order for everybody. The sides are drawn so that of a
 pair's answers, and of a participant's, half had the first on the left. Where a study shows several
-runs, their blocks take turns, and the next participant begins with the next run.
+runs, their blocks take turns, and the next participant begins with the next run. In between come pairs whose
+answer is known.
 """
 
 import json
@@ -13,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, select, update
 
 from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database
@@ -21,12 +22,15 @@ from prefloop.labelling.server.storage.errors import ConflictError
 from prefloop.labelling.server.storage.leases import page_of, with_what_was_said
 from prefloop.labelling.server.storage.queue import Queue
 from prefloop.labelling.server.storage.records import Lease, Leases
+from prefloop.labelling.server.storage.studies import IS_KNOWN
 from prefloop.labelling.server.storage.tables import (
+    CHECKS,
     PAIRS,
     current_labels,
     events,
     leases,
     participants,
+    queries,
     runs,
     studies,
     study_runs,
@@ -63,30 +67,39 @@ class Assignment:
             if person.ended_at is not None:
                 raise ConflictError("You have been through this study. Thank you!")
             about = json.loads(person.about)
-            pages = [
-                page_of(connection, self._now(), name, person.annotator, session, by_link=True)
-                for name in _pairs_of(connection, person.study)
-            ]
+            pages, checks = (
+                [
+                    page_of(connection, self._now(), name, person.annotator, session, by_link=True)
+                    for name in _names(connection, person.study, purpose)
+                ]
+                for purpose in (PAIRS, CHECKS)
+            )
             expires_at = self._now() + timedelta(seconds=seconds)
             given: list[Lease] = []
-            for _, held in pages:
+            for _, held in [*pages, *checks]:
                 room = count - len(given)
                 given += self._queue.given_again(connection, held, holding, room, expires_at)
             open_runs = [run for run, _ in pages]
+            check_runs = [run for run, _ in checks]
             spent = sum(self._queue.spent(connection, run, person.annotator) for run in open_runs)
             most = min(_limit(about["pairs"]), _limit(up_to))
             room = int(min(count - len(given), most - spent))
+            for run in check_runs:
+                had = self._queue.spent(connection, run, person.annotator)
+                if room > 0 and had < _checks_due(spent, about["checks_every"]):
+                    given += self._check(connection, person.annotator, run, session, expires_at)
+                    room = min(room, count - len(given))
             if room > 0:
                 given += self._new(
                     connection, person, about, open_runs, session, spent, room, expires_at
                 )
-            for run in open_runs:
+            for run in [*open_runs, *check_runs]:
                 if not given:
                     given = self._queue.taken_over(
                         connection, run, person.annotator, session, count, expires_at
                     )
             if given:
-                for run in open_runs:
+                for run in [*open_runs, *check_runs]:
                     given = with_what_was_said(connection, run, person.annotator, given)
                 return Leases(given, None, "queries")
             waiting = most > spent and any(
@@ -182,6 +195,37 @@ class Assignment:
                 )
         return []
 
+    def _check(
+        self,
+        connection: Connection,
+        annotator: str,
+        run: AnyRow,
+        session: UUID,
+        expires_at: datetime,
+    ) -> list[Lease]:
+        """A pair whose answer is known and that they have not seen; it looks like any other."""
+        others = leases.alias()
+        seen = exists().where(others.c.query == queries.c.id, others.c.annotator == annotator)
+        answered = exists().where(current_labels.c.query == queries.c.id, *IS_KNOWN)
+        found = connection.execute(
+            select(queries.c.id, *sql.SIDES)
+            .select_from(sql.SHOWN)
+            .where(queries.c.run == run.id, queries.c.repeat_of.is_(None), answered, ~seen)
+            .order_by(func.random())
+            .limit(1)
+        ).all()
+        for row in found:
+            # it has all the labels that it wants, and is asked about all the same
+            live = select(func.count()).where(leases.c.query == row.id, sql.LIVE)
+            wanted = (
+                queries.c.done + connection.execute(live, {"now": self._now()}).scalar_one() + 1
+            )
+            more = case((queries.c.wanted < wanted, wanted), else_=queries.c.wanted)
+            of_query = queries.c.id == row.id
+            connection.execute(update(queries).where(of_query).values(wanted=more))
+        sides = self._sides(connection, annotator, [row.id for row in found])
+        return self._queue.give(connection, run, annotator, session, found, sides, expires_at)
+
     def _sides(self, connection: Connection, annotator: str, asked: Sequence[UUID]) -> list[bool]:
         """Whether the first goes left: as seldom so far for its pair, or else for the participant."""
         now = self._now()
@@ -193,6 +237,11 @@ class Assignment:
             own += 1 if is_left else -1
             sides.append(is_left)
         return sides
+
+
+def _checks_due(spent: int, every: int) -> int:
+    """How many pairs with a known answer somebody is to have had: one in the middle of every so many."""
+    return (spent + every // 2) // every
 
 
 def _limit(number: int | None) -> float:
@@ -219,12 +268,12 @@ def _run_ids(study: UUID) -> Any:
     return select(study_runs.c.run).where(*of_study)
 
 
-def _pairs_of(connection: Connection, study: UUID) -> list[str]:
-    """Names of the runs whose pairs a study asks about."""
+def _names(connection: Connection, study: UUID, purpose: str) -> list[str]:
+    """Names of the runs that a study has for something."""
     found = (
         select(runs.c.name)
         .join(study_runs, study_runs.c.run == runs.c.id)
-        .where(study_runs.c.study == study, study_runs.c.purpose == PAIRS)
+        .where(study_runs.c.study == study, study_runs.c.purpose == purpose)
         .order_by(study_runs.c.position)
     )
     return list(connection.execute(found).scalars())

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from prefloop.labelling.server.storage.tables import (
+    CHECKS,
     PAIRS,
     UNDO,
     events,
@@ -87,13 +88,13 @@ _THEIRS = and_(
     leases.c.annotator == bindparam("annotator"),
     LIVE,
 )
-# the study whose pairs a run has, while it goes on
+# the study whose pairs or checks a run has, while it goes on
 _STUDY = (
     select(studies.c.name)
     .join(study_runs, study_runs.c.study == studies.c.id)
     .where(
         study_runs.c.run == runs.c.id,
-        study_runs.c.purpose == PAIRS,
+        study_runs.c.purpose.in_((PAIRS, CHECKS)),
         studies.c.closed_at.is_(None),
     )
     .limit(1)
@@ -103,7 +104,6 @@ _STUDY = (
 # whether a name is that of a link, by which alone anything is done under it
 _IS_PARTICIPANT = exists().where(participants.c.annotator == bindparam("annotator"))
 IS_PARTICIPANT = select(_IS_PARTICIPANT)
-STUDY_OF = select(_STUDY).where(runs.c.id == bindparam("run"))
 
 # a run and the live leases of one page, the oldest first; without any there is one row that holds
 # none

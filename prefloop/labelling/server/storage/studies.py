@@ -49,7 +49,7 @@ _CODE = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no letter of it is taken for anoth
 _CODE_LENGTH = 8
 
 # what somebody has answered who is no participant
-_IS_KNOWN = (
+IS_KNOWN = (
     current_labels.c.kind == ANSWER,
     ~exists().where(participants.c.annotator == current_labels.c.annotator),
 )
@@ -145,6 +145,15 @@ class Studies:
         """
         with self._database.reading() as connection:
             return _study(connection, _find(connection, name))
+
+    def get_without_people(self, name: str) -> Study:
+        """The same, as long as nobody asks who takes part: quick, however many they are.
+
+        Raises:
+            NotFoundError: there is none of this name.
+        """
+        with self._database.reading() as connection:
+            return _study(connection, _find(connection, name), with_people=False)
 
     def close(self, name: str, closed: bool = True) -> Study:
         """Ends a study: no link of it holds, and its runs are anybody's again. Or goes on with it.
@@ -337,7 +346,7 @@ class Studies:
                 .select_from(sql.SHOWN)
                 .join(current_labels, current_labels.c.query == queries.c.id)
                 .join(study_runs, study_runs.c.run == queries.c.run)
-                .where(study_runs.c.study == study.id, study_runs.c.purpose == purpose, *_IS_KNOWN)
+                .where(study_runs.c.study == study.id, study_runs.c.purpose == purpose, *IS_KNOWN)
                 .order_by(study_runs.c.position, queries.c.position, current_labels.c.number.desc())
             )
             # the first that was said of each
@@ -457,7 +466,7 @@ def _require_unused(connection: Connection, run: AnyRow, purpose: str) -> None:
 
 def _require_known(connection: Connection, run: AnyRow, purpose: str) -> None:
     """Refuses a run without a single answer to know."""
-    said = exists().where(current_labels.c.run == run.id, *_IS_KNOWN)
+    said = exists().where(current_labels.c.run == run.id, *IS_KNOWN)
     if not connection.execute(select(said)).scalar_one():
         raise ConflictError(
             f"The run {run.name} is there for {purpose}, whose answers must be known: answer its pairs first."
@@ -491,14 +500,15 @@ def _participant_named(connection: Connection, name: str, ref: str) -> AnyRow:
     return found
 
 
-def _study(connection: Connection, row: AnyRow) -> Study:
+def _study(connection: Connection, row: AnyRow, with_people: bool = True) -> Study:
     shown: dict[str, list[str]] = {}
     for run in connection.execute(_runs_of(row.id)):
         shown.setdefault(run.purpose, []).append(run.name)
-    of_study = participants.c.study == row.id
-    people = connection.execute(
-        select(participants).where(of_study).order_by(participants.c.number)
-    ).all()
+    people: Sequence[AnyRow] = []
+    if with_people:
+        of_study = participants.c.study == row.id
+        ordered = select(participants).where(of_study).order_by(participants.c.number)
+        people = connection.execute(ordered).all()
     return Study(
         id=row.id,
         name=row.name,
@@ -520,6 +530,8 @@ def _with_labels(
     connection: Connection, study: UUID, people: Sequence[AnyRow]
 ) -> list[Participant]:
     """Participants, each with how much they have labelled."""
+    if not people:
+        return []
     theirs = current_labels.c.annotator.in_([row.annotator for row in people])
     of_purpose = (
         select(current_labels.c.annotator, func.count())
