@@ -73,7 +73,9 @@ class Settings:
             "csv": ("show",),
         }
         for flag, actions in takers.items():
-            if getattr(self, flag) not in (None, (), "", False) and self.action not in actions:
+            value = getattr(self, flag)
+            is_given = value not in (None, (), "") and value is not False
+            if is_given and self.action not in actions:
                 raise ValueError(f"--{flag} does nothing with {self.action}")
         if self.action == "add" and self.participants is None:
             raise ValueError("add needs --participants")

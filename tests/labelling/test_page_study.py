@@ -15,7 +15,7 @@ from pages import (
     shown,
     until,
 )
-from taking_part import Person, make_study
+from taking_part import make_study
 
 from prefloop.labelling import links
 
@@ -192,16 +192,27 @@ def test_answers_of_one_participant_are_not_sent_by_another(site, browser):
         page.wait_for_selector(PAIR)
         page.route("**/api/answers", lambda route: route.abort())
         page.keyboard.press("1")
-        until(page, "Object.keys(localStorage).some(key => key.startsWith('prefloop.answer.'))")
-        page.goto("about:blank")
-        page.unroute("**/api/answers")
-        join(page, site, bob)
-        page.wait_for_selector(PAIR)
-        press(page, "2")
-        until(page, "Object.keys(localStorage).filter(key => key.startsWith('prefloop.answer.')).length === 1")  # fmt: skip
+        page.wait_for_selector("#offline:not([hidden])")
+        other = page.context.new_page()  # at the same computer
+        page.close()
+        join(other, site, bob)
+        press(other, "2")
+        until(other, "Object.keys(localStorage).filter(key => key.startsWith('prefloop.answer.')).length === 1")  # fmt: skip
         assert [event["annotator"] for event in labels(site.api)] == ["pilot-02"]
-        page.goto("about:blank")
-        join(page, site, ada)
-        settled(page)
+        again = page.context.new_page()
+        join(again, site, ada)
+        settled(again)
     assert [event["annotator"] for event in labels(site.api)] == ["pilot-02", "pilot-01"]
-    assert Person(site.api, bob.token).get().status_code == 200
+
+
+def test_an_annotator_is_left_out_by_a_button(site, browser):
+    make_run(site.api, num_queries=2, annotators_per_query=2)
+    for name in ("bob", "eve"):
+        say(site.api, name, ["left"])
+    with opened(browser) as page:
+        page.goto(f"{site.url}/#/results/cartpole-01")
+        page.get_by_role("button", name="Leave out: the labels of eve").click()
+        page.get_by_role("button", name="Take in: the labels of eve").wait_for()
+        assert faults(page) == []
+    (_, eve) = site.api.get("/api/runs/cartpole-01/results").json()["annotators"]
+    assert eve["annotator"] == "eve" and eve["excluded"]

@@ -18,7 +18,7 @@ from prefloop.labelling.schemas.arena import RankingOut
 from prefloop.labelling.schemas.base import MAX_QUERIES, HealthOut
 from prefloop.labelling.schemas.comparisons import MissingOut
 from prefloop.labelling.schemas.results import ResultsOut
-from prefloop.labelling.schemas.runs import RunOut
+from prefloop.labelling.schemas.runs import ExcludedOut, RunOut
 from prefloop.labelling.schemas.settings import RunSettingsOut
 from prefloop.labelling.schemas.studies import ParticipantOut, StudyIn, StudyOut
 from prefloop.labelling.schemas.training import (
@@ -120,6 +120,12 @@ class LabellingClient(Caller):
     def label_again(self, name: str) -> RunOut:
         """Asks every query again."""
         return self._read(self._call("POST", f"{_path(name)}/label-again", once=True), RunOut)
+
+    def exclude(self, name: str, annotator: str, excluded: bool = True) -> list[str]:
+        """Leaves an annotator's labels out of training and agreement, or takes them in; all who are out."""
+        path = f"{_path(name)}/{'exclude' if excluded else 'include'}"
+        reply = self._call("POST", path, json={"annotator": annotator})
+        return self._read(reply, ExcludedOut).excluded
 
     def export(self, name: str) -> bytes:
         """The run's labels as a preference dataset, in a zip."""

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from prefloop.errors import UserError
 from prefloop.files import write_csv
 from prefloop.labelling import links
+from prefloop.labelling.client.calling import RefusedError
 from prefloop.labelling.client.client import LabellingClient, require_study_name
 from prefloop.labelling.client.managing import counted
 from prefloop.labelling.limits import MAX_STUDY
@@ -43,7 +44,7 @@ class StudyFile(PlanIn):
     examples: RunName | None = None
     practice: RunName | None = None
     checks: RunName | None = None
-    participants: int = Field(1, ge=1, le=MAX_LINKS)
+    participants: int | None = Field(None, ge=1, le=MAX_LINKS)
     open_link: bool = False
 
     @property
@@ -56,8 +57,8 @@ class StudyFile(PlanIn):
     def about(self) -> AboutIn:
         """How it goes, as the server keeps it."""
         own = {name: getattr(self, name) for name in PlanIn.model_fields}
-        most = self.participants if self.open_link else MAX_LINKS
-        return AboutIn(**own, most_participants=most)
+        most = self.participants if self.open_link else None
+        return AboutIn(**own, most_participants=most or MAX_LINKS)
 
 
 def read_study(path: str, flags: Mapping[str, Any]) -> StudyFile:
@@ -73,7 +74,7 @@ def read_study(path: str, flags: Mapping[str, Any]) -> StudyFile:
     lines: dict[Place, str] = {}
     if path:
         values, lines = read_values(Path(path))
-    given = {key: value for key, value in flags.items() if value not in (None, [], False)}
+    given = {k: v for k, v in flags.items() if v is not None and v is not False and v != []}
     try:
         study = StudyFile.model_validate({**values, **given})
         study.shown  # noqa: B018 - whether its runs go together
@@ -116,7 +117,7 @@ def new(client: LabellingClient, name: str, study: StudyFile, address: str, file
         UserError: the file is there already, or the server refuses the study.
     """
     require_study_name(name)
-    count = 1 if study.open_link else study.participants
+    count = 1 if study.open_link else study.participants or 1
     tokens = {ref: links.new_token() for ref in _refs(count)}
     hashes = {ref: links.digest(token) for ref, token in tokens.items()}
     people = [NewLinkIn(ref=ref, token=token) for ref, token in hashes.items()]
@@ -130,14 +131,15 @@ def new(client: LabellingClient, name: str, study: StudyFile, address: str, file
     if study.open_link:
         link = links.address(base, tokens["01"])
         made = client.put_study(name, body)
-        print(f"{name}: one link for at most {counted(study.participants, 'participant')}, not shown again:")  # fmt: skip
+        most = counted(study.about.most_participants, "participant")
+        print(f"{name}: one link for at most {most}, not shown again:")
         print(_with_parameter(link, study.id_parameter))
     else:
         path = Path(file or f"{name}-links.csv")
         with _written(path, base, tokens):
             made = client.put_study(name, body)
         print(f"{name}: {counted(count, 'link')} in {path}, each for one participant; keep the file to yourself.")  # fmt: skip
-    _say_what_is_missing(client, made, study.participants)
+    _say_what_is_missing(client, made, study.participants or count)
     if not address:
         print(f"The links begin with {client.url}; --address says what browsers call the server.")
     print(f"Who has come how far: prefloop study show {name}")
@@ -169,7 +171,9 @@ def _refs(count: int, after: int = 0) -> list[str]:
 
 @contextlib.contextmanager
 def _written(path: Path, base: str, tokens: Mapping[str, str]) -> Iterator[None]:
-    """Writes links, which are nowhere else, before the server knows them; takes them back if it never does.
+    """Writes links, which are nowhere else, before the server knows them; takes them back if it says no.
+
+    Where it does not answer, it may have taken them all the same: then they stay.
 
     Raises:
         UserError: the file is there already, or can't be written.
@@ -189,7 +193,7 @@ def _written(path: Path, base: str, tokens: Mapping[str, str]) -> Iterator[None]
         raise UserError(f"Can't write {path}: {error.strerror}.") from None
     try:
         yield
-    except UserError:
+    except RefusedError:
         path.unlink()
         raise
 

@@ -132,6 +132,7 @@ def list_labels(
         more=labels.more,
         round=labels.round,
         annotators_per_query=labels.annotators_per_query,
+        excluded=labels.excluded,
     )
 
 

@@ -26,7 +26,7 @@ from prefloop.labelling.server.storage.records import (
     Leases,
     NewLabel,
 )
-from prefloop.labelling.server.storage.runs import find_run
+from prefloop.labelling.server.storage.runs import excluded_from, find_run
 from prefloop.labelling.server.storage.tables import (
     ANSWER,
     SKIP,
@@ -259,6 +259,7 @@ class Labels:
                 more,
                 run.round,
                 run.annotators_per_query,
+                excluded_from(connection, run.id),
             )
 
     def current(self, name: str) -> list[Event]:

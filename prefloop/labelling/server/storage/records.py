@@ -226,6 +226,7 @@ class EventPage:
         more: whether there are more already.
         round: another one than before says that all earlier labels no longer count.
         annotators_per_query: labels that a query wants before it is finished.
+        excluded: annotators whose labels are not to be learned from.
     """
 
     events: list[Event]
@@ -234,6 +235,7 @@ class EventPage:
     more: bool
     round: int
     annotators_per_query: int
+    excluded: list[str]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from prefloop.labelling.server.storage.errors import NotFoundError
 from prefloop.labelling.server.storage.labels import Labels, current_labels_of
 from prefloop.labelling.server.storage.queue import Queue
 from prefloop.labelling.server.storage.records import Exported, Vote
-from prefloop.labelling.server.storage.runs import Runs, find_run, with_counts
+from prefloop.labelling.server.storage.runs import Runs, excluded_from, find_run, with_counts
 from prefloop.labelling.server.storage.segments import Segments
 from prefloop.labelling.server.storage.studies import Studies
 from prefloop.labelling.server.storage.tables import queries, segments
@@ -89,7 +89,8 @@ class Store:
         with self._database.reading() as connection:
             row = find_run(connection, name)
             run = with_counts(connection, row)
-            labels = current_labels_of(connection, row.id)
+            out = excluded_from(connection, row.id)
+            labels = [e for e in current_labels_of(connection, row.id) if e.annotator not in out]
             agents = contests_of(connection, row.id)
             asked = {
                 query.id: (query.first, query.second, query.iteration)
@@ -123,7 +124,8 @@ class Store:
             if not agents:
                 raise NotFoundError(f"The run {name} is no arena: it compares no agents.")
             compared = contests_of(connection, run)
-            said = current_labels_of(connection, run)
+            out = excluded_from(connection, run)
+            said = [e for e in current_labels_of(connection, run) if e.annotator not in out]
         votes = [
             Vote(event.query, *compared[event.query], event.label)
             for event in said

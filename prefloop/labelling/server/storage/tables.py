@@ -9,6 +9,7 @@
     contests  which two agents a query of an arena is about
     comparisons       policies side by side, as `prefloop show` sends them
     comparison_clips  the videos that one shows, by the hash of their content
+    exclusions    whose labels of a run are neither learned from nor compared with others
     studies       whom strangers answer for, and how a participant goes through it
     study_runs    what runs a study shows, and what for
     participants  who takes part in one, by a link of their own, and how far they are
@@ -255,6 +256,14 @@ studies = Table(
     Column("open_link", String(64), unique=True),
     Column("created_at", UtcDateTime, nullable=False),
     Column("closed_at", UtcDateTime),
+)
+
+exclusions = Table(
+    "exclusions",
+    metadata,
+    Column("run", Uuid, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("annotator", String(MAX_NAME), primary_key=True),
+    Column("created_at", UtcDateTime, nullable=False),
 )
 
 # what a run is there for

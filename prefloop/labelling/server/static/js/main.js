@@ -91,9 +91,10 @@ startNotices();
 startName(() => view.dataset.page === "label" && route()); // no other page is anybody's own
 connection.addEventListener("token", askToken);
 window.addEventListener("hashchange", () => {
-  const before = token();
+  const [before, wasLink] = [token(), isLink()];
   takeToken();
-  if (token() !== before && isLink()) window.location.reload(); // as another one, with nothing left of the one before
+  // as somebody else, with nothing left of the one before
+  if (token() !== before && (wasLink || isLink())) window.location.reload();
   if (window.location.hash !== "#view") route();
 });
 try {

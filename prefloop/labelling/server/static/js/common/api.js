@@ -118,6 +118,8 @@ export const bringRunBack = (name) => json("POST", `${run(name)}/bring-back`);
 export const deleteRun = (name, althoughItTrains) => send("DELETE", `${run(name)}?although_it_trains=${althoughItTrains}`);
 export const getRunSettings = (name) => json("GET", `${run(name)}/settings`);
 export const putRunSettings = (name, changes) => json("PUT", `${run(name)}/settings`, changes);
+/** Leaves an annotator's labels out of training and agreement, or takes them in again. */
+export const exclude = (name, annotator, out) => json("POST", `${run(name)}/${out ? "exclude" : "include"}`, { annotator });
 export const getResults = (name) => json("GET", `${run(name)}/results`);
 export const getRanking = (name) => json("GET", `${run(name)}/ranking`);
 export const getSegment = (id) => json("GET", `/api/segments/${id}`);

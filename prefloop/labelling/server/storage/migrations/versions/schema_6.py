@@ -1,4 +1,4 @@
-"""Studies: the runs that they show, and who takes part by a link of their own."""
+"""Studies: the runs that they show, and who takes part by a link of their own; whose labels are left out."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,6 +20,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_studies")),
         sa.UniqueConstraint("name", name=op.f("uq_studies_name")),
         sa.UniqueConstraint("open_link", name=op.f("uq_studies_open_link")),
+    )
+    op.create_table(
+        "exclusions",
+        sa.Column("run", sa.Uuid(), nullable=False),
+        sa.Column("annotator", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["run"], ["runs.id"], name=op.f("fk_exclusions_run"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("run", "annotator", name=op.f("pk_exclusions")),
     )
     op.create_table(
         "study_runs",
