@@ -2,15 +2,17 @@
 
 import csv
 import os
+import re
 import stat
 import uuid
 
 import pytest
 from calls import fill, lease, say
-from conftest import assert_one_sentence
+from conftest import ROOT, assert_one_sentence
 from taking_part import Person
 
 from prefloop.labelling import links
+from prefloop.labelling.client.studies import StudyFile, read_study
 
 pytest_plugins = ["teaching_fixtures"]
 pytestmark = pytest.mark.usefixtures("known_server")
@@ -104,6 +106,29 @@ def test_a_study_from_a_file(run, api, name, tmp_path):
     assert study["about"]["pairs"] == 2 and study["participants"][0]["code"] == "C1A2B3"
     assert "makes nobody a participant" in run(f"prefloop.cli study revoke {name} --open_link").out
     run(f"prefloop.cli study close {name}")
+
+
+def test_the_command_of_the_readme(run, api, tmp_path):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^prefloop (study new .*)$", readme, re.MULTILINE)
+    fill(api, "cartpole-01")
+    outcome = run(f"prefloop.cli {line}")
+    assert outcome.code == 0, outcome.err
+    assert "would give" in outcome.out, "six pairs are not enough for twenty people"
+    assert len((tmp_path / "steady-links.csv").read_text().splitlines()) == 21
+
+
+def test_the_file_of_the_documentation(tmp_path):
+    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "study.yaml").write_text(shown)
+    study = read_study(str(tmp_path / "study.yaml"), {})
+    assert (
+        study.participants == 20 and study.comprehension[0].right in study.comprehension[0].options
+    )
+    table = text.partition("## study.yaml")[2].partition("## What is promised")[0]
+    told = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE))))
+    assert told == set(StudyFile.model_fields)
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,11 @@ class Assignment:
             run = open_runs[(person.number + block + i) % len(open_runs)]
             if run.archived_at is not None:
                 continue
-            free = self._queue.next(connection, run, person.annotator, room, sql.FREE_EVENLY)
+            free = self._queue.next(
+                connection, run, person.annotator, room, sql.FREE_EVENLY_OF_SOME
+            )
+            if len(free) < room:
+                free = self._queue.next(connection, run, person.annotator, room, sql.FREE_EVENLY)
             if free:
                 sides = self._sides(connection, person.annotator, [row.id for row in free])
                 return self._queue.give(

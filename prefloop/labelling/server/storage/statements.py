@@ -176,6 +176,19 @@ FREE = _FREE.order_by(queries.c.position)
 # those with the fewest answers first, so that a study which ends early has as many of each; in no order else,
 # so that no pair is judged by all when they are tired
 FREE_EVENLY = _FREE.order_by(queries.c.done + _taken, func.random())
+# the same of a few of those: whose they are is looked up for each, which takes long for thousands
+_some = queries.alias("some")
+_SOME = (
+    select(_some.c.id)
+    .where(
+        _some.c.run == bindparam("run"),
+        _some.c.done < _some.c.wanted,
+        _some.c.repeat_of.is_(None),
+    )
+    .order_by(_some.c.done, func.random())
+    .limit(32)
+)
+FREE_EVENLY_OF_SOME = FREE_EVENLY.where(queries.c.id.in_(_SOME))
 
 # how many queries of `run` want labels; counting tens of thousands would take long
 MOST_COUNTED = 1000
