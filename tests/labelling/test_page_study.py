@@ -216,3 +216,34 @@ def test_an_annotator_is_left_out_by_a_button(site, browser):
         assert faults(page) == []
     (_, eve) = site.api.get("/api/runs/cartpole-01/results").json()["annotators"]
     assert eve["annotator"] == "eve" and eve["excluded"]
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("# One #\n\ntwo\nlines  \nof it", "<h2>One</h2><p>two\nlines<br>of it</p>"),
+        ("- a\n- **b**\n  on\n\n3. c\n4) d", '<ul><li>a</li><li><strong>b</strong>\non</li></ul><ol start="3"><li>c</li><li>d</li></ol>'),
+        ("> quoted\n> - item\n\nafter", "<blockquote><p>quoted</p><ul><li>item</li></ul></blockquote><p>after</p>"),
+        ("`**code** <b>` and *it* **b *i* b**", "<p><code>**code** &lt;b&gt;</code> and <em>it</em> <strong>b <em>i</em> b</strong></p>"),
+        ("2 * 3 * 4 and snake_case", "<p>2 * 3 * 4 and snake_case</p>"),
+        ("<b>no</b> &amp; <!-- x -->", "<p>&lt;b&gt;no&lt;/b&gt; &amp;amp; &lt;!-- x --&gt;</p>"),
+        ("[a](JavaScript:alert(1))", "<p>[a](JavaScript:alert(1))</p>"),
+        ("[a](data:text/html,x) [b](//evil) [c]( x)", "<p>[a](data:text/html,x) [b](//evil) [c]( x)</p>"),
+        ('[a](https://x.org/"onclick="y)', '<p><a href="https://x.org/&quot;onclick=&quot;y" target="_blank" rel="noopener noreferrer">a</a></p>'),
+        ("\n\n \n", ""),
+        (">" * 300 + " deep", None),
+    ],
+)  # fmt: skip
+def test_markdown_becomes_elements_and_never_html(site, browser, text, html):
+    with opened(browser) as page:
+        page.goto(site.url)
+        made = page.evaluate(
+            """async (text) => {
+                const { markdown } = await import("/js/study/markdown.js");
+                const node = document.createElement("div");
+                node.append(...markdown(text));
+                return node.innerHTML;
+            }""",
+            text,
+        )
+        assert html is None or made == html

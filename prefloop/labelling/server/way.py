@@ -153,6 +153,9 @@ def take_step(service: Service, study: Study, id: UUID, told: StepIn) -> Partici
     Raises:
         ConflictError: it is not the step that they are at, or a consent is about another text.
     """
+    practised_on = (
+        service.store.studies.known(study.name, PRACTICE) if told.step == "practice" else []
+    )
 
     def change(person: Participant) -> Mapping[str, Any] | None:
         if told.step in person.progress.get("done", ()):
@@ -163,10 +166,8 @@ def take_step(service: Service, study: Study, id: UUID, told: StepIn) -> Partici
             if told.digest != digest_of(study.about["consent"]):
                 raise ConflictError("The text has changed: read it again.")
             values = {"consented_at": True, "consent": told.digest}
-        if told.step == "practice":
-            left = _practice(service.store.studies.known(study.name, PRACTICE), person)
-            if left:
-                raise ConflictError("There are pairs left to practise on.")
+        if _practice(practised_on, person):
+            raise ConflictError("There are pairs left to practise on.")
         return {**values, "progress": _done(person, told.step)}
 
     return service.store.studies.advance(id, change)

@@ -150,13 +150,15 @@ class Assignment:
             ConflictError: there is nothing to take back.
         """
         with self._database.reading() as connection:
-            annotator = _person(connection, participant).annotator
+            person = _person(connection, participant)
+            annotator = person.annotator
+            shown = select(study_runs.c.run).where(study_runs.c.study == person.study)
             theirs = select(runs.c.name).join(events, events.c.run == runs.c.id)
             named = theirs.where(events.c.id == (undoes or id), events.c.annotator == annotator)
             last = (
                 select(runs.c.name)
                 .join(current_labels, current_labels.c.run == runs.c.id)
-                .where(current_labels.c.annotator == annotator)
+                .where(current_labels.c.annotator == annotator, runs.c.id.in_(shown))
                 .order_by(current_labels.c.created_at.desc(), current_labels.c.number.desc())
                 .limit(1)
             )
@@ -193,7 +195,7 @@ class Assignment:
             if len(free) < room:
                 free = self._queue.next(connection, run, person.annotator, room, sql.FREE_EVENLY)
             if free:
-                sides = self._sides(connection, person.annotator, [row.id for row in free])
+                sides = self._sides(connection, run.id, person.annotator, [row.id for row in free])
                 return self._queue.give(
                     connection, run, person.annotator, session, free, sides, expires_at
                 )
@@ -227,13 +229,20 @@ class Assignment:
             more = case((queries.c.wanted < wanted, wanted), else_=queries.c.wanted)
             of_query = queries.c.id == row.id
             connection.execute(update(queries).where(of_query).values(wanted=more))
-        sides = self._sides(connection, annotator, [row.id for row in found])
+        sides = self._sides(connection, run.id, annotator, [row.id for row in found])
         return self._queue.give(connection, run, annotator, session, found, sides, expires_at)
 
-    def _sides(self, connection: Connection, annotator: str, asked: Sequence[UUID]) -> list[bool]:
+    def _sides(
+        self, connection: Connection, run: UUID, annotator: str, asked: Sequence[UUID]
+    ) -> list[bool]:
         """Whether the first goes left: as seldom so far for its pair, or else for the participant."""
         now = self._now()
-        own = _more_left(connection, current_labels.c.annotator == annotator, leases.c.annotator == annotator, now)  # fmt: skip
+        own = _more_left(
+            connection,
+            and_(current_labels.c.run == run, current_labels.c.annotator == annotator),
+            and_(leases.c.run == run, leases.c.annotator == annotator),
+            now,
+        )
         sides = []
         for query in asked:
             more = _more_left(connection, current_labels.c.query == query, leases.c.query == query, now)  # fmt: skip

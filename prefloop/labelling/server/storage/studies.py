@@ -4,7 +4,7 @@ import json
 import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -43,7 +43,6 @@ from prefloop.labelling.server.storage.tables import (
     study_runs,
 )
 
-Outcome = Literal["finished", "left", "failed"]
 EACH = "each"  # in place of a code: everybody has one of their own
 _CODE = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no letter of it is taken for another
 _CODE_LENGTH = 8
