@@ -7,6 +7,7 @@ python vpg.py --epochs 50 --checkpoint --reward reward.params --checkpoint_dir r
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from prefloop.begun import settings_begun_with
 from prefloop.command_line import parse_settings
 from prefloop.settings import require_above_zero, require_seed, setting
 from prefloop.startup import import_quickly
@@ -33,7 +34,7 @@ class Settings:
     checkpoint: bool = setting(False, "save policy_checkpoint{epoch}.params after each epoch, not only final_policy.params")
     checkpoint_dir: str = setting(".", "where everything is written; made if missing")
     render: bool = setting(False, "show an episode before each epoch; without a display, save it as a video")
-    resume: bool = setting(False, "go on with the run in --checkpoint_dir")
+    resume: bool = setting(False, "go on with the run in --checkpoint_dir, as it began where nothing else is given")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -50,7 +51,9 @@ stopped goes on with --resume and ends as if it had never stopped."""
 
 if __name__ == "__main__":
     # before PyTorch is loaded: --help and a wrong flag answer at once
-    asked_for = parse_settings(Settings, description=DESCRIPTION, epilog=EPILOG)
+    asked_for = parse_settings(
+        Settings, begun=settings_begun_with, description=DESCRIPTION, epilog=EPILOG
+    )
     import_quickly("torch", "gymnasium", "matplotlib.figure")
 
 from collections.abc import Callable

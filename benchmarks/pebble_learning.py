@@ -29,6 +29,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "mistakes": ("--teacher", "mistake"),
     "recent": ("--recent_episodes", "10"),
     "constant": ("--schedule", "constant"),
+    "goes-on": ("--no_absorb_termination",),  # where what ends early is absorbed by default
+    "harmonic": ("--schedule", "harmonic"),
     "asked-scale": ("--reward_scale", "asked"),
     "batch-256": ("--network", "residual", "--updates_per_step", "1", "--batch_size", "256"),
     "reed-batch-256": (

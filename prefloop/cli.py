@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import prefloop
+from prefloop.begun import settings_begun_with
 from prefloop.command_line import parse_settings
 from prefloop.errors import one_sentence_errors
 from prefloop.settings import as_flat
@@ -86,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 command.Settings,
                 given[1:],
                 defaults,
+                settings_begun_with,
                 prog=program,
                 description=command.DESCRIPTION,
                 epilog=command.EPILOG,

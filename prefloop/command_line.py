@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from prefloop.errors import UserError
 from prefloop.settings import Leaf, assembled, leaves
 from prefloop.startup import print_anything
 
@@ -20,6 +21,7 @@ def parse_settings(
     settings_class: type[T],
     arguments: Sequence[str] | None = None,
     defaults: Callable[[Mapping[str, Any]], Sequence[str]] | None = None,
+    begun: Callable[[type, Mapping[str, Any]], Mapping[str, Any]] | None = None,
     **texts: str,
 ) -> T:
     """Reads the command line into a settings dataclass whose fields are made by `setting` and `part`.
@@ -33,6 +35,8 @@ def parse_settings(
         arguments: instead of the command line.
         defaults: gives flags that count where they are not given, from the settings by flag as they
             would be without.
+        begun: gives what a run that goes on began with, by flag, from the class and the settings as
+            they would be without; also of flags that must be given otherwise.
         texts: `prog`, `description` and `epilog` of `--help`.
 
     Raises:
@@ -46,16 +50,27 @@ def parse_settings(
     parser = argparse.ArgumentParser(**texts)  # type: ignore[arg-type]
     groups: dict[str, Any] = {"": parser}
     settings = list(leaves(settings_class))
+    required = []
     for leaf in settings:
         if leaf.group not in groups:
             groups[leaf.group] = parser.add_argument_group(leaf.group)
-        _add_argument(groups[leaf.group], leaf)
+        action = _add_argument(groups[leaf.group], leaf)
+        if action.required:
+            required.append(action)
     parser.usage = _usage(settings)
     line = command_line(arguments)
-    values = vars(parser.parse_args(line))
-    if defaults is not None:
-        # what comes later on a command line wins
-        values = vars(parser.parse_args([*defaults(values), *line]))
+    for action in required:  # until it is known whether the run that goes on has it
+        action.required = False
+    given = vars(parser.parse_args(line))
+    if begun is not None:
+        try:
+            parser.set_defaults(**begun(settings_class, given))
+        except UserError as error:
+            parser.error(str(error))
+    for action in required:
+        action.required = action.default is None
+    # what comes later on a command line wins
+    values = vars(parser.parse_args([*(defaults(given) if defaults else ()), *line]))
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
         built = assembled(settings_class, {leaf.path: values[leaf.flag] for leaf in settings})
@@ -162,20 +177,23 @@ def home_expanded(value: str) -> str:
         return value
 
 
-def _add_argument(parser: argparse._ActionsContainer, leaf: Leaf) -> None:
+def _add_argument(parser: argparse._ActionsContainer, leaf: Leaf) -> argparse.Action:
     field = leaf.field
     names = (f"--{leaf.flag}", *field.metadata["aliases"])
     text = field.metadata["help"].replace("%", "%%") + _needed(field.metadata["needs"])
     if field.type is bool:
         on = bool(field.default)
         text += " (the default)" if on else ""
-        parser.add_argument(*names, dest=leaf.flag, action="store_true", default=on, help=text)
-        if on:
-            off = f"--no_{leaf.flag}"
-            parser.add_argument(
-                off, dest=leaf.flag, action="store_false", help=f"not --{leaf.flag}"
-            )
-        return
+        switch = parser.add_argument(
+            *names, dest=leaf.flag, action="store_true", default=on, help=text
+        )
+        # what is off may be on by settings that come with the program, and off again here
+        against = f"not --{leaf.flag}" if on else argparse.SUPPRESS
+        off = f"--no_{leaf.flag}"
+        parser.add_argument(
+            off, dest=leaf.flag, action="store_false", default=argparse.SUPPRESS, help=against
+        )
+        return switch
     # () stands for "not given", so nothing is shown of it either
     if not leaf.required and field.default not in (None, "", ()):
         shown = field.default if isinstance(field.default, tuple) else (field.default,)
@@ -196,12 +214,11 @@ def _add_argument(parser: argparse._ActionsContainer, leaf: Leaf) -> None:
     if field.metadata["positional"]:
         if nargs == "*":  # or argparse asks for it
             options["default"] = field.default
-        parser.add_argument(leaf.flag, **{**options, "metavar": leaf.flag.upper()})
-    else:
-        default = None if leaf.required else field.default
-        parser.add_argument(
-            *names, dest=leaf.flag, default=default, required=leaf.required, **options
-        )
+        return parser.add_argument(leaf.flag, **{**options, "metavar": leaf.flag.upper()})
+    default = None if leaf.required else field.default
+    return parser.add_argument(
+        *names, dest=leaf.flag, default=default, required=leaf.required, **options
+    )
 
 
 def _needed(words: Sequence[str]) -> str:

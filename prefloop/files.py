@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import logging
 import os
 import re
 import shutil
@@ -18,14 +19,17 @@ import filelock
 
 from prefloop.errors import UserError
 
+logger = logging.getLogger(__name__)
 
-def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
+
+def write_atomically(path: Path, data: bytes, durable: bool = False, private: bool = False) -> None:
     """Writes a file under another name and renames it, so that `path` is the old or the new one.
 
     A symbolic link stays one, and what it points to is written; a file's mode stays as it was.
 
     Args:
         durable: return only when the data are on disk, not just with the operating system.
+        private: only its owner may read it, whatever its mode was.
 
     Raises:
         UserError: it can't be written (read-only, full disk, a directory in the way); the old
@@ -35,10 +39,11 @@ def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         try:
-            if target.exists():
+            if private or target.exists():
                 temporary.touch(mode=0o600)  # nobody reads what they could not read before
             temporary.write_bytes(data)
-            keep_mode(target, temporary)
+            if not private:
+                keep_mode(target, temporary)
             if durable:
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())
@@ -47,6 +52,19 @@ def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"Can't write {path}: {error.strerror}.") from None
+
+
+def make_private(path: Path) -> None:
+    """Has only its owner read a file that is to be written, before anything stands in it.
+
+    One that is there is kept and can't be read by others any more; where that is not ours to say, it
+    stays as it is. On Windows a folder's own rules hold.
+    """
+    if os.name == "nt":
+        return
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        path.chmod(0o600)
 
 
 @contextlib.contextmanager
@@ -113,6 +131,14 @@ def keep_mode(old: Path, new: Path) -> None:
     """Gives a file that is to replace another the other's mode, if there is one."""
     if old.exists():
         new.chmod(stat.S_IMODE(old.stat().st_mode))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is one; a name that is too long for the system is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -212,35 +238,61 @@ def claimed_directory(path: Path) -> Iterator[Path]:
         ClaimedError: another process works in it.
         UserError: it can't be made or written.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path / LOCK, timeout=0)
-        lock.acquire()
-    except FileExistsError:
-        raise UserError(f"{path} is a file; a directory is needed.") from None
-    except NotADirectoryError:
-        raise UserError(f"Can't make the directory {path}: a file is in the way.") from None
-    except filelock.Timeout:
-        raise ClaimedError(
-            f"Another process is writing to {path}; wait for it or choose another."
-        ) from None
-    except (OSError, NotImplementedError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"Can't write to the directory {path}: {reason}.") from None
-    try:
+    with contextlib.ExitStack() as kept:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            kept.enter_context(filelock.FileLock(path / LOCK, timeout=0))
+            kept.enter_context(_locked(path))
+        except FileExistsError:
+            raise UserError(f"{path} is a file; a directory is needed.") from None
+        except NotADirectoryError:
+            raise UserError(f"Can't make the directory {path}: a file is in the way.") from None
+        except (filelock.Timeout, BlockingIOError):
+            raise ClaimedError(
+                f"Another process is writing to {path}; wait for it or choose another."
+            ) from None
+        except (OSError, NotImplementedError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"Can't write to the directory {path}: {reason}.") from None
         yield path
-    finally:
-        lock.release()
+
+
+@contextlib.contextmanager
+def _locked(path: Path, shared: bool = False) -> Iterator[None]:
+    """Locks the directory itself: a lock file can be deleted, and a second one made.
+
+    Where directories can't be locked (Windows, where a file that is in use can't be deleted; some
+    disks of a network) the lock file is all there is.
+
+    Raises:
+        BlockingIOError: another process has locked it.
+    """
+    if os.name == "nt":
+        yield
+        return
+    import fcntl
+
+    with contextlib.ExitStack() as kept:
+        try:
+            place = os.open(path, os.O_RDONLY)
+            kept.callback(os.close, place)
+            fcntl.flock(place, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            kept.callback(
+                fcntl.flock, place, fcntl.LOCK_UN
+            )  # also for whoever was forked meanwhile
+        except BlockingIOError:
+            raise
+        except OSError:
+            logger.debug("%s can't be locked", path, exc_info=True)
+        yield
 
 
 def is_claimed(path: Path) -> bool:
     """Whether a process keeps a directory by `claimed_directory` now; False where that can't be told."""
-    lock = filelock.FileLock(path / LOCK, timeout=0)
     try:
-        lock.acquire()
-        lock.release()
-    except filelock.Timeout:
+        with filelock.FileLock(path / LOCK, timeout=0), _locked(path, shared=True):
+            return False
+    except (filelock.Timeout, BlockingIOError):
         return True
     except (OSError, NotImplementedError):
         return False
-    return False

@@ -6,6 +6,7 @@
 import dataclasses
 import functools
 import math
+import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -106,6 +107,32 @@ def leaves(settings_class: type, path: tuple[str, ...] = (), **instead: Any) -> 
             continue
         leaf.name, leaf.type = field.name, field.type
         yield Leaf(place, leaf, getattr(settings_class, "group", ""))
+
+
+def read_as(leaf: Leaf, value: Any) -> Any:
+    """What a setting's flag makes of a value of a file, where 1e-3 may be a text, as YAML has it.
+
+    Returns:
+        Of the flag's type; a tuple where it takes several.
+
+    Raises:
+        ValueError: it would not take it.
+    """
+    kind = leaf.field.type
+    if kind is bool or isinstance(value, bool):
+        if kind is bool and isinstance(value, bool):
+            return value
+        raise ValueError
+    many = typing.get_origin(kind) is tuple
+    values: Sequence[Any] = value if many and isinstance(value, list) else [value]
+    choices = leaf.field.metadata["choices"]
+    parse = leaf.field.metadata["parse"] or (typing.get_args(kind) or (kind,))[0]
+    if not values or any(
+        not isinstance(x, str | int | float) or (choices and x not in choices) for x in values
+    ):
+        raise ValueError
+    read = tuple(parse(str(x)) for x in values)
+    return read if many else read[0]
 
 
 def as_flat(settings: Any) -> dict[str, Any]:

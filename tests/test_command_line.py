@@ -144,3 +144,12 @@ def test_what_a_file_sets_is_not_what_was_given():
     found = parse_settings(Switched, ["--pairs", "close"], lambda given: ["--crop=0.1"])
     assert found.crop == 0.1
     assert parse_settings(Switched, ["--crop", "0.2"], lambda given: ["--crops"]).crop == 0.2
+
+
+def test_what_a_file_switches_on_can_be_switched_off(capsys):
+    found = parse_settings(Switched, ["--no-crops"], lambda given: ["--crops"])
+    assert not found.crops and parse_settings(Switched, [], lambda given: ["--crops"]).crops
+    with pytest.raises(SystemExit):
+        parse_settings(Switched, ["--help"])
+    out = capsys.readouterr().out
+    assert "--no_explore" in out and "--no_crops" not in out  # which changes nothing by itself

@@ -73,6 +73,22 @@ def test_what_absorbs_makes_all_episodes_equally_long():
     np.testing.assert_array_equal(absorbed.next_obs[29], plain.next_obs[plain.lengths[0] - 1])
 
 
+def test_what_was_absorbed_for_long_enough_is_cut_and_is_no_terminal_state():
+    plain, absorbed = (
+        fall(EnvSettings(env="CartPole-v0", horizon=30, **how))
+        for how in ({}, {"termination": "absorb", "absorbing_steps": 7})
+    )
+    assert plain.lengths.max() < 23
+    np.testing.assert_array_equal(absorbed.lengths, plain.lengths + 7)
+    np.testing.assert_array_equal(absorbed.returns, plain.returns)
+    assert absorbed.truncated.all() and not absorbed.terminated.any()
+    ended = plain.lengths[0]
+    np.testing.assert_array_equal(absorbed.next_obs[ended - 1], plain.next_obs[ended - 1])
+    assert (absorbed.obs[ended + 1 : ended + 7] == 0).all()
+    with pytest.raises(ValueError, match="--absorbing_steps does nothing with --termination own"):
+        EnvSettings(env="CartPole-v0", absorbing_steps=7)
+
+
 def test_actions_are_repeated_and_rewards_add_up():
     episodes = fall(EnvSettings(env="CartPole-v0", action_repeat=4))
     plain = fall(EnvSettings(env="CartPole-v0", horizon=200))  # copies, as the others are

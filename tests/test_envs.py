@@ -114,7 +114,9 @@ def test_what_can_not_go_on_says_so(env_id):
 def test_early_ends_are_left_out_where_it_is_known_how(env_id, termination):
     assert without_early_end(EnvSettings(env=env_id)).termination == termination
     absorbing = EnvSettings(env=env_id, termination="absorb")
-    assert without_early_end(absorbing) == absorbing
+    assert without_early_end(absorbing) == without_early_end(absorbing, absorb=True) == absorbing
+    absorbed = without_early_end(EnvSettings(env=env_id), absorb=True)
+    assert absorbed == EnvSettings(env=env_id, termination="absorb", absorbing_steps=50)
 
 
 @pytest.mark.parametrize("env_id", ["HalfCheetah-v5", "dm_control/walker-walk-v0"])

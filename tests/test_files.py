@@ -9,7 +9,10 @@ import pytest
 
 from prefloop.errors import UserError
 from prefloop.files import (
+    LOCK,
+    ClaimedError,
     claimed_directory,
+    is_claimed,
     read_csv,
     read_json,
     whole_folder,
@@ -176,3 +179,31 @@ def test_csv_gives_back_what_was_written(tmp_path, name):
 def test_csv_with_a_name_that_is_no_text(tmp_path):
     write_csv(tmp_path / "m.csv", [{"policy": "caf\udce9"}])
     assert read_csv(tmp_path / "m.csv") == [{"policy": "caf\\udce9"}]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a file that is in use can't be deleted there")
+def test_a_deleted_lock_lets_nobody_in(tmp_path):
+    with claimed_directory(tmp_path):
+        (tmp_path / LOCK).unlink()
+        assert is_claimed(tmp_path)
+        with (
+            pytest.raises(ClaimedError, match="Another process is writing"),
+            claimed_directory(tmp_path),
+        ):
+            raise AssertionError("two are in it")
+    assert not is_claimed(tmp_path)
+    with claimed_directory(tmp_path):
+        assert is_claimed(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder's own rules hold there")
+def test_what_is_private_is_its_owner_s_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        write_atomically(tmp_path / "new", b"1", private=True)
+        (tmp_path / "old").write_bytes(b"0")
+        write_atomically(tmp_path / "old", b"1", private=True)
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("new", "old")]
+    assert modes == [0o600, 0o600]

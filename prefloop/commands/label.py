@@ -12,8 +12,10 @@ server with --host 0.0.0.0, which demands a token of everybody and prints two of
 better through a reverse proxy that speaks TLS: start with --public-url https://labels.example.org
 and let the proxy pass everything to http://127.0.0.1:8000, for instance with Caddy
 `caddy reverse-proxy --from labels.example.org --to 127.0.0.1:8000`, or with nginx
-`location / { proxy_pass http://127.0.0.1:8000; client_max_body_size 64m; }`. docs/labelling_api.md
-describes the API, the folder and the database."""
+`location / { proxy_pass http://127.0.0.1:8000; client_max_body_size 64m; proxy_set_header
+X-Forwarded-For $proxy_add_x_forwarded_for; }`. The address may have a path, as
+https://example.org/labels, which the proxy may take away or not. docs/threats.md says what is
+defended and what is not, docs/labelling_api.md describes the API, the folder and the database."""
 IMPORTS = ()
 
 

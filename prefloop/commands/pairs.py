@@ -37,7 +37,7 @@ class Settings:
     out: str = setting(MISSING, "the dataset's folder; made if missing")
     seed: int = setting(0, "same seed, same pairs")
     device: str = setting("cpu", "where --reward is computed: cpu, cuda, mps", needs="reward")
-    resume: bool = setting(False, "add to the dataset in --out until it has --pairs")
+    resume: bool = setting(False, "add to the dataset in --out until it has --pairs, as it began where nothing else is given")
     environment: EnvSettings = part(EnvSettings)
     teacher: TeacherSettings = part(TeacherSettings)
     # fmt: on

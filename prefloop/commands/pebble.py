@@ -56,6 +56,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         answering.require_somebody(self)
+        if self.keep_termination and self.pebble.experience.absorb_termination:
+            raise ValueError("give either --keep_termination or --absorb_termination")
 
     @property
     def when_interrupted(self) -> str:
@@ -99,7 +101,7 @@ def train(
     questions, plan = own.questions, Plan.of(own.experience.divided)
 
     def acted_in(env: EnvSettings) -> EnvSettings:
-        whole = without_early_end(env)
+        whole = without_early_end(env, own.experience.absorb_termination)
         if whole == env:
             return env
         if settings.keep_termination:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from prefloop.commands import answering
 from prefloop.envs.settings import EnvSettings
-from prefloop.labelling.client.settings import ServerSettings, server_setting
+from prefloop.labelling.client.settings import ServerSettings, profile_setting, server_setting
 from prefloop.settings import part, setting
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import (
@@ -46,7 +46,9 @@ class Settings:
     pref_ppo: PrefPPOSettings = part(PrefPPOSettings)
     stopping: StoppingSettings = part(StoppingSettings)
     watching: WatchingSettings = part(WatchingSettings)
-    server: ServerSettings = part(ServerSettings, server=server_setting(needs="run"))
+    server: ServerSettings = part(
+        ServerSettings, server=server_setting(needs="run"), profile=profile_setting(needs="run")
+    )
     defaults: TunedSettings = part(TunedSettings)
 
     def __post_init__(self) -> None:

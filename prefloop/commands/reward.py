@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from prefloop.labelling.client.settings import ServerSettings, server_setting
+from prefloop.labelling.client.settings import ServerSettings, profile_setting, server_setting
 from prefloop.rewards.settings import RewardSettings
 from prefloop.settings import as_flat, defaults_of, part, setting
 from prefloop.training.settings import RunSettings
@@ -28,7 +28,7 @@ class Settings:
     people: str = setting("", "instead of --preferences: the run on the labelling server whose labels so far are taken", flag="run")
     run: RunSettings = part(RunSettings)
     reward: RewardSettings = part(RewardSettings)
-    server: ServerSettings = part(ServerSettings, server=server_setting(needs="run"))
+    server: ServerSettings = part(ServerSettings, server=server_setting(needs="run"), profile=profile_setting(needs="run"))
     # fmt: on
 
     def __post_init__(self) -> None:

@@ -11,12 +11,15 @@ DESCRIPTION = """Lists the labelling server's runs and what stands in them, take
 preference dataset and in again, renames a run, sets what labelling.yaml says of clips and queue for
 this run alone, puts it away and brings it back, leaves an annotator's labels out of
 training and agreement and takes them in again, deletes it with its labels, or has everything in it
-labelled again."""
+labelled again. On the server's own machine, copies a whole store to another database, or a server's folder while it
+runs."""
 EPILOG = """Example: prefloop runs list; prefloop runs show cartpole-01; prefloop runs export
 cartpole-01 prefs (then prefloop dpo --preferences prefs ...); prefloop runs import prefs cartpole-02;
 prefloop runs rename cartpole-01 pilot; prefloop runs set pilot playback_speed 0.5 (default: as
 labelling.yaml says); prefloop runs archive pilot; prefloop runs bring-back pilot; prefloop runs
-exclude pilot bob; prefloop runs include pilot bob; prefloop runs label-again pilot; prefloop runs delete pilot."""
+exclude pilot bob; prefloop runs include pilot bob; prefloop runs label-again pilot; prefloop runs delete pilot; prefloop runs
+backup labels-monday; prefloop runs copy --from sqlite:////home/me/.prefloop/default/labels.sqlite3 --to
+postgresql://me@host/labels. docs/labelling.md says what a copy and a backup hold, and how they are used."""
 IMPORTS = ()
 
 # what is to be done, and what must be named for it
@@ -33,6 +36,8 @@ ACTIONS = {
     "include": ("NAME", "ANNOTATOR"),
     "delete": ("NAME",),
     "label-again": ("NAME",),
+    "copy": (),
+    "backup": ("FOLDER",),
 }
 
 
@@ -46,8 +51,12 @@ class Settings:
 
     # fmt: off
     action: str = setting(MISSING, f"what to do: {', '.join(ACTIONS)}", choices=tuple(ACTIONS), positional=True)
-    words: tuple[str, ...] = setting((), "the run's name, and what else the action takes: export NAME FOLDER, import FOLDER NAME, rename NAME NEW-NAME, set NAME KEY VALUE, exclude and include NAME ANNOTATOR", positional=True)
+    words: tuple[str, ...] = setting((), "the run's name, and what else the action takes: export NAME FOLDER, import FOLDER NAME, rename NAME NEW-NAME, set NAME KEY VALUE, exclude and include NAME ANNOTATOR, backup FOLDER", positional=True)
     yes: bool = setting(False, "delete without asking")
+    source: str = setting("", "copy: the database that is copied, as of prefloop label --database_url", flag="from")
+    target: str = setting("", "copy: the database that it is copied to, which must be empty", flag="to")
+    home: str = setting("", "backup: the server's folder, where it is none of a profile")
+    database_url: str = setting("", "backup: where the server keeps labels; if not given, PREFLOOP_DATABASE_URL, or else its folder")
     server: ServerSettings = part(ServerSettings)
     # fmt: on
 
@@ -58,6 +67,14 @@ class Settings:
                 f"{self.action} takes {' and '.join(wanted) or 'nothing'} after it, not "
                 f"{' '.join(self.words) or 'nothing'}"
             )
+        if (self.action == "copy") != bool(self.source and self.target) or (
+            self.action != "copy" and (self.source or self.target)
+        ):
+            raise ValueError("copy takes --from and --to, and nothing else does")
+        if self.action != "backup" and (self.home or self.database_url):
+            raise ValueError(f"{self.action} has no --home and no --database_url; backup has")
+        if self.action in ("copy", "backup") and self.server.server:
+            raise ValueError(f"{self.action} asks no --server; it runs on the server's own machine")
 
     @property
     def when_interrupted(self) -> str:
@@ -67,16 +84,19 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Does it."""
+    if settings.action in ("copy", "backup"):
+        _do_beside(settings)
+        return
     from prefloop.labelling.client.connecting import connected
 
     with connected(settings.server) as client:
-        from prefloop.labelling.client import managing
+        from prefloop.labelling.client import importing, managing
 
         do: dict[str, Callable[..., None]] = {
             "list": managing.list_runs,
             "show": managing.show,
-            "export": managing.export_to_folder,
-            "import": managing.import_from_folder,
+            "export": importing.export_to_folder,
+            "import": importing.import_from_folder,
             "rename": managing.rename,
             "set": managing.set_own,
             "archive": managing.archive,
@@ -87,3 +107,45 @@ def main(settings: Settings) -> None:
             "label-again": managing.label_again,
         }
         do[settings.action](client, *settings.words)
+
+
+def _do_beside(settings: Settings) -> None:
+    """What is done with the database and the folder of a server, and not by asking it."""
+    import os
+    from pathlib import Path
+
+    from prefloop.errors import UserError, note
+    from prefloop.labelling.home import home_directory
+
+    try:
+        from prefloop.labelling.server import backup
+        from prefloop.labelling.server.storage.copying import copy_store
+        from prefloop.labelling.server.storage.database import shown_address
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{error.name} is not installed; it comes with pip install 'prefloop[labelling]'."
+        ) from None
+    if settings.action == "copy":
+        tables = copy_store(settings.source, settings.target)
+    else:
+        (folder,) = settings.words
+        home = home_directory(settings.server.profile, settings.home)
+        url = settings.database_url or os.environ.get("PREFLOOP_DATABASE_URL", "")
+        made = backup.back_up(home, Path(folder), url)
+        tables = made.tables
+    width = max(len(one.table) for one in tables)
+    print(f"{'table':{width}}      rows  SHA-256 of both, as read again")
+    for one in tables:
+        print(f"{one.table:{width}}  {one.rows:8,}  {one.digest[:16]}")
+    if settings.action == "copy":
+        print(f"Copied to {shown_address(settings.target)}: each table is the same in both.")
+        print("Labels that a server stores in the first one from now on are not in the copy.")
+        print(
+            "Clips are files in the server's folder: start it there, with --database_url, or copy the "
+            "folder's clips/ to the new one."
+        )
+        return
+    if made.gone:
+        note(f"{made.gone} clips that were sent are not there any more.")
+    print(f"Backed up {home} to {folder}, with {made.clips} clips that were sent.")
+    print(f"To use it: prefloop label --home {folder}, or a copy of it.")

@@ -48,6 +48,7 @@ def main(settings: Settings) -> None:
 
     from prefloop.data.stepping import Stepping
     from prefloop.devices import usable_device
+    from prefloop.envs.registered import without_early_end
     from prefloop.rewards import reward_model
     from prefloop.training import methods, outputs
     from prefloop.training.on_policy import RewardOfRollout, from_model, true_reward
@@ -58,6 +59,8 @@ def main(settings: Settings) -> None:
     run, env = settings.run, settings.environment
     device = usable_device(run.device)
     learned = Path(settings.reward) if settings.reward else None
+    absorbs = settings.experience.absorb_termination
+    learns_in = without_early_end(env, absorb=True) if absorbs else env
 
     def reward(stepping: Stepping) -> RewardOfRollout:
         if learned is None:
@@ -68,8 +71,9 @@ def main(settings: Settings) -> None:
     require_watchable(settings.watching, env)
     with outputs.claimed(settings, "prefloop sac"):
         method = methods.sac(
-            env, reward, settings.agent, settings.experience, run.seed, device, Path(run.out), init
-        )
+            env, reward, settings.agent, settings.experience, run.seed, device, Path(run.out), init,
+            learns_in,
+        )  # fmt: skip
         facts = outputs.facts(
             "sac",
             env,
@@ -77,6 +81,8 @@ def main(settings: Settings) -> None:
             reward=reward_model.file(learned) if learned else "",
             init=settings.init,
         )
+        if learns_in != env:  # "env" is what it is judged in
+            facts["learned_in"] = learns_in.facts
         curves = None if learned else ("true_return", "training_return")
         stop = partial(reason_to_stop, settings=settings.stopping)
         with watching(settings.watching, env, method.policy, run.seed, Path(run.out)) as watchers:

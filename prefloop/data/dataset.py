@@ -5,6 +5,9 @@
     segments-0001.npz  later stands in shards of its own, which are never written again
     preferences.jsonl  one line a query: {"first": 3, "second": 8, "label": 1.0, ...}
 
+An export of the labelling server has more, which readers of preferences pass over: what shows
+segments again, labels of repeats and clips (docs/data_format.md).
+
 Segments are written before the queries that name them, and a last line that a kill has cut short
 is dropped, so whatever is read is whole. Adding to a dataset costs what is added.
 """
@@ -18,6 +21,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,8 @@ from prefloop.files import claimed_directory, read_json, write_atomically, write
 SCHEMA = 2
 QUERY = ("first", "second", "label")  # what every line says
 METADATA, PREFERENCES = "metadata.json", "preferences.jsonl"
+REPEATS, CLIPS = "repeats.jsonl", "clips.jsonl"  # of an export, beside them
+REPLAY = "replay_"  # how arrays are named that show segments again
 FIRST_SHARD = "segments.npz"  # of datasets of schema 1, which had no others
 MAX_BYTES = 4 * 2**30  # of a shard, unpacked: more would not fit into the memory of most machines
 
@@ -143,8 +149,48 @@ def read_facts(path: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: the lines can't be read.
     """
-    lines = [json.loads(line) for line in _lines(path / PREFERENCES)]
-    return [{k: v for k, v in line.items() if k not in QUERY} for line in lines]
+    return _facts(_lines(path / PREFERENCES))
+
+
+def read_answers(
+    path: Path, file: str = PREFERENCES
+) -> tuple[NDArray, NDArray, NDArray, list[dict[str, Any]]]:
+    """First, second, label (NaN: skipped) and all else of each line of a file, in order.
+
+    Raises:
+        UserError: a line is damaged.
+    """
+    lines = _lines(path / file)
+    first, second, labels = _columns(lines, path / file)
+    return first, second, labels, _facts(lines)
+
+
+def _facts(lines: Sequence[bytes]) -> list[dict[str, Any]]:
+    """What each line says besides segments and label."""
+    said = [json.loads(line) for line in lines]
+    return [{k: v for k, v in line.items() if k not in QUERY} for line in said]
+
+
+def read_clips(path: Path) -> list[dict[str, Any]]:
+    """Which segments have clips in the folder: of an export whose clips were sent; else empty.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        return [dict(json.loads(line)) for line in _lines(path / CLIPS)]
+    except (ValueError, TypeError, RecursionError):
+        raise UserError(f"{path / CLIPS} is damaged: a line is no JSON object.") from None
+
+
+def read_shards(path: Path) -> list[Segments]:
+    """All segments in their order, file by file, with what shows them again as far as it is kept.
+
+    Raises:
+        UserError: as `read`.
+    """
+    read_metadata(path)
+    return [_read_shard(file, with_replay=True) for file in shards(path)]
 
 
 class Writer:
@@ -177,6 +223,17 @@ class Writer:
             self._parts = [concatenate(self._parts)]
             self._joined = Preferences(self._parts[0], *self._columns)
         return self._joined
+
+    def store(self, new: Segments) -> NDArray:
+        """Stores segments before any preference names them, with what shows them again.
+
+        Returns:
+            Where each stands among all segments; one that is there already is not stored again.
+
+        Raises:
+            UserError: as `append`.
+        """
+        return self._stored(new, with_replay=True)
 
     def append(self, new: Preferences, **facts: Any) -> None:
         """Adds preferences; segments that the dataset holds already are not stored again.
@@ -212,7 +269,7 @@ class Writer:
         place[used] = self._stored(new.segments[used])
         return [place[new.first], place[new.second], new.labels]
 
-    def _stored(self, new: Segments) -> NDArray:
+    def _stored(self, new: Segments, with_replay: bool = False) -> NDArray:
         """Where each of these stands among all segments; those that do not are written as a shard."""
         for name in ("obs", "actions", "rewards"):
             if not np.isfinite(getattr(new, name)).all():
@@ -224,12 +281,13 @@ class Writer:
                 fresh.setdefault(key, i)
         if fresh:
             part = new[np.array(list(fresh.values()))]
+            replay, part = part.replay if with_replay else {}, replace(part, replay={})
             if self._parts and part.kind != self._parts[0].kind:
                 raise UserError(
                     f"{self._path} holds other segments: segments with different observations or "
                     "actions."
                 )
-            _write_shard(self._path / _next_shard(self._path), part)
+            _write_shard(self._path / _next_shard(self._path), part, replay)
             # not as many as there are places: somebody's dataset may hold a segment twice
             stored = sum(map(len, self._parts))
             self._places |= {key: stored + i for i, key in enumerate(fresh)}
@@ -257,8 +315,12 @@ def _next_shard(path: Path) -> str:
     return f"segments-{max(numbers, default=-1) + 1:04}.npz"
 
 
-def _write_shard(path: Path, segments: Segments) -> None:
-    arrays = {name: getattr(segments, name) for name in COLUMNS} | {"obs": segments.frames}
+def _write_shard(path: Path, segments: Segments, replay: Mapping[str, NDArray]) -> None:
+    arrays = (
+        dict(replay)
+        | {name: getattr(segments, name) for name in COLUMNS}
+        | {"obs": segments.frames}
+    )
     if segments.frame_stack > 1:
         arrays["frame_stack"] = np.array(segments.frame_stack)
     buffer = io.BytesIO()
@@ -289,7 +351,7 @@ def _read_all(path: Path) -> Segments:
         raise UserError(f"{path} is damaged: {error}.") from None
 
 
-def _read_shard(path: Path) -> Segments:
+def _read_shard(path: Path, with_replay: bool = False) -> Segments:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
@@ -299,7 +361,9 @@ def _read_shard(path: Path) -> Segments:
             stack = int(archive["frame_stack"]) if "frame_stack" in archive else 1
             columns = {name: archive[name] for name in COLUMNS}
             columns["obs"] = stacked(columns["obs"], stack)
-            segments = Segments(**columns, frame_stack=stack)
+            named = [name for name in archive.files if with_replay and name.startswith(REPLAY)]
+            replay = {name: archive[name] for name in named}
+            segments = Segments(**columns, frame_stack=stack, replay=replay)
     except KeyError as error:
         raise UserError(
             f"{path} is damaged: it holds no array {error.args[0].split()[0]}."
@@ -309,6 +373,9 @@ def _read_shard(path: Path) -> Segments:
     except _DAMAGE as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(f"{path} is damaged: {reason.rstrip('.')}.") from None
+    for name, array in replay.items():
+        if not array.ndim or len(array) != len(segments):
+            raise UserError(f"{path} is damaged: {name} needs one row for each segment.")
     for name in ("obs", "actions", "rewards"):
         if not np.isfinite(getattr(segments, name)).all():
             raise UserError(f"{path} is damaged: its {name} are NaN or infinite.")

@@ -65,7 +65,7 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
     if env.termination == "absorb":
         if limit is None:
             raise UserError(f"{env} never ends, so --termination absorb needs a --horizon.")
-        made = AbsorbAfterEnd(made)
+        made = AbsorbAfterEnd(made, env.absorbing_steps)
     if limit is not None:
         made = TimeLimit(made, limit)
     if env.frame_stack > 1:

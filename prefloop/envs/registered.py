@@ -91,15 +91,18 @@ def return_bounds(env: Env) -> tuple[float, float]:
 
 # Gymnasium's robots that end early and can't be told not to
 ALWAYS_END = ("InvertedPendulumEnv", "InvertedDoublePendulumEnv")
-# of an episode there that is learned in: what falls at once would stand still in nearly all of 1000
-ABSORBING_STEPS = 100
+# after an early end that is absorbed: as long as a segment, so that one can show nothing else
+FALLEN_STEPS = 50
 
 
-def without_early_end(env: EnvSettings) -> EnvSettings:
-    """The environment with episodes of one length, where it is known how; otherwise as it is.
+def without_early_end(env: EnvSettings, absorb: bool = False) -> EnvSettings:
+    """The environment as it is learned in: what happens in it does not end it, where it is known how.
 
     A learned reward that happens to be positive teaches to survive, a negative one to give up, whatever
     people said: they were not asked about that.
+
+    Args:
+        absorb: every end is absorbed for `FALLEN_STEPS`, in any environment, in place of going on.
 
     Raises:
         UserError: as `find_spec`.
@@ -107,8 +110,6 @@ def without_early_end(env: EnvSettings) -> EnvSettings:
     if env.termination != "own":
         return env
     kind = str(find_spec(env).entry_point).rpartition(":")[2]
-    if can_go_on(env.env):
-        return replace(env, termination="never")
-    if kind not in ALWAYS_END:
-        return env
-    return replace(env, termination="absorb", horizon=env.horizon or ABSORBING_STEPS)
+    if absorb or kind in ALWAYS_END:
+        return replace(env, termination="absorb", absorbing_steps=FALLEN_STEPS)
+    return replace(env, termination="never") if can_go_on(env.env) else env

@@ -30,12 +30,17 @@ class EnvSettings:
     wrappers: tuple[str, ...] = setting((), "Gymnasium wrappers of your own to put around it, module:Class, the innermost first")
     horizon: int | None = setting(None, "steps after which an episode is cut, in place of the environment's own limit")
     termination: str = setting("own", "absorb: what ends early stays where it ended, with a reward of 0, so that all episodes are equally long; never: it goes on, where the environment allows that (Ant, Hopper, Humanoid, Walker2d)", choices=TERMINATIONS)
+    absorbing_steps: int | None = setting(None, "steps that come after an early end, in which zeros are observed; if not given, those to the limit, which observe where it ended", needs="termination absorb")
     action_repeat: int = setting(1, "how often each action is taken; rewards add up")
     frame_stack: int = setting(1, "successive observations that are handed over together")
     # fmt: on
 
     def __post_init__(self) -> None:
-        require_above_zero(self, "horizon", "action_repeat", "frame_stack")
+        require_above_zero(self, "horizon", "absorbing_steps", "action_repeat", "frame_stack")
+        if self.absorbing_steps and self.termination != "absorb":
+            raise ValueError(
+                f"--absorbing_steps does nothing with --termination {self.termination}"
+            )
 
     @property
     def changes(self) -> dict[str, Any]:

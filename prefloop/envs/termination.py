@@ -1,7 +1,7 @@
 """How episodes end, where it is not the task that ends them.
 
 All of one length: how an episode ends is information that preferences did not give. Sources: Christiano et al. 2017, arXiv:1706.03741, appendix A; Freire et al. 2020, DERAIL,
-arXiv:2012.01365 (absorbing states).
+arXiv:2012.01365 (absorbing states); Kostrikov et al. 2019, arXiv:1809.02925, section 4.2 (one that all ends lead to).
 """
 
 from typing import Any, SupportsFloat
@@ -14,24 +14,39 @@ BAD_POSITION, BAD_ACCELERATION = 4, 6  # among MuJoCo's warnings (mjtWarning); v
 
 
 class AbsorbAfterEnd(gym.Wrapper, gym.utils.RecordConstructorArgs):
-    """Stays where an episode ended, with a reward of 0, until a time limit around it cuts it."""
+    """Stays where an episode ended, with a reward of 0, until a time limit around it cuts it.
 
-    def __init__(self, env: gym.Env) -> None:
-        gym.utils.RecordConstructorArgs.__init__(self)
+    With `steps`, an episode is cut so many after its end, which is none of the task's: more of the same
+    would come. Zeros are observed then, wherever it ended. A learned reward is not to be misread there:
+    what it says of a place counts at each of these steps, and an agent finds the places that it is wrong of.
+    """
+
+    def __init__(self, env: gym.Env, steps: int | None = None) -> None:
+        """Wraps an environment.
+
+        Args:
+            steps: how many come after an end; if not given, those to the limit, which observe where it
+                ended.
+        """
+        gym.utils.RecordConstructorArgs.__init__(self, steps=steps)
         gym.Wrapper.__init__(self, env)
+        self._steps = steps
         self._last: Any = None  # what was observed at the end; None before it
+        self._stayed = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Begins an episode."""
-        self._last = None
+        self._last, self._stayed = None, 0
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Acts, while there is somebody to act."""
         if self._last is not None:
-            return self._last, 0.0, False, False, {}
+            self._stayed += 1
+            obs = self._last if self._steps is None else np.zeros_like(self._last)
+            return obs, 0.0, False, self._stayed == self._steps, {}
         obs, reward, terminated, truncated, info = self.env.step(action)
         if info.get(DIVERGED):  # nothing is learned from it, so it need not be as long as others
             return obs, reward, terminated, truncated, info

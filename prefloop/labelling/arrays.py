@@ -5,12 +5,14 @@ Both are NumPy archives (.npz) without pickles. What is sent has the arrays of s
 `replay_...`, one row a segment, are kept as they are: what it takes to show the segment again.
 """
 
+import contextlib
 import io
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import IO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +21,20 @@ from prefloop.data.segments import Segments, single_frames, stacked
 from prefloop.envs.spaces import as_stored
 from prefloop.errors import UserError
 
+T = TypeVar("T")
+
 REPLAY = "replay_"
 MAX_UNPACKED = 512 * 2**20  # bytes of all arrays together
+MAX_ARRAYS = 50  # in an archive
+ALWAYS_UNPACKED = 64 * 2**20  # bytes, however small they were packed
+MOST_PACKED = 200  # times that segments are larger unpacked; nothing but zeros is so 1000 times
 MAX_SEGMENTS = 10_000
 MAX_STEPS = 100_000
 MAX_FRAME_STACK = 64
 MAX_FIRST_STEP = 2**53  # of an episode; no episode is as long
 MAX_NUMBERS = 64 * 2**20  # of all observations, actions and rewards together, as they are kept
+
+_MAX_HEADER = 16 * 2**10  # bytes of what an array says before its numbers; NumPy allows 10,000
 
 # what zipfile and NumPy raise on damaged archives; NotImplementedError: packed in an unknown way,
 # RuntimeError: encrypted, SyntaxError: a header that is no literal
@@ -152,14 +161,17 @@ def from_archive(data: bytes) -> list[Segment]:
     Raises:
         UserError: it is no such archive, too large unpacked, or its arrays do not belong together.
     """
-    arrays = read_arrays(data)
-    missing = {"obs", "actions"} - arrays.keys()
+    require_small(data, MOST_PACKED)
+    headers = read_headers(data)
+    missing = {"obs", "actions"} - headers.keys()
     if missing:
         raise UserError(f"The archive holds no array {' and no array '.join(sorted(missing))}.")
     # small in the archive and large here: whole numbers of a byte, rewards that are not there
-    numbers = arrays["obs"].size + arrays["actions"].size + 2 * arrays["obs"][..., :1].size
+    (obs, _), (actions, _) = headers["obs"], headers["actions"]
+    numbers = math.prod(obs) + math.prod(actions) + 2 * math.prod(obs[:-1])
     if numbers > MAX_NUMBERS:
         raise UserError(f"An archive holds at most {MAX_NUMBERS} numbers, not {numbers}.")
+    arrays = read_arrays(data)
     try:
         segments = _as_segments(arrays)
     except (ValueError, TypeError) as error:
@@ -193,8 +205,11 @@ def from_archive(data: bytes) -> list[Segment]:
     ]
 
 
-def pad(segments: Sequence[Segment]) -> Segments:
+def pad(segments: Sequence[Segment], with_replay: bool = False) -> Segments:
     """Segments side by side, padded at the end to the longest.
+
+    Args:
+        with_replay: with what shows them again, which must be of one kind (`replay_kind`).
 
     Raises:
         ValueError: there are none, or they are of different kinds.
@@ -220,7 +235,29 @@ def pad(segments: Sequence[Segment]) -> Segments:
         policy=np.array([segment.policy for segment in segments], dtype=np.int64),
         first_step=np.array([segment.first_step for segment in segments], dtype=np.int64),
         frame_stack=stack,
+        replay={
+            name: _rows([segment.replay[name] for segment in segments])
+            for name in (segments[0].replay if with_replay else ())
+        },
     )
+
+
+def replay_kind(segment: Segment) -> tuple[object, ...]:
+    """What shows a segment again: two that are alike in this can stand in one array; empty: nothing."""
+    return tuple(
+        (name, array.dtype.str, array.ndim, array.shape[1:])
+        for name, array in sorted(segment.replay.items())
+    )
+
+
+def _rows(arrays: Sequence[NDArray]) -> NDArray:
+    """One row each, padded to the longest."""
+    if arrays[0].ndim == 0:
+        return np.array(arrays)
+    rows = np.zeros((len(arrays), max(map(len, arrays)), *arrays[0].shape[1:]), arrays[0].dtype)
+    for row, array in zip(rows, arrays, strict=True):
+        row[: len(array)] = array
+    return rows
 
 
 def _as_segments(arrays: Mapping[str, NDArray]) -> Segments:
@@ -247,38 +284,102 @@ def _as_segments(arrays: Mapping[str, NDArray]) -> Segments:
     )
 
 
+def require_small(data: bytes, most_packed: float = math.inf) -> None:
+    """Refuses an archive that is dear to open, by its directory alone.
+
+    Args:
+        most_packed: how many times as large it may become where that is more than a little; pictures
+            that stand still pack as well as nothing does.
+
+    Raises:
+        UserError: it is no archive, has too many arrays, or would be too large unpacked.
+    """
+    unpacked = sum(member.file_size for member in _members(data))
+    if unpacked > ALWAYS_UNPACKED and unpacked > most_packed * len(data):
+        raise UserError(
+            f"The archive is {unpacked // len(data)} times as large unpacked; no segments pack so well."
+        )
+
+
+def read_headers(data: bytes) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shapes and kinds of the arrays of an archive that a stranger may have made; unpacks nothing else.
+
+    Raises:
+        UserError: as `read_arrays`.
+    """
+    return _of_each_member(data, _read_header)
+
+
 def read_arrays(data: bytes) -> dict[str, NDArray]:
     """The arrays of an archive that a stranger may have made.
 
     Raises:
         UserError: it is no archive of numbers, or too large unpacked.
     """
-    try:
+    return _of_each_member(data, lambda file, size: _read_array(file.read()))
+
+
+def _of_each_member(data: bytes, read: Callable[[IO[bytes], int], T]) -> dict[str, T]:
+    found = {}
+    with _damage_told():
+        members = _members(data)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = archive.infolist()
-            if len(members) > 50:
-                raise UserError(
-                    f"The archive holds {len(members)} arrays; 50 are too many already."
-                )
-            if sum(member.file_size for member in members) > MAX_UNPACKED:
-                raise UserError(f"The archive is larger than {MAX_UNPACKED >> 20} MiB unpacked.")
-            return {m.filename.removesuffix(".npy"): _read_array(archive.read(m)) for m in members}
+            for member in members:
+                with archive.open(member) as file:
+                    found[member.filename.removesuffix(".npy")] = read(file, member.file_size)
+    return found
+
+
+def _members(data: bytes) -> list[zipfile.ZipInfo]:
+    """The archive's directory. Reading it takes long where there is much of it, so it is counted before."""
+    count = data.count(b"PK\1\2")  # an entry begins so; other bytes may, too, once in 4 GB
+    if count > 2 * MAX_ARRAYS:
+        raise UserError(f"The archive holds {count} arrays; {MAX_ARRAYS} are too many already.")
+    with _damage_told(), zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+    if len(members) > MAX_ARRAYS:
+        raise UserError(
+            f"The archive holds {len(members)} arrays; {MAX_ARRAYS} are too many already."
+        )
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > MAX_UNPACKED:
+        raise UserError(f"The archive is larger than {MAX_UNPACKED >> 20} MiB unpacked.")
+    return members
+
+
+@contextlib.contextmanager
+def _damage_told() -> Iterator[None]:
+    try:
+        yield
     except _DAMAGE as error:
         reason = str(error).partition("\n")[0][:100] or type(error).__name__
         raise UserError(f"This is no archive of NumPy arrays: {reason.rstrip('.')}.") from None
 
 
+def _read_header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype]:
+    stream = io.BytesIO(file.read(_MAX_HEADER))
+    shape, _, dtype = _header(stream)
+    if math.prod(shape) * dtype.itemsize != size - stream.tell():
+        raise ValueError("an array of another size than its header says")
+    return shape, dtype
+
+
 def _read_array(data: bytes) -> NDArray:
     """One array. NumPy's own reader makes room for as much as the header claims; this does not."""
     stream = io.BytesIO(data)
+    shape, fortran, dtype = _header(stream)
+    content = data[stream.tell() :]
+    if math.prod(shape) * dtype.itemsize != len(content):
+        raise ValueError("an array of another size than its header says")
+    return np.frombuffer(content, dtype=dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
         raise ValueError("an array in an unknown format")
     read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
     shape, fortran, dtype = read_header(stream)
-    content = data[stream.tell() :]
     if dtype.hasobject or dtype.kind not in "biuf":
         raise ValueError("an array of something else than numbers")
-    if math.prod(shape) * dtype.itemsize != len(content):
-        raise ValueError("an array of another size than its header says")
-    return np.frombuffer(content, dtype=dtype).reshape(shape, order="F" if fortran else "C")
+    return shape, fortran, dtype

@@ -14,6 +14,8 @@ from prefloop.errors import UserError
 from prefloop.files import is_claimed, read_json, write_json
 
 SERVER = "server.json"
+DATABASE, CLIPS, TOKENS, SETTINGS = "labels.sqlite3", "clips", "tokens.json", "labelling.yaml"
+KEPT = (SERVER, "server.log", DATABASE, CLIPS, TOKENS, SETTINGS)  # or what begins so
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,13 @@ class Running:
         url: where programs on this machine reach it.
         pid: its process.
         started_by: the program that started it and that it ends with; empty: it ends when it is told to.
+        database: where it keeps labels, without a password; empty: in its folder.
     """
 
     url: str
     pid: int
     started_by: str = ""
+    database: str = ""
 
 
 def home_directory(profile: str, home: str = "") -> Path:
@@ -63,6 +67,19 @@ def named_profile(profile: str) -> str:
     return profile or os.environ.get("PREFLOOP_PROFILE", "")
 
 
+def make_home(home: Path) -> None:
+    """Makes a server's folder, which only its owner may look into; whoever claims it says what is in the way.
+
+    One that is there becomes so, too, unless it holds something else: then it is not the server's alone.
+    """
+    with contextlib.suppress(OSError):
+        home.parent.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, exist_ok=True)
+        names = [path.name for path in home.iterdir() if not path.name.startswith(".")]
+        if os.name != "nt" and all(name.startswith(KEPT) for name in names):
+            home.chmod(0o700)
+
+
 def announce(home: Path, running: Running) -> None:
     """Says in its folder where a server is, which has claimed the folder.
 
@@ -83,7 +100,10 @@ def running_server(home: Path) -> Running | None:
     try:
         content = read_json(home / SERVER)
         found = Running(
-            str(content["url"]), int(content["pid"]), str(content.get("started_by", ""))
+            str(content["url"]),
+            int(content["pid"]),
+            str(content.get("started_by", "")),
+            str(content.get("database", "")),
         )
     except (UserError, KeyError, TypeError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""How long names may be, and traces, how many agents are compared, and what texts hold: what a request may, and a column of the database."""
+"""How long names may be, and traces, how many agents are compared, what texts hold, and how names are kept: what a request may, and a column of the database."""
 
 import unicodedata
 
@@ -25,6 +25,22 @@ REF = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_REF - 1}}}$"
 def is_plain(text: str) -> bool:
     """Whether it is without what no keyboard types and some databases refuse."""
     return all(unicodedata.category(one) not in ("Cc", "Cs") or one in "\n\t" for one in text)
+
+
+# what looks like nothing, or turns the text around it, and is none of the category Cf
+_UNSEEN = (
+    *range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xFFF0, 0xFFF9),
+    *range(0xE0000, 0xE1000), 0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2065, 0x2800, 0x3164, 0xFFA0,
+)  # fmt: skip
+
+
+def as_shown(name: str) -> str:
+    """A name without what can't be seen or turns it around, so that names that differ look different.
+
+    Composed (NFC), and each blank is a single space. Letters that look like others (Cyrillic a) stay.
+    """
+    seen = (c for c in name if unicodedata.category(c) != "Cf" and ord(c) not in _UNSEEN)
+    return " ".join(unicodedata.normalize("NFC", "".join(seen)).split())
 
 
 def require_readable(flag: str, text: str) -> None:

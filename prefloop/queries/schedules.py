@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEDULES = ("constant", "linear", "exponential", "hyperbolic")
+SCHEDULES = ("constant", "linear", "exponential", "hyperbolic", "harmonic")
 
 
 def label_schedule(schedule: str, num_labels: int, num_sessions: int) -> NDArray:
@@ -16,6 +16,8 @@ def label_schedule(schedule: str, num_labels: int, num_sessions: int) -> NDArray
     - `exponential`: exp(-3 t), a twentieth at the end
     - `hyperbolic`: 1 / (1 + 4 t), a fifth at the end; early labels shape the reward that the
       policy is to explore with, later ones follow where it has got to
+    - `harmonic`: 1 / k in the k-th session, however many are to come: a longer run has its first
+      labels as early as a short one
 
     Returns:
         Labels for each session, adding up to `num_labels`; int64; [num_sessions].
@@ -36,6 +38,7 @@ def label_schedule(schedule: str, num_labels: int, num_sessions: int) -> NDArray
         "linear": 1 - t,
         "exponential": np.exp(-3 * t),
         "hyperbolic": 1 / (1 + 4 * t),
+        "harmonic": 1 / np.arange(1, num_sessions + 1),
     }[schedule]
     # rounding the sum so far, rather than each share, loses no label
     so_far = np.rint(num_labels * np.cumsum(share) / share.sum()).astype(np.int64)

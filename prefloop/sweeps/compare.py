@@ -60,9 +60,10 @@ def compare(settings: CompareSettings) -> None:
         if len(missing) < len(wanted):
             print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are there already.")
         start = time.monotonic()
-        seeds = sorted({cell.seed for cell in missing})
+        shown = [cell for cell in missing if METHODS[cell.method].has_demonstrators]
+        seeds = sorted({cell.seed for cell in shown})
         unprepared = _in_parallel("prepare", seeds, "demonstrators", settings)
-        ready = [cell for cell in missing if cell.seed not in unprepared]
+        ready = [c for c in missing if c not in shown or c.seed not in unprepared]
         failed = _in_parallel("run_cell", _longest_first(ready), "runs", settings)
         rows = [
             read_json(directory / cell.folder / RESULT)
@@ -144,10 +145,12 @@ def _remember(settings: CompareSettings, directory: Path) -> CompareSettings:
             }
             settings = replace(settings, **grown).without_repeats
             # earlier versions wrote nothing down, and had plain demonstrators
-            own_before = {DEMONSTRATORS: _as_json(as_flat(PPOSettings())), **there.get(OWN, {})}
+            own_before = dict(there.get(OWN, {}))
+            if any(METHODS[name].has_demonstrators for name in before["methods"]):
+                own_before.setdefault(DEMONSTRATORS, _as_json(as_flat(PPOSettings())))
         except (KeyError, TypeError, ValueError):
             raise UserError(f"{file} is damaged; choose another --out.") from None
-        done = {*before["methods"], DEMONSTRATORS}
+        done = {*before["methods"], *own_before}
         changed = [name for name in own if name in done and own[name] != own_before.get(name)]
         if changed:
             raise UserError(

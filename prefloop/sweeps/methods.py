@@ -15,6 +15,7 @@ from prefloop.training.settings import PebbleSettings, PrefPPOSettings, ReplaySe
 if TYPE_CHECKING:
     from prefloop.data.stepping import Stepping
     from prefloop.envs.settings import Env
+    from prefloop.policies import Policy
     from prefloop.sweeps.running import Bench
     from prefloop.training.answers import Answers
     from prefloop.training.methods import Method
@@ -30,6 +31,7 @@ class Compared:
         uses_labels: without labels it has one result for all budgets.
         by_default: it is compared if nothing else is said.
         is_quick: it does not act, and takes seconds.
+        has_demonstrators: it starts as the weaker one, or learns from what was said of what both did.
         settings: of a method that has some for the environment, as its own command has.
     """
 
@@ -38,15 +40,8 @@ class Compared:
     uses_labels: bool = True
     by_default: bool = True
     is_quick: bool = False
+    has_demonstrators: bool = True
     settings: "PrefPPOSettings | PebbleSettings | SACAlone | None" = None
-
-    @property
-    def keeps_on(self) -> bool:
-        """Whether it learns in episodes that do not end early, where it is known how.
-
-        PEBBLE does, and what is held beside it has to: a control would be paid for surviving.
-        """
-        return isinstance(self.settings, PebbleSettings | SACAlone)
 
     @property
     def asks(self) -> PrefPPOSettings | PebbleSettings | None:
@@ -89,7 +84,7 @@ def _pref_ppo(bench: "Bench") -> "Method":
 
     own = bench.shared(PREF_PPO)
     stepping = methods.stepping_in(bench.env, own.experience.num_envs)
-    answers = _teacher(bench, bench.env, stepping, own)
+    answers = _teacher(bench, bench.env, stepping, own, lambda: bench.weak)
     method, _ = methods.pref_ppo(
         bench.env, stepping, answers, own, bench.seed, bench.device, bench.weak_file
     )
@@ -97,12 +92,16 @@ def _pref_ppo(bench: "Bench") -> "Method":
 
 
 def _teacher(
-    bench: "Bench", env: "Env", stepping: "Stepping", own: PrefPPOSettings | PebbleSettings
+    bench: "Bench",
+    env: "Env",
+    stepping: "Stepping",
+    own: PrefPPOSettings | PebbleSettings,
+    begins_as: "Callable[[], Policy]",
 ) -> "Answers":
     from prefloop.training import methods
 
     answering = methods.simulated_answers(
-        env, stepping, bench.teacher, own.questions.segment_length, lambda: bench.weak, bench.seed,
+        env, stepping, bench.teacher, own.questions.segment_length, begins_as, bench.seed,
         bench.directory,
     )  # fmt: skip
     return bench.stack.enter_context(answering)
@@ -110,11 +109,18 @@ def _teacher(
 
 def _pebble(settings: PebbleSettings) -> "Callable[[Bench], Method]":
     def make(bench: "Bench") -> "Method":
+        import torch
+
         from prefloop.training import methods
+        from prefloop.training.off_policy import make_sac
 
         own, env = bench.shared(settings), bench.learns_in
         stepping = methods.stepping_in(env, own.experience.num_envs)
-        answers = _teacher(bench, env, stepping, own)
+
+        def begins_as() -> "Policy":
+            return make_sac(stepping, own.agent, bench.seed, torch.device("cpu")).acting_policy
+
+        answers = _teacher(bench, env, stepping, own, begins_as)
         kept = bench.kept_exploration(own, stepping.state_kind)
         method, _ = methods.pebble(
             bench.env, stepping, answers, own, bench.seed, bench.device, bench.directory, kept=kept
@@ -184,10 +190,30 @@ METHODS: dict[str, Compared] = {
     "dpo": Compared(_dpo, "C1", is_quick=True),
     "ppo-rlhf": Compared(_on_reward("learned"), "C0"),
     "pref-ppo": Compared(_pref_ppo, "C2", by_default=False, settings=PREF_PPO),
-    "pebble": Compared(_pebble(PEBBLE), "C9", by_default=False, settings=PEBBLE),
-    "pebble+surf": Compared(_pebble(PEBBLE_SURF), "navy", by_default=False, settings=PEBBLE_SURF),
-    "pebble+rune": Compared(_pebble(PEBBLE_RUNE), "teal", by_default=False, settings=PEBBLE_RUNE),
-    "pebble+reed": Compared(_pebble(PEBBLE_REED), "olive", by_default=False, settings=PEBBLE_REED),
+    "pebble": Compared(
+        _pebble(PEBBLE), "C9", by_default=False, has_demonstrators=False, settings=PEBBLE
+    ),
+    "pebble+surf": Compared(
+        _pebble(PEBBLE_SURF),
+        "navy",
+        by_default=False,
+        has_demonstrators=False,
+        settings=PEBBLE_SURF,
+    ),
+    "pebble+rune": Compared(
+        _pebble(PEBBLE_RUNE),
+        "teal",
+        by_default=False,
+        has_demonstrators=False,
+        settings=PEBBLE_RUNE,
+    ),
+    "pebble+reed": Compared(
+        _pebble(PEBBLE_REED),
+        "olive",
+        by_default=False,
+        has_demonstrators=False,
+        settings=PEBBLE_REED,
+    ),
     "bc": Compared(_bc, "C3", is_quick=True),
     "airl": Compared(_airl, "C4"),
     "constant": Compared(_on_reward("constant"), "C6", uses_labels=False),
@@ -195,11 +221,23 @@ METHODS: dict[str, Compared] = {
     "random": Compared(_on_reward("random"), "C7", uses_labels=False),
     "true-reward": Compared(_on_reward("true"), "C8", uses_labels=False),
     "sac-constant": Compared(
-        _sac("constant", SAC), "tan", uses_labels=False, by_default=False, settings=SAC
+        _sac("constant", SAC),
+        "tan",
+        uses_labels=False,
+        by_default=False,
+        has_demonstrators=False,
+        settings=SAC,
     ),
     "sac-flipped": Compared(_sac("flipped", SAC), "brown", by_default=False, settings=SAC),
     "sac-random": Compared(
         _sac("random", SAC), "silver", uses_labels=False, by_default=False, settings=SAC
     ),
-    "sac": Compared(_sac("true", SAC), "black", uses_labels=False, by_default=False, settings=SAC),
+    "sac": Compared(
+        _sac("true", SAC),
+        "black",
+        uses_labels=False,
+        by_default=False,
+        has_demonstrators=False,
+        settings=SAC,
+    ),
 }

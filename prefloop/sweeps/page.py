@@ -72,15 +72,18 @@ def summarise(rows: Rows, bounds: Bounds = UNBOUNDED) -> list[dict[str, str]]:
     """
     weak = _by_seed(rows, "weak_return")
     strong = _by_seed(rows, "strong_return")
-    table = [
-        _line("weaker demonstrator", 0, list(weak.values()), None, 0, bounds),
-        _line("stronger demonstrator", 0, list(strong.values()), list(weak.values()), 0, bounds),
-    ]
+    table = []
+    if weak:  # some methods have no demonstrators
+        lower, upper = list(weak.values()), list(strong.values())
+        table = [
+            _line("weaker demonstrator", 0, lower, [], 0, bounds),
+            _line("stronger demonstrator", 0, upper, lower, 0, bounds),
+        ]
     for method, labels in dict.fromkeys((row["method"], row["labels"]) for row in rows):
         group = [row for row in rows if (row["method"], row["labels"]) == (method, labels)]
         returns = [row["mean_return"] for row in group]
         # both means have 95 % intervals of their own
-        above = sum(row["low"] > row["weak_high"] for row in group)
+        above = sum(_is_known(row, "weak_high") and row["low"] > row["weak_high"] for row in group)
         table.append(_line(method, labels, returns, list(weak.values()), above, bounds))
     return table
 
@@ -89,7 +92,7 @@ def _line(
     method: str,
     labels: int,
     returns: list[float],
-    weak: list[float] | None,
+    weak: list[float],
     above: int,
     bounds: Bounds,
 ) -> dict[str, str]:
@@ -102,7 +105,7 @@ def _line(
         "P(improves on the weaker) [95 %]": "-",
         "seeds above it, intervals apart": "-",
     }
-    if weak is not None:
+    if weak:
         line["P(improves on the weaker) [95 %]"] = _shown(
             probability_of_improvement(returns, weak), ".2f"
         )
@@ -122,7 +125,12 @@ def _shown(interval: Interval, form: str) -> str:
 
 
 def _by_seed(rows: Rows, name: str) -> dict[int, float]:
-    return {row["seed"]: row[name] for row in rows}
+    return {row["seed"]: row[name] for row in rows if _is_known(row, name)}
+
+
+def _is_known(row: Mapping[str, Any], name: str) -> bool:
+    """Whether something of a seed's demonstrators is: no method needed them else."""
+    return row[name] is not None
 
 
 def _plot_budgets(path: Path, settings: CompareSettings, rows: Rows, bounds: Bounds) -> None:
@@ -142,7 +150,10 @@ def _plot_budgets(path: Path, settings: CompareSettings, rows: Rows, bounds: Bou
             own = sorted(groups)  # not all, where a run failed or was not asked for
             _band(axes, own, [iqm_interval(groups[labels], bounds) for labels in own], method)
     for name, style in (("strong", ":"), ("weak", "-.")):
-        level = iqm_interval(list(_by_seed(rows, f"{name}_return").values())).value
+        shown = list(_by_seed(rows, f"{name}_return").values())
+        if not shown:
+            continue
+        level = iqm_interval(shown).value
         axes.axhline(
             level, color="black", linestyle=style, linewidth=1, label=f"{name}er demonstrator"
         )
@@ -152,7 +163,7 @@ def _plot_budgets(path: Path, settings: CompareSettings, rows: Rows, bounds: Bou
     axes.set_xlabel("labels")
     axes.set_ylabel("true return, IQM over seeds and 95 % interval")
     axes.set_title(
-        f"{plain(str(settings.environment))}, {len(_by_seed(rows, 'weak_return'))} seeds"
+        f"{plain(str(settings.environment))}, {len({row['seed'] for row in rows})} seeds"
     )
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small")
@@ -303,6 +314,10 @@ def _html(
     curves = '<img src="learning_curves.png" alt="learning curves">' if has_curves else ""
     everything = as_flat(settings) | {"by_method": settings_by_method(settings)}
     shown = html.escape(json.dumps(everything, indent=2))
+    improves = pairs = ""
+    if _by_seed(rows, "weak_return"):
+        improves = " P(improves): how likely a run beats a run of the weaker demonstrator."
+        pairs = ", demonstrators and pairs under <code>seeds/</code>"
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -326,15 +341,13 @@ def _html(
 {body}
 </tbody>
 </table>
-<p>IQM: interquartile mean over seeds, with a 95 % interval. P(improves): how likely a run beats a run of
-the weaker demonstrator.{f" {FEW}" if _has_few_seeds(table) else ""}</p>
+<p>IQM: interquartile mean over seeds, with a 95 % interval.{improves}{f" {FEW}" if _has_few_seeds(table) else ""}</p>
 <img src="return_against_labels.png" alt="return against labels">
 {curves}
 <h2>Again</h2>
 <pre>{html.escape(command(_of_rows(settings, rows)))}</pre>
 <p>{len(rows)} runs, {seconds:.0f} seconds of computing; each with its run.json and metrics.csv under
-<code>runs/</code>, demonstrators and pairs under <code>seeds/</code>, all figures in
-<a href="results.csv">results.csv</a>.</p>
+<code>runs/</code>{pairs}, all figures in <a href="results.csv">results.csv</a>.</p>
 <details><summary>All settings</summary><pre>{shown}</pre></details>
 </html>
 """

@@ -1,6 +1,7 @@
 """What one process does for a comparison: a seed's demonstrators and pairs, or one run."""
 
 import contextlib
+import functools
 import shutil
 import time
 from pathlib import Path
@@ -28,7 +29,7 @@ from prefloop.rewards.training import fit, make_model
 from prefloop.seeding import Stream, integer
 from prefloop.settings import as_flat
 from prefloop.sweeps.cells import Cell
-from prefloop.sweeps.methods import METHODS
+from prefloop.sweeps.methods import METHODS, SACAlone
 from prefloop.sweeps.settings import (
     RESULT,
     Asking,
@@ -49,7 +50,12 @@ from prefloop.training.on_policy import (
     true_reward,
 )
 from prefloop.training.plans import Plan
-from prefloop.training.settings import ExperienceSettings, PebbleSettings, RunSettings
+from prefloop.training.settings import (
+    ExperienceSettings,
+    PebbleSettings,
+    PrefPPOSettings,
+    RunSettings,
+)
 
 STRONG, WEAK = "strong", "weak"
 PREPARED = "prepared.json"
@@ -115,15 +121,16 @@ def run_cell(settings: CompareSettings, cell: Cell) -> None:
         policy = _train(settings, cell, directory)
         checkpoints.save(directory / outputs.POLICY, policy.state_dict())
         judged = _judge(settings, policy, cell.seed)
-        prepared = read_json(_seed_folder(settings, cell.seed) / PREPARED)
+        prepared = _seed_folder(settings, cell.seed) / PREPARED
+        shown: dict[str, Any] = read_json(prepared) if prepared.exists() else {STRONG: {}, WEAK: {}}
         result = {
             "method": cell.method,
             "labels": cell.labels,
             "seed": cell.seed,
             **judged,
-            "strong_return": prepared[STRONG]["mean_return"],
-            "weak_return": prepared[WEAK]["mean_return"],
-            "weak_high": prepared[WEAK]["high"],
+            "strong_return": shown[STRONG].get("mean_return"),
+            "weak_return": shown[WEAK].get("mean_return"),
+            "weak_high": shown[WEAK].get("high"),
             "seconds": round(time.monotonic() - start, 2),
         }
         write_json(directory / RESULT, result)
@@ -133,7 +140,7 @@ def _train(settings: CompareSettings, cell: Cell, directory: Path) -> Policy:
     """What the commands do, one after the other, with their settings for the environment."""
     with contextlib.ExitStack() as stack:
         compared = METHODS[cell.method]
-        bench = Bench(settings, cell, directory, stack, compared.keeps_on)
+        bench = Bench(settings, cell, directory, stack, compared.settings)
         method = compared.make(bench)
         run = RunSettings(out=str(directory), seed=cell.seed, device=settings.device)
         env = settings.environment
@@ -157,7 +164,7 @@ class Bench:
         seed, device: of the run.
         directory: the run's.
         stack: what is put on it is closed after the run.
-        weak, weak_file: the weaker demonstrator, whom every method begins as.
+        weak_file: of the weaker demonstrator.
         experience: how much a method that acts may act.
     """
 
@@ -167,16 +174,28 @@ class Bench:
         cell: Cell,
         directory: Path,
         stack: contextlib.ExitStack,
-        keeps_on: bool,
+        own: PrefPPOSettings | PebbleSettings | SACAlone | None,
     ) -> None:
+        """Makes nothing yet.
+
+        Args:
+            own: settings of the method, where it has some for the environment.
+        """
         self._settings, self._cell = settings, cell
         self.env, self.teacher = settings.environment, settings.teacher
-        self.learns_in = without_early_end(self.env) if keeps_on else self.env
+        self.learns_in = self.env
+        if isinstance(own, PebbleSettings | SACAlone):  # a control would be paid for surviving
+            absorbs = self.tuned(own).experience.absorb_termination
+            self.learns_in = without_early_end(self.env, absorbs)
         self.seed, self.device = cell.seed, usable_device(settings.device)
         self.directory, self.stack = directory, stack
-        self.weak = _load(settings, cell.seed, WEAK)
         self.weak_file = _seed_folder(settings, cell.seed) / WEAK / outputs.POLICY
         self.experience = ExperienceSettings(steps=settings.steps)
+
+    @functools.cached_property
+    def weak(self) -> Policy:
+        """The weaker demonstrator, whom every method begins as that has demonstrators."""
+        return _load(self._settings, self.seed, WEAK)
 
     def tuned(self, own: Own) -> Own:
         """Settings of a method, for the environment."""

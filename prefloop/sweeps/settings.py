@@ -75,6 +75,8 @@ class CompareSettings:
             raise ValueError(f"--processes must be at least 0, not {self.processes}")
         if self.policies and len(self.policies) != 2:
             raise ValueError(f"--policies takes two, the weaker one last, not {len(self.policies)}")
+        if self.policies and not self.has_demonstrators:
+            raise ValueError(f"--policies does nothing with --methods {' '.join(self.methods)}")
         ranges = [_ends(text) for text in self.seeds]
         if not all(0 <= first <= last < 2**32 for first, last in ranges):
             raise ValueError(
@@ -88,6 +90,11 @@ class CompareSettings:
         """All seeds, in order."""
         ranges = map(_ends, self.seeds)
         return sorted({seed for first, last in ranges for seed in range(first, last + 1)})
+
+    @property
+    def has_demonstrators(self) -> bool:
+        """Whether a method needs them."""
+        return any(METHODS[name].has_demonstrators for name in self.methods)
 
     @property
     def when_interrupted(self) -> str:
@@ -121,7 +128,8 @@ def as_tuned(own: Own, settings: CompareSettings) -> Own:
 def _owners(settings: CompareSettings) -> dict[str, Any]:
     """Who has settings of its own in a comparison, and which if nothing comes with the program."""
     methods = {name: METHODS[name].settings for name in settings.methods}
-    own: dict[str, Any] = {} if settings.policies else {DEMONSTRATORS: PPOSettings()}
+    trained = settings.has_demonstrators and not settings.policies
+    own: dict[str, Any] = {DEMONSTRATORS: PPOSettings()} if trained else {}
     return own | {name: there for name, there in methods.items() if there is not None}
 
 

@@ -36,7 +36,7 @@ class RunSettings:
     out: str = setting(MISSING, "folder that everything is written to; made if missing")
     seed: int = setting(0, "same seed, same result")
     device: str = setting("cpu", "where tensors live: cpu, cuda, mps")
-    resume: bool = setting(False, "go on with what was stopped in --out")
+    resume: bool = setting(False, "go on with what was stopped in --out, as it began where nothing else is given")
     track: tuple[str, ...] = setting((), "send metrics to these as well as to metrics.csv", choices=TRACKERS)
     # fmt: on
 
@@ -132,6 +132,7 @@ class ReplaySettings:
     updates_per_step: float = setting(1.0, "updates for each step of experience; 0.25 is one every four steps")
     capacity: int = setting(1_000_000, "steps that are kept to learn from, the newest ones")
     evaluation_episodes: int = setting(10, "episodes of the policy's mean action that a row of metrics.csv is about")
+    absorb_termination: bool = setting(False, "learn in episodes in which an early end is followed by 50 steps that observe and pay 0; they are judged as they end")
     # fmt: on
 
     def __post_init__(self) -> None:

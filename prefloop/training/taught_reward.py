@@ -25,6 +25,7 @@ from prefloop.training.on_policy import from_model, true_reward
 from prefloop.training.settings import QuerySettings
 
 UNLABELLED_SEGMENTS = 1000  # that pairs without an answer are made of
+MOVING_TO_STILL = 4  # among segments that are asked about: so many that move to one that does not
 # is told of every fit: the reward, and the answers that it was fitted to
 OnFit = Callable[[RewardModel, Preferences], None]
 
@@ -131,10 +132,13 @@ class TaughtReward:
         # a policy that was taught to fall sooner is shown in shorter segments
         length = min(self.questions.segment_length, int(episodes.lengths.max()))
         found = cut(episodes, length, number, rng)
-        # where an episode stays after its end nothing happens that could be compared; if nearly all is
-        # of that kind, so are some of the questions
+        # where an episode stays after its end nothing happens: a few such segments say what that is worth
+        # beside others, two of them say nothing; if nearly all are of that kind, so are some questions
         moves = moving(found)
-        return found if moves.all() or pairs_of(int(moves.sum())) < pairs else found[moves]
+        if pairs_of(int(moves.sum())) < pairs:
+            return found
+        few = int(moves.sum()) // MOVING_TO_STILL
+        return found[np.sort(np.concatenate([np.flatnonzero(moves), np.flatnonzero(~moves)[:few]]))]
 
     def fit(
         self, episodes: Callable[[], Trajectories] | None = None, iteration: int = 0

@@ -8,16 +8,16 @@ flags that are not given. Free of PyTorch, and of PyYAML where nothing is read, 
 
 import re
 import reprlib
-import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from prefloop.begun import begun
 from prefloop.env_ids import without_module
 from prefloop.errors import UserError
-from prefloop.files import read_json
-from prefloop.settings import Leaf, defaults_of, leaves, require_parts, setting, with_flags
+from prefloop.files import is_file
+from prefloop.settings import defaults_of, leaves, read_as, require_parts, setting, with_flags
 from prefloop.yaml_files import Entry, entries_of, read_entries
 
 T = TypeVar("T")
@@ -119,17 +119,17 @@ def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -
     preset, plain = given.get("preset"), defaults_of(settings_class)
     if preset:
         file = PRESETS / f"{preset}.yaml"
-        if not _is_file(file):
+        if not is_file(file):
             file = Path(preset)
-        if not _is_file(file):
+        if not is_file(file):
             known = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
             raise UserError(f"There is no preset {preset!r}, and no such file; there is {known}.")
         values = read(file, command, settings_class)
         if not values:  # run.json would name a preset that changed nothing
             raise UserError(f"{file} says nothing of prefloop {command}.")
         return Defaults(preset, file, values, plain)
-    begun = _begun(given)
-    env = str(given.get("env") or begun.get("env") or "")
+    before = begun(given)
+    env = str(given.get("env") or before.get("env") or "")
     own = _file_of(env)
     if given.get("untuned") or own is None:
         return None
@@ -138,9 +138,8 @@ def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -
         values.pop("normalise_obs", None)
     if not values:
         return None
-    if begun:
-        before = begun["settings"]
-        values = {flag: before.get(flag, plain[flag]) for flag in values}
+    if before:
+        values = {flag: before["settings"].get(flag, plain[flag]) for flag in values}
         return Defaults(env, Path(RUN), values, plain)
     return Defaults(env, own, values, plain, is_tuned=True)
 
@@ -168,25 +167,8 @@ def _file_of(env: str) -> Path | None:
     return file if env and _is_ours(file) else None
 
 
-def _begun(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What run.json says of the run that goes on; empty where none does."""
-    folder = given.get("out") or given.get("run")
-    if not folder or not (given.get("resume") or given.get("run")):
-        return {}
-    file = Path(folder) / RUN
-    said = read_json(file) if _is_file(file) else {}
-    return said if isinstance(said.get("settings"), dict) else {}
-
-
 def _is_ours(file: Path) -> bool:
-    return _is_file(file) and FOLDER in file.resolve().parents and file.parent != PRESETS
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long for the system
-        return False
+    return is_file(file) and FOLDER in file.resolve().parents and file.parent != PRESETS
 
 
 def read(file: Path, command: str, settings_class: type, knows_all: bool = True) -> dict[str, Any]:
@@ -214,7 +196,7 @@ def read(file: Path, command: str, settings_class: type, knows_all: bool = True)
             raise UserError(f"{entry.where}: {key} is no setting of prefloop {command}.")
         value = _constructed(entry)
         try:
-            values[key] = _value(known[key], value)
+            values[key] = read_as(known[key], value)
         except ValueError:
             raise UserError(f"{entry.where}: {key} can't be {SHORT.repr(value)}.") from None
     try:
@@ -233,26 +215,3 @@ def _constructed(entry: Entry) -> Any:
         return yaml.SafeLoader("").construct_object(entry.node, deep=True)
     except (ValueError, AttributeError, KeyError, yaml.YAMLError):
         return entry.node.value
-
-
-def _value(leaf: Leaf, value: Any) -> Any:
-    """What a setting's flag makes of a value, so that 1e-3 is a number, which YAML takes for a text.
-
-    Raises:
-        ValueError: it would not take it.
-    """
-    kind = leaf.field.type
-    if kind is bool or isinstance(value, bool):
-        if kind is bool and isinstance(value, bool):
-            return value
-        raise ValueError
-    many = typing.get_origin(kind) is tuple
-    values: Sequence[Any] = value if many and isinstance(value, list) else [value]
-    choices = leaf.field.metadata["choices"]
-    parse = leaf.field.metadata["parse"] or (typing.get_args(kind) or (kind,))[0]
-    if not values or any(
-        not isinstance(x, str | int | float) or (choices and x not in choices) for x in values
-    ):
-        raise ValueError
-    read = tuple(parse(str(x)) for x in values)
-    return read if many else read[0]

@@ -426,6 +426,10 @@ def test_wrong_files_end_in_sentences(run, demonstrations, tmp_path):
             "steps of the run are too few"
         ],
         "pref-ppo --env Pendulum-v1 --labels 0 --out x": ["--labels must be above 0"],
+        "pref-ppo --env Pendulum-v1 --profile p --out x": ["--profile does nothing without --run"],
+        f"reward --preferences {prefs} --profile p --out x": [
+            "--profile does nothing without --run"
+        ],
     }
     for line, words in wrong.items():
         assert_one_sentence(run(f"prefloop.cli {line}"), *words)

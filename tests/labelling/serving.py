@@ -16,10 +16,10 @@ from conftest import ROOT
 
 
 @contextlib.contextmanager
-def serving(app):
-    """A client of an application that is served by a thread."""
+def serving(app, config=None):
+    """A client of an application that is served by a thread; `config`: uvicorn's own by default."""
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    server = uvicorn.Server(config or uvicorn.Config(app, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -38,8 +38,9 @@ def serving(app):
 class ServerProcess:
     """`prefloop label` in a process that can be killed and started again on the same port."""
 
-    def __init__(self, *flags, port=0, env=None):
-        self.flags, self.port = flags, port
+    def __init__(self, *flags, port=0, env=None, files=None):
+        """`files`: how many it may have open."""
+        self.flags, self.port, self.files = flags, port, files
         self.env = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
         self.process = None
         self.output = []
@@ -53,6 +54,7 @@ class ServerProcess:
             text=True,
             env=self.env,
             cwd="/",
+            preexec_fn=self._limit if self.files else None,
         )
         self.output = []
         for line in self.process.stdout:
@@ -64,6 +66,11 @@ class ServerProcess:
         else:
             raise AssertionError(f"the server did not start: {''.join(self.output)}")
         return self
+
+    def _limit(self):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))
 
     @property
     def url(self):

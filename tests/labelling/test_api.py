@@ -13,6 +13,7 @@ import prefloop
 from prefloop.data import dataset
 from prefloop.labelling.arrays import to_archive
 from prefloop.labelling.limits import MAX_TRACE
+from prefloop.labelling.server.addresses import WrongTokens
 from prefloop.labelling.server.security import HEADERS, make_tokens
 
 pytest_plugins = ["store_fixtures"]
@@ -325,7 +326,7 @@ def tokens():
 
 
 def test_who_may_do_what(serve, tokens):
-    api = serve(tokens=tokens.hashed)
+    api = serve(tokens=tokens.hashed, wrong_tokens=WrongTokens(free=1000))
     annotator, trainer = (
         {"authorization": f"Bearer {t}"} for t in (tokens.annotator, tokens.trainer)
     )

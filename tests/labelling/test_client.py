@@ -11,6 +11,7 @@ from serving import ServerProcess
 from prefloop.data.preferences import Queries
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
+from prefloop.labelling.client.asking import ask
 from prefloop.labelling.client.calling import RefusedError
 from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.client.people import People
@@ -170,3 +171,16 @@ def test_an_address_that_is_none(url):
         LabellingClient(url, patience=0, sleep=lambda _: None) as client,
     ):
         client.runs()
+
+
+def test_what_is_the_same_twice_is_not_asked_about(server):
+    queries = make_queries(3)
+    first, second = queries.first.copy(), queries.second.copy()
+    second[1] = first[1]
+    with LabellingClient(server.url) as client:
+        client.put_run("r", **FACTS)
+        about = ask(client, "r", Queries(queries.segments, first, second))
+        assert client.run("r").counts.queries == 2 and len(about) == 5
+        (one, *_) = about
+        with pytest.raises(RefusedError, match="compares a segment with itself"):
+            client.add_queries("r", [(uuid.uuid4(), one, one)])

@@ -17,6 +17,7 @@ from serving import serving
 
 from prefloop.data import dataset
 from prefloop.labelling.arrays import pad, to_archive
+from prefloop.labelling.limits import as_shown
 from prefloop.labelling.server import security
 from prefloop.labelling.server.app import create_app
 from prefloop.labelling.server.clips import ClipStore
@@ -157,14 +158,17 @@ def test_what_users_type_comes_back_as_data(served, text):
     assert reply.headers["content-type"] == "application/json"
     assert reply.headers["x-content-type-options"] == "nosniff"
     results = api.get(f"/api/runs/{RUN}/results").json()
-    assert results["annotators"][0]["annotator"] == text[:64].strip()
+    assert results["annotators"][0]["annotator"] == as_shown(text[:64])
     export = api.get(f"/api/runs/{RUN}/export").content
     (line,) = zipfile.ZipFile(io.BytesIO(export)).read(dataset.PREFERENCES).splitlines()
-    assert json.loads(line)["annotator"] == text[:64].strip()
+    assert json.loads(line)["annotator"] == as_shown(text[:64])
     assert len(store.runs.all()) == 1
 
 
-@pytest.mark.parametrize("text", ["", "   ", "a\0b", "a\nb", "a\x1b[2J", "a" * 65])
+@pytest.mark.parametrize(
+    "text",
+    ["", "   ", "\u200b", "\u202e \u2066", "\u0958" * 40, "a\0b", "a\nb", "a\x1b[2J", "a" * 65],
+)
 def test_names_that_are_none(shared, text):
     _, api = shared
     reply = api.post(
@@ -397,3 +401,31 @@ def test_a_database_that_goes_away_is_told(served, tmp_path):
     assert reply.status_code == 503
     assert "can't be read" in reply.json()["detail"]
     assert "/" not in reply.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("ame\u0301lie", "am\u00e9lie"), ("\u202eada", "ada"), ("a\u200bd\u2060a\ufeff", "ada"),
+        ("ada\u00ad", "ada"), ("\u2066bob\u2069", "bob"), ("ada\u3164", "ada"), ("ada\ufe0f", "ada"),
+        ("ada\u00a0\u2003lovelace", "ada lovelace"), ("ada  lovelace", "ada lovelace"),
+        ("\u0627\u062f\u0627", "\u0627\u062f\u0627"), ("\U0001f600", "\U0001f600"),
+    ],
+)  # fmt: skip
+def test_names_that_look_alike_are_one(served, typed, kept):
+    store, api = served()
+    fill(api)
+    wish = {"annotator": typed, "session": str(uuid.uuid4())}
+    (given,) = api.post(f"/api/runs/{RUN}/leases", json=wish).json()["queries"]
+    answer = {"id": str(uuid.uuid4()), "lease": given["lease"], "choice": "left"}
+    assert api.post("/api/answers", json=answer).status_code == 200
+    assert [event.annotator for event in store.labels.current(RUN)] == [kept]
+    undo = {"id": str(uuid.uuid4()), "run": RUN, "annotator": kept, "session": wish["session"]}
+    assert api.post("/api/undo", json=undo).status_code == 200
+
+
+def test_two_agents_of_an_arena_do_not_look_alike(shared):
+    _, api = shared
+    agents = [{"name": "best", "digest": "1" * 64}, {"name": "be\u200bst", "digest": "2" * 64}]
+    reply = api.put("/api/runs/alike", json={**FACTS, "agents": agents})
+    assert reply.status_code == 422 and "two agents have one name" in reply.json()["detail"]

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import uuid
@@ -21,10 +22,17 @@ from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.files import claimed_directory
 from prefloop.labelling.client.client import LabellingClient
-from prefloop.labelling.home import SERVER, Running, announce, home_directory, running_server
+from prefloop.labelling.home import (
+    SERVER,
+    Running,
+    announce,
+    home_directory,
+    make_home,
+    running_server,
+)
 from prefloop.labelling.server import serving
 from prefloop.labelling.server.clips import examine
-from prefloop.labelling.server.security import origin_of
+from prefloop.labelling.server.security import make_tokens, origin_of, write_tokens
 from prefloop.labelling.server.storage.store import Store
 from prefloop.startup import noted_interrupts
 
@@ -38,7 +46,7 @@ def test_it_starts_says_where_and_stops(tmp_path):
     assert "every answer is on disk" in output
     assert "Traceback" not in output
     made = {path.name for path in (tmp_path / "home").iterdir()}
-    assert made == {"labels.sqlite3", "labelling.yaml", ".lock"}
+    assert made == {"labels.sqlite3", "labelling.yaml", "server.log", ".lock"}
 
 
 @pytest.mark.parametrize("slow", ["torch", "scipy"])
@@ -297,3 +305,43 @@ def test_ctrl_c_whose_exception_is_lost_ends_a_starting_server(tmp_path):
             serving.serve(tmp_path / "home", serving.Address(port=0), interrupted=interrupted)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert not (tmp_path / "home" / "server.json").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a file that is in use can't be deleted there")
+def test_a_deleted_lock_does_not_cost_a_server_its_address(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(serving, "START_SECONDS", 1.0)
+    with ServerProcess("--home", str(tmp_path)) as process:
+        (tmp_path / ".lock").unlink()
+        outcome = run(f"prefloop.cli label --home {tmp_path} --port 0")
+        assert_one_sentence(outcome, f"runs already at {process.url}")
+        assert running_server(tmp_path).url == process.url
+    assert running_server(tmp_path) is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder's own rules hold there")
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_server_s_folder_is_its_owner_s_alone(tmp_path, is_there):
+    home = tmp_path / "home"
+    if is_there:  # of an earlier version
+        home.mkdir(mode=0o755)
+        write_tokens(home / "tokens.json", make_tokens().hashed)
+        (home / "tokens.json").chmod(0o644)
+        Store(f"sqlite:///{home / 'labels.sqlite3'}").close()
+        (home / "labels.sqlite3").chmod(0o644)
+    before = os.umask(0)
+    try:
+        with ServerProcess("--home", str(home), "--tokens"):
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in home.iterdir()}
+            assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    finally:
+        os.umask(before)
+    private = ("labels.sqlite3", "labels.sqlite3-wal", "labels.sqlite3-shm", "tokens.json")
+    assert {modes[name] for name in private} == {0o600}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder's own rules hold there")
+def test_a_folder_that_holds_something_else_keeps_its_mode(tmp_path):
+    (tmp_path / "thesis.txt").write_text("")
+    tmp_path.chmod(0o755)
+    make_home(tmp_path)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755

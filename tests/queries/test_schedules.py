@@ -30,6 +30,7 @@ def test_shares_do_not_grow(schedule, num_labels, num_sessions):
         # 1, 0.4724, 0.2231, 0.1054; their sum 1.8009
         ("exponential", [555, 263, 123, 59]),
         ("hyperbolic", [480, 240, 160, 120]),  # 1, 1/2, 1/3, 1/4; their sum 25/12
+        ("harmonic", [480, 240, 160, 120]),  # the same, but of 4 sessions only
     ],
 )
 def test_shares_by_hand(schedule, expected):
@@ -53,7 +54,9 @@ def test_fewer_labels_than_sessions(schedule):
 
 
 def test_one_session_spends_all():
-    assert [label_schedule(schedule, 7, 1).tolist() for schedule in SCHEDULES] == [[7]] * 4
+    assert [label_schedule(schedule, 7, 1).tolist() for schedule in SCHEDULES] == [[7]] * len(
+        SCHEDULES
+    )
 
 
 def test_misuse():
@@ -62,3 +65,12 @@ def test_misuse():
     for num_labels, num_sessions in ((0, 2), (5, 0), (-1, 3)):
         with pytest.raises(ValueError, match=f"{num_labels} labels can't be divided"):
             label_schedule("linear", num_labels, num_sessions)
+
+
+def test_in_a_longer_run_the_harmonic_one_begins_as_early():
+    short, long = (label_schedule("harmonic", 1000, n) for n in (10, 100))
+    # 1 / H(10) and 1 / H(100): half of what a share of the run would make a tenth
+    assert (short[0], long[0]) == (341, 193)
+    assert (short[1], long[1]) == (171, 96)
+    hyperbolic = [label_schedule("hyperbolic", 1000, n)[0] for n in (10, 100)]
+    assert hyperbolic[0] > 8 * hyperbolic[1]

@@ -74,6 +74,7 @@ def test_what_is_run():
         ("--labels 0", "--labels must be above 0"),
         ("--methods bogus", "invalid choice: 'bogus'"),
         ("--policies one.params", "--policies takes two"),
+        ("--policies a b --methods sac", "--policies does nothing with --methods sac"),
         ("--weaker 1.5", "--weaker must be below 1"),
         ("--segment-length half", "invalid full or a number value"),
     ],
@@ -205,6 +206,9 @@ def test_a_foreign_folder_is_left_alone(run, tmp_path):
     assert (tmp_path / "c" / "thesis.txt").read_text() == "chapter one"
 
 
+SHOWN = ("strong_return", "weak_return", "weak_high")
+
+
 def result(method, labels, seed, mean, weak=50.0):
     return {
         "method": method, "labels": labels, "seed": seed, "mean_return": mean, "low": mean - 5,
@@ -224,6 +228,16 @@ def test_the_table_by_hand():
     # four of five runs beat a weaker policy of 50
     assert line["P(improves on the weaker) [95 %]"].startswith("0.80 [")
     assert line["seeds above it, intervals apart"] == "4 of 5"
+    # of methods without demonstrators there is nobody to improve on
+    alone = [
+        {**result("sac", 0, i, score), **dict.fromkeys(SHOWN)} for i, score in enumerate(scores)
+    ]
+    (line,) = summarise(alone)
+    assert line["method"] == "sac" and line["IQM of the return [95 %]"].startswith("110.0 [")
+    assert line["P(improves on the weaker) [95 %]"] == "-"
+    mixed = summarise([*alone, result("dpo", 20, 0, 100.0)])
+    assert [line["method"] for line in mixed][2:] == ["sac", "dpo"]
+    assert mixed[2]["seeds above it, intervals apart"] == "0 of 5"
 
 
 def test_the_command_line_is_given_again():
@@ -252,6 +266,16 @@ def test_few_seeds_are_warned_of_and_no_interval_passes_the_highest_return(tmp_p
     text = write_page(tmp_path, settings, enough)
     assert "fewer than 5" not in text + page.read_text(encoding="utf-8")
     assert ", 200.0]" in text
+
+
+def test_a_page_about_methods_without_demonstrators(tmp_path):
+    settings = CompareSettings(
+        environment=CARTPOLE, labels=(20,), methods=("sac",), out=str(tmp_path)
+    )
+    rows = [{**result("sac", 0, i, 150.0), **dict.fromkeys(SHOWN)} for i in range(5)]
+    assert "demonstrator" not in write_page(tmp_path, settings, rows)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8").partition("<details>")[0]
+    assert "demonstrator" not in page and "5 runs" in page
 
 
 def test_a_page_about_policies_whose_names_are_no_text(tmp_path):
@@ -315,12 +339,15 @@ def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
         return begun
 
     monkeypatch.setattr(KeptExploration, "begin", watched)
-    prepare(settings, 0)
+    assert settings.has_demonstrators == (env == "Pendulum-v1")
+    if settings.has_demonstrators:
+        prepare(settings, 0)
     for cell in cells(settings):
         run_cell(settings, cell)
         folder = tmp_path / "c" / cell.folder
         result = read_json(folder / RESULT)
         assert np.isfinite(result["mean_return"])
+        assert (result["weak_return"] is not None) == settings.has_demonstrators
         # what is read back is what was judged
         policy = policy_files.load(folder / "final_policy.params", make_vector_env(env, 1))
         assert evaluate(policy, env, 2, 0).mean() == pytest.approx(result["mean_return"])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import assert_one_sentence
+from small_pebble import assert_absorbed
 
 from prefloop import checkpoints, policy_files, runs
 from prefloop.agents.settings import SACSettings
@@ -159,6 +160,14 @@ def test_mistakes_end_in_sentences(run, tmp_path):
     for name in ("training_state.pt", "metrics.csv", "final_policy.params"):
         (tmp_path / "p" / name).unlink()
     assert run(f"{SMALL.replace('--steps 900', '--steps 600')} p").code == 0
+
+
+def test_what_ends_early_is_absorbed_in_learning_alone(run, tmp_path):
+    pytest.importorskip("mujoco")
+    outcome = run(f"{SMALL.replace('Pendulum-v1', 'Hopper-v5')} p --absorb-termination")
+    assert outcome.code == 0, outcome.err
+    assert_absorbed(tmp_path / "p")
+    assert float(read_csv(tmp_path / "p/metrics.csv")[0]["episode_length"]) < 1000
 
 
 def test_a_run_that_can_not_go_on_is_kept_and_says_where_to_start_anew(run, tmp_path):

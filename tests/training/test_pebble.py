@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import assert_one_sentence
-from small_pebble import SMALL
+from small_pebble import SMALL, assert_absorbed
 
 from prefloop import runs
 from prefloop.agents.settings import SACSettings
@@ -220,17 +220,18 @@ def test_a_teacher_who_never_decides_leaves_no_policy(run, tmp_path):
     assert not (tmp_path / "p/final_policy.params").exists()
 
 
-def test_where_nothing_happens_nothing_is_asked(run, tmp_path):
+def test_where_nothing_happens_little_is_asked(run, tmp_path):
     """An inverted pendulum stays where it fell, for most of each episode."""
     pytest.importorskip("mujoco")
     line = SMALL.replace("Pendulum-v1", "InvertedPendulum-v5")
     outcome = run(f"{line} p")
     assert outcome.code == 0, outcome.err
     asked = dataset.read(tmp_path / "p/preferences")
-    assert (np.ptp(asked.segments.obs, axis=1) > 0).any(axis=1).all()
+    moves = (np.ptp(asked.segments.obs, axis=1) > 0).any(axis=1)
+    assert 0 < (~moves).sum() <= moves.sum() / 2  # they say what it is worth to have fallen
     assert asked.num_ties < len(asked) / 2
     said = read_json(tmp_path / "p/run.json")["learned_in"]["env_changes"]
-    assert said == {"termination": "absorb", "horizon": 100}
+    assert said == {"termination": "absorb", "absorbing_steps": 50}
     # where there is too little else, the rest is asked about, too: no run ends for it
     outcome = run(f"{line} q --termination absorb --labels 300")
     assert outcome.code == 0, outcome.err
@@ -280,6 +281,16 @@ def test_what_ends_early_goes_on_in_learning_and_not_in_evaluation(run, tmp_path
     assert "may then teach to survive or to give up" in kept.out
     assert np.load(tmp_path / "q/replay/terminated.npy").any()
     assert "learned_in" not in read_json(tmp_path / "q/run.json")
+
+
+def test_what_ends_early_is_absorbed_in_learning_alone(run, tmp_path):
+    pytest.importorskip("mujoco")
+    line = f"{SMALL.replace('Pendulum-v1', 'Hopper-v5')} p --absorb-termination"
+    outcome = run(line)
+    assert outcome.code == 0, outcome.err
+    assert_absorbed(tmp_path / "p")
+    outcome = run(f"{line} --keep-termination")
+    assert_one_sentence(outcome, "give either --keep_termination or --absorb_termination")
 
 
 def test_without_exploration_actions_are_random_until_the_first_questions(pebble):

@@ -236,6 +236,10 @@ class LabellingClient(Caller):
         reply = self._call("POST", f"{_path(name)}/segments", content=archive)
         return self._read(reply, SegmentsOut).ids
 
+    def clip(self, digest: str) -> bytes:
+        """A clip, by the SHA-256 of its bytes."""
+        return self._call("GET", f"/clips/{digest}.mp4").content
+
     def put_clip(self, segment: UUID, video: bytes) -> str:
         """Sends a video that shows a segment, H.264 in MP4; returns its address on the server."""
         return self._read(

@@ -66,8 +66,13 @@ def ask_contests(
             one, other = sorted((contest.first, contest.second))
             alike[one, other] += 1
             continue
-        said = f"{first} {contest.first}\n{second} {contest.second}"
-        queries.append((uuid.uuid5(_NAMESPACE, said), first, second))
+        id = contest_id(first, second, (contest.first, contest.second))
+        queries.append((id, first, second))
         compared.append((contest.first, contest.second))
     client.add_queries(run, queries, agents=compared)
     return alike
+
+
+def contest_id(first: UUID, second: UUID, agents: tuple[str, str]) -> UUID:
+    """The id of a query about two of the server's segments, and whose they are."""
+    return uuid.uuid5(_NAMESPACE, f"{first} {agents[0]}\n{second} {agents[1]}")

@@ -1,32 +1,18 @@
-"""What `prefloop runs` does: a run's labels in and out, its name, its settings, its end."""
+"""What `prefloop runs` does: a run's labels, its name, its settings, its end."""
 
 import io
-import json
 import math
 import shlex
-import uuid
 import zipfile
-from collections import Counter
 from pathlib import Path
-from uuid import UUID
-
-import numpy as np
 
 from prefloop.data import dataset
-from prefloop.data.preferences import Queries
-from prefloop.envs.make import make_env
-from prefloop.envs.settings import from_facts
-from prefloop.envs.spaces import spaces_of
 from prefloop.errors import UserError
 from prefloop.files import write_atomically
-from prefloop.labelling.client.asking import ask
 from prefloop.labelling.client.client import LabellingClient
-from prefloop.labelling.limits import MAX_NAME
 from prefloop.labelling.schemas.results import DoubtOut
 from prefloop.labelling.schemas.runs import RunOut
 
-_NAMESPACE = UUID("7d1f0b0c-6a55-4c3e-9a56-0f2b8f0f6a11")  # of the ids of imported labels
-LABELS_AT_ONCE = 1000
 DEFAULT = "default"  # what stands for a value that labelling.yaml says
 
 
@@ -116,21 +102,6 @@ def _doubted(doubt: DoubtOut) -> str:
     return f"agreed with themselves in only {how_often} repeats"
 
 
-def export_to_folder(client: LabellingClient, name: str, folder: str) -> None:
-    """Writes a run's labels as a preference dataset."""
-    path = Path(folder)
-    if path.exists():
-        raise UserError(f"{path} exists already; choose another folder.")
-    write_export(client, name, path)
-    preferences = dataset.read(path)
-    print(
-        f"Wrote {path}: {counted(len(preferences.answered), 'answer')} "
-        f"({counted(preferences.answered.num_ties, 'tie')}), "
-        f"{counted(len(preferences) - len(preferences.answered), 'skip')}."
-    )
-    print(f"Next: prefloop reward --preferences {path} --out reward")
-
-
 def write_export(client: LabellingClient, name: str, path: Path) -> None:
     """Writes a run's labels as a preference dataset, in place of an earlier export.
 
@@ -147,42 +118,6 @@ def write_export(client: LabellingClient, name: str, path: Path) -> None:
             write_atomically(path / Path(member).name, archive.read(member))
     except OSError as error:
         raise UserError(f"Can't write {path}: {error.strerror}.") from None
-
-
-def import_from_folder(client: LabellingClient, folder: str, name: str) -> None:
-    """Makes a run of a preference dataset, with its labels; sent twice, it is there once."""
-    path = Path(folder)
-    preferences = dataset.read(path)
-    env = from_facts(dataset.read_metadata(path))
-    if env is None:
-        raise UserError(f"{path / dataset.METADATA} names no environment.")
-    run = client.put_run(name, env=env, spaces=spaces_of(make_env(env)))
-    # after label-again the same labels are others
-    place = name if run.round == 1 else f"{name} round {run.round}"
-    ids, _ = ask(client, name, Queries(preferences.segments, preferences.first, preferences.second))
-    lines = (path / dataset.PREFERENCES).read_text(encoding="utf-8").splitlines()
-    times: Counter[tuple[UUID, str]] = Counter()
-    labels = []
-    for i, (query, label) in enumerate(zip(ids, preferences.labels, strict=True)):
-        said = json.loads(lines[i])
-        who = str(said.get("annotator") or "imported")
-        times[query, who] += 1
-        # an annotator labels a query once; simulated teachers are asked the same pair again
-        again = f" ({times[query, who]})" if times[query, who] > 1 else ""
-        labels.append(
-            {
-                "id": str(uuid.uuid5(_NAMESPACE, f"{place} {query} {i}")),
-                "query": str(query),
-                "annotator": who[: MAX_NAME - len(again)] + again,
-                "label": None if np.isnan(label) else float(label),
-                "seconds": said.get("seconds"),
-            }
-        )
-    added = sum(
-        client.add_labels(name, labels[start : start + LABELS_AT_ONCE])
-        for start in range(0, len(labels), LABELS_AT_ONCE)
-    )
-    print(f"{name}: {counted(added, 'label')} added, {len(labels) - added} were there.")
 
 
 def rename(client: LabellingClient, name: str, new_name: str) -> None:

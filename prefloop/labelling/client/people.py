@@ -78,7 +78,7 @@ class People:
 
     def ask(self, queries: Queries, iteration: int) -> None:
         """Queues queries; does not wait."""
-        _, about = ask(self.client, self.run, queries, iteration)
+        about = ask(self.client, self.run, queries, iteration)
         newest = {**self._open, **about}
         self._open = dict(list(newest.items())[-MAX_TRACED:])
         self._tell_traces()

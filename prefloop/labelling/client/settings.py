@@ -12,6 +12,11 @@ DEFAULT_SERVER = "http://127.0.0.1:8000"
 def server_setting(**more: Any) -> Any:
     """`--server`; `more` as `setting` takes it."""
     return setting("", f"its address; if not given, PREFLOOP_SERVER, or else that of the server that runs in ~/.prefloop/PROFILE, or else {DEFAULT_SERVER}; where it demands a token, PREFLOOP_TOKEN has the trainers'", **more)
+
+
+def profile_setting(**more: Any) -> Any:
+    """`--profile`, likewise."""
+    return setting("", "the server's profile; if not given, PREFLOOP_PROFILE, or else default", **more)
 # fmt: on
 
 
@@ -23,5 +28,5 @@ class ServerSettings:
 
     # fmt: off
     server: str = server_setting()
-    profile: str = setting("", "the server's profile; if not given, PREFLOOP_PROFILE, or else default")
+    profile: str = profile_setting()
     # fmt: on

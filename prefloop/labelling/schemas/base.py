@@ -1,10 +1,18 @@
 """What all requests and replies are made of. What comes in has limits on everything; what goes out has none."""
 
+from datetime import datetime, timezone
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-from prefloop.labelling.limits import MAX_ENV, MAX_INSTRUCTIONS, MAX_NAME, RUN_NAME, is_plain
+from prefloop.labelling.limits import (
+    MAX_ENV,
+    MAX_INSTRUCTIONS,
+    MAX_NAME,
+    RUN_NAME,
+    as_shown,
+    is_plain,
+)
 
 MAX_QUERIES = 10_000  # or labels in one request
 
@@ -25,6 +33,16 @@ def one_line(text: str) -> str:
     return plain(text)
 
 
+def _name(text: str) -> str:
+    """A name as it is kept."""
+    shown = as_shown(one_line(text))
+    if not shown:
+        raise ValueError("a name has letters that can be seen")
+    if len(shown) > MAX_NAME:
+        raise ValueError(f"a name has at most {MAX_NAME} characters")
+    return shown
+
+
 RunName = Annotated[
     str,
     StringConstraints(pattern=RUN_NAME),
@@ -33,12 +51,19 @@ RunName = Annotated[
 AnnotatorName = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME),
-    AfterValidator(one_line),
+    AfterValidator(_name),
 ]
 AgentName = AnnotatorName
 Env = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ENV), AfterValidator(one_line)]
 Instructions = Annotated[str, StringConstraints(max_length=MAX_INSTRUCTIONS), AfterValidator(plain)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+Time = Annotated[
+    AwareDatetime,
+    # any zone's time is one that a database can hold
+    Field(
+        ge=datetime(1970, 1, 2, tzinfo=timezone.utc), lt=datetime(2200, 1, 1, tzinfo=timezone.utc)
+    ),
+]
 Phase = Literal["exploring", "asking", "learning", "paused", "ended"]  # of a training
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 

@@ -35,6 +35,7 @@ class EnvChangesIn(In):
     wrappers: list[Annotated[str, Field(max_length=MAX_ENV)]] | None = Field(None, max_length=20)
     horizon: Size | None = None
     termination: Literal["own", "absorb", "never"] | None = None
+    absorbing_steps: Size | None = None
     action_repeat: Size | None = None
     frame_stack: Size | None = None
 

@@ -15,6 +15,7 @@ from prefloop.labelling.schemas.base import (
     In,
     Out,
     Seconds,
+    Time,
     TrimOut,
 )
 
@@ -141,6 +142,12 @@ class LabelIn(In):
     label: float | None = Field(ge=0, le=1)
     trim: TrimIn | None = None
     seconds: Seconds | None = None
+    first_was_left: bool | None = None
+    repeat: bool = Field(
+        False,
+        description="The annotator was asked again, to see whether they agree with themselves.",
+    )
+    time: Time | None = Field(None, description="When it was given; null: now.")
 
     @model_validator(mode="after")
     def _trimmed_part_has_steps(self) -> "LabelIn":

@@ -19,6 +19,7 @@ from prefloop.errors import UserError
 from prefloop.labelling.schemas.base import ErrorOut
 from prefloop.labelling.server.clips import ClipStore, NoRoomError
 from prefloop.labelling.server.config import SettingsFile
+from prefloop.labelling.server.rooms import Rooms, in_turn
 from prefloop.labelling.server.routes import (
     annotate,
     arena,
@@ -38,6 +39,7 @@ from prefloop.labelling.server.service import Service, within_link
 from prefloop.labelling.server.storage.database import StoreUnavailableError
 from prefloop.labelling.server.storage.errors import ConflictError, ForbiddenError, NotFoundError
 from prefloop.labelling.server.storage.store import Store
+from prefloop.labelling.server.uploads import EndingError, Opener, TooMuchError, open_here
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,8 @@ _STATUS: dict[type[UserError], int] = {
     NotFoundError: 404,
     ConflictError: 409,
     StoreUnavailableError: 503,
+    EndingError: 503,
+    TooMuchError: 413,
     NoRoomError: 507,
 }
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -72,14 +76,17 @@ def create_app(
     origins: Collection[str] = (),
     static: Path = STATIC,
     want_clips: Callable[[Collection[UUID]], None] = lambda segments: None,
+    opener: Opener = open_here,
+    **guarded: Any,
 ) -> FastAPI:
     """Makes the application.
 
     Args:
         tokens: whose hashes requests must match; None: everybody may do everything.
-        hosts, origins: as `Guard`.
+        hosts, origins, guarded: as `Guard`.
         static: the folder of the page.
         want_clips: told of segments that somebody looks at, as `ClipFeeder.want`; nobody is by default.
+        opener: opens what is sent; by default without limits.
     """
     app = FastAPI(
         title="prefloop labelling",
@@ -93,10 +100,13 @@ def create_app(
         dependencies=[within_link],
         generate_unique_id_function=_operation_id,
     )
-    app.state.service = Service(store, clip_store, settings_file, tokens, want_clips)
+    app.state.service = Service(store, clip_store, settings_file, tokens, want_clips, opener)
+    app.state.rooms = Rooms()
+    app.include_router(annotate.router)
+    app.include_router(study.router)
+    app.include_router(clips.router)
     for module in (
         runs,
-        annotate,
         training,
         trainings,
         frames,
@@ -105,16 +115,15 @@ def create_app(
         comparisons,
         settings,
         studies,
-        study,
-        clips,
     ):
-        app.include_router(module.router)
+        app.include_router(module.router, dependencies=[in_turn])
     app.add_exception_handler(UserError, _as_sentence)
     app.add_exception_handler(RequestValidationError, _as_first_mistake)
     # Windows may call scripts plain text, and then browsers refuse to run them
     mimetypes.add_type("text/javascript", ".js")
     app.mount("/", _Page(directory=static, html=True, check_dir=False), name="page")
-    app.add_middleware(Guard, hosts=hosts, origins=origins)
+    demands = tokens is not None
+    app.add_middleware(Guard, hosts=hosts, origins=origins, demands_tokens=demands, **guarded)
     return app
 
 

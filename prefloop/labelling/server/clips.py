@@ -20,6 +20,7 @@ import av
 
 from prefloop.errors import UserError
 from prefloop.files import write_atomically
+from prefloop.labelling.server.uploads import Opener, open_here
 
 MAX_CLIP_BYTES = 32 * 2**20
 MAX_FRAMES = 10_000
@@ -47,25 +48,33 @@ class ClipFacts:
     height: int
 
 
-def examine(data: bytes) -> ClipFacts:
+def examine(data: bytes, frames: int | None = None) -> ClipFacts:
     """Decodes a whole clip, a stranger's perhaps, to see that a browser will play it.
 
+    Args:
+        frames: how many it must have, since it shows as many steps; None: any number.
+
     Raises:
-        UserError: it is no H.264 MP4, is damaged or cut short, or is larger than the limits.
+        UserError: it is no H.264 MP4, is damaged or cut short, has another number of frames, or is larger
+            than the limits.
     """
-    if len(data) > MAX_CLIP_BYTES:
-        raise UserError(f"A clip has at most {MAX_CLIP_BYTES >> 20} MiB.")
-    # FFmpeg guesses dozens of formats, some of which open other files; only this one is let in
-    if data[4:8] != b"ftyp":
-        raise UserError("This is no MP4 video.")
+    _require_mp4(data)
     try:
-        return _examine(data)
+        return _examine(data, frames)
     except (av.FFmpegError, ValueError, IndexError, EOFError, OverflowError):
         # what PyAV says of it means nothing to who sent it
         raise UserError("This MP4 is damaged or cut short.") from None
 
 
-def _examine(data: bytes) -> ClipFacts:
+def _require_mp4(data: bytes) -> None:
+    if len(data) > MAX_CLIP_BYTES:
+        raise UserError(f"A clip has at most {MAX_CLIP_BYTES >> 20} MiB.")
+    # FFmpeg guesses dozens of formats, some of which open other files; only this one is let in
+    if data[4:8] != b"ftyp":
+        raise UserError("This is no MP4 video.")
+
+
+def _examine(data: bytes, wanted: int | None) -> ClipFacts:
     # the decoder itself refuses larger pictures, before it makes room for them
     limits = {"max_pixels": str(MAX_PIXELS)}
     options: Any = [limits] * 4  # PyAV's types say list[str], and it wants one dict a stream
@@ -81,13 +90,18 @@ def _examine(data: bytes) -> ClipFacts:
             raise UserError(f"A frame has at most {MAX_PIXELS} pixels, not {width} x {height}.")
         if stream.frames > MAX_FRAMES:
             raise UserError(f"A clip has at most {MAX_FRAMES} frames.")
+        # before any is decoded; what is said here holds, or the clip is refused below
+        if wanted is not None and stream.frames != wanted:
+            raise UserError(
+                f"The segment has {wanted} steps, and the video {stream.frames} frames."
+            )
         context.options = limits
         context.thread_count = 1
         frames = 0
         for frame in container.decode(stream):
             frames += 1
-            if frames > MAX_FRAMES:
-                raise UserError(f"A clip has at most {MAX_FRAMES} frames.")
+            if frames > stream.frames:
+                raise ValueError("it has more pictures than it says")
             if (frame.width, frame.height) != (width, height):
                 raise ValueError("its pictures change in size")
             if frame.is_corrupt:
@@ -106,21 +120,25 @@ class ClipStore:
     # a temporary file's name has the process in it, not the thread
     _writing = threading.Lock()
 
-    def __init__(self, directory: Path, max_bytes: int) -> None:
+    def __init__(self, directory: Path, max_bytes: int, opener: Opener = open_here) -> None:
         """Makes no folder yet.
 
         Args:
             directory: where the clips lie; made when the first is stored.
             max_bytes: how much they may take; see `trim`.
+            opener: decodes the clips that are to be stored.
         """
+        self._opener = opener
+        self._frames: dict[str, int] = {}  # of clips that were examined, by their names
         self.directory = directory
         self.max_bytes = max_bytes
 
-    def put(self, data: bytes, room: int | None = None) -> str:
+    def put(self, data: bytes, room: int | None = None, frames: int | None = None) -> str:
         """Stores a clip; when this returns, it is on disk. The same clip is stored once.
 
         Args:
             room: how many bytes it may have; None: as many as any clip.
+            frames: how many pictures it must have; None: any number.
 
         Returns:
             Its name, the SHA-256 of its bytes in 64 hexadecimal digits.
@@ -130,13 +148,17 @@ class ClipStore:
             UserError: it is no clip (`examine`), or the disk refuses.
         """
         digest = hashlib.sha256(data).hexdigest()
-        if self.path(digest) is not None:
+        _require_mp4(data)
+        is_there = self.path(digest) is not None
+        if is_there and frames in (None, self._frames.get(digest)):
             return digest
-        if room is not None and len(data) > room:
+        if not is_there and room is not None and len(data) > room:
             raise NoRoomError(
                 "No more clips can be sent: they have reached sent_clips_mb of labelling.yaml."
             )
-        examine(data)
+        self._frames[digest] = self._opener(examine, data, frames).frames
+        if is_there:
+            return digest
         with self._writing:
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)

@@ -10,17 +10,25 @@ An archive of NumPy arrays (.npz) with
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prefloop.errors import UserError
-from prefloop.labelling.arrays import read_arrays
+from prefloop.labelling.arrays import read_arrays, read_headers, require_small
 from prefloop.labelling.server.clips import MAX_FRAMES, MAX_PIXELS, ClipStore
 from prefloop.labelling.server.rendering import write_clip
+from prefloop.labelling.server.uploads import Opener, open_here
 
 
-def store_frames(data: bytes, length: int, clips: ClipStore, room: int | None = None) -> str:
+def store_frames(
+    data: bytes,
+    length: int,
+    clips: ClipStore,
+    room: int | None = None,
+    opener: Opener = open_here,
+) -> str:
     """Makes a clip of pictures that were sent, and stores it.
 
     Args:
@@ -28,6 +36,7 @@ def store_frames(data: bytes, length: int, clips: ClipStore, room: int | None = 
         length: of the segment that they show; one picture for each step.
         clips: where the clip goes.
         room: how many bytes the clip may have; None: as many as any clip.
+        opener: reads the archive and writes the clip.
 
     Returns:
         The clip's name.
@@ -37,29 +46,38 @@ def store_frames(data: bytes, length: int, clips: ClipStore, room: int | None = 
         UserError: the archive is damaged or too large, or holds something else than pictures of
             the segment's steps.
     """
-    deltas, fps = _read(data, length)
+    require_small(data)
+    name = uuid.uuid4().hex
+    path = clips.directory / f".{name}.mp4"
     try:
-        clips.directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Can't make {clips.directory}: {error.strerror}.") from None
-    path = clips.directory / f".{uuid.uuid4().hex}.mp4"
-    try:
-        write_clip(path, _frames(deltas), fps)
+        opener(write_frames, data, length, path)
         return clips.put_file(path, room)
     finally:
-        path.unlink(missing_ok=True)
+        for left in clips.directory.glob(f".*{name}*"):  # also of a process that was ended
+            left.unlink(missing_ok=True)
+
+
+def write_frames(data: bytes, length: int, path: Path) -> None:
+    """Makes a clip of pictures that were sent; otherwise as `store_frames`."""
+    deltas, fps = _read(data, length)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Can't make {path.parent}: {error.strerror}.") from None
+    write_clip(path, _frames(deltas), fps)
 
 
 def _read(data: bytes, length: int) -> tuple[NDArray, float]:
-    arrays = read_arrays(data)
-    deltas, fps = arrays.get("deltas"), arrays.get("fps")
-    if deltas is None or deltas.dtype != np.uint8 or deltas.ndim != 4 or deltas.shape[3] != 3:
+    shape, dtype = read_headers(data).get("deltas", ((), np.dtype(float)))
+    if dtype != np.uint8 or len(shape) != 4 or shape[3] != 3:
         raise UserError("The archive holds no pictures: deltas, uint8, [length, height, width, 3].")
-    if len(deltas) != length or length > MAX_FRAMES:
-        raise UserError(f"The segment has {length} steps, and {len(deltas)} pictures were sent.")
-    height, width = deltas.shape[1:3]
+    if shape[0] != length or length > MAX_FRAMES:
+        raise UserError(f"The segment has {length} steps, and {shape[0]} pictures were sent.")
+    height, width = shape[1:3]
     if min(height, width) < 2 or height * width > MAX_PIXELS:
         raise UserError(f"A picture has at most {MAX_PIXELS} pixels, not {width} x {height}.")
+    arrays = read_arrays(data)
+    deltas, fps = arrays["deltas"], arrays.get("fps")
     if fps is None or fps.ndim != 0 or not 0.1 <= float(fps) <= 1000:
         raise UserError("The archive must say how many frames per second there are, fps.")
     return deltas, float(fps)

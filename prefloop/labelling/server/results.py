@@ -275,4 +275,6 @@ def _over_time(labels: Sequence[Event]) -> list[Point]:
     """A point for each label, or for every so many of them where there are more."""
     step = max(-(-len(labels) // MAX_POINTS), 1)
     shown = {*range(step - 1, len(labels), step), len(labels) - 1} - {-1}
-    return [Point(labels[i].created_at, i + 1) for i in sorted(shown)]
+    # those of an import, and of a clock that was set back, stand in another order
+    times = sorted(event.created_at for event in labels)
+    return [Point(times[i], i + 1) for i in sorted(shown)]

@@ -9,6 +9,7 @@ import asyncio
 import hmac
 import json
 import logging
+import re
 import secrets
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
@@ -17,14 +18,15 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prefloop.errors import UserError
-from prefloop.files import read_json, write_atomically
+from prefloop.files import make_private, read_json, write_atomically
 from prefloop.labelling.limits import MAX_COMPARISON
 from prefloop.labelling.links import digest
+from prefloop.labelling.server.addresses import UnderWay, WrongTokens
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ LINKS_MAY: dict[Role, frozenset[str]] = {
 }  # fmt: skip
 # those of them that also a device may call on which the link works no longer: an answer is never lost
 ON_ANY_DEVICE = frozenset({"get_health", "get_study", "enter_study", "answer"})
+OWN_PATHS = frozenset({"api", "clips", "css", "js"})  # of the server, and of the page's files
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 MAX_JSON = 64 * 2**10
@@ -120,6 +123,7 @@ def read_tokens(path: Path) -> Tokens | None:
     """
     if not path.exists():
         return None
+    make_private(path)  # earlier versions let everybody on the machine read it
     content = read_json(path)
     try:
         tokens = Tokens(str(content["annotator"]), str(content["trainer"]))
@@ -132,15 +136,18 @@ def read_tokens(path: Path) -> Tokens | None:
 
 def write_tokens(path: Path, tokens: Tokens) -> None:
     """Stores the hashes."""
-    write_atomically(path, (json.dumps(asdict(tokens), indent=2) + "\n").encode(), durable=True)
+    write_atomically(
+        path, (json.dumps(asdict(tokens), indent=2) + "\n").encode(), durable=True, private=True
+    )
 
 
 class Guard:
     """The outermost layer of the server.
 
     Refuses hosts that are not its own (a page elsewhere may point its name at this machine: DNS
-    rebinding), writes that another site's page sends, and bodies that are too large or too slow.
-    Puts the security headers on every reply, and keeps what went wrong inside to the log.
+    rebinding), writes that another site's page sends, bodies that are too large or too slow, and more
+    requests of one address than may be under way. Slows down who tries tokens. Puts the security headers on
+    every reply, and keeps what went wrong inside to the log.
     """
 
     def __init__(
@@ -148,16 +155,28 @@ class Guard:
         app: ASGIApp,
         hosts: Collection[str] | None = LOOPBACK,
         origins: Collection[str] = (),
+        base_path: str = "",
+        demands_tokens: bool = False,
+        requests_per_address: int = 1000,
+        wrong_tokens: WrongTokens | None = None,
     ) -> None:
         """Wraps an app.
 
         Args:
             hosts: names that requests may be for; None: any.
             origins: of pages elsewhere that may write, such as `https://labels.example.org`.
+            base_path: what stands before every path where a proxy does not take it away, such as `/labels`.
+            demands_tokens: so who shows none has nothing large to send.
+            requests_per_address: that may be under way.
+            wrong_tokens: what slows down who tries some; None: as usual.
         """
         self._app = app
         self._hosts = hosts
         self._origins = frozenset(origins)
+        self._base_path = base_path
+        self._demands_tokens = demands_tokens
+        self._under_way = UnderWay(requests_per_address)
+        self._wrong_tokens = WrongTokens() if wrong_tokens is None else wrong_tokens
         self._headers = [(k.encode(), v.encode()) for k, v in HEADERS.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -167,18 +186,34 @@ class Guard:
             return
         if scope["type"] != "http":
             return  # there are no web sockets here
+        host = scope["client"][0] if scope["client"] else None
+        if not self._under_way.enter(host):
+            logger.warning("refused %s: too many requests are under way", host)
+            sentence = "Too many requests of your address are under way; try again."
+            await self._reply(503, sentence, scope, receive, send)
+            return
+        try:
+            await self._handle(scope, receive, send, host)
+        finally:
+            self._under_way.leave(host)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, host: str | None) -> None:
+        scope = self._without_base_path(scope)
         started = False
 
         async def guarded_send(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                headers = message["headers"]
-                own = {name for name, _ in headers}
-                extra = [pair for pair in self._headers if pair[0] not in own]
-                if b"cache-control" not in own:
-                    extra.append((b"cache-control", b"no-store"))
-                message = {**message, "headers": [*headers, *extra]}
+                message = self._with_headers(message)
+                # whoever decides what a token is has found this one to be nobody's
+                is_wrong = b"www-authenticate" in dict(message["headers"])
+                if (
+                    is_wrong
+                    and b"authorization" in headers
+                    and not await self._wrong_tokens.hold(host)
+                ):
+                    message["status"] = 429
                 if message["status"] >= 400:
                     logger.info("%s %r: %d", scope["method"], scope["path"], message["status"])
             await send(message)
@@ -190,8 +225,16 @@ class Guard:
             logger.warning("refused %s %r: %s", scope["method"], scope["path"], sentence)
             await JSONResponse({"detail": sentence}, status)(scope, receive, guarded_send)
             return
+        if scope["path"] == self._base_path != "":
+            # addresses on the page are relative to its own, which must end as a folder's does
+            away = {"location": f"{self._base_path}/"}
+            await Response(status_code=308, headers=away)(scope, receive, guarded_send)
+            return
         try:
-            await self._app(scope, _limited(receive, body_limit(scope["path"])), guarded_send)
+            limit = body_limit(scope["path"])
+            if self._demands_tokens and b"authorization" not in headers:
+                limit = min(limit, MAX_JSON)  # where nothing said how much there is to come
+            await self._app(scope, _limited(receive, limit), guarded_send)
         except ClientDisconnect:
             logger.info("%s %r: the client went away", scope["method"], scope["path"])
         except Exception:
@@ -199,6 +242,35 @@ class Guard:
             if not started:
                 sentence = "Something went wrong in the server; its log says what."
                 await JSONResponse({"detail": sentence}, 500)(scope, receive, guarded_send)
+
+    async def _reply(
+        self, status: int, sentence: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        async def with_headers(message: Message) -> None:
+            is_start = message["type"] == "http.response.start"
+            await send(self._with_headers(message) if is_start else message)
+
+        await JSONResponse({"detail": sentence}, status)(scope, receive, with_headers)
+
+    def _with_headers(self, message: Message) -> Message:
+        headers = message["headers"]
+        own = {name for name, _ in headers}
+        extra = [pair for pair in self._headers if pair[0] not in own]
+        if b"cache-control" not in own:
+            extra.append((b"cache-control", b"no-store"))
+        return {**message, "headers": [*headers, *extra]}
+
+    def _without_base_path(self, scope: Scope) -> Scope:
+        """The request as if the server stood at the root of its host; a proxy may have seen to it."""
+        base = self._base_path
+        if not base or not scope["path"].startswith(f"{base}/"):
+            return scope
+        raw = scope.get("raw_path") or b""
+        return {
+            **scope,
+            "path": scope["path"].removeprefix(base),
+            "raw_path": raw.removeprefix(base.encode()),
+        }
 
     def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
         host = headers.get(b"host", b"").decode("latin-1").lower()
@@ -215,6 +287,8 @@ class Guard:
         limit = body_limit(scope["path"])
         if not length.isdigit() or len(length) > 12 or int(length) > limit:
             return 413, f"At most {limit} bytes can be sent here."
+        if self._demands_tokens and b"authorization" not in headers and int(length) > MAX_JSON:
+            return 401, "A token is needed; whoever started the server has it."
         return None
 
     def _is_own(self, origin: str, host: str) -> bool:
@@ -241,6 +315,27 @@ def origin_of(url: str) -> str:
         raise UserError(f"{url} is no address such as https://labels.example.org.")
     name = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
     return f"{parts.scheme}://{name}{port}"
+
+
+def base_path_of(url: str) -> str:
+    """What stands before every path of a server that browsers find at an address: `/labels`, or nothing.
+
+    Raises:
+        UserError: it can't be told from the server's own paths, or is no plain path.
+    """
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/")
+    if not path:
+        return ""
+    names = path[1:].split("/")
+    plain = all(re.fullmatch(r"[A-Za-z0-9._~-]+", name) and name.strip(".") for name in names)
+    if not plain or parts.query or parts.fragment:
+        raise UserError(f"{url} is no address such as https://example.org/labels.")
+    if names[0] in OWN_PATHS:
+        raise UserError(
+            f"{url} can't be told from the server's own /{names[0]}; choose another path."
+        )
+    return path
 
 
 def _host_name(host: str) -> str:

@@ -16,6 +16,7 @@ from prefloop.labelling.server.config import SettingsFile
 from prefloop.labelling.server.security import LINKS_MAY, ON_ANY_DEVICE, Role, Tokens
 from prefloop.labelling.server.storage.records import Link
 from prefloop.labelling.server.storage.store import Store
+from prefloop.labelling.server.uploads import Opener, open_here
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Service:
     Attributes:
         tokens: whoever may do something must show one of these; None: everybody may do everything.
         want_clips: told of segments that somebody looks at, so that they get clips.
+        opener: opens what is sent.
     """
 
     store: Store
@@ -32,6 +34,7 @@ class Service:
     settings: SettingsFile
     tokens: Tokens | None
     want_clips: Callable[[Collection[UUID]], None]
+    opener: Opener = open_here
 
     def room_for_clips(self) -> int:
         """Bytes that the next clip may have which is sent."""

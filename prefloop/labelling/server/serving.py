@@ -1,6 +1,6 @@
 """A running server: its folder, its address, its tokens, and uvicorn around the application."""
 
-import logging
+import contextlib
 import os
 import socket
 import sys
@@ -11,23 +11,36 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from prefloop.errors import UserError
 from prefloop.files import ClaimedError, claimed_directory
 from prefloop.labelling import home as homes
+from prefloop.labelling.home import CLIPS, DATABASE, SETTINGS, TOKENS
 from prefloop.labelling.server import security
 from prefloop.labelling.server.app import create_app
 from prefloop.labelling.server.clips import ClipStore
 from prefloop.labelling.server.config import SettingsFile
+from prefloop.labelling.server.connections import (
+    USUAL,
+    Connection,
+    ConnectionLimits,
+    Gate,
+    raise_file_limit,
+)
 from prefloop.labelling.server.feeding import ClipFeeder
-from prefloop.labelling.server.storage.database import sqlite_url
+from prefloop.labelling.server.logs import logging_to
+from prefloop.labelling.server.storage.database import shown_address, sqlite_url
 from prefloop.labelling.server.storage.store import Store
+from prefloop.labelling.server.uploads import UploadProcess
 from prefloop.labelling.server.worker import RenderWorker
 
 START_SECONDS = 30.0  # that a server which is just starting or ending in the same folder may take
-DATABASE, CLIPS, TOKENS, SETTINGS = "labels.sqlite3", "clips", "tokens.json", "labelling.yaml"
+LOG = "server.log"
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,7 @@ def serve(
     new_tokens: bool = False,
     started_by: str = "",
     interrupted: threading.Event | None = None,
+    limits: ConnectionLimits = USUAL,
 ) -> None:
     """Serves until it is told to stop, by Ctrl-C or SIGTERM.
 
@@ -70,53 +84,85 @@ def serve(
         started_by: the program that started this one by a pipe to its standard input, with whose
             end the server ends, too.
         interrupted: set where somebody has pressed Ctrl-C before the server listens.
+        limits: what strangers may take; fewer connections where fewer files can be open.
 
     Raises:
         UserError: the folder can't be written or another server works in it, the settings are
             wrong, the database can't be opened, or the port is taken.
     """
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
-    logging.getLogger("prefloop").setLevel(logging.INFO)
     if settings is not None and not settings.exists():
         raise UserError(
             f"There is no file {settings}; without --settings, {home / SETTINGS} is made."
         )
     with ExitStack() as stack:
+        origins = [security.origin_of(address.public_url)] if address.public_url else []
+        base_path = security.base_path_of(address.public_url)
+        homes.make_home(home)
         _claim(stack, home)
+        stack.enter_context(logging_to(home / LOG))
+        limits = limits.within(raise_file_limit())
         settings_file = SettingsFile(settings or home / SETTINGS)
         listening = stack.enter_context(_listening(address))
+        elsewhere = shown_address(database_url) if database_url else ""
         store = Store(database_url or sqlite_url(home / DATABASE))
         stack.callback(store.close)
         tokens, announced = None, None
         if demand_tokens or not address.is_private:
             tokens, announced = _tokens(home / TOKENS, new_tokens)
-        clips = ClipStore(home / CLIPS, settings_file.current.cache_size_mb * 10**6)
-        origins = [security.origin_of(address.public_url)] if address.public_url else []
+        uploads = stack.enter_context(contextlib.closing(UploadProcess()))
+        cache = settings_file.current.cache_size_mb * 10**6
+        clips = ClipStore(home / CLIPS, cache, uploads)
         # the environments of a server that only this machine reaches are its user's own
         make_worker = partial(RenderWorker, may_import=address.is_private)
         feeder = stack.enter_context(ClipFeeder(store, clips, settings_file, make_worker))
         hosts = _hosts(address)
         app = create_app(
-            store, clips, settings_file, tokens, hosts, origins, want_clips=feeder.want
+            store,
+            clips,
+            settings_file,
+            tokens,
+            hosts,
+            origins,
+            want_clips=feeder.want,
+            opener=uploads,
+            base_path=base_path,
+            requests_per_address=limits.per_address,
         )
         port = listening.getsockname()[1]
         server = _Server(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                ws="none",  # an upgrade that nobody answers would be a 500
-                timeout_graceful_shutdown=5,
-            ),
+            uvicorn_config(app, limits, behind_proxy=bool(address.public_url)),
             home,
-            homes.Running(_local_url(address, port), os.getpid(), started_by),
+            homes.Running(_local_url(address, port), os.getpid(), started_by, elsewhere),
             _announcement(address, port, tokens is not None, announced),
             interrupted or threading.Event(),
         )
         if started_by:
             threading.Thread(target=_end_with_input, args=(server,), daemon=True).start()
         server.run(sockets=[listening])
+
+
+def uvicorn_config(app: ASGIApp, limits: ConnectionLimits, behind_proxy: bool) -> uvicorn.Config:
+    """How uvicorn serves: its connections are ours.
+
+    Args:
+        behind_proxy: what one on this machine (or FORWARDED_ALLOW_IPS) says of who asks is believed.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",  # an upgrade that nobody answers would be a 500
+        proxy_headers=behind_proxy,
+        timeout_keep_alive=limits.idle_seconds,
+        timeout_graceful_shutdown=5,
+        backlog=limits.backlog,
+    )
+    # as uvicorn itself reads whom to believe
+    believed: Any = ProxyHeadersMiddleware(cast(Any, app), config.forwarded_allow_ips)
+    gate = Gate(limits, believed.trusted_hosts if behind_proxy else ())
+    config.http = cast(Any, partial(Connection, gate=gate, limits=limits))
+    return config
 
 
 def _claim(stack: ExitStack, home: Path) -> None:

@@ -5,10 +5,7 @@ A crash of that process (a graphics driver's, say) costs at most one segment its
 
 import contextlib
 import logging
-import multiprocessing
-import os
 import queue
-import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,6 +17,7 @@ from numpy.typing import NDArray
 
 from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
+from prefloop.labelling.server.helper_process import DiedError, HelperProcess, TookTooLongError
 
 MAX_ENVS = 4  # that are kept for the next segment
 ATTEMPTS = 2  # to draw a segment: a crash may have had nothing to do with it
@@ -83,20 +81,20 @@ class RenderWorker:
             may_import: whether an environment's id, `module:Env-v0`, may name a module to import;
                 where strangers name environments, it may not.
         """
-        self._directory = directory
         self._on_result = on_result
         self._render_seconds = render_seconds
-        self._may_import = may_import
         self._jobs: queue.Queue[Job | None] = queue.Queue(max_jobs)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._feed, name="render-worker", daemon=True)
-        self._process: multiprocessing.process.BaseProcess | None = None
-        self._pipe: Connection | None = None
+        # clips are written atomically: there is nothing to tidy up where it is ended
+        self._process = HelperProcess(
+            _work, directory, may_import, name="prefloop-clips", closing=self._closing
+        )
 
     @property
     def pid(self) -> int | None:
         """Of the process that draws; None while there is none."""
-        return self._process.pid if self._process else None
+        return self._process.pid
 
     def start(self) -> None:
         """Lets work begin; the process starts with the first job."""
@@ -121,12 +119,9 @@ class RenderWorker:
             self._jobs.put_nowait(None)  # wakes the thread where it waits for a job
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(timeout=10)
-        self._end_process()
+        self._process.end()
 
     def _feed(self) -> None:
-        if hasattr(signal, "pthread_sigmask"):
-            # the process inherits this, so that Ctrl-C finds it deaf while it still starts
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         while not self._closing.is_set():
             job = self._jobs.get()
             if job is None:
@@ -142,85 +137,35 @@ class RenderWorker:
     def _render(self, job: Job) -> Result:
         """Has one segment drawn; by a new process where the last one has died."""
         for _ in range(ATTEMPTS):
-            result = self._attempt(job)
-            if result is not None:
-                return result
-            self._end_process()
+            try:
+                result: Result = self._process.ask(job, self._render_seconds)
+            except DiedError:
+                continue
+            except TookTooLongError:
+                sentence = f"Drawing {job.env} took longer than {self._render_seconds:g} seconds."
+                return Result(job.key, None, sentence)
+            return result
         return Result(job.key, None, f"Drawing {job.env} crashed.")
-
-    def _attempt(self, job: Job) -> Result | None:
-        """The result; None where the process died, before or now."""
-        try:
-            pipe = self._running_process()
-            pipe.send(job)
-            waited = 0.0
-            while waited < self._render_seconds and not self._closing.is_set():
-                if pipe.poll(0.2):
-                    return pipe.recv()
-                waited += 0.2
-        except (EOFError, OSError, ValueError):
-            return None
-        self._end_process()
-        sentence = f"Drawing {job.env} took longer than {self._render_seconds:g} seconds."
-        return Result(job.key, None, sentence)
-
-    def _running_process(self) -> Connection:
-        if self._process is not None and not self._process.is_alive():
-            self._end_process()  # it died while it had nothing to do
-        if self._pipe is None:
-            # not by fork: the server has threads, and graphics drivers do not survive it
-            spawn = multiprocessing.get_context("spawn")
-            self._pipe, theirs = spawn.Pipe()
-            self._process = spawn.Process(
-                target=_work,
-                args=(theirs, self._directory, self._may_import),
-                name="prefloop-clips",
-                daemon=True,
-            )
-            self._process.start()
-            theirs.close()  # so that its end is noticed here
-        return self._pipe
-
-    def _end_process(self) -> None:
-        pipe, process = self._pipe, self._process
-        self._pipe = self._process = None
-        if pipe is not None:
-            pipe.close()
-        if process is not None and process.pid is not None:
-            process.kill()  # clips are written atomically: there is nothing to tidy up
-            process.join()
 
 
 def _work(pipe: Connection, directory: Path, may_import: bool) -> None:
     """Makes clips until the other end of the pipe is gone; runs in a process of its own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with contextlib.suppress(AttributeError, OSError):
-        os.nice(5)  # pages come before clips that nobody has asked for yet
     from prefloop.labelling.server.rendering import Renderer
 
     renderers: dict[EnvSettings, Renderer] = {}
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            job: Job = pipe.recv()
-            try:
-                _require_no_import(job, may_import)
-                result = Result(job.key, _make_clip(job, directory, renderers), None)
-            except _DiskError as error:
-                result = Result(job.key, None, str(error), may_come=True)
-            except UserError as error:
-                result = Result(job.key, None, str(error))
-            except Exception as error:  # one segment must not stop the others
-                reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-                result = Result(job.key, None, f"Drawing {job.env} failed: {reason}")
-            pipe.send(result)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)  # in the middle of whatever it does: an environment may never return
+    while True:
+        job: Job = pipe.recv()
+        try:
+            _require_no_import(job, may_import)
+            result = Result(job.key, _make_clip(job, directory, renderers), None)
+        except _DiskError as error:
+            result = Result(job.key, None, str(error), may_come=True)
+        except UserError as error:
+            result = Result(job.key, None, str(error))
+        except Exception as error:  # one segment must not stop the others
+            reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+            result = Result(job.key, None, f"Drawing {job.env} failed: {reason}")
+        pipe.send(result)
 
 
 def _require_no_import(job: Job, may_import: bool) -> None:

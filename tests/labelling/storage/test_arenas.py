@@ -149,14 +149,14 @@ def test_a_database_of_before_there_were_arenas_is_brought_up_to_date(database_u
 
     with monkeypatch.context() as patch:
         patch.setattr(database.Database, "_upgrade", upgrade_to_1)
-        old = Store(database_url)
+        old = database.Database(database_url)
     run, time = uuid.uuid4().hex, "2026-01-01 00:00:00"
     made = sqlalchemy.text(
         "INSERT INTO runs (id, name, env, instructions, created_at, env_changes, spaces,"
         " annotators_per_query, repeats, round) VALUES (:id, 'old', 'CartPole-v1', '', :time, '{}',"
         ' \'{"obs_shape": [4], "obs_dtype": "float32", "discrete": true, "num_actions": 2}\', 1, 0, 1)'
     )
-    old._database.write(lambda connection: connection.execute(made, {"id": run, "time": time}))
+    old.write(lambda connection: connection.execute(made, {"id": run, "time": time}))
     old.close()
     store = Store(database_url)
     assert store.schema == 6 and store.runs.get("old").arena is False

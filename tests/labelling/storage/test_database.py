@@ -1,3 +1,6 @@
+import os
+import sqlite3
+import stat
 import threading
 import uuid
 
@@ -201,3 +204,45 @@ def test_a_database_that_was_restarted_is_found_again(postgres):
             store.labels.current(RUN)
         assert len(store.labels.current(RUN)) == 1
         store.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder's own rules hold there")
+@pytest.mark.parametrize("earlier", [None, 0o644])
+def test_labels_are_their_owner_s_to_read(tmp_path, monkeypatch, earlier):
+    file = tmp_path / "labels.sqlite3"
+    if earlier is not None:
+        Store(f"sqlite:///{file}").close()
+        file.chmod(earlier)
+    connect, seen = sqlite3.connect, []
+
+    def looked_at(path, *args, **kwargs):
+        seen.append(stat.S_IMODE(file.stat().st_mode))  # before the first byte is in it
+        return connect(path, *args, **kwargs)
+
+    monkeypatch.setattr(sqlite3, "connect", looked_at)
+    monkeypatch.setattr(sqlite3.dbapi2, "connect", looked_at)
+    before = os.umask(0)
+    try:
+        store = Store(f"sqlite:///{file}")
+        make_run(store)
+        files = sorted(tmp_path.glob("labels.sqlite3*"))
+        assert [f.name for f in files] == [
+            "labels.sqlite3",
+            "labels.sqlite3-shm",
+            "labels.sqlite3-wal",
+        ]
+        assert {stat.S_IMODE(f.stat().st_mode) for f in files} == {0o600}
+        store.close()
+    finally:
+        os.umask(before)
+    assert seen and set(seen) == {0o600}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder's own rules hold there")
+def test_a_file_that_is_no_database_keeps_its_mode(tmp_path):
+    file = tmp_path / "thesis.txt"
+    file.write_text("not a database, but somebody's thesis")
+    file.chmod(0o644)
+    with pytest.raises(UserError):
+        Store(f"sqlite:///{file}")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644

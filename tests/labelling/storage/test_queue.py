@@ -184,3 +184,39 @@ def test_the_sides_of_a_runs_queries(store):
     assert store.queue.sides(RUN, []) == {}
     with pytest.raises(NotFoundError):
         store.queue.sides("missing", asked)
+
+
+def test_a_clock_that_is_set_back_keeps_no_pair(store, clock):
+    asked = make_run(store, num_queries=1)
+    (given,) = store.queue.lease(RUN, "ada", SESSION, 1, seconds=300).queries
+    clock.go(-30)  # as clocks of servers differ that share a database
+    assert store.queue.lease(RUN, "bob", OTHER_SESSION, 1).state == "waiting"
+    clock.go(-7200)
+    taken = store.queue.lease(RUN, "bob", OTHER_SESSION, 1, seconds=300)
+    assert ids(taken) == asked
+    with pytest.raises(ConflictError, match="somebody else has it now"):
+        store.labels.answer(uuid.uuid4(), given.id, "left")
+    assert store.labels.answer(uuid.uuid4(), taken.queries[0].id, "right").annotator == "bob"
+    # set right again, ada's time has not run out, but her pair is labelled
+    clock.go(7230)
+    with pytest.raises(ConflictError, match="somebody else has it now"):
+        store.labels.answer(uuid.uuid4(), given.id, "left")
+    assert done_is_what_stands(store) and len(store.labels.current(RUN)) == 1
+
+
+def test_a_clock_that_is_set_back_lets_whoever_holds_a_pair_answer(store, clock):
+    make_run(store, num_queries=1)
+    (given,) = store.queue.lease(RUN, "ada", SESSION, 1).queries
+    clock.go(-7200)
+    assert store.labels.answer(uuid.uuid4(), given.id, "left").annotator == "ada"
+
+
+def test_a_pair_that_was_given_again_is_not_kept_by_a_clock_either(store, clock):
+    asked = make_run(store, num_queries=2)
+    store.queue.lease(RUN, "ada", SESSION, 2, seconds=7200)
+    clock.go(3600)
+    # the page was loaded anew, and has the same in the same order
+    for _ in range(2):
+        assert ids(store.queue.lease(RUN, "ada", SESSION, 2, seconds=7200)) == asked
+    clock.go(-1800)
+    assert ids(store.queue.lease(RUN, "bob", OTHER_SESSION, 2)) == asked

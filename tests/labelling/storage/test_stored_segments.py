@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import sqlalchemy
 from people import FACTS, RUN, SESSION, label_one, make_run, make_segment, segment_ids
 from standing import ids
 
@@ -132,3 +133,16 @@ def test_a_clip_that_was_sent_is_not_replaced_by_a_rendered_one(store):
     assert next((s.clip, s.clip_was_sent) for s in store.queue.ahead(1)) == ("a" * 64, True)
     with pytest.raises(NotFoundError):
         store.segments.set_clip(uuid.uuid4(), "a" * 64, sent=True)
+
+
+def test_a_segment_is_not_compared_with_itself(store, clock):
+    make_run(store)
+    one = segment_ids(store)[0]
+    with pytest.raises(ConflictError, match="compares a segment with itself"):
+        store.queue.add(RUN, [NewQuery(uuid.uuid4(), one, one)], iteration=0)
+    assert store.runs.get(RUN).counts.queries == 4
+    # one of an earlier version stays, and whoever sends it again goes on
+    old = sqlalchemy.text("UPDATE queries SET second = first WHERE position = 1")
+    store._database.write(lambda connection: connection.execute(old))
+    ((known, one),) = ((id, a) for id, (a, b, _) in store.export(RUN).queries.items() if a == b)
+    store.queue.add(RUN, [NewQuery(known, one, one)], iteration=0)

@@ -81,3 +81,12 @@ def test_the_video_of_a_policy_is_the_latest(store):
     assert store.trainings.get(RUN).video == "b" * 64
     store.runs.delete(RUN)
     assert store.trainings.videos() == set()
+
+
+def test_a_trainer_that_is_gone_is_not_kept_by_a_clock_that_is_set_back(store, clock):
+    make_run(store)
+    store.trainings.tell(RUN, uuid.uuid4(), {"phase": "learning", "steps": 1})
+    clock.go(-7200)
+    assert not store.trainings.get(RUN).is_there
+    again = store.trainings.tell(RUN, uuid.uuid4(), {"phase": "learning", "steps": 0})
+    assert again.is_there

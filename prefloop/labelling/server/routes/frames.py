@@ -28,8 +28,9 @@ async def put_frames(segment: UUID, request: Request, service: ServiceDep) -> Cl
         # here, since FFmpeg and Gymnasium take long to load and not every server needs them
         from prefloop.labelling.server.frames import store_frames
 
-        length = service.store.segments.get(segment).length
-        digest = store_frames(data, length, service.clips, service.room_for_clips())
+        length = service.store.segments.length(segment)
+        room = service.room_for_clips()
+        digest = store_frames(data, length, service.clips, room, service.opener)
         service.store.segments.set_clip(segment, digest, sent=True)
         return digest
 

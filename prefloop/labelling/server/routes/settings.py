@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Response
 
 import prefloop
 from prefloop.labelling.schemas.base import HealthOut, RunName
@@ -26,13 +26,14 @@ router = APIRouter(prefix="/api", tags=["settings"])
 
 
 @router.get("/health")
-def get_health(service: ServiceDep, visitor: VisitorDep) -> HealthOut:
+def get_health(service: ServiceDep, visitor: VisitorDep, response: Response) -> HealthOut:
     """What answers here, and what the token that was sent allows. Needs none."""
-    return HealthOut(
-        version=prefloop.__version__,
-        schema=service.store.schema,
-        role=visitor.role,
-    )
+    role = visitor.role
+    if role is None:
+        response.headers["www-authenticate"] = (
+            "Bearer"  # by which tokens that are tried are counted
+        )
+    return HealthOut(version=prefloop.__version__, schema=service.store.schema, role=role)
 
 
 @router.get("/settings", dependencies=[annotators_only])

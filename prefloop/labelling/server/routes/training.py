@@ -26,7 +26,7 @@ from prefloop.labelling.server.service import (
     participants_too,
     trainers_only,
 )
-from prefloop.labelling.server.storage.errors import NotFoundError
+from prefloop.labelling.server.storage.packed import packed_archive
 from prefloop.labelling.server.storage.records import NewLabel, NewQuery
 
 router = APIRouter(prefix="/api", tags=["training"])
@@ -53,7 +53,10 @@ async def add_segments(name: RunName, request: Request, service: ServiceDep) -> 
     data = await request.body()
 
     def store() -> list[UUID]:
-        return service.store.segments.add(name, arrays.from_archive(data))
+        arrays.require_small(data, arrays.MOST_PACKED)
+        spaces = service.store.segments.spaces(name)
+        packed = service.opener(packed_archive, data, spaces)
+        return service.store.segments.add_packed(name, packed, spaces)
 
     return SegmentsOut(ids=await run_in_threadpool(store))
 
@@ -99,13 +102,12 @@ def get_segment(segment: UUID, service: ServiceDep, visitor: VisitorDep) -> Segm
 
 @router.put("/segments/{segment}/clip", dependencies=[trainers_only], openapi_extra=BINARY)
 async def put_clip(segment: UUID, request: Request, service: ServiceDep) -> ClipOut:
-    """Stores a video that shows a segment: H.264 in MP4."""
+    """Stores a video that shows a segment, a frame for each step: H.264 in MP4."""
     data = await request.body()
 
     def store() -> str:
-        if not service.store.segments.has(segment):
-            raise NotFoundError("There is no such segment.")
-        digest = service.clips.put(data, service.room_for_clips())
+        length = service.store.segments.length(segment)
+        digest = service.clips.put(data, service.room_for_clips(), frames=length)
         service.store.segments.set_clip(segment, digest, sent=True)
         return digest
 
@@ -147,6 +149,9 @@ def add_labels(name: RunName, given: NewLabelsIn, service: ServiceDep) -> NewLab
             label.label,
             (label.trim.start, label.trim.stop) if label.trim else None,
             label.seconds,
+            label.first_was_left,
+            label.repeat,
+            label.time,
         )
         for label in given.labels
     ]

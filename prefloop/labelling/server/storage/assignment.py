@@ -223,9 +223,7 @@ class Assignment:
         for row in found:
             # it has all the labels that it wants, and is asked about all the same
             live = select(func.count()).where(leases.c.query == row.id, sql.LIVE)
-            wanted = (
-                queries.c.done + connection.execute(live, {"now": self._now()}).scalar_one() + 1
-            )
+            wanted = queries.c.done + connection.execute(live, sql.at(self._now())).scalar_one() + 1
             more = case((queries.c.wanted < wanted, wanted), else_=queries.c.wanted)
             of_query = queries.c.id == row.id
             connection.execute(update(queries).where(of_query).values(wanted=more))
@@ -306,4 +304,4 @@ def _more_left(
     sign = case((leases.c.first_is_left, 1), else_=-1)
     live = select(func.coalesce(func.sum(sign), 0)).where(and_(leased, sql.LIVE))
     of_labels = connection.execute(stand).scalar_one()
-    return int(of_labels) + int(connection.execute(live, {"now": now}).scalar_one())
+    return int(of_labels) + int(connection.execute(live, sql.at(now)).scalar_one())

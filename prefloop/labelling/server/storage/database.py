@@ -7,6 +7,7 @@ turns too: SQLite has one writer, and on PostgreSQL a transaction that writes be
 job never meets another's half, and needs no locks of its own.
 """
 
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import sqlalchemy
 from alembic import command
@@ -26,10 +27,13 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from prefloop.errors import UserError
+from prefloop.files import make_private
+from prefloop.labelling.server.storage.tables import metadata
 
 T = TypeVar("T")
 AnyRow = Any  # of a result; which columns it has depends on the query
 Clock = Callable[[], datetime]
+State = Literal["newest", "empty", "as it is"]
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 30.0  # how long another process that writes is waited for
@@ -37,6 +41,8 @@ MAX_BATCH = 64  # jobs in one transaction
 MAX_VALUES = 500  # in one statement; databases have limits
 ATTEMPTS = 5  # at a transaction
 _WRITER_LOCK = 5_017_230_948_117  # any number; whoever writes to PostgreSQL holds this lock
+
+_SQLITE = b"SQLite format 3"  # how a file of labels begins
 
 _TAKE_TURNS = sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(_WRITER_LOCK))
 
@@ -65,19 +71,36 @@ class _Ticket(Generic[T]):
         self.error: Exception | None = None
 
 
+def shown_address(url: str) -> str:
+    """An address without its password.
+
+    Raises:
+        UserError: it is none.
+    """
+    return _parsed(url).render_as_string()
+
+
 class Database:
     """SQLite or PostgreSQL, with the newest schema.
 
     Attributes:
         schema: the schema's number.
 
+    Args:
+        state: what is wanted there: `newest` makes it if it is not there, and brings it up to date; `empty`
+            does so as well, and refuses one that holds something; `as it is` changes nothing.
+
     Raises:
-        UserError: the address is none, nothing answers there, the file can't be written, or its
-            schema is newer than this prefloop knows.
+        UserError: the address is none, nothing answers there, the file can't be written, its
+            schema is newer than this prefloop knows, or it is not in the state that is wanted.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = _parsed(url)
+    def __init__(self, url: str, state: State = "newest") -> None:
+        self._url, self._state = _parsed(url), state
+        if self._url.drivername == "sqlite":
+            if state == "as it is" and not Path(str(self._url.database)).is_file():
+                raise UserError(f"There is no database {self._url.database}.")
+            _make_private(str(self._url.database))
         self._engine = _engine(self._url)
         self._writing = self._engine.execution_options(writing=True)
         self._writer = threading.Lock()
@@ -111,12 +134,26 @@ class Database:
         Raises:
             StoreUnavailableError: the database does not answer.
         """
+        with self._reading_from(self._engine) as connection:
+            yield connection
+
+    @contextmanager
+    def _reading_from(self, engine: Engine) -> Iterator[Connection]:
         try:
-            with self._engine.connect() as connection:
+            with engine.connect() as connection:
                 yield connection
         except DBAPIError as error:
             _log("read", error)
             raise StoreUnavailableError(f"The database can't be read: {_reason(error)}.") from None
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """As `reading`; one that takes long sees nothing of what is written meanwhile, either."""
+        engine = self._engine
+        if not self.is_sqlite:  # where each statement else sees what was written before it
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with self._reading_from(engine) as connection:
+            yield connection
 
     def write(self, job: Callable[[Connection], T]) -> T:
         """Runs a job in a transaction and returns its result once that is on disk.
@@ -183,17 +220,34 @@ class Database:
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         scripts = ScriptDirectory.from_config(config)
         head = scripts.get_current_head()
-        with self._transaction() as connection:
+        looking = self.reading if self._state == "as it is" else self._transaction
+        with looking() as connection:
             found = MigrationContext.configure(connection).get_current_revision()
             if found not in {None, *(script.revision for script in scripts.walk_revisions())}:
                 raise UserError(
                     f"The database {self} has schema {found}, and this prefloop knows up to {head}; "
                     "install a newer one."
                 )
+            if self._state == "as it is" and found != head:
+                has = f"has schema {found} of {head}; start `prefloop label` on it once"
+                raise UserError(f"The database {self} {has if found else 'holds no labels'}.")
+            if self._state == "empty":
+                self.require_empty(connection)
             if found != head:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         return int(head or 0)
+
+    def require_empty(self, connection: Connection) -> None:
+        """Refuses a database that holds something.
+
+        Raises:
+            UserError: it does.
+        """
+        for table in set(metadata.tables) & set(sqlalchemy.inspect(connection).get_table_names()):
+            some = sqlalchemy.select(sqlalchemy.text("1")).select_from(metadata.tables[table])
+            if connection.execute(some.limit(1)).first() is not None:
+                raise UserError(f"The database {self} holds labels already; give an empty one.")
 
 
 def _parsed(url: str) -> URL:
@@ -213,6 +267,21 @@ def _parsed(url: str) -> URL:
     if parsed.drivername == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise UserError("A database in memory would lose labels; give sqlite:///folder/file.")
     return parsed
+
+
+def _make_private(path: str) -> None:
+    """Nobody but its owner reads an SQLite file, from before the first label on.
+
+    What SQLite keeps beside it gets the file's mode when it is made.
+    """
+    with contextlib.suppress(OSError):
+        with Path(path).open("rb") as file:
+            begins = file.read(len(_SQLITE))
+        if begins not in (b"", _SQLITE):
+            return  # somebody's file, which is no database
+    beside = [Path(path + end) for end in ("-wal", "-shm", "-journal")]
+    for one in [Path(path), *filter(Path.exists, beside)]:
+        make_private(one)
 
 
 def _engine(url: URL) -> Engine:

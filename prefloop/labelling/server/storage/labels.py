@@ -18,6 +18,7 @@ from prefloop.labelling.server.storage.leases import (
     page_of,
     with_what_was_said,
 )
+from prefloop.labelling.server.storage.queue import add_repeat
 from prefloop.labelling.server.storage.records import (
     Asked,
     Choice,
@@ -197,8 +198,9 @@ class Labels:
             added = 0
             for label in new:
                 stored = _stored(connection, label.id)
+                query = self._query_of(connection, run, label)
                 said = {
-                    "query": label.query,
+                    "query": query.id,
                     "annotator": label.annotator,
                     "kind": SKIP if label.label is None else ANSWER,
                     "label": label.label,
@@ -210,23 +212,20 @@ class Labels:
                     if any(getattr(stored, key) != value for key, value in said.items()):
                         raise ConflictError(f"The id {label.id} stands for another label already.")
                     continue
-                query = connection.execute(
-                    select(queries).where(queries.c.id == label.query, queries.c.run == run.id)
-                ).one_or_none()
-                if query is None:
-                    raise ConflictError(
-                        f"A label is for a query that the run {name} does not have."
-                    )
                 if label.trim:
                     _require_inside(label.trim, _lengths(connection, query))
-                if _has_labelled(connection, label.query, label.annotator, run.round):
+                if _has_labelled(connection, query.id, label.annotator, run.round):
                     raise ConflictError(
                         f"{label.annotator} has labelled the query {label.query} already."
                     )
                 wanted = max(query.wanted, query.done + 1)
                 more = update(queries).where(queries.c.id == query.id)
                 connection.execute(more.values(done=query.done + 1, wanted=wanted))
-                values = {**said, "id": label.id, "run": run.id, "round": run.round}
+                values = {
+                    **said, "id": label.id, "run": run.id, "round": run.round,
+                    "first_was_left": label.first_was_left,
+                    "created_at": label.given_at or self._now(),
+                }  # fmt: skip
                 self._store_event(connection, values, query.repeat_of)
                 added += 1
             return added
@@ -271,23 +270,42 @@ class Labels:
         with self._database.reading() as connection:
             return current_labels_of(connection, find_run(connection, name).id)
 
+    def _query_of(self, connection: Connection, run: AnyRow, label: NewLabel) -> AnyRow:
+        """What a label from elsewhere is about; of a repeat, the query that asks its annotator again.
+
+        Raises:
+            ConflictError: the run has no such query.
+        """
+        of_run = select(queries).where(queries.c.run == run.id)
+        query = connection.execute(of_run.where(queries.c.id == label.query)).one_or_none()
+        if query is None or (label.repeat and query.repeat_of is not None):
+            raise ConflictError(f"A label is for a query that the run {run.name} does not have.")
+        if not label.repeat:
+            return query
+        again = of_run.where(queries.c.repeat_of == query.id, queries.c.only_for == label.annotator)
+        if (known := connection.execute(again).one_or_none()) is not None:
+            return known
+        add_repeat(connection, uuid.uuid4(), query, label.annotator, self._now())
+        return connection.execute(again).one()
+
     def _require_free(self, connection: Connection, row: AnyRow) -> None:
         """Refuses an answer that is late or given already; `row` is of `sql.LEASED`."""
         if row.round != row.current_round:
             raise ConflictError("The run has begun a new round; fetch the next queries.")
         if row.is_labelled:
             raise ConflictError("You have answered this query already.")
-        now = self._now()
-        if row.open and row.expires_at > now:
-            return
-        asked = {"query": row.query, "annotator": row.annotator, "now": now}
-        if row.done + connection.execute(sql.TAKEN_BY_OTHERS, asked).scalar_one() >= row.wanted:
+        now, taken = self._now(), 0
+        # a clock that was set back and forth may have given the query to two people
+        if not sql.is_live(row, now):
+            asked = {"query": row.query, "annotator": row.annotator, **sql.at(now)}
+            taken = connection.execute(sql.TAKEN_BY_OTHERS, asked).scalar_one()
+        if row.done + taken >= row.wanted:
             raise ConflictError("The time for this query had run out and somebody else has it now.")
 
     def _store_event(
         self, connection: Connection, values: dict[str, Any], repeat_of: UUID | None
     ) -> Event:
-        row = {**_NO_EVENT, **values, "created_at": self._now()}
+        row = {**_NO_EVENT, "created_at": self._now(), **values}
         number = connection.execute(sql.INSERT_EVENT, row).scalar_one()
         return _event_from({**row, "number": number}, repeat_of)
 

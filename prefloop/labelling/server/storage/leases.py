@@ -32,7 +32,7 @@ def page_of(
         NotFoundError: there is no such run.
         ForbiddenError: the name is a participant's, whose link alone may act under it.
     """
-    asked = {"name": name, "annotator": annotator, "session": session, "now": now}
+    asked = {"name": name, "annotator": annotator, "session": session, **sql.at(now)}
     rows = connection.execute(sql.PAGE, asked).all()
     if not rows:
         raise no_run(name)

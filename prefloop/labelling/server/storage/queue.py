@@ -52,13 +52,15 @@ class Queue:
 
         Raises:
             NotFoundError: there is no such run.
-            ConflictError: a segment is not the run's, or an id stands for another query; or as
-                `contests_for`.
+            ConflictError: a segment is not the run's, or is compared with itself, or an id stands
+                for another query; or as `contests_for`.
         """
 
         def job(connection: Connection) -> None:
             run = find_run(connection, name)
             known = _queries_by_id(connection, [query.id for query in new])
+            if any(query.first == query.second and query.id not in known for query in new):
+                raise ConflictError("A query compares a segment with itself.")
             fresh: dict[UUID, dict[str, Any]] = {}
             for query in new:
                 asked = (run.id, query.first, query.second)
@@ -156,9 +158,7 @@ class Queue:
     ) -> list[Lease]:
         """Live leases of a page that it does not know of, renewed."""
         missed = [row for row in held if row.lease not in holding][:count]
-        if missed:
-            again = leases.c.id.in_([row.lease for row in missed])
-            connection.execute(update(leases).where(again).values(expires_at=expires_at))
+        self._renew(connection, missed, expires_at=expires_at)
         return [lease_of(row, expires_at) for row in missed]
 
     def give(
@@ -255,7 +255,7 @@ class Queue:
             .where(leases.c.run == run, sql.LIVE)
             .order_by(leases.c.created_at, queries.c.position)
         )
-        now = {"now": self._now()}
+        now = sql.at(self._now())
         pairs = list(connection.execute(leased, now).all())
         is_leased = exists().where(leases.c.query == queries.c.id, sql.LIVE)
         free = and_(queries.c.run == run, queries.c.done < queries.c.wanted, ~is_leased)
@@ -278,13 +278,18 @@ class Queue:
         expires_at: datetime,
     ) -> list[Lease]:
         """Live leases of the annotator's other pages, which become this one's."""
-        asked = {"session": session, "annotator": annotator, "run": run.id, "now": self._now()}
+        asked = {"session": session, "annotator": annotator, "run": run.id}
+        asked |= sql.at(self._now())
         rows = connection.execute(sql.HELD_ELSEWHERE, asked).all()[:count]
-        if rows:
-            theirs = leases.c.id.in_([row.lease for row in rows])
-            values = {"session": session, "expires_at": expires_at}
-            connection.execute(update(leases).where(theirs).values(**values))
+        self._renew(connection, rows, session=session, expires_at=expires_at)
         return [lease_of(row, expires_at) for row in rows]
+
+    def _renew(self, connection: Connection, rows: Sequence[AnyRow], **values: Any) -> None:
+        """Gives leases anew, from now on and in the order that they have."""
+        now = self._now()
+        for i, row in enumerate(rows):
+            given = {**values, "created_at": now + timedelta(microseconds=i)}
+            connection.execute(update(leases).where(leases.c.id == row.lease).values(**given))
 
     def spent(self, connection: Connection, run: AnyRow, annotator: str) -> int:
         """Labels of an annotator, and leases that may become some."""
@@ -293,7 +298,7 @@ class Queue:
         live = select(func.count()).where(
             leases.c.run == run.id, leases.c.annotator == annotator, sql.LIVE
         )
-        return given + connection.execute(live, {"now": self._now()}).scalar_one()
+        return given + connection.execute(live, sql.at(self._now())).scalar_one()
 
     def next(
         self,
@@ -313,7 +318,7 @@ class Queue:
             "round": run.round,
             "annotator": annotator,
             "count": count,
-            "now": self._now(),
+            **sql.at(self._now()),
         }
         found = list(connection.execute(free, asked).all())
         owed = self._owed(connection, run, annotator) if run.repeats else 0
@@ -341,7 +346,7 @@ class Queue:
             or_(queries.c.done > 0, leased),
         )
         labels = connection.execute(labelled).scalar_one()
-        had = connection.execute(repeated, {"now": self._now()}).scalar_one()
+        had = connection.execute(repeated, sql.at(self._now())).scalar_one()
         return int(run.repeats * labels) - had
 
     def _repeats(
@@ -378,15 +383,10 @@ class Queue:
             .limit(count)
         )
         ids = []
-        for row in connection.execute(due, {"now": self._now()}).all():
+        for row in connection.execute(due, sql.at(self._now())).all():
             ids.append(row.again or uuid.uuid4())
             if row.again is None:
-                repeat = {
-                    "id": ids[-1], "run": run.id, "first": row.first, "second": row.second,
-                    "wanted": 1, "done": 0, "iteration": row.iteration, "repeat_of": row.id,
-                    "only_for": annotator, "created_at": self._now(),
-                }  # fmt: skip
-                connection.execute(sql.INSERT_REPEAT, repeat)
+                add_repeat(connection, ids[-1], row, annotator, self._now())
         if not ids:
             return []
         shown = select(queries.c.id, *sql.SIDES).select_from(sql.SHOWN).where(queries.c.id.in_(ids))
@@ -396,6 +396,18 @@ class Queue:
         """Whether a query is left that this annotator could get once others let go of it."""
         asked = {"run": run.id, "round": run.round, "annotator": annotator}
         return connection.execute(sql.UNLABELLED, asked).one_or_none() is not None
+
+
+def add_repeat(
+    connection: Connection, id: UUID, query: AnyRow, annotator: str, now: datetime
+) -> None:
+    """Has somebody be asked again what they have answered; `query` is a row of `queries`."""
+    repeat = {
+        "id": id, "run": query.run, "first": query.first, "second": query.second,
+        "wanted": 1, "done": 0, "iteration": query.iteration, "repeat_of": query.id,
+        "only_for": annotator, "created_at": now,
+    }  # fmt: skip
+    connection.execute(sql.INSERT_REPEAT, repeat)
 
 
 def _to_show(connection: Connection, asked: Sequence[UUID]) -> list[ToShow]:

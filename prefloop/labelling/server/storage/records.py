@@ -194,7 +194,12 @@ class Event:
 
 @dataclass(frozen=True)
 class NewLabel:
-    """A label that was given elsewhere; None is a skip."""
+    """A label that was given elsewhere; None is a skip.
+
+    Attributes:
+        repeat: the annotator was asked again, to see whether they agree with themselves.
+        given_at: None: now.
+    """
 
     id: UUID
     query: UUID
@@ -202,6 +207,9 @@ class NewLabel:
     label: float | None
     trim: tuple[int, int] | None
     seconds: float | None
+    first_was_left: bool | None = None
+    repeat: bool = False
+    given_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -388,6 +396,8 @@ class Exported:
         queries: first, second and iteration, by id.
         labels: the current ones, in order.
         agents: of an arena, the names of the two that a query is about, by its id.
+        digests: of an arena, its agents' by name.
+        clips: digests of videos that were sent, by the segment that they show.
     """
 
     run: Run
@@ -395,3 +405,5 @@ class Exported:
     queries: dict[UUID, tuple[UUID, UUID, int]]
     labels: list[Event]
     agents: dict[UUID, tuple[str, str]]
+    digests: dict[str, str]
+    clips: dict[UUID, str]

@@ -2,16 +2,18 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, and_, insert, select, update
 
 from prefloop.envs.settings import EnvSettings
-from prefloop.labelling.arrays import Segment, pack, unpack
-from prefloop.labelling.server.storage.database import AnyRow, Clock, Database, chunks
+from prefloop.envs.spaces import Spaces
+from prefloop.labelling.arrays import Segment, unpack
+from prefloop.labelling.server.storage.database import Clock, Database, chunks
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
+from prefloop.labelling.server.storage.packed import Packed, packed
 from prefloop.labelling.server.storage.runs import env_of, find_run, spaces_of_run
 from prefloop.labelling.server.storage.tables import runs, segments
 
@@ -32,15 +34,26 @@ class Segments:
             NotFoundError: there is no such run.
             ConflictError: they are of other sizes than the run's.
         """
-        rows: list[dict[str, Any]] = [
-            {"digest": segment.digest, "arrays": pack(segment), "length": segment.length}
-            for segment in new
-        ]
+        spaces = self.spaces(name)
+        return self.add_packed(name, packed(new, spaces), spaces)
+
+    def spaces(self, name: str) -> Spaces:
+        """What a run's segments must be of.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        with self._database.reading() as connection:
+            return spaces_of_run(find_run(connection, name))
+
+    def add_packed(self, name: str, new: Sequence[Packed], spaces: Spaces) -> list[UUID]:
+        """Stores segments that were packed for a run with these spaces; otherwise as `add`."""
+        rows: list[dict[str, Any]] = [asdict(segment) for segment in new]
 
         def job(connection: Connection) -> list[UUID]:
             run = find_run(connection, name)
-            for segment in new:
-                _require_fitting(segment, run)
+            if spaces_of_run(run) != spaces:
+                raise ConflictError(f"{name} is another run now.")
             ids = _segments_by_digest(connection, run.id, [row["digest"] for row in rows])
             fresh = []
             for row in rows:
@@ -104,11 +117,18 @@ class Segments:
             raise NotFoundError(f"{name} has no segment {min(missing, key=str)}.")
         return [replace(unpack(data[id]), replay={}) for id in ids]
 
-    def has(self, segment: UUID) -> bool:
-        """Whether there is a segment with this id."""
+    def length(self, segment: UUID) -> int:
+        """How many steps a segment has.
+
+        Raises:
+            NotFoundError: there is none with this id.
+        """
         with self._database.reading() as connection:
-            found = select(segments.c.id).where(segments.c.id == segment)
-            return connection.execute(found).one_or_none() is not None
+            length = select(segments.c.length).where(segments.c.id == segment)
+            found = connection.execute(length).scalar_one_or_none()
+        if found is None:
+            raise NotFoundError("There is no such segment.")
+        return int(found)
 
     def set_clip(self, segment: UUID, digest: str, sent: bool) -> None:
         """Says which video shows a segment.
@@ -149,30 +169,6 @@ class Segments:
         with self._database.reading() as connection:
             sent = select(segments.c.clip).where(segments.c.clip_was_sent).distinct()
             return set(connection.execute(sent).scalars())
-
-
-def _require_fitting(segment: Segment, run: AnyRow) -> None:
-    """Refuses a segment of other observations or actions than the run's."""
-    spaces = spaces_of_run(run)
-    if segment.obs.shape[1:] != spaces.obs_shape:
-        raise ConflictError(
-            f"The run has observations of {list(spaces.obs_shape)}, not {list(segment.obs.shape[1:])}."
-        )
-    if segment.obs.dtype != spaces.obs_dtype or segment.frame_stack != spaces.frame_stack:
-        raise ConflictError(
-            f"The run has observations in {spaces.obs_dtype} in stacks of {spaces.frame_stack}, not "
-            f"{segment.obs.dtype} in stacks of {segment.frame_stack}."
-        )
-    if segment.discrete != spaces.discrete:
-        kind = "numbers of actions" if spaces.discrete else "vectors"
-        raise ConflictError(f"The run's actions are {kind}.")
-    if spaces.allows(segment.obs, segment.actions):
-        return
-    if spaces.discrete:
-        raise ConflictError(f"The run's actions are 0 to {spaces.num_actions - 1}.")
-    raise ConflictError(
-        f"The run's actions have {spaces.num_actions} numbers, not {segment.actions.shape[1]}."
-    )
 
 
 def _segments_by_digest(

@@ -4,6 +4,7 @@ To build one takes longer than to run it. What differs from call to call is a pa
 in `bindparam`; those of updates begin with `this_`, apart from the names of columns.
 """
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -51,8 +52,25 @@ SIDES = (
     _second.c.clip_error.label("second_error"),
 )
 
-# a lease that is still somebody's, at the time `now`
-LIVE = and_(leases.c.open, leases.c.expires_at > bindparam("now"))
+CLOCKS_DIFFER = timedelta(seconds=60)  # at most, those of servers that share a database
+
+# A lease that is still somebody's, at the time that `at` says. One that was given later than now is
+# from before the clock was set back: it would keep its query for as long as that.
+LIVE = and_(
+    leases.c.open,
+    leases.c.expires_at > bindparam("now"),
+    leases.c.created_at <= bindparam("latest"),
+)
+
+
+def at(now: datetime) -> dict[str, datetime]:
+    """What `LIVE` asks for."""
+    return {"now": now, "latest": now + CLOCKS_DIFFER}
+
+
+def is_live(lease: Any, now: datetime) -> bool:
+    """The same of a row."""
+    return bool(lease.open and lease.expires_at > now and lease.created_at <= now + CLOCKS_DIFFER)
 
 
 def _labelled(
@@ -207,7 +225,7 @@ LEFT_OVER = select(func.count()).select_from(
 LEASED = (
     select(
         leases.c.run, leases.c.query, leases.c.annotator, leases.c.round, leases.c.open,
-        leases.c.first_is_left, leases.c.expires_at, queries.c.done, queries.c.wanted,
+        leases.c.first_is_left, leases.c.created_at, leases.c.expires_at, queries.c.done, queries.c.wanted,
         queries.c.repeat_of, runs.c.round.label("current_round"),
         _first.c.length.label("first_length"), _second.c.length.label("second_length"),
         exists().where(events.c.id == bindparam("event")).label("is_stored"),

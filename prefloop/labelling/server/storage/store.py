@@ -13,6 +13,7 @@ from prefloop.labelling.server.storage.comparisons import Comparisons
 from prefloop.labelling.server.storage.database import Clock, Database
 from prefloop.labelling.server.storage.errors import NotFoundError
 from prefloop.labelling.server.storage.labels import Labels, current_labels_of
+from prefloop.labelling.server.storage.names import tidy_names
 from prefloop.labelling.server.storage.queue import Queue
 from prefloop.labelling.server.storage.records import Exported, Vote
 from prefloop.labelling.server.storage.runs import Runs, excluded_from, find_run, with_counts
@@ -57,6 +58,7 @@ class Store:
 
     def __init__(self, url: str, clock: Clock = utc_now, rng: random.Random | None = None) -> None:
         self._database = Database(url)
+        self._database.write(tidy_names)
         self.runs = Runs(self._database, clock)
         self.segments = Segments(self._database, clock)
         rng = rng or random.Random()
@@ -100,15 +102,20 @@ class Store:
                     .order_by(queries.c.position)
                 )
             }
-            stored = {
-                segment.id: unpack(segment.arrays)
-                for segment in connection.execute(
-                    select(segments.c.id, segments.c.arrays).where(
-                        segments.c.run == row.id, _is_labelled(row.id)
-                    )
-                )
-            }
-        return Exported(run, stored, asked, labels, agents)
+            digests = {name: row.digest for name, row in agents_of(connection, row.id).items()}
+            columns = (segments.c[name] for name in ("id", "arrays", "clip", "clip_was_sent"))
+            shown = connection.execute(
+                select(*columns).where(segments.c.run == row.id, _is_labelled(row.id))
+            ).all()
+        return Exported(
+            run,
+            {segment.id: unpack(segment.arrays) for segment in shown},
+            asked,
+            labels,
+            agents,
+            digests,
+            {segment.id: segment.clip for segment in shown if segment.clip_was_sent},
+        )
 
     def votes(self, name: str) -> tuple[list[str], list[Vote]]:
         """The agents of an arena by name, and the votes that stand, skips among them, in order.

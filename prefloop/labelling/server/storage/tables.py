@@ -152,6 +152,7 @@ leases = Table(
     Column("session", Uuid, nullable=False),
     Column("round", Integer, nullable=False),
     Column("first_is_left", Boolean, nullable=False),
+    # since when it is theirs: it was made then, or given anew
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
     # False once answered; a lease is live while it is open and has not run out

@@ -190,6 +190,7 @@ class Trainings:
             row.trainer,
             json.loads(row.state),
             json.loads(row.wishes),
-            max(self._now() - heard, timedelta()),
+            # what is heard from later than now was heard before the clock was set back
+            abs(self._now() - heard),
             row.video,
         )

@@ -2,6 +2,8 @@
 
 import { device, isLink, token } from "./session.js";
 
+// the page's own folder: a proxy may have put the server below a path of its own
+const FOLDER = new URL(".", document.baseURI);
 const PATIENCE = 20_000; // milliseconds until a reply counts as lost
 const PING = 1000; // milliseconds between looks whether the server is back
 
@@ -58,12 +60,17 @@ function credentials() {
   return isLink() ? { ...headers, "prefloop-device": device() } : headers;
 }
 
+/** Where on the server a path is. */
+function addressOf(path) {
+  return new URL(path.replace(/^\//, ""), FOLDER);
+}
+
 async function send(method, path, body) {
   const headers = credentials();
   if (body !== undefined) headers["content-type"] = "application/json";
   let reply;
   try {
-    reply = await fetch(path, {
+    reply = await fetch(addressOf(path), {
       method,
       headers,
       body: body === undefined ? undefined : JSON.stringify(body),
@@ -134,7 +141,7 @@ export const lease = (name, wish) => json("POST", `${place(name)}/leases`, wish)
 export function release(name, held) {
   const headers = { ...credentials(), "content-type": "application/json" };
   const body = JSON.stringify(held);
-  fetch(`${place(name)}/release`, { method: "POST", headers, body, keepalive: true }).catch(() => {});
+  fetch(addressOf(`${place(name)}/release`), { method: "POST", headers, body, keepalive: true }).catch(() => {});
 }
 
 export const answer = (said) => json("POST", "/api/answers", said);

@@ -1,7 +1,9 @@
 // What is kept in this browser. Where it refuses (a private window, a full disk), things are kept
 // until the page is closed.
 
-const PREFIX = "prefloop.";
+// servers below paths of one host share what its pages keep, and must not take each other's
+const FOLDER = new URL(".", document.baseURI);
+const PREFIX = FOLDER.protocol === "file:" || FOLDER.pathname === "/" ? "prefloop." : `prefloop${FOLDER.pathname}.`;
 
 class Kept {
   #storage;

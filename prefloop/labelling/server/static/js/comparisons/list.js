@@ -31,7 +31,7 @@ class List {
     { class: "empty", hidden: true },
     make("h2", {}, "There is nothing to compare yet"),
     make("p", {}, "Policies of up to six runs, side by side and in step; this page shows them by itself:"),
-    make("pre", {}, make("code", {}, `prefloop show RUN RUN --server ${window.location.origin}`)),
+    make("pre", {}, make("code", {}, `prefloop show RUN RUN --server ${new URL(".", document.baseURI).href.replace(/\/$/, "")}`)),
   );
 
   constructor(view, found, isTrainer, signal) {

@@ -1,0 +1,79 @@
+"""What a run that is to go on began with, so that it need not be said again.
+
+Free of PyTorch: command lines are read by it.
+"""
+
+import reprlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefloop.errors import UserError
+from prefloop.files import is_file, read_json
+from prefloop.settings import leaves, read_as
+
+DESCRIPTIONS = ("run.json", "metadata.json")  # of a run, of a preference dataset
+# where it writes, how it is watched and when it may end early is for each command to say
+SAID_ANEW = (
+    "out", "checkpoint_dir", "resume", "track", "render", "checkpoint_every", "video_every",
+    "stop_at", "patience",
+)  # fmt: skip
+
+
+def begun(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is written down of the run or dataset that goes on; empty where there is none.
+
+    Args:
+        given: settings by flag: `resume` with `out` or `checkpoint_dir`; or `run`, which people label, and
+            whose folder has its name if `out` says nothing else.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    folder = _folder(given)
+    if not folder or not (given.get("resume") or given.get("run")):
+        return {}
+    for name in DESCRIPTIONS:
+        if is_file(Path(folder) / name):
+            said = read_json(Path(folder) / name)
+            return said if isinstance(said.get("settings"), dict) else {}
+    return {}
+
+
+def _folder(given: Mapping[str, Any]) -> str:
+    return str(given.get("out") or given.get("checkpoint_dir") or given.get("run") or "")
+
+
+def settings_begun_with(settings_class: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `--resume` goes on with where nothing else is given; empty without it.
+
+    Args:
+        settings_class: what the flags are of.
+        given: as `begun`.
+
+    Returns:
+        Values by flag.
+
+    Raises:
+        UserError: as `begun`; a value there is none that the flag takes; or nothing is there, and it is needed.
+    """
+    if not given.get("resume"):
+        return {}
+    known, folder = list(leaves(settings_class)), _folder(given)
+    before = begun(given).get("settings", {})
+    lacks = any(leaf.required and given[leaf.flag] is None for leaf in known)
+    if folder and lacks and not before:
+        raise UserError(f"There is no run to resume in {folder}: it holds no {DESCRIPTIONS[0]}.")
+    values = {}
+    for leaf in known:
+        if leaf.flag not in before or leaf.flag in SAID_ANEW:
+            continue
+        value = before[leaf.flag]
+        try:  # None and no values at all are what no flag can say
+            values[leaf.flag] = read_as(leaf, value) if value not in (None, [], "") else value
+        except ValueError:
+            raise UserError(
+                f"What {folder} says it began with is damaged: {leaf.flag} can't be "
+                f"{reprlib.repr(value)}."
+            ) from None
+    return values
