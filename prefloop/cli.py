@@ -32,6 +32,7 @@ COMMANDS = {
     "collect": "act, cut segments, and queue pairs of them for people to compare",
     "arena": "people compare policies without knowing whom they see, and their votes rank them",
     "runs": "the labelling server's runs: list, export, import, rename, delete",
+    "study": "people who are recruited label by links of their own: make a study, look at it, end links",
     "label": "serve the page on which people label, and its API",
 }
 

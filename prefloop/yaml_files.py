@@ -5,7 +5,7 @@ PyYAML is imported when a file is read, not before, so that `--help` is quick an
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefloop.errors import UserError
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import yaml
 
 MAX_BYTES = 100_000  # what a person writes by hand is smaller
+Place = tuple[str | int, ...]  # the keys and numbers that lead to a value
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,61 @@ class Entry:
     node: "yaml.Node"
 
 
-def read_entries(path: Path) -> dict[str, Entry]:
-    """The keys of a file in their order; none of an empty one.
+def read_values(path: Path) -> tuple[dict[str, Any], dict[Place, str]]:
+    """What a file says, and where each value of it stands.
+
+    Returns:
+        The file's mapping; and by the keys and numbers that lead to a value, the file and its line, as
+        sentences begin.
 
     Raises:
         UserError: it can't be read, is no YAML or no mapping, or a key stands in it twice.
     """
     import yaml
 
+    root = _composed(path)
+    if root is None:
+        return {}, {}
+    lines: dict[Place, str] = {}
+
+    def look(entry: Entry, place: Place) -> None:
+        lines[place] = entry.where
+        if isinstance(entry.node, yaml.MappingNode):
+            for name, inner in entries_of(entry, path).items():
+                look(inner, (*place, name))
+        elif isinstance(entry.node, yaml.SequenceNode):
+            for i, node in enumerate(entry.node.value):
+                look(Entry(f"{path}, line {node.start_mark.line + 1}", node), (*place, i))
+
+    top = Entry(f"{path}, line 1", root)
+    entries_of(top, path)  # that it is a mapping
+    look(top, ())
+    try:
+        return yaml.SafeLoader("").construct_document(root), lines
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise UserError(f"{where}: {getattr(error, 'problem', None) or error}.") from None
+
+
+def read_entries(path: Path) -> dict[str, Entry]:
+    """The keys of a file in their order; none of an empty one.
+
+    Raises:
+        UserError: it can't be read, is no YAML or no mapping, or a key stands in it twice.
+    """
+    root = _composed(path)
+    return {} if root is None else entries_of(Entry(f"{path}, line 1", root), path)
+
+
+def _composed(path: Path) -> "yaml.Node | None":
+    """The file as PyYAML composes it; None of an empty one."""
+    import yaml
+
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path} is too large to be settings.")
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except OSError as error:
         raise UserError(f"Can't read {path}: {error.strerror}.") from None
     except UnicodeDecodeError:
@@ -51,7 +95,6 @@ def read_entries(path: Path) -> dict[str, Entry]:
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
         reason = getattr(error, "problem", None) or "it is no YAML"
         raise UserError(f"{where}: {reason}.") from None
-    return {} if root is None else entries_of(Entry(f"{path}, line 1", root), path)
 
 
 def entries_of(entry: Entry, path: Path) -> dict[str, Entry]:

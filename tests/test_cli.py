@@ -48,8 +48,9 @@ def flags_of(name):
     settings = importlib.import_module(f"prefloop.commands.{name.replace('-', '_')}").Settings
     every = list(leaves(settings))
     needed = [f"--{leaf.flag}=x" for leaf in every if leaf.required]
-    if any(leaf.required and leaf.field.metadata["positional"] for leaf in every):
-        needed = ["x"]
+    for leaf in every:
+        if leaf.required and leaf.field.metadata["positional"]:
+            needed = [*leaf.field.metadata["choices"], "x"][:1]
     return settings, every, needed
 
 

@@ -60,9 +60,10 @@ def test_the_commands_of_the_library(run, tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text(encoding="utf-8").partition("<!-- assignment -->")[0]
     text = text.replace("\\\n", "")  # a command may go on in the next line
     lines = re.findall(r"^(python vpg\.py .*|prefloop .*)$", text, re.MULTILINE)
-    assert len(lines) == 22
-    # what needs people is run in tests/labelling/test_teaching.py, test_teach.py and test_arena_command.py
-    people = r"prefloop (label|collect|arena|teach)|human"
+    assert len(lines) == 23
+    # what needs people is run in tests/labelling: test_teaching.py, test_teach.py, test_arena_command.py
+    # and test_study_command.py
+    people = r"prefloop (label|collect|arena|teach|study)|human"
     for line in (line for line in lines if not re.search(people, line)):
         program, name = line.split()[:2]
         small = f"--epochs 1 {SMALL[name]}" if program == "python" else SMALL_PREFLOOP[name]

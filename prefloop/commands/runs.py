@@ -9,13 +9,15 @@ from prefloop.settings import part, setting
 
 DESCRIPTION = """Lists the labelling server's runs and what stands in them, takes labels out as a
 preference dataset and in again, renames a run, sets what labelling.yaml says of clips and queue for
-this run alone, puts it away and brings it back, deletes it with its labels, or has everything in it
+this run alone, puts it away and brings it back, leaves an annotator's labels out of
+training and agreement and takes them in again, deletes it with its labels, or has everything in it
 labelled again. On the server's own machine, copies a whole store to another database, or a server's folder while it
 runs."""
 EPILOG = """Example: prefloop runs list; prefloop runs show cartpole-01; prefloop runs export
 cartpole-01 prefs (then prefloop dpo --preferences prefs ...); prefloop runs import prefs cartpole-02;
 prefloop runs rename cartpole-01 pilot; prefloop runs set pilot playback_speed 0.5 (default: as
-labelling.yaml says); prefloop runs archive pilot; prefloop runs bring-back pilot; prefloop runs label-again pilot; prefloop runs delete pilot; prefloop runs
+labelling.yaml says); prefloop runs archive pilot; prefloop runs bring-back pilot; prefloop runs
+exclude pilot bob; prefloop runs include pilot bob; prefloop runs label-again pilot; prefloop runs delete pilot; prefloop runs
 backup labels-monday; prefloop runs copy --from sqlite:////home/me/.prefloop/default/labels.sqlite3 --to
 postgresql://me@host/labels. docs/labelling.md says what a copy and a backup hold, and how they are used."""
 IMPORTS = ()
@@ -30,6 +32,8 @@ ACTIONS = {
     "set": ("NAME", "KEY", "VALUE"),
     "archive": ("NAME",),
     "bring-back": ("NAME",),
+    "exclude": ("NAME", "ANNOTATOR"),
+    "include": ("NAME", "ANNOTATOR"),
     "delete": ("NAME",),
     "label-again": ("NAME",),
     "copy": (),
@@ -47,7 +51,7 @@ class Settings:
 
     # fmt: off
     action: str = setting(MISSING, f"what to do: {', '.join(ACTIONS)}", choices=tuple(ACTIONS), positional=True)
-    words: tuple[str, ...] = setting((), "the run's name, and what else the action takes: export NAME FOLDER, import FOLDER NAME, rename NAME NEW-NAME, set NAME KEY VALUE, backup FOLDER", positional=True)
+    words: tuple[str, ...] = setting((), "the run's name, and what else the action takes: export NAME FOLDER, import FOLDER NAME, rename NAME NEW-NAME, set NAME KEY VALUE, exclude and include NAME ANNOTATOR, backup FOLDER", positional=True)
     yes: bool = setting(False, "delete without asking")
     source: str = setting("", "copy: the database that is copied, as of prefloop label --database_url", flag="from")
     target: str = setting("", "copy: the database that it is copied to, which must be empty", flag="to")
@@ -97,6 +101,8 @@ def main(settings: Settings) -> None:
             "set": managing.set_own,
             "archive": managing.archive,
             "bring-back": managing.bring_back,
+            "exclude": managing.exclude,
+            "include": managing.include,
             "delete": partial(managing.delete, ask=not settings.yes),
             "label-again": managing.label_again,
         }

@@ -56,6 +56,7 @@ class FakeServer:
         return SimpleNamespace(
             events=some, queries=list(about.values()), round=self.round,
             next=some[-1].number if some else after, more=len(events) > len(some),
+            excluded=[],
         )  # fmt: skip
 
     def say(self, query, label, kind="answer", **more):

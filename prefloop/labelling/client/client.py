@@ -12,14 +12,15 @@ from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.labelling.arrays import from_archive, pad, to_archive
 from prefloop.labelling.client.calling import Caller, RefusedError
-from prefloop.labelling.limits import MAX_NAME, RUN_NAME
+from prefloop.labelling.limits import MAX_NAME, MAX_STUDY, RUN_NAME, STUDY_NAME
 from prefloop.labelling.schemas.annotate import AnswerOut, LeasesOut
 from prefloop.labelling.schemas.arena import RankingOut
 from prefloop.labelling.schemas.base import MAX_QUERIES, HealthOut
 from prefloop.labelling.schemas.comparisons import MissingOut
 from prefloop.labelling.schemas.results import ResultsOut
-from prefloop.labelling.schemas.runs import RunOut
+from prefloop.labelling.schemas.runs import ExcludedOut, RunOut
 from prefloop.labelling.schemas.settings import RunSettingsOut
+from prefloop.labelling.schemas.studies import ParticipantOut, StudyIn, StudyOut
 from prefloop.labelling.schemas.training import (
     ClipOut,
     EventOut,
@@ -120,6 +121,12 @@ class LabellingClient(Caller):
         """Asks every query again."""
         return self._read(self._call("POST", f"{_path(name)}/label-again", once=True), RunOut)
 
+    def exclude(self, name: str, annotator: str, excluded: bool = True) -> list[str]:
+        """Leaves an annotator's labels out of training and agreement, or takes them in; all who are out."""
+        path = f"{_path(name)}/{'exclude' if excluded else 'include'}"
+        reply = self._call("POST", path, json={"annotator": annotator})
+        return self._read(reply, ExcludedOut).excluded
+
     def export(self, name: str) -> bytes:
         """The run's labels as a preference dataset, in a zip."""
         path = f"{_path(name)}/export"
@@ -145,6 +152,48 @@ class LabellingClient(Caller):
     def ranking(self, name: str) -> RankingOut:
         """How an arena's votes rank its agents."""
         return self._read(self._call("GET", f"{_path(name)}/ranking"), RankingOut)
+
+    # studies
+
+    def studies(self) -> list[StudyOut]:
+        """All studies, the newest first."""
+        reply = self._call("GET", "/api/studies")
+        return [self._checked(StudyOut, study) for study in self._json(reply)]
+
+    def study(self, name: str) -> StudyOut:
+        """One study with its participants."""
+        return self._read(self._call("GET", _study_path(name)), StudyOut)
+
+    def put_study(self, name: str, study: StudyIn) -> StudyOut:
+        """Makes a study."""
+        body = study.model_dump(mode="json")
+        return self._read(self._call("PUT", _study_path(name), json=body), StudyOut)
+
+    def add_participants(self, name: str, tokens: Mapping[str, str]) -> StudyOut:
+        """Adds participants to a study, each with the hash of their link's token."""
+        body = {"links": [{"ref": ref, "token": token} for ref, token in tokens.items()]}
+        path = f"{_study_path(name)}/participants"
+        return self._read(self._call("POST", path, json=body), StudyOut)
+
+    def revoke_link(self, name: str, ref: str) -> ParticipantOut:
+        """Ends a participant's link."""
+        path = f"{_study_path(name)}/participants/{quote(ref, safe='')}/revoke"
+        return self._read(self._call("POST", path), ParticipantOut)
+
+    def renew_link(self, name: str, ref: str, token: str) -> ParticipantOut:
+        """Gives a participant another link, by the hash of its token."""
+        path = f"{_study_path(name)}/participants/{quote(ref, safe='')}/renew"
+        return self._read(self._call("POST", path, json={"token": token}), ParticipantOut)
+
+    def revoke_open_link(self, name: str) -> StudyOut:
+        """Ends the link that makes participants."""
+        path = f"{_study_path(name)}/revoke-open-link"
+        return self._read(self._call("POST", path, once=True), StudyOut)
+
+    def close_study(self, name: str, closed: bool = True) -> StudyOut:
+        """Ends a study, or goes on with it."""
+        action = "close" if closed else "reopen"
+        return self._read(self._call("POST", f"{_study_path(name)}/{action}"), StudyOut)
 
     # comparisons
 
@@ -304,6 +353,29 @@ def require_run_name(run: str) -> None:
             f"{run!r} won't do: a run is named by letters, digits, dots, dashes and underscores, "
             f"{MAX_NAME} at most."
         )
+
+
+def require_study_name(name: str) -> None:
+    """Refuses what no study can be called.
+
+    Raises:
+        UserError: says what one is called.
+    """
+    if not re.fullmatch(STUDY_NAME, name):
+        raise UserError(
+            f"{name!r} won't do: a study is named by letters, digits, dots, dashes and underscores, "
+            f"{MAX_STUDY} at most."
+        )
+
+
+def _study_path(name: str) -> str:
+    """Where a study is.
+
+    Raises:
+        UserError: it can't be called so.
+    """
+    require_study_name(name)
+    return f"/api/studies/{name}"
 
 
 def _path(run: str) -> str:

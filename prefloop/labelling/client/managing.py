@@ -2,6 +2,7 @@
 
 import io
 import math
+import shlex
 import zipfile
 from pathlib import Path
 
@@ -78,6 +79,9 @@ def show(client: LabellingClient, name: str) -> None:
     lines += [
         f"look at {one.annotator}: {_doubted(d)}" for one in results.annotators for d in one.doubts
     ]
+    left_out = [one.annotator for one in results.annotators if one.excluded]
+    if left_out:
+        lines.append(f"left out: {', '.join(left_out)}")
     lines += [f"{key}: {value:g}, for this run alone" for key, value in run.own_settings.items()]
     if _state(run):
         lines.append(f"{_state(run)}")
@@ -134,6 +138,20 @@ def bring_back(client: LabellingClient, name: str) -> None:
     """Takes a run out of the archive."""
     client.archive(name, False)
     print(f"{name} is offered to annotators again.")
+
+
+def exclude(client: LabellingClient, name: str, annotator: str) -> None:
+    """Leaves somebody's labels out of training and agreement."""
+    client.exclude(name, annotator)
+    print(
+        f"{name}: nothing is learned from {annotator}'s labels, until prefloop runs include {name} {shlex.quote(annotator)}."
+    )
+
+
+def include(client: LabellingClient, name: str, annotator: str) -> None:
+    """Takes somebody's labels in again."""
+    client.exclude(name, annotator, False)
+    print(f"{name}: {annotator}'s labels count again.")
 
 
 def set_own(client: LabellingClient, name: str, key: str, value: str) -> None:

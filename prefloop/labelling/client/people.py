@@ -164,7 +164,8 @@ class StandingLabels:
     """The labels of a run that stand, read on from where the last look ended.
 
     Where an annotator narrowed what was compared, a label is about that part. Labels of repeats say
-    how consistent somebody is and are no new evidence: they are left out.
+    how consistent somebody is and are no new evidence: they are left out, as are those of annotators whom
+    somebody has excluded.
 
     They stand in the order of the questions, so that nothing that is learned from them depends on who
     was the quickest to answer.
@@ -181,12 +182,13 @@ class StandingLabels:
         self._standing: dict[UUID, EventOut] = {}
         self._asked: dict[UUID, QueryOut] = {}
         self._cursor, self._round = 0, 0
+        self._excluded: set[str] = set()
         self._segments: Segments | None = None  # those of the server, and parts of them
         self._place: dict[tuple[UUID, tuple[int, int] | None], int] = {}
 
     def read(self) -> bool:
         """Takes in what has happened since the last look; returns whether anything has."""
-        before, more = (self._cursor, self._round), True
+        before, more = (self._cursor, self._round, self._excluded), True
         while more:
             page = self._client.labels(self._run, self._cursor)
             if page.round != self._round:
@@ -198,10 +200,11 @@ class StandingLabels:
                 elif not event.repeat:
                     self._standing[event.id] = event
             self._cursor, self._round, more = page.next, page.round, page.more
-        if (self._cursor, self._round) == before:
+            self._excluded = set(page.excluded)
+        if (self._cursor, self._round, self._excluded) == before:
             return False
         self.events = sorted(
-            self._standing.values(),
+            (event for event in self._standing.values() if event.annotator not in self._excluded),
             key=lambda event: (self._asked[event.query].position, event.number),
         )
         self._fetch()

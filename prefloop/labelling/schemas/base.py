@@ -19,7 +19,8 @@ MAX_QUERIES = 10_000  # or labels in one request
 MAX_INT = 2**31 - 1  # what an integer column holds
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Text without what no keyboard types."""
     if not is_plain(text):
         raise ValueError("control characters are not allowed")
     return text
@@ -29,7 +30,7 @@ def one_line(text: str) -> str:
     """Text that is one line, without what no keyboard types."""
     if "\n" in text or "\t" in text:
         raise ValueError("it must be one line")
-    return _plain(text)
+    return plain(text)
 
 
 def _name(text: str) -> str:
@@ -54,9 +55,7 @@ AnnotatorName = Annotated[
 ]
 AgentName = AnnotatorName
 Env = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ENV), AfterValidator(one_line)]
-Instructions = Annotated[
-    str, StringConstraints(max_length=MAX_INSTRUCTIONS), AfterValidator(_plain)
-]
+Instructions = Annotated[str, StringConstraints(max_length=MAX_INSTRUCTIONS), AfterValidator(plain)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 Time = Annotated[
     AwareDatetime,
@@ -94,7 +93,7 @@ class HealthOut(Out):
 
     version: str
     schema_: int = Field(alias="schema")
-    role: Literal["annotator", "trainer"] | None = Field(
+    role: Literal["annotator", "trainer", "participant", "newcomer"] | None = Field(
         description="What the token that was sent allows; null: none, or a wrong one."
     )
 

@@ -63,6 +63,9 @@ class AnnotatorOut(Out):
     doubts: list[DoubtOut] = Field(
         description="What is suspicious; docs/labelling_api.md has the rule."
     )
+    excluded: bool = Field(
+        False, description="Whether their labels are left out of training and agreement."
+    )
 
 
 class PointOut(Out):

@@ -10,6 +10,7 @@ from prefloop.labelling.limits import MAX_AGENTS, MAX_ENV, MAX_TRACE
 from prefloop.labelling.schemas.base import (
     MAX_INT,
     AgentName,
+    AnnotatorName,
     Digest,
     Env,
     In,
@@ -91,6 +92,18 @@ class RenameIn(In):
     """A new name for a run."""
 
     name: RunName
+
+
+class ExcludeIn(In):
+    """Whose labels are left out, or taken in again."""
+
+    annotator: AnnotatorName
+
+
+class ExcludedOut(Out):
+    """Whose labels of a run are left out of training and agreement."""
+
+    excluded: list[str]
 
 
 class CountsOut(Out):

@@ -128,6 +128,9 @@ class LabelsOut(Out):
     more: bool
     round: int = Field(description="If it is another than before, earlier labels no longer count.")
     annotators_per_query: int
+    excluded: list[str] = Field(
+        [], description="Annotators whose labels are not to be learned from."
+    )
 
 
 class LabelIn(In):

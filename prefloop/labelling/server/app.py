@@ -29,13 +29,15 @@ from prefloop.labelling.server.routes import (
     results,
     runs,
     settings,
+    studies,
+    study,
     training,
     trainings,
 )
 from prefloop.labelling.server.security import LOOPBACK, Guard, Tokens
-from prefloop.labelling.server.service import Service
+from prefloop.labelling.server.service import Service, within_link
 from prefloop.labelling.server.storage.database import StoreUnavailableError
-from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
+from prefloop.labelling.server.storage.errors import ConflictError, ForbiddenError, NotFoundError
 from prefloop.labelling.server.storage.store import Store
 from prefloop.labelling.server.uploads import EndingError, Opener, TooMuchError, open_here
 
@@ -43,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
 _STATUS: dict[type[UserError], int] = {
+    ForbiddenError: 403,
     NotFoundError: 404,
     ConflictError: 409,
     StoreUnavailableError: 503,
@@ -94,11 +97,13 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         responses=_ERRORS,
+        dependencies=[within_link],
         generate_unique_id_function=_operation_id,
     )
     app.state.service = Service(store, clip_store, settings_file, tokens, want_clips, opener)
     app.state.rooms = Rooms()
     app.include_router(annotate.router)
+    app.include_router(study.router)
     app.include_router(clips.router)
     for module in (
         runs,
@@ -109,6 +114,7 @@ def create_app(
         arena,
         comparisons,
         settings,
+        studies,
     ):
         app.include_router(module.router, dependencies=[in_turn])
     app.add_exception_handler(UserError, _as_sentence)

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
@@ -89,6 +89,7 @@ class Annotator:
         chose_left: share of the answers that are no ties; about 0.5 if sides do not matter.
         seconds: that a label took.
         consistency: agreement with themselves on repeats.
+        excluded: whether their labels are left out of training and agreement.
     """
 
     annotator: str
@@ -99,6 +100,7 @@ class Annotator:
     seconds: Seconds
     consistency: Share
     doubts: list[Doubt]
+    excluded: bool
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class Results:
     seconds: Seconds
 
 
-def results(labels: Sequence[Event]) -> Results:
+def results(labels: Sequence[Event], excluded: Collection[str] = ()) -> Results:
     """Results of the labels that stand.
 
     Two labels agree if both prefer the first, both the second, or both are ties. Skips are counted,
@@ -142,6 +144,7 @@ def results(labels: Sequence[Event]) -> Results:
 
     Args:
         labels: of one run, in order.
+        excluded: annotators who are counted for themselves alone.
     """
     by_annotator: dict[str, list[Event]] = defaultdict(list)
     first_labels: dict[str, dict[object, float]] = defaultdict(dict)  # annotator, query
@@ -152,7 +155,7 @@ def results(labels: Sequence[Event]) -> Results:
     repeats = {name: _repeated(events, first_labels[name]) for name, events in by_annotator.items()}
     pairs = [
         _pair(one, other, first_labels[one], first_labels[other])
-        for one, other in combinations(sorted(by_annotator), 2)
+        for one, other in combinations(sorted(by_annotator.keys() - set(excluded)), 2)
     ]
     compared = sum(pair.n for pair in pairs)
     agreed = sum(pair.n * pair.share for pair in pairs if pair.share is not None)
@@ -160,12 +163,15 @@ def results(labels: Sequence[Event]) -> Results:
         over_time=_over_time(labels),
         curves=_curves(by_annotator),
         annotators=[
-            _annotator(name, events, repeats[name]) for name, events in sorted(by_annotator.items())
+            _annotator(name, events, repeats[name], name in excluded)
+            for name, events in sorted(by_annotator.items())
         ],
         agreement=Share(compared, agreed / compared if compared else None),
-        consistency=_share([pair for own in repeats.values() for pair in own]),
+        consistency=_share(
+            [pair for name, own in repeats.items() if name not in excluded for pair in own]
+        ),
         pairs=[pair for pair in pairs if pair.n],
-        seconds=_seconds(labels),
+        seconds=_seconds([event for event in labels if event.annotator not in excluded]),
     )
 
 
@@ -209,7 +215,7 @@ def _share(pairs: Sequence[tuple[float, float]]) -> Share:
 
 
 def _annotator(
-    name: str, events: Sequence[Event], repeated: list[tuple[float, float]]
+    name: str, events: Sequence[Event], repeated: list[tuple[float, float]], excluded: bool
 ) -> Annotator:
     answers = [event for event in events if event.label is not None]
     # which side was chosen is known only where what was shown left is
@@ -224,6 +230,7 @@ def _annotator(
         seconds=_seconds(events),
         consistency=_share(repeated),
         doubts=_doubts(lefts, len(sided), events, repeated),
+        excluded=excluded,
     )
 
 

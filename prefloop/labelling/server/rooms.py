@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
-from prefloop.labelling.server.service import Credentials, ServiceDep
+from prefloop.labelling.server.service import VisitorDep
 
 # routes that open, pack or send much, by the names of their functions
 HEAVY = frozenset(
@@ -35,10 +35,8 @@ class Rooms:
     heavy: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(4))
 
 
-async def _wait_for_room(
-    request: Request, service: ServiceDep, credentials: Credentials
-) -> AsyncIterator[None]:
-    if service.role(credentials) is None:
+async def _wait_for_room(request: Request, visitor: VisitorDep) -> AsyncIterator[None]:
+    if visitor.role is None:
         yield  # who may do nothing is told so at once, and waits in nobody's way
         return
     rooms: Rooms = request.app.state.rooms

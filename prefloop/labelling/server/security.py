@@ -1,11 +1,11 @@
 """Who may do what, and what every request and reply has to be like.
 
-Annotators and trainers each share a token; a trainer may do all that an annotator may. `Guard` is
-outermost: nothing that it refuses is read, and nothing leaves without its headers.
+Annotators and trainers each share a token; a trainer may do all that an annotator may. A participant of a
+study has a link of their own, which may do what stands in `LINKS_MAY` and nothing else. `Guard` is outermost:
+nothing that it refuses is read, and nothing leaves without its headers.
 """
 
 import asyncio
-import hashlib
 import hmac
 import json
 import logging
@@ -25,11 +25,26 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from prefloop.errors import UserError
 from prefloop.files import make_private, read_json, write_atomically
 from prefloop.labelling.limits import MAX_COMPARISON
+from prefloop.labelling.links import digest
 from prefloop.labelling.server.addresses import UnderWay, WrongTokens
 
 logger = logging.getLogger(__name__)
 
-Role = Literal["annotator", "trainer"]
+# a newcomer has the link that makes participants
+Role = Literal["annotator", "trainer", "participant", "newcomer"]
+# the only operations that a link may call, by name: a route that is new is closed to participants until it stands here
+LINKS_MAY: dict[Role, frozenset[str]] = {
+    "newcomer": frozenset({"get_health", "get_study", "join_study"}),
+    "participant": frozenset(
+        {
+            "get_health", "get_study", "enter_study", "take_step", "practise", "check_comprehension",
+            "get_study_settings", "lease_study_pairs", "release_study_pairs", "answer", "undo_in_study",
+            "finish_study", "leave_study", "get_clip", "get_segment",
+        }
+    ),
+}  # fmt: skip
+# those of them that also a device may call on which the link works no longer: an answer is never lost
+ON_ANY_DEVICE = frozenset({"get_health", "get_study", "enter_study", "answer"})
 OWN_PATHS = frozenset({"api", "clips", "css", "js"})  # of the server, and of the page's files
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -57,6 +72,8 @@ def body_limit(path: str) -> int:
         return MAX_CLIP
     if path.startswith("/api/comparisons/"):
         return MAX_CLIP if "/clips/" in path else MAX_COMPARISON
+    if path.startswith("/api/studies/"):
+        return MAX_LONG_JSON
     if path.startswith("/api/runs/"):
         last = path.rpartition("/")[2]
         long = dict.fromkeys(("queries", "labels", "reward-report", "traces"), MAX_LONG_JSON)
@@ -73,7 +90,7 @@ class Tokens:
 
     def role(self, token: str) -> Role | None:
         """Whose token it is; None for nobody's."""
-        given = _hash(token)
+        given = digest(token)
         # both are compared in any case, so that time tells nothing
         is_trainer = hmac.compare_digest(given, self.trainer)
         is_annotator = hmac.compare_digest(given, self.annotator)
@@ -90,7 +107,7 @@ class NewTokens:
     @property
     def hashed(self) -> Tokens:
         """What may be stored of them."""
-        return Tokens(_hash(self.annotator), _hash(self.trainer))
+        return Tokens(digest(self.annotator), digest(self.trainer))
 
 
 def make_tokens() -> NewTokens:
@@ -122,10 +139,6 @@ def write_tokens(path: Path, tokens: Tokens) -> None:
     write_atomically(
         path, (json.dumps(asdict(tokens), indent=2) + "\n").encode(), durable=True, private=True
     )
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
 class Guard:

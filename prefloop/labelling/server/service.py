@@ -7,11 +7,14 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from prefloop.labelling.links import PREFIX, digest
 from prefloop.labelling.server.clips import ClipStore
 from prefloop.labelling.server.config import SettingsFile
-from prefloop.labelling.server.security import Role, Tokens
+from prefloop.labelling.server.security import LINKS_MAY, ON_ANY_DEVICE, Role, Tokens
+from prefloop.labelling.server.storage.records import Link
 from prefloop.labelling.server.storage.store import Store
 from prefloop.labelling.server.uploads import Opener, open_here
 
@@ -40,17 +43,31 @@ class Service:
 
     def forget_clips(self, digests: Collection[str]) -> None:
         """Removes clips that were sent, as far as nothing shows them any more."""
-        for digest in set(digests) - self.store.sent_clips():
-            path = self.clips.path(digest)
+        for clip in set(digests) - self.store.sent_clips():
+            path = self.clips.path(clip)
             if path is not None:
                 with contextlib.suppress(OSError):  # a file that nobody refers to does no harm
                     path.unlink()
 
-    def role(self, credentials: HTTPAuthorizationCredentials | None) -> Role | None:
-        """What a request's sender may do."""
-        if self.tokens is None:
-            return "trainer"
-        return None if credentials is None else self.tokens.role(credentials.credentials)
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who sends a request.
+
+    Attributes:
+        role: what they may do; None: nothing.
+        link: the link whose token they sent; None: they sent none, or one that nobody knows.
+        has_token: whether they sent a token at all.
+    """
+
+    role: Role | None
+    link: Link | None
+    has_token: bool
+
+    @property
+    def participant(self) -> UUID | None:
+        """Who takes part in a study; None: it is nobody's link."""
+        return None if self.link is None else self.link.participant
 
 
 async def _service(request: Request) -> Service:
@@ -60,23 +77,71 @@ async def _service(request: Request) -> Service:
 
 
 ServiceDep = Annotated[Service, Depends(_service)]
-_bearer = HTTPBearer(auto_error=False, description="The annotators' or the trainers' token.")
+_bearer = HTTPBearer(
+    auto_error=False, description="The annotators', the trainers' or a link's token."
+)
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
+async def _visitor(service: ServiceDep, credentials: Credentials) -> Visitor:
+    token = None if credentials is None else credentials.credentials
+    if token is not None and token.startswith(PREFIX):
+        link = await run_in_threadpool(service.store.studies.link, digest(token))
+        if link is None or not link.holds:
+            return Visitor(None, None, True)
+        return Visitor("newcomer" if link.participant is None else "participant", link, True)
+    if service.tokens is None:
+        return Visitor("trainer", None, token is not None)
+    return Visitor(None if token is None else service.tokens.role(token), None, token is not None)
+
+
+VisitorDep = Annotated[Visitor, Depends(_visitor)]
+DEVICE = "prefloop-device"  # the header by which a page says on which device it is
+
+
+async def _within_link(request: Request, visitor: VisitorDep, credentials: Credentials) -> None:
+    """Refuses links what they are not for, whichever route it is."""
+    operation = request.scope["route"].name
+    if credentials is not None and credentials.credentials.startswith(PREFIX):
+        if visitor.link is None or visitor.role is None:
+            if operation == "get_health":
+                return
+            raise HTTPException(403, "This link does not hold, or no longer; ask whoever gave it to you.")  # fmt: skip
+        if operation not in LINKS_MAY[visitor.role]:
+            raise HTTPException(403, "This is not for those who take part in a study.")
+        if is_elsewhere(request, visitor.link) and operation not in ON_ANY_DEVICE:
+            raise HTTPException(403, "Your link is open on another device now.")
+
+
+within_link = Depends(_within_link)
+
+
+def is_elsewhere(request: Request, link: Link) -> bool:
+    """Whether a link works on one device, and that is another one than the request's, or none yet."""
+    return link.one_device and str(link.device) != request.headers.get(DEVICE, "").lower()
+
+
 def _required(*roles: Role) -> Callable[..., Awaitable[None]]:
-    async def check(service: ServiceDep, credentials: Credentials) -> None:
-        role = service.role(credentials)
-        if role is None:
+    async def check(visitor: VisitorDep) -> None:
+        if visitor.role is None:
             sentence = "A token is needed; whoever started the server has it."
-            if credentials is not None:
+            if visitor.has_token:
                 sentence = "The token is not this server's; whoever started the server has it."
             raise HTTPException(401, sentence, {"www-authenticate": "Bearer"})
-        if role not in roles:
-            raise HTTPException(403, "This needs the trainers' token.")
+        if visitor.role not in roles:
+            raise HTTPException(403, _NEEDED[roles[-1]])
 
     return check
 
 
+_NEEDED: dict[Role, str] = {
+    "trainer": "This needs the trainers' token.",
+    "participant": "This needs the link of somebody who takes part in a study.",
+    "newcomer": "This needs the link of a study.",
+}
 annotators_only = Depends(_required("annotator", "trainer"))
 trainers_only = Depends(_required("trainer"))
+participants_only = Depends(_required("participant"))
+newcomers_only = Depends(_required("newcomer"))
+links_only = Depends(_required("participant", "newcomer"))
+participants_too = Depends(_required("participant", "annotator", "trainer"))

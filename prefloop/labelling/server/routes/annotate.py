@@ -17,12 +17,18 @@ from prefloop.labelling.schemas.annotate import (
 )
 from prefloop.labelling.schemas.base import RunName
 from prefloop.labelling.server.config import LabellingConfig
-from prefloop.labelling.server.service import ServiceDep, annotators_only
+from prefloop.labelling.server.service import (
+    ServiceDep,
+    VisitorDep,
+    annotators_only,
+    participants_too,
+)
+from prefloop.labelling.server.way import rules_of
 
-router = APIRouter(prefix="/api", tags=["labelling"], dependencies=[annotators_only])
+router = APIRouter(prefix="/api", tags=["labelling"])
 
 
-@router.post("/runs/{name}/leases")
+@router.post("/runs/{name}/leases", dependencies=[annotators_only])
 async def lease_queries(name: RunName, wish: LeaseIn, service: ServiceDep) -> LeasesOut:
     """Gives an annotator queries that nobody else gets until the lease runs out."""
     settings = service.settings.current
@@ -39,25 +45,37 @@ async def lease_queries(name: RunName, wish: LeaseIn, service: ServiceDep) -> Le
     return LeasesOut.of(leases)
 
 
-@router.post("/runs/{name}/release", status_code=204)
+@router.post("/runs/{name}/release", dependencies=[annotators_only], status_code=204)
 async def release_queries(name: RunName, given: ReleaseIn, service: ServiceDep) -> None:
     """Gives queries back before their leases run out, so that others need not wait for them."""
     held = {one.lease: one.expires_at for one in given.leases}
     await run_in_threadpool(service.store.queue.release, name, given.annotator, given.session, held)
 
 
-@router.post("/answers")
-async def answer(said: AnswerIn, service: ServiceDep) -> AnswerOut:
-    """Stores an answer. When the reply arrives, it is on disk."""
-    _require_allowed(said, service.settings.current)
+@router.post("/answers", dependencies=[participants_too])
+async def answer(said: AnswerIn, service: ServiceDep, visitor: VisitorDep) -> AnswerOut:
+    """Stores an answer. When the reply arrives, it is on disk. A participant's needs their link."""
+    link = visitor.link
+    settings = service.settings.current
+    if link is not None:
+        settings, smallest = await run_in_threadpool(rules_of, service, link.study)
+        if (said.seconds or 0) < smallest:
+            raise HTTPException(422, f"seconds: a pair is to be looked at for {smallest:g} s.")
+    _require_allowed(said, settings)
     trim = (said.trim.start, said.trim.stop) if said.trim else None
     event = await run_in_threadpool(
-        service.store.labels.answer, said.id, said.lease, said.choice, trim, said.seconds
+        service.store.labels.answer,
+        said.id,
+        said.lease,
+        said.choice,
+        trim,
+        said.seconds,
+        link.annotator if link is not None else None,
     )
     return AnswerOut.model_validate(event)
 
 
-@router.post("/undo")
+@router.post("/undo", dependencies=[annotators_only])
 async def undo(said: UndoIn, service: ServiceDep) -> LeasesOut:
     """Takes back an annotator's last answer that stands, and gives them the query again.
 

@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, HTTPException, Response
 from fastapi.responses import FileResponse
 
 from prefloop.labelling.schemas.base import Digest
-from prefloop.labelling.server.service import ServiceDep, annotators_only
+from prefloop.labelling.server.service import ServiceDep, VisitorDep, participants_too
 from prefloop.labelling.server.storage.errors import NotFoundError
 
-router = APIRouter(prefix="/clips", tags=["clips"], dependencies=[annotators_only])
+router = APIRouter(prefix="/clips", tags=["clips"], dependencies=[participants_too])
 
 
 @router.get(
@@ -23,9 +23,15 @@ router = APIRouter(prefix="/clips", tags=["clips"], dependencies=[annotators_onl
     },
 )
 def get_clip(
-    digest: Digest, service: ServiceDep, if_none_match: Annotated[str | None, Header()] = None
+    digest: Digest,
+    service: ServiceDep,
+    visitor: VisitorDep,
+    if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """A clip by the hash of its content, whole or in part."""
+    """A clip by the hash of its content, whole or in part; participants see those of their pairs."""
+    person = visitor.participant
+    if person is not None and not service.store.studies.may_see_clip(person, digest):
+        raise HTTPException(403, "This is not one of your pairs.")
     # what a hash names never changes, so whoever has it need not ask again
     headers = {"etag": f'"{digest}"', "cache-control": "private, max-age=31536000, immutable"}
     if if_none_match and headers["etag"] in if_none_match:

@@ -28,7 +28,7 @@ def get_results(name: RunName, service: ServiceDep) -> ResultsOut:
     """Labels over time and per annotator, agreement, seconds, and the reward model's accuracy."""
     run = service.store.runs.get(name)
     labels = service.store.labels.current(name)
-    found = asdict(results.results(labels))
+    found = asdict(results.results(labels, service.store.runs.excluded(name)))
     reward = _reward_report(service, run, labels)
     return ResultsOut.model_validate({**found, "reward": reward})
 

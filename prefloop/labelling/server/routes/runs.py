@@ -6,12 +6,19 @@ from fastapi import APIRouter, Response
 from prefloop.envs.settings import CHANGES, from_facts
 from prefloop.envs.spaces import Spaces
 from prefloop.labelling.schemas.base import RunName
-from prefloop.labelling.schemas.runs import RenameIn, RewardReportIn, RunIn, RunOut
+from prefloop.labelling.schemas.runs import (
+    ExcludedOut,
+    ExcludeIn,
+    RenameIn,
+    RewardReportIn,
+    RunIn,
+    RunOut,
+)
 from prefloop.labelling.server import exporting
 from prefloop.labelling.server.service import (
-    Credentials,
     Service,
     ServiceDep,
+    VisitorDep,
     annotators_only,
     trainers_only,
 )
@@ -39,10 +46,10 @@ def _zipped(store: Store, name: str) -> bytes:
 
 
 @router.get("", dependencies=[annotators_only])
-def list_runs(service: ServiceDep, credentials: Credentials) -> list[RunOut]:
+def list_runs(service: ServiceDep, visitor: VisitorDep) -> list[RunOut]:
     """All runs with their progress, the newest first; annotators are offered none that are archived."""
     runs = service.store.runs.all()
-    if service.role(credentials) != "trainer":
+    if visitor.role != "trainer":
         runs = [run for run in runs if run.archived_at is None]
     trainings = service.store.trainings.at_work()
     return [RunOut.of(run, trainings.get(run.id)) for run in runs]
@@ -105,6 +112,18 @@ def delete_run(name: RunName, service: ServiceDep, although_it_trains: bool = Fa
 def label_run_again(name: RunName, service: ServiceDep) -> RunOut:
     """Asks every query of a run again; the labels so far are kept and no longer count."""
     return _out(service, service.store.runs.label_again(name))
+
+
+@router.post("/{name}/exclude", dependencies=[trainers_only])
+def exclude_annotator(name: RunName, whose: ExcludeIn, service: ServiceDep) -> ExcludedOut:
+    """Leaves an annotator's labels out of training, export and agreement; they stay stored."""
+    return ExcludedOut(excluded=service.store.runs.exclude(name, whose.annotator))
+
+
+@router.post("/{name}/include", dependencies=[trainers_only])
+def include_annotator(name: RunName, whose: ExcludeIn, service: ServiceDep) -> ExcludedOut:
+    """Takes an annotator's labels in again."""
+    return ExcludedOut(excluded=service.store.runs.exclude(name, whose.annotator, False))
 
 
 @router.put("/{name}/reward-report", dependencies=[trainers_only], status_code=204)

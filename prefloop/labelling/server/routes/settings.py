@@ -15,9 +15,9 @@ from prefloop.labelling.schemas.settings import (
 )
 from prefloop.labelling.server import config
 from prefloop.labelling.server.service import (
-    Credentials,
     Service,
     ServiceDep,
+    VisitorDep,
     annotators_only,
     trainers_only,
 )
@@ -26,9 +26,9 @@ router = APIRouter(prefix="/api", tags=["settings"])
 
 
 @router.get("/health")
-def get_health(service: ServiceDep, credentials: Credentials, response: Response) -> HealthOut:
+def get_health(service: ServiceDep, visitor: VisitorDep, response: Response) -> HealthOut:
     """What answers here, and what the token that was sent allows. Needs none."""
-    role = service.role(credentials)
+    role = visitor.role
     if role is None:
         response.headers["www-authenticate"] = (
             "Bearer"  # by which tokens that are tried are counted
@@ -37,9 +37,9 @@ def get_health(service: ServiceDep, credentials: Credentials, response: Response
 
 
 @router.get("/settings", dependencies=[annotators_only])
-def get_settings(service: ServiceDep, credentials: Credentials) -> SettingsOut:
+def get_settings(service: ServiceDep, visitor: VisitorDep) -> SettingsOut:
     """labelling.yaml, what each key means, and whether who asks may change it."""
-    return _settings(service, service.role(credentials) == "trainer")
+    return _settings(service, visitor.role == "trainer")
 
 
 @router.put("/settings", dependencies=[trainers_only])
@@ -54,12 +54,10 @@ def put_settings(changes: SettingsIn, service: ServiceDep) -> SettingsOut:
 
 
 @router.get("/runs/{name}/settings", dependencies=[annotators_only])
-def get_run_settings(
-    name: RunName, service: ServiceDep, credentials: Credentials
-) -> RunSettingsOut:
+def get_run_settings(name: RunName, service: ServiceDep, visitor: VisitorDep) -> RunSettingsOut:
     """What holds for a run: labelling.yaml, and what was set for this run alone."""
     own = service.store.runs.own_settings(name)
-    return _run_settings(service, own, service.role(credentials) == "trainer")
+    return _run_settings(service, own, visitor.role == "trainer")
 
 
 @router.put("/runs/{name}/settings", dependencies=[trainers_only])

@@ -20,7 +20,12 @@ from prefloop.labelling.schemas.training import (
     SegmentsIn,
     SegmentsOut,
 )
-from prefloop.labelling.server.service import ServiceDep, annotators_only, trainers_only
+from prefloop.labelling.server.service import (
+    ServiceDep,
+    VisitorDep,
+    participants_too,
+    trainers_only,
+)
 from prefloop.labelling.server.storage.packed import packed_archive
 from prefloop.labelling.server.storage.records import NewLabel, NewQuery
 
@@ -68,9 +73,15 @@ def read_segments(name: RunName, wanted: SegmentsIn, service: ServiceDep) -> Res
     return Response(arrays.to_archive(arrays.pad(found)), media_type="application/octet-stream")
 
 
-@router.get("/segments/{segment}", dependencies=[annotators_only])
-def get_segment(segment: UUID, service: ServiceDep) -> SegmentOut:
-    """What was observed and done in a segment, to plot it where there is no clip."""
+@router.get("/segments/{segment}", dependencies=[participants_too])
+def get_segment(segment: UUID, service: ServiceDep, visitor: VisitorDep) -> SegmentOut:
+    """What was observed and done in a segment, to plot it where there is no clip.
+
+    Participants see those of their pairs.
+    """
+    person = visitor.participant
+    if person is not None and not service.store.studies.may_see_segment(person, segment):
+        raise HTTPException(403, "This is not one of your pairs.")
     found = service.store.segments.get(segment)
     if found.obs.size + found.actions.size > MAX_PLOTTED:
         raise HTTPException(413, "This segment is too large to be plotted by a page.")
@@ -123,6 +134,7 @@ def list_labels(
         more=labels.more,
         round=labels.round,
         annotators_per_query=labels.annotators_per_query,
+        excluded=labels.excluded,
     )
 
 

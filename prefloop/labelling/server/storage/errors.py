@@ -11,6 +11,10 @@ class ConflictError(UserError):
     """It contradicts what is stored."""
 
 
+class ForbiddenError(UserError):
+    """It is somebody else's to do."""
+
+
 def no_run(name: str) -> NotFoundError:
     """There is none of this name."""
     return NotFoundError(f"There is no run {name}.")

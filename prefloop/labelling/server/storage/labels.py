@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, update
 
 from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database, chunks
-from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
+from prefloop.labelling.server.storage.errors import ConflictError, ForbiddenError, NotFoundError
 from prefloop.labelling.server.storage.leases import (
     lease_of,
     left_over,
@@ -27,7 +27,7 @@ from prefloop.labelling.server.storage.records import (
     Leases,
     NewLabel,
 )
-from prefloop.labelling.server.storage.runs import find_run
+from prefloop.labelling.server.storage.runs import excluded_from, find_run
 from prefloop.labelling.server.storage.tables import (
     ANSWER,
     SKIP,
@@ -53,6 +53,7 @@ class Labels:
         choice: Choice,
         trim: tuple[int, int] | None = None,
         seconds: float | None = None,
+        by: str | None = None,
     ) -> Event:
         """Stores what an annotator said of a leased query.
 
@@ -60,6 +61,7 @@ class Labels:
             id: made by the page; the same answer sent again is stored once.
             trim: the steps that were compared, half-open.
             seconds: from the first look to the answer.
+            by: the participant whose link says so; None: it is none's.
 
         Returns:
             The event; it is on disk.
@@ -68,12 +70,15 @@ class Labels:
             NotFoundError: there is no such lease.
             ConflictError: the id stands for something else, the annotator has labelled the query, or the
                 lease had run out and the query has gone to somebody else.
+            ForbiddenError: the lease is another one's: a participant answers by their own link alone.
         """
 
         def job(connection: Connection) -> Event:
             row = connection.execute(sql.LEASED, {"lease": lease, "event": id}).one_or_none()
             if row is None:
                 raise NotFoundError("There is no such lease; fetch the next queries.")
+            if by != (row.annotator if row.is_participant else None):
+                raise ForbiddenError("This pair was given to somebody else to answer.")
             label = {"tie": 0.5, "skip": None}.get(
                 choice, float((choice == "left") ^ row.first_is_left)
             )
@@ -111,6 +116,7 @@ class Labels:
         session: UUID,
         seconds: float = 300.0,
         undoes: UUID | None = None,
+        by_link: bool = False,
     ) -> Leases:
         """Takes back the last answer or skip of an annotator that stands, and asks again.
 
@@ -119,15 +125,17 @@ class Labels:
             session: of the page.
             seconds: how long the query is the annotator's again.
             undoes: the event that is meant; None: whichever is the last.
+            by_link: whether it is a participant's own link that asks.
 
         Raises:
             NotFoundError: there is no such run.
+            ForbiddenError: the name is a participant's.
             ConflictError: the id stands for something else, there is nothing to take back, or the
                 last that stands is not the one that is meant.
         """
 
         def job(connection: Connection) -> Leases:
-            run, held = page_of(connection, self._now(), name, annotator, session)
+            run, held = page_of(connection, self._now(), name, annotator, session, by_link)
             stored = _stored(connection, id)
             if stored is not None:
                 same = (stored.kind, stored.run, stored.annotator) == (UNDO, run.id, annotator)
@@ -250,6 +258,7 @@ class Labels:
                 more,
                 run.round,
                 run.annotators_per_query,
+                excluded_from(connection, run.id),
             )
 
     def current(self, name: str) -> list[Event]:

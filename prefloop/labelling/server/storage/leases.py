@@ -10,20 +10,40 @@ from sqlalchemy import Connection
 
 from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow
-from prefloop.labelling.server.storage.errors import no_run
+from prefloop.labelling.server.storage.errors import ForbiddenError, no_run
 from prefloop.labelling.server.storage.records import Choice, Lease, Said, Side
 from prefloop.labelling.server.storage.tables import SKIP
 
 
 def page_of(
-    connection: Connection, now: datetime, name: str, annotator: str, session: UUID
+    connection: Connection,
+    now: datetime,
+    name: str,
+    annotator: str,
+    session: UUID,
+    by_link: bool = False,
 ) -> tuple[AnyRow, list[AnyRow]]:
-    """A run, and the live leases of one of its pages, the oldest first."""
+    """A run, and the live leases of one of its pages, the oldest first.
+
+    Args:
+        by_link: whether it is a participant's own link that asks.
+
+    Raises:
+        NotFoundError: there is no such run.
+        ForbiddenError: the name is a participant's, whose link alone may act under it.
+    """
     asked = {"name": name, "annotator": annotator, "session": session, **sql.at(now)}
     rows = connection.execute(sql.PAGE, asked).all()
     if not rows:
         raise no_run(name)
+    if rows[0].is_participant and not by_link:
+        raise not_theirs(annotator)
     return rows[0], [row for row in rows if row.lease is not None]
+
+
+def not_theirs(annotator: str) -> ForbiddenError:
+    """Somebody acts under a participant's name without their link."""
+    return ForbiddenError(f"{annotator} takes part in a study: only their own link acts for them.")
 
 
 def left_over(connection: Connection, run: AnyRow) -> int:

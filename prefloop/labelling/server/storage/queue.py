@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, exists, func, insert, or_, select, text, update
+from sqlalchemy import Connection, Select, and_, exists, func, insert, or_, select, text, update
 
 from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.arenas import contests_for
@@ -21,6 +21,7 @@ from prefloop.labelling.server.storage.leases import (
     lease_of,
     left_over,
     new_lease,
+    not_theirs,
     page_of,
     sides_of,
     with_what_was_said,
@@ -111,7 +112,8 @@ class Queue:
 
         Raises:
             NotFoundError: there is no such run.
-            ConflictError: it is archived.
+            ConflictError: it is archived, or part of a study.
+            ForbiddenError: the name is a participant's.
         """
 
         def job(connection: Connection) -> Leases:
@@ -119,40 +121,68 @@ class Queue:
             run, held = page_of(connection, now, name, annotator, session)
             if run.archived_at is not None:
                 raise ConflictError(f"The run {name} is archived; a trainer can bring it back.")
+            if run.study is not None:
+                raise ConflictError(
+                    f"The run {name} is part of the study {run.study}: its participants label it."
+                )
             expires_at = now + timedelta(seconds=seconds)
-            missed = [row for row in held if row.lease not in holding][:count]
-            self._renew(connection, missed, expires_at=expires_at)
-            given = [lease_of(row, expires_at) for row in missed]
+            given = self.given_again(connection, held, holding, count, expires_at)
             room = count - len(given)
             is_done = False
             if room and max_labels is not None:
-                room = min(room, max_labels - self._spent(connection, run, annotator))
+                room = min(room, max_labels - self.spent(connection, run, annotator))
                 is_done = room <= 0
             if room > 0:
-                new = self._next(connection, run, annotator, room)
-                rows = [
-                    {
-                        "id": uuid.uuid4(), "run": run.id, "query": row.id, "annotator": annotator,
-                        "session": session, "round": run.round, "created_at": now,
-                        "first_is_left": self._rng.random() < 0.5, "expires_at": expires_at,
-                        "open": True,
-                    }
-                    for row in new
-                ]  # fmt: skip
-                if rows:
-                    connection.execute(sql.INSERT_LEASE, rows)
-                given += [new_lease(lease, row) for lease, row in zip(rows, new, strict=True)]
+                new = self.next(connection, run, annotator, room)
+                sides = [self._rng.random() < 0.5 for _ in new]
+                given += self.give(connection, run, annotator, session, new, sides, expires_at)
             if not given:
                 # a page that was closed keeps nothing from whoever opens it again
-                given = self._taken_over(connection, run, annotator, session, count, expires_at)
+                given = self.taken_over(connection, run, annotator, session, count, expires_at)
             if given:
                 given = with_what_was_said(connection, run, annotator, given)
                 return Leases(given, None, "queries")
             left = left_over(connection, run)
-            waiting = left and not is_done and self._may_come(connection, run, annotator)
+            waiting = left and not is_done and self.may_come(connection, run, annotator)
             return Leases([], left, "waiting" if waiting else "finished")
 
         return self._database.write(job)
+
+    def given_again(
+        self,
+        connection: Connection,
+        held: Sequence[AnyRow],
+        holding: Sequence[UUID],
+        count: int,
+        expires_at: datetime,
+    ) -> list[Lease]:
+        """Live leases of a page that it does not know of, renewed."""
+        missed = [row for row in held if row.lease not in holding][:count]
+        self._renew(connection, missed, expires_at=expires_at)
+        return [lease_of(row, expires_at) for row in missed]
+
+    def give(
+        self,
+        connection: Connection,
+        run: AnyRow,
+        annotator: str,
+        session: UUID,
+        free: Sequence[AnyRow],
+        first_is_left: Sequence[bool],
+        expires_at: datetime,
+    ) -> list[Lease]:
+        """Leases of queries that are free, each with its first on the left or not."""
+        rows = [
+            {
+                "id": uuid.uuid4(), "run": run.id, "query": row.id, "annotator": annotator,
+                "session": session, "round": run.round, "created_at": self._now(),
+                "first_is_left": is_left, "expires_at": expires_at, "open": True,
+            }
+            for row, is_left in zip(free, first_is_left, strict=True)
+        ]  # fmt: skip
+        if rows:
+            connection.execute(sql.INSERT_LEASE, rows)
+        return [new_lease(lease, row) for lease, row in zip(rows, free, strict=True)]
 
     def release(
         self, name: str, annotator: str, session: UUID, given: Mapping[UUID, datetime]
@@ -165,10 +195,13 @@ class Queue:
 
         Raises:
             NotFoundError: there is no such run.
+            ForbiddenError: the name is a participant's.
         """
 
         def job(connection: Connection) -> None:
             run = find_run(connection, name)
+            if connection.execute(sql.IS_PARTICIPANT, {"annotator": annotator}).scalar_one():
+                raise not_theirs(annotator)
             theirs = (
                 leases.c.run == run.id,
                 leases.c.annotator == annotator,
@@ -235,7 +268,7 @@ class Queue:
                 break
         return [side for pair in pairs for side in pair]
 
-    def _taken_over(
+    def taken_over(
         self,
         connection: Connection,
         run: AnyRow,
@@ -258,7 +291,7 @@ class Queue:
             given = {**values, "created_at": now + timedelta(microseconds=i)}
             connection.execute(update(leases).where(leases.c.id == row.lease).values(**given))
 
-    def _spent(self, connection: Connection, run: AnyRow, annotator: str) -> int:
+    def spent(self, connection: Connection, run: AnyRow, annotator: str) -> int:
         """Labels of an annotator, and leases that may become some."""
         theirs = [current_labels.c.run == run.id, current_labels.c.annotator == annotator]
         given = connection.execute(select(func.count()).where(*theirs)).scalar_one()
@@ -267,10 +300,19 @@ class Queue:
         )
         return given + connection.execute(live, sql.at(self._now())).scalar_one()
 
-    def _next(
-        self, connection: Connection, run: AnyRow, annotator: str, count: int
+    def next(
+        self,
+        connection: Connection,
+        run: AnyRow,
+        annotator: str,
+        count: int,
+        free: Select[Any] = sql.FREE,
     ) -> list[AnyRow]:
-        """Free queries, after repeats that are due."""
+        """Free queries, after repeats that are due.
+
+        Args:
+            free: in which order they come.
+        """
         asked = {
             "run": run.id,
             "round": run.round,
@@ -278,7 +320,7 @@ class Queue:
             "count": count,
             **sql.at(self._now()),
         }
-        found = list(connection.execute(sql.FREE, asked).all())
+        found = list(connection.execute(free, asked).all())
         owed = self._owed(connection, run, annotator) if run.repeats else 0
         if owed > 0:
             repeated = self._repeats(connection, run, annotator, min(owed, count))
@@ -350,7 +392,7 @@ class Queue:
         shown = select(queries.c.id, *sql.SIDES).select_from(sql.SHOWN).where(queries.c.id.in_(ids))
         return list(connection.execute(shown).all())
 
-    def _may_come(self, connection: Connection, run: AnyRow, annotator: str) -> bool:
+    def may_come(self, connection: Connection, run: AnyRow, annotator: str) -> bool:
         """Whether a query is left that this annotator could get once others let go of it."""
         asked = {"run": run.id, "round": run.round, "annotator": annotator}
         return connection.execute(sql.UNLABELLED, asked).one_or_none() is not None

@@ -234,6 +234,7 @@ class EventPage:
         more: whether there are more already.
         round: another one than before says that all earlier labels no longer count.
         annotators_per_query: labels that a query wants before it is finished.
+        excluded: annotators whose labels are not to be learned from.
     """
 
     events: list[Event]
@@ -242,6 +243,7 @@ class EventPage:
     more: bool
     round: int
     annotators_per_query: int
+    excluded: list[str]
 
 
 @dataclass(frozen=True)
@@ -279,6 +281,110 @@ class Vote:
     first: str
     second: str
     label: float | None
+
+
+@dataclass(frozen=True)
+class NewLink:
+    """A link for a participant; the token that it holds stays with whoever made it.
+
+    Attributes:
+        ref: what the participant is called within the study.
+        token: the hash of the token.
+    """
+
+    ref: str
+    token: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a link's token stands for.
+
+    Attributes:
+        study: its name.
+        participant: whose it is; None: it makes a participant of whoever opens it.
+        annotator: the name that their labels stand under.
+        one_device: whether it works on one device at a time, and
+        device: which that is now; None: it was not opened yet.
+        holds: whether it still does: it was not revoked, and its study goes on.
+    """
+
+    study: str
+    participant: UUID | None
+    annotator: str
+    one_device: bool
+    device: UUID | None
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Known:
+    """A query whose answer is known: somebody who is no participant gave it.
+
+    Attributes:
+        label: probability that the second is preferred.
+    """
+
+    query: UUID
+    first: Side
+    second: Side
+    label: float
+
+
+@dataclass(frozen=True)
+class Participant:
+    """Somebody who takes part in a study.
+
+    Attributes:
+        ref: what they are called within the study, perhaps by a recruiting site.
+        number: their place in it, from 0.
+        annotator: the name that their labels stand under.
+        progress: what of the way is behind them.
+        consent: the digest of the text that they accepted.
+        code: what they are given at the end; None: nothing.
+        outcome: how it ended; None: it has not.
+        labels: answers and skips that stand.
+        checks, passed: pairs with a known answer that they answered, and as it is known.
+    """
+
+    id: UUID
+    ref: str
+    number: int
+    annotator: str
+    device: UUID | None
+    progress: Mapping[str, Any]
+    consented_at: datetime | None
+    consent: str | None
+    code: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    outcome: str | None
+    revoked_at: datetime | None
+    labels: int
+    checks: int
+    passed: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study and who takes part in it.
+
+    Attributes:
+        about: how it goes, as `schemas.studies.AboutIn` says it.
+        runs: names by what they are there for, in order.
+        open_link: whether there is a link that makes participants.
+        closed_at: since when no link of it holds; None: they do.
+        participants: in the order in which they were made.
+    """
+
+    id: UUID
+    name: str
+    about: Mapping[str, Any]
+    runs: Mapping[str, list[str]]
+    open_link: bool
+    created_at: datetime
+    closed_at: datetime | None
+    participants: list[Participant]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from prefloop.envs.spaces import Spaces
 from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.arenas import add_agents, agents_of
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database
-from prefloop.labelling.server.storage.errors import ConflictError, no_run
+from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError, no_run
 from prefloop.labelling.server.storage.records import Counts, Run, RunFacts
 from prefloop.labelling.server.storage.tables import (
     ANSWER,
@@ -35,6 +35,7 @@ from prefloop.labelling.server.storage.tables import (
     contests,
     current_labels,
     events,
+    exclusions,
     leases,
     queries,
     runs,
@@ -252,6 +253,41 @@ class Runs:
         self._database.write(job)
         return self.get(name)
 
+    def exclude(self, name: str, annotator: str, excluded: bool = True) -> list[str]:
+        """Leaves somebody's labels of a run out of training and agreement, or takes them in again.
+
+        Returns:
+            All whose labels are left out.
+
+        Raises:
+            NotFoundError: there is no such run, or nobody of that name has labelled in it.
+        """
+
+        def job(connection: Connection) -> list[str]:
+            run = find_run(connection, name)
+            theirs = exclusions.c.run == run.id, exclusions.c.annotator == annotator
+            known = exists().where(events.c.run == run.id, events.c.annotator == annotator)
+            if not connection.execute(select(known)).scalar_one():
+                raise NotFoundError(f"Nobody called {annotator} has labelled in the run {name}.")
+            is_out = connection.execute(select(exists().where(*theirs))).scalar_one()
+            if is_out and not excluded:
+                connection.execute(delete(exclusions).where(*theirs))
+            if excluded and not is_out:
+                values = {"run": run.id, "annotator": annotator, "created_at": self._now()}
+                connection.execute(insert(exclusions).values(**values))
+            return excluded_from(connection, run.id)
+
+        return self._database.write(job)
+
+    def excluded(self, name: str) -> list[str]:
+        """Whose labels of a run are left out.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        with self._database.reading() as connection:
+            return excluded_from(connection, find_run(connection, name).id)
+
     def put_reward_report(self, name: str, report: Mapping[str, Any]) -> None:
         """Keeps what the trainer says of its reward model.
 
@@ -266,6 +302,12 @@ class Runs:
             connection.execute(values)
 
         self._database.write(job)
+
+
+def excluded_from(connection: Connection, run: UUID) -> list[str]:
+    """Whose labels of a run are left out, by name."""
+    theirs = select(exclusions.c.annotator).where(exclusions.c.run == run)
+    return sorted(connection.execute(theirs).scalars())
 
 
 def find_run(connection: Connection, name: str) -> AnyRow:

@@ -23,7 +23,19 @@ from sqlalchemy import (
     update,
 )
 
-from prefloop.labelling.server.storage.tables import UNDO, events, leases, queries, runs, segments
+from prefloop.labelling.server.storage.tables import (
+    CHECKS,
+    PAIRS,
+    UNDO,
+    events,
+    leases,
+    participants,
+    queries,
+    runs,
+    segments,
+    studies,
+    study_runs,
+)
 
 _first, _second = segments.alias("first_segment"), segments.alias("second_segment")
 SHOWN = queries.join(_first, _first.c.id == queries.c.first).join(
@@ -94,14 +106,34 @@ _THEIRS = and_(
     leases.c.annotator == bindparam("annotator"),
     LIVE,
 )
+# the study whose pairs or checks a run has, while it goes on
+_STUDY = (
+    select(studies.c.name)
+    .join(study_runs, study_runs.c.study == studies.c.id)
+    .where(
+        study_runs.c.run == runs.c.id,
+        study_runs.c.purpose.in_((PAIRS, CHECKS)),
+        studies.c.closed_at.is_(None),
+    )
+    .limit(1)
+    .correlate(runs)
+    .scalar_subquery()
+)
+# whether a name is that of a link, by which alone anything is done under it
+_IS_PARTICIPANT = exists().where(participants.c.annotator == bindparam("annotator"))
+IS_PARTICIPANT = select(_IS_PARTICIPANT)
+
 # a run and the live leases of one page, the oldest first; without any there is one row that holds
 # none
 PAGE = (
-    select(runs.c.id, runs.c.round, runs.c.repeats, runs.c.archived_at, *_LEASE)
+    select(
+        runs.c.id, runs.c.name, runs.c.round, runs.c.repeats, runs.c.archived_at,
+        _STUDY.label("study"), _IS_PARTICIPANT.label("is_participant"), *_LEASE,
+    )
     .select_from(runs.outerjoin(_LEASED, and_(_THEIRS, leases.c.session == bindparam("session"))))
     .where(runs.c.name == bindparam("name"))
     .order_by(*_IN_ORDER)
-)
+)  # fmt: skip
 # those of the annotator's other pages, perhaps closed
 HELD_ELSEWHERE = (
     select(*_LEASE)
@@ -143,7 +175,7 @@ UNLABELLED = select(queries.c.id).where(*_UNLABELLED).limit(1)
 _live_here = and_(leases.c.query == queries.c.id, LIVE)
 _taken = select(func.count()).where(_live_here).correlate(queries).scalar_subquery()
 # those of them that `annotator` may have
-FREE = (
+_FREE = (
     select(queries.c.id, queries.c.wanted, queries.c.done, *SIDES)
     .select_from(SHOWN)
     .where(
@@ -156,9 +188,25 @@ FREE = (
             .correlate(queries),
         ),
     )
-    .order_by(queries.c.position)
     .limit(bindparam("count"))
 )
+FREE = _FREE.order_by(queries.c.position)
+# those with the fewest answers first, so that a study which ends early has as many of each; in no order else,
+# so that no pair is judged by all when they are tired
+FREE_EVENLY = _FREE.order_by(queries.c.done + _taken, func.random())
+# the same of a few of those: whose they are is looked up for each, which takes long for thousands
+_some = queries.alias("some")
+_SOME = (
+    select(_some.c.id)
+    .where(
+        _some.c.run == bindparam("run"),
+        _some.c.done < _some.c.wanted,
+        _some.c.repeat_of.is_(None),
+    )
+    .order_by(_some.c.done, func.random())
+    .limit(32)
+)
+FREE_EVENLY_OF_SOME = FREE_EVENLY.where(queries.c.id.in_(_SOME))
 
 # how many queries of `run` want labels; counting tens of thousands would take long
 MOST_COUNTED = 1000
@@ -182,6 +230,7 @@ LEASED = (
         _first.c.length.label("first_length"), _second.c.length.label("second_length"),
         exists().where(events.c.id == bindparam("event")).label("is_stored"),
         _labelled(leases.c.query, leases.c.annotator, leases.c.round).label("is_labelled"),
+        exists().where(participants.c.annotator == leases.c.annotator).label("is_participant"),
     )
     .select_from(_LEASED.join(runs, runs.c.id == leases.c.run))
     .where(leases.c.id == bindparam("lease"))

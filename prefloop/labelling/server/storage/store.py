@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, exists, or_, select
 
 from prefloop.labelling.arrays import unpack
 from prefloop.labelling.server.storage.arenas import agents_of, contests_of
+from prefloop.labelling.server.storage.assignment import Assignment
 from prefloop.labelling.server.storage.comparisons import Comparisons
 from prefloop.labelling.server.storage.database import Clock, Database
 from prefloop.labelling.server.storage.errors import NotFoundError
@@ -15,8 +16,9 @@ from prefloop.labelling.server.storage.labels import Labels, current_labels_of
 from prefloop.labelling.server.storage.names import tidy_names
 from prefloop.labelling.server.storage.queue import Queue
 from prefloop.labelling.server.storage.records import Exported, Vote
-from prefloop.labelling.server.storage.runs import Runs, find_run, with_counts
+from prefloop.labelling.server.storage.runs import Runs, excluded_from, find_run, with_counts
 from prefloop.labelling.server.storage.segments import Segments
+from prefloop.labelling.server.storage.studies import Studies
 from prefloop.labelling.server.storage.tables import queries, segments
 from prefloop.labelling.server.storage.trainings import Trainings
 
@@ -42,6 +44,8 @@ class Store:
         labels: what annotators said.
         trainings: who trains on it now.
         comparisons: policies side by side.
+        studies: who takes part in one, by a link of their own.
+        assignment: which pairs they are shown.
 
     Args:
         url: `sqlite:///path` or `postgresql://...`.
@@ -57,10 +61,13 @@ class Store:
         self._database.write(tidy_names)
         self.runs = Runs(self._database, clock)
         self.segments = Segments(self._database, clock)
-        self.queue = Queue(self._database, clock, rng or random.Random())
+        rng = rng or random.Random()
+        self.queue = Queue(self._database, clock, rng)
         self.labels = Labels(self._database, clock)
         self.trainings = Trainings(self._database, clock)
         self.comparisons = Comparisons(self._database, clock)
+        self.studies = Studies(self._database, clock)
+        self.assignment = Assignment(self._database, clock, self.queue, rng)
 
     @property
     def schema(self) -> int:
@@ -84,7 +91,8 @@ class Store:
         with self._database.reading() as connection:
             row = find_run(connection, name)
             run = with_counts(connection, row)
-            labels = current_labels_of(connection, row.id)
+            out = excluded_from(connection, row.id)
+            labels = [e for e in current_labels_of(connection, row.id) if e.annotator not in out]
             agents = contests_of(connection, row.id)
             asked = {
                 query.id: (query.first, query.second, query.iteration)
@@ -123,7 +131,8 @@ class Store:
             if not agents:
                 raise NotFoundError(f"The run {name} is no arena: it compares no agents.")
             compared = contests_of(connection, run)
-            said = current_labels_of(connection, run)
+            out = excluded_from(connection, run)
+            said = [e for e in current_labels_of(connection, run) if e.annotator not in out]
         votes = [
             Vote(event.query, *compared[event.query], event.label)
             for event in said

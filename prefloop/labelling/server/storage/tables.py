@@ -9,6 +9,10 @@
     contests  which two agents a query of an arena is about
     comparisons       policies side by side, as `prefloop show` sends them
     comparison_clips  the videos that one shows, by the hash of their content
+    exclusions    whose labels of a run are neither learned from nor compared with others
+    studies       whom strangers answer for, and how a participant goes through it
+    study_runs    what runs a study shows, and what for
+    participants  who takes part in one, by a link of their own, and how far they are
 
 `current_labels` is the view of those answers and skips that no undo has taken back. `queries.done`
 counts them once more, so that the next free query is found without looking at every answer.
@@ -39,7 +43,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-from prefloop.labelling.limits import MAX_ENV, MAX_NAME
+from prefloop.labelling.limits import MAX_ENV, MAX_NAME, MAX_REF, MAX_STUDY
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -156,6 +160,7 @@ leases = Table(
 )
 Index(None, leases.c.query)
 Index(None, leases.c.session, leases.c.open)
+Index(None, leases.c.annotator)
 
 trainings = Table(
     "trainings",
@@ -240,6 +245,61 @@ comparison_clips = Table(
     metadata,
     Column("comparison", Uuid, ForeignKey("comparisons.id", ondelete="CASCADE"), primary_key=True),
     Column("clip", String(64), primary_key=True),
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", String(MAX_STUDY), nullable=False, unique=True),
+    Column("about", Text, nullable=False),  # JSON: how it goes
+    # the hash of the token that makes a participant of whoever opens its link
+    Column("open_link", String(64), unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("closed_at", UtcDateTime),
+)
+
+exclusions = Table(
+    "exclusions",
+    metadata,
+    Column("run", Uuid, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("annotator", String(MAX_NAME), primary_key=True),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+# what a run is there for
+PAIRS, PRACTICE, EXAMPLES, CHECKS = "pairs", "practice", "examples", "checks"
+study_runs = Table(
+    "study_runs",
+    metadata,
+    Column("study", Uuid, ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True),
+    Column("run", Uuid, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("purpose", String(8), primary_key=True),
+    Column("position", Integer, nullable=False),
+)
+Index(None, study_runs.c.run)
+
+participants = Table(
+    "participants",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("study", Uuid, ForeignKey("studies.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),  # within the study, from 0
+    Column("ref", String(MAX_REF), nullable=False),  # within the study; a recruiting site's id
+    Column("annotator", String(MAX_NAME), nullable=False, unique=True),
+    Column("token", String(64), nullable=False, unique=True),  # its hash
+    Column("device", Uuid),  # on which the link works now
+    Column("progress", Text, nullable=False),  # JSON: what of the way is behind them
+    Column("consented_at", UtcDateTime),
+    Column("consent", String(64)),  # the digest of the text that was accepted
+    Column("code", String(64)),  # what they are given at the end
+    Column("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("outcome", String(8)),
+    Column("revoked_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("study", "ref"),
+    UniqueConstraint("study", "number"),
 )
 
 # the view is made by the migrations

@@ -10,12 +10,15 @@ import { startNotices } from "./label/notices.js";
 import { outbox } from "./label/outbox.js";
 import { showResults } from "./results/results.js";
 import { showRuns } from "./runs/runs.js";
-import { setToken, takeToken, token } from "./common/session.js";
+import { isLink, setToken, takeToken, token } from "./common/session.js";
 import { showSettings } from "./settings/settings.js";
+import { showStudies } from "./studies/studies.js";
+import { showStudy } from "./study/study.js";
 import { startTheme } from "./common/theme.js";
 
 const view = document.getElementById("view");
-const PAGES = { "": ["runs", showRuns], label: ["label", showLabel], results: ["results", showResults], comparisons: ["comparisons", showComparisons], settings: ["settings", showSettings] };
+const PAGES = { "": ["runs", showRuns], label: ["label", showLabel], results: ["results", showResults], comparisons: ["comparisons", showComparisons], settings: ["settings", showSettings], studies: ["studies", showStudies] };
+const OWN_STUDY = ["study", showStudy]; // all that there is for whoever came by a link
 
 let leave = new AbortController();
 
@@ -31,7 +34,7 @@ async function route() {
   } catch {
     name = rest.join("/");
   }
-  const [page, show] = PAGES[kind] ?? PAGES[""];
+  const [page, show] = isLink() ? OWN_STUDY : (PAGES[kind] ?? PAGES[""]);
   document.title = name ? `${name} · prefloop` : "prefloop";
   view.dataset.page = page;
   delete view.dataset.state;
@@ -47,7 +50,7 @@ async function route() {
     if (!(error instanceof Refused)) throw error;
     view.replaceChildren(make("p", { class: "empty" }, error.message));
   }
-  if (!signal.aborted && isFirst === false) view.querySelector("h1")?.focus();
+  if (!signal.aborted && !isLink() && isFirst === false) view.querySelector("h1")?.focus();
   isFirst = false;
 }
 
@@ -88,13 +91,19 @@ startNotices();
 startName(() => view.dataset.page === "label" && route()); // no other page is anybody's own
 connection.addEventListener("token", askToken);
 window.addEventListener("hashchange", () => {
+  const [before, wasLink] = [token(), isLink()];
   takeToken();
+  // as somebody else, with nothing left of the one before
+  if (token() !== before && (wasLink || isLink())) window.location.reload();
   if (window.location.hash !== "#view") route();
 });
 try {
-  const { role } = await persist(health);
+  const { role } = isLink() ? {} : await persist(health);
+  document.getElementById("studies-link").hidden = role !== "trainer";
   if (role === null) {
     askToken();
+  } else if (isLink()) {
+    await route();
   } else {
     outbox.send(); // what was left over when the page was closed
     await route();

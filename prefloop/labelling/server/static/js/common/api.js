@@ -1,6 +1,6 @@
 // Talking to the server: one function for each thing that the page asks of it.
 
-import { token } from "./session.js";
+import { device, isLink, token } from "./session.js";
 
 // the page's own folder: a proxy may have put the server below a path of its own
 const FOLDER = new URL(".", document.baseURI);
@@ -53,14 +53,20 @@ export function serverNow() {
   return Date.now() + ahead;
 }
 
+/** Who asks: a token, and with a participant's link on which device. */
+function credentials() {
+  if (!token()) return {};
+  const headers = { authorization: `Bearer ${token()}` };
+  return isLink() ? { ...headers, "prefloop-device": device() } : headers;
+}
+
 /** Where on the server a path is. */
 function addressOf(path) {
   return new URL(path.replace(/^\//, ""), FOLDER);
 }
 
 async function send(method, path, body) {
-  const headers = {};
-  if (token()) headers.authorization = `Bearer ${token()}`;
+  const headers = credentials();
   if (body !== undefined) headers["content-type"] = "application/json";
   let reply;
   try {
@@ -105,6 +111,9 @@ async function json(method, path, body) {
 }
 
 const run = (name) => `/api/runs/${encodeURIComponent(name)}`;
+/** In place of a run's name: the pairs of a participant's own study, whose link says which. */
+export const STUDY = "";
+const place = (name) => (name === STUDY ? "/api/study" : run(name));
 
 export const health = () => json("GET", "/api/health");
 export const listRuns = () => json("GET", "/api/runs");
@@ -116,6 +125,8 @@ export const bringRunBack = (name) => json("POST", `${run(name)}/bring-back`);
 export const deleteRun = (name, althoughItTrains) => send("DELETE", `${run(name)}?although_it_trains=${althoughItTrains}`);
 export const getRunSettings = (name) => json("GET", `${run(name)}/settings`);
 export const putRunSettings = (name, changes) => json("PUT", `${run(name)}/settings`, changes);
+/** Leaves an annotator's labels out of training and agreement, or takes them in again. */
+export const exclude = (name, annotator, out) => json("POST", `${run(name)}/${out ? "exclude" : "include"}`, { annotator });
 export const getResults = (name) => json("GET", `${run(name)}/results`);
 export const getRanking = (name) => json("GET", `${run(name)}/ranking`);
 export const getSegment = (id) => json("GET", `/api/segments/${id}`);
@@ -125,17 +136,31 @@ export const wish = (name, wished) => json("POST", `${run(name)}/training/wishes
 export const listComparisons = () => json("GET", "/api/comparisons");
 export const getComparison = (id) => json("GET", `/api/comparisons/${encodeURIComponent(id)}`);
 export const removeComparison = (id) => send("DELETE", `/api/comparisons/${encodeURIComponent(id)}`);
-export const lease = (name, wish) => json("POST", `${run(name)}/leases`, wish);
+export const lease = (name, wish) => json("POST", `${place(name)}/leases`, wish);
 /** Gives pairs back as the page goes: it hears no reply, and without one they come free all the same. */
 export function release(name, held) {
-  const headers = { "content-type": "application/json" };
-  if (token()) headers.authorization = `Bearer ${token()}`;
+  const headers = { ...credentials(), "content-type": "application/json" };
   const body = JSON.stringify(held);
-  fetch(addressOf(`${run(name)}/release`), { method: "POST", headers, body, keepalive: true }).catch(() => {});
+  fetch(addressOf(`${place(name)}/release`), { method: "POST", headers, body, keepalive: true }).catch(() => {});
 }
 
 export const answer = (said) => json("POST", "/api/answers", said);
-export const undo = (said) => json("POST", "/api/undo", said);
+export const undo = (said) => (said.run === STUDY ? undoInStudy(said) : json("POST", "/api/undo", said));
+const undoInStudy = ({ id, session, undoes }) => json("POST", "/api/study/undo", { id, session, undoes });
+
+export const getWay = () => json("GET", "/api/study");
+export const getStudySettings = () => json("GET", "/api/study/settings");
+export const joinStudy = (ref, token) => send("POST", "/api/study/join", { ref, token });
+export const enterStudy = () => json("POST", "/api/study/enter", { device: device() });
+export const takeStep = (step, digest = null) => json("POST", "/api/study/steps", { step, digest });
+export const practise = (query, choice) => json("POST", "/api/study/practice", { query, choice });
+export const checkComprehension = (chosen) => json("POST", "/api/study/comprehension", { chosen });
+export const finishStudy = () => json("POST", "/api/study/finish");
+export const leaveStudy = () => json("POST", "/api/study/leave");
+
+export const listStudies = () => json("GET", "/api/studies");
+export const getStudy = (name) => json("GET", `/api/studies/${encodeURIComponent(name)}`);
+export const revokeLink = (name, ref) => json("POST", `/api/studies/${encodeURIComponent(name)}/participants/${encodeURIComponent(ref)}/revoke`);
 export const getSettings = () => json("GET", "/api/settings");
 export const putSettings = (changes) => json("PUT", "/api/settings", changes);
 

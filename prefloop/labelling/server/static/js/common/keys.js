@@ -20,7 +20,7 @@ export const ACTIONS = {
   restart: { group: WATCHING, keys: ["r"], help: "from the beginning" },
   slower: { group: WATCHING, keys: ["<"], help: "play slower" },
   faster: { group: WATCHING, keys: [">"], help: "play faster" },
-  microscope: { group: WATCHING, keys: ["m"], help: "show or hide what the learned reward says of each step" },
+  microscope: { group: WATCHING, keys: ["m"], help: "show or hide what the learned reward says of each step", needs: "sees_reward" },
   trimStart: { group: TRIMMING, keys: ["i"], help: "compare from this frame on", needs: "allow_trim" },
   trimStop: { group: TRIMMING, keys: ["o"], help: "compare up to this frame", needs: "allow_trim" },
   trimReset: { group: TRIMMING, keys: ["x"], help: "compare all again", needs: "allow_trim" },
@@ -96,7 +96,7 @@ export function startHelp() {
   const actions = Object.values(ACTIONS);
   document.getElementById("help-keys").append(
     ...[ANSWERING, WATCHING, TRIMMING].map((group) => keyGroup(group, actions.filter((action) => action.group === group))),
-    keyGroup(MOVING, ELSEWHERE),
+    keyGroup(MOVING, ELSEWHERE, "elsewhere"),
   );
   document.getElementById("help-button").addEventListener("click", open);
   document.getElementById("help-close").addEventListener("click", () => dialog.close());
@@ -109,11 +109,11 @@ export function startHelp() {
 }
 
 /** A part of the help; it goes where the settings allow nothing in it. */
-function keyGroup(title, rows) {
+function keyGroup(title, rows, kind = "") {
   const shared = rows.every(({ needs }) => needs && needs === rows[0].needs) ? rows[0].needs : null;
   return make(
     "section",
-    { class: "key-group", "data-needs": shared },
+    { class: `key-group ${kind}`, "data-needs": shared },
     make("h3", {}, title),
     make(
       "dl",

@@ -34,10 +34,52 @@ export function setToken(given) {
 
 /** Takes the token out of the address (#token=...), so that it stands in no history. */
 export function takeToken() {
-  const found = /^#token=([^&/]+)/.exec(window.location.hash);
+  const found = /^#token=([^&/?]+)(.*)/.exec(window.location.hash);
   if (!found) return;
   setToken(decodeURIComponent(found[1]));
+  tab.write("parameters", found[2].replace(/^[?&]/, ""));
   window.history.replaceState(null, "", "#/");
+}
+
+/** What a link says beside its token, before or after it: sites that recruit append who comes. */
+export function parameter(name) {
+  const given = [window.location.search, tab.read("parameters", "")].map((text) => new URLSearchParams(text).get(name));
+  return given.find((value) => value) ?? null;
+}
+
+const LINK = "link_"; // what the token of a participant's link begins with
+
+/** Whether somebody is here by a link of a study. */
+export function isLink() {
+  return (token() ?? "").startsWith(LINK);
+}
+
+/** A new token for a link: 256 random bits. */
+export function newLinkToken() {
+  const bytes = crypto.getRandomValues(new Uint8Array(32));
+  const text = btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  return LINK + text;
+}
+
+/** This browser, for links that work on one device at a time. */
+export function device() {
+  const known = browser.read("device");
+  if (known) return known;
+  const made = uuid();
+  browser.write("device", made);
+  return made;
+}
+
+let participant = null;
+
+/** Who takes part, once it is known: "study/participant". */
+export function setParticipant(name) {
+  participant = name;
+}
+
+/** Whose answers this tab may send: a participant's, or (null) those of whoever shares the annotators' token. */
+export function owner() {
+  return isLink() ? (participant ?? "nobody yet") : null;
 }
 
 /** The annotator's name, or an empty text. */

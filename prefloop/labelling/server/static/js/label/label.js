@@ -13,10 +13,10 @@ import { notify } from "./notices.js";
 import { outbox } from "./outbox.js";
 import { beginningSpeed, Player } from "../common/player.js";
 import { Progress } from "./progress.js";
-import { PairQueue } from "./queue.js";
+import { PairQueue, pairsOf } from "./queue.js";
 import { showRefusal } from "../common/refusal.js";
 import { say } from "../common/say.js";
-import { annotator, session, uuid } from "../common/session.js";
+import { annotator, uuid } from "../common/session.js";
 import { isStacked, Stage } from "./stage.js";
 import { Stopwatch } from "./stopwatch.js";
 import { Training } from "../training/training.js";
@@ -30,17 +30,45 @@ export async function showLabel(view, signal, name) {
   if (signal.aborted) return;
   try {
     const run = await persist(() => getRun(name), signal);
-    if (!signal.aborted) new LabelPage(view, run, annotator(), signal);
+    if (!signal.aborted) showPairs(view, run, signal);
   } catch (error) {
     if (!signal.aborted) showRefusal(view, name, error);
   }
 }
 
-class LabelPage {
+function showPairs(view, run, signal) {
+  const who = annotator();
+  const player = new Player();
+  new LabelPage(view, {
+    run: run.name,
+    annotator: who,
+    title: [run.name, " ", make("small", {}, run.env)],
+    source: pairsOf(run.name, who),
+    player,
+    progress: new Progress(run, who, signal),
+    message: new Message(run.name),
+    instructions: instructions(run),
+    microscope: new Microscope(run.name, player, signal),
+    training: new Training(run.name, signal),
+  }, signal);
+}
+
+/**
+ * The page itself. What it is made of:
+ *
+ * run, annotator: whose answers they are, as `outbox` keeps them; title: of the page.
+ * source: where pairs come from, as `pairsOf` makes it; player: what plays them.
+ * progress: how far it is; message: what stands there while no pair does; instructions: or null.
+ * microscope, training: what the learned reward says, and who learns it; null where nobody is to see it.
+ * smallestSeconds: that a pair is looked at before it can be answered.
+ * idle: called with the queue whenever there is no pair to show.
+ */
+export class LabelPage {
   #view;
+  #parts;
   #run;
   #annotator;
-  #player = new Player();
+  #player;
   #queue;
   #undo;
   #progress;
@@ -57,24 +85,30 @@ class LabelPage {
   #initialSpeed = null;
   #begunWith = null; // the speed of this pair, as long as nobody has changed it
   #waited = false; // for pairs, since the last one was shown
+  #documentTitle = document.title;
+  #soon = null; // when the pair may be answered that is looked at
 
-  constructor(view, run, annotator, signal) {
+  constructor(view, parts, signal) {
     this.#view = view;
-    this.#run = run;
-    this.#annotator = annotator;
+    this.#parts = { smallestSeconds: 0, idle: () => {}, ...parts };
+    this.#run = parts.run;
+    this.#annotator = parts.annotator;
+    this.#player = parts.player;
     const act = (action) => this.#act(action);
-    this.#queue = new PairQueue(run.name, annotator, session(), signal);
-    this.#undo = new Undo(run.name, annotator, this.#queue, signal);
-    this.#progress = new Progress(run, annotator, signal);
+    this.#queue = new PairQueue(parts.source, signal);
+    this.#undo = new Undo(this.#run, this.#annotator, this.#queue, signal);
+    this.#progress = parts.progress;
     this.#controls = new Controls(this.#player, signal);
     this.#choices = new Choices(act);
     this.#stage = new Stage(this.#player, this.#controls.node, signal);
-    this.#message = new Message(run.name);
-    this.#instructions = instructions(run);
-    this.#microscope = new Microscope(run.name, this.#player, signal);
-    for (const [side, node] of Object.entries(this.#microscope.places)) this.#stage.addUnder(side, node);
-    this.#controls.add(this.#microscope.button);
-    this.#training = new Training(run.name, signal);
+    this.#message = parts.message;
+    this.#instructions = parts.instructions;
+    this.#microscope = parts.microscope;
+    if (this.#microscope) {
+      for (const [side, node] of Object.entries(this.#microscope.places)) this.#stage.addUnder(side, node);
+      this.#controls.add(this.#microscope.button);
+    }
+    this.#training = parts.training;
     this.#build();
     listen(act, signal);
     const on = (target, type, react) => target.addEventListener(type, react, { signal });
@@ -85,10 +119,11 @@ class LabelPage {
     on(this.#progress, "round", () => this.#askedAgain());
     on(outbox, "stored", () => this.#shown || this.#queue.look());
     on(outbox, "refused", ({ detail: { entry, error } }) => {
-      if (entry.kind === "answer" && outbox.isOwn(entry, run.name, annotator)) this.#notStored(entry, error);
+      if (entry.kind === "answer" && outbox.isOwn(entry, this.#run, this.#annotator)) this.#notStored(entry, error);
     });
     on(document, "visibilitychange", () => this.#watch(!document.hidden));
     signal.addEventListener("abort", () => {
+      clearTimeout(this.#soon);
       this.#player.hide();
       explain(null);
     });
@@ -103,7 +138,7 @@ class LabelPage {
         make(
           "div",
           { class: "label-head" },
-          make("h1", { tabindex: "-1" }, this.#run.name, " ", make("small", {}, this.#run.env)),
+          make("h1", { tabindex: "-1" }, ...this.#parts.title),
           this.#progress.node,
         ),
         ...(this.#instructions ? [this.#instructions] : []),
@@ -111,7 +146,7 @@ class LabelPage {
         this.#stage.node,
         this.#choices.node,
         this.#last,
-        this.#training.node,
+        this.#training?.node,
       ),
     );
   }
@@ -121,12 +156,12 @@ class LabelPage {
     if (action === "undo") this.#undo.begin();
     else if (!this.#shown) return;
     else if (isChoice(action)) this.#choose(action);
-    else if (action === "microscope") this.#microscope.toggle();
+    else if (action === "microscope") this.#microscope?.toggle();
     else this.#controls.act(action);
   }
 
   #choose(choice) {
-    if (this.#undo.isPending || !isAllowed(choice, this.#queue.settings)) return;
+    if (this.#undo.isPending || !isAllowed(choice, this.#queue.settings) || !this.#isSeen) return;
     const pair = this.#shown;
     const { start, stop } = this.#player;
     const seconds = this.#stopwatch.stop();
@@ -138,7 +173,7 @@ class LabelPage {
       seconds: Math.min(Math.round(1000 * seconds) / 1000, LONGEST),
     };
     this.#undo.remember(said);
-    if (!outbox.add("answer", said, this.#run.name, this.#annotator)) {
+    if (!outbox.add("answer", said, this.#run, this.#annotator)) {
       notify("This browser keeps nothing: don't close the page while it says it is offline.");
     }
     this.#progress.count(1, seconds);
@@ -205,6 +240,7 @@ class LabelPage {
     } else {
       this.#player.hide();
       this.#tellWhy();
+      this.#parts.idle(this.#queue);
     }
     this.#view.dataset.state = this.#shown ? "pair" : this.#queue.state;
     this.#controls.allowTrim(this.#queue.settings?.allow_trim ?? false);
@@ -222,7 +258,7 @@ class LabelPage {
     this.#initialSpeed = speed;
     this.#stage.show(pair);
     if (pair.said?.trim && this.#queue.settings.allow_trim) this.#controls.narrow(pair.said.trim);
-    this.#microscope.show(pair);
+    this.#microscope?.show(pair);
     this.#stopwatch.reset();
     this.#watch(!document.hidden);
     if (this.#waited) {
@@ -238,20 +274,28 @@ class LabelPage {
     const news = this.#message.show(this.#queue, this.#progress.isEmpty);
     if (state === "loading" || pairs.length) return;
     this.#waited = true;
-    this.#training.node.open = true; // there is time to look
+    if (this.#training) this.#training.node.open = true; // there is time to look
     if (news) say(news);
   }
 
   #showButtons() {
     const isPending = this.#undo.isPending;
     explain(this.#queue.settings);
-    this.#choices.show(this.#queue.settings, Boolean(this.#shown) && !isPending, !isPending, this.#shown?.said?.choice);
+    this.#choices.show(this.#queue.settings, Boolean(this.#shown) && !isPending && this.#isSeen, !isPending, this.#shown?.said?.choice);
+  }
+
+  /** Whether the pair was looked at for as long as it must be. */
+  get #isSeen() {
+    return this.#stopwatch.seconds >= this.#parts.smallestSeconds;
   }
 
   /** Somebody looks at the page, or no longer does. */
   #watch(isSeen) {
     if (isSeen && this.#shown) this.#stopwatch.start();
     else this.#stopwatch.stop();
-    if (isSeen && document.title.startsWith("●")) document.title = `${this.#run.name} · prefloop`;
+    clearTimeout(this.#soon);
+    const left = this.#parts.smallestSeconds - this.#stopwatch.seconds;
+    if (isSeen && this.#shown && left > 0) this.#soon = setTimeout(() => this.#showButtons(), 1000 * left + 10);
+    if (isSeen && document.title.startsWith("●")) document.title = this.#documentTitle;
   }
 }

@@ -14,7 +14,7 @@ function wording(queue, isEmpty) {
     const others = leftOver ? `${count(leftOver, "pair is", "pairs are")} being looked at by others. ` : "";
     return ["Nothing to compare right now", others + MORE];
   }
-  if (state === "gone") return ["This run is gone", "Somebody has removed, renamed or archived it."];
+  if (state === "gone") return ["This run is gone", "Somebody has removed, renamed or archived it, or made it part of a study."];
   if (state !== "finished") return ["Fetching pairs …", ""];
   if (isEmpty) return ["No pairs yet", MORE];
   if (!leftOver) return ["All pairs so far are done", "Thank you! If training asks for more, they appear here by themselves."];

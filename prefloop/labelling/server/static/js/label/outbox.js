@@ -2,7 +2,7 @@
 // has said that it is on its disk; whatever happens in between, it is sent again under the same id.
 
 import { answer, connection, pause, Refused, Unreachable, undo } from "../common/api.js";
-import { session } from "../common/session.js";
+import { owner, session } from "../common/session.js";
 import { browser, whenOthersWrite } from "../common/storage.js";
 
 const KEY = "answer.";
@@ -10,12 +10,13 @@ const REFUSED = "refused.";
 const SEND = { answer, undo };
 
 /**
- * An entry is {kind, said, run, annotator, session, at, tried}: `said` is what the server is told, as
- * an "answer" or an "undo"; `session` the tab where it was given; `tried` whether it may have arrived.
+ * An entry is {kind, said, run, annotator, owner, session, at, tried}: `said` is what the server is told, as
+ * an "answer" or an "undo"; `owner` the participant by whose link alone it can be sent, or null; `session` the
+ * tab where it was given; `tried` whether it may have arrived.
  * A refused one has `reason`, and `again`: whether it can be sent once more, since the server knew
  * nothing of what it is about: perhaps another server answers at this address than the one that asked.
  *
- * Tabs share what is kept, and any of them may send it.
+ * Tabs share what is kept, and any of them may send it that has the same owner.
  *
  * Tells "change" (what waits), "stored" and "undone" (detail: {entry, reply}), "refused" (detail:
  * {entry, error, undos}; the last are undos of the entry, which went with it), and "elsewhere" (an
@@ -37,7 +38,7 @@ class Outbox extends EventTarget {
   add(kind, said, run, annotator) {
     // in the order in which they were given, even within a millisecond
     this.#newest = Math.max(Date.now(), this.#newest + 1);
-    const entry = { kind, said, run, annotator, session: session(), at: this.#newest, tried: false };
+    const entry = { kind, said, run, annotator, owner: owner(), session: session(), at: this.#newest, tried: false };
     const kept = browser.write(KEY + said.id, entry);
     this.#changed();
     this.send();
@@ -143,7 +144,8 @@ function all(start) {
     .map((key) => browser.read(key))
     .filter((entry) => entry?.said?.id)
     // older pages kept answers only, and not of which run
-    .map((entry) => ({ kind: "answer", run: "a run", ...entry }))
+    .map((entry) => ({ kind: "answer", run: "a run", owner: null, ...entry }))
+    .filter((entry) => entry.owner === owner())
     .sort((one, other) => one.at - other.at);
 }
 

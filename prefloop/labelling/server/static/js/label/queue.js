@@ -1,6 +1,7 @@
 // The pairs to label: leased from the server some ahead of need, with their clips loaded.
 
 import { getRunSettings, lease, pause, Refused, release, serverNow, Unreachable } from "../common/api.js";
+import { session } from "../common/session.js";
 import { outbox } from "./outbox.js";
 import { Pair } from "./pair.js";
 import { Presence } from "./presence.js";
@@ -14,6 +15,15 @@ const RECENT = 6; // answered pairs that are shown at once when they are undone
 const ANSWERED = 100; // leases that are known to be answered; the newest are enough
 const SETTINGS_LAST = 5000; // milliseconds
 
+/** Where pairs of a run come from: `settings()`, `lease(wish)` and `release(held)`. */
+export function pairsOf(run, annotator) {
+  return {
+    settings: async () => ({ ...(await getRunSettings(run)).values, sees_reward: true }),
+    lease: (wish) => lease(run, { annotator, ...wish }),
+    release: (held) => release(run, { annotator, ...held }),
+  };
+}
+
 /** Tells "change" when there is another pair to show or the state has changed. */
 export class PairQueue extends EventTarget {
   pairs = [];
@@ -25,19 +35,16 @@ export class PairQueue extends EventTarget {
   #recent = []; // answered pairs, with their clips
   #answered = []; // leases that were answered here or in another tab
   #unsent = new Map(); // by lease, what was taken back before the server heard of it
-  #run;
-  #annotator;
-  #session;
+  #source;
   #signal;
   #presence; // pairs that nobody looks at are let go, so that others may have them
   #woken = false;
   #stopWaiting = () => {};
 
-  constructor(run, annotator, session, signal) {
+  /** `source` is where they come from, as `pairsOf` makes it. */
+  constructor(source, signal) {
     super();
-    this.#run = run;
-    this.#annotator = annotator;
-    this.#session = session;
+    this.#source = source;
     this.#signal = signal;
     this.#presence = new Presence(signal);
     this.#presence.addEventListener("back", () => this.look(), { signal });
@@ -114,7 +121,7 @@ export class PairQueue extends EventTarget {
   #letGo() {
     const leases = this.pairs.map(({ lease, expiresAt }) => ({ lease, expires_at: expiresAt }));
     if (!leases.length) return;
-    release(this.#run, { annotator: this.#annotator, session: this.#session, leases: leases.slice(0, MOST_HELD) });
+    this.#source.release({ session: session(), leases: leases.slice(0, MOST_HELD) });
   }
 
   #markAnswered(lease) {
@@ -174,9 +181,8 @@ export class PairQueue extends EventTarget {
     const answered = outbox.waiting().flatMap(({ kind, said }) => (kind === "answer" ? [said.lease] : []));
     const room = Math.max(this.#ahead - this.pairs.length, 0);
     const [leases, settings] = await Promise.all([
-      lease(this.#run, {
-        annotator: this.#annotator,
-        session: this.#session,
+      this.#source.lease({
+        session: session(),
         count: Math.min(Math.max(outdated.length + room, 1), MOST),
         holding: [...held, ...answered].slice(-MOST_HELD),
       }),
@@ -214,7 +220,7 @@ export class PairQueue extends EventTarget {
 
   async #currentSettings() {
     if (this.settings && Date.now() - this.#settingsAt < SETTINGS_LAST) return this.settings;
-    const { values } = await getRunSettings(this.#run);
+    const values = await this.#source.settings();
     this.#settingsAt = Date.now();
     return values;
   }

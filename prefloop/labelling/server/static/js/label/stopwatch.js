@@ -4,6 +4,11 @@ export class Stopwatch {
   #seconds = 0; // before `#since`
   #since = null; // while it runs
 
+  /** The seconds so far. */
+  get seconds() {
+    return this.#seconds + (this.#since === null ? 0 : (performance.now() - this.#since) / 1000);
+  }
+
   /** Counts on, unless it does already. */
   start() {
     this.#since ??= performance.now();
@@ -11,7 +16,7 @@ export class Stopwatch {
 
   /** Stands still; the seconds so far. */
   stop() {
-    if (this.#since !== null) this.#seconds += (performance.now() - this.#since) / 1000;
+    this.#seconds = this.seconds;
     this.#since = null;
     return this.#seconds;
   }

@@ -1,6 +1,6 @@
 // The results of a run: how much was labelled, by whom, how fast, and how alike.
 
-import { attempt, getRanking, getResults, getRun, health, listComparisons, persist, repeat } from "../common/api.js";
+import { attempt, exclude, getRanking, getResults, getRun, health, listComparisons, persist, repeat } from "../common/api.js";
 import { bars, labelsOverTime, lineLegend, ranges } from "./charts.js";
 import { count, make, percent } from "../common/dom.js";
 import { doubtList, marks } from "./doubts.js";
@@ -12,15 +12,19 @@ import { showRefusal } from "../common/refusal.js";
 const REFRESH = 5000;
 
 export async function showResults(view, signal, name) {
-  let mayRank = null; // whoever only votes is not to know whom
+  let isTrainer = null; // whoever only votes is not to know whom
   const load = async () => {
     const [run, results] = await Promise.all([getRun(name), getResults(name)]);
-    if (run.arena) mayRank ??= (await health()).role === "trainer";
-    return { run, results, ranking: run.arena && mayRank ? await getRanking(name) : null };
+    isTrainer ??= (await health()).role === "trainer";
+    return { run, results, ranking: run.arena && isTrainer ? await getRanking(name) : null };
   };
   const body = make("div", { class: "results" });
   const hardPairs = new HardPairs(signal);
-  const update = upToDate(body, ({ run, results, ranking }) => sections(run, results, ranking, hardPairs));
+  const leaveOut = async (annotator, out) => {
+    await attempt(() => exclude(name, annotator, out));
+    await attempt(refresh);
+  };
+  const update = upToDate(body, ({ run, results, ranking }) => sections(run, results, ranking, hardPairs, isTrainer ? leaveOut : null));
   const show = (found) => {
     update(found);
     hardPairs.update(found.results.reward?.hardest ?? []);
@@ -92,7 +96,7 @@ function upToDate(body, parts) {
   };
 }
 
-function sections(run, results, ranking, hardPairs) {
+function sections(run, results, ranking, hardPairs, leaveOut) {
   const { counts } = run;
   if (!counts.labels) {
     const nothing = () =>
@@ -109,7 +113,7 @@ function sections(run, results, ranking, hardPairs) {
     }],
     ["labels", annotators, () => section("Labels per annotator", ...labelBars(annotators))],
     ["seconds", [annotators, seconds], () => section("Seconds per label", ...secondRanges(annotators, seconds))],
-    ["annotators", annotators, () => annotatorSection(annotators)],
+    ["annotators", annotators, () => annotatorSection(annotators, leaveOut)],
   ];
   if (pairs.length) parts.push(["pairs", pairs, () => section("Agreement between annotators", pairTable(pairs))]);
   // clips that come later are put into what stands there already
@@ -170,15 +174,16 @@ const share = (part, whole) => (whole ? part / whole : null);
 const seconds = (value) => (value === null ? "–" : `${value.toFixed(1)} s`);
 const quantiles = ({ n, low, median, high }) => (n ? [low, median, high].map((value) => value.toFixed(1)).join(" / ") : "–");
 
-function annotatorSection(annotators) {
+function annotatorSection(annotators, leaveOut) {
   const [list, rule] = doubtList(annotators);
-  return section("Annotators", ...(list ? [list] : []), annotatorTable(annotators), rule);
+  return section("Annotators", ...(list ? [list] : []), annotatorTable(annotators, leaveOut), rule);
 }
 
-function annotatorTable(annotators) {
+/** `leaveOut(annotator, out)` is null where it is not theirs to do. */
+function annotatorTable(annotators, leaveOut) {
   return table(
     "Annotators",
-    ["Name", "Answers", "Ties", "Skips", "Chose left", "Seconds (10 / 50 / 90%)", "With themselves"],
+    ["Name", "Answers", "Ties", "Skips", "Chose left", "Seconds (10 / 50 / 90%)", "With themselves", ...(leaveOut ? ["In training"] : [])],
     annotators.map((one) => [
       [one.annotator, ...marks(one)],
       String(one.answers),
@@ -187,8 +192,15 @@ function annotatorTable(annotators) {
       percent(one.chose_left),
       quantiles(one.seconds),
       one.consistency.n ? `${percent(one.consistency.share)} of ${one.consistency.n}` : "–",
+      ...(leaveOut ? [leaveOutButton(one, leaveOut)] : []),
     ]),
   );
+}
+
+function leaveOutButton({ annotator, excluded }, leaveOut) {
+  const text = excluded ? "Take in" : "Leave out";
+  const label = `${text}: the labels of ${annotator}`;
+  return make("button", { type: "button", class: "plain", "aria-label": label, onclick: () => leaveOut(annotator, !excluded) }, text);
 }
 
 function pairTable(pairs) {

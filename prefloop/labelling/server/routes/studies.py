@@ -1,0 +1,75 @@
+"""Studies, for trainers: made, looked at, and their links ended."""
+
+from fastapi import APIRouter
+
+from prefloop.labelling.schemas.studies import (
+    LinksIn,
+    ParticipantOut,
+    Ref,
+    RenewIn,
+    StudyIn,
+    StudyName,
+    StudyOut,
+)
+from prefloop.labelling.server.service import ServiceDep, trainers_only
+from prefloop.labelling.server.storage.records import NewLink
+
+router = APIRouter(prefix="/api/studies", tags=["studies"], dependencies=[trainers_only])
+
+
+@router.get("")
+def list_studies(service: ServiceDep) -> list[StudyOut]:
+    """All studies with their participants, the newest first."""
+    return [StudyOut.of(study) for study in service.store.studies.all()]
+
+
+@router.get("/{name}")
+def get_study_table(name: StudyName, service: ServiceDep) -> StudyOut:
+    """One study with its participants."""
+    return StudyOut.of(service.store.studies.get(name))
+
+
+@router.put("/{name}")
+def put_study(name: StudyName, study: StudyIn, service: ServiceDep) -> StudyOut:
+    """Makes a study; 409 if there is another one of this name, or its runs are part of one."""
+    links = [NewLink(link.ref, link.token) for link in study.links]
+    shown = {purpose: names for purpose, names in study.runs.model_dump().items() if names}
+    about = study.about.model_dump(mode="json")
+    return StudyOut.of(service.store.studies.put(name, about, shown, links, study.open_link))
+
+
+@router.post("/{name}/participants")
+def add_participants(name: StudyName, new: LinksIn, service: ServiceDep) -> StudyOut:
+    """Adds participants, each with a link."""
+    links = [NewLink(link.ref, link.token) for link in new.links]
+    return StudyOut.of(service.store.studies.add(name, links))
+
+
+@router.post("/{name}/participants/{ref}/revoke")
+def revoke_link(name: StudyName, ref: Ref, service: ServiceDep) -> ParticipantOut:
+    """Ends one participant's link; their labels stay, what they had open is free."""
+    return ParticipantOut.of(service.store.studies.revoke(name, ref))
+
+
+@router.post("/{name}/participants/{ref}/renew")
+def renew_link(name: StudyName, ref: Ref, new: RenewIn, service: ServiceDep) -> ParticipantOut:
+    """Gives a participant another link, in place of the one before."""
+    return ParticipantOut.of(service.store.studies.renew(name, ref, new.token))
+
+
+@router.post("/{name}/revoke-open-link")
+def revoke_open_link(name: StudyName, service: ServiceDep) -> StudyOut:
+    """Ends the link that makes participants; those that it made go on."""
+    return StudyOut.of(service.store.studies.revoke_open_link(name))
+
+
+@router.post("/{name}/close")
+def close_study(name: StudyName, service: ServiceDep) -> StudyOut:
+    """Ends a study: no link of it holds, and its runs are anybody's to label."""
+    return StudyOut.of(service.store.studies.close(name))
+
+
+@router.post("/{name}/reopen")
+def reopen_study(name: StudyName, service: ServiceDep) -> StudyOut:
+    """Goes on with a study."""
+    return StudyOut.of(service.store.studies.close(name, False))

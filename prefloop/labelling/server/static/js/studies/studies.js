@@ -1,0 +1,119 @@
+// Studies, for those who run them: a list, and the table of who has come how far.
+
+import { getStudy, listStudies, persist, Refused, repeat, revokeLink, Unreachable } from "../common/api.js";
+import { count, make, setText } from "../common/dom.js";
+import { showRefusal } from "../common/refusal.js";
+import { say } from "../common/say.js";
+
+const REFRESH = 4000;
+const COLUMNS = ["Participant", "State", "Started", "Finished", "Pairs", "Checks passed", "Code", ""];
+const STATES = { new: "not yet here", started: "under way", finished: "finished", left: "left", failed: "turned away", revoked: "link ended" };
+
+/** Shows one study, or, without a name, all. */
+export async function showStudies(view, signal, name) {
+  if (name) {
+    await showTable(view, signal, name);
+    return;
+  }
+  const studies = await persist(listStudies, signal);
+  if (signal.aborted) return;
+  view.replaceChildren(
+    make("div", { class: "page-head" }, make("h1", { tabindex: "-1" }, "Studies")),
+    studies.length
+      ? make("ul", { class: "study-list" }, studies.map(card))
+      : make("div", { class: "empty" }, make("h2", {}, "There is no study yet"), make("p", {}, "A study gives each participant a link of their own:"),
+          make("pre", {}, make("code", {}, "prefloop study new pilot --run cartpole-01 --participants 20"))),
+  );
+}
+
+function card({ name, about, runs, participants, closed }) {
+  const finished = participants.filter(({ state }) => state === "finished").length;
+  const labels = participants.reduce((sum, person) => sum + person.labels, 0);
+  return make(
+    "li",
+    { class: "card" },
+    make("h2", {}, make("a", { href: `#/studies/${encodeURIComponent(name)}` }, name)),
+    make("p", {}, about.title),
+    make("p", { class: "faint" },
+      `${closed ? "closed · " : ""}${(runs.pairs ?? []).join(", ")} · ${finished} of ${count(participants.length, "participant")} finished · ${count(labels, "answer")}`),
+  );
+}
+
+async function showTable(view, signal, name) {
+  let study;
+  try {
+    study = await persist(() => getStudy(name), signal);
+  } catch (error) {
+    if (!signal.aborted) showRefusal(view, name, error);
+    return;
+  }
+  if (signal.aborted) return;
+  const summary = make("p", { class: "faint" });
+  const body = make("tbody");
+  const mistake = make("p", { class: "mistake", role: "alert" });
+  const rows = new Map();
+  const update = (now) => {
+    const { participants, closed } = now;
+    const finished = participants.filter(({ state }) => state === "finished").length;
+    setText(summary, `${closed ? "Closed. " : ""}${finished} of ${count(participants.length, "participant")} finished.`);
+    for (const person of participants) {
+      if (!rows.has(person.ref)) {
+        rows.set(person.ref, row(person, (ref) => end(ref)));
+        body.append(rows.get(person.ref).node);
+      }
+      rows.get(person.ref).update(person);
+    }
+  };
+  const end = async (ref) => {
+    setText(mistake, "");
+    try {
+      await revokeLink(name, ref);
+      update(await getStudy(name));
+      say(`The link of ${ref} holds no longer.`);
+    } catch (error) {
+      if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
+      setText(mistake, error.message);
+    }
+  };
+  view.replaceChildren(
+    make("div", { class: "page-head" }, make("h1", { tabindex: "-1" }, "Study ", name), make("a", { class: "button", href: "#/studies" }, "All studies")),
+    summary,
+    make("div", { class: "study-table card", tabindex: "0", role: "region", "aria-label": "Participants" },
+      make("table", {}, make("thead", {}, make("tr", {}, COLUMNS.map((title) => (title ? make("th", { scope: "col" }, title) : make("td"))))), body)),
+    mistake,
+    make("p", { class: "faint" }, "As a file: ", make("code", {}, `prefloop study show ${name} --csv ${name}.csv`)),
+  );
+  update(study);
+  repeat(async () => {
+    const now = await getStudy(name);
+    if (!signal.aborted) update(now);
+  }, REFRESH, signal);
+}
+
+/** A participant's line: {node, update(person)}. */
+function row({ ref }, end) {
+  const cells = COLUMNS.slice(1, -1).map(() => make("td"));
+  const button = make("button", { type: "button", class: "plain", "aria-label": `End the link of ${ref}` }, "End link");
+  let asked = false;
+  button.addEventListener("click", () => {
+    if (asked) end(ref);
+    else setText(button, "Really end it?");
+    asked = true;
+  });
+  button.addEventListener("blur", () => {
+    asked = false;
+    setText(button, "End link");
+  });
+  const node = make("tr", { "data-ref": ref }, make("th", { scope: "row" }, ref), cells, make("td", {}, button));
+  const update = (person) => {
+    const { state, started_at: started, ended_at: ended, labels, checks, passed, code } = person;
+    const texts = [STATES[state], time(started), time(ended), labels, checks ? `${passed} of ${checks}` : "–", code ?? "–"];
+    texts.forEach((text, i) => setText(cells[i], String(text)));
+    button.hidden = state === "revoked";
+  };
+  return { node, update };
+}
+
+function time(at) {
+  return at ? new Date(at).toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }) : "–";
+}

@@ -1,0 +1,56 @@
+// Pairs that are shown and not asked about: examples, and those to practise on.
+
+import { getWay, pause, Refused, Unreachable } from "../common/api.js";
+import { make } from "../common/dom.js";
+import { Player } from "../common/player.js";
+import { Pair } from "../label/pair.js";
+import { WORDS } from "./words.js";
+
+const POLL = 700; // milliseconds between looks whether clips are drawn
+
+/** Resolves with a pair whose clips can be shown; `find(way)` finds it in what the server says now. */
+export async function loaded(side, find, signal) {
+  const pair = new Pair({ query: null, lease: null, expires_at: "", ...side }, signal);
+  while (!signal.aborted && !pair.ready && !pair.problem) {
+    if (pair.rendered) await new Promise((resolve) => pair.prepare(resolve));
+    else {
+      await pause(POLL, signal);
+      try {
+        const now = find(await getWay());
+        if (now) Object.assign(pair, { left: now.left, right: now.right });
+      } catch (error) {
+        if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
+      }
+    }
+  }
+  return pair;
+}
+
+/** Two clips beside each other, each with what is thought of it. */
+export function example(given, number, signal) {
+  const words = {
+    left: [WORDS.better, WORDS.worse],
+    right: [WORDS.worse, WORDS.better],
+    tie: [WORDS.equal, WORDS.equal],
+  }[given.answer];
+  const screens = words.map(() => make("div", { class: "example-screen" }, WORDS.loading));
+  const player = new Player();
+  const node = make(
+    "div",
+    { class: "example", role: "group", "aria-label": `${number}` },
+    screens.map((screen, i) =>
+      make("figure", { class: words[i] === WORDS.worse ? "worse" : "better" }, screen, make("figcaption", {}, words[i]))),
+  );
+  node.addEventListener("click", () => player.clips.length && player.toggle());
+  signal.addEventListener("abort", () => player.hide());
+  const same = (one) => one.left.segment === given.left.segment && one.right.segment === given.right.segment;
+  loaded(given, ({ examples }) => examples.find(same), signal).then((pair) => {
+    if (signal.aborted) return;
+    if (pair.problem) screens.forEach((screen) => screen.replaceChildren(pair.problem));
+    else {
+      screens.forEach((screen, i) => screen.replaceChildren(pair.clips[i].node));
+      player.show(pair.clips, true);
+    }
+  });
+  return node;
+}

@@ -1,0 +1,56 @@
+// What the steps of a study are made of.
+
+import { Refused, Unreachable } from "../common/api.js";
+import { make, setText } from "../common/dom.js";
+import { WORDS } from "./words.js";
+
+/** A card with a title, on its own page; `lines` are nodes under it. */
+export function card(title, ...lines) {
+  return make("section", { class: "card study-card" }, make("h1", { tabindex: "-1" }, title), ...lines);
+}
+
+/** A text of the researcher's. */
+export function prose(nodes) {
+  return make("div", { class: "prose" }, nodes);
+}
+
+/** A button that does something which may be refused; `mistake` is where a refusal is told. */
+export function action(text, job, mistake, attributes = {}) {
+  const button = make("button", { type: "button", ...attributes, onclick: async () => {
+    button.disabled = true;
+    setText(mistake, "");
+    try {
+      await job();
+    } catch (error) {
+      if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
+      setText(mistake, error.message);
+    } finally {
+      button.disabled = false;
+    }
+  } }, text);
+  return button;
+}
+
+/** Where a refusal is told. */
+export function mistakeLine() {
+  return make("p", { class: "mistake", role: "alert" });
+}
+
+/** A row of buttons at a card's end. */
+export function buttons(...nodes) {
+  return make("div", { class: "buttons" }, nodes);
+}
+
+/** A button that asks once more, and then ends somebody's part. */
+export function leaveButton(leave) {
+  const mistake = mistakeLine();
+  const dialog = make("dialog", { class: "leave-dialog", "aria-label": WORDS.leave },
+    make("p", {}, WORDS.leaveAsk),
+    mistake,
+    buttons(
+      make("button", { type: "button", class: "primary", onclick: () => dialog.close() }, WORDS.stay),
+      action(WORDS.reallyLeave, async () => { await leave(); dialog.close(); }, mistake, { class: "danger" }),
+    ));
+  const button = make("button", { type: "button", class: "quiet leave", onclick: () => dialog.showModal() }, WORDS.leave);
+  return make("div", { class: "leaving" }, button, dialog);
+}
