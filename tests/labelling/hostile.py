@@ -1,5 +1,6 @@
 """Requests as no client library makes them."""
 
+import re
 import socket
 
 
@@ -9,6 +10,11 @@ def opened(api):
 
 
 def reply_to(connection, said):
-    """The beginning of what comes back."""
+    """What comes back: all of it, where it says how long it is; nothing where the connection has ended."""
     connection.sendall(said)
-    return connection.recv(65536)
+    reply = connection.recv(65536)
+    length = re.search(rb"content-length: ([0-9]+)", reply, re.IGNORECASE)
+    whole = reply.find(b"\r\n\r\n") + 4 + int(length[1]) if length else 0
+    while reply and len(reply) < whole:
+        reply += connection.recv(65536)
+    return reply
