@@ -30,7 +30,12 @@ def test_several_people_and_their_repeats_are_taken_out_and_in(run, client, tmp_
     assert "0 labels added, 16 were there" in run("prefloop.cli runs import prefs copy").out
     before, after = client.results("cartpole-01"), client.results("copy")
     assert [who.annotator for who in after.annotators] == ["ada", "bob"]
-    assert after.agreement == before.agreement
+    assert after.agreement == before.agreement and after.alpha == before.alpha
+    if before.alpha.value is not None:
+        assert (
+            f"Krippendorff's alpha {before.alpha.value:.2f}"
+            in run("prefloop.cli runs show copy").out
+        )
     assert client.run("copy").counts.left == 0
 
 
