@@ -141,7 +141,7 @@ def _in_words(annotators: Mapping[str, Mapping[str, Any]]) -> str:
     """Who errs how often, those first who err most."""
     worst = sorted(annotators.items(), key=lambda item: -item[1]["error"])
     named = [
-        f"{name or 'not named'} {said['error']:.0%} of {said['answers']}"
+        f"{name or 'not named'}: {said['error']:.0%} of {said['answers']}"
         for name, said in worst[:MOST_NAMED]
     ]
     left = len(worst) - len(named)

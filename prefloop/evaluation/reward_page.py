@@ -203,7 +203,7 @@ def _groups(heading: str, name: str, rows: Sequence[Mapping[str, Any]]) -> str:
             _shown(row["accuracy"]),
             row["held_out_answers"],
             _shown(row["held_out_accuracy"], row["low"], row["high"]),
-            *([_shown(row["error"])] if has_errors else []),
+            *([_rate(row["error"])] if has_errors else []),
         )
         for row in rows
     ]
@@ -215,6 +215,11 @@ def _groups(heading: str, name: str, rows: Sequence[Mapping[str, Any]]) -> str:
         "counted for next to nothing in the fit.</p>"
     )
     return f"<h2>{heading}</h2>{about}{_table([*head, 'errors'], lines)}"
+
+
+def _rate(error: float) -> str:
+    """An error rate, which is not known to more than two digits."""
+    return "-" if math.isnan(error) else f"{error:.2f}"
 
 
 def _shown(value: float, low: float = math.nan, high: float = math.nan) -> str:

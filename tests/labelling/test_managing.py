@@ -31,11 +31,10 @@ def test_several_people_and_their_repeats_are_taken_out_and_in(run, client, tmp_
     before, after = client.results("cartpole-01"), client.results("copy")
     assert [who.annotator for who in after.annotators] == ["ada", "bob"]
     assert after.agreement == before.agreement and after.alpha == before.alpha
-    if before.alpha.value is not None:
-        assert (
-            f"Krippendorff's alpha {before.alpha.value:.2f}"
-            in run("prefloop.cli runs show copy").out
-        )
+    told = "Krippendorff's alpha" in run("prefloop.cli runs show copy").out
+    assert told == (
+        before.alpha.value is not None
+    )  # sides are drawn: both may have said one thing alone
     assert client.run("copy").counts.left == 0
 
 
