@@ -5,8 +5,9 @@
 Twenty simulated annotators label segments of Pendulum-v1, by random torques, one label a pair: careful ones turn
 10 % of their labels round; of four careless ones the first always prefers what is shown left, the second throws
 coins, and two turn 40 % round. A reward is fitted to the same labels with `--annotator_errors none` and `learned`,
-and to those of the careful alone, as if somebody had excluded the others. Accuracy is on pairs of other segments,
-answered by the true return, without any error. Prints tables in Markdown: means over seeds.
+and to those of the careful alone, as if somebody had excluded the others; and with one rate that all share, which
+says what of the gain is not from telling annotators apart. Accuracy is on 1,000 pairs of other
+episodes, answered by the true return, without any error. Prints tables in Markdown: means over seeds.
 """
 
 import argparse
@@ -23,7 +24,8 @@ from prefloop.envs.spaces import Spaces, spaces_of
 from prefloop.rewards.settings import RewardSettings
 from prefloop.rewards.training import RewardFit, make_model
 
-ENV, EPISODES, LENGTH, CLEAN = "Pendulum-v1", 100, 25, 2000
+ENV, EPISODES, LENGTH, CLEAN = "Pendulum-v1", 50, 25, 1000
+OTHER_EPISODES = 1000  # on top of a seed: of those that judge
 CARELESS = ["always left", "a coin", "40 % wrong", "40 % wrong too"]
 # how many of each kind there are: the crowd that is asked about, one without careless people, and a bad one
 CROWDS = {
@@ -89,23 +91,25 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rates: dict[str, list[float]] = {}
-    print("| annotators | labels | none | learned | difference | the careful alone |")
-    print("|---|---|---|---|---|---|", flush=True)
+    print(
+        "| annotators | labels | none | one rate for all | learned | learned less none | the careful alone |"
+    )
+    print("|---|---|---|---|---|---|---|", flush=True)
     for crowd, (careful, of_each) in CROWDS.items():
         for number in arguments.labels:
             rows = []
             for seed in range(arguments.seeds):
                 rng = np.random.default_rng((seed, 1))
                 segments, spaces = pool(seed)
-                half = len(segments) // 2
-                judged = clean(segments[half:], CLEAN // 2, rng)
-                asked = clean(segments[:half], number, rng)
+                judged = clean(pool(seed + OTHER_EPISODES)[0], CLEAN, rng)
+                asked = clean(segments, number, rng)
                 labels, who = answered(asked.labels, careful, of_each, rng)
                 labelled = Preferences(asked.segments, asked.first, asked.second, labels)
                 good = np.array([name.startswith("careful") for name in who])
                 learned = fitted(labelled, who, spaces, seed)
                 fits = [
                     fitted(labelled, None, spaces, seed),
+                    fitted(labelled, ["all"] * number, spaces, seed),
                     learned,
                     fitted(labelled[good], None, spaces, seed),
                 ]
@@ -114,10 +118,10 @@ def main() -> None:
                 if crowd == next(iter(CROWDS)) and number == arguments.labels[-1]:
                     for name, said in learned.errors.facts().items():
                         rates.setdefault(name.rpartition(" ")[0], []).append(said["error"])
-            none, with_errors, alone = np.array(rows).T
+            none, shared, with_errors, alone = np.array(rows).T
             gain = with_errors - none
             print(
-                f"| {crowd} | {number} | {none.mean():.3f} | {with_errors.mean():.3f} | {gain.mean():+.3f} "
+                f"| {crowd} | {number} | {none.mean():.3f} | {shared.mean():.3f} | {with_errors.mean():.3f} | {gain.mean():+.3f} "
                 f"({gain.min():+.3f} to {gain.max():+.3f}) | {alone.mean():.3f} |",
                 flush=True,
             )
