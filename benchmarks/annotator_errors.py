@@ -114,9 +114,8 @@ def main() -> None:
                     fitted(labelled[good], None, spaces, seed),
                 ]
                 rows.append([accuracy(fit, judged) for fit in fits])
-                assert learned.errors is not None
                 if crowd == next(iter(CROWDS)) and number == arguments.labels[-1]:
-                    for name, said in learned.errors.facts().items():
+                    for name, said in learned.annotators.items():
                         rates.setdefault(name.rpartition(" ")[0], []).append(said["error"])
             none, shared, with_errors, alone = np.array(rows).T
             gain = with_errors - none

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefloop.labelling.client.settings import ServerSettings, profile_setting, server_setting
-from prefloop.rewards.settings import RewardSettings
+from prefloop.rewards.settings import ANNOTATOR_ERRORS, WARM_UP, RewardSettings
 from prefloop.settings import as_flat, defaults_of, part, setting
 from prefloop.training.settings import RunSettings
 
@@ -16,7 +16,6 @@ reward.params with run.json, metrics.csv and report.html, a page to look at. On 
 prefloop reward --run cartpole-01 --out reward. Where several people have answered, some of them perhaps without
 care: --annotator_errors learned. Details: docs/reward_model.md."""
 IMPORTS = ("torch", "gymnasium", "matplotlib.figure")
-ANNOTATOR_ERRORS = ("none", "learned")
 MOST_NAMED = 8  # annotators whose errors are printed; report.html has all
 
 
@@ -46,10 +45,15 @@ class Settings:
             raise ValueError(
                 "--annotator_errors learned begins with --label_noise / 2, which must be above 0"
             )
-        if self.reward.ensemble == 1 and self.reward.held_out == 0:
+        if self.reward.ensemble == 1:
             raise ValueError(
-                "--annotator_errors learned needs answers that a network has not learned from: --held_out "
-                "above 0, or an --ensemble of several"
+                "--annotator_errors learned needs an --ensemble of several: who errs is told by members that "
+                "have not learned from the answer"
+            )
+        if self.reward.epochs <= WARM_UP:
+            raise ValueError(
+                f"--annotator_errors learned needs more than {WARM_UP} --reward_epochs, not {self.reward.epochs}: "
+                "in the first ones a reward can't tell who errs"
             )
 
 
@@ -112,7 +116,7 @@ def main(settings: Settings) -> None:
         shown = ("loss", "accuracy", "held_out_loss", "held_out_accuracy")
         loop.turn(fit, run, facts, reward.epochs, shown, False, defaults_of(Settings))
         reward_model.save(directory, fit.finish())
-        learned = fit.errors.facts() if fit.errors is not None else {}
+        learned = fit.annotators
         if learned:
             known = replace(known, errors={name: said["error"] for name, said in learned.items()})
             there = read_json(directory / runs.FACTS)
@@ -131,6 +135,11 @@ def main(settings: Settings) -> None:
     print(summary)
     if learned:
         print(_in_words(learned))
+    elif fit.errors is not None:
+        print(
+            f"Note: nobody's errors were learned: the reward was best after {fit.best_epoch + 1} passes, before "
+            "it could tell who errs. More answers, or another --seed, may."
+        )
     print(
         f"Wrote {directory / reward_model.PARAMS}, run.json, metrics.csv and report.html, a page to look at."
     )

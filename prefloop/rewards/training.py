@@ -19,7 +19,7 @@ from prefloop.optimizers import Adam
 from prefloop.rewards.annotators import AnnotatorErrors
 from prefloop.rewards.pair_returns import PairReturns
 from prefloop.rewards.reward_model import RewardModel, last_layer
-from prefloop.rewards.settings import RewardSettings, SurfSettings
+from prefloop.rewards.settings import WARM_UP, RewardSettings, SurfSettings
 from prefloop.rewards.surf import Surf
 from prefloop.seeding import Stream, generator, integer, uniform_of
 
@@ -87,9 +87,10 @@ class RewardFit:
         self.errors: AnnotatorErrors | None = None
         if annotators is not None:
             self.errors = AnnotatorErrors(annotators, settings.label_noise, self.device)
-            # bool, [members, answers]: a pair that is held out is seen by none
+            # bool, [members, answers]. Not what is held out: rates that had learned from it could explain it
+            # away, and the fit would stop by that
             unseen = weights == 0
-            unseen[:, self.held_out] = True
+            unseen[:, self.held_out] = False
             self._unseen = self._tensor(unseen)
         self._weights = self._tensor(weights.astype(np.float32))
         segments = preferences.segments
@@ -129,6 +130,16 @@ class RewardFit:
         """The pass whose weights are kept."""
         return self._stopping.best_epoch
 
+    @property
+    def annotators(self) -> dict[str, dict[str, Any]]:
+        """What was learned of each annotator, by name: `answers`, and the `error` rate.
+
+        Empty where it was not to be learned, or where the weights that are kept are from before it was.
+        """
+        if self.errors is None or self.best_epoch < WARM_UP:
+            return {}
+        return self.errors.facts()
+
     def iterate(self, epoch: int) -> dict[str, float]:
         """One pass over the answers that are learned from.
 
@@ -162,7 +173,7 @@ class RewardFit:
             self.optimizer.step()
             losses += loss.item() / self.model.members
         row = {"epoch": epoch, "loss": losses / len(batches), "accuracy": _share(right, decided)}
-        if self.errors is not None:
+        if self.errors is not None and epoch >= WARM_UP:
             self._learn_errors(self.errors)
         row["held_out_loss"], row["held_out_accuracy"] = self._judge()
         self._stopping.watch(epoch, row["held_out_loss"])

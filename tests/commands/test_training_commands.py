@@ -173,12 +173,12 @@ def test_a_reward_learns_who_errs(run, demonstrations, tmp_path):
         if line["annotator"] == "eve" and line["label"] is not None:
             line["label"] = 1 - line["label"]
     file.write_text("".join(json.dumps(line) + "\n" for line in said))
-    line = "prefloop.cli reward --preferences prefs --out r --reward-epochs 30 --seed 1"
+    line = "prefloop.cli reward --preferences prefs --out r --reward-epochs 30 --held-out 0"
     learning = f"{line} --annotator-errors learned"
     assert_one_sentence(run(f"{learning} --label-noise 0"), "--label_noise / 2")
-    assert_one_sentence(
-        run(f"{learning} --ensemble 1 --held-out 0"), "--held_out above 0, or an --ensemble"
-    )
+    assert_one_sentence(run(f"{learning} --ensemble 1"), "needs an --ensemble of several")
+    few = learning.replace("--reward-epochs 30", "--reward-epochs 10")
+    assert_one_sentence(run(few), "more than 10 --reward_epochs, not 10")
     outcome = run(learning)
     assert outcome.code == 0, outcome.err
     annotators = json.loads((tmp_path / "r" / "run.json").read_text())["annotators"]

@@ -7,7 +7,7 @@ from prefloop.data.preferences import Preferences
 from prefloop.envs.spaces import Spaces
 from prefloop.rewards import annotators
 from prefloop.rewards.annotators import HIGHEST_RATE, AnnotatorErrors, who_answered
-from prefloop.rewards.settings import RewardSettings
+from prefloop.rewards.settings import WARM_UP, RewardSettings
 from prefloop.rewards.training import RewardFit, make_model
 
 CPU = torch.device("cpu")
@@ -108,13 +108,14 @@ def test_rates_are_learned_from_what_was_not_learned_from(monkeypatch):
         annotators.AnnotatorErrors, "learn", lambda self, answers, *_: judged.append(answers)
     )
     prefs, who = crowd(60, 0)
-    alone = start(prefs, who, ensemble=1)
-    alone.iterate(0)
-    assert judged[-1].tolist() == alone.held_out.tolist()
-    several = start(prefs, who, ensemble=3, held_out=0)
-    several.iterate(0)
+    fit = start(prefs, who, ensemble=3)
+    for epoch in range(WARM_UP):
+        fit.iterate(epoch)
+    assert not judged and fit.annotators == {}
+    fit.iterate(WARM_UP)
     # each member leaves out a third of the pairs, so about 1 - (2 / 3)^3 are left out by some
-    assert 0.5 < len(judged[-1]) / len(prefs) < 0.9
+    assert 0.5 < len(judged[0]) / len(fit.train) < 0.9
+    assert not set(judged[0].tolist()) & set(fit.held_out.tolist())
 
 
 def test_skipped_queries_have_no_annotator():
@@ -130,15 +131,16 @@ def test_skipped_queries_have_no_annotator():
 def test_a_fit_that_goes_on_ends_as_the_unbroken_one():
     prefs, who = crowd(90, 0)
     whole = start(prefs, who)
-    for epoch in range(6):
+    for epoch in range(16):
         whole.iterate(epoch)
     before, after = start(prefs, who), start(prefs, who)
-    for epoch in range(3):
+    for epoch in range(13):
         before.iterate(epoch)
     after.load_state_dict(before.state_dict())
-    for epoch in range(3, 6):
+    for epoch in range(13, 16):
         after.iterate(epoch)
     assert torch.equal(after.errors.rates, whole.errors.rates)
+    assert len(set(whole.errors.rates.tolist())) == len(CROWD)
     for fit in (whole, after):
         fit.finish()
     assert torch.equal(after.errors.rates, whole.errors.rates)
@@ -155,6 +157,7 @@ def test_the_rates_that_are_kept_are_those_of_the_weights_that_are():
     assert fit.best_epoch < 29
     fit.finish()
     assert torch.equal(fit.errors.rates, rates[fit.best_epoch])
+    assert bool(fit.annotators) == (fit.best_epoch >= WARM_UP)
 
 
 def test_who_answered():
