@@ -17,7 +17,7 @@ def bradley_terry_loss(
     return_first: "torch.Tensor",
     return_second: "torch.Tensor",
     label: "torch.Tensor",
-    label_noise: float = 0.0,
+    label_noise: "float | torch.Tensor" = 0.0,
     weight: "torch.Tensor | None" = None,
 ) -> "torch.Tensor":
     """Cross-entropy between labels and the Bradley-Terry model of preference.
@@ -30,7 +30,8 @@ def bradley_terry_loss(
             [...].
         label: probability that the second is preferred, in [0, 1]; [...].
         label_noise: how likely an answer is a coin toss, in [0, 1). Where it is above 0, no pair
-            can cost more than log(2 / label_noise), so a mistaken label can't pull for ever.
+            can cost more than log(2 / label_noise), so a mistaken label can't pull for ever. A tensor,
+            [...] and above 0, says it of each answer.
         weight: how much each pair counts; [...]; all alike if not given. Where none counts, the
             loss is 0.
 
@@ -49,13 +50,18 @@ def bradley_terry_loss(
         shapes = [tuple(x.shape) for x in (return_first, return_second, label)]
         raise ValueError(f"returns and labels need one shape, not {shapes}")
     logit = return_second - return_first
-    if label_noise == 0 and weight is None:
+    is_sure = not isinstance(label_noise, torch.Tensor) and label_noise == 0
+    if is_sure and weight is None:
         return functional.binary_cross_entropy_with_logits(logit, label)
-    if label_noise == 0:
+    if is_sure:
         loss = functional.binary_cross_entropy_with_logits(logit, label, reduction="none")
     else:
         # log((1 - noise) P + noise / 2), for both answers
-        sure, toss = math.log1p(-label_noise), logit.new_tensor(math.log(label_noise / 2))
+        sure: float | torch.Tensor
+        if isinstance(label_noise, torch.Tensor):
+            sure, toss = torch.log1p(-label_noise), torch.log(label_noise / 2)
+        else:
+            sure, toss = math.log1p(-label_noise), logit.new_tensor(math.log(label_noise / 2))
         second = torch.logaddexp(sure + functional.logsigmoid(logit), toss)
         first = torch.logaddexp(sure + functional.logsigmoid(-logit), toss)
         loss = -(label * second + (1 - label) * first)
@@ -85,12 +91,12 @@ def cross_entropy(probability: NDArray, label: NDArray) -> NDArray:
     return -(label * np.log(p) + (1 - label) * np.log1p(-p))
 
 
-def answered_second(probability: NDArray, label_noise: float) -> NDArray:
+def answered_second(probability: NDArray, label_noise: float | NDArray) -> NDArray:
     """How likely an answer prefers the second, where some answers are coin tosses.
 
     Args:
         probability: that the second is preferred, as the model has it; [...].
-        label_noise: how likely an answer is a coin toss, in [0, 1).
+        label_noise: how likely an answer is a coin toss, in [0, 1]; of all, or of each.
 
     Returns:
         Shaped as `probability`.

@@ -57,6 +57,16 @@ def test_noisy_labels_by_hand():
     assert loss(3.0, 3.0, 1.0, 0.1) == pytest.approx(math.log(2))
 
 
+def test_each_answer_may_have_a_noise_of_its_own():
+    first, second, label = torch.tensor([[1.0, 1.0], [2.0, 2.0], [1.0, 0.0]], dtype=torch.float64)
+    noise = torch.tensor([0.1, 0.98], dtype=torch.float64)
+    mean = bradley_terry_loss(first, second, label, noise).item()
+    assert mean == pytest.approx((loss(1.0, 2.0, 1.0, 0.1) + loss(1.0, 2.0, 0.0, 0.98)) / 2)
+    # of members, each of whom predicts other returns
+    both = bradley_terry_loss(*(torch.stack([x, x]) for x in (first, second, label)), noise)
+    assert both.item() == pytest.approx(mean)
+
+
 @given(returns, returns, st.floats(0, 1), st.floats(0.01, 0.9))
 def test_a_noisy_label_costs_no_more_than_its_bound(first, second, label, noise):
     assert loss(first, second, label, noise) <= math.log(2 / noise) + 1e-9

@@ -1,9 +1,11 @@
 """`prefloop reward`: fit a reward model on preferences, and report how far to trust it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from prefloop.labelling.client.settings import ServerSettings, profile_setting, server_setting
-from prefloop.rewards.settings import RewardSettings
+from prefloop.rewards.settings import ANNOTATOR_ERRORS, WARM_UP, RewardSettings
 from prefloop.settings import as_flat, defaults_of, part, setting
 from prefloop.training.settings import RunSettings
 
@@ -11,8 +13,10 @@ DESCRIPTION = """Fits a reward model (one network or an ensemble) on a preferenc
 stops by answers that are held out, and a report says how far the reward can be trusted."""
 EPILOG = """Example: prefloop reward --preferences prefs --ensemble 3 --out reward. Writes
 reward.params with run.json, metrics.csv and report.html, a page to look at. On what people have labelled so far:
-prefloop reward --run cartpole-01 --out reward. Details: docs/reward_model.md."""
+prefloop reward --run cartpole-01 --out reward. Where several people have answered, some of them perhaps without
+care: --annotator_errors learned. Details: docs/reward_model.md."""
 IMPORTS = ("torch", "gymnasium", "matplotlib.figure")
+MOST_NAMED = 8  # annotators whose errors are printed; report.html has all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +30,7 @@ class Settings:
     # fmt: off
     preferences: str = setting("", "folder of the preference dataset")
     people: str = setting("", "instead of --preferences: the run on the labelling server whose labels so far are taken", flag="run")
+    annotator_errors: str = setting("none", "learn how often each annotator errs, so that answers count by how reliable who gave them is (learned), or hold all to be as --label_noise says (none)", choices=ANNOTATOR_ERRORS)
     run: RunSettings = part(RunSettings)
     reward: RewardSettings = part(RewardSettings)
     server: ServerSettings = part(ServerSettings, server=server_setting(needs="run"), profile=profile_setting(needs="run"))
@@ -34,11 +39,28 @@ class Settings:
     def __post_init__(self) -> None:
         if bool(self.preferences) == bool(self.people):
             raise ValueError("give either --preferences or --run")
+        if self.annotator_errors == "none":
+            return
+        if self.reward.label_noise == 0:
+            raise ValueError(
+                "--annotator_errors learned begins with --label_noise / 2, which must be above 0"
+            )
+        if self.reward.ensemble == 1:
+            raise ValueError(
+                "--annotator_errors learned needs an --ensemble of several: who errs is told by members that "
+                "have not learned from the answer"
+            )
+        if self.reward.epochs <= WARM_UP:
+            raise ValueError(
+                f"--annotator_errors learned needs more than {WARM_UP} --reward_epochs, not {self.reward.epochs}: "
+                "in the first ones a reward can't tell who errs"
+            )
 
 
 def main(settings: Settings) -> None:
     """Fits and reports."""
     from contextlib import ExitStack
+    from dataclasses import replace
     from pathlib import Path
 
     import torch
@@ -48,8 +70,10 @@ def main(settings: Settings) -> None:
     from prefloop.envs.spaces import spaces_of
     from prefloop.errors import UserError
     from prefloop.evaluation.reward_report import AnswerFacts, write_report
+    from prefloop.files import read_json, write_json
     from prefloop.labelling.client.connecting import connected
     from prefloop.rewards import reward_model
+    from prefloop.rewards.annotators import who_answered
     from prefloop.rewards.training import RewardFit, make_model
     from prefloop.training import loop, outputs
     from prefloop.training.methods import PREFERENCES
@@ -78,7 +102,13 @@ def main(settings: Settings) -> None:
         preferences, env, made, file = outputs.read_preferences(source)
         model = make_model(spaces_of(made), reward, run.seed)
         known = AnswerFacts.of(Path(source), preferences, made, model)  # people may go on meanwhile
-        fit = RewardFit(model, preferences, reward, run.seed, device)
+        who = who_answered(known.facts) if settings.annotator_errors == "learned" else None
+        if who is not None and not any(who):
+            raise UserError(
+                f"{source} does not say who answered, so nobody's errors can be learned; leave "
+                "--annotator_errors out."
+            )
+        fit = RewardFit(model, preferences, reward, run.seed, device, annotators=who)
         facts = outputs.facts("reward", env, preferences=file)
         facts |= {"reward_model": model.facts(), "settings": as_flat(settings)}
         if not settings.people:
@@ -86,6 +116,11 @@ def main(settings: Settings) -> None:
         shown = ("loss", "accuracy", "held_out_loss", "held_out_accuracy")
         loop.turn(fit, run, facts, reward.epochs, shown, False, defaults_of(Settings))
         reward_model.save(directory, fit.finish())
+        learned = fit.annotators
+        if learned:
+            known = replace(known, errors={name: said["error"] for name, said in learned.items()})
+            there = read_json(directory / runs.FACTS)
+            write_json(directory / runs.FACTS, {**there, "annotators": learned})
         noise, title = reward.label_noise, f"A reward for {env}"
         summary = write_report(
             directory, model, preferences.answered, fit.held_out, noise, title, known
@@ -98,7 +133,26 @@ def main(settings: Settings) -> None:
         elif settings.people:
             people.report(model, preferences)
     print(summary)
+    if learned:
+        print(_in_words(learned))
+    elif fit.errors is not None:
+        print(
+            f"Note: nobody's errors were learned: the reward was best after {fit.best_epoch + 1} passes, before "
+            "it could tell who errs. More answers, or another --seed, may."
+        )
     print(
         f"Wrote {directory / reward_model.PARAMS}, run.json, metrics.csv and report.html, a page to look at."
     )
     print(f"Next: prefloop ppo --env {env} --reward {run.out} --out policy")
+
+
+def _in_words(annotators: Mapping[str, Mapping[str, Any]]) -> str:
+    """Who errs how often, those first who err most."""
+    worst = sorted(annotators.items(), key=lambda item: -item[1]["error"])
+    named = [
+        f"{name or 'not named'}: {said['error']:.0%} of {said['answers']}"
+        for name, said in worst[:MOST_NAMED]
+    ]
+    left = len(worst) - len(named)
+    more = f", and {left} who err less often" if left else ""
+    return f"Answers that are errors, as learned of each annotator: {', '.join(named)}{more}."

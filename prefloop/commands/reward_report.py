@@ -41,6 +41,7 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Judges and writes."""
+    from dataclasses import replace
     from pathlib import Path
 
     from prefloop import checkpoints
@@ -59,6 +60,8 @@ def main(settings: Settings) -> None:
     model, answered = reward_model.load(file, made), preferences.answered
     is_own = _is_own(folder, run, facts)
     known = AnswerFacts.of(folder, preferences, made, model, _clips(run) if is_own else {})
+    learned = facts.get("annotators", {})
+    known = replace(known, errors={name: said["error"] for name, said in learned.items()})
     unseen = _unseen(answered, answered if is_own else _own_answers(run, facts), facts)
     noise = float(facts.get("settings", {}).get("label_noise", 0))
     with claimed_directory(Path(settings.out) if settings.out else run) as out:

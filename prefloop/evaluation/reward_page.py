@@ -189,8 +189,12 @@ def _direction(row: Mapping[str, Any]) -> str:
 
 
 def _groups(heading: str, name: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """A table of accuracies; nothing where there is one group alone, of which all else speaks."""
-    if len(rows) < 2:
+    """A table of accuracies; nothing where there is one group alone, of which all else speaks.
+
+    With what was learned of their errors, where that is known.
+    """
+    has_errors = any("error" in row for row in rows)
+    if len(rows) < 2 and not has_errors:
         return ""
     lines = [
         (
@@ -199,11 +203,23 @@ def _groups(heading: str, name: str, rows: Sequence[Mapping[str, Any]]) -> str:
             _shown(row["accuracy"]),
             row["held_out_answers"],
             _shown(row["held_out_accuracy"], row["low"], row["high"]),
+            *([_rate(row["error"])] if has_errors else []),
         )
         for row in rows
     ]
-    head = (name, "answers", "it explains", "not learned from", "of these it predicts")
-    return f"<h2>{heading}</h2>{_table(head, lines)}"
+    head = [name, "answers", "it explains", "not learned from", "of these it predicts"]
+    if not has_errors:
+        return f"<h2>{heading}</h2>{_table(head, lines)}"
+    about = (
+        "<p>Errors: the share of their answers that was learned to be wrong. 0.5 is a coin's, and such answers "
+        "counted for next to nothing in the fit.</p>"
+    )
+    return f"<h2>{heading}</h2>{about}{_table([*head, 'errors'], lines)}"
+
+
+def _rate(error: float) -> str:
+    """An error rate, which is not known to more than two digits."""
+    return "-" if math.isnan(error) else f"{error:.2f}"
 
 
 def _shown(value: float, low: float = math.nan, high: float = math.nan) -> str:

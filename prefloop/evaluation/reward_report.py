@@ -21,6 +21,7 @@ from prefloop.envs.input_names import input_names
 from prefloop.evaluation.reward_page import write_page
 from prefloop.evaluation.statistics import Interval, rank_correlation, share_interval
 from prefloop.files import write_json
+from prefloop.rewards.annotators import who_answered
 from prefloop.rewards.reward_model import RewardModel
 from prefloop.seeding import Stream, generator, integer
 
@@ -39,11 +40,13 @@ class AnswerFacts:
         facts: of each answer, as the dataset's lines have them: `annotator` or `teacher`, `iteration`.
         clips: files that show the two segments of an answer, by its position.
         inputs: names of the numbers that the reward is computed from.
+        errors: how often who answered errs, by name, where that was learned.
     """
 
     facts: Sequence[Mapping[str, Any]] = ()
     clips: Mapping[int, Path] = field(default_factory=dict)
     inputs: Sequence[str] = ()
+    errors: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -67,6 +70,17 @@ class AnswerFacts:
             inputs=[*observations, *(actions if model.uses_actions else ())],
         )
 
+    def label_noise(self, otherwise: float) -> float | NDArray:
+        """How likely each answer is a coin toss; [answers], or a number if nobody's errors were learned.
+
+        Args:
+            otherwise: of those of whom nothing was learned.
+        """
+        if not self.errors:
+            return otherwise
+        rates = (self.errors.get(name, otherwise / 2) for name in who_answered(self.facts))
+        return 2 * np.array(list(rates))
+
 
 def write_report(
     directory: Path,
@@ -82,7 +96,8 @@ def write_report(
     Args:
         preferences: answered ones, on some of which the model was fitted.
         held_out: positions of those it was not.
-        label_noise: what the model was fitted with: how likely an answer is a coin toss.
+        label_noise: what the model was fitted with: how likely an answer is a coin toss; of those of whose
+            errors nothing is known.
         title: what it is a reward for.
 
     Returns:
@@ -91,7 +106,7 @@ def write_report(
     known = known or AnswerFacts()
     probabilities = model.probabilities(preferences)
     # of an answer, which is what labels can be held against
-    mean = answered_second(probabilities.mean(axis=0), label_noise)
+    mean = answered_second(probabilities.mean(axis=0), known.label_noise(label_noise))
     loss = cross_entropy(mean, preferences.labels)
     used = np.unique(np.concatenate([preferences.first, preferences.second]))
     true_returns = preferences.segments.returns[used]
@@ -124,7 +139,9 @@ def write_report(
         **figures,
         "controls": _controls(model, preferences[judged], gap[judged]),
         "inputs": _sensitivity(model, preferences, used, known.inputs),
-        "by_answerer": _by(known.facts, ("annotator", "teacher"), gap, preferences, held_out),
+        "by_answerer": _with_errors(
+            _by(known.facts, ("annotator", "teacher"), gap, preferences, held_out), known.errors
+        ),
         "by_iteration": _by(known.facts, ("iteration",), gap, preferences, held_out),
         "worst_pairs": worst.tolist(),
     }
@@ -138,13 +155,17 @@ def write_report(
         pairs=[_pair(i, model, preferences, mean[i], i in held_out, known, about) for i in worst],
     )
     write_json(directory / "report.json", _without_nan(about))
-    interval = f"95 % interval {accuracy.low:.0%} to {accuracy.high:.0%}"
-    if len(train):
-        interval += f"; training {figures['training_accuracy']:.1%}"
+    training = f"{figures['training_accuracy']:.1%}"
+    if math.isnan(accuracy.value):
+        judged_by = f"No decided answer was held out (training {training})"
+    else:
+        judged_by = (
+            f"Held-out accuracy {accuracy.value:.1%} on {len(held_out)} answers (95 % interval "
+            f"{accuracy.low:.0%} to {accuracy.high:.0%}{f'; training {training}' if len(train) else ''})"
+        )
     return (
-        f"Held-out accuracy {accuracy.value:.1%} on {len(held_out)} answers ({interval}), rank "
-        f"correlation with the true return {figures['rank_correlation']:.2f}, members' disagreement "
-        f"{figures['disagreement']:.3f}."
+        f"{judged_by}, rank correlation with the true return {figures['rank_correlation']:.2f}, "
+        f"members' disagreement {figures['disagreement']:.3f}."
     )
 
 
@@ -266,6 +287,15 @@ def _by(
             }
         )
     return rows
+
+
+def _with_errors(
+    rows: Sequence[dict[str, Any]], errors: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """The same with what was learned of who answered, if anything was."""
+    if not errors:
+        return list(rows)
+    return [{**row, "error": errors.get(row["name"], float("nan"))} for row in rows]
 
 
 def _pair(

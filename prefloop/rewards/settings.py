@@ -7,6 +7,10 @@ from prefloop.settings import require_above_zero, require_between, setting
 INPUTS = ("obs", "obs-actions")
 # those of prefloop/queries/selection.py: rewards and queries do not know each other
 UNLABELLED_SELECTIONS = ("uniform", "disagreement", "entropy")
+ANNOTATOR_ERRORS = ("none", "learned")
+# Passes over the answers before the first rate moves: a reward that knows nothing yet takes careful people for
+# careless ones as often as the other way round, and would then learn from the wrong ones.
+WARM_UP = 10
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from prefloop.bradley_terry import agreement, bradley_terry_loss
 from prefloop.data.preferences import Preferences, Queries
@@ -15,9 +16,10 @@ from prefloop.early_stopping import EarlyStopping
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.optimizers import Adam
+from prefloop.rewards.annotators import AnnotatorErrors
 from prefloop.rewards.pair_returns import PairReturns
 from prefloop.rewards.reward_model import RewardModel, last_layer
-from prefloop.rewards.settings import RewardSettings, SurfSettings
+from prefloop.rewards.settings import WARM_UP, RewardSettings, SurfSettings
 from prefloop.rewards.surf import Surf
 from prefloop.seeding import Stream, generator, integer, uniform_of
 
@@ -48,6 +50,7 @@ class RewardFit:
     Attributes:
         model: as it stands; `finish` puts the best one in its place.
         train, held_out: positions of the answers that are learned from, and judged by.
+        errors: how often each annotator errs, where that is learned; else None.
         finished: whether the held-out loss has stopped falling.
     """
 
@@ -60,11 +63,14 @@ class RewardFit:
         device: torch.device | str = "cpu",
         surf: SurfSettings | None = None,
         unlabelled: Queries | None = None,
+        annotators: Sequence[str] | None = None,
     ) -> None:
         """Splits the answers and draws each member's bootstrap.
 
         Args:
             unlabelled: pairs for SURF to learn from, where its settings are given.
+            annotators: who gave each answer, if it is to be learned how often they err; [answers], those
+                of skipped queries left out.
 
         Raises:
             UserError: the preferences say nothing about what is better, or hold numbers too large
@@ -78,6 +84,14 @@ class RewardFit:
         pairs = preferences.pairs
         self.held_out, self.train = split(pairs, preferences.labels, settings.held_out, seed)
         weights = _bootstrap(pairs, self.train, settings.ensemble, seed)
+        self.errors: AnnotatorErrors | None = None
+        if annotators is not None:
+            self.errors = AnnotatorErrors(annotators, settings.label_noise, self.device)
+            # bool, [members, answers]. Not what is held out: rates that had learned from it could explain it
+            # away, and the fit would stop by that
+            unseen = weights == 0
+            unseen[:, self.held_out] = False
+            self._unseen = self._tensor(unseen)
         self._weights = self._tensor(weights.astype(np.float32))
         segments = preferences.segments
         if not model.encoder_learns:
@@ -100,8 +114,10 @@ class RewardFit:
             weight_decay=settings.weight_decay,
             fused=True,  # one call, not 80
         )
+        # the rates that are kept are those that were learned with the weights that are
+        kept = model if self.errors is None else nn.ModuleList([model, self.errors])
         self._stopping = EarlyStopping(
-            model, settings.patience, has_held_out=bool(len(self.held_out))
+            kept, settings.patience, has_held_out=bool(len(self.held_out))
         )
 
     @property
@@ -113,6 +129,16 @@ class RewardFit:
     def best_epoch(self) -> int:
         """The pass whose weights are kept."""
         return self._stopping.best_epoch
+
+    @property
+    def annotators(self) -> dict[str, dict[str, Any]]:
+        """What was learned of each annotator, by name: `answers`, and the `error` rate.
+
+        Empty where it was not to be learned, or where the weights that are kept are from before it was.
+        """
+        if self.errors is None or self.best_epoch < WARM_UP:
+            return {}
+        return self.errors.facts()
 
     def iterate(self, epoch: int) -> dict[str, float]:
         """One pass over the answers that are learned from.
@@ -147,6 +173,8 @@ class RewardFit:
             self.optimizer.step()
             losses += loss.item() / self.model.members
         row = {"epoch": epoch, "loss": losses / len(batches), "accuracy": _share(right, decided)}
+        if self.errors is not None and epoch >= WARM_UP:
+            self._learn_errors(self.errors)
         row["held_out_loss"], row["held_out_accuracy"] = self._judge()
         self._stopping.watch(epoch, row["held_out_loss"])
         return row
@@ -166,7 +194,23 @@ class RewardFit:
     ) -> torch.Tensor:
         """Of predicted returns, [members, pairs], and the labels of these pairs."""
         labels = self._labels[pairs].expand_as(first)
-        return bradley_terry_loss(first, second, labels, self.settings.label_noise, weight)
+        noise: float | torch.Tensor = self.settings.label_noise
+        if self.errors is not None:
+            noise = self.errors.label_noise(pairs)
+        return bradley_terry_loss(first, second, labels, noise, weight)
+
+    @torch.no_grad()
+    def _learn_errors(self, errors: AnnotatorErrors) -> None:
+        """By what members make of the pairs that they have not learned from."""
+        judged = torch.nonzero(self._unseen.any(0))[:, 0]
+        if not len(judged):
+            return
+        found = []
+        for pairs in judged.split(self.settings.batch_size):
+            first, second = self._returns(self.model.networks, pairs)
+            unseen = self._unseen[:, pairs].float()
+            found.append((torch.sigmoid(second - first) * unseen).sum(0) / unseen.sum(0))
+        errors.learn(judged, torch.cat(found), self._labels[judged])
 
     @torch.no_grad()
     def _judge(self) -> tuple[float, float]:
@@ -201,17 +245,22 @@ class RewardFit:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next pass depends on."""
-        return {
+        state = {
             "model": self.model.state_dict(),
             "stopping": self._stopping.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
+        if self.errors is not None:
+            state["errors"] = self.errors.state_dict()
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._stopping.load_state_dict(state["stopping"])
+        if self.errors is not None:
+            self.errors.load_state_dict(state["errors"])
 
 
 def fit(

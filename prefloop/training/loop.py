@@ -45,6 +45,7 @@ MAY_DIFFER_ON_RESUME = (
     # what follows from the settings, and was described otherwise by earlier versions
     "policy",
     "reward_model",
+    "annotators",
 )
 
 

@@ -164,6 +164,51 @@ def test_a_reward_is_reported_on_again_and_by_answers_of_others(run, demonstrati
     assert grown["answers"] == 41 and grown["held_out_answers"] in (held_out, held_out + 1)
 
 
+def test_a_reward_learns_who_errs(run, demonstrations, tmp_path):
+    shutil.copytree(f"{demonstrations}/prefs", tmp_path / "prefs")
+    file = tmp_path / "prefs" / "preferences.jsonl"
+    said = [json.loads(line) for line in file.read_text().splitlines()]
+    for i, line in enumerate(said):
+        line["annotator"] = "ada" if i % 2 else "eve"
+        if line["annotator"] == "eve" and line["label"] is not None:
+            line["label"] = 1 - line["label"]
+    file.write_text("".join(json.dumps(line) + "\n" for line in said))
+    line = "prefloop.cli reward --preferences prefs --out r --reward-epochs 30 --held-out 0"
+    learning = f"{line} --annotator-errors learned"
+    assert_one_sentence(run(f"{learning} --label-noise 0"), "--label_noise / 2")
+    assert_one_sentence(run(f"{learning} --ensemble 1"), "needs an --ensemble of several")
+    few = learning.replace("--reward-epochs 30", "--reward-epochs 10")
+    assert_one_sentence(run(few), "more than 10 --reward_epochs, not 10")
+    outcome = run(learning)
+    assert outcome.code == 0, outcome.err
+    annotators = json.loads((tmp_path / "r" / "run.json").read_text())["annotators"]
+    assert {name: one["answers"] for name, one in annotators.items()} == {"ada": 20, "eve": 20}
+    assert all(0 < one["error"] < 0.5 for one in annotators.values())
+    assert "Answers that are errors" in outcome.out and "eve" in outcome.out
+    report = tmp_path / "r" / "report.json"
+    rows = json.loads(report.read_text())["by_answerer"]
+    assert {row["name"]: row["error"] for row in rows} == {
+        name: one["error"] for name, one in annotators.items()
+    }
+    # it is known to who reports on it later, and to a run that goes on when it is done
+    before = report.read_bytes(), (tmp_path / "r" / "report.html").read_bytes()
+    for again in ("prefloop.cli reward-report r", f"{learning} --resume"):
+        report.unlink()
+        outcome = run(again)
+        assert outcome.code == 0, outcome.err
+        assert (report.read_bytes(), (tmp_path / "r" / "report.html").read_bytes()) == before
+    assert json.loads((tmp_path / "r" / "run.json").read_text())["annotators"] == annotators
+    assert_one_sentence(run(f"{line} --annotator-errors none --resume"), "annotator_errors")
+    # nobody is named
+    for one in said:
+        one.pop("annotator"), one.pop("teacher", None)
+    file.write_text("".join(json.dumps(line) + "\n" for line in said))
+    assert_one_sentence(
+        run(learning.replace("--out r", "--out q")), "prefs does not say who answered"
+    )
+    assert not (tmp_path / "q").exists()
+
+
 def test_what_can_not_be_reported_on_is_a_sentence(run, demonstrations, tmp_path):
     assert_one_sentence(run("prefloop.cli reward-report nowhere"), "nowhere")
     assert run(f"prefloop.cli reward --preferences {demonstrations}/prefs --out r").code == 0

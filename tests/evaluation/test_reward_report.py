@@ -175,4 +175,29 @@ def test_answers_are_judged_by_who_gave_them_and_when(tmp_path):
     assert [row["held_out_answers"] for row in figures["by_iteration"]] == [20, 0]
     assert figures["by_iteration"][1]["held_out_accuracy"] is None
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "By who answered" in page and "Bob" in page
+    assert "By who answered" in page and "Bob" in page and "Errors:" not in page
+
+
+def test_what_was_learned_of_annotators_is_told_and_counts(tmp_path):
+    rng = np.random.default_rng(0)
+    prefs = answers(400, rng, noise=0)
+    labels = prefs.labels.copy()
+    labels[200:] = rng.integers(2, size=200)  # by a coin
+    prefs = Preferences(prefs.segments, prefs.first, prefs.second, labels)
+    facts = [{"annotator": name} for name in ["Ada"] * 200 + ["Coin"] * 200]
+    plain = report(tmp_path, prefs, noise=0.01, known=AnswerFacts(facts=facts))
+    known = AnswerFacts(facts=facts, errors={"Ada": 0.01, "Coin": 0.49})
+    figures = report(tmp_path, prefs, noise=0.01, known=known)
+    assert [row["error"] for row in figures["by_answerer"]] == [0.01, 0.49]
+    assert "error" not in plain["by_answerer"][0]
+    # who knows whose answers are tosses is not too sure of them
+    assert figures["calibration_error"] < 0.6 * plain["calibration_error"]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Errors: the share of their answers" in page and "0.49" in page
+
+
+def test_a_single_annotator_of_whom_something_was_learned_is_told(tmp_path):
+    prefs = answers(20, np.random.default_rng(0))
+    known = AnswerFacts(facts=[{"annotator": "Ada"}] * 20, errors={"Ada": 0.07})
+    assert report(tmp_path, prefs, known=known)["by_answerer"][0]["error"] == 0.07
+    assert "0.07" in (tmp_path / "report.html").read_text(encoding="utf-8")

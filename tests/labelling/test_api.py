@@ -117,6 +117,7 @@ def test_results(api):
     assert api.put("/api/runs/cartpole-01/reward-report", json=report).status_code == 204
     found = api.get("/api/runs/cartpole-01/results").json()
     assert found["agreement"] == {"n": 1, "share": 1.0}
+    assert found["alpha"] == {"n": 2, "value": None}  # both said the same, and nothing else
     assert [row["annotator"] for row in found["annotators"]] == ["ada", "bob"]
     assert found["seconds"] == {"n": 2, "low": 1.0, "median": 1.0, "high": 1.0}
     assert [curve["annotator"] for curve in found["curves"]] == ["ada", "bob"]

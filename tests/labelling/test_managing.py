@@ -30,7 +30,11 @@ def test_several_people_and_their_repeats_are_taken_out_and_in(run, client, tmp_
     assert "0 labels added, 16 were there" in run("prefloop.cli runs import prefs copy").out
     before, after = client.results("cartpole-01"), client.results("copy")
     assert [who.annotator for who in after.annotators] == ["ada", "bob"]
-    assert after.agreement == before.agreement
+    assert after.agreement == before.agreement and after.alpha == before.alpha
+    told = "Krippendorff's alpha" in run("prefloop.cli runs show copy").out
+    assert told == (
+        before.alpha.value is not None
+    )  # sides are drawn: both may have said one thing alone
     assert client.run("copy").counts.left == 0
 
 

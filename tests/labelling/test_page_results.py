@@ -31,6 +31,8 @@ def test_results(site, browser):
         report(site.api, (query, 0.5, 0.9))
         page.wait_for_selector("text=of 4 labels agree with the reward model")
         assert "100%" in shown(page, ".fact:has-text('Annotators agree')")
+        alpha = shown(page, ".fact:has-text('Krippendorff')")
+        assert "of 6 answers that all say the same: undefined" in alpha and "NaN" not in alpha
         assert "2.0 s" in shown(page, ".fact:has-text('Seconds per label')")
         assert "80% between 2.0 and 2.0" in shown(page, ".fact:has-text('Seconds per label')")
         assert page.locator(".chart .dot").count() == 6
@@ -38,6 +40,23 @@ def test_results(site, browser):
         assert page.locator(".bar-name").all_inner_texts() == ["ada", "grace"] * 2 + ["together"]
         assert "2.0 / 2.0 / 2.0" in shown(page, "table >> nth=0")
         assert "ada and grace" in shown(page, "table >> nth=1")
+
+
+def test_agreement_beyond_chance_is_told_when_there_is_some(site, browser):
+    make_run(site.api, num_queries=5, clips=False, annotators_per_query=2)
+    alpha = ".fact:has-text('Krippendorff')"
+    say(site.api, "ada", ["left", "right", "tie", "skip", "right"], seconds=2)
+    with opened(browser) as page:
+        page.goto(f"{site.url}/#/results/cartpole-01")
+        page.wait_for_selector(alpha)
+        assert "needs two annotators on the same pair" in shown(page, alpha)
+        say(site.api, "bob", ["left", "right", "tie", "left", "right"], seconds=2)
+        until(page, "!document.body.innerText.includes('needs two annotators on the same pair')")
+        value = site.api.get("/api/runs/cartpole-01/results").json()["alpha"]
+        assert value["n"] == 8 and -1 <= value["value"] <= 1
+        assert f"{value['value']:.2f}" in shown(page, alpha)
+        assert "of 8 answers; 1: all agree, 0: as by chance" in shown(page, alpha)
+        assert faults(page) == []
 
 
 def test_annotators_are_marked_in_words_and_a_few_labels_mark_nobody(site, browser):

@@ -7,9 +7,11 @@ import pytest
 from prefloop.labelling.server.results import (
     MAX_CURVES,
     MAX_POINTS,
+    Alpha,
     Seconds,
     Share,
     cohens_kappa,
+    krippendorffs_alpha,
     results,
 )
 from prefloop.labelling.server.storage.records import Event
@@ -65,6 +67,46 @@ def test_cohens_kappa_by_hand():
     assert cohens_kappa([(0.0, 0.0)] * 3) is None
     assert cohens_kappa([]) is None
     assert cohens_kappa([(0.0, 1.0), (1.0, 0.0)]) == -1
+
+
+def test_krippendorffs_alpha_by_hand():
+    # Krippendorff 2011, example A: Meg and Owen contradict each other in 4 of 10; of the 20 answers 14 are
+    # one thing and 6 the other, so alpha is 1 - 19 * 4 / (14 * 6)
+    meg, owen = (dict(enumerate(map(float, said))) for said in ("0100000010", "1110010000"))
+    assert krippendorffs_alpha([meg, owen]) == Alpha(20, pytest.approx(0.095, abs=5e-4))
+    # 3 first, 2 ties, 3 second; a tie is ((3 + 2) / 2)^2 from either, and they are (3 / 2 + 2 + 3 / 2)^2
+    # from each other. Observed: 4 * 6.25. By chance: 2 * (2 * 6.25 * 3 * 2 + 25 * 3 * 3) / 7
+    one, other = {0: 0.0, 1: 1.0, 2: 0.5, 3: 0.5}, {0: 0.0, 1: 1.0, 2: 0.0, 3: 1.0}
+    assert krippendorffs_alpha([one, other]).value == pytest.approx(1 - 25 / (600 / 7))
+    # who answered a query alone says nothing of agreement, and neither does a side that has another name
+    assert krippendorffs_alpha([{**one, 7: 1.0}, other, {8: 0.0}]).value == pytest.approx(17 / 24)
+    turned = [{query: 1 - label for query, label in said.items()} for said in (one, other)]
+    assert krippendorffs_alpha(turned).value == pytest.approx(17 / 24)
+    # an import may hold labels that no page gives
+    assert krippendorffs_alpha([{0: 0.2, 1: 0.7}, {0: 0.1, 1: 1.0}]) == Alpha(4, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("said", "n"),
+    [
+        ([], 0),
+        ([{0: 0.0, 1: 1.0}], 0),
+        ([{0: 0.0}, {1: 1.0}], 0),
+        ([{0: 0.5, 1: 0.5, 2: 1.0}, {0: 0.5, 1: 0.5}], 4),
+    ],
+)
+def test_alpha_is_not_defined_without_overlap_or_where_all_say_the_same(said, n):
+    assert krippendorffs_alpha(said) == Alpha(n, None)
+
+
+def test_alpha_leaves_out_skips_and_repeats():
+    found = results(
+        make_events(
+            ("ada", 0, 0), ("ada", 1, 1), ("ada", 2, 1), ("bob", 0, 0), ("bob", 1, 1),
+            ("bob", 2, None), ("ada", 0, 1, {"repeat": True}),
+        )
+    )  # fmt: skip
+    assert found.alpha == Alpha(4, 1.0)
 
 
 def test_consistency_counts_repeats_only():

@@ -65,6 +65,12 @@ def test_labels_become_a_reward_and_the_results_page_hears_of_it(run, client, tm
     now = client.results("cartpole-01").reward
     assert now is not None
     assert (now.accuracy, now.labels) == (report.accuracy, report.labels)
+    # who answered is known of people, too
+    line = "prefloop.cli reward --run cartpole-01 --reward-epochs 12 --out s --held-out 0"
+    outcome = run(f"{line} --annotator-errors learned")
+    assert outcome.code == 0, outcome.err
+    assert read_json(tmp_path / "s" / "run.json")["annotators"]["ada"]["answers"] == 15
+    assert "ada" in outcome.out
 
 
 @pytest.mark.parametrize("flags", ["--wait", "--no-wait"])

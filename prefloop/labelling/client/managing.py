@@ -64,6 +64,10 @@ def show(client: LabellingClient, name: str) -> None:
             f"annotators agree in {results.agreement.share:.0%} of "
             f"{counted(results.agreement.n, 'pair')}"
         )
+    if results.alpha.value is not None:
+        lines.append(
+            f"Krippendorff's alpha {results.alpha.value:.2f} (1: all agree, 0: as by chance)"
+        )
     if results.consistency.share is not None:
         lines.append(
             f"repeats agree in {results.consistency.share:.0%} of "

@@ -27,6 +27,16 @@ class PairOut(ShareOut):
     kappa: float | None = Field(description="Cohen's kappa over first, second and tie.")
 
 
+class AlphaOut(Out):
+    """Agreement of all annotators beyond what chance would give."""
+
+    n: int = Field(description="Answers to queries that several have answered.")
+    value: float | None = Field(
+        description="Krippendorff's alpha over first, tie and second, ordinal: 1 where all agree, 0 as by "
+        "chance; null where n is 0, or all say the same."
+    )
+
+
 class SecondsOut(Out):
     """How long labels took: the quantiles at 10, 50 and 90 percent."""
 
@@ -142,6 +152,7 @@ class ResultsOut(Out):
     curves: list[CurveOut] = Field(description="Of those who labelled most, if they are several.")
     annotators: list[AnnotatorOut]
     agreement: ShareOut = Field(description="Between annotators, on the same query.")
+    alpha: AlphaOut = AlphaOut(n=0, value=None)
     consistency: ShareOut = Field(description="Of annotators with themselves, on repeats.")
     pairs: list[PairOut]
     seconds: SecondsOut

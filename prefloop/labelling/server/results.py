@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
 
+import krippendorff
+import numpy as np
+
 from prefloop.evaluation.shares import score_interval
 from prefloop.labelling.server.storage.records import Event
 
@@ -44,6 +47,19 @@ class Pair(Share):
 
     annotators: tuple[str, str]
     kappa: float | None
+
+
+@dataclass(frozen=True)
+class Alpha:
+    """Agreement of all annotators beyond what chance would give.
+
+    Attributes:
+        n: answers to queries that several have answered.
+        value: Krippendorff's alpha; None where there are none, or where all of them say the same.
+    """
+
+    n: int
+    value: float | None
 
 
 @dataclass(frozen=True)
@@ -121,7 +137,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Results:
-    """What can be said of a run's labels; see `Annotator`, `Share` and `Pair`.
+    """What can be said of a run's labels; see `Annotator`, `Share`, `Alpha` and `Pair`.
 
     Attributes:
         curves: of those who labelled most, if they are several.
@@ -131,6 +147,7 @@ class Results:
     curves: list[Curve]
     annotators: list[Annotator]
     agreement: Share
+    alpha: Alpha
     consistency: Share
     pairs: list[Pair]
     seconds: Seconds
@@ -153,9 +170,10 @@ def results(labels: Sequence[Event], excluded: Collection[str] = ()) -> Results:
         if event.label is not None and not event.repeat:
             first_labels[event.annotator][event.query] = event.label
     repeats = {name: _repeated(events, first_labels[name]) for name, events in by_annotator.items()}
+    who = sorted(by_annotator.keys() - set(excluded))
     pairs = [
         _pair(one, other, first_labels[one], first_labels[other])
-        for one, other in combinations(sorted(by_annotator.keys() - set(excluded)), 2)
+        for one, other in combinations(who, 2)
     ]
     compared = sum(pair.n for pair in pairs)
     agreed = sum(pair.n * pair.share for pair in pairs if pair.share is not None)
@@ -167,9 +185,8 @@ def results(labels: Sequence[Event], excluded: Collection[str] = ()) -> Results:
             for name, events in sorted(by_annotator.items())
         ],
         agreement=Share(compared, agreed / compared if compared else None),
-        consistency=_share(
-            [pair for name, own in repeats.items() if name not in excluded for pair in own]
-        ),
+        alpha=krippendorffs_alpha([first_labels[name] for name in who]),
+        consistency=_share([pair for name in who for pair in repeats[name]]),
         pairs=[pair for pair in pairs if pair.n],
         seconds=_seconds([event for event in labels if event.annotator not in excluded]),
     )
@@ -192,6 +209,30 @@ def cohens_kappa(pairs: Sequence[tuple[float, float]]) -> float | None:
         for answer in {answer for pair in pairs for answer in pair}
     ) / (n * n)
     return None if expected == 1 else (observed - expected) / (1 - expected)
+
+
+def krippendorffs_alpha(said: Sequence[Mapping[object, float]]) -> Alpha:
+    """Agreement beyond what chance would give, of as many annotators as there are.
+
+    Answers are ordinal: a tie lies between the first and the second, so who says "equal" contradicts
+    somebody less than who prefers the other one. Only queries that several have answered count.
+
+    Args:
+        said: by each annotator, of each query.
+
+    Source: Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability".
+    """
+    # how many said first, tie and second of each query; [queries, 3]
+    counts: dict[object, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for labels in said:
+        for query, label in labels.items():
+            counts[query][1 + (label > 0.5) - (label < 0.5)] += 1
+    several = np.array([row for row in counts.values() if sum(row) > 1], dtype=np.int64)
+    several = several.reshape(-1, 3)
+    n = int(several.sum())
+    if (several.sum(axis=0) > 0).sum() < 2:
+        return Alpha(n, None)
+    return Alpha(n, float(krippendorff.alpha(value_counts=several, level_of_measurement="ordinal")))
 
 
 def _pair(one: str, other: str, ones: dict[object, float], others: dict[object, float]) -> Pair:

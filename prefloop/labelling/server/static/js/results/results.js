@@ -103,9 +103,9 @@ function sections(run, results, ranking, hardPairs, leaveOut) {
       make("div", { class: "empty" }, make("h2", {}, "No labels yet"), make("p", {}, "The first one shows here by itself."));
     return [["empty", null, nothing]];
   }
-  const { annotators, agreement, consistency, curves, over_time: points, pairs, reward, seconds } = results;
+  const { annotators, agreement, alpha, consistency, curves, over_time: points, pairs, reward, seconds } = results;
   const parts = [
-    ["facts", [counts, annotators, agreement, consistency, seconds], () => facts(counts, results)],
+    ["facts", [counts, annotators, agreement, alpha, consistency, seconds], () => facts(counts, results)],
     ...(run.arena ? [["ranking", ranking, () => (ranking ? rankingCard(ranking) : blind())]] : []),
     ["time", [points, curves], () => {
       const width = Math.min(window.innerWidth - 64, 1040);
@@ -125,7 +125,7 @@ function withoutClips(reward) {
   return JSON.stringify(reward, (key, value) => (key.startsWith("clip_") ? undefined : value));
 }
 
-function facts(counts, { annotators, agreement, consistency, seconds: took }) {
+function facts(counts, { annotators, agreement, alpha, consistency, seconds: took }) {
   const sum = (key) => annotators.reduce((total, one) => total + one[key], 0);
   const all = sum("answers") + sum("skips");
   const repeats = all - counts.labels;
@@ -136,6 +136,7 @@ function facts(counts, { annotators, agreement, consistency, seconds: took }) {
     fact("Labels", all.toLocaleString("en"), `${repeats ? `${count(repeats, "repeat")}; ` : ""}${count(counts.left, "pair")} left of ${counts.queries}`),
     fact("Seconds per label", seconds(took.median), `median${most}`),
     fact("Annotators agree", percent(agreement.share), basis(agreement, "pair of labels", "pairs of labels", "needs two annotators on the same pair")),
+    fact("Krippendorff's alpha", alpha.value === null ? "–" : alpha.value.toFixed(2), beyondChance(alpha)),
     fact("Consistency", percent(consistency.share), basis(consistency, "repeat", "repeats", "needs pairs that are shown twice")),
     fact("Ties", percent(share(sum("ties"), sum("answers"))), "of the answers"),
     fact("Skipped", percent(share(sum("skips"), all)), "of the labels"),
@@ -168,6 +169,12 @@ function fact(name, value, note) {
 
 function basis({ n }, one, many, none) {
   return n ? `of ${count(n, one, many)}` : none;
+}
+
+function beyondChance({ n, value }) {
+  if (!n) return "needs two annotators on the same pair";
+  const of = `of ${count(n, "answer")}`;
+  return value === null ? `${of} that all say the same: undefined` : `${of}; 1: all agree, 0: as by chance`;
 }
 
 const share = (part, whole) => (whole ? part / whole : null);
