@@ -131,7 +131,10 @@ def test_what_is_not_known_is_left_out(tmp_path):
     plain = answers(12, np.random.default_rng(0))
     silent = make_segments(plain.segments.obs, plain.segments.actions)
     prefs = Preferences(silent, plain.first, plain.second, plain.labels)
-    figures = report(tmp_path, prefs, held_out=np.zeros(0, np.int64))
+    nobody = np.zeros(0, np.int64)
+    figures = report(tmp_path, prefs, held_out=nobody)
+    said = write_report(tmp_path, model_of_the_first_number(), prefs, nobody, NOISE, "A reward")
+    assert said.startswith("No decided answer was held out (training ") and "nan%" not in said
     assert figures["held_out_accuracy"] is None and figures["training_accuracy"] > 0.5
     said = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "No answer was held out" in said and "nan" not in said
