@@ -3,6 +3,8 @@ import uuid
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prefloop.labelling.server.results import (
     MAX_CURVES,
@@ -17,6 +19,7 @@ from prefloop.labelling.server.results import (
 from prefloop.labelling.server.storage.records import Event
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+LABELS = st.sampled_from((0.0, 0.5, 1.0))
 QUERIES = [uuid.UUID(int=i) for i in range(1000)]
 
 
@@ -99,6 +102,15 @@ def test_alpha_is_not_defined_without_overlap_or_where_all_say_the_same(said, n)
     assert krippendorffs_alpha(said) == Alpha(n, None)
 
 
+@given(st.lists(st.tuples(LABELS, LABELS, LABELS), min_size=2, max_size=30))
+def test_alpha_does_not_care_who_is_who_nor_which_side_is_first(answers):
+    people = [{query: one[i] for query, one in enumerate(answers)} for i in range(3)]
+    alpha = krippendorffs_alpha(people).value
+    turned = krippendorffs_alpha([{q: 1 - x for q, x in one.items()} for one in people[::-1]]).value
+    assert turned == (None if alpha is None else pytest.approx(alpha))
+    assert alpha is None or alpha <= 1 + 1e-12
+
+
 def test_alpha_leaves_out_skips_and_repeats():
     found = results(
         make_events(
@@ -107,6 +119,15 @@ def test_alpha_leaves_out_skips_and_repeats():
         )
     )  # fmt: skip
     assert found.alpha == Alpha(4, 1.0)
+
+
+def test_agreement_is_that_of_those_who_count():
+    said = make_events(
+        ("ada", 0, 0), ("ada", 1, 1), ("bob", 0, 0), ("bob", 1, 1), ("eve", 0, 1), ("eve", 1, 0)
+    )  # fmt: skip
+    assert results(said).alpha.value < 0
+    found = results(said, excluded=["eve"])
+    assert found.alpha == Alpha(4, 1.0) and found.agreement.share == 1.0
 
 
 def test_consistency_counts_repeats_only():

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
 
-import krippendorff
 import numpy as np
 
 from prefloop.evaluation.shares import score_interval
@@ -232,7 +231,13 @@ def krippendorffs_alpha(said: Sequence[Mapping[object, float]]) -> Alpha:
     n = int(several.sum())
     if (several.sum(axis=0) > 0).sum() < 2:
         return Alpha(n, None)
-    return Alpha(n, float(krippendorff.alpha(value_counts=several, level_of_measurement="ordinal")))
+    each = several.sum(axis=0)
+    rank = np.cumsum(each) - each / 2  # of a kind of answer: the middle of those that say so
+    distance = np.square(rank[:, None] - rank)  # between two kinds; [3, 3]
+    within = np.einsum("ui,ij,uj->u", several, distance, several) / (several.sum(axis=1) - 1)
+    observed = within.sum() / n
+    expected = each @ distance @ each / (n * (n - 1))
+    return Alpha(n, float(1 - observed / expected))
 
 
 def _pair(one: str, other: str, ones: dict[object, float], others: dict[object, float]) -> Pair:
