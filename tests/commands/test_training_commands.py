@@ -570,5 +570,8 @@ def test_pairs_of_changed_environments_are_not_mixed(run, tmp_path):
         "prefloop.cli pairs --env CartPole-v0 --policies p/final_policy.params --episodes 8 --out d"
     )
     assert run(f"{pairs} --pairs 6 --horizon 9").code == 0
+    outcome = run(f"{pairs} --pairs 9 --resume --horizon 8")
+    assert_one_sentence(outcome, "with {'horizon': 9}, not with {'horizon': 8}")
+    # what is not given is as it began
     outcome = run(f"{pairs} --pairs 9 --resume")
-    assert_one_sentence(outcome, "with {'horizon': 9}, not with none")
+    assert outcome.code == 0 and "d holds 9 queries" in outcome.out, outcome.err

@@ -301,3 +301,8 @@ def at_step(page, step, panels=2):
     until(page, "step => document.querySelector('.frame').textContent.startsWith(`step ${step} of`)", step)  # fmt: skip
     until(page, "step => [...document.querySelectorAll('.panels .reward')].every(n => Number(n.dataset.step) === step)", step)  # fmt: skip
     until(page, "step => [...document.querySelectorAll('.panels video')].every(v => !v.seeking && Math.floor(v.currentTime * 30) === step)", step)  # fmt: skip
+
+
+def to_hard_pairs(page):
+    """Scrolls to the pairs that a reward model finds hardest, which are loaded where they are seen."""
+    page.locator(".hard-pair").first.scroll_into_view_if_needed()

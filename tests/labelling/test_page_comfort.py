@@ -16,6 +16,7 @@ from pages import (
     say,
     settled,
     shown,
+    to_hard_pairs,
     until,
 )
 
@@ -196,6 +197,7 @@ def test_clips_last_a_second_at_a_run_s_own_frame_rate(site, browser):
         page.wait_for_selector("[data-state=pair]")
         until(page, lasts % ".stage")
         page.goto(f"{site.url}/#/results/cartpole-01")
+        to_hard_pairs(page)
         until(page, "document.querySelectorAll('.hard-pair video').length === 2")
         page.get_by_role("button", name="Play pair 1").click()
         until(page, lasts % ".hard-pair")

@@ -17,6 +17,7 @@ from pages import (
     say,
     settled,
     shown,
+    to_hard_pairs,
     until,
 )
 
@@ -127,6 +128,7 @@ def test_plots_of_hard_pairs_share_their_axes_too(site, browser):
     report(site.api, (query, 0, 0.9))
     with opened(browser) as page:
         page.goto(f"{site.url}/#/results/cartpole-01")
+        to_hard_pairs(page)
         until(page, "document.querySelectorAll('.hard-pair .trace-line').length === 10")
         first, second = page.evaluate(ROWS)
         assert first[2][1] == second[2][1] == "-0.1 to 0.1"

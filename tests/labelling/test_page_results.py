@@ -12,6 +12,7 @@ from pages import (
     report,
     say,
     shown,
+    to_hard_pairs,
     until,
 )
 
@@ -179,9 +180,7 @@ def test_clips_of_hard_pairs_that_are_not_there_are_made(tmp_path, browser):
         report(site.api, (query, 0, 0.9))
         with opened(browser) as page:
             page.goto(f"{site.url}/#/results/cartpole-01")
-            page.locator(
-                ".hard-pair"
-            ).first.scroll_into_view_if_needed()  # it plays where it is seen
+            to_hard_pairs(page)
             until(page, "document.querySelectorAll('.hard-pair .trace-line').length === 10")
             page.get_by_role("button", name="Play pair 1").click()
             button = page.get_by_role("button", name="Stop pair 1")
@@ -196,9 +195,7 @@ def test_clips_of_hard_pairs_that_are_not_there_are_made(tmp_path, browser):
         feeder = ClipFeeder(site.store, site.clips, site.settings)
         with feeder, opened(browser) as page:
             page.goto(f"{site.url}/#/results/cartpole-01")
-            page.locator(
-                ".hard-pair"
-            ).first.scroll_into_view_if_needed()  # it plays where it is seen
+            to_hard_pairs(page)
             until(page, videos)
 
 
@@ -210,7 +207,7 @@ def test_a_hard_pair_whose_clip_was_sent_and_is_gone_is_plotted(site, tmp_path, 
         clip.unlink()
     with opened(browser, AWAY) as page:
         page.goto(f"{site.url}/#/results/cartpole-01")
-        page.locator(".hard-pair").first.scroll_into_view_if_needed()  # it plays where it is seen
+        to_hard_pairs(page)
         until(page, "document.querySelectorAll('.hard-pair .trace-line').length === 10")
         page.get_by_role("button", name="Play pair 1").click()
         until(page, "Number(document.querySelector('.trace-cursor').getAttribute('x1')) > 100")

@@ -24,7 +24,7 @@ PAGE = """<!doctype html><title>a clip</title><video muted></video><script type=
     document.querySelector("video").src = URL.createObjectURL(clip);
 </script>"""
 SHOW = """
-    async (frame) => {
+    async ([frame, expected]) => {
         const video = document.querySelector("video");
         video.pause();
         const shown = new Promise((done) => video.addEventListener("seeked", done, {once: true}));
@@ -32,13 +32,20 @@ SHOW = """
         await shown;
         const canvas = document.createElement("canvas");
         [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
-        const context = canvas.getContext("2d");
-        context.drawImage(video, 0, 0);
-        // a stripe above the ground through the cart, whose columns are dark where it stands
-        const stripe = context.getImageData(0, 240, canvas.width, 1).data;
-        const dark = [];
-        for (let x = 0; x < canvas.width; x++) if (stripe[4 * x] < 128) dark.push(x);
-        return dark.reduce((sum, x) => sum + x, 0) / dark.length;
+        const context = canvas.getContext("2d", {willReadFrequently: true});
+        const middle = () => {
+            context.drawImage(video, 0, 0);
+            // a stripe above the ground through the cart, whose columns are dark where it stands
+            const stripe = context.getImageData(0, 240, canvas.width, 1).data;
+            const dark = [];
+            for (let x = 0; x < canvas.width; x++) if (stripe[4 * x] < 128) dark.push(x);
+            return dark.reduce((sum, x) => sum + x, 0) / dark.length;
+        };
+        // a busy machine says that it has sought before it shows what it found
+        const end = performance.now() + 5000;
+        while (Math.abs(middle() - expected) > 1.5 && performance.now() < end)
+            await new Promise((done) => setTimeout(done, 20));
+        return middle();
     }
 """
 
@@ -86,5 +93,5 @@ def test_a_clip_plays_in_chromium(tmp_path, address):
         # whichever frame is asked for is shown, also backwards
         for frame in (0, 49, 25, 24, 23, 9, 10):
             expected = (obs[frame, 0] / 2.4 + 1) * 240
-            assert abs(page.evaluate(SHOW, frame) - expected) < 1.5, frame
+            assert abs(page.evaluate(SHOW, [frame, float(expected)]) - expected) < 1.5, frame
         browser.close()
