@@ -78,6 +78,7 @@ def test_people_see_what_comes_after_an_end():
     hopper = ("--env", "Hopper-v5")
     assert parsed("pebble", *hopper)["absorb_termination"]
     assert not parsed("pebble", *hopper, "--no-absorb-termination")["absorb_termination"]
+    assert not parsed("pebble", *hopper, "--keep-termination")["absorb_termination"]
     people = parsed("pebble", *hopper, "--run", "r", "--teacher", "human", "--out", "")
     assert not people["absorb_termination"] and people["schedule"] == "harmonic"
 

@@ -132,7 +132,7 @@ class ReplaySettings:
     updates_per_step: float = setting(1.0, "updates for each step of experience; 0.25 is one every four steps")
     capacity: int = setting(1_000_000, "steps that are kept to learn from, the newest ones")
     evaluation_episodes: int = setting(10, "episodes of the policy's mean action that a row of metrics.csv is about")
-    absorb_termination: bool = setting(False, "learn in episodes in which an early end is followed by 50 steps that observe and pay 0; they are judged as they end")
+    absorb_termination: bool = setting(False, "learn in episodes in which an early end is followed by 50 steps that observe and pay 0; they are judged as they end", needs="termination own")
     # fmt: on
 
     def __post_init__(self) -> None:

@@ -110,7 +110,8 @@ def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -
 
     Args:
         command: its name, for instance "sac".
-        given: settings by flag: `env`, `init`, `out`, `preset`, `resume`, `run`, `teacher` and `untuned`.
+        given: settings by flag: `env`, `init`, `keep_termination`, `out`, `preset`, `resume`,
+            `run`, `teacher` and `untuned`.
 
     Raises:
         UserError: there is no such preset, it says nothing of the command, or a file holds what is no
@@ -136,7 +137,8 @@ def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -
     values = read(own, command, settings_class)
     if given.get("init"):  # a policy that is given has its own
         values.pop("normalise_obs", None)
-    if given.get("teacher") == "human":  # who may want what ends an episode: a back flip
+    # people may want what ends an episode, a back flip; others have said what becomes of it
+    if given.get("teacher") == "human" or given.get("keep_termination"):
         values.pop("absorb_termination", None)
     if not values:
         return None

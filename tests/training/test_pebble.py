@@ -291,6 +291,8 @@ def test_what_ends_early_is_absorbed_in_learning_alone(run, tmp_path):
     assert_absorbed(tmp_path / "p")
     outcome = run(f"{line} --keep-termination")
     assert_one_sentence(outcome, "give either --keep_termination or --absorb_termination")
+    outcome = run(f"{line} --termination never")
+    assert_one_sentence(outcome, "--absorb_termination does nothing with --termination never")
 
 
 def test_without_exploration_actions_are_random_until_the_first_questions(pebble):

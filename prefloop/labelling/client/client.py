@@ -348,11 +348,7 @@ def require_run_name(run: str) -> None:
     Raises:
         UserError: says what one is called.
     """
-    if not re.fullmatch(RUN_NAME, run):
-        raise UserError(
-            f"{run!r} won't do: a run is named by letters, digits, dots, dashes and underscores, "
-            f"{MAX_NAME} at most."
-        )
+    _require_name("run", run, RUN_NAME, MAX_NAME)
 
 
 def require_study_name(name: str) -> None:
@@ -361,10 +357,14 @@ def require_study_name(name: str) -> None:
     Raises:
         UserError: says what one is called.
     """
-    if not re.fullmatch(STUDY_NAME, name):
+    _require_name("study", name, STUDY_NAME, MAX_STUDY)
+
+
+def _require_name(what: str, name: str, pattern: str, most: int) -> None:
+    if not re.fullmatch(pattern, name):
         raise UserError(
-            f"{name!r} won't do: a study is named by letters, digits, dots, dashes and underscores, "
-            f"{MAX_STUDY} at most."
+            f"{name!r} won't do: a {what} is named by letters, digits, dots, dashes and underscores, "
+            f"{most} at most."
         )
 
 
