@@ -26,6 +26,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "residual-256": ("--network", "residual", "--updates_per_step", "1", "--batch_size", "256"),
     "mlp-2-updates": ("--network", "mlp", "--updates_per_step", "2"),
     "residual-2-updates": ("--network", "residual", "--updates_per_step", "2"),
+    "absorbed": ("--absorb_termination",),
 }
 # fmt: on
 
