@@ -32,6 +32,7 @@ from prefloop.data.rollouts import Act
 from prefloop.envs.make import make_vector_env
 from prefloop.envs.registered import without_early_end
 from prefloop.envs.settings import EnvSettings
+from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed
 from prefloop.evaluation.statistics import mean_estimate
 from prefloop.files import read_csv, write_csv
@@ -143,7 +144,8 @@ class Annotator:
             self._page.get_attribute("#view", "data-state") == "pair"
             and self._page.get_attribute(".stage", "data-lease") == lease
         ):
-            assert time.monotonic() < deadline, "the page did not take the answer"
+            if time.monotonic() > deadline:
+                raise UserError("The page did not take the answer within 30 s.")
             self._page.wait_for_timeout(20)
         return True
 
@@ -190,10 +192,13 @@ def teach(name: str, seed: int, labels: int, pace: float, out: Path) -> dict[str
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         annotator, labelling = Annotator(page, address, behaviour, pace, seed), 0.0
         while process.poll() is None:
-            if annotator.answered < labels and annotator.label_next():
-                labelling = time.monotonic() - begin
-            else:
-                page.wait_for_timeout(500)
+            try:
+                if annotator.answered < labels and annotator.label_next():
+                    labelling = time.monotonic() - begin
+                else:
+                    page.wait_for_timeout(500)
+            except UserError:
+                process.wait(60)  # the server ends with its training, be it under a pair
         browser.close()
     assert process.returncode == 0, f"see {out}.log"
     return {
@@ -265,7 +270,8 @@ def main() -> None:
                 continue
             out = arguments.runs / f"{name}-{seed}"
             took = teach(name, seed, arguments.labels, arguments.pace, out)
-            own = arguments.runs / f"{name}-{seed}-sac"
+            behaviour = BEHAVIOURS[name]
+            own = arguments.runs / f"sac-{behaviour.env}-{behaviour.steps}-{seed}"
             _sac(name, seed, own)
             found = {
                 "before": judged(name, _untrained(name, seed), seed),
