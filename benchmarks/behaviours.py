@@ -1,7 +1,7 @@
 """Behaviours that no reward describes: what a person at the page teaches, and how long it takes.
 
     python benchmarks/behaviours.py --behaviours cheetah-backwards --seeds 0-2
-    python benchmarks/behaviours.py --report
+    python benchmarks/behaviours.py --report --film docs/images
 
 For each seed `prefloop teach`, headless Chromium at its page, and an annotator at its keyboard who knows an
 objective that nothing else is told of: a number for each clip, of its observations. They take a person's
@@ -249,6 +249,21 @@ def _sac(name: str, seed: int, out: Path) -> None:
         subprocess.run(line, check=True, stdout=log, stderr=log, env=_quiet())
 
 
+def film(video: Path, to: Path, seconds: float = 6.0, width: int = 240) -> None:
+    """The beginning of a video as a picture that moves, for a page."""
+    import av
+
+    with av.open(str(video)) as file:
+        stream = file.streams.video[0]
+        rate = float(stream.average_rate or 1)
+        every = max(1, round(rate / 10))
+        frames = [frame.to_image() for frame in file.decode(stream)][: int(seconds * rate) : every]
+    small = [frame.resize((width, width * frame.height // frame.width)) for frame in frames]
+    small[0].save(
+        to, save_all=True, append_images=small[1:], duration=int(1000 * every / rate), loop=0, quality=50
+    )  # fmt: skip
+
+
 def main() -> None:
     """Does what is left to do, and prints what all have reached."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -260,6 +275,9 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=Path, default=Path("benchmark_runs/behaviours"))
     parser.add_argument("--report", action="store_true", help="only print what there is")
+    parser.add_argument(
+        "--film", type=Path, help="folder that gets a moving picture of the best seed of each"
+    )
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = list(read_csv(TABLE)) if TABLE.exists() else []
     arguments.runs.mkdir(parents=True, exist_ok=True)
@@ -285,6 +303,14 @@ def main() -> None:
             rows.append({**cell, **took, **told})
             write_csv(TABLE, rows)
             print(rows[-1], flush=True)
+    for name in sorted({row["behaviour"] for row in rows}) if arguments.film else ():
+        best = max(
+            (row for row in rows if row["behaviour"] == name), key=lambda row: float(row["after"])
+        )
+        film(
+            arguments.runs / f"{name}-{best['seed']}" / "latest.mp4",
+            arguments.film / f"behaviour_{name}.webp",
+        )
     for row in rows:
         said = ", ".join(
             f"{what} {float(row[what]):.2f} ({float(row[f'{what}_low']):.2f} to {float(row[f'{what}_high']):.2f})"
