@@ -1,5 +1,7 @@
 """The way through a study in a browser: each step, on one device, and what ends it."""
 
+import uuid
+
 import pytest
 from accessibility import faults
 from pages import (
@@ -13,6 +15,7 @@ from pages import (
     say,
     settled,
     shown,
+    sides,
     until,
 )
 from taking_part import make_study
@@ -114,6 +117,35 @@ def test_the_way_through(site, browser, study):
     (first, _) = site.api.get("/api/studies/pilot").json()["participants"]
     assert first["state"] == "finished" and first["code"] == code and first["labels"] == 2
     assert [event["annotator"] for event in labels(site.api)] == ["pilot-01", "pilot-01"]
+
+
+def test_three_take_part_and_the_one_who_clicks_left_always_is_named(site, browser):
+    asked = make_run(site.api, num_queries=12)
+    known = make_run(site.api, "checks", num_queries=3, seed=1)
+    better = {first for _, first, _ in [*asked, *known]}
+    answers = [{"id": str(uuid.uuid4()), "query": query, "annotator": "researcher", "label": 0} for query, *_ in known]  # fmt: skip
+    assert site.api.post("/api/runs/checks/labels", json={"labels": answers}).status_code == 200
+    runs = {"pairs": ["cartpole-01"], "checks": ["checks"]}
+    people = make_study(site.api, people=3, runs=runs, answers_per_pair=3, checks_every=4, block=8)
+    for person, looks in zip(people, (True, True, False), strict=True):
+        with opened(browser, AWAY, annotator=None) as page:
+            join(page, site, person)
+            while page.get_attribute("main", "data-step") != "thanks":
+                page.wait_for_selector(f"{PAIR}, [data-step=pause], [data-step=thanks]")
+                if page.get_attribute("main", "data-step") == "pause":
+                    click(page, "Go on")
+                elif page.locator(PAIR).count():
+                    press(page, "1" if not looks or sides(page)[0] in better else "2")
+            assert shown(page, ".code")
+    with opened(browser, AWAY) as page:
+        page.goto(f"{site.url}/#/studies/pilot")
+        page.wait_for_selector("[data-ref='03'] .doubt")
+        marked = page.locator("tr:has(.doubt)")
+        assert marked.count() == 1 and "nearly always left" in marked.inner_text()
+        assert "pilot-03 preferred the clip on the left in" in shown(page, ".doubts")
+        assert faults(page) == []
+    states = [person["state"] for person in site.api.get("/api/studies/pilot").json()["participants"]]  # fmt: skip
+    assert states == ["finished"] * 3 and len(labels(site.api)) == 36
 
 
 def test_two_devices_and_a_link_that_is_revoked_in_the_middle(site, browser):

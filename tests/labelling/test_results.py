@@ -1,3 +1,4 @@
+import math
 import random
 import uuid
 from datetime import datetime, timedelta, timezone
@@ -13,6 +14,7 @@ from prefloop.labelling.server.results import (
     Seconds,
     Share,
     cohens_kappa,
+    doubts,
     krippendorffs_alpha,
     results,
 )
@@ -187,8 +189,8 @@ def test_over_time_ends_with_all_labels(n):
     assert [point.labels for point in points] == sorted({point.labels for point in points})
 
 
-def doubts(*said):
-    """Of one annotator, from what is said of each label."""
+def alone(*said):
+    """Doubts about one annotator, from what is said of each label."""
     (annotator,) = results(
         make_events(*(("ada", i, *one) for i, one in enumerate(said)))
     ).annotators
@@ -210,7 +212,7 @@ LEFT, RIGHT = (0,), (1,)  # the first is shown left
     ],
 )
 def test_who_nearly_always_prefers_one_side_is_doubted(lefts, rights, side):
-    found = doubts(*[LEFT] * lefts, *[RIGHT] * rights, (0.5,), (None,))  # ties and skips have none
+    found = alone(*[LEFT] * lefts, *[RIGHT] * rights, (0.5,), (None,))  # ties and skips have none
     if side is None:
         assert found == {}
     else:
@@ -224,14 +226,15 @@ def test_who_nearly_always_prefers_one_side_is_doubted(lefts, rights, side):
 )
 def test_who_answers_before_anybody_could_look_is_doubted(quick, slow, doubted):
     took = [0.2] * quick + [0.5] * slow
-    found = doubts(*((i % 2, {"seconds": seconds}) for i, seconds in enumerate(took)), LEFT)
+    found = alone(*((i % 2, {"seconds": seconds}) for i, seconds in enumerate(took)), LEFT)
     assert ("hasty" in found) == doubted
     if doubted:
         assert (found["hasty"].count, found["hasty"].n) == (quick, quick + slow)
 
 
 @pytest.mark.parametrize(
-    ("alike", "other", "doubted"), [(0, 1, False), (5, 5, False), (4, 6, True), (9, 1, False)]
+    ("alike", "other", "doubted"),
+    [(0, 3, False), (0, 4, True), (3, 7, False), (2, 8, True), (9, 13, True), (9, 1, False)],
 )
 def test_who_contradicts_themselves_is_doubted(alike, other, doubted):
     n = alike + other
@@ -251,5 +254,106 @@ def test_whoever_answers_at_random_sides_and_at_leisure_is_hardly_ever_doubted()
     marked = 0
     for _ in range(200):
         said = [(rng.choice([0, 1]), {"seconds": rng.uniform(0.6, 4)}) for _ in range(60)]
-        marked += bool(doubts(*said))
+        marked += bool(alone(*said))
     assert marked == 0
+
+
+def apart(said, **more):
+    """Who is doubted for being apart: (answers that say what is clear, clear pairs).
+
+    Args:
+        said: of each query in turn, by name.
+    """
+    labels = [
+        (name, i, label, {"first_was_left": i % 2 == 0})
+        for name, said in said.items()
+        for i, label in enumerate(said)
+    ]
+    found = doubts(make_events(*labels), **more)
+    return {
+        name: (doubt.count, doubt.n)
+        for name, about in found.items()
+        for doubt in about
+        if doubt.kind == "apart"
+    }
+
+
+OTHERS = {"ada": [0] * 10, "bob": [0] * 10, "cleo": [0] * 10}
+
+
+@pytest.mark.parametrize(("alike", "doubted"), [(5, True), (6, False), (10, False)])
+def test_who_says_something_else_of_clear_pairs_is_doubted(alike, doubted):
+    eve = [0] * alike + [1] * (10 - alike)
+    assert apart({**OTHERS, "eve": eve}) == ({"eve": (alike, 10)} if doubted else {})
+    # what is a tie or skipped, and what others are at odds about, says nothing
+    more = {"ada": 0, "bob": 1, "cleo": 0, "eve": 1}
+    said = {name: [*said, more[name]] for name, said in {**OTHERS, "eve": eve}.items()}
+    said["eve"] += [0.5, None]
+    said["ada"], said["bob"] = said["ada"] + [1, 1], said["bob"] + [1, 1]
+    assert apart(said) == ({"eve": (alike, 10)} if doubted else {})
+
+
+def test_one_other_makes_no_pair_clear():
+    assert apart({"ada": [0] * 10, "eve": [1] * 10}) == {}
+
+
+def test_whose_answers_are_left_out_makes_nothing_clear_and_is_judged_all_the_same():
+    said = {"ada": [0] * 10, "bob": [0] * 10, "cleo": [0] * 10, "dan": [1] * 10, "eve": [1] * 10}
+    assert apart(said) == {}  # three of five
+    assert apart(said, excluded=["dan", "eve"]) == {"dan": (0, 10), "eve": (0, 10)}
+
+
+def test_behind_one_who_is_told_another_is_found():
+    """With dan among the others no pair is clear for eve, but those whose answer is known."""
+    right = {QUERIES[i]: 0.0 for i in range(10)}
+    said = {"ada": [0] * 30, "bob": [0] * 30, "eve": [0] * 10 + [1, 1, 1, 0] * 5}
+    assert apart({**said, "dan": [1] * 30}, known=right) == {"dan": (0, 30), "eve": (15, 30)}
+    said["eve"] = [0] * 30
+    assert apart({**said, "dan": [1] * 30}, known=right) == {"dan": (0, 30)}
+
+
+def test_answers_that_are_known_come_before_what_others_say():
+    right = {QUERIES[i]: 0.0 for i in range(10)}
+    said = {"ada": [0] * 10, "bob": [0] * 10, "cleo": [0] * 10, "eve": [1] * 10}
+    assert apart({**said, "dan": [0] * 10}, known=right) == {"eve": (0, 10)}
+    assert apart({name: said[name] for name in ("ada", "bob", "eve")}, known=right) == {
+        "eve": (0, 10)
+    }
+
+
+def test_nobody_is_apart_in_a_crowd_that_is_divided():
+    rng = random.Random(0)
+    for _ in range(20):
+        assert apart({str(i): [rng.choice([0, 1]) for _ in range(60)] for i in range(6)}) == {}
+
+
+def study(rng, careless):
+    """Labels of twenty people, 40 pairs each of 160 and four of them again; the first few throw coins, the others err as people do.
+
+    Close pairs are answered by chance, others rightly, and one in ten without looking.
+    """
+    how_clear = [abs(rng.gauss(0, 1)) for _ in range(160)]
+    labels = []
+    for person in range(20):
+        # each pair goes to five people
+        asked = [(person * 40 + 41 * i) % 160 for i in range(40)]
+        for i, query in enumerate([*asked, *asked[:4]]):
+            looks = person >= careless and rng.random() > 0.1
+            right = 1 / (1 + math.exp(-6 * how_clear[query])) if looks else 0.5
+            said = 1 if rng.random() < right else 0
+            label = said if query % 2 else 1 - said
+            labels.append(
+                (person, query, label, {"repeat": i >= 40, "first_was_left": rng.random() < 0.5})
+            )
+    return make_events(*labels)
+
+
+def test_in_studies_the_careless_are_marked_and_who_errs_as_people_do_is_not():
+    rng = random.Random(0)
+    found, wrongly = 0, 0
+    for _ in range(50):
+        about = doubts(study(rng, careless=4))
+        found += sum(bool(about[person]) for person in range(4))
+        wrongly += sum(bool(about[person]) for person in range(4, 20))
+    assert found > 0.9 * 50 * 4
+    assert wrongly < 0.01 * 50 * 16

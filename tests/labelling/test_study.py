@@ -426,6 +426,26 @@ def test_pairs_with_known_answers_come_in_between(api):
     assert "part of the study" in lease_reply(api, "checks").json()["detail"]
 
 
+def test_who_answers_clear_pairs_as_by_chance_is_told(api):
+    better = known_run(api, "checks", 5)
+    fill(api, "cartpole-01", 10)
+    runs = {"pairs": ["cartpole-01"], "checks": ["checks"]}
+    people = entered(make_study(api, people=3, runs=runs, checks_every=2, answers_per_pair=3))
+    for person, is_careful in zip(people, (True, True, False), strict=True):
+        for number in range(15):
+            (given,) = person.lease()
+            left, right = (given[side]["segment"] for side in ("left", "right"))
+            is_left = better.get(given["query"], min(left, right)) == left
+            is_right = is_careful or number % 2 == 0
+            assert person.say(given, "left" if is_left == is_right else "right").status_code == 200
+    (told,) = api.get("/api/studies/pilot/doubts").json()
+    assert (told["ref"], told["annotator"]) == ("03", "pilot-03")
+    (doubt,) = told["doubts"]
+    assert (doubt["kind"], doubt["count"], doubt["n"]) == ("apart", 8, 15)
+    asked = api.get("/api/studies/pilot/doubts", headers=people[0].headers)
+    assert asked.status_code == 403
+
+
 # blindness
 
 

@@ -20,7 +20,7 @@ from prefloop.labelling.schemas.comparisons import MissingOut
 from prefloop.labelling.schemas.results import ResultsOut
 from prefloop.labelling.schemas.runs import ExcludedOut, RunOut
 from prefloop.labelling.schemas.settings import RunSettingsOut
-from prefloop.labelling.schemas.studies import ParticipantOut, StudyIn, StudyOut
+from prefloop.labelling.schemas.studies import DoubtedOut, ParticipantOut, StudyIn, StudyOut
 from prefloop.labelling.schemas.training import (
     ClipOut,
     EventOut,
@@ -163,6 +163,11 @@ class LabellingClient(Caller):
     def study(self, name: str) -> StudyOut:
         """One study with its participants."""
         return self._read(self._call("GET", _study_path(name)), StudyOut)
+
+    def study_doubts(self, name: str) -> list[DoubtedOut]:
+        """Participants whose answers somebody should look at."""
+        reply = self._call("GET", f"{_study_path(name)}/doubts")
+        return [self._checked(DoubtedOut, one) for one in self._json(reply)]
 
     def put_study(self, name: str, study: StudyIn) -> StudyOut:
         """Makes a study."""

@@ -81,7 +81,7 @@ def show(client: LabellingClient, name: str) -> None:
             f"{counted(results.reward.labels, 'label')}"
         )
     lines += [
-        f"look at {one.annotator}: {_doubted(d)}" for one in results.annotators for d in one.doubts
+        f"look at {one.annotator}: {doubted(d)}" for one in results.annotators for d in one.doubts
     ]
     left_out = [one.annotator for one in results.annotators if one.excluded]
     if left_out:
@@ -96,13 +96,16 @@ def show(client: LabellingClient, name: str) -> None:
     print("\n".join(lines))
 
 
-def _doubted(doubt: DoubtOut) -> str:
+def doubted(doubt: DoubtOut) -> str:
     """Why an annotator is doubted, in words."""
     how_often = f"{doubt.count} of {doubt.n}"
     if doubt.kind == "one-side":
         return f"preferred the clip on the {doubt.side} in {how_often} answers"
     if doubt.kind == "hasty":
         return f"{how_often} labels took less than half a second"
+    if doubt.kind == "apart":
+        usual = "" if doubt.usual is None else f", where the median is {doubt.usual:.0%}"
+        return f"said what is clear of only {how_often} clear pairs{usual}"
     return f"agreed with themselves in only {how_often} repeats"
 
 

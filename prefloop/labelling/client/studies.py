@@ -16,12 +16,13 @@ from prefloop.files import write_csv
 from prefloop.labelling import links
 from prefloop.labelling.client.calling import RefusedError
 from prefloop.labelling.client.client import LabellingClient, require_study_name
-from prefloop.labelling.client.managing import counted
+from prefloop.labelling.client.managing import counted, doubted
 from prefloop.labelling.limits import MAX_STUDY
 from prefloop.labelling.schemas.base import RunName
 from prefloop.labelling.schemas.studies import (
     MAX_LINKS,
     AboutIn,
+    DoubtedOut,
     NewLinkIn,
     ParticipantOut,
     PlanIn,
@@ -33,7 +34,7 @@ from prefloop.yaml_files import Place, read_values
 
 # the columns of the table, for spreadsheets and for recruiting sites
 COLUMNS = (
-    "participant", "state", "started", "consented", "finished", "pairs", "checks", "passed", "code",
+    "participant", "state", "started", "consented", "finished", "pairs", "checks", "passed", "code", "doubts",
 )  # fmt: skip
 
 
@@ -222,7 +223,8 @@ def show(client: LabellingClient, name: str, file: str) -> None:
         UserError: the file can't be written.
     """
     study = client.study(name)
-    rows = [_row(person) for person in study.participants]
+    to_look_at = {one.ref: one for one in client.study_doubts(name)}
+    rows = [_row(person, to_look_at.get(person.ref)) for person in study.participants]
     if file:
         path = Path(file)
         if not rows:
@@ -239,14 +241,16 @@ def show(client: LabellingClient, name: str, file: str) -> None:
         _print_table([list(COLUMNS), *([str(row[key]) for key in COLUMNS] for row in rows)])
     else:
         print("Nobody takes part yet.")
+    for one in to_look_at.values():
+        print(f"look at {one.annotator}: {', '.join(map(doubted, one.doubts))}")
 
 
-def _row(person: ParticipantOut) -> dict[str, Any]:
+def _row(person: ParticipantOut, suspicious: DoubtedOut | None) -> dict[str, Any]:
     times = (person.started_at, person.consented_at, person.ended_at)
     started, consented, finished = (f"{t:%Y-%m-%d %H:%M}" if t else "" for t in times)
     values = (
         person.ref, person.state, started, consented, finished, person.labels, person.checks,
-        person.passed, person.code or "",
+        person.passed, person.code or "", " ".join(one.kind for one in suspicious.doubts) if suspicious else "",
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 

@@ -49,15 +49,21 @@ class SecondsOut(Out):
 class DoubtOut(Out):
     """Why somebody should look at what an annotator says."""
 
-    kind: Literal["one-side", "hasty", "unsteady"] = Field(
+    kind: Literal["one-side", "hasty", "unsteady", "apart"] = Field(
         description="They prefer the clip of one side, whatever it shows; answer before anybody "
-        "could have looked; or contradict themselves on repeats."
+        "could have looked; contradict themselves on repeats; or say something else than all others of "
+        "pairs that are clear."
     )
     side: Literal["left", "right"] | None
-    count: int = Field(description="How often: of `unsteady`, how often they agree.")
+    count: int = Field(description="How often: of `unsteady` and `apart`, how often they agree.")
     n: int = Field(description="Of how many.")
-    low: float = Field(description="Lower end of the 95 % interval of the share.")
+    low: float = Field(
+        description="Lower end of the 95 % interval of the share; of `unsteady`, of 99.9 %."
+    )
     high: float
+    usual: float | None = Field(
+        None, description="Of `apart`: the share that the median of all annotators comes to."
+    )
 
 
 class AnnotatorOut(Out):

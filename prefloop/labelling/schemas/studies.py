@@ -11,6 +11,7 @@ from prefloop.labelling.limits import MAX_AHEAD, MAX_TEXT, REF, STUDY_NAME
 from prefloop.labelling.links import TOKEN
 from prefloop.labelling.schemas.annotate import HeldIn, SideOut
 from prefloop.labelling.schemas.base import Digest, In, Out, RunName, one_line, plain
+from prefloop.labelling.schemas.results import DoubtOut
 
 if TYPE_CHECKING:
     from prefloop.labelling.server.storage.records import Participant, Study
@@ -204,6 +205,14 @@ class ParticipantOut(Out):
         if person.revoked_at is not None and person.outcome is None:
             state = "revoked"
         return cls.model_validate({**vars(person), "state": state})
+
+
+class DoubtedOut(Out):
+    """A participant whose answers somebody should look at."""
+
+    ref: str
+    annotator: str
+    doubts: list[DoubtOut] = Field(description="Of their pairs and checks together.")
 
 
 class StudyOut(Out):

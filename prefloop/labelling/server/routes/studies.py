@@ -1,8 +1,11 @@
 """Studies, for trainers: made, looked at, and their links ended."""
 
+from dataclasses import asdict
+
 from fastapi import APIRouter
 
 from prefloop.labelling.schemas.studies import (
+    DoubtedOut,
     LinksIn,
     ParticipantOut,
     Ref,
@@ -11,8 +14,10 @@ from prefloop.labelling.schemas.studies import (
     StudyName,
     StudyOut,
 )
+from prefloop.labelling.server import results
 from prefloop.labelling.server.service import ServiceDep, trainers_only
 from prefloop.labelling.server.storage.records import NewLink
+from prefloop.labelling.server.storage.tables import CHECKS, PAIRS
 
 router = APIRouter(prefix="/api/studies", tags=["studies"], dependencies=[trainers_only])
 
@@ -27,6 +32,33 @@ def list_studies(service: ServiceDep) -> list[StudyOut]:
 def get_study_table(name: StudyName, service: ServiceDep) -> StudyOut:
     """One study with its participants."""
     return StudyOut.of(service.store.studies.get(name))
+
+
+@router.get("/{name}/doubts")
+def get_study_doubts(name: StudyName, service: ServiceDep) -> list[DoubtedOut]:
+    """Participants whose answers somebody should look at, and why; as of a run's results, of all its runs and checks together."""
+    store = service.store
+    study = store.studies.get(name)
+    people = {person.annotator: person.ref for person in study.participants}
+    pairs, checks = study.runs.get(PAIRS, []), study.runs.get(CHECKS, [])
+    labels = [label for run in pairs for label in store.labels.current(run)]
+    labels += [
+        label for run in checks for label in store.labels.current(run) if label.annotator in people
+    ]
+    excluded = {annotator for run in pairs for annotator in store.runs.excluded(run)}
+    known: dict[object, float] = {one.query: one.label for one in store.studies.known(name, CHECKS)}
+    found = results.doubts(labels, excluded, known)
+    return [
+        DoubtedOut.model_validate(
+            {
+                "ref": ref,
+                "annotator": annotator,
+                "doubts": [asdict(one) for one in found[annotator]],
+            }
+        )
+        for annotator, ref in people.items()
+        if found.get(annotator)
+    ]
 
 
 @router.put("/{name}")

@@ -160,6 +160,7 @@ export const leaveStudy = () => json("POST", "/api/study/leave");
 
 export const listStudies = () => json("GET", "/api/studies");
 export const getStudy = (name) => json("GET", `/api/studies/${encodeURIComponent(name)}`);
+export const getStudyDoubts = (name) => json("GET", `/api/studies/${encodeURIComponent(name)}/doubts`);
 export const revokeLink = (name, ref) => json("POST", `/api/studies/${encodeURIComponent(name)}/participants/${encodeURIComponent(ref)}/revoke`);
 export const getSettings = () => json("GET", "/api/settings");
 export const putSettings = (changes) => json("PUT", "/api/settings", changes);

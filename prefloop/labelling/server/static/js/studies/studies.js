@@ -1,12 +1,13 @@
 // Studies, for those who run them: a list, and the table of who has come how far.
 
-import { getStudy, listStudies, persist, Refused, repeat, revokeLink, Unreachable } from "../common/api.js";
+import { getStudy, getStudyDoubts, listStudies, persist, Refused, repeat, revokeLink, Unreachable } from "../common/api.js";
 import { count, make, setText } from "../common/dom.js";
 import { showRefusal } from "../common/refusal.js";
 import { say } from "../common/say.js";
+import { doubtList, marks } from "../results/doubts.js";
 
 const REFRESH = 4000;
-const COLUMNS = ["Participant", "State", "Started", "Finished", "Pairs", "Checks passed", "Code", ""];
+const COLUMNS = ["Participant", "State", "Started", "Finished", "Pairs", "Checks passed", "Code", "To look at", ""];
 const STATES = { new: "not yet here", started: "under way", finished: "finished", left: "left", failed: "turned away", revoked: "link ended" };
 
 /** Shows one study, or, without a name, all. */
@@ -40,9 +41,13 @@ function card({ name, about, runs, participants, closed }) {
 }
 
 async function showTable(view, signal, name) {
-  let study;
+  const load = async () => {
+    const [study, doubted] = await Promise.all([getStudy(name), getStudyDoubts(name)]);
+    return { study, doubted };
+  };
+  let found;
   try {
-    study = await persist(() => getStudy(name), signal);
+    found = await persist(load, signal);
   } catch (error) {
     if (!signal.aborted) showRefusal(view, name, error);
     return;
@@ -52,8 +57,9 @@ async function showTable(view, signal, name) {
   const body = make("tbody");
   const mistake = make("p", { class: "mistake", role: "alert" });
   const rows = new Map();
-  const update = (now) => {
-    const { participants, closed } = now;
+  const suspicious = make("div", { class: "study-doubts" });
+  let told = "";
+  const update = ({ study: { participants, closed }, doubted }) => {
     const finished = participants.filter(({ state }) => state === "finished").length;
     setText(summary, `${closed ? "Closed. " : ""}${finished} of ${count(participants.length, "participant")} finished.`);
     for (const person of participants) {
@@ -61,14 +67,18 @@ async function showTable(view, signal, name) {
         rows.set(person.ref, row(person, (ref) => end(ref)));
         body.append(rows.get(person.ref).node);
       }
-      rows.get(person.ref).update(person);
+      rows.get(person.ref).update(person, doubted.find(({ ref }) => ref === person.ref));
     }
+    if (told === JSON.stringify(doubted)) return; // the rule stays open while somebody reads it
+    told = JSON.stringify(doubted);
+    const [list, rule] = doubtList(doubted);
+    suspicious.replaceChildren(...[list, rule].filter(Boolean));
   };
   const end = async (ref) => {
     setText(mistake, "");
     try {
       await revokeLink(name, ref);
-      update(await getStudy(name));
+      update(await load());
       say(`The link of ${ref} holds no longer.`);
     } catch (error) {
       if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
@@ -81,11 +91,12 @@ async function showTable(view, signal, name) {
     make("div", { class: "study-table card", tabindex: "0", role: "region", "aria-label": "Participants" },
       make("table", {}, make("thead", {}, make("tr", {}, COLUMNS.map((title) => (title ? make("th", { scope: "col" }, title) : make("td"))))), body)),
     mistake,
+    suspicious,
     make("p", { class: "faint" }, "As a file: ", make("code", {}, `prefloop study show ${name} --csv ${name}.csv`)),
   );
-  update(study);
+  update(found);
   repeat(async () => {
-    const now = await getStudy(name);
+    const now = await load();
     if (!signal.aborted) update(now);
   }, REFRESH, signal);
 }
@@ -105,10 +116,11 @@ function row({ ref }, end) {
     setText(button, "End link");
   });
   const node = make("tr", { "data-ref": ref }, make("th", { scope: "row" }, ref), cells, make("td", {}, button));
-  const update = (person) => {
+  const update = (person, doubted) => {
     const { state, started_at: started, ended_at: ended, labels, checks, passed, code } = person;
     const texts = [STATES[state], time(started), time(ended), labels, checks ? `${passed} of ${checks}` : "–", code ?? "–"];
     texts.forEach((text, i) => setText(cells[i], String(text)));
+    cells[texts.length].replaceChildren(...(doubted ? marks(doubted) : []));
     button.hidden = state === "revoked";
   };
   return { node, update };
