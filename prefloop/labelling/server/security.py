@@ -37,14 +37,14 @@ LINKS_MAY: dict[Role, frozenset[str]] = {
     "newcomer": frozenset({"get_health", "get_study", "join_study"}),
     "participant": frozenset(
         {
-            "get_health", "get_study", "enter_study", "take_step", "practise", "check_comprehension",
+            "get_health", "get_study", "get_stored", "enter_study", "take_step", "practise", "check_comprehension",
             "get_study_settings", "lease_study_pairs", "release_study_pairs", "answer", "undo_in_study",
             "finish_study", "leave_study", "get_clip", "get_segment",
         }
     ),
 }  # fmt: skip
 # those of them that also a device may call on which the link works no longer: an answer is never lost
-ON_ANY_DEVICE = frozenset({"get_health", "get_study", "enter_study", "answer"})
+ON_ANY_DEVICE = frozenset({"get_health", "get_study", "get_stored", "enter_study", "answer"})
 OWN_PATHS = frozenset({"api", "clips", "css", "js"})  # of the server, and of the page's files
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 

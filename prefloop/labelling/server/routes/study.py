@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from prefloop.labelling.links import digest
 from prefloop.labelling.schemas.annotate import LeasesOut
+from prefloop.labelling.schemas.people import StoredOut
 from prefloop.labelling.schemas.studies import (
     ComprehensionIn,
     ComprehensionOut,
@@ -73,6 +74,12 @@ def _require_at_pairs(service: Service, link: Link) -> None:
 def get_study(service: ServiceDep, link: LinkDep, request: Request) -> WayOut:
     """How far the participant is, and what their page shows now."""
     return _way(service, link, is_elsewhere(request, link))
+
+
+@router.get("/stored", dependencies=[participants_only])
+def get_stored(service: ServiceDep, link: LinkDep) -> StoredOut:
+    """What is stored of the participant."""
+    return StoredOut.of(service.store.people.stored(link.annotator))
 
 
 @router.post("/join", dependencies=[newcomers_only], status_code=204)
