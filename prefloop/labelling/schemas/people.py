@@ -30,7 +30,8 @@ class PlaceOut(Out):
     ended_at: datetime | None
     revoked_at: datetime | None
     outcome: str | None
-    code: str | None
+    code: str | None = Field(description="Null until they have finished.")
+    has_code: bool
     steps: int = Field(description="That they have done.")
     practised: int = Field(description="Pairs to practise on that they have answered.")
     attempts: int = Field(description="At the questions on the instructions.")
@@ -66,6 +67,7 @@ class StoredOut(Out):
                     **vars(person),
                     "study": stored.study,
                     "device": person.device is not None,
+                    "has_code": person.code is not None,
                     "code": person.code if person.outcome == "finished" else None,
                     "steps": len(said.get("done", ())),
                     "practised": len(said.get("practice", ())),
