@@ -326,11 +326,16 @@ def _engine(url: URL) -> Engine:
             pool_size=10,
             max_overflow=40,
             connect_args=options,
+            hide_parameters=True,  # errors go to the log, which is to name nobody
             # whoever got the writers' lock must see what the one before wrote
             isolation_level="READ COMMITTED",
         )
     engine = sqlalchemy.create_engine(
-        url, pool_size=10, max_overflow=40, connect_args={"timeout": BUSY_SECONDS}
+        url,
+        pool_size=10,
+        max_overflow=40,
+        connect_args={"timeout": BUSY_SECONDS},
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")

@@ -49,7 +49,7 @@ export default {
   "lowerBetter": "Unten ist besser",
   "equalButton": "Gleich gut",
   "skipButton": "Weiß nicht",
-  "undoButton": "Zurücknehmen",
+  "undoButton": "Rückgängig",
   "tie": "Beide gleich gut",
   "skipped": "Übersprungen",
   "saidLeft": "links ist besser",
