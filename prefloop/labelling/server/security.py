@@ -215,7 +215,9 @@ class Guard:
                 ):
                     message["status"] = 429
                 if message["status"] >= 400:
-                    logger.info("%s %r: %d", scope["method"], _logged(scope["path"]), message["status"])
+                    logger.info(
+                        "%s %r: %d", scope["method"], _logged(scope["path"]), message["status"]
+                    )
             await send(message)
 
         headers = dict(scope["headers"])
