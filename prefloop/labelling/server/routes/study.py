@@ -37,6 +37,7 @@ from prefloop.labelling.server.service import (
     newcomers_only,
     participants_only,
 )
+from prefloop.labelling.server.storage.errors import NotFoundError, no_link
 from prefloop.labelling.server.storage.records import Leases, Link, Study
 
 router = APIRouter(prefix="/api/study", tags=["taking part"])
@@ -79,7 +80,10 @@ def get_study(service: ServiceDep, link: LinkDep, request: Request) -> WayOut:
 @router.get("/stored", dependencies=[participants_only])
 def get_stored(service: ServiceDep, link: LinkDep) -> StoredOut:
     """What is stored of the participant."""
-    return StoredOut.of(service.store.people.stored(link.annotator))
+    try:
+        return StoredOut.of(service.store.people.stored(link.annotator))
+    except NotFoundError:  # forgotten since the request began; it names others whose names are like theirs
+        raise no_link() from None
 
 
 @router.post("/join", dependencies=[newcomers_only], status_code=204)
