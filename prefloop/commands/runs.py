@@ -10,14 +10,15 @@ from prefloop.settings import part, setting
 DESCRIPTION = """Lists the labelling server's runs and what stands in them, takes labels out as a
 preference dataset and in again, renames a run, sets what labelling.yaml says of clips and queue for
 this run alone, puts it away and brings it back, leaves an annotator's labels out of
-training and agreement and takes them in again, deletes it with its labels, or has everything in it
+training and agreement and takes them in again, deletes all that is stored of one person in every run, deletes it with its labels, or has everything in it
 labelled again. On the server's own machine, copies a whole store to another database, or a server's folder while it
 runs."""
 EPILOG = """Example: prefloop runs list; prefloop runs show cartpole-01; prefloop runs export
 cartpole-01 prefs (then prefloop dpo --preferences prefs ...); prefloop runs import prefs cartpole-02;
 prefloop runs rename cartpole-01 pilot; prefloop runs set pilot playback_speed 0.5 (default: as
 labelling.yaml says); prefloop runs archive pilot; prefloop runs bring-back pilot; prefloop runs
-exclude pilot bob; prefloop runs include pilot bob; prefloop runs label-again pilot; prefloop runs delete pilot; prefloop runs
+exclude pilot bob; prefloop runs include pilot bob; prefloop runs
+forget bob; prefloop runs export pilot prefs-without-names --pseudonyms; prefloop runs label-again pilot; prefloop runs delete pilot; prefloop runs
 backup labels-monday; prefloop runs copy --from sqlite:////home/me/.prefloop/default/labels.sqlite3 --to
 postgresql://me@host/labels. docs/labelling.md says what a copy and a backup hold, and how they are used."""
 IMPORTS = ()
@@ -34,6 +35,7 @@ ACTIONS = {
     "bring-back": ("NAME",),
     "exclude": ("NAME", "ANNOTATOR"),
     "include": ("NAME", "ANNOTATOR"),
+    "forget": ("ANNOTATOR",),
     "delete": ("NAME",),
     "label-again": ("NAME",),
     "copy": (),
@@ -51,8 +53,9 @@ class Settings:
 
     # fmt: off
     action: str = setting(MISSING, f"what to do: {', '.join(ACTIONS)}", choices=tuple(ACTIONS), positional=True)
-    words: tuple[str, ...] = setting((), "the run's name, and what else the action takes: export NAME FOLDER, import FOLDER NAME, rename NAME NEW-NAME, set NAME KEY VALUE, exclude and include NAME ANNOTATOR, backup FOLDER", positional=True)
-    yes: bool = setting(False, "delete without asking")
+    words: tuple[str, ...] = setting((), "the run's name, and what else the action takes: export NAME FOLDER, import FOLDER NAME, rename NAME NEW-NAME, set NAME KEY VALUE, exclude and include NAME ANNOTATOR, forget ANNOTATOR, backup FOLDER", positional=True)
+    yes: bool = setting(False, "delete, or forget, without asking")
+    pseudonyms: bool = setting(False, "export: others stand in place of annotators' names, the same in every export of the server")
     source: str = setting("", "copy: the database that is copied, as of prefloop label --database_url", flag="from")
     target: str = setting("", "copy: the database that it is copied to, which must be empty", flag="to")
     home: str = setting("", "backup: the server's folder, where it is none of a profile")
@@ -71,6 +74,8 @@ class Settings:
             self.action != "copy" and (self.source or self.target)
         ):
             raise ValueError("copy takes --from and --to, and nothing else does")
+        if self.pseudonyms and self.action != "export":
+            raise ValueError(f"--pseudonyms does nothing with {self.action}")
         if self.action != "backup" and (self.home or self.database_url):
             raise ValueError(f"{self.action} has no --home and no --database_url; backup has")
         if self.action in ("copy", "backup") and self.server.server:
@@ -90,12 +95,12 @@ def main(settings: Settings) -> None:
     from prefloop.labelling.client.connecting import connected
 
     with connected(settings.server) as client:
-        from prefloop.labelling.client import importing, managing
+        from prefloop.labelling.client import forgetting, importing, managing
 
         do: dict[str, Callable[..., None]] = {
             "list": managing.list_runs,
             "show": managing.show,
-            "export": importing.export_to_folder,
+            "export": partial(importing.export_to_folder, pseudonyms=settings.pseudonyms),
             "import": importing.import_from_folder,
             "rename": managing.rename,
             "set": managing.set_own,
@@ -103,6 +108,7 @@ def main(settings: Settings) -> None:
             "bring-back": managing.bring_back,
             "exclude": managing.exclude,
             "include": managing.include,
+            "forget": partial(forgetting.forget, ask=not settings.yes),
             "delete": partial(managing.delete, ask=not settings.yes),
             "label-again": managing.label_again,
         }

@@ -9,12 +9,13 @@ from prefloop.settings import part, setting
 
 DESCRIPTION = """Makes a study of runs of the labelling server: each participant has a link, which leads them
 through welcome, consent, instructions, practice and questions to their pairs, and gives them a code at the
-end. Shows who has come how far; ends links, renews them, and adds more."""
+end. Shows who has come how far; ends links, renews them, and adds more; deletes what is stored of one
+participant, or the study."""
 EPILOG = """Example: prefloop study new pilot --run cartpole-01 --participants 20 --pairs 40 --answers_per_pair 4;
 prefloop study new main --file study.yaml --address https://labels.example.org; prefloop study list; prefloop study show
 pilot --csv pilot.csv; prefloop study add pilot --participants 5; prefloop study revoke pilot 07; prefloop
-study renew pilot 07; prefloop study revoke pilot --open_link; prefloop study close pilot; prefloop study
-reopen pilot. docs/study.md says what study.yaml holds."""
+study renew pilot 07; prefloop study revoke pilot --open_link; prefloop study forget pilot 07;
+prefloop study close pilot; prefloop study reopen pilot; prefloop study delete pilot --answers. docs/study.md says what study.yaml holds."""
 IMPORTS = ()
 
 # what is to be done, and what must be named for it
@@ -25,8 +26,10 @@ ACTIONS = {
     "add": ("NAME",),
     "revoke": ("NAME", "PARTICIPANT"),
     "renew": ("NAME", "PARTICIPANT"),
+    "forget": ("NAME", "PARTICIPANT"),
     "close": ("NAME",),
     "reopen": ("NAME",),
+    "delete": ("NAME",),
 }
 OF_NEW = ("run", "file", "pairs", "block", "answers_per_pair")
 
@@ -41,7 +44,7 @@ class Settings:
 
     # fmt: off
     action: str = setting(MISSING, f"what to do: {', '.join(ACTIONS)}", choices=tuple(ACTIONS), positional=True)
-    words: tuple[str, ...] = setting((), "the study's name, and with revoke and renew what the participant is called in its table", positional=True)
+    words: tuple[str, ...] = setting((), "the study's name, and with revoke, renew and forget what the participant is called in its table", positional=True)
     run: tuple[str, ...] = setting((), "of new: the runs whose pairs are compared")
     file: str = setting("", "of new: how the study goes, as YAML (docs/study.md); flags come before what it says")
     participants: int | None = setting(None, "of new and add: how many links to write; with --open_link: how many people it lets in")
@@ -52,6 +55,8 @@ class Settings:
     address: str = setting("", "of new, add and renew: what browsers call the server, for the links")
     links: str = setting("", "of new and add: the file that links are written to; if not given, NAME-links.csv")
     csv: str = setting("", "of show: write the table into this file")
+    answers: bool = setting(False, "of delete: its participants' answers, too; if not given, they stay in the runs under their names")
+    yes: bool = setting(False, "of forget and delete: without asking")
     server: ServerSettings = part(ServerSettings)
     # fmt: on
 
@@ -71,6 +76,8 @@ class Settings:
             "address": ("new", "add", "renew"),
             "links": ("new", "add"),
             "csv": ("show",),
+            "answers": ("delete",),
+            "yes": ("forget", "delete"),
         }
         for flag, actions in takers.items():
             value = getattr(self, flag)
@@ -93,7 +100,7 @@ def main(settings: Settings) -> None:
     from prefloop.labelling.client.connecting import connected
 
     with connected(settings.server) as client:
-        from prefloop.labelling.client import studies
+        from prefloop.labelling.client import forgetting, studies
 
         address, file = settings.address, settings.links
         do: dict[str, Callable[..., None]] = {
@@ -104,8 +111,10 @@ def main(settings: Settings) -> None:
             ),
             "revoke": studies.revoke_open_link if settings.open_link else studies.revoke,
             "renew": partial(studies.renew, address=address),
+            "forget": partial(forgetting.forget_participant, ask=not settings.yes),
             "close": studies.close,
             "reopen": studies.reopen,
+            "delete": partial(studies.delete, with_answers=settings.answers, ask=not settings.yes),
         }
         if settings.action == "new":
             flags = {

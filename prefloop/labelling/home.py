@@ -15,7 +15,8 @@ from prefloop.files import is_claimed, read_json, write_json
 
 SERVER = "server.json"
 DATABASE, CLIPS, TOKENS, SETTINGS = "labels.sqlite3", "clips", "tokens.json", "labelling.yaml"
-KEPT = (SERVER, "server.log", DATABASE, CLIPS, TOKENS, SETTINGS)  # or what begins so
+SECRET = "pseudonyms.key"
+KEPT = (SERVER, "server.log", DATABASE, CLIPS, TOKENS, SETTINGS, SECRET)  # or what begins so
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ STATIC = Path(__file__).with_name("static")
 LABELLING = files("prefloop.labelling.server").joinpath("static")
 # what the labelling page shows comparisons with, and clips and their rewards
 SCRIPTS = {
-    "common": ("dom", "keys", "player", "rewardtrace", "video"),
+    "common": ("dom", "keys", "player", "rewardtrace", "video", "words"),
+    "words": ("en",),
     "comparisons": ("comparison", "gallery", "panel", "returnchart", "stage", "transport"),
 }
 
@@ -96,7 +97,9 @@ def _modules() -> dict[str, str]:
     found = {}
     for place in places:
         # ../common/x.js has no meaning seen from such an address, x.js is looked up in this map
-        text = re.sub(r'(from ")\.{1,2}/(?:common/)?', r"\1", place.read_text(encoding="utf-8"))
+        text = re.sub(
+            r'(from ")\.{1,2}/(?:(?:common|words)/)?', r"\1", place.read_text(encoding="utf-8")
+        )
         coded = base64.b64encode(text.encode()).decode()
         found[place.name] = f"data:text/javascript;charset=utf-8;base64,{coded}"
     return found

@@ -192,7 +192,8 @@ def test_an_open_link_knows_its_participants_again(site, browser):
 def test_who_stops_and_the_table(site, browser):
     make_run(site.api, num_queries=2)
     (ada, bob) = make_study(site.api, runs={"pairs": ["cartpole-01"]}, smallest_seconds=1)
-    with opened(browser, annotator=None) as page:
+    # the page may ask for pairs at the moment at which it is over, and be refused
+    with opened(browser, AWAY, annotator=None) as page:
         join(page, site, ada)
         page.wait_for_selector(PAIR)
         assert page.locator("[data-action=left][aria-disabled=true]").count() == 1

@@ -56,7 +56,7 @@ class FakeServer:
         return SimpleNamespace(
             events=some, queries=list(about.values()), round=self.round,
             next=some[-1].number if some else after, more=len(events) > len(some),
-            excluded=[],
+            excluded=[], forgotten=0,
         )  # fmt: skip
 
     def say(self, query, label, kind="answer", **more):

@@ -46,7 +46,7 @@ def test_it_starts_says_where_and_stops(tmp_path):
     assert "every answer is on disk" in output
     assert "Traceback" not in output
     made = {path.name for path in (tmp_path / "home").iterdir()}
-    assert made == {"labels.sqlite3", "labelling.yaml", "server.log", ".lock"}
+    assert made == {"labels.sqlite3", "labelling.yaml", "server.log", "pseudonyms.key", ".lock"}
 
 
 @pytest.mark.parametrize("slow", ["torch", "scipy"])

@@ -17,10 +17,17 @@ from prefloop.labelling.schemas.annotate import AnswerOut, LeasesOut
 from prefloop.labelling.schemas.arena import RankingOut
 from prefloop.labelling.schemas.base import MAX_QUERIES, HealthOut
 from prefloop.labelling.schemas.comparisons import MissingOut
+from prefloop.labelling.schemas.people import ForgottenOut, StoredOut
 from prefloop.labelling.schemas.results import ResultsOut
 from prefloop.labelling.schemas.runs import ExcludedOut, RunOut
 from prefloop.labelling.schemas.settings import RunSettingsOut
-from prefloop.labelling.schemas.studies import DoubtedOut, ParticipantOut, StudyIn, StudyOut
+from prefloop.labelling.schemas.studies import (
+    DeletedStudyOut,
+    DoubtedOut,
+    ParticipantOut,
+    StudyIn,
+    StudyOut,
+)
 from prefloop.labelling.schemas.training import (
     ClipOut,
     EventOut,
@@ -127,10 +134,24 @@ class LabellingClient(Caller):
         reply = self._call("POST", path, json={"annotator": annotator})
         return self._read(reply, ExcludedOut).excluded
 
-    def export(self, name: str) -> bytes:
-        """The run's labels as a preference dataset, in a zip."""
+    def stored(self, annotator: str) -> StoredOut:
+        """What is stored of somebody."""
+        reply = self._call("POST", "/api/people/stored", json={"annotator": annotator})
+        return self._read(reply, StoredOut)
+
+    def forget(self, annotator: str) -> ForgottenOut:
+        """Deletes all that is stored of somebody."""
+        body = {"annotator": annotator}
+        reply = self._call(
+            "POST", "/api/people/forget", once=True, json=body, timeout=EXPORT_SECONDS
+        )
+        return self._read(reply, ForgottenOut)
+
+    def export(self, name: str, pseudonyms: bool = False) -> bytes:
+        """The run's labels as a preference dataset, in a zip; with `pseudonyms`, nobody is named."""
+        params = {"pseudonyms": True} if pseudonyms else None
         path = f"{_path(name)}/export"
-        return self._call("GET", path, timeout=EXPORT_SECONDS).content
+        return self._call("GET", path, timeout=EXPORT_SECONDS, params=params).content
 
     def results(self, name: str) -> ResultsOut:
         """What a run's labels say of its annotators."""
@@ -199,6 +220,14 @@ class LabellingClient(Caller):
         """Ends a study, or goes on with it."""
         action = "close" if closed else "reopen"
         return self._read(self._call("POST", f"{_study_path(name)}/{action}"), StudyOut)
+
+    def delete_study(self, name: str, with_answers: bool) -> DeletedStudyOut:
+        """Deletes a study with its links and participants, and what these answered."""
+        params = {"answers": with_answers}
+        reply = self._call(
+            "DELETE", _study_path(name), once=True, params=params, timeout=EXPORT_SECONDS
+        )
+        return self._read(reply, DeletedStudyOut)
 
     # comparisons
 

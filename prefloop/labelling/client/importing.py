@@ -97,13 +97,15 @@ def import_from_folder(client: LabellingClient, folder: str, name: str) -> None:
             note(f"The run's own settings were not taken over: {error}")
 
 
-def export_to_folder(client: LabellingClient, name: str, folder: str) -> None:
-    """Writes a run's labels as a preference dataset."""
+def export_to_folder(
+    client: LabellingClient, name: str, folder: str, pseudonyms: bool = False
+) -> None:
+    """Writes a run's labels as a preference dataset; with `pseudonyms`, nobody is named in it."""
     path = Path(folder)
     if path.exists():
         raise UserError(f"{path} exists already; choose another folder.")
     with whole_folder(path) as unfinished:
-        write_export(client, name, unfinished)
+        write_export(client, name, unfinished, pseudonyms)
         _save_clips(client, unfinished)
     _, _, labels, _ = dataset.read_answers(path)
     skips = int(np.isnan(labels).sum())

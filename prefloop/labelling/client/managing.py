@@ -1,6 +1,7 @@
 """What `prefloop runs` does: a run's labels, its name, its settings, its end."""
 
 import io
+import json
 import math
 import shlex
 import zipfile
@@ -109,13 +110,21 @@ def doubted(doubt: DoubtOut) -> str:
     return f"agreed with themselves in only {how_often} repeats"
 
 
-def write_export(client: LabellingClient, name: str, path: Path) -> None:
+def write_export(client: LabellingClient, name: str, path: Path, pseudonyms: bool = False) -> None:
     """Writes a run's labels as a preference dataset, in place of an earlier export.
 
+    Args:
+        pseudonyms: nobody is named in it.
+
     Raises:
-        UserError: there are no labels yet, or the folder can't be written.
+        UserError: there are no labels yet, the folder can't be written, or the server is of a version
+            that knows no pseudonyms.
     """
-    archive = zipfile.ZipFile(io.BytesIO(client.export(name)))
+    archive = zipfile.ZipFile(io.BytesIO(client.export(name, pseudonyms)))
+    if pseudonyms and not json.loads(archive.read(dataset.METADATA)).get("pseudonyms"):
+        raise UserError(
+            f"The server {client.url} is of an earlier version, which names everybody; nothing was written."
+        )
     # what others name comes first and what names them last, as a writer of a dataset does
     last = (dataset.PREFERENCES, dataset.METADATA)
     members = [*(set(archive.namelist()) - set(last)), *last]
@@ -201,21 +210,27 @@ def delete(client: LabellingClient, name: str, ask: bool) -> None:
         UserError: the user said no, or there is nobody to ask.
     """
     run = client.run(name)
-    if ask and not _agreed(run):
-        raise UserError(f"{name} was not deleted.")
+    if ask:
+        trains = f"A program trains on it now ({_state(run)}). " if run.training else ""
+        agreed_to(
+            f"{trains}Delete {name} with {counted(run.counts.labels, 'label')} for good? "
+            "Type its name: ",
+            name,
+        )
     # whoever was asked was told that a program trains on it
     client.delete(name, although_it_trains=ask and run.training is not None)
     print(f"Deleted {name} and its {counted(run.counts.labels, 'label')}.")
 
 
-def _agreed(run: RunOut) -> bool:
+def agreed_to(question: str, name: str) -> None:
+    """Asks whether something is to be deleted; whoever types its name has said yes.
+
+    Raises:
+        UserError: the user said no, or there is nobody to ask.
+    """
     try:
-        trains = f"A program trains on it now ({_state(run)}). " if run.training else ""
-        typed = input(
-            f"{trains}Delete {run.name} with {counted(run.counts.labels, 'label')} for good? Type its name: "
-        )
+        typed = input(question)
     except EOFError:
-        raise UserError(
-            f"{run.name} was not deleted: give --yes where nobody can be asked."
-        ) from None
-    return typed.strip() == run.name
+        raise UserError(f"{name} was not deleted: give --yes where nobody can be asked.") from None
+    if typed.strip() != name:
+        raise UserError(f"{name} was not deleted.")

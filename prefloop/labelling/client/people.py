@@ -181,16 +181,21 @@ class StandingLabels:
         self._client, self._run = client, run
         self._standing: dict[UUID, EventOut] = {}
         self._asked: dict[UUID, QueryOut] = {}
-        self._cursor, self._round = 0, 0
+        self._cursor, self._round, self._forgotten = 0, 0, 0
         self._excluded: set[str] = set()
         self._segments: Segments | None = None  # those of the server, and parts of them
         self._place: dict[tuple[UUID, tuple[int, int] | None], int] = {}
 
     def read(self) -> bool:
         """Takes in what has happened since the last look; returns whether anything has."""
-        before, more = (self._cursor, self._round, self._excluded), True
+        before, more = self._state, True
         while more:
             page = self._client.labels(self._run, self._cursor)
+            if page.forgotten != self._forgotten and self._cursor:
+                # somebody's labels were deleted, and their numbers may be others' now
+                self._standing, self._cursor = {}, 0
+                page = self._client.labels(self._run, 0)
+            self._forgotten = page.forgotten
             if page.round != self._round:
                 self._standing = {}  # somebody wants everything labelled again
             self._asked |= {query.id: query for query in page.queries}
@@ -201,7 +206,7 @@ class StandingLabels:
                     self._standing[event.id] = event
             self._cursor, self._round, more = page.next, page.round, page.more
             self._excluded = set(page.excluded)
-        if (self._cursor, self._round, self._excluded) == before:
+        if self._state == before:
             return False
         self.events = sorted(
             (event for event in self._standing.values() if event.annotator not in self._excluded),
@@ -210,6 +215,11 @@ class StandingLabels:
         self._fetch()
         self.preferences = self._as_preferences() if self.events else None
         return True
+
+    @property
+    def _state(self) -> tuple[int, int, int, set[str]]:
+        """What is another after something has happened."""
+        return self._cursor, self._round, self._forgotten, self._excluded
 
     def _fetch(self) -> None:
         """Brings the segments that are named for the first time, whole and in parts."""

@@ -16,7 +16,8 @@ from prefloop.files import write_csv
 from prefloop.labelling import links
 from prefloop.labelling.client.calling import RefusedError
 from prefloop.labelling.client.client import LabellingClient, require_study_name
-from prefloop.labelling.client.managing import counted, doubted
+from prefloop.labelling.client.forgetting import say_what_is_left
+from prefloop.labelling.client.managing import agreed_to, counted, doubted
 from prefloop.labelling.limits import MAX_STUDY
 from prefloop.labelling.schemas.base import RunName
 from prefloop.labelling.schemas.studies import (
@@ -303,3 +304,28 @@ def reopen(client: LabellingClient, name: str) -> None:
     """Goes on with a study."""
     client.close_study(name, False)
     print(f"{name} goes on.")
+
+
+def delete(client: LabellingClient, name: str, with_answers: bool, ask: bool) -> None:
+    """Deletes a study, once the user has said so.
+
+    Raises:
+        UserError: the user said no, or there is nobody to ask.
+    """
+    people = client.study(name).participants
+    labels = counted(sum(person.labels for person in people), "label")
+    links = f"with {counted(len(people), 'participant')}, their links, consents and codes"
+    if ask:
+        rest = (
+            f"and the {labels} that they gave"
+            if with_answers
+            else f"but not the {labels} that they gave (--answers takes those, too)"
+        )
+        agreed_to(f"Delete the study {name} {links}, {rest}, for good? Type its name: ", name)
+    gone = client.delete_study(name, with_answers)
+    again = counted(gone.asked_again, "pair is", "pairs are")
+    kept = f"their {labels} are gone, and {again} asked again"
+    if not with_answers:
+        kept = f"their {labels} stay in the runs under their names"
+    print(f"Deleted the study {name} {links}; {kept}.")
+    say_what_is_left(gone.wiped)

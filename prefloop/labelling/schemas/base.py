@@ -84,6 +84,10 @@ class ErrorOut(Out):
     """What was wrong, in a sentence."""
 
     detail: str
+    code: str | None = Field(
+        None,
+        description="Names the reason, where the page says it to participants in their language.",
+    )
 
 
 class HealthOut(Out):
@@ -95,6 +99,9 @@ class HealthOut(Out):
     schema_: int = Field(alias="schema")
     role: Literal["annotator", "trainer", "participant", "newcomer"] | None = Field(
         description="What the token that was sent allows; null: none, or a wrong one."
+    )
+    languages: list[str] = Field(
+        ["en"], description="That the page has words in for participants of studies."
     )
 
 

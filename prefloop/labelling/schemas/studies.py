@@ -30,6 +30,7 @@ Ref = Annotated[
 ]
 Line = Annotated[str, StringConstraints(max_length=200), AfterValidator(one_line)]
 Markdown = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(plain)]
+Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
 Token = Annotated[str, StringConstraints(pattern=TOKEN)]
 Step = Literal[
     "join",
@@ -70,6 +71,7 @@ class PlanIn(In):
     """How a study goes, as its researcher says it. Every text may be left out, and with it its step; texts are Markdown."""
 
     title: Line = ""
+    language: Language = Field("en", description="Of the page's own words; texts are yours.")
     pairs: int | None = Field(
         None, ge=1, le=100_000, description="That one participant answers; null: all there are."
     )
@@ -93,6 +95,9 @@ class PlanIn(In):
     attempts: int = Field(2, ge=1, le=10, description="At all questions together.")
     pause: Markdown = Field("", description="What is said between two blocks.")
     thanks: Markdown = ""
+    privacy: Markdown = Field(
+        "", description="What participants are told of their data, beside what is stored of them."
+    )
     code: Line = Field(
         "each",
         max_length=64,
@@ -234,6 +239,15 @@ class StudyOut(Out):
         return cls.model_validate({**vars(study), "closed": closed, "participants": people})
 
 
+class DeletedStudyOut(Out):
+    """A study that is no more."""
+
+    participants: int = Field(description="That it had.")
+    labels: int = Field(description="Answers, skips and undos of theirs that are gone, too.")
+    asked_again: int = Field(description="Pairs that are in the queue again.")
+    wiped: bool = Field(description="As of who is forgotten.")
+
+
 class ExampleOut(Out):
     """A pair as an example of what is better."""
 
@@ -262,6 +276,8 @@ class WayOut(Out):
 
     study: str
     title: str
+    language: str = Field(description="Of the page's own words.")
+    privacy: str = Field(description="Markdown: what they are told of their data.")
     ref: str = Field(description="What they are called; empty: nothing yet.")
     step: Step
     number: int = Field(description="Of the step, from 1, among")

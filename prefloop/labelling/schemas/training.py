@@ -131,6 +131,10 @@ class LabelsOut(Out):
     excluded: list[str] = Field(
         [], description="Annotators whose labels are not to be learned from."
     )
+    forgotten: int = Field(
+        0,
+        description="If it is another than before, somebody's labels were deleted: read on from 0, and forget what was read.",
+    )
 
 
 class LabelIn(In):

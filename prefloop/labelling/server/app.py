@@ -2,6 +2,7 @@
 
 import logging
 import mimetypes
+import secrets
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from prefloop.errors import UserError
 from prefloop.labelling.schemas.base import ErrorOut
 from prefloop.labelling.server.clips import ClipStore, NoRoomError
 from prefloop.labelling.server.config import SettingsFile
+from prefloop.labelling.server.languages import languages_of
+from prefloop.labelling.server.pseudonyms import pseudonyms
 from prefloop.labelling.server.rooms import Rooms, in_turn
 from prefloop.labelling.server.routes import (
     annotate,
@@ -26,6 +29,7 @@ from prefloop.labelling.server.routes import (
     clips,
     comparisons,
     frames,
+    people,
     results,
     runs,
     settings,
@@ -77,6 +81,7 @@ def create_app(
     static: Path = STATIC,
     want_clips: Callable[[Collection[UUID]], None] = lambda segments: None,
     opener: Opener = open_here,
+    secret: bytes | None = None,
     **guarded: Any,
 ) -> FastAPI:
     """Makes the application.
@@ -87,6 +92,7 @@ def create_app(
         static: the folder of the page.
         want_clips: told of segments that somebody looks at, as `ClipFeeder.want`; nobody is by default.
         opener: opens what is sent; by default without limits.
+        secret: that pseudonyms are made with; None: one that nobody keeps.
     """
     app = FastAPI(
         title="prefloop labelling",
@@ -100,7 +106,16 @@ def create_app(
         dependencies=[admitted],
         generate_unique_id_function=_operation_id,
     )
-    app.state.service = Service(store, clip_store, settings_file, tokens, want_clips, opener)
+    app.state.service = Service(
+        store,
+        clip_store,
+        settings_file,
+        tokens,
+        want_clips,
+        opener,
+        pseudonyms(secret or secrets.token_bytes(32)),
+        languages_of(static),
+    )
     app.state.rooms = Rooms()
     app.include_router(annotate.router)
     app.include_router(study.router)
@@ -110,6 +125,7 @@ def create_app(
         training,
         trainings,
         frames,
+        people,
         results,
         arena,
         comparisons,
@@ -143,7 +159,9 @@ def _operation_id(route: APIRoute) -> str:
 
 def _as_sentence(request: Request, error: Exception) -> JSONResponse:
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 400)
-    return JSONResponse({"detail": _clean(str(error))}, status)
+    code = getattr(error, "code", "")
+    told = {"detail": _clean(str(error)), **({"code": code} if code else {})}
+    return JSONResponse(told, status)
 
 
 def _as_first_mistake(request: Request, error: Exception) -> JSONResponse:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prefloop.errors import UserError
 from prefloop.files import whole_folder, write_atomically
-from prefloop.labelling.home import CLIPS, DATABASE, SETTINGS, TOKENS, running_server
+from prefloop.labelling.home import CLIPS, DATABASE, SECRET, SETTINGS, TOKENS, running_server
 from prefloop.labelling.server.storage.copying import Copied, copy_store
 from prefloop.labelling.server.storage.database import shown_address, sqlite_url
 from prefloop.labelling.server.storage.store import Store
@@ -29,7 +29,7 @@ class BackedUp:
 
 
 def back_up(home: Path, folder: Path, database_url: str = "") -> BackedUp:
-    """Writes a folder that a server can be started on: database, settings, tokens' hashes, sent clips.
+    """Writes a folder that a server can be started on: database, settings, secrets, sent clips.
 
     The database is that of one moment, always an SQLite file, compared with what it was read from.
     Clips that the server has drawn are left out: it draws them again.
@@ -51,10 +51,10 @@ def back_up(home: Path, folder: Path, database_url: str = "") -> BackedUp:
             unfinished.chmod(0o700)
         copy = sqlite_url(unfinished / DATABASE)
         tables = copy_store(database_url or sqlite_url(home / DATABASE), copy)
-        for name in (SETTINGS, TOKENS):
+        for name in (SETTINGS, TOKENS, SECRET):
             if (home / name).is_file():
                 content = _read(home / name)
-                write_atomically(unfinished / name, content, private=name == TOKENS)
+                write_atomically(unfinished / name, content, private=name != SETTINGS)
         store = Store(copy)
         try:
             sent = sorted(store.sent_clips())

@@ -91,6 +91,7 @@ def _metadata(exported: Exported) -> dict[str, Any]:
         "repeats": run.repeats,
         **({"own_settings": dict(run.own_settings)} if run.own_settings else {}),
         **({"agents": exported.digests} if exported.digests else {}),
+        **({"pseudonyms": True} if exported.pseudonyms else {}),
     }
 
 

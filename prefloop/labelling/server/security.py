@@ -37,14 +37,14 @@ LINKS_MAY: dict[Role, frozenset[str]] = {
     "newcomer": frozenset({"get_health", "get_study", "join_study"}),
     "participant": frozenset(
         {
-            "get_health", "get_study", "enter_study", "take_step", "practise", "check_comprehension",
+            "get_health", "get_study", "get_stored", "enter_study", "take_step", "practise", "check_comprehension",
             "get_study_settings", "lease_study_pairs", "release_study_pairs", "answer", "undo_in_study",
             "finish_study", "leave_study", "get_clip", "get_segment",
         }
     ),
 }  # fmt: skip
 # those of them that also a device may call on which the link works no longer: an answer is never lost
-ON_ANY_DEVICE = frozenset({"get_health", "get_study", "enter_study", "answer"})
+ON_ANY_DEVICE = frozenset({"get_health", "get_study", "get_stored", "enter_study", "answer"})
 OWN_PATHS = frozenset({"api", "clips", "css", "js"})  # of the server, and of the page's files
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -215,14 +215,16 @@ class Guard:
                 ):
                     message["status"] = 429
                 if message["status"] >= 400:
-                    logger.info("%s %r: %d", scope["method"], scope["path"], message["status"])
+                    logger.info(
+                        "%s %r: %d", scope["method"], _logged(scope["path"]), message["status"]
+                    )
             await send(message)
 
         headers = dict(scope["headers"])
         refused = self._refusal(scope, headers)
         if refused is not None:
             status, sentence = refused
-            logger.warning("refused %s %r: %s", scope["method"], scope["path"], sentence)
+            logger.warning("refused %s %r: %s", scope["method"], _logged(scope["path"]), sentence)
             await JSONResponse({"detail": sentence}, status)(scope, receive, guarded_send)
             return
         if scope["path"] == self._base_path != "":
@@ -236,9 +238,9 @@ class Guard:
                 limit = min(limit, MAX_JSON)  # where nothing said how much there is to come
             await self._app(scope, _limited(receive, limit), guarded_send)
         except ClientDisconnect:
-            logger.info("%s %r: the client went away", scope["method"], scope["path"])
+            logger.info("%s %r: the client went away", scope["method"], _logged(scope["path"]))
         except Exception:
-            logger.exception("%s %r failed", scope["method"], scope["path"])
+            logger.exception("%s %r failed", scope["method"], _logged(scope["path"]))
             if not started:
                 sentence = "Something went wrong in the server; its log says what."
                 await JSONResponse({"detail": sentence}, 500)(scope, receive, guarded_send)
@@ -336,6 +338,11 @@ def base_path_of(url: str) -> str:
             f"{url} can't be told from the server's own /{names[0]}; choose another path."
         )
     return path
+
+
+def _logged(path: str) -> str:
+    """A path as the log has it: without what participants are called."""
+    return re.sub(r"(/participants/)[^/]+", r"\1...", path)
 
 
 def _host_name(host: str) -> str:

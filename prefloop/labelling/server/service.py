@@ -1,7 +1,7 @@
 """What the routes work with, and who may call them."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
@@ -14,9 +14,10 @@ from prefloop.labelling.links import PREFIX, digest
 from prefloop.labelling.server.clips import ClipStore
 from prefloop.labelling.server.config import SettingsFile
 from prefloop.labelling.server.security import LINKS_MAY, ON_ANY_DEVICE, Role, Tokens
+from prefloop.labelling.server.storage.errors import ForbiddenError, no_link
 from prefloop.labelling.server.storage.records import Link
 from prefloop.labelling.server.storage.store import Store
-from prefloop.labelling.server.uploads import Opener, open_here
+from prefloop.labelling.server.uploads import Opener
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Service:
         tokens: whoever may do something must show one of these; None: everybody may do everything.
         want_clips: told of segments that somebody looks at, so that they get clips.
         opener: opens what is sent.
+        pseudonym: what stands in place of a name where nobody is to be named.
+        languages: that the page has words in for participants.
     """
 
     store: Store
@@ -34,7 +37,9 @@ class Service:
     settings: SettingsFile
     tokens: Tokens | None
     want_clips: Callable[[Collection[UUID]], None]
-    opener: Opener = open_here
+    opener: Opener
+    pseudonym: Callable[[str], str]
+    languages: Sequence[str]
 
     def room_for_clips(self) -> int:
         """Bytes that the next clip may have which is sent."""
@@ -107,11 +112,11 @@ async def _admit(request: Request, credentials: Credentials) -> None:
         if visitor.link is None or visitor.role is None:
             if operation == "get_health":
                 return
-            raise HTTPException(403, "This link does not hold, or no longer; ask whoever gave it to you.")  # fmt: skip
+            raise no_link()
         if operation not in LINKS_MAY[visitor.role]:
             raise HTTPException(403, "This is not for those who take part in a study.")
         if is_elsewhere(request, visitor.link) and operation not in ON_ANY_DEVICE:
-            raise HTTPException(403, "Your link is open on another device now.")
+            raise ForbiddenError("Your link is open on another device now.", "elsewhere")
 
 
 # of the whole application, before all others. They read what it found, and depend on nothing: FastAPI

@@ -20,7 +20,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from prefloop.errors import UserError
 from prefloop.files import ClaimedError, claimed_directory
 from prefloop.labelling import home as homes
-from prefloop.labelling.home import CLIPS, DATABASE, SETTINGS, TOKENS
+from prefloop.labelling.home import CLIPS, DATABASE, SECRET, SETTINGS, TOKENS
 from prefloop.labelling.server import security
 from prefloop.labelling.server.app import create_app
 from prefloop.labelling.server.clips import ClipStore
@@ -34,6 +34,7 @@ from prefloop.labelling.server.connections import (
 )
 from prefloop.labelling.server.feeding import ClipFeeder
 from prefloop.labelling.server.logs import logging_to
+from prefloop.labelling.server.pseudonyms import secret_of
 from prefloop.labelling.server.storage.database import shown_address, sqlite_url
 from prefloop.labelling.server.storage.store import Store
 from prefloop.labelling.server.uploads import UploadProcess
@@ -125,6 +126,7 @@ def serve(
             origins,
             want_clips=feeder.want,
             opener=uploads,
+            secret=secret_of(home / SECRET),
             base_path=base_path,
             requests_per_address=limits.per_address,
         )

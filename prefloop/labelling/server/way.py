@@ -21,6 +21,7 @@ from prefloop.labelling.schemas.studies import (
     WayOut,
 )
 from prefloop.labelling.server.config import LabellingConfig, for_run
+from prefloop.labelling.server.languages import DEFAULT
 from prefloop.labelling.server.service import Service
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
 from prefloop.labelling.server.storage.records import Known, Participant, Side, Study
@@ -91,6 +92,8 @@ def way(service: Service, study: Study, person: Participant, elsewhere: bool) ->
     return WayOut(
         study=study.name,
         title=about["title"],
+        language=about.get("language", DEFAULT),  # studies of earlier versions say none
+        privacy=about.get("privacy", ""),
         ref=person.ref,
         step=step,
         number=steps.index(step) + 1 if step in steps else len(steps),
@@ -124,6 +127,8 @@ def before_joining(study: Study) -> WayOut:
     return WayOut(
         study=study.name,
         title=study.about["title"],
+        language=study.about.get("language", DEFAULT),
+        privacy=study.about.get("privacy", ""),
         ref="",
         step="join",
         number=1,
@@ -164,10 +169,10 @@ def take_step(service: Service, study: Study, id: UUID, told: StepIn) -> Partici
         values: dict[str, Any] = {}
         if told.step == "consent":
             if told.digest != digest_of(study.about["consent"]):
-                raise ConflictError("The text has changed: read it again.")
+                raise ConflictError("The text has changed: read it again.", "changed")
             values = {"consented_at": True, "consent": told.digest}
         if _practice(practised_on, person):
-            raise ConflictError("There are pairs left to practise on.")
+            raise ConflictError("There are pairs left to practise on.", "left")
         return {**values, "progress": _done(person, told.step)}
 
     return service.store.studies.advance(id, change)
@@ -182,7 +187,7 @@ def practise(service: Service, study: Study, id: UUID, told: PracticeIn) -> Feed
     """
     known = {one.query: one for one in service.store.studies.known(study.name, PRACTICE)}
     if told.query not in known:
-        raise NotFoundError("There is no such pair to practise on.")
+        raise NotFoundError("There is no such pair to practise on.", "step")
 
     def change(person: Participant) -> Mapping[str, Any] | None:
         _require_at(study, person, "practice")
@@ -242,7 +247,7 @@ def end(
         ConflictError: there are pairs left for them to answer.
     """
     if outcome == "finished" and not service.store.assignment.is_through(id):
-        raise ConflictError("There are pairs left to compare.")
+        raise ConflictError("There are pairs left to compare.", "left")
 
     def change(person: Participant) -> Mapping[str, Any] | None:
         if person.outcome is not None:
@@ -267,8 +272,8 @@ def _require_at(study: Study, person: Participant, step: Step) -> None:
     now = step_of(study, person)
     if now != step:
         if person.outcome is not None:
-            raise ConflictError("Your part in this study is over. Thank you!")
-        raise ConflictError(f"The step that comes now is {now}, not {step}.")
+            raise ConflictError("Your part in this study is over. Thank you!", "over")
+        raise ConflictError(f"The step that comes now is {now}, not {step}.", "step")
 
 
 def _done(person: Participant, step: Step) -> dict[str, Any]:

@@ -112,11 +112,12 @@ def test_settings_and_tokens_hold_in_it(run, tmp_path, monkeypatch):
         "labels.sqlite3",
         "labelling.yaml",
         "tokens.json",
+        "pseudonyms.key",
     }
     if os.name != "nt":
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert modes["labels.sqlite3"] == modes["tokens.json"] == 0o600
+        assert modes["labels.sqlite3"] == modes["tokens.json"] == modes["pseudonyms.key"] == 0o600
     with (
         ServerProcess("--home", str(folder), "--tokens") as server,
         LabellingClient(server.url, os.environ["PREFLOOP_TOKEN"]) as client,

@@ -23,6 +23,7 @@ from prefloop.labelling.server.service import (
     annotators_only,
     participants_too,
 )
+from prefloop.labelling.server.storage.errors import ForbiddenError
 from prefloop.labelling.server.way import rules_of
 
 router = APIRouter(prefix="/api", tags=["labelling"])
@@ -96,8 +97,8 @@ async def undo(said: UndoIn, service: ServiceDep) -> LeasesOut:
 
 def _require_allowed(said: AnswerIn, settings: LabellingConfig) -> None:
     if said.choice == "tie" and not settings.allow_ties:
-        raise HTTPException(403, "Ties are switched off.")
+        raise ForbiddenError("Ties are switched off.", "off")
     if said.choice == "skip" and not settings.allow_skip:
-        raise HTTPException(403, "Skipping is switched off.")
+        raise ForbiddenError("Skipping is switched off.", "off")
     if said.trim is not None and not settings.allow_trim:
-        raise HTTPException(403, "Trimming is switched off.")
+        raise ForbiddenError("Trimming is switched off.", "off")

@@ -15,6 +15,7 @@ from prefloop.labelling.schemas.runs import (
     RunOut,
 )
 from prefloop.labelling.server import exporting
+from prefloop.labelling.server.pseudonyms import without_names
 from prefloop.labelling.server.service import (
     Service,
     ServiceDep,
@@ -24,7 +25,6 @@ from prefloop.labelling.server.service import (
 )
 from prefloop.labelling.server.storage.errors import ConflictError
 from prefloop.labelling.server.storage.records import Run, RunFacts
-from prefloop.labelling.server.storage.store import Store
 
 _EXPORTS = CapacityLimiter(1)
 
@@ -41,8 +41,11 @@ def _require_nobody_trains(service: Service, name: str, otherwise: str) -> None:
         raise ConflictError(f"A program trains on the run {name} now; {otherwise}.")
 
 
-def _zipped(store: Store, name: str) -> bytes:
-    return exporting.as_zip(store.export(name))
+def _zipped(service: Service, name: str, pseudonyms: bool) -> bytes:
+    exported = service.store.export(name)
+    if pseudonyms:
+        exported = without_names(exported, service.pseudonym)
+    return exporting.as_zip(exported)
 
 
 @router.get("", dependencies=[annotators_only])
@@ -140,8 +143,11 @@ def put_reward_report(name: RunName, report: RewardReportIn, service: ServiceDep
     response_class=Response,
     responses={200: {"content": {"application/zip": {}}}},
 )
-async def export_run(name: RunName, service: ServiceDep) -> Response:
-    """The run's labels as a preference dataset, in a zip. One after the other: they take long."""
-    data = await to_thread.run_sync(_zipped, service.store, name, limiter=_EXPORTS)
+async def export_run(name: RunName, service: ServiceDep, pseudonyms: bool = False) -> Response:
+    """The run's labels as a preference dataset, in a zip. One after the other: they take long.
+
+    With `pseudonyms`, nobody is named: the same person is the same in every export of this server.
+    """
+    data = await to_thread.run_sync(_zipped, service, name, pseudonyms, limiter=_EXPORTS)
     headers = {"content-disposition": f'attachment; filename="{name}.zip"'}
     return Response(data, media_type="application/zip", headers=headers)

@@ -33,7 +33,12 @@ def get_health(service: ServiceDep, visitor: VisitorDep, response: Response) -> 
         response.headers["www-authenticate"] = (
             "Bearer"  # by which tokens that are tried are counted
         )
-    return HealthOut(version=prefloop.__version__, schema=service.store.schema, role=role)
+    return HealthOut(
+        version=prefloop.__version__,
+        schema=service.store.schema,
+        role=role,
+        languages=list(service.languages),
+    )
 
 
 @router.get("/settings", dependencies=[annotators_only])

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from fastapi import APIRouter
 
 from prefloop.labelling.schemas.studies import (
+    DeletedStudyOut,
     DoubtedOut,
     LinksIn,
     ParticipantOut,
@@ -15,6 +16,7 @@ from prefloop.labelling.schemas.studies import (
     StudyOut,
 )
 from prefloop.labelling.server import results
+from prefloop.labelling.server.languages import require_language
 from prefloop.labelling.server.service import ServiceDep, trainers_only
 from prefloop.labelling.server.storage.records import NewLink
 from prefloop.labelling.server.storage.tables import CHECKS, PAIRS
@@ -64,6 +66,7 @@ def get_study_doubts(name: StudyName, service: ServiceDep) -> list[DoubtedOut]:
 @router.put("/{name}")
 def put_study(name: StudyName, study: StudyIn, service: ServiceDep) -> StudyOut:
     """Makes a study; 409 if there is another one of this name, or its runs are part of one."""
+    require_language(study.about.language, service.languages)
     links = [NewLink(link.ref, link.token) for link in study.links]
     shown = {purpose: names for purpose, names in study.runs.model_dump().items() if names}
     about = study.about.model_dump(mode="json")
@@ -105,3 +108,12 @@ def close_study(name: StudyName, service: ServiceDep) -> StudyOut:
 def reopen_study(name: StudyName, service: ServiceDep) -> StudyOut:
     """Goes on with a study."""
     return StudyOut.of(service.store.studies.close(name, False))
+
+
+@router.delete("/{name}")
+def delete_study(name: StudyName, service: ServiceDep, answers: bool = False) -> DeletedStudyOut:
+    """Deletes a study with its links and participants, for good; with `answers`, what they said, too.
+
+    Else that stays in the runs under their names, but for what they said of checks.
+    """
+    return DeletedStudyOut.model_validate(service.store.people.delete_study(name, answers))

@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from prefloop.labelling.links import digest
 from prefloop.labelling.schemas.annotate import LeasesOut
+from prefloop.labelling.schemas.people import StoredOut
 from prefloop.labelling.schemas.studies import (
     ComprehensionIn,
     ComprehensionOut,
@@ -36,6 +37,7 @@ from prefloop.labelling.server.service import (
     newcomers_only,
     participants_only,
 )
+from prefloop.labelling.server.storage.errors import NotFoundError, no_link
 from prefloop.labelling.server.storage.records import Leases, Link, Study
 
 router = APIRouter(prefix="/api/study", tags=["taking part"])
@@ -73,6 +75,17 @@ def _require_at_pairs(service: Service, link: Link) -> None:
 def get_study(service: ServiceDep, link: LinkDep, request: Request) -> WayOut:
     """How far the participant is, and what their page shows now."""
     return _way(service, link, is_elsewhere(request, link))
+
+
+@router.get("/stored", dependencies=[participants_only])
+def get_stored(service: ServiceDep, link: LinkDep) -> StoredOut:
+    """What is stored of the participant."""
+    try:
+        return StoredOut.of(service.store.people.stored(link.annotator))
+    except (
+        NotFoundError
+    ):  # forgotten since the request began; it names others whose names are like theirs
+        raise no_link() from None
 
 
 @router.post("/join", dependencies=[newcomers_only], status_code=204)

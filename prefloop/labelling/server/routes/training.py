@@ -135,6 +135,7 @@ def list_labels(
         round=labels.round,
         annotators_per_query=labels.annotators_per_query,
         excluded=labels.excluded,
+        forgotten=labels.forgotten,
     )
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, sele
 
 from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database
-from prefloop.labelling.server.storage.errors import ConflictError
+from prefloop.labelling.server.storage.errors import ConflictError, no_link
 from prefloop.labelling.server.storage.leases import page_of, with_what_was_said
 from prefloop.labelling.server.storage.queue import Queue
 from prefloop.labelling.server.storage.records import Lease, Leases
@@ -65,7 +65,7 @@ class Assignment:
         def job(connection: Connection) -> Leases:
             person = _person(connection, participant)
             if person.ended_at is not None:
-                raise ConflictError("You have been through this study. Thank you!")
+                raise ConflictError("You have been through this study. Thank you!", "over")
             about = json.loads(person.about)
             pages, checks = (
                 [
@@ -166,7 +166,7 @@ class Assignment:
             if found is None and undoes is None:
                 found = connection.execute(last).scalar()
             if found is None:
-                raise ConflictError("There is nothing to take back.")
+                raise ConflictError("There is nothing to take back.", "nothing")
             name: str = found
             return name
 
@@ -267,11 +267,14 @@ def _block(about: Mapping[str, Any], num_runs: int) -> int | None:
 
 
 def _person(connection: Connection, participant: UUID) -> AnyRow:
-    return connection.execute(
+    found = connection.execute(
         select(participants, studies.c.about)
         .join(studies, studies.c.id == participants.c.study)
         .where(participants.c.id == participant)
-    ).one()
+    ).one_or_none()
+    if found is None:
+        raise no_link()  # forgotten since their request began
+    return found
 
 
 def _run_ids(study: UUID) -> Any:

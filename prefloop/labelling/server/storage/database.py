@@ -176,6 +176,30 @@ class Database:
             raise ticket.error
         return ticket.result
 
+    def wipe(self, tables: Sequence[str]) -> bool:
+        """Has nothing stay where deleted rows of these tables stood. Writers wait meanwhile: seconds a gigabyte.
+
+        Returns:
+            Whether it is so; not where the disk is full, or others hold on to what was there.
+        """
+        if self.is_sqlite:
+            # what has yet to be moved into the file holds earlier pages, too
+            statements = ["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"]
+            engine = self._engine.execution_options(alone=True)
+        else:
+            # analysed anew, since statistics name who labels most
+            statements = [f"VACUUM (FULL, ANALYZE) {name}" for name in tables]
+            engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            with self._writer, engine.connect() as connection:
+                for statement in statements:
+                    reply = connection.exec_driver_sql(statement)
+                is_busy = self.is_sqlite and reply.one()[0]
+        except DBAPIError as error:
+            _log("wipe what was deleted", error)
+            return False
+        return not is_busy
+
     def _run(self, batch: list[_Ticket[Any]]) -> None:
         if len(batch) > 1:
             try:
@@ -302,11 +326,16 @@ def _engine(url: URL) -> Engine:
             pool_size=10,
             max_overflow=40,
             connect_args=options,
+            hide_parameters=True,  # errors go to the log, which is to name nobody
             # whoever got the writers' lock must see what the one before wrote
             isolation_level="READ COMMITTED",
         )
     engine = sqlalchemy.create_engine(
-        url, pool_size=10, max_overflow=40, connect_args={"timeout": BUSY_SECONDS}
+        url,
+        pool_size=10,
+        max_overflow=40,
+        connect_args={"timeout": BUSY_SECONDS},
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")
@@ -317,8 +346,11 @@ def _engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if options.get("alone", False):
+            return  # what is done outside of any transaction
         # a reader that turns writer half-way may find that somebody else wrote in between
-        writing = connection.get_execution_options().get("writing", False)
+        writing = options.get("writing", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine

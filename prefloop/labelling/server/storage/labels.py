@@ -76,9 +76,9 @@ class Labels:
         def job(connection: Connection) -> Event:
             row = connection.execute(sql.LEASED, {"lease": lease, "event": id}).one_or_none()
             if row is None:
-                raise NotFoundError("There is no such lease; fetch the next queries.")
+                raise NotFoundError("There is no such lease; fetch the next queries.", "lease")
             if by != (row.annotator if row.is_participant else None):
-                raise ForbiddenError("This pair was given to somebody else to answer.")
+                raise ForbiddenError("This pair was given to somebody else to answer.", "lease")
             label = {"tie": 0.5, "skip": None}.get(
                 choice, float((choice == "left") ^ row.first_is_left)
             )
@@ -153,10 +153,10 @@ class Labels:
                 .limit(1)
             ).one_or_none()
             if last is None:
-                raise ConflictError("There is nothing to take back.")
+                raise ConflictError("There is nothing to take back.", "nothing")
             if undoes not in (None, last.id):
                 raise ConflictError(
-                    "That is not your last answer that stands; it is not taken back."
+                    "That is not your last answer that stands; it is not taken back.", "not-last"
                 )
             shown = select(*sql.SIDES, queries.c.repeat_of).select_from(sql.SHOWN)
             row = connection.execute(shown.where(queries.c.id == last.query)).one()
@@ -259,6 +259,7 @@ class Labels:
                 run.round,
                 run.annotators_per_query,
                 excluded_from(connection, run.id),
+                run.forgotten,
             )
 
     def current(self, name: str) -> list[Event]:
@@ -291,16 +292,18 @@ class Labels:
     def _require_free(self, connection: Connection, row: AnyRow) -> None:
         """Refuses an answer that is late or given already; `row` is of `sql.LEASED`."""
         if row.round != row.current_round:
-            raise ConflictError("The run has begun a new round; fetch the next queries.")
+            raise ConflictError("The run has begun a new round; fetch the next queries.", "round")
         if row.is_labelled:
-            raise ConflictError("You have answered this query already.")
+            raise ConflictError("You have answered this query already.", "answered")
         now, taken = self._now(), 0
         # a clock that was set back and forth may have given the query to two people
         if not sql.is_live(row, now):
             asked = {"query": row.query, "annotator": row.annotator, **sql.at(now)}
             taken = connection.execute(sql.TAKEN_BY_OTHERS, asked).scalar_one()
         if row.done + taken >= row.wanted:
-            raise ConflictError("The time for this query had run out and somebody else has it now.")
+            raise ConflictError(
+                "The time for this query had run out and somebody else has it now.", "late"
+            )
 
     def _store_event(
         self, connection: Connection, values: dict[str, Any], repeat_of: UUID | None

@@ -235,6 +235,8 @@ class EventPage:
         round: another one than before says that all earlier labels no longer count.
         annotators_per_query: labels that a query wants before it is finished.
         excluded: annotators whose labels are not to be learned from.
+        forgotten: another number than before says that somebody's labels were deleted, and that numbers
+            were given anew: whoever has read some begins with the first.
     """
 
     events: list[Event]
@@ -244,6 +246,7 @@ class EventPage:
     round: int
     annotators_per_query: int
     excluded: list[str]
+    forgotten: int
 
 
 @dataclass(frozen=True)
@@ -360,6 +363,7 @@ class Participant:
     ended_at: datetime | None
     outcome: str | None
     revoked_at: datetime | None
+    created_at: datetime
     labels: int
     checks: int
     passed: int
@@ -398,6 +402,7 @@ class Exported:
         agents: of an arena, the names of the two that a query is about, by its id.
         digests: of an arena, its agents' by name.
         clips: digests of videos that were sent, by the segment that they show.
+        pseudonyms: whether others stand in place of annotators' names.
     """
 
     run: Run
@@ -407,3 +412,74 @@ class Exported:
     agents: dict[UUID, tuple[str, str]]
     digests: dict[str, str]
     clips: dict[UUID, str]
+    pseudonyms: bool = False
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is stored of one person.
+
+    Attributes:
+        name: that their labels stand under.
+        study: that they take part in; None: in none, and the same of
+        participant: what is known of them there.
+        answers, skips, taken_back: what they said, and undos.
+        trims: of the answers, those that are about a part of the clips.
+        seconds: how long they looked, all together.
+        shown: how often a pair was given to them, to be answered or not.
+        pages: from how many pages of a browser, each by a random number.
+        runs: names of those in which anything of that stands.
+        excluded: names of those from which their labels are left out.
+        comparisons: that they have put on the page.
+        first, last: when the first and the last of that was stored; None: nothing was.
+    """
+
+    name: str
+    study: str | None
+    participant: Participant | None
+    answers: int
+    skips: int
+    taken_back: int
+    trims: int
+    seconds: float
+    shown: int
+    pages: int
+    runs: list[str]
+    excluded: list[str]
+    comparisons: int
+    first: datetime | None
+    last: datetime | None
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """Somebody of whom nothing is stored any more.
+
+    Attributes:
+        stored: what was.
+        rows: how many rows are gone, or changed, by table.
+        asked_again: pairs that are in the queue again.
+        wiped: whether the database keeps no trace of it where deleted rows stood; it may, where the
+            disk is full or another program is at work in it.
+    """
+
+    stored: Stored
+    rows: Mapping[str, int]
+    asked_again: int
+    wiped: bool
+
+
+@dataclass(frozen=True)
+class DeletedStudy:
+    """A study that is no more.
+
+    Attributes:
+        participants: that it had.
+        labels: events of theirs that are gone, too.
+        asked_again, wiped: as of `Forgotten`.
+    """
+
+    participants: int
+    labels: int
+    asked_again: int
+    wiped: bool

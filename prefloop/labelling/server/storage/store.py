@@ -14,6 +14,7 @@ from prefloop.labelling.server.storage.database import Clock, Database
 from prefloop.labelling.server.storage.errors import NotFoundError
 from prefloop.labelling.server.storage.labels import Labels, current_labels_of
 from prefloop.labelling.server.storage.names import tidy_names
+from prefloop.labelling.server.storage.people import People
 from prefloop.labelling.server.storage.queue import Queue
 from prefloop.labelling.server.storage.records import Exported, Vote
 from prefloop.labelling.server.storage.runs import Runs, excluded_from, find_run, with_counts
@@ -46,6 +47,7 @@ class Store:
         comparisons: policies side by side.
         studies: who takes part in one, by a link of their own.
         assignment: which pairs they are shown.
+        people: what is stored of whom, until they are forgotten.
 
     Args:
         url: `sqlite:///path` or `postgresql://...`.
@@ -68,6 +70,7 @@ class Store:
         self.comparisons = Comparisons(self._database, clock)
         self.studies = Studies(self._database, clock)
         self.assignment = Assignment(self._database, clock, self.queue, rng)
+        self.people = People(self._database)
 
     @property
     def schema(self) -> int:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database
-from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
+from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError, no_link
 from prefloop.labelling.server.storage.leases import sides_of
 from prefloop.labelling.server.storage.records import Known, Link, NewLink, Participant, Study
 from prefloop.labelling.server.storage.runs import find_run
@@ -119,7 +119,7 @@ class Studies:
         """
 
         def job(connection: Connection) -> None:
-            study = _find(connection, name)
+            study = find_study(connection, name)
             known = _links_of(connection, study.id)
             for link in links:
                 if link not in known:
@@ -143,7 +143,7 @@ class Studies:
             NotFoundError: there is none of this name.
         """
         with self._database.reading() as connection:
-            return _study(connection, _find(connection, name))
+            return _study(connection, find_study(connection, name))
 
     def get_without_people(self, name: str) -> Study:
         """The same, as long as nobody asks who takes part: quick, however many they are.
@@ -152,7 +152,7 @@ class Studies:
             NotFoundError: there is none of this name.
         """
         with self._database.reading() as connection:
-            return _study(connection, _find(connection, name), with_people=False)
+            return _study(connection, find_study(connection, name), with_people=False)
 
     def close(self, name: str, closed: bool = True) -> Study:
         """Ends a study: no link of it holds, and its runs are anybody's again. Or goes on with it.
@@ -163,7 +163,7 @@ class Studies:
         """
 
         def job(connection: Connection) -> None:
-            study = _find(connection, name)
+            study = find_study(connection, name)
             if (study.closed_at is not None) == closed:
                 return
             if not closed:
@@ -173,7 +173,7 @@ class Studies:
             of_study = studies.c.id == study.id
             connection.execute(update(studies).where(of_study).values(closed_at=since))
             if closed:
-                _let_go(connection, select(participants.c.annotator).where(participants.c.study == study.id))  # fmt: skip
+                let_go(connection, select(participants.c.annotator).where(participants.c.study == study.id))  # fmt: skip
 
         self._database.write(job)
         return self.get(name)
@@ -189,7 +189,7 @@ class Studies:
             row = _participant_named(connection, name, ref)
             if row.revoked_at is None:
                 _change(connection, row.id, revoked_at=self._now())
-                _let_go(connection, [row.annotator])
+                let_go(connection, [row.annotator])
             return _participant(connection, row.id)
 
         return self._database.write(job)
@@ -202,7 +202,7 @@ class Studies:
         """
 
         def job(connection: Connection) -> None:
-            study = _find(connection, name)
+            study = find_study(connection, name)
             if study.open_link is None:
                 raise NotFoundError(f"The study {name} has no open link.")
             of_study = studies.c.id == study.id
@@ -264,7 +264,7 @@ class Studies:
         """
 
         def job(connection: Connection) -> Participant:
-            study = _find(connection, name)
+            study = find_study(connection, name)
             known = connection.execute(
                 select(participants.c.id).where(
                     participants.c.study == study.id, participants.c.token == token
@@ -278,12 +278,15 @@ class Studies:
                 or_(participants.c.outcome.is_(None), participants.c.outcome == "finished"),
             )
             if connection.execute(there).scalar_one() >= most:
-                raise ConflictError("This study has all the participants that it needs. Thank you!")
+                raise ConflictError(
+                    "This study has all the participants that it needs. Thank you!", "full"
+                )
             is_taken = exists().where(participants.c.study == study.id, participants.c.ref == ref)
             if ref is not None and connection.execute(select(is_taken)).scalar_one():
                 raise ConflictError(
                     f"{ref} takes part already: go on in the browser in which you began, or ask "
-                    "whoever runs the study for another link."
+                    "whoever runs the study for another link.",
+                    "joined",
                 )
             id = self._add(connection, study, NewLink(ref or _code().lower(), token))
             return _participant(connection, id)
@@ -327,7 +330,7 @@ class Studies:
             if values:
                 _change(connection, id, **values)
             if "ended_at" in values:
-                _let_go(connection, [before.annotator])
+                let_go(connection, [before.annotator])
             return _participant(connection, id)
 
         return self._database.write(job)
@@ -339,7 +342,7 @@ class Studies:
             NotFoundError: there is no such study.
         """
         with self._database.reading() as connection:
-            study = _find(connection, name)
+            study = find_study(connection, name)
             answered = (
                 select(queries.c.id, current_labels.c.label, *sql.SIDES)
                 .select_from(sql.SHOWN)
@@ -412,7 +415,12 @@ def _named(name: str) -> Any:
     return select(studies).where(studies.c.name == name)
 
 
-def _find(connection: Connection, name: str) -> AnyRow:
+def find_study(connection: Connection, name: str) -> AnyRow:
+    """The row of a study.
+
+    Raises:
+        NotFoundError: there is none of this name.
+    """
     found = connection.execute(_named(name)).one_or_none()
     if found is None:
         raise NotFoundError(f"There is no study {name}.")
@@ -480,7 +488,7 @@ def _want(connection: Connection, run: UUID, answers: int) -> None:
     connection.execute(update(runs).where(runs.c.id == run).values(annotators_per_query=answers))
 
 
-def _let_go(connection: Connection, annotators: Any) -> None:
+def let_go(connection: Connection, annotators: Any) -> None:
     """Takes back all that somebody has open."""
     theirs = leases.c.annotator.in_(annotators), leases.c.open
     connection.execute(update(leases).where(*theirs).values(open=False))
@@ -491,7 +499,7 @@ def _change(connection: Connection, id: UUID, **values: Any) -> None:
 
 
 def _participant_named(connection: Connection, name: str, ref: str) -> AnyRow:
-    study = _find(connection, name)
+    study = find_study(connection, name)
     of_ref = participants.c.study == study.id, participants.c.ref == ref
     found = connection.execute(select(participants).where(*of_ref)).one_or_none()
     if found is None:
@@ -521,8 +529,24 @@ def _study(connection: Connection, row: AnyRow, with_people: bool = True) -> Stu
 
 
 def _participant(connection: Connection, id: UUID) -> Participant:
-    row = connection.execute(select(participants).where(participants.c.id == id)).one()
+    row = connection.execute(select(participants).where(participants.c.id == id)).one_or_none()
+    if row is None:
+        raise no_link()  # forgotten since their request began
     return _with_labels(connection, row.study, [row])[0]
+
+
+def participant_called(
+    connection: Connection, annotator: str
+) -> tuple[str, Participant] | tuple[None, None]:
+    """The study that somebody takes part in, and what is known of them there; None twice for others."""
+    found = connection.execute(
+        select(participants, studies.c.name)
+        .join(studies, studies.c.id == participants.c.study)
+        .where(participants.c.annotator == annotator)
+    ).one_or_none()
+    if found is None:
+        return None, None
+    return found.name, _with_labels(connection, found.study, [found])[0]
 
 
 def _with_labels(
@@ -567,6 +591,7 @@ def _with_labels(
             ended_at=row.ended_at,
             outcome=row.outcome,
             revoked_at=row.revoked_at,
+            created_at=row.created_at,
             labels=pairs.get(row.annotator, 0),
             checks=checks.get(row.annotator, 0),
             passed=passed.get(row.annotator, 0),

@@ -1,4 +1,4 @@
-"""What stands in the database. Labels are events that are only ever added.
+"""What stands in the database. Labels are events that are only ever added, until somebody is forgotten.
 
     runs      a labelling job for one environment
     segments  what was done, as arrays, and the clip that shows it
@@ -99,6 +99,8 @@ runs = Table(
     Column("reward_report", Text),  # JSON: what the trainer last said of its reward model
     Column("own_settings", Text),  # JSON: where it differs from labelling.yaml
     Column("archived_at", UtcDateTime),  # until somebody brings it back, nobody is asked about it
+    # how often somebody's labels were deleted: whoever has read some of them begins anew
+    Column("forgotten", Integer, nullable=False, server_default="0"),
 )
 
 segments = Table(

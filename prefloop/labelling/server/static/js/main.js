@@ -1,6 +1,6 @@
 // The page's beginning: what stands on every page, and which page an address means.
 
-import { connection, health, persist, Refused } from "./common/api.js";
+import { attempt, connection, health, persist, Refused } from "./common/api.js";
 import { make } from "./common/dom.js";
 import { startHelp } from "./common/keys.js";
 import { showComparisons } from "./comparisons/list.js";
@@ -11,13 +11,16 @@ import { outbox } from "./label/outbox.js";
 import { showResults } from "./results/results.js";
 import { showRuns } from "./runs/runs.js";
 import { isLink, setToken, takeToken, token } from "./common/session.js";
+import { browser } from "./common/storage.js";
 import { showSettings } from "./settings/settings.js";
 import { showStudies } from "./studies/studies.js";
+import { showData } from "./study/data.js";
 import { showStudy } from "./study/study.js";
 import { startTheme } from "./common/theme.js";
+import { inWords, preferred, speak, word } from "./common/words.js";
 
 const view = document.getElementById("view");
-const PAGES = { "": ["runs", showRuns], label: ["label", showLabel], results: ["results", showResults], comparisons: ["comparisons", showComparisons], settings: ["settings", showSettings], studies: ["studies", showStudies] };
+const PAGES = { "": ["runs", showRuns], label: ["label", showLabel], results: ["results", showResults], comparisons: ["comparisons", showComparisons], settings: ["settings", showSettings], studies: ["studies", showStudies], data: ["data", showData] };
 const OWN_STUDY = ["study", showStudy]; // all that there is for whoever came by a link
 
 let leave = new AbortController();
@@ -42,7 +45,7 @@ async function route() {
     if (link.dataset.page === page) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  view.replaceChildren(make("p", { class: "empty" }, "Loading …"));
+  view.replaceChildren(make("p", { class: "empty" }, isLink() ? "…" : "Loading …"));
   try {
     await show(view, signal, name);
   } catch (error) {
@@ -55,6 +58,13 @@ async function route() {
 }
 
 let isFirst = true;
+
+/** Speaks, as far as nobody knows of which study somebody comes, what they spoke here before or like best. */
+async function greet() {
+  const before = browser.read("language");
+  if (before) await speak(before);
+  else await attempt(async () => speak(preferred((await health()).languages)));
+}
 
 /** Asks for a token in place of the page. */
 function askToken() {
@@ -84,7 +94,14 @@ function askToken() {
   field.focus();
 }
 
+/** Writes the words of what stands on every page. */
+function writeWords() {
+  for (const node of document.querySelectorAll("[data-word]")) node.textContent = word(node.dataset.word);
+  for (const node of document.querySelectorAll("[data-word-label]")) node.setAttribute("aria-label", word(node.dataset.wordLabel));
+}
+
 takeToken();
+inWords(writeWords);
 startTheme();
 startHelp();
 startNotices();
@@ -103,6 +120,7 @@ try {
   if (role === null) {
     askToken();
   } else if (isLink()) {
+    await greet();
     await route();
   } else {
     outbox.send(); // what was left over when the page was closed

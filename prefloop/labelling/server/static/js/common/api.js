@@ -1,16 +1,17 @@
 // Talking to the server: one function for each thing that the page asks of it.
 
 import { device, isLink, token } from "./session.js";
+import { refusalText, word } from "./words.js";
 
 // the page's own folder: a proxy may have put the server below a path of its own
 const FOLDER = new URL(".", document.baseURI);
 const PATIENCE = 20_000; // milliseconds until a reply counts as lost
 const PING = 1000; // milliseconds between looks whether the server is back
 
-/** The server has replied, and says no, with a sentence. */
+/** The server has replied, and says no, with a sentence; `reason` is its name for why, if it has one. */
 export class Refused extends Error {
-  constructor(status, sentence) {
-    super(sentence);
+  constructor(status, sentence, reason) {
+    super(refusalText(status, sentence, reason));
     this.status = status;
   }
 }
@@ -78,25 +79,30 @@ async function send(method, path, body) {
     });
   } catch {
     connection.report(false);
-    throw new Unreachable("The server can't be reached.");
+    throw new Unreachable(word("unreachable"));
   }
   if (reply.status >= 500) {
     connection.report(false);
-    throw new Unreachable(await sentenceOf(reply));
+    throw new Unreachable(refusalText(reply.status, (await said(reply)).sentence));
   }
   connection.report(true);
   const date = Date.parse(reply.headers.get("date") ?? "");
   if (!Number.isNaN(date)) ahead = date - Date.now();
   if (reply.status === 401) connection.demandToken();
-  if (!reply.ok) throw new Refused(reply.status, await sentenceOf(reply));
+  if (!reply.ok) {
+    const { sentence, reason } = await said(reply);
+    throw new Refused(reply.status, sentence, reason);
+  }
   return reply;
 }
 
-async function sentenceOf(reply) {
+/** What the server says of what went wrong. */
+async function said(reply) {
   try {
-    return String((await reply.json()).detail);
+    const { detail, code } = await reply.json();
+    return { sentence: String(detail), reason: code };
   } catch {
-    return `The server replied ${reply.status}.`;
+    return { sentence: word("replied", { status: String(reply.status) }) };
   }
 }
 
@@ -106,7 +112,7 @@ async function json(method, path, body) {
     return await reply.json();
   } catch {
     // the connection broke in the middle of the reply
-    throw new Unreachable("The server's reply was cut short.");
+    throw new Unreachable(word("cutShort"));
   }
 }
 
@@ -149,6 +155,7 @@ export const undo = (said) => (said.run === STUDY ? undoInStudy(said) : json("PO
 const undoInStudy = ({ id, session, undoes }) => json("POST", "/api/study/undo", { id, session, undoes });
 
 export const getWay = () => json("GET", "/api/study");
+export const getOwnData = () => json("GET", "/api/study/stored");
 export const getStudySettings = () => json("GET", "/api/study/settings");
 export const joinStudy = (ref, token) => send("POST", "/api/study/join", { ref, token });
 export const enterStudy = () => json("POST", "/api/study/enter", { device: device() });
@@ -162,6 +169,14 @@ export const listStudies = () => json("GET", "/api/studies");
 export const getStudy = (name) => json("GET", `/api/studies/${encodeURIComponent(name)}`);
 export const getStudyDoubts = (name) => json("GET", `/api/studies/${encodeURIComponent(name)}/doubts`);
 export const revokeLink = (name, ref) => json("POST", `/api/studies/${encodeURIComponent(name)}/participants/${encodeURIComponent(ref)}/revoke`);
+/** Deletes a study; `withAnswers`: and what its participants answered. */
+export const deleteStudy = (name, withAnswers) => json("DELETE", `/api/studies/${encodeURIComponent(name)}?answers=${withAnswers}`);
+/** What is stored of somebody; their name stands in no address. */
+export const getDataOf = (annotator) => json("POST", "/api/people/stored", { annotator });
+/** Deletes all that is stored of somebody. */
+export const forget = (annotator) => json("POST", "/api/people/forget", { annotator });
+/** A run's labels as a preference dataset, in a zip; with `pseudonyms`, nobody is named. */
+export const exportRun = async (name, pseudonyms) => (await send("GET", `${run(name)}/export?pseudonyms=${pseudonyms}`)).blob();
 export const getSettings = () => json("GET", "/api/settings");
 export const putSettings = (changes) => json("PUT", "/api/settings", changes);
 
@@ -171,7 +186,7 @@ export async function getClip(url) {
   try {
     return await reply.blob();
   } catch {
-    throw new Unreachable("The clip was cut short.");
+    throw new Unreachable(word("clipCutShort"));
   }
 }
 

@@ -3,6 +3,7 @@
 import { draw, make, setText } from "./dom.js";
 import { keycaps, keyShortcuts } from "./keys.js";
 import { say } from "./say.js";
+import { numberText, word } from "./words.js";
 
 // drawn, since few systems have letters for these
 const ICONS = {
@@ -19,11 +20,9 @@ function icon(name) {
   return draw("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, path);
 }
 
-const PART = "Compare a part";
-
 /** The steps from `start` up to but without `stop`, in words. */
 export function framesText(start, stop) {
-  return stop - start === 1 ? `frame ${stop}` : `frames ${start + 1} to ${stop}`;
+  return word(stop - start === 1 ? "oneFrame" : "frames", { start: start + 1, stop });
 }
 
 /** A button that shows its key; a mouse leaves no focus on it, so that keys go on answering. */
@@ -64,51 +63,51 @@ export class Controls {
       keyButton(action, act, { class: "plain", "aria-label": label, title: label }, icon(action));
     const n = this.#nodes;
     n.playIcon = icon("pause");
-    n.play = keyButton("play", act, { class: "plain play", "aria-label": "Pause" }, n.playIcon);
-    n.speed = make("output", { class: "readout speed", "aria-label": "Speed" });
+    n.play = keyButton("play", act, { class: "plain play", "aria-label": word("halt") }, n.playIcon);
+    n.speed = make("output", { class: "readout speed", "aria-label": word("speed") });
     n.frame = make("span", { class: "readout frame" }); // no output: it would be read aloud all the time
-    n.scrub = slider({ class: "scrub", "aria-label": "Frame", max: 0 }, (step) => player.scrub(step));
+    n.scrub = slider({ class: "scrub", "aria-label": word("frame"), max: 0 }, (step) => player.scrub(step));
     n.start = slider(
-      { class: "trim-start", "aria-label": "Compare from frame", max: 1 },
+      { class: "trim-start", "aria-label": word("fromFrame"), max: 1 },
       (step) => this.#drag(step, player.stop),
       () => this.#drop(),
     );
     n.stop = slider(
-      { class: "trim-stop", "aria-label": "Compare up to frame", max: 1 },
+      { class: "trim-stop", "aria-label": word("toFrame"), max: 1 },
       (step) => this.#drag(player.start, step),
       () => this.#drop(),
     );
-    n.part = make("span", {}, PART);
+    n.part = make("span", {}, word("part"));
     n.fold = make("button", { type: "button", class: "plain fold", onclick: () => this.#unfold(!this.#isOpen) }, n.part);
     n.fold.addEventListener("mousedown", (event) => event.preventDefault()); // keys go on answering
     n.more = make("span", { class: "group more" }, n.fold);
     n.range = make("output", { class: "readout range" });
-    n.reset = keyButton("trimReset", act, { class: "plain" }, "All frames");
+    n.reset = keyButton("trimReset", act, { class: "plain" }, word("allFrames"));
     n.trim = make(
       "div",
-      { class: "row trim", role: "group", "aria-label": "Part that is compared" },
+      { class: "row trim", role: "group", "aria-label": word("trimmedPart") },
       make("span", { class: "group" },
-        keyButton("trimStart", act, { class: "plain", title: "Compare from this frame on" }, "From"),
-        keyButton("trimStop", act, { class: "plain", title: "Compare up to this frame" }, "To")),
+        keyButton("trimStart", act, { class: "plain", title: word("fromHere") }, word("from")),
+        keyButton("trimStop", act, { class: "plain", title: word("toHere") }, word("to"))),
       make("div", { class: "trim-track" }, make("div", { class: "band" }), n.start, n.stop),
       n.range,
       n.reset,
     );
     this.node = make(
       "div",
-      { class: "controls", role: "group", "aria-label": "Playback of both clips" },
+      { class: "controls", role: "group", "aria-label": word("playback") },
       make(
         "div",
         { class: "row" },
-        make("span", { class: "group" }, plain("back", "One frame back"), n.play, plain("forward", "One frame forward")),
+        make("span", { class: "group" }, plain("back", word("back")), n.play, plain("forward", word("forward"))),
         n.scrub,
         n.frame,
         make(
           "span",
-          { class: "group speeds", role: "group", "aria-label": "Speed" },
-          plain("slower", "Slower"),
+          { class: "group speeds", role: "group", "aria-label": word("speed") },
+          plain("slower", word("slower")),
           n.speed,
-          plain("faster", "Faster"),
+          plain("faster", word("faster")),
         ),
         n.more,
       ),
@@ -136,7 +135,7 @@ export class Controls {
     else if (action === "trimStop") this.#player.setRange(Math.min(start, step), step + 1);
     else this.#player.setRange(0, length);
     if (action !== "trimReset") this.#unfold(true);
-    say(`Comparing ${this.trimmed || "all frames"}.`);
+    say(this.trimmed ? word("nowComparing", { part: this.trimmed }) : word("nowComparingAll"));
   }
 
   /** Puts a button beside those that are there. */
@@ -194,24 +193,24 @@ export class Controls {
     const n = this.#nodes;
     const { length, step, start, stop } = player;
     n.playIcon.firstChild.setAttribute("d", ICONS[player.playing ? "pause" : "play"]);
-    n.play.setAttribute("aria-label", player.playing ? "Pause" : "Play");
-    setText(n.speed, `${player.speed}×`);
+    n.play.setAttribute("aria-label", word(player.playing ? "halt" : "play"));
+    setText(n.speed, `${numberText(player.speed)}×`);
     setText(n.frame, length ? `${step + 1} / ${length}` : "");
     n.scrub.max = Math.max(length - 1, 0);
     n.scrub.value = step;
-    if (!player.playing) n.scrub.setAttribute("aria-valuetext", `frame ${step + 1} of ${length}`);
+    if (!player.playing) n.scrub.setAttribute("aria-valuetext", word("frameOf", { step: step + 1, of: length }));
     for (const handle of [n.start, n.stop]) handle.max = Math.max(length, 1);
     n.start.value = start;
     n.stop.value = stop;
-    n.start.setAttribute("aria-valuetext", `from frame ${start + 1}`);
-    n.stop.setAttribute("aria-valuetext", `up to frame ${stop}`);
+    n.start.setAttribute("aria-valuetext", word("fromFrameAt", { step: start + 1 }));
+    n.stop.setAttribute("aria-valuetext", word("toFrameAt", { step: stop }));
     n.fold.hidden = !this.#isAllowed;
     n.trim.hidden = !this.#isAllowed || !this.#isOpen;
     n.fold.setAttribute("aria-expanded", String(this.#isOpen));
     // folded away, a part must not be compared unseen
-    setText(n.part, this.trimmed && !this.#isOpen ? `Comparing ${this.trimmed}` : PART);
+    setText(n.part, this.trimmed && !this.#isOpen ? word("comparing", { part: this.trimmed }) : word("part"));
     n.fold.classList.toggle("narrowed", this.trimmed !== "");
-    setText(n.range, this.trimmed || "all compared");
+    setText(n.range, this.trimmed || word("allCompared"));
     n.trim.classList.toggle("narrowed", this.trimmed !== "");
     n.trim.style.setProperty("--from", length ? start / length : 0);
     n.trim.style.setProperty("--to", length ? stop / length : 1);

@@ -1,29 +1,32 @@
 // The keyboard: which key does what, where it is to be left alone, and the help that lists them.
 
 import { make } from "./dom.js";
+import { inWords, word } from "./words.js";
 
-const ANSWERING = "Answering";
-const WATCHING = "Watching";
-const TRIMMING = "Comparing a part";
-const MOVING = "Moving about";
+const ANSWERING = "keysAnswering";
+const WATCHING = "keysWatching";
+const TRIMMING = "keysTrimming";
 
-/** What can be done on the labelling page; `keys` are as KeyboardEvent.key names them, `needs` is a setting. */
+/**
+ * What can be done on the labelling page; `keys` are as KeyboardEvent.key names them, `needs` is a setting. `help` stands
+ * where participants of studies never read it, and is not among the page's words.
+ */
 export const ACTIONS = {
-  left: { group: ANSWERING, keys: ["ArrowLeft", "1"], help: "the left (upper) clip is better" },
-  right: { group: ANSWERING, keys: ["ArrowRight", "2"], help: "the right (lower) clip is better" },
-  tie: { group: ANSWERING, keys: ["="], help: "both are equally good", needs: "allow_ties" },
-  skip: { group: ANSWERING, keys: ["s"], help: "skip: can't tell", needs: "allow_skip" },
-  undo: { group: ANSWERING, keys: ["u"], help: "take back the last answer" },
-  play: { group: WATCHING, keys: [" "], help: "play or pause" },
-  back: { group: WATCHING, keys: [","], help: "one frame back", repeats: true },
-  forward: { group: WATCHING, keys: ["."], help: "one frame forward", repeats: true },
-  restart: { group: WATCHING, keys: ["r"], help: "from the beginning" },
-  slower: { group: WATCHING, keys: ["<"], help: "play slower" },
-  faster: { group: WATCHING, keys: [">"], help: "play faster" },
+  left: { group: ANSWERING, keys: ["ArrowLeft", "1"] },
+  right: { group: ANSWERING, keys: ["ArrowRight", "2"] },
+  tie: { group: ANSWERING, keys: ["="], needs: "allow_ties" },
+  skip: { group: ANSWERING, keys: ["s"], needs: "allow_skip" },
+  undo: { group: ANSWERING, keys: ["u"] },
+  play: { group: WATCHING, keys: [" "] },
+  back: { group: WATCHING, keys: [","], repeats: true },
+  forward: { group: WATCHING, keys: ["."], repeats: true },
+  restart: { group: WATCHING, keys: ["r"] },
+  slower: { group: WATCHING, keys: ["<"] },
+  faster: { group: WATCHING, keys: [">"] },
   microscope: { group: WATCHING, keys: ["m"], help: "show or hide what the learned reward says of each step", needs: "sees_reward" },
-  trimStart: { group: TRIMMING, keys: ["i"], help: "compare from this frame on", needs: "allow_trim" },
-  trimStop: { group: TRIMMING, keys: ["o"], help: "compare up to this frame", needs: "allow_trim" },
-  trimReset: { group: TRIMMING, keys: ["x"], help: "compare all again", needs: "allow_trim" },
+  trimStart: { group: TRIMMING, keys: ["i"], needs: "allow_trim" },
+  trimStop: { group: TRIMMING, keys: ["o"], needs: "allow_trim" },
+  trimReset: { group: TRIMMING, keys: ["x"], needs: "allow_trim" },
 };
 
 /** What keys do on other pages, or on every one. */
@@ -35,11 +38,16 @@ const ELSEWHERE = [
   { keys: ["Esc"], help: "close what is open" },
 ];
 
-const NAMES = { ArrowLeft: "←", ArrowRight: "→", " ": "space" };
+const NAMES = { ArrowLeft: "←", ArrowRight: "→" };
 
 /** How a key is written. */
 export function keyName(key) {
-  return NAMES[key] ?? key;
+  return key === " " ? word("keySpace") : (NAMES[key] ?? key);
+}
+
+/** What an action is for, such as "one frame back". */
+function helpOf(action) {
+  return ACTIONS[action].help ?? word(`key${action[0].toUpperCase()}${action.slice(1)}`);
 }
 
 /** The keys of an action, for a button's face. */
@@ -93,11 +101,14 @@ export function startHelp() {
     dialog.showModal();
     dialog.scrollTop = 0; // the button that has the focus stands at the end
   };
-  const actions = Object.values(ACTIONS);
-  document.getElementById("help-keys").append(
-    ...[ANSWERING, WATCHING, TRIMMING].map((group) => keyGroup(group, actions.filter((action) => action.group === group))),
-    keyGroup(MOVING, ELSEWHERE, "elsewhere"),
-  );
+  const actions = Object.keys(ACTIONS);
+  const rowsOf = (group) => actions.filter((action) => ACTIONS[action].group === group).map((action) => ({ ...ACTIONS[action], help: helpOf(action) }));
+  inWords(() => {
+    document.getElementById("help-keys").replaceChildren(
+      ...[ANSWERING, WATCHING, TRIMMING].map((group) => keyGroup(word(group), rowsOf(group))),
+      keyGroup("Moving about", ELSEWHERE, "elsewhere"),
+    );
+  });
   document.getElementById("help-button").addEventListener("click", open);
   document.getElementById("help-close").addEventListener("click", () => dialog.close());
   window.addEventListener("keydown", (event) => {

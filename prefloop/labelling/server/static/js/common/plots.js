@@ -5,6 +5,7 @@
 
 import { getSegment, persist } from "./api.js";
 import { draw, make } from "./dom.js";
+import { word } from "./words.js";
 
 const WIDTH = 480;
 const HEIGHT = 100; // of a row
@@ -81,8 +82,8 @@ export class TraceClip {
 
   #draw({ ranges, length, all }, rows, label) {
     this.#steps = length;
-    const left = all > rows.length ? `, the last ${rows.length} of ${all}` : "";
-    this.node.setAttribute("aria-label", `${label}, plotted${left}: ${rows.map(([name]) => name).join(", ")}`);
+    const said = { label, count: rows.length, all, rows: rows.map(([name]) => name).join(", ") };
+    this.node.setAttribute("aria-label", word(all > rows.length ? "plotOfLast" : "plot", said));
     this.node.append(...rows.map(([name, values], i) => this.#row(name, values, ranges[i])), canvas(this.#cursor));
     this.seek(0);
   }
@@ -97,7 +98,7 @@ export class TraceClip {
       { class: "trace-row" },
       canvas(draw("polyline", { class: "trace-line", points: points.join(" ") })),
       make("span", {}, name),
-      make("span", { class: "trace-range" }, high > low ? `${short(low)} to ${short(high)}` : short(low)),
+      make("span", { class: "trace-range" }, high > low ? word("range", { low: short(low), high: short(high) }) : short(low)),
     );
   }
 

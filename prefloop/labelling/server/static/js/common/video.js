@@ -1,6 +1,7 @@
 // A clip that is a video, with the face that clips.js describes.
 
 import { make } from "./dom.js";
+import { word } from "./words.js";
 
 export class VideoClip {
   moves = true;
@@ -24,7 +25,7 @@ export class VideoClip {
     this.node.src = await address;
     await new Promise((resolve, reject) => {
       this.node.addEventListener("loadeddata", resolve, { once: true });
-      const failed = () => reject(new Error("This browser can't play the clip."));
+      const failed = () => reject(new Error(word("cantPlay")));
       this.node.addEventListener("error", failed, { once: true });
     });
     this.seconds = this.node.duration / this.#lasts; // of a step

@@ -3,11 +3,12 @@
 import { keyButton } from "../common/controls.js";
 import { make } from "../common/dom.js";
 import { ACTIONS } from "../common/keys.js";
+import { word } from "../common/words.js";
 import { flash } from "./flash.js";
-import { sideName, sideText } from "./stage.js";
+import { nameOf, sideName } from "./stage.js";
 
 const CHOICES = ["left", "right", "tie", "skip"];
-const WORDS = { tie: "Both equal", skip: "Skipped" };
+const OTHERS = { tie: "tie", skip: "skipped" };
 
 /** Whether what somebody wants to do is to answer. */
 export function isChoice(action) {
@@ -15,8 +16,14 @@ export function isChoice(action) {
 }
 
 /** "Left is better", "Both equal". */
-export function inWords(choice) {
-  return WORDS[choice] ?? sideText(choice, " is better");
+export function choiceText(choice) {
+  return word(OTHERS[choice] ?? `${nameOf(choice)}Better`);
+}
+
+/** The same within a sentence: "left is better". */
+export function saidText(choice) {
+  const name = choice in OTHERS ? choice : nameOf(choice);
+  return word(`said${name[0].toUpperCase()}${name.slice(1)}`);
 }
 
 /** Whether the settings let annotators say so. */
@@ -35,16 +42,16 @@ export class Choices {
       (this.#buttons[action] = keyButton(action, act, { class: `choice ${kind}` }, ...face));
     this.node = make(
       "div",
-      { class: "choices", role: "group", "aria-label": "Which is better?" },
-      button("left", "left", sideName("left", " is better")),
+      { class: "choices", role: "group", "aria-label": word("which") },
+      button("left", "left", sideName("left", "Better")),
       make(
         "div",
         { class: "between" },
-        button("tie", "tie", "Equal"),
-        button("skip", "skip", "Can't tell"),
-        button("undo", "undo", "Undo"),
+        button("tie", "tie", word("equalButton")),
+        button("skip", "skip", word("skipButton")),
+        button("undo", "undo", word("undoButton")),
       ),
-      button("right", "right", sideName("right", " is better")),
+      button("right", "right", sideName("right", "Better")),
     );
   }
 

@@ -1,7 +1,7 @@
 // The labelling page: two clips, and a key for what is better.
 
 import { getRun, persist } from "../common/api.js";
-import { Choices, inWords, isAllowed, isChoice } from "./choices.js";
+import { Choices, choiceText, isAllowed, isChoice, saidText } from "./choices.js";
 import { Controls } from "../common/controls.js";
 import { make, setText } from "../common/dom.js";
 import { instructions } from "./instructions.js";
@@ -21,6 +21,7 @@ import { isStacked, Stage } from "./stage.js";
 import { Stopwatch } from "./stopwatch.js";
 import { Training } from "../training/training.js";
 import { Undo } from "./undo.js";
+import { word } from "../common/words.js";
 
 const LONGEST = 86400; // seconds of looking that are told: whoever needs a day was away
 
@@ -174,7 +175,7 @@ export class LabelPage {
     };
     this.#undo.remember(said);
     if (!outbox.add("answer", said, this.#run, this.#annotator)) {
-      notify("This browser keeps nothing: don't close the page while it says it is offline.");
+      notify(word("keepsNothing"));
     }
     this.#progress.count(1, seconds);
     this.#choices.flash(choice);
@@ -184,17 +185,17 @@ export class LabelPage {
     if (this.#instructions && isStacked()) this.#instructions.open = false;
     this.#queue.answered(pair);
     this.#update();
-    this.#tellLast(`Last answer: ${inWords(choice).toLowerCase()}`, choice, `${inWords(choice)}. ${this.#shown ? "Next pair." : ""}`);
+    this.#tellLast(word("lastAnswer", { choice: saidText(choice) }), choice, `${choiceText(choice)}. ${this.#shown ? word("nextPair") : ""}`);
   }
 
   /** An answer was taken back: its pair is to be answered before the one that is shown. */
-  #tookBack(words) {
+  #tookBack(choice) {
     this.#leave();
     this.#progress.count(-1, 0);
     this.#progress.refreshSoon();
     this.#update();
-    const text = words ? `Taken back: ${words.toLowerCase()}` : "Taken back";
-    this.#tellLast(text, "undo", `${text}. Choose again.`);
+    const text = choice ? word("takenBackWhat", { choice: saidText(choice) }) : word("takenBack");
+    this.#tellLast(text, "undo", `${text}. ${word("chooseAgain")}`);
   }
 
   /** An answer was refused, so the queue is not what it was thought to be. */
@@ -209,7 +210,7 @@ export class LabelPage {
   #askedAgain() {
     this.#undo.forget();
     this.#queue.forget();
-    this.#tellLast("Everything is asked again.", "undo");
+    this.#tellLast(word("askedAgain"), "undo");
   }
 
   /** Says what became of the last key. */
@@ -263,8 +264,8 @@ export class LabelPage {
     this.#watch(!document.hidden);
     if (this.#waited) {
       this.#waited = false;
-      if (document.hidden) document.title = "● New pairs";
-      say("There are pairs to compare.");
+      if (document.hidden) document.title = `● ${word("newPairs")}`;
+      say(word("pairsThere"));
     }
   }
 

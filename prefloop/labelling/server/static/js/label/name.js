@@ -24,6 +24,7 @@ function open() {
   field.value = annotator();
   mistake.textContent = "";
   document.getElementById("name-cancel").hidden = !annotator() && answered.length > 0;
+  document.getElementById("name-data").hidden = !annotator();
   dialog.showModal();
   field.select();
 }
@@ -46,7 +47,7 @@ export function startName(changed) {
   };
   whenRenamedElsewhere(() => annotator() && take(true));
   button.addEventListener("click", open);
-  document.getElementById("name-cancel").addEventListener("click", () => dialog.close());
+  for (const id of ["name-cancel", "name-data"]) document.getElementById(id).addEventListener("click", () => dialog.close());
   document.getElementById("name-form").addEventListener("submit", (event) => {
     event.preventDefault();
     const name = field.value.trim();

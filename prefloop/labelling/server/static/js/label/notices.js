@@ -1,10 +1,11 @@
 // What the page tells, whatever else it shows: that the server is away, and what was not stored.
 
 import { connection } from "../common/api.js";
-import { inWords } from "./choices.js";
-import { count, make, setText } from "../common/dom.js";
+import { saidText } from "./choices.js";
+import { make, setText } from "../common/dom.js";
 import { outbox } from "./outbox.js";
 import { say } from "../common/say.js";
+import { inWords, timeText, word } from "../common/words.js";
 
 const notices = document.getElementById("notices");
 const banner = document.getElementById("offline");
@@ -23,7 +24,7 @@ export function notify(text) {
     "div",
     { class: "notice", "data-text": text },
     make("p", { role: "alert" }, text),
-    make("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: () => close(notice) }, "✕"),
+    make("button", { type: "button", class: "quiet", "aria-label": word("close"), onclick: () => close(notice) }, "✕"),
   );
   notices.append(notice);
 }
@@ -32,25 +33,28 @@ function showConnection() {
   const waiting = outbox.waiting().filter(({ kind }) => kind === "answer").length;
   banner.hidden = connection.reachable;
   if (connection.reachable) return;
-  const kept = waiting
-    ? ` ${count(waiting, "answer is", "answers are")} kept in this browser and will be sent.`
-    : " Nothing is lost; your answers will be kept in this browser.";
-  setText(banner, `Offline: the server can't be reached.${kept}`);
+  const kept = waiting ? word("offlineKept", { n: waiting }) : word("offlineNothing");
+  setText(banner, `${word("offline")} ${kept}`);
 }
 
 /** All answers that were refused, each with its run, its time and why. */
 class RefusedAnswers {
   #title = make("p", { role: "alert" });
   #list = make("ul");
-  #details = make("details", {}, make("summary", {}, "Which, and why"), this.#list);
-  #all = make("button", { type: "button", onclick: () => this.#discardAll() }, "Discard all");
+  #details = make("details", {}, make("summary", {}, word("notStoredWhy")), this.#list);
+  #all = make("button", { type: "button", onclick: () => this.#discardAll() }, word("discardAll"));
   #node = make(
     "section",
-    { class: "notice refused", "aria-label": "Answers that were not stored" },
+    { class: "notice refused", "aria-label": word("notStoredList") },
     make("div", {}, this.#title, this.#all),
     this.#details,
   );
   #items = new Map();
+
+  /** Takes it off the page. */
+  end() {
+    this.#node.remove();
+  }
 
   show() {
     const refused = outbox.refused();
@@ -72,23 +76,23 @@ class RefusedAnswers {
       this.#list.append(item);
     }
     if (!refused.length) return;
-    setText(this.#title, `${count(refused.length, "answer was", "answers were")} not stored.`);
+    setText(this.#title, word("notStored", { n: refused.length }));
     this.#all.hidden = refused.length === 1;
     if (!this.#node.isConnected) notices.append(this.#node);
   }
 
   #item({ said, run, at, reason, again }) {
-    const time = new Date(at).toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
-    const choice = inWords(said.choice).toLowerCase();
-    const what = `${run}, ${time}, ${choice}`;
+    // a participant's pairs are of no run that has a name
+    const rest = [timeText(at), saidText(said.choice)].join(", ");
+    const what = run ? `${run}, ${rest}` : rest;
     const button = (text, act) =>
       make("button", { type: "button", "aria-label": `${text}: ${what}`, onclick: () => { this.#leave(said.id); act(); } }, text);
     return make(
       "li",
       {},
-      make("p", {}, make("b", {}, run), `, ${time}, ${choice}: `, reason),
-      again ? button("Send again", () => outbox.retry(said.id)) : null,
-      button("Discard", () => outbox.discard(said.id)),
+      make("p", {}, ...(run ? [make("b", {}, run), ", "] : []), `${rest}: `, reason),
+      again ? button(word("sendAgain"), () => outbox.retry(said.id)) : null,
+      button(word("discard"), () => outbox.discard(said.id)),
     );
   }
 
@@ -105,16 +109,21 @@ class RefusedAnswers {
 
 /** Keeps the banner and the notices up to date. */
 export function startNotices() {
-  const refused = new RefusedAnswers();
+  let refused = null;
   let wasReachable = true;
   connection.addEventListener("change", () => {
     showConnection();
-    if (connection.reachable && !wasReachable) say("The server is back.");
+    if (connection.reachable && !wasReachable) say(word("serverBack"));
     wasReachable = connection.reachable;
   });
   outbox.addEventListener("change", () => {
     showConnection();
     refused.show();
   });
-  refused.show();
+  inWords(() => {
+    refused?.end();
+    refused = new RefusedAnswers();
+    showConnection();
+    refused.show();
+  });
 }

@@ -2,8 +2,8 @@
 
 import { Refused, serverNow, Unreachable } from "../common/api.js";
 import { loadClip } from "../common/clips.js";
-import { count } from "../common/dom.js";
 import { Axes } from "../common/plots.js";
+import { word } from "../common/words.js";
 
 /** `left` and `right` are what the server says of the sides. */
 export class Pair {
@@ -47,8 +47,8 @@ export class Pair {
     if (this.#loading || !this.rendered) return;
     this.#loading = true;
     const axes = new Axes([this.left, this.right], this.signal);
-    const clip = (side, name) => loadClip(side, `${name} clip, ${count(side.length, "step")}`, axes, this.signal);
-    Promise.all([clip(this.left, "Left"), clip(this.right, "Right")]).then(
+    const clip = (side, name) => loadClip(side, word(name, { steps: word("steps", { n: side.length }) }), axes, this.signal);
+    Promise.all([clip(this.left, "leftClip"), clip(this.right, "rightClip")]).then(
       (clips) => {
         this.clips = clips;
         this.ready = true;

@@ -1,29 +1,31 @@
 // The two clips beside each other; on a phone, one above the other.
 
-import { count, make, setText } from "../common/dom.js";
+import { make, setText } from "../common/dom.js";
 import { calm } from "../common/player.js";
+import { isLink } from "../common/session.js";
+import { word } from "../common/words.js";
 import { flash } from "./flash.js";
 
 const NARROW = window.matchMedia("(max-width: 640px)");
-const NAMES = { left: ["Left", "Upper"], right: ["Right", "Lower"] };
+const NAMES = { left: ["left", "upper"], right: ["right", "lower"] };
 
 /** Whether the clips are one above the other. */
 export function isStacked() {
   return NARROW.matches;
 }
 
-/** "Left" or "Upper" with an ending, as a button's or a clip's face: whichever is true is shown. */
+/** "Left" or "Upper", or with the ending "Better" that it is better, as a button's or a clip's face: whichever is true is shown. */
 export function sideName(side, ending = "") {
   const [beside, stacked] = NAMES[side];
   return [
-    make("span", { class: "beside" }, beside + ending),
-    make("span", { class: "stacked" }, stacked + ending),
+    make("span", { class: "beside" }, word(beside + ending)),
+    make("span", { class: "stacked" }, word(stacked + ending)),
   ];
 }
 
-/** The same as a text for now. */
-export function sideText(side, ending) {
-  return NAMES[side][isStacked() ? 1 : 0] + ending;
+/** What a side is called for now, among the page's words: "left" or "upper". */
+export function nameOf(side) {
+  return NAMES[side][isStacked() ? 1 : 0];
 }
 
 export class Stage {
@@ -37,7 +39,7 @@ export class Stage {
     const figures = Object.keys(NAMES).map((side) => this.#figure(side));
     this.node = make(
       "section",
-      { class: "stage", "aria-label": "The two clips", hidden: true },
+      { class: "stage", "aria-label": word("clips"), hidden: true },
       make("div", { class: "clips" }, figures),
       this.#note,
       controls,
@@ -71,7 +73,7 @@ export class Stage {
       figure.dataset.segment = pair[side].segment;
       // then what is shown is a plot, of this page's or of the server's
       figure.classList.toggle("plot", pair[side].clip_error !== null);
-      setText(steps, count(pair.clips[i].length, "step"));
+      setText(steps, word("steps", { n: pair.clips[i].length }));
     });
     const aspect = Math.min(...pair.clips.map((clip) => clip.aspect));
     this.node.parentElement.style.setProperty("--aspect", aspect);
@@ -90,8 +92,9 @@ export class Stage {
   #explain(reason) {
     this.#note.hidden = !reason;
     this.#note.replaceChildren(
-      make("span", {}, "Plotted: each line is a number of what was observed or done, step by step, on the same scale in both clips."),
-      make("details", {}, make("summary", {}, "Why no picture?"), make("p", {}, reason ?? "")),
+      make("span", {}, word("plotNote")),
+      // a participant can do nothing about it
+      ...(isLink() ? [] : [make("details", {}, make("summary", {}, word("plotWhy")), make("p", {}, reason ?? ""))]),
     );
   }
 

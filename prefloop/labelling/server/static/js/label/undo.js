@@ -2,15 +2,15 @@
 // little for the server's reply: what is answered meanwhile would be meant for the pair that comes back.
 
 import { connection } from "../common/api.js";
-import { inWords } from "./choices.js";
 import { outbox } from "./outbox.js";
 import { session, uuid } from "../common/session.js";
+import { word } from "../common/words.js";
 
 const PATIENCE = 2000; // milliseconds that labelling waits
 
 /**
  * Tells "change" (of `isPending`), "back" (an answer was taken back, and its pair is first in the
- * queue; detail: what was said, in words, or null where no button says so), and "sentence" (detail: what
+ * queue; detail: what was chosen, or null where no button says so), and "sentence" (detail: what
  * became of an undo that took nothing back so far).
  */
 export class Undo extends EventTarget {
@@ -60,7 +60,7 @@ export class Undo extends EventTarget {
     if (last && outbox.drop(last.id)) {
       // the server has never heard of it: its pair is still ours
       this.#queue.takeBack(last);
-      this.#tell("back", inWords(last.choice));
+      this.#tell("back", last.choice);
       return;
     }
     const undos = outbox.waiting().filter(({ kind }) => kind === "undo");
@@ -77,7 +77,7 @@ export class Undo extends EventTarget {
   #goOn() {
     if (!this.isPending || this.#signal.aborted) return;
     this.#wait(null);
-    this.#tell("sentence", "It is taken back once the server replies. Go on.");
+    this.#tell("sentence", word("undoLater"));
   }
 
   /** Another tab may have sent the undo that is waited for: its pair comes with the next ones. */
@@ -91,8 +91,7 @@ export class Undo extends EventTarget {
   #undone({ entry, reply: { queries } }) {
     if (this.#pending === entry.said.id) this.#wait(null);
     this.#queue.putFirst(queries);
-    const choice = queries[0]?.said?.choice;
-    this.#tell("back", choice ? inWords(choice) : null);
+    this.#tell("back", queries[0]?.said?.choice ?? null);
   }
 
   /** An undo was refused; or an answer, and its undos went with it. */
@@ -100,7 +99,7 @@ export class Undo extends EventTarget {
     if ([entry, ...undos].some(({ said }) => said.id === this.#pending)) this.#wait(null);
     this.#answers = this.#answers.filter(({ id }) => id !== entry.said.id);
     if (entry.kind === "undo") this.#tell("sentence", error.message);
-    else if (undos.length) this.#tell("sentence", "There was nothing to take back: that answer was not stored.");
+    else if (undos.length) this.#tell("sentence", word("undoNothing"));
   }
 
   #wait(id) {

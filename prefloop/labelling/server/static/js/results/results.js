@@ -1,7 +1,8 @@
 // The results of a run: how much was labelled, by whom, how fast, and how alike.
 
-import { attempt, exclude, getRanking, getResults, getRun, health, listComparisons, persist, repeat } from "../common/api.js";
+import { attempt, exclude, forget, getDataOf, getRanking, getResults, getRun, health, listComparisons, persist, repeat } from "../common/api.js";
 import { bars, labelsOverTime, lineLegend, ranges } from "./charts.js";
+import { askToForget } from "../common/confirm.js";
 import { count, make, percent } from "../common/dom.js";
 import { doubtList, marks } from "./doubts.js";
 import { HardPairs } from "./hardest.js";
@@ -24,7 +25,8 @@ export async function showResults(view, signal, name) {
     await attempt(() => exclude(name, annotator, out));
     await attempt(refresh);
   };
-  const update = upToDate(body, ({ run, results, ranking }) => sections(run, results, ranking, hardPairs, isTrainer ? leaveOut : null));
+  const erase = (annotator) => attempt(async () => askToForget(annotator, await getDataOf(annotator), forget, () => attempt(refresh)));
+  const update = upToDate(body, ({ run, results, ranking }) => sections(run, results, ranking, hardPairs, isTrainer ? { leaveOut, erase } : null));
   const show = (found) => {
     update(found);
     hardPairs.update(found.results.reward?.hardest ?? []);
@@ -96,7 +98,7 @@ function upToDate(body, parts) {
   };
 }
 
-function sections(run, results, ranking, hardPairs, leaveOut) {
+function sections(run, results, ranking, hardPairs, acts) {
   const { counts } = run;
   if (!counts.labels) {
     const nothing = () =>
@@ -113,7 +115,7 @@ function sections(run, results, ranking, hardPairs, leaveOut) {
     }],
     ["labels", annotators, () => section("Labels per annotator", ...labelBars(annotators))],
     ["seconds", [annotators, seconds], () => section("Seconds per label", ...secondRanges(annotators, seconds))],
-    ["annotators", annotators, () => annotatorSection(annotators, leaveOut)],
+    ["annotators", annotators, () => annotatorSection(annotators, acts)],
   ];
   if (pairs.length) parts.push(["pairs", pairs, () => section("Agreement between annotators", pairTable(pairs))]);
   // clips that come later are put into what stands there already
@@ -181,16 +183,16 @@ const share = (part, whole) => (whole ? part / whole : null);
 const seconds = (value) => (value === null ? "–" : `${value.toFixed(1)} s`);
 const quantiles = ({ n, low, median, high }) => (n ? [low, median, high].map((value) => value.toFixed(1)).join(" / ") : "–");
 
-function annotatorSection(annotators, leaveOut) {
+function annotatorSection(annotators, acts) {
   const [list, rule] = doubtList(annotators);
-  return section("Annotators", ...(list ? [list] : []), annotatorTable(annotators, leaveOut), rule);
+  return section("Annotators", ...(list ? [list] : []), annotatorTable(annotators, acts), rule);
 }
 
-/** `leaveOut(annotator, out)` is null where it is not theirs to do. */
-function annotatorTable(annotators, leaveOut) {
+/** `acts` are what a trainer may do: `leaveOut(annotator, out)` and `erase(annotator)`; null where it is not theirs to do. */
+function annotatorTable(annotators, acts) {
   return table(
     "Annotators",
-    ["Name", "Answers", "Ties", "Skips", "Chose left", "Seconds (10 / 50 / 90%)", "With themselves", ...(leaveOut ? ["In training"] : [])],
+    ["Name", "Answers", "Ties", "Skips", "Chose left", "Seconds (10 / 50 / 90%)", "With themselves", ...(acts ? ["In training", "Data"] : [])],
     annotators.map((one) => [
       [one.annotator, ...marks(one)],
       String(one.answers),
@@ -199,7 +201,7 @@ function annotatorTable(annotators, leaveOut) {
       percent(one.chose_left),
       quantiles(one.seconds),
       one.consistency.n ? `${percent(one.consistency.share)} of ${one.consistency.n}` : "–",
-      ...(leaveOut ? [leaveOutButton(one, leaveOut)] : []),
+      ...(acts ? [leaveOutButton(one, acts.leaveOut), eraseButton(one, acts.erase)] : []),
     ]),
   );
 }
@@ -208,6 +210,11 @@ function leaveOutButton({ annotator, excluded }, leaveOut) {
   const text = excluded ? "Take in" : "Leave out";
   const label = `${text}: the labels of ${annotator}`;
   return make("button", { type: "button", class: "plain", "aria-label": label, onclick: () => leaveOut(annotator, !excluded) }, text);
+}
+
+function eraseButton({ annotator }, erase) {
+  const label = `Delete all that is stored of ${annotator}`;
+  return make("button", { type: "button", class: "plain", "aria-label": label, onclick: () => erase(annotator) }, "Delete …");
 }
 
 function pairTable(pairs) {

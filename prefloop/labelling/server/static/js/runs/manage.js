@@ -1,6 +1,6 @@
 // What a trainer may do with a run: another name, the archive, and the end of it.
 
-import { archiveRun, bringRunBack, deleteRun, Refused, renameRun, Unreachable } from "../common/api.js";
+import { archiveRun, bringRunBack, deleteRun, exportRun, Refused, renameRun, Unreachable } from "../common/api.js";
 import { count, make, setText } from "../common/dom.js";
 import { say } from "../common/say.js";
 import { inBrief } from "../common/phase.js";
@@ -22,6 +22,7 @@ export class Manage {
     this.#dialog.replaceChildren(
       make("h2", { id: "manage-title" }, run.name),
       this.#renaming(run),
+      this.#exporting(run),
       this.#archiving(run),
       this.#deleting(run),
       this.#mistake,
@@ -52,6 +53,22 @@ export class Manage {
         ? null
         : make("p", { class: "faint" }, `A program trains on it under this name (${inBrief(training)}): renamed, it must be started again with --run and the new name.`),
     );
+  }
+
+  #exporting({ name, counts }) {
+    const save = (pseudonyms) => async () => {
+      setText(this.#mistake, "");
+      try {
+        download(await exportRun(name, pseudonyms), `${name}.zip`);
+        say(`${name} is exported.`);
+      } catch (error) {
+        if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
+        setText(this.#mistake, error.message);
+      }
+    };
+    const button = (text, pseudonyms) => make("button", { type: "button", disabled: !counts.labels, onclick: save(pseudonyms) }, text);
+    const buttons = make("span", { class: "manage-row" }, button("Export", false), button("Export without names", true));
+    return part("The labels as a preference dataset, in a zip; without names, each annotator has a pseudonym, always the same.", buttons);
   }
 
   #archiving({ name, archived, training }) {
@@ -111,6 +128,13 @@ export class Manage {
       if (!(error instanceof Refused || error instanceof Unreachable)) throw error; // the next look shows it
     }
   }
+}
+
+/** Saves a file that was fetched: a link to it would carry no token. */
+function download(blob, name) {
+  const link = make("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 function part(text, button) {

@@ -1,6 +1,9 @@
 // Studies, for those who run them: a list, and the table of who has come how far.
 
-import { getStudy, getStudyDoubts, listStudies, persist, Refused, repeat, revokeLink, Unreachable } from "../common/api.js";
+import {
+  deleteStudy, forget, getDataOf, getStudy, getStudyDoubts, listStudies, persist, Refused, repeat, revokeLink, Unreachable,
+} from "../common/api.js";
+import { askToDelete, askToForget } from "../common/confirm.js";
 import { count, make, setText } from "../common/dom.js";
 import { showRefusal } from "../common/refusal.js";
 import { say } from "../common/say.js";
@@ -62,9 +65,15 @@ async function showTable(view, signal, name) {
   const update = ({ study: { participants, closed }, doubted }) => {
     const finished = participants.filter(({ state }) => state === "finished").length;
     setText(summary, `${closed ? "Closed. " : ""}${finished} of ${count(participants.length, "participant")} finished.`);
+    const there = new Set(participants.map(({ ref }) => ref));
+    for (const [ref, { node }] of rows) {
+      if (there.has(ref)) continue;
+      node.remove();
+      rows.delete(ref);
+    }
     for (const person of participants) {
       if (!rows.has(person.ref)) {
-        rows.set(person.ref, row(person, (ref) => end(ref)));
+        rows.set(person.ref, row(person, end, erase));
         body.append(rows.get(person.ref).node);
       }
       rows.get(person.ref).update(person, doubted.find(({ ref }) => ref === person.ref));
@@ -85,6 +94,31 @@ async function showTable(view, signal, name) {
       setText(mistake, error.message);
     }
   };
+  /** Asks whether all that is stored of somebody is to go. */
+  const erase = async ({ ref, annotator }) => {
+    setText(mistake, "");
+    try {
+      askToForget(annotator, await getDataOf(annotator), forget, async () => {
+        update(await load());
+        say(`All that was stored of ${ref} is deleted.`);
+      });
+    } catch (error) {
+      if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
+      setText(mistake, error.message);
+    }
+  };
+  const remove = () => askToDelete({
+    title: `Delete the study ${name}?`,
+    text: `${count(rows.size, "participant")} with their links, consents and codes would be gone for good. Their answers stay in the runs under their names, unless you say otherwise.`,
+    name,
+    button: "Delete for good",
+    option: "Delete their answers, too",
+    act: async (withAnswers) => {
+      await deleteStudy(name, withAnswers);
+      say(`The study ${name} is deleted.`);
+      window.location.hash = "#/studies";
+    },
+  });
   view.replaceChildren(
     make("div", { class: "page-head" }, make("h1", { tabindex: "-1" }, "Study ", name), make("a", { class: "button", href: "#/studies" }, "All studies")),
     summary,
@@ -93,6 +127,7 @@ async function showTable(view, signal, name) {
     mistake,
     suspicious,
     make("p", { class: "faint" }, "As a file: ", make("code", {}, `prefloop study show ${name} --csv ${name}.csv`)),
+    make("p", {}, make("button", { type: "button", onclick: remove }, "Delete the study …")),
   );
   update(found);
   repeat(async () => {
@@ -102,7 +137,8 @@ async function showTable(view, signal, name) {
 }
 
 /** A participant's line: {node, update(person)}. */
-function row({ ref }, end) {
+function row(person, end, erase) {
+  const { ref } = person;
   const cells = COLUMNS.slice(1, -1).map(() => make("td"));
   const button = make("button", { type: "button", class: "plain", "aria-label": `End the link of ${ref}` }, "End link");
   let asked = false;
@@ -115,9 +151,10 @@ function row({ ref }, end) {
     asked = false;
     setText(button, "End link");
   });
-  const node = make("tr", { "data-ref": ref }, make("th", { scope: "row" }, ref), cells, make("td", {}, button));
-  const update = (person, doubted) => {
-    const { state, started_at: started, ended_at: ended, labels, checks, passed, code } = person;
+  const gone = make("button", { type: "button", class: "plain", "aria-label": `Delete all that is stored of ${ref}`, onclick: () => erase(person) }, "Delete data …");
+  const node = make("tr", { "data-ref": ref }, make("th", { scope: "row" }, ref), cells, make("td", {}, button, " ", gone));
+  const update = (now, doubted) => {
+    const { state, started_at: started, ended_at: ended, labels, checks, passed, code } = now;
     const texts = [STATES[state], time(started), time(ended), labels, checks ? `${passed} of ${checks}` : "–", code ?? "–"];
     texts.forEach((text, i) => setText(cells[i], String(text)));
     cells[texts.length].replaceChildren(...(doubted ? marks(doubted) : []));

@@ -3,8 +3,8 @@
 import { getWay, pause, Refused, Unreachable } from "../common/api.js";
 import { make } from "../common/dom.js";
 import { Player } from "../common/player.js";
+import { word } from "../common/words.js";
 import { Pair } from "../label/pair.js";
-import { WORDS } from "./words.js";
 
 const POLL = 700; // milliseconds between looks whether clips are drawn
 
@@ -29,17 +29,17 @@ export async function loaded(side, find, signal) {
 /** Two clips beside each other, each with what is thought of it. */
 export function example(given, number, signal) {
   const words = {
-    left: [WORDS.better, WORDS.worse],
-    right: [WORDS.worse, WORDS.better],
-    tie: [WORDS.equal, WORDS.equal],
+    left: [word("better"), word("worse")],
+    right: [word("worse"), word("better")],
+    tie: [word("equal"), word("equal")],
   }[given.answer];
-  const screens = words.map(() => make("div", { class: "example-screen" }, WORDS.loading));
+  const screens = words.map(() => make("div", { class: "example-screen" }, word("loading")));
   const player = new Player();
   const node = make(
     "div",
     { class: "example", role: "group", "aria-label": `${number}` },
     screens.map((screen, i) =>
-      make("figure", { class: words[i] === WORDS.worse ? "worse" : "better" }, screen, make("figcaption", {}, words[i]))),
+      make("figure", { class: words[i] === word("worse") ? "worse" : "better" }, screen, make("figcaption", {}, words[i]))),
   );
   node.addEventListener("click", () => player.clips.length && player.toggle());
   signal.addEventListener("abort", () => player.hide());

@@ -3,17 +3,17 @@
 import { getStudySettings, lease, Refused, release, STUDY } from "../common/api.js";
 import { make, setText } from "../common/dom.js";
 import { Player } from "../common/player.js";
+import { numberText, word } from "../common/words.js";
 import { LabelPage } from "../label/label.js";
 import { outbox } from "../label/outbox.js";
 import { markdown } from "./markdown.js";
-import { WORDS } from "./words.js";
 
 /** How far a participant is; the face of `Progress` in label/progress.js. */
 class OwnProgress extends EventTarget {
   isEmpty = false;
   #answered;
   #pairs;
-  #bar = make("progress", { "aria-label": WORDS.progress });
+  #bar = make("progress", { "aria-label": word("progress") });
   #done = make("b");
 
   constructor({ answered, pairs }) {
@@ -21,13 +21,13 @@ class OwnProgress extends EventTarget {
     this.#answered = answered;
     this.#pairs = pairs;
     this.node = make("div", { class: "progress" }, this.#bar,
-      make("p", {}, make("span", {}, this.#done, WORDS.answered), make("span", {}, make("b", {}, String(pairs)), WORDS.of)));
+      make("p", {}, make("span", {}, this.#done, ` ${word("answered")}`), make("span", {}, make("b", {}, numberText(pairs)), ` ${word("inAll")}`)));
     this.count(0);
   }
 
   count(labels) {
     this.#answered = Math.min(Math.max(this.#answered + labels, 0), this.#pairs);
-    setText(this.#done, String(this.#answered));
+    setText(this.#done, numberText(this.#answered));
     this.#bar.max = Math.max(this.#pairs, 1);
     this.#bar.value = this.#answered;
   }
@@ -47,8 +47,8 @@ class StudyMessage {
   show({ state, pairs }) {
     const problem = pairs.find((pair) => pair.problem)?.problem;
     const isWaiting = state === "waiting" && !pairs.length;
-    const title = problem ? WORDS.cantShow : isWaiting ? WORDS.waiting : WORDS.loading;
-    const text = problem ?? (isWaiting ? WORDS.waitingText : WORDS.loadingText);
+    const title = problem ? word("cantShow") : isWaiting ? word("waiting") : word("loading");
+    const text = problem ?? (isWaiting ? word("waitingText") : word("loadingText"));
     if (this.#shown === title + text) return null;
     this.#shown = title + text;
     this.node.replaceChildren(make("h2", {}, title), make("p", {}, text));
@@ -83,12 +83,12 @@ export function showStudyPairs(view, way, over, signal) {
     release: (held) => release(STUDY, held),
   };
   const details = way.text
-    ? make("details", { class: "instructions" }, make("summary", {}, WORDS.lookFor), make("div", { class: "prose" }, markdown(way.text)))
+    ? make("details", { class: "instructions" }, make("summary", {}, word("lookFor")), make("div", { class: "prose" }, markdown(way.text)))
     : null;
   new LabelPage(view, {
     run: STUDY,
     annotator: `${way.study}/${way.ref}`,
-    title: [way.title || WORDS.title],
+    title: [way.title || word("title")],
     source,
     player: new Player(),
     progress: new OwnProgress(way),

@@ -2,7 +2,7 @@
 
 import { Refused, Unreachable } from "../common/api.js";
 import { make, setText } from "../common/dom.js";
-import { WORDS } from "./words.js";
+import { word } from "../common/words.js";
 
 /** A card with a title, on its own page; `lines` are nodes under it. */
 export function card(title, ...lines) {
@@ -44,13 +44,13 @@ export function buttons(...nodes) {
 /** A button that asks once more, and then ends somebody's part. */
 export function leaveButton(leave) {
   const mistake = mistakeLine();
-  const dialog = make("dialog", { class: "leave-dialog", "aria-label": WORDS.leave },
-    make("p", {}, WORDS.leaveAsk),
+  const dialog = make("dialog", { class: "leave-dialog", "aria-label": word("leave") },
+    make("p", {}, word("leaveAsk")),
     mistake,
     buttons(
-      make("button", { type: "button", class: "primary", onclick: () => dialog.close() }, WORDS.stay),
-      action(WORDS.reallyLeave, async () => { await leave(); dialog.close(); }, mistake, { class: "danger" }),
+      make("button", { type: "button", class: "primary", onclick: () => dialog.close() }, word("stay")),
+      action(word("reallyLeave"), async () => { await leave(); dialog.close(); }, mistake, { class: "danger" }),
     ));
-  const button = make("button", { type: "button", class: "quiet leave", onclick: () => dialog.showModal() }, WORDS.leave);
+  const button = make("button", { type: "button", class: "quiet leave", onclick: () => dialog.showModal() }, word("leave"));
   return make("div", { class: "leaving" }, button, dialog);
 }

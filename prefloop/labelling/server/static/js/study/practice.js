@@ -6,10 +6,10 @@ import { make, setText } from "../common/dom.js";
 import { explain, listen } from "../common/keys.js";
 import { beginningSpeed, Player } from "../common/player.js";
 import { say } from "../common/say.js";
+import { word } from "../common/words.js";
 import { Choices, isAllowed, isChoice } from "../label/choices.js";
-import { isStacked, Stage } from "../label/stage.js";
+import { nameOf, Stage } from "../label/stage.js";
 import { loaded } from "./clips.js";
-import { WORDS } from "./words.js";
 
 export class Practice {
   #pairs;
@@ -21,9 +21,9 @@ export class Practice {
   #stage;
   #choices;
   #pair = null; // that waits for an answer
-  #waiting = make("p", { class: "message" }, WORDS.loading);
+  #waiting = make("p", { class: "message" }, word("loading"));
   #feedback = make("p", { class: "feedback", role: "status" });
-  #next = make("button", { type: "button", class: "primary", hidden: true, onclick: () => this.#goOn() }, WORDS.nextPair);
+  #next = make("button", { type: "button", class: "primary", hidden: true, onclick: () => this.#goOn() }, word("next"));
 
   /** `done()` is called when all pairs are answered. */
   constructor(view, head, way, settings, done, signal) {
@@ -41,7 +41,7 @@ export class Practice {
         "div",
         { class: "label-page practice" },
         head,
-        make("p", { class: "instructions goal" }, WORDS.practiceIntro),
+        make("p", { class: "instructions goal" }, word("practiceIntro")),
         this.#waiting,
         this.#stage.node,
         this.#choices.node,
@@ -104,8 +104,8 @@ export class Practice {
       this.#choices.show(this.#settings, true, false, null);
       return;
     }
-    const side = { ...WORDS.practiceWrong, ...(isStacked() ? WORDS.practiceUpper : {}) }[said.answer];
-    const text = said.right ? WORDS.practiceRight : side;
+    const better = said.answer === "tie" ? "tie" : nameOf(said.answer);
+    const text = word(said.right ? "practiceYes" : `practice${better[0].toUpperCase()}${better.slice(1)}`);
     setText(this.#feedback, text);
     this.#feedback.dataset.right = said.right;
     this.#next.hidden = false;

@@ -1,20 +1,21 @@
 // A participant's way through a study: each step on a page of its own, as the server says which it is.
 
 import {
-  checkComprehension, enterStudy, finishStudy, getStudySettings, getWay, joinStudy, leaveStudy, persist, Refused, takeStep,
+  checkComprehension, enterStudy, finishStudy, getOwnData, getStudySettings, getWay, joinStudy, leaveStudy, persist, Refused, takeStep,
 } from "../common/api.js";
 import { make, setText } from "../common/dom.js";
 import { explain } from "../common/keys.js";
 import { say } from "../common/say.js";
 import { newLinkToken, parameter, setParticipant, setToken, token } from "../common/session.js";
 import { browser } from "../common/storage.js";
+import { speak, word } from "../common/words.js";
 import { outbox } from "../label/outbox.js";
 import { example } from "./clips.js";
+import { dataCard } from "./data.js";
 import { markdown } from "./markdown.js";
 import { nextPause, showStudyPairs } from "./pairs.js";
 import { action, buttons, card, leaveButton, mistakeLine, prose } from "./parts.js";
 import { Practice } from "./practice.js";
-import { WORDS } from "./words.js";
 
 /** Shows where a participant is, until the signal says stop. */
 export async function showStudy(view, signal) {
@@ -36,6 +37,8 @@ class StudyPage {
   async begin() {
     try {
       let way = await persist(getWay, this.#signal);
+      browser.write("language", way.language);
+      await speak(way.language);
       if (way.step === "join") way = await this.#join(way);
       if (this.#signal.aborted) return;
       setParticipant(`${way.study}/${way.ref}`);
@@ -76,7 +79,7 @@ class StudyPage {
     this.#view.dataset.page = isWide ? "label" : "study";
     this.#view.dataset.step = way.step;
     delete this.#view.dataset.state;
-    document.title = way.title || WORDS.title;
+    document.title = way.title || word("title");
     explain({ allow_ties: true, allow_skip: true, allow_trim: true, sees_reward: false });
     const steps = {
       welcome: () => this.#welcome(way),
@@ -86,19 +89,20 @@ class StudyPage {
       comprehension: () => this.#comprehension(way),
       pairs: () => this.#pairs(way),
       thanks: () => this.#thanks(way),
-      left: () => this.#put(way, card(WORDS.left, make("p", {}, WORDS.leftText))),
-      failed: () => this.#put(way, card(WORDS.failed, make("p", {}, WORDS.failedText))),
+      left: () => this.#put(way, card(word("stopped"), make("p", {}, word("stoppedText")))),
+      failed: () => this.#put(way, card(word("failed"), make("p", {}, word("failedText")))),
     };
     steps[way.step]();
   }
 
-  /** Puts a step's nodes on the page, under the study's title. */
+  /** Puts nodes on the page, under the study's title and step if there is one. */
   #put(way, node) {
-    this.#view.replaceChildren(this.#head(way), node);
+    this.#view.replaceChildren(...(way ? [this.#head(way)] : []), node);
     window.scrollTo(0, 0);
     const title = node.querySelector("h1");
     title?.focus();
-    say(`${title?.textContent ?? ""}. ${WORDS.step(way.number, way.of)}`);
+    const text = title?.textContent ?? "";
+    say(`${text}${/[.!?]$/.test(text) ? "" : "."}${way ? ` ${word("step", { step: way.number, of: way.of })}` : ""}`);
   }
 
   #head(way) {
@@ -106,10 +110,48 @@ class StudyPage {
     return make(
       "div",
       { class: "study-head" },
-      make("p", { class: "study-title" }, way.title || WORDS.title),
-      isOver ? null : make("p", { class: "faint study-step" }, WORDS.step(way.number, way.of)),
+      make("p", { class: "study-title" }, way.title || word("title")),
+      isOver ? null : make("p", { class: "faint study-step" }, word("step", { step: way.number, of: way.of })),
+      this.#dataButton(way),
       isOver ? null : leaveButton(async () => this.#show(await leaveStudy())),
     );
+  }
+
+  /** A button that shows what is stored of the participant. */
+  #dataButton(way) {
+    return make("button", { type: "button", class: "quiet data-button", onclick: () => this.#data(way) }, word("data"));
+  }
+
+  /** What is stored of the participant, in place of the step that they are at. */
+  async #data(way) {
+    try {
+      const stored = await persist(getOwnData, this.#signal);
+      if (this.#signal.aborted) return;
+      this.#begin("data");
+      this.#put(null, dataCard(stored, way.privacy, () => this.#goBack()));
+    } catch (error) {
+      this.#refused(error);
+    }
+  }
+
+  /** Shows the step that the participant is at. */
+  async #goBack() {
+    try {
+      const way = await persist(getWay, this.#signal);
+      if (way.elsewhere) this.#elsewhere();
+      else this.#show(way);
+    } catch (error) {
+      this.#refused(error);
+    }
+  }
+
+  /** Begins to show something that is no pair; what was shown before ends. */
+  #begin(step) {
+    this.#step.abort();
+    this.#step = new AbortController();
+    this.#view.dataset.page = "study";
+    this.#view.dataset.step = step;
+    delete this.#view.dataset.state;
   }
 
   /** A button that does a step and shows the next. */
@@ -119,7 +161,7 @@ class StudyPage {
 
   #welcome(way) {
     const mistake = mistakeLine();
-    const node = card(way.title || WORDS.title, prose(markdown(way.text)), mistake, buttons(this.#next(WORDS.begin, () => takeStep("welcome"), mistake)));
+    const node = card(way.title || word("title"), prose(markdown(way.text)), mistake, buttons(this.#next(word("begin"), () => takeStep("welcome"), mistake)));
     this.#put(way, node);
   }
 
@@ -129,19 +171,19 @@ class StudyPage {
     const agree = async () => {
       if (!box.checked) {
         box.focus();
-        setText(mistake, WORDS.agreeFirst);
+        setText(mistake, word("agreeFirst"));
         return;
       }
       this.#show(await takeStep("consent", way.digest));
     };
     this.#put(way, card(
-      way.title || WORDS.title,
+      way.title || word("title"),
       prose(markdown(way.text)),
-      make("p", { class: "agree" }, box, " ", make("label", { for: "agree" }, WORDS.agree)),
+      make("p", { class: "agree" }, box, " ", make("label", { for: "agree" }, word("agree"))),
       mistake,
       buttons(
-        action(WORDS.decline, async () => this.#show(await leaveStudy()), mistake),
-        action(WORDS.agreeButton, agree, mistake, { class: "primary" }),
+        action(word("decline"), async () => this.#show(await leaveStudy()), mistake),
+        action(word("agreeButton"), agree, mistake, { class: "primary" }),
       ),
     ));
   }
@@ -149,13 +191,13 @@ class StudyPage {
   #instructions(way) {
     const mistake = mistakeLine();
     const { signal } = this.#step;
-    const examples = way.examples.map((one, i) => example(one, `${WORDS.examples} ${i + 1}`, signal));
+    const examples = way.examples.map((one, i) => example(one, word("example", { number: i + 1 }), signal));
     this.#put(way, card(
-      WORDS.lookFor,
+      word("lookFor"),
       prose(markdown(way.text)),
-      ...(examples.length ? [make("h2", {}, WORDS.examples), ...examples] : []),
+      ...(examples.length ? [make("h2", {}, word("examples")), ...examples] : []),
       mistake,
-      buttons(this.#next(WORDS.goOn, () => takeStep("instructions"), mistake)),
+      buttons(this.#next(word("goOn"), () => takeStep("instructions"), mistake)),
     ));
   }
 
@@ -170,7 +212,7 @@ class StudyPage {
         this.#refused(error);
       }
     };
-    const head = make("div", { class: "label-head" }, make("h1", { tabindex: "-1" }, WORDS.practice), this.#head(way));
+    const head = make("div", { class: "label-head" }, make("h1", { tabindex: "-1" }, word("practice")), this.#head(way));
     new Practice(this.#view, head, way, values, done, signal);
   }
 
@@ -196,7 +238,7 @@ class StudyPage {
       for (const { note } of fields) setText(note, "");
       if (chosen.includes(null)) {
         fields[chosen.indexOf(null)].node.querySelector("input").focus();
-        setText(mistake, WORDS.chooseAll);
+        setText(mistake, word("chooseAll"));
         return;
       }
       const said = await checkComprehension(chosen.map(Number));
@@ -204,21 +246,21 @@ class StudyPage {
         this.#show(said.way);
         return;
       }
-      for (const i of said.wrong) setText(fields[i].note, WORDS.notRight);
-      setText(mistake, WORDS.wrong(said.wrong.length, said.way.attempts_left));
+      for (const i of said.wrong) setText(fields[i].note, word("notRight"));
+      setText(mistake, `${word("wrong", { n: said.wrong.length })} ${word("tries", { n: said.way.attempts_left })}`);
     };
     this.#put(way, card(
-      WORDS.questions,
-      make("p", { class: "faint" }, WORDS.questionsIntro),
+      word("questions"),
+      make("p", { class: "faint" }, word("questionsIntro")),
       ...fields.map(({ node }) => node),
       mistake,
-      buttons(action(WORDS.check, check, mistake, { class: "primary" })),
+      buttons(action(word("check"), check, mistake, { class: "primary" })),
     ));
   }
 
   #pairs(way) {
     showStudyPairs(this.#view, way, () => this.#blockIsOver(way), this.#step.signal);
-    this.#view.querySelector(".label-head").append(leaveButton(async () => this.#show(await leaveStudy())));
+    this.#view.querySelector(".label-head").append(this.#dataButton(way), leaveButton(async () => this.#show(await leaveStudy())));
   }
 
   /** All pairs up to a pause are answered, or no more are given: the server knows how it goes on. */
@@ -240,40 +282,34 @@ class StudyPage {
   }
 
   #pause(way) {
-    this.#step.abort();
-    this.#step = new AbortController();
-    this.#view.dataset.page = "study";
-    this.#view.dataset.step = "pause";
-    delete this.#view.dataset.state;
+    this.#begin("pause");
     const text = way.pause ? prose(markdown(way.pause)) : null;
-    const on = make("button", { type: "button", class: "primary", onclick: () => this.#show(way) }, WORDS.goOn);
-    this.#put(way, card(WORDS.pause, text, make("p", {}, WORDS.pauseText(way.answered, way.pairs)), buttons(on)));
+    const on = make("button", { type: "button", class: "primary", onclick: () => this.#show(way) }, word("goOn"));
+    this.#put(way, card(word("pause"), text, make("p", {}, word("pauseText", { done: way.answered, n: way.pairs })), buttons(on)));
   }
 
   #thanks(way) {
-    const parts = way.text ? [prose(markdown(way.text))] : [make("p", {}, WORDS.thanksText)];
+    const parts = way.text ? [prose(markdown(way.text))] : [make("p", {}, word("thanksText"))];
     if (way.code) {
       const copied = make("span", { role: "status" });
       const copy = async () => {
         await navigator.clipboard?.writeText(way.code);
-        setText(copied, WORDS.copied);
+        setText(copied, word("copied"));
       };
-      parts.push(make("p", { class: "code-line" }, `${WORDS.code}: `, make("code", { class: "code" }, way.code), " ",
-        navigator.clipboard ? make("button", { type: "button", onclick: copy }, WORDS.copy) : null, " ", copied));
+      parts.push(make("p", { class: "code-line" }, `${word("code")} `, make("code", { class: "code" }, way.code), " ",
+        navigator.clipboard ? make("button", { type: "button", onclick: copy }, word("copy")) : null, " ", copied));
     }
     if (way.return_address) {
-      parts.push(make("p", {}, make("a", { class: "button primary", href: way.return_address, rel: "noreferrer" }, WORDS.back)));
+      parts.push(make("p", {}, make("a", { class: "button primary", href: way.return_address, rel: "noreferrer" }, word("backToSite"))));
     }
-    this.#put(way, card(WORDS.thanks, ...parts));
+    this.#put(way, card(word("thanks"), ...parts));
   }
 
   #elsewhere() {
-    this.#step.abort();
-    this.#view.dataset.page = "study";
-    this.#view.dataset.step = "elsewhere";
+    this.#begin("elsewhere");
     const mistake = mistakeLine();
-    const here = action(WORDS.here, () => this.#enter(), mistake, { class: "primary" });
-    this.#view.replaceChildren(card(WORDS.elsewhere, make("p", {}, WORDS.elsewhereText), mistake, buttons(here)));
+    const here = action(word("here"), () => this.#enter(), mistake, { class: "primary" });
+    this.#view.replaceChildren(card(word("elsewhere"), make("p", {}, word("elsewhereText")), mistake, buttons(here)));
     this.#view.querySelector("h1").focus();
   }
 
@@ -281,12 +317,10 @@ class StudyPage {
   #refused(error) {
     if (this.#signal.aborted) return;
     if (!(error instanceof Refused)) throw error;
-    this.#step.abort();
-    this.#view.dataset.page = "study";
-    this.#view.dataset.step = "ended";
+    this.#begin("ended");
     const isRevoked = error.status === 403;
     this.#view.replaceChildren(
-      card(isRevoked ? WORDS.ended : WORDS.title, make("p", {}, isRevoked ? WORDS.endedText : error.message)),
+      card(isRevoked ? word("ended") : word("title"), make("p", {}, isRevoked ? word("endedText") : error.message)),
     );
     this.#view.querySelector("h1").focus();
   }

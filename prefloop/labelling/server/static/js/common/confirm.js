@@ -1,0 +1,61 @@
+// A question before something is deleted for good: whoever types its name has said yes.
+
+import { Refused, Unreachable } from "./api.js";
+import { make, setText } from "./dom.js";
+
+/** Asks; `act(checked)` deletes, and is told whether the box was ticked, if there is one that says `option`. */
+export function askToDelete({ title, text, name, button, act, option = null }) {
+  const mistake = make("p", { class: "mistake", role: "alert" });
+  const field = make("input", { id: "confirm-typed", autocomplete: "off", spellcheck: "false", "aria-describedby": "confirm-lost" });
+  const box = option ? make("input", { type: "checkbox", id: "confirm-option" }) : null;
+  const last = make("button", { type: "submit", class: "danger", disabled: true }, button);
+  field.addEventListener("input", () => (last.disabled = field.value.trim() !== name));
+  const end = async (event) => {
+    event.preventDefault();
+    if (last.disabled) return;
+    last.disabled = true;
+    setText(mistake, "");
+    try {
+      await act(box?.checked ?? false);
+      dialog.close();
+    } catch (error) {
+      if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
+      setText(mistake, error.message);
+      last.disabled = false;
+    }
+  };
+  const dialog = make(
+    "dialog",
+    { id: "confirm-dialog", "aria-labelledby": "confirm-title", onclose: () => dialog.remove() },
+    make(
+      "form",
+      { onsubmit: end },
+      make("h2", { id: "confirm-title" }, title),
+      make("p", { id: "confirm-lost" }, text),
+      box ? make("p", {}, box, " ", make("label", { for: "confirm-option" }, option)) : null,
+      make("label", { for: "confirm-typed" }, `Type ${name} to delete it`),
+      field,
+      mistake,
+      make("div", { class: "buttons" }, make("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Cancel"), last),
+    ),
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+  field.focus();
+}
+
+/** Asks whether all that is stored of somebody is to be deleted; `done()` is called when it is. */
+export function askToForget(name, stored, forget, done) {
+  const said = `${stored.answers} answers, ${stored.skips} skips and ${stored.taken_back} answers taken back, in ${stored.runs.length} runs`;
+  const place = stored.participant ? `, with their link and what is known of them in the study ${stored.participant.study}` : "";
+  askToDelete({
+    title: `Delete all that is stored of ${name}?`,
+    text: `${said}${place}, would be gone for good, and their pairs asked again. Backups, exports, what trainers keep in their folders and rewards that learned from it stay as they are.`,
+    name,
+    button: "Delete for good",
+    act: async () => {
+      await forget(name);
+      await done();
+    },
+  });
+}
