@@ -24,6 +24,7 @@ import csv
 import multiprocessing
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -71,12 +72,17 @@ class Downtime:
 
 
 class Server:
-    """`prefloop label`, which can be killed and started again."""
+    """`prefloop label`, which can be killed and started again.
+
+    Attributes:
+        cpu_seconds: what it has computed for so far, without the processes that it starts.
+    """
 
     def __init__(self, home: Path, database_url: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.token = ""
+        self.cpu_seconds = 0.0
         self._command = [sys.executable, "-m", "prefloop", "label", "--tokens"]
         self._command += ["--home", str(home), "--port", str(self.port)]
         if database_url:
@@ -101,8 +107,11 @@ class Server:
     def kill(self) -> None:
         """Ends it as a power cut would."""
         if self._process is not None:
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             self._process.kill()
             self._process.communicate()
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            self.cpu_seconds += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             self._process = None
 
 
@@ -416,10 +425,13 @@ def main() -> None:
                 if event.annotator.startswith(f"{STUDY}-")
             ]
             missing = uploads.missing(client)
+        server.kill()
     requests = [request for diary in diaries for request in diary.requests]
     troubles = [f"{diary.ref}: {diary.trouble}" for diary in diaries if diary.trouble]
     p95 = print_times(requests, away)
     print_rate(requests, away)
+    answers = sum(len(diary.said) for diary in diaries)
+    print(f"the server computed for {1000 * server.cpu_seconds / answers:.1f} ms per answer, with all that belongs to one, its starts and the uploads")  # fmt: skip
     lateness = [late for diary in diaries for late in diary.lateness]
     print(f"the participants' own processes were late by {np.percentile(lateness, 95):.3f} s (95 %)")  # fmt: skip
     if uploads.seconds:
