@@ -23,6 +23,7 @@ from prefloop.labelling.server.connections import raise_file_limit
 
 PATIENCE = 20.0  # seconds until the page takes a reply for lost
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 1.0  # seconds between two tries, as the page's
+SETTINGS_LAST = 5.0  # seconds after which it asks for them again
 CHOICES = ("left", "right", "left", "right", "tie", "skip")
 
 
@@ -158,10 +159,12 @@ class Participant:
             self._connection.close()
 
     async def _compare(self) -> None:
-        settings = await self._ask("way", "GET", "/api/study/settings")
-        ahead = settings["values"]["pairs_ahead"]
         held: deque[Any] = deque()
+        ahead, asked = 0, -SETTINGS_LAST
         while True:
+            if time.monotonic() - asked > SETTINGS_LAST:
+                settings = await self._ask("settings", "GET", "/api/study/settings")
+                ahead, asked = settings["values"]["pairs_ahead"], time.monotonic()
             if len(held) < ahead:
                 leases = await self._post(
                     "next pairs",
