@@ -76,13 +76,14 @@ class Server:
 
     Attributes:
         cpu_seconds: what it has computed for so far, without the processes that it starts.
+        ran_seconds, waited_seconds: its main thread, at work and while others had the processor.
     """
 
     def __init__(self, home: Path, database_url: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.token = ""
-        self.cpu_seconds = 0.0
+        self.cpu_seconds = self.ran_seconds = self.waited_seconds = 0.0
         self._command = [sys.executable, "-m", "prefloop", "label", "--tokens"]
         self._command += ["--home", str(home), "--port", str(self.port)]
         if database_url:
@@ -107,12 +108,21 @@ class Server:
     def kill(self) -> None:
         """Ends it as a power cut would."""
         if self._process is not None:
+            self._note_waiting()
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             self._process.kill()
             self._process.communicate()
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             self.cpu_seconds += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             self._process = None
+
+    def _note_waiting(self) -> None:
+        """Adds how long its main thread has run, and how long it could have and did not, since others did."""
+        assert self._process is not None
+        with contextlib.suppress(OSError):  # Linux alone says so
+            ran, waited, _ = Path(f"/proc/{self._process.pid}/schedstat").read_text().split()
+            self.ran_seconds += int(ran) / 1e9
+            self.waited_seconds += int(waited) / 1e9
 
 
 def pairs_of(ids: Sequence[uuid.UUID], number: int) -> Pairs:
@@ -432,6 +442,9 @@ def main() -> None:
     print_rate(requests, away)
     answers = sum(len(diary.said) for diary in diaries)
     print(f"the server computed for {1000 * server.cpu_seconds / answers:.1f} ms per answer, with all that belongs to one, its starts and the uploads")  # fmt: skip
+    if server.waited_seconds:
+        waited = server.waited_seconds / (server.waited_seconds + server.ran_seconds)
+        print(f"{waited:.0%} of the time in which its main thread had something to do it waited for a processor; on a machine that does nothing else this is little")  # fmt: skip
     lateness = [late for diary in diaries for late in diary.lateness]
     print(f"the participants' own processes were late by {np.percentile(lateness, 95):.3f} s (95 %)")  # fmt: skip
     if uploads.seconds:
