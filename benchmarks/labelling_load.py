@@ -106,7 +106,7 @@ class Server:
             client.health()
 
     def kill(self) -> None:
-        """Ends it as a power cut would."""
+        """Ends it with -9: it finishes nothing."""
         if self._process is not None:
             self._note_waiting()
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -360,7 +360,7 @@ def print_times(requests: Sequence[Request], away: Sequence[Downtime]) -> float:
     p95 = 0.0
     for kind in KINDS:
         of_kind = [request for request in requests if request.kind == kind]
-        undisturbed = [one for one in of_kind if not any(time.touches(one) for time in away)]
+        undisturbed = [one for one in of_kind if not any(kill.touches(one) for kill in away)]
         row = [f"{len(of_kind):8}"]
         for some in (undisturbed, of_kind):
             seconds = [request.done - request.begun for request in some] or [float("nan")]
@@ -369,7 +369,7 @@ def print_times(requests: Sequence[Request], away: Sequence[Downtime]) -> float:
             if kind == "answer" and some is undisturbed:
                 p95 = float(shown[1])
         print(f"{kind:11} " + "".join(row))
-    again = sum(one.tries - 1 for one in requests if not any(time.touches(one) for time in away))
+    again = sum(one.tries - 1 for one in requests if not any(kill.touches(one) for kill in away))
     print(f"in seconds; {again} requests that met no kill had to be made again")
     return p95
 
@@ -378,7 +378,7 @@ def print_rate(requests: Sequence[Request], away: Sequence[Downtime]) -> None:
     """How many answers there were a second, while the server was there."""
     done = [request.done for request in requests if request.kind == "answer"]
     if done:
-        seconds = max(done) - min(done) - sum(time.stop - time.start for time in away)
+        seconds = max(done) - min(done) - sum(kill.stop - kill.start for kill in away)
         print(f"{len(done) / seconds:.1f} answers/s, {len(requests) / seconds:.0f} requests/s, in {seconds:.0f} s without those in which the server was away")  # fmt: skip
 
 
@@ -441,7 +441,7 @@ def main() -> None:
     p95 = print_times(requests, away)
     print_rate(requests, away)
     answers = sum(len(diary.said) for diary in diaries)
-    print(f"the server computed for {1000 * server.cpu_seconds / answers:.1f} ms per answer, with all that belongs to one, its starts and the uploads")  # fmt: skip
+    print(f"the server computed for {1000 * server.cpu_seconds / max(answers, 1):.1f} ms per answer, with all that belongs to one, its starts and the uploads")  # fmt: skip
     if server.waited_seconds:
         waited = server.waited_seconds / (server.waited_seconds + server.ran_seconds)
         print(f"{waited:.0%} of the time in which its main thread had something to do it waited for a processor; on a machine that does nothing else this is little")  # fmt: skip
