@@ -1,7 +1,7 @@
 """Behaviours that no reward describes: what a person at the page teaches, and how long it takes.
 
     python benchmarks/behaviours.py --behaviours cheetah-backwards --seeds 0-2
-    python benchmarks/behaviours.py --report
+    python benchmarks/behaviours.py --report --film docs/images
 
 For each seed `prefloop teach`, headless Chromium at its page, and an annotator at its keyboard who knows an
 objective that nothing else is told of: a number for each clip, of its observations. They take a person's
@@ -32,6 +32,7 @@ from prefloop.data.rollouts import Act
 from prefloop.envs.make import make_vector_env
 from prefloop.envs.registered import without_early_end
 from prefloop.envs.settings import EnvSettings
+from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed
 from prefloop.evaluation.statistics import mean_estimate
 from prefloop.files import read_csv, write_csv
@@ -143,7 +144,8 @@ class Annotator:
             self._page.get_attribute("#view", "data-state") == "pair"
             and self._page.get_attribute(".stage", "data-lease") == lease
         ):
-            assert time.monotonic() < deadline, "the page did not take the answer"
+            if time.monotonic() > deadline:
+                raise UserError("The page did not take the answer within 30 s.")
             self._page.wait_for_timeout(20)
         return True
 
@@ -190,10 +192,13 @@ def teach(name: str, seed: int, labels: int, pace: float, out: Path) -> dict[str
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         annotator, labelling = Annotator(page, address, behaviour, pace, seed), 0.0
         while process.poll() is None:
-            if annotator.answered < labels and annotator.label_next():
-                labelling = time.monotonic() - begin
-            else:
-                page.wait_for_timeout(500)
+            try:
+                if annotator.answered < labels and annotator.label_next():
+                    labelling = time.monotonic() - begin
+                else:
+                    page.wait_for_timeout(500)
+            except UserError:
+                process.wait(60)  # the server ends with its training, be it under a pair
         browser.close()
     assert process.returncode == 0, f"see {out}.log"
     return {
@@ -244,6 +249,21 @@ def _sac(name: str, seed: int, out: Path) -> None:
         subprocess.run(line, check=True, stdout=log, stderr=log, env=_quiet())
 
 
+def film(video: Path, to: Path, seconds: float = 6.0, width: int = 240) -> None:
+    """The beginning of a video as a picture that moves, for a page."""
+    import av
+
+    with av.open(str(video)) as file:
+        stream = file.streams.video[0]
+        rate = float(stream.average_rate or 1)
+        every = max(1, round(rate / 10))
+        frames = [frame.to_image() for frame in file.decode(stream)][: int(seconds * rate) : every]
+    small = [frame.resize((width, width * frame.height // frame.width)) for frame in frames]
+    small[0].save(
+        to, save_all=True, append_images=small[1:], duration=int(1000 * every / rate), loop=0, quality=50
+    )  # fmt: skip
+
+
 def main() -> None:
     """Does what is left to do, and prints what all have reached."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -255,6 +275,9 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=Path, default=Path("benchmark_runs/behaviours"))
     parser.add_argument("--report", action="store_true", help="only print what there is")
+    parser.add_argument(
+        "--film", type=Path, help="folder that gets a moving picture of the best seed of each"
+    )
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = list(read_csv(TABLE)) if TABLE.exists() else []
     arguments.runs.mkdir(parents=True, exist_ok=True)
@@ -265,7 +288,8 @@ def main() -> None:
                 continue
             out = arguments.runs / f"{name}-{seed}"
             took = teach(name, seed, arguments.labels, arguments.pace, out)
-            own = arguments.runs / f"{name}-{seed}-sac"
+            behaviour = BEHAVIOURS[name]
+            own = arguments.runs / f"sac-{behaviour.env}-{behaviour.steps}-{seed}"
             _sac(name, seed, own)
             found = {
                 "before": judged(name, _untrained(name, seed), seed),
@@ -279,6 +303,14 @@ def main() -> None:
             rows.append({**cell, **took, **told})
             write_csv(TABLE, rows)
             print(rows[-1], flush=True)
+    for name in sorted({row["behaviour"] for row in rows}) if arguments.film else ():
+        best = max(
+            (row for row in rows if row["behaviour"] == name), key=lambda row: float(row["after"])
+        )
+        film(
+            arguments.runs / f"{name}-{best['seed']}" / "latest.mp4",
+            arguments.film / f"behaviour_{name}.webp",
+        )
     for row in rows:
         said = ", ".join(
             f"{what} {float(row[what]):.2f} ({float(row[f'{what}_low']):.2f} to {float(row[f'{what}_high']):.2f})"

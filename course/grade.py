@@ -10,12 +10,10 @@ prints or writes earns nothing. docs/course.md says what this does not guard aga
 
 import contextlib
 import math
-import os
 import signal
 import sys
-from dataclasses import MISSING, asdict, dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any
 
 from prefloop.command_line import parse_settings
 from prefloop.settings import require_above_zero, require_seed, setting
@@ -63,6 +61,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from course.grades import (
+    Check,
+    as_gradescope,
+    as_json,
+    as_row,
+    file_names,
+    print_checks,
+    print_table,
+)
 from course.sandbox import (
     Answers,
     Limits,
@@ -89,22 +96,6 @@ from prefloop.seeding import Stream, generator, integer
 REFERENCE = Path(__file__).resolve().parent / "reference"  # what the solution wrote with seed 0
 ENV_ID = "CartPole-v0"
 SOLVED = 180  # return of Part 3's policy for all points; docs/course.md says why
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the grade.
-
-    Attributes:
-        name: what was looked at.
-        score, max_score: points given and points possible.
-        reason: what was seen, in a sentence a student can act on.
-    """
-
-    name: str
-    score: float
-    max_score: float
-    reason: str
 
 
 def partial(value: float, none: float, full: float, points: float) -> float:
@@ -527,11 +518,14 @@ def report(settings: Settings) -> int:
         print_checks(next(iter(graded.values())))
     if settings.json:
         content = {
-            path: {"error": x} if isinstance(x, str) else _as_json(x) for path, x in graded.items()
+            path: {"error": x} if isinstance(x, str) else as_json(x) for path, x in graded.items()
         }
         write_json(Path(settings.json), content if many else next(iter(content.values())))
     if settings.csv:
-        write_csv(Path(settings.csv), [_as_row(path, checks) for path, checks in graded.items()])
+        names = [*NETWORK, *LEARNING, SAVED_REWARD, *POLICIES]
+        write_csv(
+            Path(settings.csv), [as_row(path, checks, names) for path, checks in graded.items()]
+        )
     if settings.gradescope:
         for name, checks in zip(file_names(list(graded)), graded.values(), strict=True):
             path = Path(settings.gradescope, f"{name}.json") if many else Path(settings.gradescope)
@@ -539,81 +533,6 @@ def report(settings: Settings) -> int:
                 path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, as_gradescope(checks))
     return int(any(isinstance(checks, str) for checks in graded.values()))
-
-
-def points(checks: list[Check]) -> float:
-    """Of all checks together."""
-    return round(sum(check.score for check in checks), 1)
-
-
-def print_checks(checks: list[Check] | str) -> None:
-    """Every check of one student, with its reason."""
-    assert not isinstance(checks, str)
-    for check in checks:
-        print(f"{check.score:5.1f} of {check.max_score:3.0f}  {check.name}: {check.reason}")
-    print(f"{points(checks):5.1f} of {sum(check.max_score for check in checks):3.0f}  in all")
-
-
-def print_table(graded: dict[str, list[Check] | str]) -> None:
-    """A line for each student, and below it what cost points."""
-    width = max(map(len, graded))
-    for path, checks in graded.items():
-        if isinstance(checks, str):
-            print(f"{path:{width}}      -  {checks}")
-            continue
-        print(f"{path:{width}}  {points(checks):5.1f}")
-        for check in checks:
-            if check.score < check.max_score:
-                lost = check.max_score - check.score
-                print(f"{'':{width}}  {-lost:5.1f}  {check.name}: {check.reason}")
-
-
-def _as_json(checks: list[Check]) -> dict[str, Any]:
-    return {"score": points(checks), "checks": [asdict(check) for check in checks]}
-
-
-def _as_row(path: str, checks: list[Check] | str) -> dict[str, Any]:
-    names = (*NETWORK, *LEARNING, SAVED_REWARD, *POLICIES)
-    if isinstance(checks, str):
-        return {"student": path, "score": "", **dict.fromkeys(names, ""), "error": checks}
-    scores = {check.name: check.score for check in checks}
-    return {"student": path, "score": points(checks), **scores, "error": ""}
-
-
-def file_names(paths: list[str]) -> list[str]:
-    """The last parts of paths, as few as tell them apart."""
-    # of `.` the folder's name; a dot in it is no suffix, unless it is that of a zip file
-    whole = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100
-    plain = [path.with_suffix("") if path.suffix.lower() == ".zip" else path for path in whole]
-    for ends in (plain, whole):
-        for depth in range(1, max(len(path.parts) for path in ends)):
-            names = ["-".join(path.parts[1:][-depth:]) or "student" for path in ends]
-            if len({name.lower() for name in names}) == len(names):
-                return names
-    # one folder under two names
-    return [f"{path.name}-{i}" for i, path in enumerate(plain, start=1)]
-
-
-def as_gradescope(checks: list[Check] | str) -> dict[str, Any]:
-    """Gradescope's results.json; of who could not be graded, with the reason and no points.
-
-    Source: https://gradescope-autograders.readthedocs.io/en/latest/specs/#output-format
-    """
-    if isinstance(checks, str):
-        return {"score": 0.0, "output": checks, "tests": []}
-    return {
-        "score": points(checks),
-        "tests": [
-            {
-                "name": check.name,
-                "score": check.score,
-                "max_score": check.max_score,
-                "status": "passed" if check.score == check.max_score else "failed",
-                "output": check.reason,
-            }
-            for check in checks
-        ],
-    }
 
 
 if __name__ == "__main__":

@@ -28,10 +28,10 @@ def is_plain(text: str) -> bool:
 
 
 # what looks like nothing, or turns the text around it, and is none of the category Cf
-_UNSEEN = (
+_UNSEEN = frozenset((
     *range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xFFF0, 0xFFF9),
     *range(0xE0000, 0xE1000), 0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2065, 0x2800, 0x3164, 0xFFA0,
-)  # fmt: skip
+))  # fmt: skip
 
 
 def as_shown(name: str) -> str:

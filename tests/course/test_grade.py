@@ -20,9 +20,7 @@ from course.example_class import CLASS
 from course.grade import (
     LEARNING,
     REFERENCE,
-    Check,
     Limits,
-    file_names,
     grade,
     grade_learning,
     grade_network,
@@ -32,6 +30,7 @@ from course.grade import (
     pair_accuracy,
     partial,
 )
+from course.grades import Check, file_names
 from course.handout import build
 from course.sandbox import another_user, can_run_as_another, hidden_and_kept, read_answers
 from course.submissions import opened

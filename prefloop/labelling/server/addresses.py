@@ -5,8 +5,10 @@ import ipaddress
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 
 
+@lru_cache(maxsize=512)  # each request asks twice; a proxy's header may be 16 KiB long
 def network_of(host: str | None) -> str:
     """What one household has: an address of IPv4, 64 bits of one of IPv6, of which everybody has 2^64."""
     try:

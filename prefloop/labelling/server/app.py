@@ -35,7 +35,7 @@ from prefloop.labelling.server.routes import (
     trainings,
 )
 from prefloop.labelling.server.security import LOOPBACK, Guard, Tokens
-from prefloop.labelling.server.service import Service, within_link
+from prefloop.labelling.server.service import Service, admitted
 from prefloop.labelling.server.storage.database import StoreUnavailableError
 from prefloop.labelling.server.storage.errors import ConflictError, ForbiddenError, NotFoundError
 from prefloop.labelling.server.storage.store import Store
@@ -97,7 +97,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         responses=_ERRORS,
-        dependencies=[within_link],
+        dependencies=[admitted],
         generate_unique_id_function=_operation_id,
     )
     app.state.service = Service(store, clip_store, settings_file, tokens, want_clips, opener)

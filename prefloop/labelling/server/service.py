@@ -83,8 +83,7 @@ _bearer = HTTPBearer(
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-async def _visitor(service: ServiceDep, credentials: Credentials) -> Visitor:
-    token = None if credentials is None else credentials.credentials
+async def _identified(service: Service, token: str | None) -> Visitor:
     if token is not None and token.startswith(PREFIX):
         link = await run_in_threadpool(service.store.studies.link, digest(token))
         if link is None or not link.holds:
@@ -95,14 +94,16 @@ async def _visitor(service: ServiceDep, credentials: Credentials) -> Visitor:
     return Visitor(None if token is None else service.tokens.role(token), None, token is not None)
 
 
-VisitorDep = Annotated[Visitor, Depends(_visitor)]
 DEVICE = "prefloop-device"  # the header by which a page says on which device it is
 
 
-async def _within_link(request: Request, visitor: VisitorDep, credentials: Credentials) -> None:
-    """Refuses links what they are not for, whichever route it is."""
+async def _admit(request: Request, credentials: Credentials) -> None:
+    """Finds out who sends a request, and refuses links what they are not for, whichever route it is."""
+    token = None if credentials is None else credentials.credentials
+    visitor = await _identified(request.app.state.service, token)
+    request.state.visitor = visitor
     operation = request.scope["route"].name
-    if credentials is not None and credentials.credentials.startswith(PREFIX):
+    if token is not None and token.startswith(PREFIX):
         if visitor.link is None or visitor.role is None:
             if operation == "get_health":
                 return
@@ -113,7 +114,18 @@ async def _within_link(request: Request, visitor: VisitorDep, credentials: Crede
             raise HTTPException(403, "Your link is open on another device now.")
 
 
-within_link = Depends(_within_link)
+# of the whole application, before all others. They read what it found, and depend on nothing: FastAPI
+# walks through what a dependency depends on each time that it is named, also where it knows the value
+admitted = Depends(_admit)
+
+
+async def visitor_of(request: Request) -> Visitor:
+    """Who sends a request that was admitted."""
+    visitor: Visitor = request.state.visitor
+    return visitor
+
+
+VisitorDep = Annotated[Visitor, Depends(visitor_of)]
 
 
 def is_elsewhere(request: Request, link: Link) -> bool:
@@ -122,7 +134,8 @@ def is_elsewhere(request: Request, link: Link) -> bool:
 
 
 def _required(*roles: Role) -> Callable[..., Awaitable[None]]:
-    async def check(visitor: VisitorDep) -> None:
+    async def check(request: Request) -> None:
+        visitor = await visitor_of(request)
         if visitor.role is None:
             sentence = "A token is needed; whoever started the server has it."
             if visitor.has_token:
