@@ -56,6 +56,7 @@ benchmark: $(INSTALLED) ## measure the figures in docs/results.md again
 	$(RUN) benchmarks/interval_coverage.py
 	$(RUN) benchmarks/labelling_teaching.py
 	$(RUN) benchmarks/labelling_speed.py
+	$(RUN) benchmarks/labelling_load.py
 	$(RUN) benchmarks/clip_speed.py
 
 # not --quiet: what is silenced is not counted, so --strict would stop at nothing

@@ -24,8 +24,8 @@ from prefloop.labelling.server.config import LabellingConfig, for_run
 from prefloop.labelling.server.languages import DEFAULT
 from prefloop.labelling.server.service import Service
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
-from prefloop.labelling.server.storage.records import Known, Participant, Side, Study
-from prefloop.labelling.server.storage.tables import EXAMPLES, PAIRS, PRACTICE
+from prefloop.labelling.server.storage.records import Known, Participant, Person, Side, Study
+from prefloop.labelling.server.storage.tables import EXAMPLES, PRACTICE
 
 SWITCHES = ("allow_ties", "allow_skip", "allow_trim")
 # what a participant's page is told of the settings
@@ -48,7 +48,7 @@ def steps_of(study: Study) -> list[Step]:
     return [step for step, shows in there.items() if shows]
 
 
-def step_of(study: Study, person: Participant) -> Step:
+def step_of(study: Study, person: Person) -> Step:
     """Where somebody is."""
     if person.outcome is not None:
         return OUTCOMES[person.outcome]
@@ -62,11 +62,10 @@ def rules_of(service: Service, name: str) -> tuple[LabellingConfig, float]:
     Returns:
         The settings, and for how many seconds a pair must be looked at.
     """
-    study = service.store.studies.get_without_people(name)
-    own = service.store.runs.own_settings(study.runs[PAIRS][0]) if study.runs.get(PAIRS) else {}
-    switches = {key: study.about[key] for key in SWITCHES if study.about[key] is not None}
+    about, own = service.store.studies.rules(name)
+    switches = {key: about[key] for key in SWITCHES if about[key] is not None}
     settings = replace(for_run(service.settings.current, own), **switches)
-    return settings, study.about["smallest_seconds"]
+    return settings, about["smallest_seconds"]
 
 
 def digest_of(text: str) -> str:
@@ -83,7 +82,7 @@ def way(service: Service, study: Study, person: Participant, elsewhere: bool) ->
     has_ended = step == "thanks"
     code = person.code if has_ended else None
     address = about["return_address"] if has_ended else None
-    total = sum(service.store.runs.get(run).counts.queries for run in study.runs.get(PAIRS, ()))
+    total = service.store.studies.num_pairs(study.name)
     shown = [(left, right) for _, left, right in practice]
     shown += [(one.first, one.second) for one in examples]
     service.want_clips({side.segment for pair in shown for side in pair})
@@ -152,7 +151,7 @@ def before_joining(study: Study) -> WayOut:
     )
 
 
-def take_step(service: Service, study: Study, id: UUID, told: StepIn) -> Participant:
+def take_step(service: Service, study: Study, id: UUID, told: StepIn) -> Person:
     """Goes on to the next step.
 
     Raises:
@@ -162,7 +161,7 @@ def take_step(service: Service, study: Study, id: UUID, told: StepIn) -> Partici
         service.store.studies.known(study.name, PRACTICE) if told.step == "practice" else []
     )
 
-    def change(person: Participant) -> Mapping[str, Any] | None:
+    def change(person: Person) -> Mapping[str, Any] | None:
         if told.step in person.progress.get("done", ()):
             return None  # sent again
         _require_at(study, person, told.step)
@@ -189,7 +188,7 @@ def practise(service: Service, study: Study, id: UUID, told: PracticeIn) -> Feed
     if told.query not in known:
         raise NotFoundError("There is no such pair to practise on.", "step")
 
-    def change(person: Participant) -> Mapping[str, Any] | None:
+    def change(person: Person) -> Mapping[str, Any] | None:
         _require_at(study, person, "practice")
         said = person.progress.get("practice", {})
         if str(told.query) in said:
@@ -204,7 +203,7 @@ def practise(service: Service, study: Study, id: UUID, told: PracticeIn) -> Feed
 
 def check_comprehension(
     service: Service, study: Study, id: UUID, told: ComprehensionIn
-) -> tuple[list[int], Participant]:
+) -> tuple[list[int], Person]:
     """Goes on where all is understood; after the last attempt it is over.
 
     Returns:
@@ -223,7 +222,7 @@ def check_comprehension(
         if place >= len(question["options"]) or question["options"][place] != question["right"]
     ]
 
-    def change(person: Participant) -> Mapping[str, Any]:
+    def change(person: Person) -> Mapping[str, Any]:
         _require_at(study, person, "comprehension")
         attempts = person.progress.get("attempts", 0) + 1
         progress = {**person.progress, "attempts": attempts}
@@ -238,9 +237,7 @@ def check_comprehension(
     return wrong, service.store.studies.advance(id, change)
 
 
-def end(
-    service: Service, study: Study, id: UUID, outcome: Literal["finished", "left"]
-) -> Participant:
+def end(service: Service, study: Study, id: UUID, outcome: Literal["finished", "left"]) -> Person:
     """Ends somebody's part; what they have open is others' again.
 
     Raises:
@@ -249,7 +246,7 @@ def end(
     if outcome == "finished" and not service.store.assignment.is_through(id):
         raise ConflictError("There are pairs left to compare.", "left")
 
-    def change(person: Participant) -> Mapping[str, Any] | None:
+    def change(person: Person) -> Mapping[str, Any] | None:
         if person.outcome is not None:
             return None
         if outcome == "finished":
@@ -259,7 +256,7 @@ def end(
     return service.store.studies.advance(id, change)
 
 
-def require_at_pairs(study: Study, person: Participant) -> None:
+def require_at_pairs(study: Study, person: Person) -> None:
     """Refuses pairs to whoever has not come to them, or has been through.
 
     Raises:
@@ -268,7 +265,7 @@ def require_at_pairs(study: Study, person: Participant) -> None:
     _require_at(study, person, "pairs")
 
 
-def _require_at(study: Study, person: Participant, step: Step) -> None:
+def _require_at(study: Study, person: Person, step: Step) -> None:
     now = step_of(study, person)
     if now != step:
         if person.outcome is not None:
@@ -276,32 +273,32 @@ def _require_at(study: Study, person: Participant, step: Step) -> None:
         raise ConflictError(f"The step that comes now is {now}, not {step}.", "step")
 
 
-def _done(person: Participant, step: Step) -> dict[str, Any]:
+def _done(person: Person, step: Step) -> dict[str, Any]:
     return {**person.progress, "done": [*person.progress.get("done", ()), step]}
 
 
-def _practice(known: list[Known], person: Participant) -> list[tuple[UUID, Side, Side]]:
+def _practice(known: list[Known], person: Person) -> list[tuple[UUID, Side, Side]]:
     """The pairs that somebody has not practised on yet, with what they see left and right."""
     said = person.progress.get("practice", {})
     return [(one.query, *_sides(one, person)) for one in known if str(one.query) not in said]
 
 
-def _first_is_left(one: Known, person: Participant) -> bool:
+def _first_is_left(one: Known, person: Person) -> bool:
     """For each participant another half of the pairs, and always the same: nothing is stored of it."""
     return hashlib.sha256(one.query.bytes + person.id.bytes).digest()[0] % 2 == 0
 
 
-def _sides(one: Known, person: Participant) -> tuple[Side, Side]:
+def _sides(one: Known, person: Person) -> tuple[Side, Side]:
     return (one.first, one.second) if _first_is_left(one, person) else (one.second, one.first)
 
 
-def _answer(one: Known, person: Participant) -> Literal["left", "right", "tie"]:
+def _answer(one: Known, person: Person) -> Literal["left", "right", "tie"]:
     if one.label == 0.5:
         return "tie"
     return "left" if (one.label < 0.5) == _first_is_left(one, person) else "right"
 
 
-def _example(one: Known, person: Participant) -> ExampleOut:
+def _example(one: Known, person: Person) -> ExampleOut:
     left, right = _sides(one, person)
     return ExampleOut(left=SideOut.of(left), right=SideOut.of(right), answer=_answer(one, person))
 

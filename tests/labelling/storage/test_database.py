@@ -115,6 +115,25 @@ def test_many_at_once_never_share_a_query(database_url, servers):
         store.close()
 
 
+def test_a_connection_for_each_thread_is_opened_once(database_url):
+    store, opened, together = Store(database_url), [], threading.Barrier(40)
+    sqlalchemy.event.listen(store._database._engine, "connect", lambda *_: opened.append(1))
+
+    def read():
+        for _ in range(3):
+            with store._database.reading():
+                together.wait(timeout=60)  # while all the others read, too
+            together.wait(timeout=60)
+
+    readers = [threading.Thread(target=read) for _ in range(40)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    store.close()
+    assert 39 <= len(opened) <= 40  # one may have been there since the start
+
+
 def test_a_job_that_fails_takes_no_other_with_it(sqlite_url):
     base = Database(sqlite_url)
     begun, outcomes = threading.Event(), {}

@@ -68,7 +68,7 @@ def _way(service: Service, link: Link, elsewhere: bool = False) -> WayOut:
 
 
 def _require_at_pairs(service: Service, link: Link) -> None:
-    way.require_at_pairs(_study(service, link), service.store.studies.participant(_own(link)))
+    way.require_at_pairs(*service.store.studies.standing(_own(link)))
 
 
 @router.get("", dependencies=[links_only])

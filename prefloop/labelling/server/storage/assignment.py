@@ -14,25 +14,23 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, select, update
+from sqlalchemy import Connection, case, exists, func, select, update
 
 from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database
-from prefloop.labelling.server.storage.errors import ConflictError, no_link
+from prefloop.labelling.server.storage.errors import ConflictError
 from prefloop.labelling.server.storage.leases import page_of, with_what_was_said
 from prefloop.labelling.server.storage.queue import Queue
 from prefloop.labelling.server.storage.records import Lease, Leases
-from prefloop.labelling.server.storage.studies import IS_KNOWN
+from prefloop.labelling.server.storage.studies import IS_KNOWN, find_person
 from prefloop.labelling.server.storage.tables import (
     CHECKS,
     PAIRS,
     current_labels,
     events,
     leases,
-    participants,
     queries,
     runs,
-    studies,
     study_runs,
 )
 
@@ -63,14 +61,18 @@ class Assignment:
         """
 
         def job(connection: Connection) -> Leases:
-            person = _person(connection, participant)
+            person = find_person(connection, participant)
             if person.ended_at is not None:
                 raise ConflictError("You have been through this study. Thank you!", "over")
             about = json.loads(person.about)
+            shown = connection.execute(sql.RUNS_TO_ANSWER, {"study": person.study}).all()
             pages, checks = (
                 [
-                    page_of(connection, self._now(), name, person.annotator, session, by_link=True)
-                    for name in _names(connection, person.study, purpose)
+                    page_of(
+                        connection, self._now(), run.name, person.annotator, session, by_link=True
+                    )
+                    for run in shown
+                    if run.purpose == purpose
                 ]
                 for purpose in (PAIRS, CHECKS)
             )
@@ -112,7 +114,7 @@ class Assignment:
     def is_through(self, participant: UUID) -> bool:
         """Whether somebody has answered all that they were to, or all that there is for them."""
         with self._database.reading() as connection:
-            person = _person(connection, participant)
+            person = find_person(connection, participant)
             answered = select(func.count()).where(
                 current_labels.c.annotator == person.annotator,
                 current_labels.c.run.in_(_run_ids(person.study)),
@@ -131,7 +133,7 @@ class Assignment:
         """Takes back leases of a page that is closed, as `Queue.release`."""
 
         def job(connection: Connection) -> None:
-            annotator = _person(connection, participant).annotator
+            annotator = find_person(connection, participant).annotator
             theirs = leases.c.annotator == annotator, leases.c.session == session
             for id, expires_at in given.items():
                 as_known = (*theirs, leases.c.id == id, leases.c.expires_at == expires_at)
@@ -150,7 +152,7 @@ class Assignment:
             ConflictError: there is nothing to take back.
         """
         with self._database.reading() as connection:
-            person = _person(connection, participant)
+            person = find_person(connection, participant)
             annotator = person.annotator
             shown = select(study_runs.c.run).where(study_runs.c.study == person.study)
             theirs = select(runs.c.name).join(events, events.c.run == runs.c.id)
@@ -234,16 +236,13 @@ class Assignment:
         self, connection: Connection, run: UUID, annotator: str, asked: Sequence[UUID]
     ) -> list[bool]:
         """Whether the first goes left: as seldom so far for its pair, or else for the participant."""
-        now = self._now()
-        own = _more_left(
-            connection,
-            and_(current_labels.c.run == run, current_labels.c.annotator == annotator),
-            and_(leases.c.run == run, leases.c.annotator == annotator),
-            now,
-        )
+        at = sql.at(self._now())
+        theirs = {"run": run, "annotator": annotator, **at}
+        own = int(connection.execute(sql.MORE_LEFT_OF_ANNOTATOR, theirs).scalar_one())
         sides = []
         for query in asked:
-            more = _more_left(connection, current_labels.c.query == query, leases.c.query == query, now)  # fmt: skip
+            of_query = {"query": query, **at}
+            more = int(connection.execute(sql.MORE_LEFT_OF_QUERY, of_query).scalar_one())
             is_left = (more or own) < 0 if more or own else self._rng.random() < 0.5
             own += 1 if is_left else -1
             sides.append(is_left)
@@ -266,45 +265,6 @@ def _block(about: Mapping[str, Any], num_runs: int) -> int | None:
     return math.ceil(about["pairs"] / num_runs) if about["pairs"] is not None else None
 
 
-def _person(connection: Connection, participant: UUID) -> AnyRow:
-    found = connection.execute(
-        select(participants, studies.c.about)
-        .join(studies, studies.c.id == participants.c.study)
-        .where(participants.c.id == participant)
-    ).one_or_none()
-    if found is None:
-        raise no_link()  # forgotten since their request began
-    return found
-
-
 def _run_ids(study: UUID) -> Any:
     of_study = study_runs.c.study == study, study_runs.c.purpose == PAIRS
     return select(study_runs.c.run).where(*of_study)
-
-
-def _names(connection: Connection, study: UUID, purpose: str) -> list[str]:
-    """Names of the runs that a study has for something."""
-    found = (
-        select(runs.c.name)
-        .join(study_runs, study_runs.c.run == runs.c.id)
-        .where(study_runs.c.study == study, study_runs.c.purpose == purpose)
-        .order_by(study_runs.c.position)
-    )
-    return list(connection.execute(found).scalars())
-
-
-def _more_left(
-    connection: Connection,
-    labelled: ColumnElement[bool],
-    leased: ColumnElement[bool],
-    now: datetime,
-) -> int:
-    """How many more labels and live leases had the first on the left than on the right."""
-    sign = case((current_labels.c.first_was_left, 1), else_=-1)
-    stand = select(func.coalesce(func.sum(sign), 0)).where(
-        labelled, current_labels.c.first_was_left.is_not(None)
-    )
-    sign = case((leases.c.first_is_left, 1), else_=-1)
-    live = select(func.coalesce(func.sum(sign), 0)).where(and_(leased, sql.LIVE))
-    of_labels = connection.execute(stand).scalar_one()
-    return int(of_labels) + int(connection.execute(live, sql.at(now)).scalar_one())

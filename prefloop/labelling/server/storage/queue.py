@@ -293,12 +293,8 @@ class Queue:
 
     def spent(self, connection: Connection, run: AnyRow, annotator: str) -> int:
         """Labels of an annotator, and leases that may become some."""
-        theirs = [current_labels.c.run == run.id, current_labels.c.annotator == annotator]
-        given = connection.execute(select(func.count()).where(*theirs)).scalar_one()
-        live = select(func.count()).where(
-            leases.c.run == run.id, leases.c.annotator == annotator, sql.LIVE
-        )
-        return given + connection.execute(live, sql.at(self._now())).scalar_one()
+        asked = {"run": run.id, "annotator": annotator, **sql.at(self._now())}
+        return int(connection.execute(sql.SPENT, asked).scalar_one())
 
     def next(
         self,

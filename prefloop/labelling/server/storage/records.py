@@ -335,8 +335,8 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Participant:
-    """Somebody who takes part in a study.
+class Person:
+    """Somebody who takes part in a study, and how far they are.
 
     Attributes:
         ref: what they are called within the study, perhaps by a recruiting site.
@@ -346,8 +346,6 @@ class Participant:
         consent: the digest of the text that they accepted.
         code: what they are given at the end; None: nothing.
         outcome: how it ended; None: it has not.
-        labels: answers and skips that stand.
-        checks, passed: pairs with a known answer that they answered, and as it is known.
     """
 
     id: UUID
@@ -364,6 +362,17 @@ class Participant:
     outcome: str | None
     revoked_at: datetime | None
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class Participant(Person):
+    """The same, and what they have labelled, which must be counted.
+
+    Attributes:
+        labels: answers and skips that stand.
+        checks, passed: pairs with a known answer that they answered, and as it is known.
+    """
+
     labels: int
     checks: int
     passed: int

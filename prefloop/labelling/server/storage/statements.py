@@ -12,9 +12,11 @@ from sqlalchemy import (
     ColumnElement,
     Insert,
     ScalarSelect,
+    Select,
     Table,
     and_,
     bindparam,
+    case,
     exists,
     func,
     insert,
@@ -25,8 +27,11 @@ from sqlalchemy import (
 
 from prefloop.labelling.server.storage.tables import (
     CHECKS,
+    EXAMPLES,
     PAIRS,
+    PRACTICE,
     UNDO,
+    current_labels,
     events,
     leases,
     participants,
@@ -88,6 +93,64 @@ def _labelled(
     # a count and not `exists`, which PostgreSQL turns into a join with all of the annotator's events
     return standing.correlate_except(events, undone).scalar_subquery() > 0
 
+
+# a participant, and how their study goes
+PERSON = (
+    select(participants, studies.c.about)
+    .join(studies, studies.c.id == participants.c.study)
+    .where(participants.c.id == bindparam("participant"))
+)
+# the runs of a study whose pairs are compared, or whose answers are known
+RUNS_TO_ANSWER = (
+    select(runs.c.name, study_runs.c.purpose)
+    .join(study_runs, study_runs.c.run == runs.c.id)
+    .where(study_runs.c.study == bindparam("study"), study_runs.c.purpose.in_((PAIRS, CHECKS)))
+    .order_by(study_runs.c.position)
+)
+_of_pairs = and_(study_runs.c.study == studies.c.id, study_runs.c.purpose == PAIRS)
+# how the study `study` goes, and what its first run has of its own
+RULES = (
+    select(studies.c.about, runs.c.own_settings)
+    .select_from(studies.outerjoin(study_runs.join(runs, runs.c.id == study_runs.c.run), _of_pairs))
+    .where(studies.c.name == bindparam("study"))
+    .order_by(study_runs.c.position)
+    .limit(1)
+)
+NUM_PAIRS = (
+    select(func.count())
+    .select_from(
+        queries.join(study_runs, study_runs.c.run == queries.c.run).join(studies, _of_pairs)
+    )
+    .where(studies.c.name == bindparam("study"), queries.c.repeat_of.is_(None))
+)
+
+
+def _seen(which: ColumnElement[bool]) -> tuple[Select[Any], Select[Any]]:
+    """Segments that `participant` was given, and those that everybody in their study is shown."""
+    of_query = or_(queries.c.first == segments.c.id, queries.c.second == segments.c.id)
+    this_person = participants.c.id == bindparam("participant")
+    given = (
+        select(segments.c.id)
+        .select_from(participants)
+        .join(leases, leases.c.annotator == participants.c.annotator)
+        .join(queries, queries.c.id == leases.c.query)
+        .join(segments, of_query)
+        .where(this_person, which)
+        .limit(1)
+    )
+    shown_to_all = (
+        select(segments.c.id)
+        .select_from(participants)
+        .join(study_runs, study_runs.c.study == participants.c.study)
+        .join(segments, segments.c.run == study_runs.c.run)
+        .where(this_person, study_runs.c.purpose.in_((PRACTICE, EXAMPLES)), which)
+        .limit(1)
+    )
+    return given, shown_to_all
+
+
+SEEN_CLIP = _seen(segments.c.clip == bindparam("clip"))
+SEEN_SEGMENT = _seen(segments.c.id == bindparam("segment"))
 
 RUN_NAMED = select(runs).where(runs.c.name == bindparam("name"))
 
@@ -252,6 +315,36 @@ TAKEN_BY_OTHERS = (
         LIVE,
         leases.c.annotator != bindparam("annotator"),
     )
+)
+
+# labels of `annotator` in `run`, and live leases that may become some
+_own_labels = and_(
+    current_labels.c.run == bindparam("run"), current_labels.c.annotator == bindparam("annotator")
+)
+_own_leases = and_(
+    leases.c.run == bindparam("run"), leases.c.annotator == bindparam("annotator"), LIVE
+)
+SPENT = select(
+    select(func.count()).select_from(current_labels).where(_own_labels).scalar_subquery()
+    + select(func.count()).select_from(leases).where(_own_leases).scalar_subquery()
+)
+
+
+def _more_left(labelled: ColumnElement[bool], leased: ColumnElement[bool]) -> Select[Any]:
+    """How many more labels and leases had the first on the left than on the right."""
+    of_label = case((current_labels.c.first_was_left, 1), else_=-1)
+    of_lease = case((leases.c.first_is_left, 1), else_=-1)
+    known = current_labels.c.first_was_left.is_not(None)
+    return select(
+        select(func.coalesce(func.sum(of_label), 0)).where(labelled, known).scalar_subquery()
+        + select(func.coalesce(func.sum(of_lease), 0)).where(leased).scalar_subquery()
+    )
+
+
+MORE_LEFT_OF_ANNOTATOR = _more_left(_own_labels, _own_leases)
+MORE_LEFT_OF_QUERY = _more_left(
+    current_labels.c.query == bindparam("query", type_=queries.c.id.type),
+    and_(leases.c.query == bindparam("query", type_=queries.c.id.type), LIVE),
 )
 
 CLOSE_LEASE = update(leases).where(leases.c.id == bindparam("this_lease")).values(open=False)

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Select,
     case,
@@ -24,21 +23,25 @@ from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError, no_link
 from prefloop.labelling.server.storage.leases import sides_of
-from prefloop.labelling.server.storage.records import Known, Link, NewLink, Participant, Study
-from prefloop.labelling.server.storage.runs import find_run
+from prefloop.labelling.server.storage.records import (
+    Known,
+    Link,
+    NewLink,
+    Participant,
+    Person,
+    Study,
+)
+from prefloop.labelling.server.storage.runs import find_run, own_settings_of
 from prefloop.labelling.server.storage.tables import (
     ANSWER,
     CHECKS,
-    EXAMPLES,
     PAIRS,
-    PRACTICE,
     current_labels,
     events,
     leases,
     participants,
     queries,
     runs,
-    segments,
     studies,
     study_runs,
 )
@@ -298,20 +301,24 @@ class Studies:
         with self._database.reading() as connection:
             return _participant(connection, id)
 
-    def enter(self, id: UUID, device: UUID) -> Participant:
+    def standing(self, id: UUID) -> tuple[Study, Person]:
+        """A participant's study without its people, and how far they are: quick, whatever was labelled."""
+        with self._database.reading() as connection:
+            row = find_person(connection, id)
+            study = connection.execute(select(studies).where(studies.c.id == row.study)).one()
+            return _study(connection, study, with_people=False), _person(row)
+
+    def enter(self, id: UUID, device: UUID) -> None:
         """From now on the link works on this device."""
 
-        def job(connection: Connection) -> Participant:
-            found = _participant(connection, id)
+        def job(connection: Connection) -> None:
+            found = find_person(connection, id)
             started = {} if found.started_at else {"started_at": self._now()}
             _change(connection, id, device=device, **started)
-            return _participant(connection, id)
 
-        return self._database.write(job)
+        self._database.write(job)
 
-    def advance(
-        self, id: UUID, change: Callable[[Participant], Mapping[str, Any] | None]
-    ) -> Participant:
+    def advance(self, id: UUID, change: Callable[[Person], Mapping[str, Any] | None]) -> Person:
         """Takes a participant a step on.
 
         Args:
@@ -319,8 +326,8 @@ class Studies:
                 `ended_at` given as True, the time is meant, and what they have open is free again.
         """
 
-        def job(connection: Connection) -> Participant:
-            before = _participant(connection, id)
+        def job(connection: Connection) -> Person:
+            before = _person(find_person(connection, id))
             values = dict(change(before) or {})
             for key in ("consented_at", "ended_at"):
                 if values.get(key) is True:
@@ -331,9 +338,26 @@ class Studies:
                 _change(connection, id, **values)
             if "ended_at" in values:
                 let_go(connection, [before.annotator])
-            return _participant(connection, id)
+            return _person(find_person(connection, id))
 
         return self._database.write(job)
+
+    def rules(self, name: str) -> tuple[dict[str, Any], dict[str, float]]:
+        """How a study goes, and the settings of its own of the first run whose pairs it shows.
+
+        Raises:
+            NotFoundError: there is no such study.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute(sql.RULES, {"study": name}).one_or_none()
+        if row is None:
+            raise _no_study(name)
+        return json.loads(row.about), own_settings_of(row)
+
+    def num_pairs(self, name: str) -> int:
+        """How many pairs the runs of a study have."""
+        with self._database.reading() as connection:
+            return int(connection.execute(sql.NUM_PAIRS, {"study": name}).scalar_one())
 
     def known(self, name: str, purpose: str) -> list[Known]:
         """Pairs with known answers that a study shows, in the order in which they were asked.
@@ -357,31 +381,15 @@ class Studies:
 
     def may_see_clip(self, id: UUID, digest: str) -> bool:
         """Whether a clip shows something that a participant was shown, or that everybody is."""
-        return self._may_see(id, segments.c.clip == digest)
+        return self._may_see(sql.SEEN_CLIP, {"participant": id, "clip": digest})
 
     def may_see_segment(self, id: UUID, segment: UUID) -> bool:
         """The same of a segment."""
-        return self._may_see(id, segments.c.id == segment)
+        return self._may_see(sql.SEEN_SEGMENT, {"participant": id, "segment": segment})
 
-    def _may_see(self, id: UUID, which: ColumnElement[bool]) -> bool:
-        of_query = or_(queries.c.first == segments.c.id, queries.c.second == segments.c.id)
-        leased = (
-            select(segments.c.id)
-            .select_from(participants)
-            .join(leases, leases.c.annotator == participants.c.annotator)
-            .join(queries, queries.c.id == leases.c.query)
-            .join(segments, of_query)
-            .where(participants.c.id == id, which)
-        )
-        shown_to_all = (
-            select(segments.c.id)
-            .select_from(participants)
-            .join(study_runs, study_runs.c.study == participants.c.study)
-            .join(segments, segments.c.run == study_runs.c.run)
-            .where(participants.c.id == id, study_runs.c.purpose.in_((PRACTICE, EXAMPLES)), which)
-        )
+    def _may_see(self, either: Sequence[Select[Any]], asked: Mapping[str, Any]) -> bool:
         with self._database.reading() as connection:
-            seen = (connection.execute(some.limit(1)).first() for some in (leased, shown_to_all))
+            seen = (connection.execute(one, asked).first() for one in either)
             return any(row is not None for row in seen)
 
     def _add(self, connection: Connection, study: AnyRow, link: NewLink) -> UUID:
@@ -423,8 +431,12 @@ def find_study(connection: Connection, name: str) -> AnyRow:
     """
     found = connection.execute(_named(name)).one_or_none()
     if found is None:
-        raise NotFoundError(f"There is no study {name}.")
+        raise _no_study(name)
     return found
+
+
+def _no_study(name: str) -> NotFoundError:
+    return NotFoundError(f"There is no study {name}.")
 
 
 def _runs_of(study: UUID) -> Any:
@@ -528,10 +540,20 @@ def _study(connection: Connection, row: AnyRow, with_people: bool = True) -> Stu
     )
 
 
+def find_person(connection: Connection, id: UUID) -> AnyRow:
+    """The row of a participant, with how their study goes.
+
+    Raises:
+        ForbiddenError: they were forgotten since their request began.
+    """
+    found = connection.execute(sql.PERSON, {"participant": id}).one_or_none()
+    if found is None:
+        raise no_link()
+    return found
+
+
 def _participant(connection: Connection, id: UUID) -> Participant:
-    row = connection.execute(select(participants).where(participants.c.id == id)).one_or_none()
-    if row is None:
-        raise no_link()  # forgotten since their request began
+    row = find_person(connection, id)
     return _with_labels(connection, row.study, [row])[0]
 
 
@@ -578,23 +600,29 @@ def _with_labels(
     passed = counted(of_purpose.where(study_runs.c.purpose == CHECKS, is_right))
     return [
         Participant(
-            id=row.id,
-            ref=row.ref,
-            number=row.number,
-            annotator=row.annotator,
-            device=row.device,
-            progress=json.loads(row.progress),
-            consented_at=row.consented_at,
-            consent=row.consent,
-            code=row.code,
-            started_at=row.started_at,
-            ended_at=row.ended_at,
-            outcome=row.outcome,
-            revoked_at=row.revoked_at,
-            created_at=row.created_at,
+            **vars(_person(row)),
             labels=pairs.get(row.annotator, 0),
             checks=checks.get(row.annotator, 0),
             passed=passed.get(row.annotator, 0),
         )
         for row in people
     ]
+
+
+def _person(row: AnyRow) -> Person:
+    return Person(
+        id=row.id,
+        ref=row.ref,
+        number=row.number,
+        annotator=row.annotator,
+        device=row.device,
+        progress=json.loads(row.progress),
+        consented_at=row.consented_at,
+        consent=row.consent,
+        code=row.code,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        outcome=row.outcome,
+        revoked_at=row.revoked_at,
+        created_at=row.created_at,
+    )
