@@ -99,7 +99,7 @@ def test_help_and_colours(site, browser):
         assert groups == ["Answering", "Watching", "Comparing a part", "Moving about"]
         assert "compare up to this frame" in shown(page, ".key-group >> nth=2")
         told = page.evaluate(
-            "import('/js/common/keys.js').then(({ACTIONS}) => Object.values(ACTIONS).map(a => a.help))"
+            "import('/js/common/keys.js').then(({ACTIONS, helpOf}) => Object.keys(ACTIONS).map(helpOf))"
         )
         assert set(told) <= set(page.locator(".key-list dd").all_inner_texts())  # none is left out
         assert "search the list of runs" in shown(page, ".key-group >> nth=3")

@@ -103,7 +103,7 @@ def read_aloud(page):
     return page.evaluate(
         """() => {
             const seen = (node) => node.checkVisibility();
-            const told = [document.title, document.body.innerText];
+            const told = [document.title, document.body.innerText.replace(document.querySelector(".code")?.innerText, "")];
             for (const node of document.querySelectorAll("body *")) {
                 if (!seen(node)) continue;
                 for (const name of ["aria-label", "title", "alt", "placeholder", "aria-valuetext"]) told.push(node.getAttribute(name) ?? "");

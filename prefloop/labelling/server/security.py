@@ -53,6 +53,8 @@ MAX_LONG_JSON = 4 * 2**20  # lists of queries, labels or rewards of steps
 MAX_SEGMENTS = 64 * 2**20
 MAX_CLIP = 32 * 2**20
 BODY_SECONDS = 60.0  # in which a whole body must arrive
+MOST_DISCARDED = 2**20  # bytes that are still read of a request that was refused,
+DISCARD_SECONDS = 5.0  # and for how long
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -225,7 +227,10 @@ class Guard:
         if refused is not None:
             status, sentence = refused
             logger.warning("refused %s %r: %s", scope["method"], _logged(scope["path"]), sentence)
-            await JSONResponse({"detail": sentence}, status)(scope, receive, guarded_send)
+            reply = JSONResponse({"detail": sentence}, status)
+            await reply(scope, receive, _without_end(guarded_send))
+            await _discard(receive)
+            await guarded_send({"type": "http.response.body"})
             return
         if scope["path"] == self._base_path != "":
             # addresses on the page are relative to its own, which must end as a folder's does
@@ -350,6 +355,27 @@ def _host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]
+
+
+def _without_end(send: Send) -> Send:
+    """Sends a reply whole, and leaves it open."""
+
+    async def send_on(message: Message) -> None:
+        is_body = message["type"] == "http.response.body"
+        await send({**message, "more_body": True} if is_body else message)
+
+    return send_on
+
+
+async def _discard(receive: Receive) -> None:
+    """Reads on what nobody wants, for a while: a proxy that is cut off as it sends never sees the reply."""
+    received = 0
+    with anyio.move_on_after(DISCARD_SECONDS):
+        while received < MOST_DISCARDED:
+            message = await receive()
+            received += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                return
 
 
 def _limited(receive: Receive, limit: int) -> Receive:

@@ -46,7 +46,7 @@ export function keyName(key) {
 }
 
 /** What an action is for, such as "one frame back". */
-function helpOf(action) {
+export function helpOf(action) {
   return ACTIONS[action].help ?? word(`key${action[0].toUpperCase()}${action.slice(1)}`);
 }
 
