@@ -269,18 +269,14 @@ def test_who_is_refused_is_not_cut_off_while_they_send(served):
     _, api = served()
     length = security.body_limit("/api/answers") + 1
     with socket.create_connection((api.base_url.host, api.base_url.port)) as connection:
-        head = f"POST /api/answers HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
-        connection.sendall(head.encode())
+        head = "POST /api/answers HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        connection.sendall(f"{head}Content-Length: {length}\r\n\r\n".encode())
         assert connection.recv(1000).startswith(b"HTTP/1.1 413")
         for _ in range(length):
             connection.sendall(b" ")
-        # the next request is heard, too
-        connection.sendall(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        told = b""
-        while b"HTTP/1.1 200" not in told:
-            more = connection.recv(1000)
-            assert more
-            told += more
+        connection.settimeout(5)
+        while connection.recv(1000):  # to its end, which is none by a reset
+            continue
 
 
 def test_a_body_without_a_length_is_counted(served, monkeypatch):
