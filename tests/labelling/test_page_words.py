@@ -103,7 +103,7 @@ def read_aloud(page):
     return page.evaluate(
         """() => {
             const seen = (node) => node.checkVisibility();
-            const told = [document.title, document.body.innerText.replace(document.querySelector(".code")?.innerText, "")];
+            const told = [document.title, document.body.innerText];
             for (const node of document.querySelectorAll("body *")) {
                 if (!seen(node)) continue;
                 for (const name of ["aria-label", "title", "alt", "placeholder", "aria-valuetext"]) told.push(node.getAttribute(name) ?? "");
@@ -127,7 +127,8 @@ def foreign(page, language):
 
 
 def split(text):
-    """Its words, in small letters; what holds a digit is none."""
+    """Its words, in small letters; what holds a digit is none, nor is a completion code."""
+    text = re.sub(r"\b[A-Z2-9]{8}\b", "", text)
     return [w for w in re.findall(r"[^\W_]{2,}", text.lower()) if not re.search(r"\d", w)]
 
 

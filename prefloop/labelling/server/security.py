@@ -54,7 +54,7 @@ MAX_SEGMENTS = 64 * 2**20
 MAX_CLIP = 32 * 2**20
 BODY_SECONDS = 60.0  # in which a whole body must arrive
 MOST_DISCARDED = 2**20  # bytes that are still read of a request that was refused,
-DISCARD_SECONDS = 5.0  # and for how long
+DISCARD_SECONDS = 2.0  # and for how long
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
