@@ -230,7 +230,8 @@ def test_answers_of_one_participant_are_not_sent_by_another(site, browser):
         other = page.context.new_page()  # at the same computer
         page.close()
         join(other, site, bob)
-        press(other, "2")
+        with other.expect_response("**/api/answers"):
+            press(other, "2")
         until(other, "Object.keys(localStorage).filter(key => key.startsWith('prefloop.answer.')).length === 1")  # fmt: skip
         assert [event["annotator"] for event in labels(site.api)] == ["pilot-02"]
         again = page.context.new_page()
