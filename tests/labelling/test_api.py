@@ -14,7 +14,8 @@ from prefloop.data import dataset
 from prefloop.labelling.arrays import to_archive
 from prefloop.labelling.limits import MAX_TRACE
 from prefloop.labelling.server.addresses import WrongTokens
-from prefloop.labelling.server.security import HEADERS, make_tokens
+from prefloop.labelling.server.guard import HEADERS
+from prefloop.labelling.server.security import make_tokens
 
 pytest_plugins = ["store_fixtures"]
 

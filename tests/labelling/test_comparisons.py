@@ -9,7 +9,7 @@ from compared import ID, STEPS, comparison, digest, send, video
 from pages import Site
 
 from prefloop.labelling.limits import MAX_COMPARISON
-from prefloop.labelling.server import security
+from prefloop.labelling.server import bodies
 from prefloop.labelling.server.security import make_tokens
 
 PLACE = f"/api/comparisons/{ID}"
@@ -123,7 +123,7 @@ def test_what_is_too_large_is_not_read(api, tmp_path):
     about, videos = comparison()
     api.put(PLACE, json=about)
     place = f"{PLACE}/clips/{next(iter(videos))}"
-    assert api.put(place, content=b"\0" * (security.MAX_CLIP + 1)).status_code == 413
+    assert api.put(place, content=b"\0" * (bodies.MAX_CLIP + 1)).status_code == 413
     assert stored(tmp_path) == []
 
 

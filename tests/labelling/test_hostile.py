@@ -18,7 +18,7 @@ from serving import serving
 from prefloop.data import dataset
 from prefloop.labelling.arrays import pad, to_archive
 from prefloop.labelling.limits import as_shown
-from prefloop.labelling.server import security
+from prefloop.labelling.server import bodies, guard
 from prefloop.labelling.server.app import create_app
 from prefloop.labelling.server.clips import ClipStore
 from prefloop.labelling.server.config import SettingsFile
@@ -249,7 +249,7 @@ def test_uploads_that_are_too_large_are_not_read(served):
         ("POST", f"/api/runs/{RUN}/leases"),
         ("POST", "/api/answers"),
     ):
-        limit = security.body_limit(path)
+        limit = bodies.body_limit(path)
         with socket.create_connection((api.base_url.host, api.base_url.port)) as connection:
             head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {limit + 1}\r\n\r\n"
             connection.sendall(head.encode())
@@ -264,23 +264,32 @@ def test_uploads_that_are_too_large_are_not_read(served):
             assert connection.recv(1000).startswith(b"HTTP/1.1 4")
 
 
-def test_who_is_refused_is_not_cut_off_while_they_send(served):
+@pytest.mark.parametrize(
+    ("request_line", "token", "length", "status"),
+    [
+        ("POST /api/answers", "", bodies.MAX_JSON + 1, 413),  # refused at the door,
+        (f"POST /api/runs/{RUN}/segments", "nobody's", 300_000, 401),  # by who may do what,
+        ("POST /api/nothing", "", 50_000, 405),  # since there is no such route
+    ],
+)
+def test_who_is_refused_is_not_cut_off_while_they_send(served, request_line, token, length, status):
     """Or else a proxy, which sends on before it listens, says that nothing answers here."""
-    _, api = served()
-    length = security.body_limit("/api/answers") + 1
+    _, api = served(tokens=make_tokens().hashed)
+    head = f"{request_line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n"
+    head += f"Authorization: Bearer {token}\r\n" if token else ""
     with socket.create_connection((api.base_url.host, api.base_url.port)) as connection:
-        head = "POST /api/answers HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-        connection.sendall(f"{head}Content-Length: {length}\r\n\r\n".encode())
-        assert connection.recv(1000).startswith(b"HTTP/1.1 413")
-        for _ in range(length):
-            connection.sendall(b" ")
+        connection.sendall(f"{head}\r\n".encode())
         connection.settimeout(5)
+        assert connection.recv(1000).startswith(f"HTTP/1.1 {status}".encode())
+        for _ in range(length // 100):
+            connection.sendall(b" " * 100)
+        connection.sendall(b" " * (length % 100))
         while connection.recv(1000):  # to its end, which is none by a reset
             continue
 
 
 def test_a_body_without_a_length_is_counted(served, monkeypatch):
-    monkeypatch.setattr(security, "MAX_JSON", 1000)
+    monkeypatch.setattr(bodies, "MAX_JSON", 1000)
     _, api = served()
     chunks = (b" " * 400 for _ in range(10))
     reply = api.post("/api/answers", content=chunks)
@@ -310,7 +319,7 @@ def test_a_half_sent_upload_stores_nothing(served, tmp_path, caplog):
 
 
 def test_a_body_that_never_ends_is_given_up(served, monkeypatch):
-    monkeypatch.setattr(security, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
     _, api = served()
     with socket.create_connection((api.base_url.host, api.base_url.port)) as connection:
         connection.sendall(
@@ -371,7 +380,7 @@ def test_a_name_that_was_pointed_here_is_refused(shared, host):
 def test_a_refusal_carries_the_headers_and_is_logged(shared, caplog):
     _, api = shared
     reply = api.get("/api/runs%1b[2J", headers={"host": "evil.example"})
-    for name, value in security.HEADERS.items():
+    for name, value in guard.HEADERS.items():
         assert reply.headers[name] == value
     logged = [r.getMessage() for r in caplog.records if "refused" in r.getMessage()]
     assert len(logged) == 1

@@ -20,7 +20,7 @@ from serving import ServerProcess
 
 from prefloop.errors import UserError
 from prefloop.labelling.client.client import LabellingClient
-from prefloop.labelling.server.security import HEADERS, base_path_of
+from prefloop.labelling.server.guard import HEADERS, base_path_of
 
 pytest_plugins = ["page_fixtures", "store_fixtures"]
 

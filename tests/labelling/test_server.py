@@ -32,7 +32,8 @@ from prefloop.labelling.home import (
 )
 from prefloop.labelling.server import serving
 from prefloop.labelling.server.clips import examine
-from prefloop.labelling.server.security import make_tokens, origin_of, write_tokens
+from prefloop.labelling.server.guard import origin_of
+from prefloop.labelling.server.security import make_tokens, write_tokens
 from prefloop.labelling.server.storage.store import Store
 from prefloop.startup import noted_interrupts
 

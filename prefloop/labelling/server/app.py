@@ -20,6 +20,7 @@ from prefloop.errors import UserError
 from prefloop.labelling.schemas.base import ErrorOut
 from prefloop.labelling.server.clips import ClipStore, NoRoomError
 from prefloop.labelling.server.config import SettingsFile
+from prefloop.labelling.server.guard import LOOPBACK, Guard
 from prefloop.labelling.server.languages import languages_of
 from prefloop.labelling.server.pseudonyms import pseudonyms
 from prefloop.labelling.server.rooms import Rooms, in_turn
@@ -38,7 +39,7 @@ from prefloop.labelling.server.routes import (
     training,
     trainings,
 )
-from prefloop.labelling.server.security import LOOPBACK, Guard, Tokens
+from prefloop.labelling.server.security import Tokens
 from prefloop.labelling.server.service import Service, admitted
 from prefloop.labelling.server.storage.database import StoreUnavailableError
 from prefloop.labelling.server.storage.errors import ConflictError, ForbiddenError, NotFoundError

@@ -21,7 +21,7 @@ from prefloop.errors import UserError
 from prefloop.files import ClaimedError, claimed_directory
 from prefloop.labelling import home as homes
 from prefloop.labelling.home import CLIPS, DATABASE, SECRET, SETTINGS, TOKENS
-from prefloop.labelling.server import security
+from prefloop.labelling.server import guard, security
 from prefloop.labelling.server.app import create_app
 from prefloop.labelling.server.clips import ClipStore
 from prefloop.labelling.server.config import SettingsFile
@@ -60,7 +60,7 @@ class Address:
     @property
     def is_private(self) -> bool:
         """Whether only this machine reaches it."""
-        return self.host in security.LOOPBACK and not self.public_url
+        return self.host in guard.LOOPBACK and not self.public_url
 
 
 def serve(
@@ -96,8 +96,8 @@ def serve(
             f"There is no file {settings}; without --settings, {home / SETTINGS} is made."
         )
     with ExitStack() as stack:
-        origins = [security.origin_of(address.public_url)] if address.public_url else []
-        base_path = security.base_path_of(address.public_url)
+        origins = [guard.origin_of(address.public_url)] if address.public_url else []
+        base_path = guard.base_path_of(address.public_url)
         homes.make_home(home)
         _claim(stack, home)
         stack.enter_context(logging_to(home / LOG))
@@ -258,10 +258,10 @@ def _reason(error: Exception) -> str:
 
 def _hosts(address: Address) -> set[str] | None:
     """Names that requests may be for; None: any, since tokens are demanded and names unknown."""
-    if address.host not in security.LOOPBACK:
+    if address.host not in guard.LOOPBACK:
         return None
-    public = security.origin_of(address.public_url) if address.public_url else ""
-    return {*security.LOOPBACK, public.partition("://")[2].partition(":")[0]} - {""}
+    public = guard.origin_of(address.public_url) if address.public_url else ""
+    return {*guard.LOOPBACK, public.partition("://")[2].partition(":")[0]} - {""}
 
 
 def _tokens(path: Path, new_tokens: bool) -> tuple[security.Tokens, security.NewTokens | None]:
