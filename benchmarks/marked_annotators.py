@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 
 import numpy as np
 
-from prefloop.labelling.server.results import doubts
+from prefloop.labelling.server.doubts import doubts
 from prefloop.labelling.server.storage.records import Event
 
 PEOPLE, KNOWN = 20, 20

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefloop.labelling.server.doubts import doubts
 from prefloop.labelling.server.results import (
     MAX_CURVES,
     MAX_POINTS,
@@ -14,7 +15,6 @@ from prefloop.labelling.server.results import (
     Seconds,
     Share,
     cohens_kappa,
-    doubts,
     krippendorffs_alpha,
     results,
 )

@@ -15,7 +15,7 @@ from prefloop.labelling.schemas.studies import (
     StudyName,
     StudyOut,
 )
-from prefloop.labelling.server import results
+from prefloop.labelling.server.doubts import doubts
 from prefloop.labelling.server.languages import require_language
 from prefloop.labelling.server.service import ServiceDep, trainers_only
 from prefloop.labelling.server.storage.records import NewLink
@@ -49,7 +49,7 @@ def get_study_doubts(name: StudyName, service: ServiceDep) -> list[DoubtedOut]:
     ]
     excluded = {annotator for run in pairs for annotator in store.runs.excluded(run)}
     known: dict[object, float] = {one.query: one.label for one in store.studies.known(name, CHECKS)}
-    found = results.doubts(labels, excluded, known)
+    found = doubts(labels, excluded, known)
     return [
         DoubtedOut.model_validate(
             {

@@ -1,4 +1,4 @@
-// What is suspicious of an annotator, in words. The rule is the server's (labelling/server/results.py).
+// What is suspicious of an annotator, in words. The rule is the server's (labelling/server/doubts.py).
 
 import { make, percent } from "../common/dom.js";
 
