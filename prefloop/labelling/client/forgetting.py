@@ -1,10 +1,9 @@
 """What `prefloop runs forget` and `prefloop study forget` do: all that is stored of one person, deleted."""
 
-import difflib
-
 from prefloop.errors import UserError, note
 from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.client.managing import agreed_to, counted
+from prefloop.labelling.names import perhaps
 from prefloop.labelling.schemas.people import StoredOut
 
 
@@ -36,9 +35,9 @@ def forget_participant(client: LabellingClient, study: str, ref: str, ask: bool)
     """
     people = {person.ref: person.annotator for person in client.study(study).participants}
     if ref not in people:
-        close = difflib.get_close_matches(ref, people, n=3)
-        meant = f"; did you mean {' or '.join(close)}?" if close else "."
-        raise UserError(f"Nobody called {ref} takes part in the study {study}{meant}")
+        raise UserError(
+            f"Nobody called {ref} takes part in the study {study}{perhaps(ref, people)}"
+        )
     forget(client, people[ref], ask)
 
 

@@ -1,6 +1,5 @@
 """What is stored of one person, wherever that stands, and how all of it is deleted."""
 
-import difflib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from sqlalchemy import (
     update,
 )
 
+from prefloop.labelling.names import perhaps
 from prefloop.labelling.server.storage.database import Database, chunks
 from prefloop.labelling.server.storage.errors import NotFoundError
 from prefloop.labelling.server.storage.records import DeletedStudy, Forgotten, Stored
@@ -170,9 +170,7 @@ def _run_names(connection: Connection, table: Any, which: ColumnElement[bool]) -
 def _nobody(connection: Connection, name: str) -> str:
     known = union(*(select(column).where(column.is_not(None)) for column in NAMED))
     names = sorted(connection.execute(known).scalars())
-    close = difflib.get_close_matches(name, names, n=3)
-    meant = f"; did you mean {' or '.join(close)}?" if close else "."
-    return f"Nothing is stored of anybody called {name}{meant}"
+    return f"Nothing is stored of anybody called {name}{perhaps(name, names)}"
 
 
 def _delete(connection: Connection, name: str) -> tuple[Counter[str], int]:
