@@ -75,7 +75,7 @@ def test_a_participant_reads_it_and_is_forgotten_in_the_middle(site, browser):
             desk.goto(f"{site.url}/#/studies/pilot")
             desk.get_by_role("button", name="Delete all that is stored of 01").click()
             asked = shown(desk, "#confirm-lost")
-            assert "1 answers, 0 skips" in asked and "in the study pilot" in asked
+            assert "1 answer, 0 skips" in asked and "in the study pilot" in asked
             typed(desk, "pilot-01")
             until(desk, "!document.querySelector(\"[data-ref='01']\")")
             assert desk.locator("[data-ref='02']").count() == 1

@@ -120,7 +120,7 @@ def test_a_run_is_renamed_archived_brought_back_and_deleted(site, browser):
         until(page, f"({LIVE}).includes('better')")
         manage(page, "better")
         page.get_by_role("button", name="Delete …").click()
-        assert "1 label by 1 annotator would be lost" in shown(page, "#manage-lost")
+        assert "1 label by 1 annotator would be lost" in shown(page, "#confirm-lost")
         last = page.get_by_role("button", name="Delete for good")
         assert last.is_disabled()
         page.keyboard.type("bette")
@@ -136,7 +136,7 @@ def test_a_run_is_renamed_archived_brought_back_and_deleted(site, browser):
         assert names(site.api) == ["other"]
         manage(page, "other")  # which has no labels: a second press is enough
         page.get_by_role("button", name="Delete …").click()
-        assert "no labels to lose" in shown(page, "#manage-lost")
+        assert "no labels to lose" in shown(page, "#confirm-lost")
         page.keyboard.press("Enter")
         page.wait_for_selector("text=There is nothing to label yet")
         assert names(site.api) == []
@@ -152,7 +152,7 @@ def test_whoever_deletes_a_run_that_is_trained_on_is_told(site, browser):
         assert page.get_by_role("button", name="Archive").is_disabled()
         assert "(learning, step 5,400); stop it before" in shown(page, "#manage-dialog")
         page.get_by_role("button", name="Delete …").click()
-        assert "A program trains on it now" in shown(page, "#manage-lost")
+        assert "A program trains on it now" in shown(page, "#confirm-lost")
         page.get_by_role("button", name="Delete for good").click()
         page.wait_for_selector("text=There is nothing to label yet")
         # one that began to train after the question was asked is not taken away unasked
@@ -162,7 +162,7 @@ def test_whoever_deletes_a_run_that_is_trained_on_is_told(site, browser):
         page.get_by_role("button", name="Delete …").click()
         tell(site.api)
         page.get_by_role("button", name="Delete for good").click()
-        until(page, "document.querySelector('#manage-dialog .mistake').textContent.includes('A program trains on the run')")  # fmt: skip
+        until(page, "document.querySelector('#confirm-dialog .mistake').textContent.includes('A program trains on the run')")  # fmt: skip
     assert names(site.api) == ["cartpole-01"]
 
 

@@ -1,14 +1,17 @@
 // A question before something is deleted for good: whoever types its name has said yes.
 
 import { Refused, Unreachable } from "./api.js";
-import { make, setText } from "./dom.js";
+import { count, make, setText } from "./dom.js";
 
-/** Asks; `act(checked)` deletes, and is told whether the box was ticked, if there is one that says `option`. */
-export function askToDelete({ title, text, name, button, act, option = null }) {
+/**
+ * Asks; `act(checked)` deletes, and is told whether the box was ticked, if there is one that says `option`. Where nothing of
+ * worth is lost, `typed` is false and the name need not be typed.
+ */
+export function askToDelete({ title, text, name, button, act, option = null, typed = true }) {
   const mistake = make("p", { class: "mistake", role: "alert" });
-  const field = make("input", { id: "confirm-typed", autocomplete: "off", spellcheck: "false", "aria-describedby": "confirm-lost" });
+  const field = make("input", { id: "confirm-typed", autocomplete: "off", spellcheck: "false" });
   const box = option ? make("input", { type: "checkbox", id: "confirm-option" }) : null;
-  const last = make("button", { type: "submit", class: "danger", disabled: true }, button);
+  const last = make("button", { type: "submit", class: "danger", disabled: typed }, button);
   field.addEventListener("input", () => (last.disabled = field.value.trim() !== name));
   const end = async (event) => {
     event.preventDefault();
@@ -26,27 +29,26 @@ export function askToDelete({ title, text, name, button, act, option = null }) {
   };
   const dialog = make(
     "dialog",
-    { id: "confirm-dialog", "aria-labelledby": "confirm-title", onclose: () => dialog.remove() },
+    { id: "confirm-dialog", "aria-labelledby": "confirm-title", "aria-describedby": "confirm-lost", onclose: () => dialog.remove() },
     make(
       "form",
       { onsubmit: end },
       make("h2", { id: "confirm-title" }, title),
       make("p", { id: "confirm-lost" }, text),
       box ? make("p", {}, box, " ", make("label", { for: "confirm-option" }, option)) : null,
-      make("label", { for: "confirm-typed" }, `Type ${name} to delete it`),
-      field,
+      ...(typed ? [make("label", { for: "confirm-typed" }, `Type ${name} to delete it`), field] : []),
       mistake,
       make("div", { class: "buttons" }, make("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Cancel"), last),
     ),
   );
   document.body.append(dialog);
   dialog.showModal();
-  field.focus();
+  (typed ? field : last).focus();
 }
 
 /** Asks whether all that is stored of somebody is to be deleted; `done()` is called when it is. */
 export function askToForget(name, stored, forget, done) {
-  const said = `${stored.answers} answers, ${stored.skips} skips and ${stored.taken_back} answers taken back, in ${stored.runs.length} runs`;
+  const said = `${count(stored.answers, "answer")}, ${count(stored.skips, "skip")} and ${count(stored.taken_back, "answer")} taken back, in ${count(stored.runs.length, "run")}`;
   const place = stored.participant ? `, with their link and what is known of them in the study ${stored.participant.study}` : "";
   askToDelete({
     title: `Delete all that is stored of ${name}?`,

@@ -1,6 +1,6 @@
 // The labelling page: two clips, and a key for what is better.
 
-import { getRun, persist } from "../common/api.js";
+import { getRun } from "../common/api.js";
 import { Choices, choiceText, isAllowed, isChoice, saidText } from "./choices.js";
 import { Controls } from "../common/controls.js";
 import { make, setText } from "../common/dom.js";
@@ -14,7 +14,7 @@ import { outbox } from "./outbox.js";
 import { beginningSpeed, Player } from "../common/player.js";
 import { Progress } from "./progress.js";
 import { PairQueue, pairsOf } from "./queue.js";
-import { showRefusal } from "../common/refusal.js";
+import { foundOrShown } from "../common/refusal.js";
 import { say } from "../common/say.js";
 import { annotator, uuid } from "../common/session.js";
 import { isStacked, Stage } from "./stage.js";
@@ -29,12 +29,8 @@ const LONGEST = 86400; // seconds of looking that are told: whoever needs a day 
 export async function showLabel(view, signal, name) {
   if (!annotator()) await askName();
   if (signal.aborted) return;
-  try {
-    const run = await persist(() => getRun(name), signal);
-    if (!signal.aborted) showPairs(view, run, signal);
-  } catch (error) {
-    if (!signal.aborted) showRefusal(view, name, error);
-  }
+  const run = await foundOrShown(view, name, () => getRun(name), signal);
+  if (run) showPairs(view, run, signal);
 }
 
 function showPairs(view, run, signal) {

@@ -1,6 +1,6 @@
 // The results of a run: how much was labelled, by whom, how fast, and how alike.
 
-import { attempt, exclude, forget, getDataOf, getRanking, getResults, getRun, health, listComparisons, persist, repeat } from "../common/api.js";
+import { attempt, exclude, forget, getDataOf, getRanking, getResults, getRun, health, listComparisons, repeat } from "../common/api.js";
 import { bars, labelsOverTime, lineLegend, ranges } from "./charts.js";
 import { askToForget } from "../common/confirm.js";
 import { count, make, percent } from "../common/dom.js";
@@ -8,7 +8,7 @@ import { doubtList, marks } from "./doubts.js";
 import { HardPairs } from "./hardest.js";
 import { legend, section, table } from "./parts.js";
 import { blind, rankingCard } from "./ranking.js";
-import { showRefusal } from "../common/refusal.js";
+import { foundOrShown } from "../common/refusal.js";
 
 const REFRESH = 5000;
 
@@ -31,14 +31,8 @@ export async function showResults(view, signal, name) {
     update(found);
     hardPairs.update(found.results.reward?.hardest ?? []);
   };
-  let found;
-  try {
-    found = await persist(load, signal);
-  } catch (error) {
-    if (!signal.aborted) showRefusal(view, name, error);
-    return;
-  }
-  if (signal.aborted) return;
+  const found = await foundOrShown(view, name, load, signal);
+  if (!found) return;
   show(found);
   const comparisons = make("a", { class: "button", hidden: true }, "Side by side");
   attempt(async () => {

@@ -1,6 +1,7 @@
 // What a trainer may do with a run: another name, the archive, and the end of it.
 
 import { archiveRun, bringRunBack, deleteRun, exportRun, Refused, renameRun, Unreachable } from "../common/api.js";
+import { askToDelete } from "../common/confirm.js";
 import { count, make, setText } from "../common/dom.js";
 import { say } from "../common/say.js";
 import { inBrief } from "../common/phase.js";
@@ -83,32 +84,23 @@ export class Manage {
     return part(why, make("button", { type: "button", disabled: training !== null, onclick: away }, "Archive"));
   }
 
-  /** A button that first asks; where labels would be lost, the name must be typed. */
   #deleting(run) {
     const { name, counts, training } = run;
-    const first = make("button", { type: "button" }, "Delete …");
-    const node = part("Deleted, it is gone for good.", first);
-    first.addEventListener("click", () => {
-      const field = make("input", { id: "manage-typed", autocomplete: "off", spellcheck: "false", "aria-describedby": "manage-lost" });
-      const last = make("button", { type: "submit", class: "danger", disabled: counts.labels > 0 }, "Delete for good");
-      field.addEventListener("input", () => (last.disabled = field.value.trim() !== name));
-      const end = (event) => {
-        event.preventDefault();
-        if (!last.disabled) this.#do(() => deleteRun(name, training !== null), null, `${name} is deleted.`);
-      };
-      node.replaceWith(
-        make(
-          "form",
-          { class: "manage-part", onsubmit: end },
-          make("p", { id: "manage-lost" }, lost(run)),
-          ...(counts.labels ? [make("label", { for: "manage-typed" }, `Type ${name} to delete it`)] : []),
-          make("div", { class: "manage-row" }, ...(counts.labels ? [field] : []), last),
-        ),
-      );
-      (counts.labels ? field : last).focus();
-      say(lost(run));
-    });
-    return node;
+    const ask = () => {
+      this.#dialog.close();
+      askToDelete({
+        title: `Delete the run ${name}?`,
+        text: lost(run),
+        name,
+        button: "Delete for good",
+        typed: counts.labels > 0,
+        act: async () => {
+          await deleteRun(name, training !== null);
+          await this.#end(null, `${name} is deleted.`);
+        },
+      });
+    };
+    return part("Deleted, it is gone for good.", make("button", { type: "button", onclick: ask }, "Delete …"));
   }
 
   async #do(job, name, done) {
@@ -121,6 +113,10 @@ export class Manage {
       return;
     }
     this.#dialog.close();
+    await this.#end(name, done);
+  }
+
+  async #end(name, done) {
     say(done);
     try {
       await this.#changed(name);

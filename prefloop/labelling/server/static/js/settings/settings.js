@@ -2,7 +2,7 @@
 
 import { getRunSettings, getSettings, persist, putRunSettings, putSettings } from "../common/api.js";
 import { make } from "../common/dom.js";
-import { showRefusal } from "../common/refusal.js";
+import { foundOrShown } from "../common/refusal.js";
 import { settingsForm } from "./form.js";
 
 const GROUPS = {
@@ -41,14 +41,8 @@ async function showAllSettings(view, signal) {
 }
 
 async function showRunSettings(view, signal, name) {
-  let settings;
-  try {
-    settings = await persist(() => getRunSettings(name), signal);
-  } catch (error) {
-    if (!signal.aborted) showRefusal(view, name, error);
-    return;
-  }
-  if (signal.aborted) return;
+  const settings = await foundOrShown(view, name, () => getRunSettings(name), signal);
+  if (!settings) return;
   const { keys, own, everywhere, may_change: mayChange } = settings;
   const otherwise = Object.fromEntries(
     Object.entries(everywhere).map(([key, value]) => [key, value === null ? OWN : { brief: String(value), full: String(value) }]),

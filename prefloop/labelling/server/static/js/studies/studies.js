@@ -5,7 +5,7 @@ import {
 } from "../common/api.js";
 import { askToDelete, askToForget } from "../common/confirm.js";
 import { count, make, setText } from "../common/dom.js";
-import { showRefusal } from "../common/refusal.js";
+import { foundOrShown } from "../common/refusal.js";
 import { say } from "../common/say.js";
 import { doubtList, marks } from "../results/doubts.js";
 
@@ -48,14 +48,8 @@ async function showTable(view, signal, name) {
     const [study, doubted] = await Promise.all([getStudy(name), getStudyDoubts(name)]);
     return { study, doubted };
   };
-  let found;
-  try {
-    found = await persist(load, signal);
-  } catch (error) {
-    if (!signal.aborted) showRefusal(view, name, error);
-    return;
-  }
-  if (signal.aborted) return;
+  const found = await foundOrShown(view, name, load, signal);
+  if (!found) return;
   const summary = make("p", { class: "faint" });
   const body = make("tbody");
   const mistake = make("p", { class: "mistake", role: "alert" });
