@@ -371,13 +371,14 @@ def test_pairs_sides_and_people_are_balanced(api):
 
 
 def test_many_at_once_get_what_they_are_for_and_no_more(api):
-    people = entered(make_study(api, people=8, pairs=5, num_queries=20, answers_per_pair=2))
+    # some pairs more than are needed: the last one left may be one that the last person has answered
+    people = entered(make_study(api, people=8, pairs=5, num_queries=26, answers_per_pair=2))
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda person: person.label_all(), people)) == 8 * [5]
     events = api.get("/api/runs/cartpole-01/labels").json()["events"]
     said = Counter((event["query"], event["annotator"]) for event in events)
     assert set(said.values()) == {1} and len(events) == 40
-    assert set(Counter(query for query, _ in said).values()) == {2}
+    assert max(Counter(query for query, _ in said).values()) == 2
 
 
 def test_one_answer_a_pair_has_sides_in_turn_for_each(api):
