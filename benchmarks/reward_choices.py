@@ -118,7 +118,7 @@ def correlations(
             taught.fit(lambda so_far=so_far: so_far, session)  # type: ignore[misc]
             row = {"labels": float(by[session])}
             for name, episodes in (("next", following), ("so_far", so_far)):
-                learned = taught.model.reward(episodes.obs, episodes.actions)
+                learned = taught.model.reward(np.asarray(episodes.obs), episodes.actions)
                 row[name] = float(np.corrcoef(learned, episodes.rewards)[0, 1])
             rows.append(row)
     return rows

@@ -11,6 +11,7 @@ a policy that tries it. `--better RUN` adds policies as columns only.
 import argparse
 from pathlib import Path
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -35,7 +36,7 @@ def env_of(run: Path) -> EnvSettings:
 def played(run: Path, env: EnvSettings) -> Trajectories:
     """Episodes of the mean action of a run's policy."""
     policy = policy_files.load(run / "final_policy.params", make_vector_env(env, 1))
-    return play(policy, env, EPISODES, SEED, greedy=True)
+    return play(policy, env, EPISODES, SEED, greedy=True, observed=True)
 
 
 def show(name: str, rewards: list[NDArray]) -> None:
@@ -60,7 +61,7 @@ def main() -> None:
     show("the environment", [episodes.rewards for episodes in policies])
     for run in arguments.runs:
         model = reward_model.load(run / "reward.params", envs)
-        show(run.name, [model.reward(steps.obs, steps.actions) for steps in policies])
+        show(run.name, [model.reward(np.asarray(steps.obs), steps.actions) for steps in policies])
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def predict_returns(
     demos, demo_returns = generate_novice_demos(
         env, str(directory / "synthetic"), seed=integer(0, Stream.HELD_OUT_DEMONSTRATIONS)
     )
-    later = play(load_mlp(learned, *policy_sizes(env)), ENV_ID, 50, seed=0)
+    later = play(load_mlp(learned, *policy_sizes(env)), ENV_ID, 50, seed=0, observed=True)
     groups = {
         "demonstrators": (demos, demo_returns),
         "learned policy": (later.visited_states(), later.returns),

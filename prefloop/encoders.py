@@ -1,12 +1,14 @@
 """From observations to features: what stands between an environment and the head of a network."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch
 from torch import nn
 
 from prefloop.envs.spaces import Spaces
+from prefloop.errors import UserError
 
 
 class Encoder(Protocol):
@@ -48,7 +50,174 @@ class Vectors:
         return obs.float()
 
 
+class Convolutions(nn.Module):
+    """Convolutions over a stack of pictures, and one layer over all that they give.
+
+    Attributes:
+        kind, features: as in `Encoder`.
+    """
+
+    def __init__(
+        self, kind: str, spaces: Spaces, layers: Sequence[nn.Module], features: int
+    ) -> None:
+        """Draws the weights as PPO's implementations do: orthogonal, without biases.
+
+        Args:
+            spaces: of pictures.
+            layers: from [batch, channels, height, width] to maps of features.
+            features: how many are made of these.
+
+        Raises:
+            UserError: observations are no pictures, or too small for these layers.
+        """
+        super().__init__()
+        self.kind, self.features = kind, features
+        self._axes, self._channels, self._shape = _layout(spaces)
+        maps = nn.Sequential(*layers, nn.Flatten())
+        try:
+            with torch.no_grad():
+                flat = maps(torch.zeros(1, self._channels, *self._shape)).shape[1]
+        except RuntimeError:
+            side = " x ".join(map(str, self._shape))
+            raise UserError(
+                f"Pictures of {side} are too small for --encoder {kind}; take small, or larger ones."
+            ) from None
+        self.layers = nn.Sequential(*maps, nn.Linear(flat, features), nn.ReLU())
+        for layer in self.layers.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.orthogonal_(layer.weight, math.sqrt(2))
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type] # all have one
+        # processors and GPUs convolve quicker where the channels of a pixel lie side by side
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        """Pictures as they are stored, [..., *obs_shape], to features, [..., features]."""
+        leading = obs.shape[: obs.ndim - len(self._axes)]
+        pictures = obs.reshape(-1, *obs.shape[len(leading) :])
+        if (
+            pictures.ndim == 5
+        ):  # a stack of pictures in colour: the colours of each, one after the other
+            pictures = pictures.movedim(-1, 2).flatten(1, 2)
+        elif self._axes == "hwc":
+            pictures = pictures.movedim(-1, 1)
+        elif self._axes == "hw":
+            pictures = pictures[:, None]
+        x = pictures.to(torch.float32, memory_format=torch.channels_last) / 255
+        return self.layers(x).reshape(*leading, self.features)
+
+
+def _layout(spaces: Spaces) -> tuple[str, int, tuple[int, ...]]:
+    """Which axis of an observation is which, how many channels it has in all, and its height and width.
+
+    Raises:
+        UserError: observations are no pictures.
+    """
+    shape, stack = spaces.obs_shape, spaces.frame_stack
+    if not is_pictures(spaces):
+        raise UserError(f"An encoder of pictures can't see {spaces}.")
+    if stack > 1:
+        return (
+            ("fhwc", stack * shape[3], shape[1:3])
+            if len(shape) == 4
+            else ("fhw", stack, shape[1:3])
+        )
+    if len(shape) == 2:
+        return "hw", 1, shape
+    return ("chw", shape[0], shape[1:3]) if shape[0] < shape[2] else ("hwc", shape[2], shape[:2])
+
+
+def is_pictures(spaces: Spaces) -> bool:
+    """Whether observations are pictures, or stacks of them: whole numbers from 0 to 255."""
+    axes = len(spaces.obs_shape) - (spaces.frame_stack > 1)
+    return spaces.obs_dtype == "uint8" and axes in (2, 3)
+
+
+def nature(spaces: Spaces) -> Convolutions:
+    """The convolutions of DQN, for 84 pixels. Source: Mnih et al. 2015, doi:10.1038/nature14236."""
+    channels = _layout(spaces)[1]
+    return Convolutions(
+        "nature",
+        spaces,
+        [
+            nn.Conv2d(channels, 32, 8, stride=4), nn.ReLU(),
+            nn.Conv2d(32, 64, 4, stride=2), nn.ReLU(),
+            nn.Conv2d(64, 64, 3), nn.ReLU(),
+        ],
+        features=512,
+    )  # fmt: skip
+
+
+def small(spaces: Spaces) -> Convolutions:
+    """Two convolutions that a laptop trains, for 42 pixels and fewer: the first of DQN's of 2013, in little.
+
+    Source: Mnih et al. 2013, arXiv:1312.5602, section 4.1.
+    """
+    _, channels, shape = _layout(spaces)
+    first = (
+        nn.Conv2d(channels, 16, 4, stride=2)
+        if min(shape) < 32
+        else nn.Conv2d(channels, 16, 8, stride=4)
+    )
+    return Convolutions(
+        "small", spaces, [first, nn.ReLU(), nn.Conv2d(16, 32, 4, stride=2), nn.ReLU()], features=256
+    )
+
+
+class _ResidualBlock(nn.Module):
+    """Two convolutions whose result is added to what came in."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1),
+            nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1),
+        )  # fmt: skip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps [batch, channels, height, width], and as many come out."""
+        return x + self.layers(x)
+
+
+def impala(spaces: Spaces) -> Convolutions:
+    """Fifteen convolutions in residual blocks, for GPUs. Source: Espeholt et al. 2018, arXiv:1802.01561, figure 3."""
+    channels = _layout(spaces)[1]
+    layers: list[nn.Module] = []
+    for width in (16, 32, 32):
+        layers += [
+            nn.Conv2d(channels, width, 3, padding=1), nn.MaxPool2d(3, stride=2, padding=1),
+            _ResidualBlock(width), _ResidualBlock(width),
+        ]  # fmt: skip
+        channels = width
+    return Convolutions("impala", spaces, [*layers, nn.ReLU()], features=256)
+
+
 # how each kind is made for an environment
 ENCODERS: dict[str, Callable[[Spaces], Encoder]] = {
     Vectors.kind: lambda spaces: Vectors(spaces.obs_size),
+    "small": small,
+    "nature": nature,
+    "impala": impala,
 }
+LARGE = 64  # pixels a side from which on DQN's convolutions are the usual ones
+
+
+def make_encoder(spaces: Spaces, kind: str = "") -> Encoder:
+    """An encoder for what is observed.
+
+    Args:
+        kind: of `ENCODERS`; if not given, none for vectors, and of pictures by their size.
+
+    Raises:
+        UserError: it is not for what is observed.
+    """
+    if not kind:
+        kind = Vectors.kind
+        if is_pictures(spaces):
+            kind = "nature" if min(_layout(spaces)[2]) >= LARGE else "small"
+    if kind == Vectors.kind and len(spaces.obs_shape) != 1:
+        shape = " x ".join(map(str, spaces.obs_shape))
+        raise UserError(
+            f"Nothing here learns from observations of {shape} in {spaces.obs_dtype}: they are to be vectors, or "
+            "pictures of whole numbers from 0 to 255 (uint8); --pixels 84 makes such pictures."
+        )
+    return ENCODERS[kind](spaces)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from prefloop.devices import to_tensor
+from prefloop.encoders import make_encoder
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.networks import (
@@ -74,13 +76,51 @@ class Policy(Protocol):
         ...
 
 
-class CategoricalPolicy(nn.Sequential):
+ENCODER = "encoder"  # its name in a network, and so in a checkpoint
+
+
+class _Network(nn.Sequential):
+    """The layers of an `mlp`, and before them, where pictures are observed, an encoder."""
+
+    def features(self, obs: torch.Tensor) -> torch.Tensor:
+        """What the layers after the encoder see; observations themselves where there is none."""
+        encoder = self._modules.get(ENCODER)
+        return obs if encoder is None else encoder(obs)
+
+    def outputs(self, features: torch.Tensor) -> torch.Tensor:
+        """What these layers make of `features`."""
+        for name, layer in self._modules.items():
+            if name != ENCODER and layer is not None:
+                features = layer(features)
+        return features
+
+    @property
+    def num_features(self) -> int:
+        """How many `features` there are."""
+        layers = (layer for name, layer in self._modules.items() if name != ENCODER)
+        return next(layer.in_features for layer in layers if isinstance(layer, nn.Linear))
+
+    def _described(self) -> dict[str, Any]:
+        """Sizes and activation, and the encoder if there is one."""
+        encoder: Any = self._modules.get(ENCODER)
+        layers = [layer for name, layer in self._modules.items() if name != ENCODER]
+        linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
+        kinds = {kind: name for name, kind in ACTIVATIONS.items()}
+        activation = next((kinds[type(layer)] for layer in layers if type(layer) in kinds), "relu")
+        return {
+            "hidden_sizes": [layer.out_features for layer in linear[:-1]],
+            "activation": activation,
+            **({} if encoder is None else {ENCODER: encoder.kind}),
+        }
+
+
+class CategoricalPolicy(_Network):
     """Discrete actions with probabilities softmax(logits); built of the layers of an `mlp`."""
 
     kind = "categorical"
 
     def log_prob(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """Log-probability of actions [...] in observations [..., obs_dim]; [...]."""
+        """Log-probability of actions [...] in observations [..., *obs_shape]; [...]."""
         log_probs = functional.log_softmax(self(obs), dim=-1)
         return log_probs.gather(-1, actions[..., None])[..., 0]
 
@@ -88,7 +128,13 @@ class CategoricalPolicy(nn.Sequential):
         self, obs: torch.Tensor, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """As `log_prob`, and the entropy in each observation in nats; [...] both."""
-        log_probs = functional.log_softmax(self(obs), dim=-1)
+        return self.judge(self.features(obs), actions)
+
+    def judge(
+        self, features: torch.Tensor, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `log_prob_and_entropy`, of observations as `features` has them."""
+        log_probs = functional.log_softmax(self.outputs(features), dim=-1)
         entropy = -(log_probs.exp() * log_probs).sum(-1)
         return log_probs.gather(-1, actions[..., None])[..., 0], entropy
 
@@ -104,15 +150,15 @@ class CategoricalPolicy(nn.Sequential):
     actor = sampler  # nothing is clipped
 
     def act(self, obs: NDArray, rng: Rng, greedy: bool = False) -> NDArray:
-        """Draws actions [batch], int64, for observations [batch, obs_dim]."""
+        """Draws actions [batch], int64, for observations [batch, *obs_shape]."""
         return self.actor()(obs, rng, greedy)
 
     def description(self) -> dict[str, Any]:
-        """Kind, hidden sizes and activation."""
-        return {"kind": self.kind, **_described(self)}
+        """Kind, hidden sizes, activation, and the encoder if there is one."""
+        return {"kind": self.kind, **self._described()}
 
 
-class GaussianPolicy(nn.Sequential):
+class GaussianPolicy(_Network):
     """Continuous actions, normal around the output of an `mlp`, with a spread of their own.
 
     Output and spread are in units of the bounds, where -1 is the lower and 1 the upper one, so that
@@ -155,16 +201,23 @@ class GaussianPolicy(nn.Sequential):
         )
 
     def log_prob(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """Log-density of actions [..., action_dim] in observations [..., obs_dim]; [...]."""
-        z = ((actions - self.shift) / self.scale - self(obs)) * torch.exp(-self.log_std)
-        constant = self.log_std.sum() + 0.5 * math.log(2 * math.pi) * len(self.log_std)
-        return -0.5 * (z * z).sum(-1) - constant
+        """Log-density of actions [..., action_dim] in observations [..., *obs_shape]; [...]."""
+        return self.judge(self.features(obs), actions)[0]
 
     def log_prob_and_entropy(
         self, obs: torch.Tensor, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """As `log_prob`, and the differential entropy in nats; [...] both."""
-        log_prob = self.log_prob(obs, actions)
+        return self.judge(self.features(obs), actions)
+
+    def judge(
+        self, features: torch.Tensor, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `log_prob_and_entropy`, of observations as `features` has them."""
+        z = (actions - self.shift) / self.scale - self.outputs(features)
+        z = z * torch.exp(-self.log_std)
+        constant = self.log_std.sum() + 0.5 * math.log(2 * math.pi) * len(self.log_std)
+        log_prob = -0.5 * (z * z).sum(-1) - constant
         entropy = self.log_std.sum() + 0.5 * math.log(2 * math.pi * math.e) * len(self.log_std)
         return log_prob, entropy.expand_as(log_prob)
 
@@ -189,12 +242,12 @@ class GaussianPolicy(nn.Sequential):
         return lambda obs, rng, greedy: np.clip(draw(obs, rng, greedy), low, high)
 
     def act(self, obs: NDArray, rng: Rng, greedy: bool = False) -> NDArray:
-        """Draws actions [batch, action_dim], float32, for observations [batch, obs_dim]."""
+        """Draws actions [batch, action_dim], float32, for observations [batch, *obs_shape]."""
         return self.actor()(obs, rng, greedy)
 
     def description(self) -> dict[str, Any]:
-        """Kind, hidden sizes and activation."""
-        return {"kind": self.kind, **_described(self)}
+        """Kind, hidden sizes, activation, and the encoder if there is one."""
+        return {"kind": self.kind, **self._described()}
 
 
 MlpPolicy = CategoricalPolicy | GaussianPolicy
@@ -241,27 +294,29 @@ def acting(
 
 
 def make_policy(
-    spaces: Spaces, hidden_sizes: tuple[int, ...], activation: str = "relu"
+    spaces: Spaces, hidden_sizes: tuple[int, ...], activation: str = "relu", encoder: str = ""
 ) -> MlpPolicy:
     """Builds a policy for an environment, nearly indifferent between actions at first.
 
+    Args:
+        hidden_sizes: width of each hidden layer after what is observed, or after its encoder.
+        encoder: of pictures, a kind of `prefloop.encoders.ENCODERS`; the usual one if not given.
+
     Raises:
-        UserError: observations are no vectors, or actions have no bounds.
+        UserError: observations are neither vectors nor pictures, or actions have no bounds.
 
     Source: Andrychowicz et al. 2020, arXiv:2006.05990, section 3.2 (small last layer).
     """
-    if len(spaces.obs_shape) != 1:
-        raise UserError(f"This policy observes vectors; here are {spaces}.")
-    sizes = [spaces.obs_size, *hidden_sizes, spaces.num_actions]
-    layers = mlp(sizes, ACTIVATIONS[activation])
-    policy: MlpPolicy
+    seen = make_encoder(spaces, encoder)
+    layers = mlp([seen.features, *hidden_sizes, spaces.num_actions], ACTIVATIONS[activation])
+    initialise(layers, output_gain=0.01)
+    named = _named(layers)
+    if isinstance(seen, nn.Module):
+        named = OrderedDict([(ENCODER, seen), *named.items()])
     if spaces.discrete:
-        policy = CategoricalPolicy(*layers)
-    else:
-        low, high = spaces.finite_bounds
-        policy = GaussianPolicy(layers, torch.from_numpy(low), torch.from_numpy(high))
-    initialise(policy, output_gain=0.01)
-    return policy
+        return CategoricalPolicy(named)
+    low, high = spaces.finite_bounds
+    return GaussianPolicy(named, torch.from_numpy(low), torch.from_numpy(high))
 
 
 def initialise(network: nn.Sequential, output_gain: float) -> None:
@@ -302,17 +357,20 @@ def copy_of(policy: P) -> P:
     return copy.deepcopy(policy)
 
 
-def _float32_function(network: nn.Sequential) -> Callable[[NDArray], NDArray]:
-    function = as_numpy_function(network)
-    # some environments observe in float64, in which no policy learns
-    return lambda obs: function(obs.astype(np.float32, copy=False))
+def _float32_function(network: _Network) -> Callable[[NDArray], NDArray]:
+    layers = OrderedDict(network.named_children())
+    encoder: Any = layers.pop(ENCODER, None)
+    function = as_numpy_function(nn.Sequential(layers))
+    if encoder is None:
+        # some environments observe in float64, in which no policy learns
+        return lambda obs: function(obs.astype(np.float32, copy=False))
+    device = next(encoder.parameters()).device
 
+    @torch.no_grad()
+    def of_pictures(obs: NDArray) -> NDArray:
+        return function(encoder(to_tensor(obs, device)).cpu().numpy())
 
-def _described(network: nn.Sequential) -> dict[str, Any]:
-    linear = [layer for layer in network if isinstance(layer, nn.Linear)]
-    kinds = {kind: name for name, kind in ACTIVATIONS.items()}
-    activation = next((kinds[type(layer)] for layer in network if type(layer) in kinds), "relu")
-    return {"hidden_sizes": [x.out_features for x in linear[:-1]], "activation": activation}
+    return of_pictures
 
 
 def _named(layers: nn.Sequential | OrderedDict[str, nn.Module]) -> OrderedDict[str, nn.Module]:

@@ -7,8 +7,10 @@ from typing import Any
 
 import gymnasium as gym
 import torch
+from torch import nn
 
 from prefloop import checkpoints
+from prefloop.encoders import ENCODERS, Vectors, make_encoder
 from prefloop.env_ids import is_version_of
 from prefloop.envs.spaces import Spaces, spaces_of
 from prefloop.errors import UserError, note
@@ -20,7 +22,13 @@ from prefloop.networks import (
     mlp_names,
     with_normalisation,
 )
-from prefloop.policies import CategoricalPolicy, FunctionPolicy, GaussianPolicy, Policy
+from prefloop.policies import (
+    ENCODER,
+    CategoricalPolicy,
+    FunctionPolicy,
+    GaussianPolicy,
+    Policy,
+)
 from prefloop.squashed_gaussian import SquashedGaussianPolicy
 from prefloop.startup import import_own
 
@@ -62,7 +70,7 @@ def _rebuilt_categorical(
         raise UserError(
             f"{path} {said} a policy with discrete actions; this environment has continuous ones."
         )
-    return load_layers(weights, path, spaces.obs_size, spaces.num_actions)
+    return CategoricalPolicy(_layers(weights, path, spaces, described))
 
 
 def _rebuilt_gaussian(
@@ -84,9 +92,38 @@ def _rebuilt_gaussian(
             raise UserError(
                 f"{path} is a policy for {extra.numel()} actions; this environment has {size}."
             )
-    policy = GaussianPolicy(load_layers(weights, path, spaces.obs_size, size), *bounds)
+    policy = GaussianPolicy(_layers(weights, path, spaces, described), *bounds)
     policy.log_std.data.copy_(log_std)
     return policy
+
+
+def _layers(
+    weights: dict[str, torch.Tensor], path: Path, spaces: Spaces, described: Mapping[str, Any]
+) -> OrderedDict[str, nn.Module]:
+    """A policy's layers for what the environment observes and does, the encoder of pictures before the others.
+
+    Raises:
+        UserError: as `load_layers`; or the encoder is not known, or one for other pictures.
+    """
+    kind = described.get(ENCODER, Vectors.kind)
+    if kind not in ENCODERS:
+        raise UserError(f"{path} has an encoder of a kind that is not known here: {kind!r}.")
+    prefix = f"{ENCODER}."
+    own = {name: weights.pop(name) for name in list(weights) if name.startswith(prefix)}
+    if not own:
+        policy = load_layers(weights, path, spaces.obs_size, spaces.num_actions)
+        return OrderedDict(policy.named_children())
+    encoder = make_encoder(spaces, kind)
+    try:
+        if not isinstance(encoder, nn.Module):
+            raise ValueError("weights of an encoder that has none")
+        encoder.load_state_dict({name.removeprefix(prefix): x for name, x in own.items()})
+    except (RuntimeError, ValueError):
+        raise UserError(
+            f"{path} sees by an encoder ({kind}) that is none for {spaces}: its run.json says what it observed."
+        ) from None
+    policy = load_layers(weights, path, encoder.features, spaces.num_actions)
+    return OrderedDict([(ENCODER, encoder), *policy.named_children()])
 
 
 # weights by name, their file, the environment's spaces and what run.json says of the policy

@@ -47,6 +47,7 @@ class Stream(IntEnum):
     CRITIC = 18  # that begins anew in the middle of a run
     DYNAMICS = 19  # which steps a reward learns what follows from
     UNLABELLED = 20  # which pairs are learned from that nobody answered
+    RESTARTS = 21  # of what begins anew in the middle of an episode
 
 
 def sequence(seed: int, *stream: int) -> np.random.SeedSequence:

@@ -55,7 +55,9 @@ class SquashedGaussianPolicy(nn.Module):
         """
         super().__init__()
         if len(spaces.obs_shape) != 1:
-            raise UserError(f"This policy observes vectors; here are {spaces}.")
+            raise UserError(
+                f"SAC's policy observes vectors; here are {spaces}. prefloop ppo and pref-ppo learn from pictures, too."
+            )
         if spaces.discrete:
             raise UserError(f"This policy has continuous actions; here are {spaces}.")
         low, high = (torch.from_numpy(bound).double() for bound in spaces.finite_bounds)

@@ -155,7 +155,7 @@ class Odd(gym.Env):
         (Odd(MultiDiscrete([2, 3])), "Discrete from 0"),
         (Odd(Box(-1, 1, (2, 2))), "flat Box"),
         (Odd(Box(-1, np.inf, (2,))), "without bounds"),
-        (Odd(Discrete(2), Box(0, 1, (8, 8))), "observes vectors"),
+        (Odd(Discrete(2), Box(0, 1, (8, 8))), "8 x 8 in float32"),
     ],
 )
 def test_spaces_that_no_policy_is_for(env, words):

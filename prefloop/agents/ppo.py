@@ -12,6 +12,7 @@ from torch import nn
 
 from prefloop import policies
 from prefloop.agents.settings import PPOSettings
+from prefloop.data.frames import Observations
 from prefloop.data.stepping import Rollout
 from prefloop.devices import to_tensor
 from prefloop.envs.spaces import Spaces
@@ -23,9 +24,11 @@ from prefloop.returns import generalized_advantages
 from prefloop.running_moments import RunningMoments
 from prefloop.seeding import Stream, generator
 
+CHUNK_NUMBERS = 2**23  # in the observations that are judged at once: 32 MiB in float32
+
 
 class PPO:
-    """A policy and its value function.
+    """A policy and its value function, which see pictures by one encoder.
 
     Attributes:
         metrics: what `docs/ppo.md` explains under "Metrics".
@@ -57,14 +60,20 @@ class PPO:
             raise UserError("--kl_coef needs --init, the policy that it is not to leave.")
         if settings.normalise_obs and init is not None:
             raise UserError("--normalise_obs is for policies from scratch; leave out --init.")
-        obs_dim = spaces.obs_size
-        self.settings, self.device = settings, device
+        if settings.encoder and init is not None:
+            raise UserError("--encoder is for policies from scratch; --init has its own.")
+        if settings.normalise_obs and len(spaces.obs_shape) > 1:
+            raise UserError(f"--normalise_obs is for vectors; here are {spaces}.")
+        self._pictures = len(spaces.obs_shape) > 1
+        self.settings = settings = settings.filled(self._pictures)
+        self.device, self.spaces, sizes = device, spaces, settings.hidden_sizes
         if init is None:
-            self.policy = policies.make_policy(spaces, settings.hidden_sizes).to(device)
+            policy = policies.make_policy(spaces, sizes, encoder=settings.encoder)
+            self.policy = policy.to(device)
         else:
             self.policy = policies.copy_of(init).to(device)
         self.reference = policies.copy_of(self.policy) if init is not None else None
-        self.value = mlp([obs_dim, *settings.hidden_sizes, 1]).to(device)
+        self.value = mlp([self.policy.num_features, *sizes, 1]).to(device)
         policies.initialise(self.value, output_gain=1.0)
         self.parameters = [*self.policy.parameters(), *self.value.parameters()]
         self.optimizer = Adam(
@@ -74,8 +83,9 @@ class PPO:
             fused=True,  # one call, not 80
         )
         # of observations, for as long as --normalise_obs asks for it, and of rewards
-        self.obs_mean, self.obs_std = np.zeros(obs_dim, np.float32), np.ones(obs_dim, np.float32)
-        self._obs_scales = [RunningMoments() for _ in range(obs_dim)]
+        inputs = 0 if self._pictures else spaces.obs_size
+        self.obs_mean, self.obs_std = np.zeros(inputs, np.float32), np.ones(inputs, np.float32)
+        self._obs_scales = [RunningMoments() for _ in range(inputs)]
         # the discounted return's deviation: dividing by it keeps the values that are to be learned near
         # 1, whatever the reward's unit. The mean is left alone: subtracting it would change which
         # behaviour is best wherever episodes can end early. Huang et al. 2022, continuous detail 7
@@ -92,7 +102,7 @@ class PPO:
         self._draw = self.acting_policy.sampler()
 
     def act(self, obs: NDArray) -> NDArray:
-        """Draws actions for observations [num_envs, obs_dim]; they are to be clipped to the bounds."""
+        """Draws actions for observations [num_envs, *obs_shape]; they are to be clipped to the bounds."""
         return self._draw(obs, self._actions_rng, False)
 
     @property
@@ -123,21 +133,14 @@ class PPO:
                 f"{np.count_nonzero(~np.isfinite(rewards))} of {np.count_nonzero(valid)} rewards are "
                 "NaN or infinite, so nothing can be learned from them."
             )
+        if settings.clip_rewards:
+            rewards = rewards.clip(-1, 1)
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * (1 - progress)
-        obs_all = self._tensor((rollout.obs - self.obs_mean) / self.obs_std)
-        actions_all = self._tensor(rollout.actions)
-        with torch.no_grad():
-            old_log_probs_all = self.policy.log_prob(obs_all[:-1], actions_all)
-            values = self.value(obs_all)[..., 0].cpu().numpy()
-        kl = 0.0
-        if self.reference is not None:
-            # of the policy from its start, estimated on the actions taken; a penalty if asked for
-            with torch.no_grad():
-                raw_obs = self._tensor(rollout.obs[:-1])
-                log_ratios = old_log_probs_all - self.reference.log_prob(raw_obs, actions_all)
-            log_ratio = log_ratios.cpu().numpy()
-            kl = float(log_ratio[valid].mean())
+        obs_all, actions_all = self._observed(rollout.obs), self._tensor(rollout.actions)
+        old_log_probs_all, values, log_ratio = self._judged(rollout, obs_all, actions_all)
+        # of the policy from its start, estimated on the actions taken; a penalty if asked for
+        kl = float(log_ratio[valid].mean()) if self.reference is not None else 0.0
         self._watch_scale(rollout, rewards)
         rewards = rewards / self._reward_scale.std
         if settings.kl_coef:
@@ -167,6 +170,37 @@ class PPO:
         )
         return {**metrics, "kl_from_init": kl, "explained_variance": float(explained)}
 
+    def _observed(self, obs: Observations) -> torch.Tensor:
+        """What the policy sees of observations; pictures stay as they came, a quarter of the memory."""
+        if self._pictures:
+            return self._tensor(np.asarray(obs))
+        return self._tensor((np.asarray(obs) - self.obs_mean) / self.obs_std)
+
+    @torch.no_grad()
+    def _judged(
+        self, rollout: Rollout, obs: torch.Tensor, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, NDArray, NDArray]:
+        """What the networks make of a rollout before they change.
+
+        Returns:
+            Log-probabilities of its actions, [steps, num_envs]; values, [steps + 1, num_envs]; logarithms
+            of the ratio to the probabilities of the policy that training began with, or zeros.
+        """
+        # as many steps at a time as fit into memory where they are pictures
+        at_once = max(1, CHUNK_NUMBERS // (obs.shape[1] * self.spaces.obs_size))
+        log_probs, values, ratios = [], [], []
+        for start in range(0, len(obs), at_once):
+            features = self.policy.features(obs[start : start + at_once])
+            values.append(self.value(features)[..., 0])
+            acted = actions[start : start + at_once]
+            log_prob, _ = self.policy.judge(features[: len(acted)], acted)
+            log_probs.append(log_prob)
+            if self.reference is not None:
+                raw = self._tensor(rollout.obs[start : start + len(acted)])
+                ratios.append(log_prob - self.reference.log_prob(raw, acted))
+        log_ratio = torch.cat(ratios) if ratios else torch.zeros_like(torch.cat(log_probs))
+        return torch.cat(log_probs), torch.cat(values).cpu().numpy(), log_ratio.cpu().numpy()
+
     def _optimise(
         self,
         obs: torch.Tensor,
@@ -182,13 +216,14 @@ class PPO:
         for _ in range(settings.update_epochs):
             order = torch.from_numpy(self._minibatches_rng.permutation(len(obs))).to(self.device)
             for batch in order.split(settings.minibatch_size):
-                log_prob, entropy = self.policy.log_prob_and_entropy(obs[batch], actions[batch])
+                features = self.policy.features(obs[batch])
+                log_prob, entropy = self.policy.judge(features, actions[batch])
                 log_ratio = log_prob - old_log_probs[batch]
                 ratio = log_ratio.exp()
                 advantage = advantages[batch]
                 clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
                 policy_loss = -torch.min(ratio * advantage, clipped * advantage).mean()
-                value_loss = 0.5 * (self.value(obs[batch])[:, 0] - targets[batch]).square().mean()
+                value_loss = 0.5 * (self.value(features)[:, 0] - targets[batch]).square().mean()
                 mean_entropy = entropy.mean()
                 loss = (
                     policy_loss

@@ -1,8 +1,10 @@
 """What can be set of each algorithm, with defaults; free of PyTorch, so that `--help` is quick."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prefloop.settings import require_above_zero, require_between, setting
+
+ENCODERS = ("small", "nature", "impala")  # of pictures, in prefloop/encoders.py
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +18,11 @@ class PPOSettings:
     group = "PPO"
 
     # fmt: off
-    hidden_sizes: tuple[int, ...] = setting((64, 64), "width of each hidden layer, of policy and value (P, table 3)")
+    hidden_sizes: tuple[int, ...] = setting((), "width of each hidden layer, of policy and value; if not given, 64 64 (P, table 3), and none after an encoder")
+    encoder: str = setting("", "of pictures, for policy and value together: small (42 pixels), nature (84) or impala (GPUs); if not given, by their size", choices=ENCODERS)
     gamma: float = setting(0.995, "discount; near 1, since preferences are about undiscounted returns")
     gae_lambda: float = setting(0.95, "0 trusts the values, 1 the rewards (P)")
-    learning_rate: float = setting(1e-3, "step size of Adam; falls to 0 over the run (H, detail 4)")
+    learning_rate: float = setting(None, "step size of Adam; falls to 0 over the run (H, detail 4); if not given, 1e-3, of pictures 2.5e-4 (P, table 5)")
     update_epochs: int = setting(10, "passes over the experience of an update (P)")
     minibatch_size: int = setting(512, "steps in each step of Adam")
     clip: float = setting(0.2, "how far the probability of an action may move, as a ratio (P, epsilon)")
@@ -27,7 +30,8 @@ class PPOSettings:
     entropy_coef: float = setting(0.0, "weight of the entropy (P)")
     max_grad_norm: float = setting(0.5, "the gradient is cut to this length (H, detail 11)")
     kl_coef: float = setting(0.0, "penalty on log(policy / reference) for each step; the reference is --init")
-    normalise_obs: bool = setting(False, "bring observations to mean 0 and standard deviation 1; only without --init")
+    normalise_obs: bool = setting(False, "bring observations to mean 0 and standard deviation 1; only without --init, and not of pictures")
+    clip_rewards: bool = setting(False, "learn from rewards between -1 and 1; returns are reported as they are")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -37,6 +41,14 @@ class PPOSettings:
         )  # fmt: skip
         require_between(self, 0, 1, "gamma", "gae_lambda")
         require_between(self, 0, float("inf"), "value_coef", "entropy_coef", "kl_coef")
+
+    def filled(self, pictures: bool) -> "PPOSettings":
+        """With what is meant where nothing is said, of pictures or of vectors."""
+        return replace(
+            self,
+            hidden_sizes=self.hidden_sizes or (() if pictures else (64, 64)),
+            learning_rate=self.learning_rate or (2.5e-4 if pictures else 1e-3),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,7 @@ def write_minari(trajectories: Trajectories, dataset_id: str, env: Env) -> Path:
     minari, _ = import_optional("Writing a Minari dataset", "data", "minari", "h5py")
     namespace, path = _minari_path(minari, dataset_id)
     made = make_env(env)
-    if not spaces_of(made).allows(as_stored(trajectories.obs), trajectories.actions):
+    if not spaces_of(made).allows(as_stored(np.asarray(trajectories.obs)), trajectories.actions):
         raise UserError(f"These episodes are not of {env}: their steps have other sizes.")
     episode_buffer = minari.data_collector.EpisodeBuffer
     episodes = [episode_buffer(**episode) for episode in _minari_episodes(trajectories)]

@@ -12,7 +12,6 @@ from them (`Segments.replay`).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 from prefloop.data.rollouts import Act, Record, collect_episodes
 from prefloop.data.trajectories import Trajectories
 from prefloop.envs.dm_control import SuiteTask
+from prefloop.envs.drawing import is_mujoco
 from prefloop.envs.make import episode_seeds, make_env, make_vector_env, mujoco_states
 from prefloop.envs.settings import Env
 from prefloop.seeding import Stream
@@ -62,11 +62,6 @@ def what_to_record(env: gym.Env) -> str:
     if is_mujoco(base) or (isinstance(base, SuiteTask) and base.is_shown_by_its_state):
         return "states"
     return "seed"
-
-
-def is_mujoco(base: Any) -> bool:
-    """Whether an environment without its wrappers is one of Gymnasium's MuJoCo robots."""
-    return all(hasattr(base, name) for name in ("set_state", "model", "data", "mujoco_renderer"))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from prefloop.data.frames import Observations, Seen, rows_of, swapped
 from prefloop.data.trajectories import Trajectories
 from prefloop.envs.make import reset
 from prefloop.envs.spaces import frame_stack
@@ -54,6 +55,7 @@ def collect_one_each(
     record: Record | None = None,
     tell: Callable[[int], None] | None = None,
     limit: int | None = None,
+    observed: bool = True,
 ) -> Trajectories:
     """Collects the first episode of each environment, in their order.
 
@@ -62,13 +64,15 @@ def collect_one_each(
         seeds: what each of the first environments is reset with; others don't count.
         tell: is told how many episodes have just ended.
         limit: steps after which an episode is cut, as a time limit would; None: it goes on.
+        observed: whether what was observed is kept: of pictures much, and returns don't need it.
     """
     others = [None] * (envs.num_envs - len(seeds))
     obs, _ = envs.reset(seed=[*seeds, *others])  # type: ignore[arg-type]
     is_asked = np.arange(envs.num_envs) < len(seeds)
     return _collect(
-        envs, act, lambda steps, finished: is_asked & (finished == 0), obs, record, tell, limit
-    )
+        envs, act, lambda steps, finished: is_asked & (finished == 0), obs, record, tell, limit,
+        observed,
+    )  # fmt: skip
 
 
 def _collect(
@@ -79,6 +83,7 @@ def _collect(
     record: Record | None,
     tell: Callable[[int], None] | None = None,
     limit: int | None = None,
+    observed: bool = True,
 ) -> Trajectories:
     """Acts until no episode that counts is under way.
 
@@ -87,13 +92,16 @@ def _collect(
             episode that starts now counts [num_envs].
         obs: what all environments begin with; [num_envs, *obs_shape].
         limit: steps after which whatever is under way is cut; the episodes end with it.
+        observed: whether what was observed is kept.
     """
     obs = np.array(obs)
+    stack = frame_stack(envs)
     steps = 0
     finished = np.zeros(envs.num_envs, dtype=np.int64)
     counts = may_start(steps, finished)
     resets = np.zeros(envs.num_envs, dtype=bool)
     history: list[tuple[NDArray, ...]] = []
+    seen = Seen(stack)
     states = []
     while counts.any():
         if record is not None:
@@ -104,7 +112,9 @@ def _collect(
         if len(history) + 1 == limit:
             truncated |= ~terminated
         valid = counts & ~resets  # a step that only resets belongs to no episode
-        history.append((valid, obs, actions, rewards, next_obs, terminated, truncated))
+        if observed:
+            seen.append(obs)
+        history.append((valid, actions, rewards, terminated, truncated))
         steps += int(np.count_nonzero(valid))
         resets = terminated | truncated
         if resets.any():
@@ -119,16 +129,24 @@ def _collect(
         return np.stack(arrays, axis=1).reshape(-1, *arrays[0].shape[1:])
 
     valid, *columns = (flat(column) for column in zip(*history, strict=True))
-    obs, actions, rewards, next_obs, terminated, truncated = (column[valid] for column in columns)
+    actions, rewards, terminated, truncated = (column[valid] for column in columns)
     ends = np.flatnonzero(terminated | truncated)
+    nothing: Observations = np.zeros((len(rewards), 0), np.float32)
+    all_obs = all_next = nothing
+    if observed:
+        seen.append(obs)
+        both = swapped(seen.all())
+        stays = valid.reshape(envs.num_envs, -1)
+        all_obs = rows_of(rows_of(both, np.s_[:, :-1]), stays)
+        all_next = rows_of(rows_of(both, np.s_[:, 1:]), stays)
     return Trajectories(
-        obs=obs,
+        obs=all_obs,
         actions=actions,
         rewards=rewards,
-        next_obs=next_obs,
+        next_obs=all_next,
         lengths=np.diff(ends, prepend=-1),
         terminated=terminated[ends],
         truncated=truncated[ends],
         states=flat(tuple(states))[valid] if states else None,
-        frame_stack=frame_stack(envs),
+        frame_stack=stack,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from prefloop.data.frames import StackedFrames
 from prefloop.data.trajectories import Trajectories
 from prefloop.envs.spaces import as_stored
 from prefloop.errors import UserError
@@ -295,9 +296,10 @@ def _observations(trajectories: Trajectories, index: NDArray, mask: NDArray) -> 
         values = obs[index]
         values[~mask] = 0
         return as_stored(values)
-    newest = obs[index, -1]
+    newest = obs.newest_frames(index) if isinstance(obs, StackedFrames) else obs[index, -1]
     newest[~mask] = 0
-    return stacked(as_stored(np.concatenate([obs[index[:, 0], :-1], newest], axis=1)), stack)
+    first = obs[index[:, 0]][:, :-1]
+    return stacked(as_stored(np.concatenate([first, newest], axis=1)), stack)
 
 
 def _replay(

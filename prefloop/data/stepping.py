@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from prefloop.data.frames import Observations, Seen, joined, rows_of, swapped
 from prefloop.data.rollouts import Act, Record
 from prefloop.data.trajectories import Trajectories
 from prefloop.envs.make import reset
@@ -27,7 +28,7 @@ class Rollout:
 
     Attributes:
         obs: float32, or whole numbers as they come; [steps + 1, num_envs, *obs_shape]. Row t + 1 is
-            what step t led to, before any reset.
+            what step t led to, before any reset. Of stacked frames, `StackedFrames`.
         actions: as they were drawn; [steps, num_envs] or [steps, num_envs, action_dim].
         applied: as the environment received them, clipped to its bounds; shaped as `actions`.
         rewards: the environment's; [steps, num_envs].
@@ -40,7 +41,7 @@ class Rollout:
         frame_stack: as in `Trajectories`.
     """
 
-    obs: NDArray
+    obs: Observations
     actions: NDArray
     applied: NDArray
     rewards: NDArray
@@ -117,6 +118,7 @@ class Stepping:
             UserError: the environment observes or pays NaN or infinity.
         """
         history: list[tuple[NDArray, ...]] = []
+        seen = Seen(self.spaces.frame_stack)
         low, high = self.spaces.bounds
         for _ in range(steps):
             states = () if self._record is None else (self._record(),)
@@ -126,19 +128,22 @@ class Stepping:
             *step, info = self.envs.step(applied)
             obs, reward, terminated, truncated = map(np.array, step)
             diverged = np.array(info.get(DIVERGED, np.zeros(self.num_envs, bool)))
+            seen.append(as_stored(self._obs))
             history.append((
-                self._obs, action, applied, reward, terminated, truncated, ~self._resets, diverged,
+                action, applied, reward, terminated, truncated, ~self._resets, diverged,
                 *states,
             ))  # fmt: skip
             self._resets = terminated | truncated
             self._obs = obs
             self.on_steps(self.num_envs)
-        obs, *columns = (np.stack(column) for column in zip(*history, strict=True))
-        obs = as_stored(np.concatenate([obs, self._obs[None]]))
+        seen.append(as_stored(self._obs))
+        observed = seen.all()
+        columns = [np.stack(column) for column in zip(*history, strict=True)]
         acted = _are_finite(columns[0])
-        self._require_known("an observation", obs[1:], acted)
+        if observed.dtype.kind == "f":
+            self._require_known("an observation", observed[1:], acted)
         self._require_known("a reward", columns[2], acted)
-        return Rollout(obs, *columns, frame_stack=self.spaces.frame_stack)
+        return Rollout(observed, *columns, frame_stack=self.spaces.frame_stack)
 
     def _require_known(self, what: str, values: NDArray, is_asked: bool | NDArray = True) -> None:
         """Refuses what is no number, before an agent learns from it and learning seems to have diverged.
@@ -191,8 +196,8 @@ def as_trajectories(rollouts: Sequence[Rollout]) -> Trajectories:
         """[num_envs, steps, ...]: one environment after the other."""
         return np.concatenate([getattr(r, name) for r in rollouts]).swapaxes(0, 1)
 
-    next_obs = columns("next_obs")
-    obs = np.concatenate([r.obs[:-1] for r in rollouts]).swapaxes(0, 1)
+    obs = swapped(joined([rows_of(r.obs, slice(None, -1)) for r in rollouts]))
+    next_obs = swapped(joined([rows_of(r.obs, slice(1, None)) for r in rollouts]))
     valid, terminated, truncated = (columns(x) for x in ("valid", "terminated", "truncated"))
     truncated = truncated & ~terminated
     # an environment's last valid step ends its last episode, whether the environment knows or not
@@ -201,10 +206,10 @@ def as_trajectories(rollouts: Sequence[Rollout]) -> Trajectories:
     truncated[rows, last] |= ~terminated[rows, last]
     ends = np.flatnonzero((terminated | truncated)[valid])
     return Trajectories(
-        obs=obs[valid],
+        obs=rows_of(obs, valid),
         actions=columns("applied")[valid],
         rewards=columns("rewards")[valid],
-        next_obs=next_obs[valid],
+        next_obs=rows_of(next_obs, valid),
         lengths=np.diff(ends, prepend=-1),
         terminated=terminated[valid][ends],
         truncated=truncated[valid][ends],

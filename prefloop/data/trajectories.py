@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from prefloop.data.frames import Observations, joined
 from prefloop.returns import episode_returns
 
 _COLUMNS = (
@@ -19,7 +20,8 @@ class Trajectories:
     """Whole episodes of different lengths, laid end to end.
 
     Attributes:
-        obs: the observation each action was chosen in; [steps, *obs_shape].
+        obs: the observation each action was chosen in; [steps, *obs_shape]. Of stacked frames,
+            `StackedFrames`, as `next_obs`.
         actions: as the environment received them; [steps] where they are discrete, otherwise
             [steps, action_dim].
         rewards: the environment's reward for each step; [steps].
@@ -33,10 +35,10 @@ class Trajectories:
         frame_stack: how many successive frames the first axis of an observation holds; 1: none.
     """
 
-    obs: NDArray
+    obs: Observations
     actions: NDArray
     rewards: NDArray
-    next_obs: NDArray
+    next_obs: Observations
     lengths: NDArray
     terminated: NDArray
     truncated: NDArray
@@ -66,13 +68,11 @@ class Trajectories:
         Returns:
             One array per episode; [its steps, *obs_shape].
         """
-        return np.split(self.next_obs, np.cumsum(self.lengths)[:-1])
+        return np.split(np.asarray(self.next_obs), np.cumsum(self.lengths)[:-1])
 
 
 def concatenate(parts: Sequence[Trajectories]) -> Trajectories:
     """Puts episodes one after the other; states are kept where all parts have them."""
     columns = ([getattr(part, name) for part in parts] for name in _COLUMNS)
-    joined = (
-        None if any(x is None for x in column) else np.concatenate(column) for column in columns
-    )
-    return Trajectories(*joined, frame_stack=parts[0].frame_stack)  # type: ignore[arg-type]
+    whole = (None if any(x is None for x in column) else joined(column) for column in columns)
+    return Trajectories(*whole, frame_stack=parts[0].frame_stack)  # type: ignore[arg-type]

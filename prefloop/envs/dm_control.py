@@ -122,8 +122,12 @@ class SuiteTask(gym.Env[NDArray, NDArray]):
 
     def render(self) -> NDArray:
         """A picture of now, from the first camera; uint8 RGB, [height, width, 3]."""
+        return self.drawn(**SIZE)
+
+    def drawn(self, height: int, width: int) -> NDArray:
+        """As `render`, in another size."""
         # a copy: the simulator draws into the same memory again
-        return np.array(self.physics.render(**SIZE, camera_id=0))
+        return np.array(self.physics.render(height, width, camera_id=0))
 
     def close(self) -> None:
         """Lets go of the simulator."""

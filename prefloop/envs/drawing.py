@@ -3,7 +3,11 @@
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def choose_mujoco_gl() -> None:
@@ -22,6 +26,11 @@ def choose_mujoco_gl() -> None:
         os.environ["MUJOCO_GL"] = "osmesa"
 
 
+def is_mujoco(base: Any) -> bool:
+    """Whether an environment without its wrappers is one of Gymnasium's MuJoCo robots."""
+    return all(hasattr(base, name) for name in ("set_state", "model", "data", "mujoco_renderer"))
+
+
 def keep_in_picture(base: Any, viewer: Any) -> None:
     """Turns the camera to a robot that runs, which Gymnasium 1.4's free camera does not.
 
@@ -29,16 +38,52 @@ def keep_in_picture(base: Any, viewer: Any) -> None:
         base: one of Gymnasium's MuJoCo robots, without its wrappers.
         viewer: what it is drawn by, of its `mujoco_renderer`.
     """
+    if base.mujoco_renderer.camera_id == -1:  # or else it is a camera of the model itself
+        _follow(base, viewer.cam)
+
+
+def _follow(base: Any, camera: Any) -> None:
+    """Turns a free camera to the body that the model, or Gymnasium, would have it track."""
     import mujoco  # type: ignore[import-untyped]
 
-    if base.mujoco_renderer.camera_id != -1:
-        return  # a camera of the model itself
-    body = viewer.cam.trackbodyid
+    body = camera.trackbodyid
     if body < 0:
-        camera = mujoco.mj_name2id(base.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
-        body = base.model.cam_bodyid[camera] if camera >= 0 else 0
+        track = mujoco.mj_name2id(base.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
+        body = base.model.cam_bodyid[track] if track >= 0 else 0
     if body > 0:
-        viewer.cam.lookat[:2] = base.data.subtree_com[body][:2]
+        camera.lookat[:2] = base.data.subtree_com[body][:2]
+
+
+def small_pictures(base: Any, side: int) -> Callable[[], NDArray]:
+    """How one of Gymnasium's MuJoCo robots is drawn in a few pixels, as it is seen when it is drawn for people.
+
+    Its own pictures of 480 pixels take a processor many times as long. Shadows and reflections are left
+    out, which take most of the time and show nothing of the behaviour.
+
+    Returns:
+        Draws what is now; uint8 RGB, [side, side, 3].
+    """
+    import mujoco
+
+    renderer = mujoco.Renderer(base.model, side, side)
+    for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+        renderer.scene.flags[flag] = 0
+    camera = mujoco.MjvCamera()
+    mujoco.mjv_defaultFreeCamera(base.model, camera)
+    camera.trackbodyid = -1
+    for name, value in (base.mujoco_renderer.default_cam_config or {}).items():
+        if isinstance(value, np.ndarray):
+            getattr(camera, name)[:] = value
+        else:
+            setattr(camera, name, value)
+    camera.type = mujoco.mjtCamera.mjCAMERA_FREE
+
+    def draw() -> NDArray:
+        _follow(base, camera)
+        renderer.update_scene(base.data, camera)
+        return renderer.render()
+
+    return draw
 
 
 NEEDED = "on a machine without a display, install Debian's libegl1 or libosmesa6"

@@ -36,6 +36,17 @@ GOALS = {
     "dm_control/walker-run": "Run forward, to the right, upright.",
     "dm_control/walker-stand": "Stand upright, and stay so.",
     "dm_control/walker-walk": "Walk forward, to the right, upright.",
+    "prefloop/Dot": "Keep the dot on the middle of the square.",
+    "ALE/Asterix": "Catch the objects, and keep away from the lyres.",
+    "ALE/Boxing": "Hit the other boxer, and don't be hit (you are the white one).",
+    "ALE/Breakout": "Keep the ball in play and break bricks.",
+    "ALE/DonkeyKong": "Climb up to the top, and jump over the barrels.",
+    "ALE/Freeway": "Bring the chicken across the road, again and again, as quickly as possible.",
+    "ALE/MsPacman": "Eat the dots, and keep away from the ghosts.",
+    "ALE/Pong": "Win points: the green paddle, on the right, is yours.",
+    "ALE/Qbert": "Jump on the cubes to change their colour, and keep away from the others.",
+    "ALE/Seaquest": "Shoot sharks, rescue divers, and come up for air in time.",
+    "ALE/SpaceInvaders": "Shoot the invaders, and don't be hit.",
 }
 
 

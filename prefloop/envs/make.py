@@ -13,15 +13,21 @@ from gymnasium.envs.registration import (
     EnvSpec,
     load_env_creator,
 )
-from gymnasium.wrappers import FrameStackObservation, TimeLimit
+from gymnasium.wrappers import FrameStackObservation, StickyAction, TimeLimit
 from numpy.typing import NDArray
 
 from prefloop.env_ids import without_module
-from prefloop.envs import dm_control
+from prefloop.envs import atari, dm_control, dot
 from prefloop.envs.drawing import choose_mujoco_gl
 from prefloop.envs.names import require_known
-from prefloop.envs.settings import Env, as_settings
-from prefloop.envs.termination import AbsorbAfterEnd, CutWhereItDiverged, RepeatActions
+from prefloop.envs.pictures import Pictures, is_picture
+from prefloop.envs.settings import ATARI, Env, EnvSettings, as_settings
+from prefloop.envs.termination import (
+    AbsorbAfterEnd,
+    CutWhereItDiverged,
+    RepeatActions,
+    RestartAfterEnd,
+)
 from prefloop.errors import UserError
 from prefloop.seeding import MAX_SEED, Stream, generator, integers
 from prefloop.startup import import_own
@@ -37,17 +43,18 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
             changed as it is to be.
     """
     env = as_settings(env)
+    if env.is_atari:
+        _require_game(env)
+        return _ending(_wrapped(atari.AtariGame(env, render_mode), env), env, atari.time_limit(env))
+    if env.pixels is not None and not _observes_pictures(env):
+        render_mode = render_mode or "rgb_array"
     # some take no render_mode
     kwargs: dict[str, Any] = {"render_mode": render_mode} if render_mode else {}
     if not env.changes:
         made = _make(gym.make, env.env, **kwargs)
         return CutWhereItDiverged(made) if _is_mujoco(env.env) else made
     if env.termination == "never":
-        if not can_go_on(env.env):
-            raise UserError(
-                f"{env} has no way to go on where it would end early, so --termination never is not for "
-                "it; --termination absorb makes all episodes equally long, too."
-            )
+        _require_going_on(env)
         kwargs[GOES_ON] = False
     # the limit counts what the policy does, so it stands around all that changes
     made = _make(gym.make, env.env, **kwargs)
@@ -56,21 +63,59 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
     made = _make(gym.make, env.env, max_episode_steps=-1, **kwargs)
     if _is_mujoco(env.env):
         made = CutWhereItDiverged(made)
-    for name in env.wrappers:
-        made = _wrapper(name)(made)
+    made = _wrapped(made, env)
+    if env.sticky:
+        made = StickyAction(made, env.sticky)
     if env.action_repeat > 1:
         made = RepeatActions(made, env.action_repeat)
         own_limit = own_limit and -(-own_limit // env.action_repeat)
-    limit = env.horizon or own_limit
-    if env.termination == "absorb":
-        if limit is None:
-            raise UserError(f"{env} never ends, so --termination absorb needs a --horizon.")
-        made = AbsorbAfterEnd(made, env.absorbing_steps)
-    if limit is not None:
-        made = TimeLimit(made, limit)
+    if env.pixels is not None:
+        made = Pictures(made, env.pixels, env.colour, env.mask_rows)
+    made = _ending(made, env, env.horizon or own_limit)
     if env.frame_stack > 1:
         made = FrameStackObservation(made, env.frame_stack)
     return made
+
+
+def _require_game(env: EnvSettings) -> None:
+    import_module(env.env)
+    require_known(env.env)
+    if env.termination == "never":
+        _require_going_on(env)
+
+
+def _require_going_on(env: EnvSettings) -> None:
+    if not can_go_on(env.env):
+        raise UserError(
+            f"{env} has no way to go on where it would end early, so --termination never is not for it; "
+            "--termination restart and absorb make all episodes equally long, too."
+        )
+
+
+def _wrapped(made: gym.Env, env: EnvSettings) -> gym.Env:
+    """With wrappers of the user's own around it."""
+    for name in env.wrappers:
+        made = _wrapper(name)(made)
+    return made
+
+
+def _ending(made: gym.Env, env: EnvSettings, limit: int | None) -> gym.Env:
+    """Ending as it is to end, after so many steps at the latest."""
+    if env.termination in ("absorb", "restart") and limit is None:
+        raise UserError(f"{env} never ends, so --termination {env.termination} needs a --horizon.")
+    if env.termination == "absorb":
+        made = AbsorbAfterEnd(made, env.absorbing_steps)
+    elif env.termination == "restart" and not env.is_atari:  # whose emulators do it themselves
+        made = RestartAfterEnd(made)
+    return made if limit is None else TimeLimit(made, limit)
+
+
+def _observes_pictures(env: EnvSettings) -> bool:
+    """Whether it does so anyway, and nothing has to be drawn for it."""
+    plain = _make(gym.make, env.env)
+    found = is_picture(plain.observation_space)
+    plain.close()
+    return found
 
 
 GOES_ON = "terminate_when_unhealthy"  # what Gymnasium's robots are told
@@ -140,12 +185,15 @@ def make_vector_env(
         UserError: as `make_env`; or the environment does not reset on the step after an
             episode's end, which is how `prefloop.data.rollouts` tells episodes apart.
     """
+    env = as_settings(env)
+    if env.is_atari and not env.wrappers and env.termination != "absorb":
+        _require_game(env)
+        return atari.AtariGames(env, num_envs, atari.time_limit(env))
     kwargs: dict[str, Any] = {"vectorization_mode": "sync"} if separate or seeded_episodes else {}
     if seeded_episodes:
         kwargs["wrappers"] = [SeededEpisodes]
-    elif _is_mujoco(as_settings(env).env):
+    elif _is_mujoco(env.env):
         kwargs["wrappers"] = [CutWhereItDiverged]
-    env = as_settings(env)
     if env.changes:
 
         def copy() -> gym.Env:
@@ -172,7 +220,8 @@ def reset(envs: gym.vector.VectorEnv, seed: int, *stream: int) -> tuple[NDArray,
     Returns:
         What `envs.reset` returns.
     """
-    separate = isinstance(envs.unwrapped, gym.vector.SyncVectorEnv | gym.vector.AsyncVectorEnv)
+    kinds = (gym.vector.SyncVectorEnv, gym.vector.AsyncVectorEnv, atari.AtariGames)
+    separate = isinstance(envs.unwrapped, kinds)
     seeds = integers(seed, *stream, num=envs.num_envs if separate else 1)
     return envs.reset(seed=seeds if separate else seeds[0])  # type: ignore[arg-type]
 
@@ -196,6 +245,8 @@ def episode_seeds(envs: gym.vector.VectorEnv) -> NDArray:
     Returns:
         int64; [num_envs].
     """
+    if isinstance(envs.unwrapped, atari.AtariGames):
+        return envs.unwrapped.episode_seeds.copy()
     copies = envs.unwrapped.envs  # type: ignore[attr-defined]
     return np.array([env.episode_seed for env in copies], dtype=np.int64)
 
@@ -215,14 +266,23 @@ def _make(make, env_id: str | EnvSpec | None, **kwargs):  # type: ignore[no-unty
             raise UserError(f"Can't make the environment {env_id!r}: {reason}") from None
 
 
+# environments that Gymnasium does not know of by itself
+NAMESPACES = {
+    ATARI: atari.register,
+    dm_control.NAMESPACE: dm_control.register,
+    dot.NAMESPACE: dot.register,
+}
+
+
 def import_module(env_id: str) -> None:
-    """Imports the module that an id such as `module:Env-v0` names, or DM Control, whose tasks have no module.
+    """Imports the module that an id such as `module:Env-v0` names, or what else has to be told to Gymnasium.
 
     Raises:
         UserError: it can't be imported.
     """
-    if dm_control.is_task(env_id):
-        dm_control.register()
+    for namespace, register in NAMESPACES.items():
+        if without_module(env_id).startswith(namespace):
+            register()
     module, colon, _ = env_id.rpartition(":")
     if not colon:
         return

@@ -8,7 +8,8 @@ import gymnasium as gym
 from gymnasium.envs.registration import find_highest_version, parse_env_id
 
 from prefloop.env_ids import without_module
-from prefloop.envs import dm_control
+from prefloop.envs import atari, dm_control, dot
+from prefloop.envs.settings import ATARI
 from prefloop.errors import UserError
 
 
@@ -40,18 +41,25 @@ def _newest(env_id: str) -> str | None:
 
 def _nearest(env_id: str) -> str | None:
     """The newest version of the environment whose name is most like this one, if one is like it."""
-    with contextlib.suppress(UserError):  # it need not be installed
-        dm_control.register()
+    for others in (atari, dm_control, dot):
+        with contextlib.suppress(UserError):  # they need not be installed
+            others.register()
+    bare = without_module(env_id)
+    if f"{ATARI}{bare}" in gym.registry:  # without it, ale-py has games of before 2021
+        return f"{ATARI}{bare}"
     names: dict[str, str] = {}
     exact: set[str] = set()
     specs = [(known, spec) for known, spec in gym.registry.items() if spec.version is not None]
     # the newest first, and before all others what has no namespace
     for known, spec in sorted(specs, key=lambda x: (x[1].namespace or "", -(x[1].version or 0))):
         whole = f"{spec.namespace}/{spec.name}" if spec.namespace else spec.name
-        for name in (whole, spec.name):  # DM Control's tasks by their bare names, too
+        for name in (
+            whole,
+            spec.name,
+        ):  # DM Control's tasks and Atari's games by their bare names, too
             names.setdefault(name.lower(), known)
         exact.add(whole)
-    wanted = re.sub(r"-v\d+$", "", without_module(env_id))
+    wanted = re.sub(r"-v\d+$", "", bare)
     if wanted in exact:
         return None  # the name is right: Gymnasium says which versions there are
     close = difflib.get_close_matches(wanted.lower(), names, n=1, cutoff=0.8)

@@ -8,11 +8,24 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
+from prefloop.env_ids import without_module
 from prefloop.errors import UserError
-from prefloop.settings import require_above_zero, setting
+from prefloop.settings import require_above_zero, require_between, setting
 
-TERMINATIONS = ("own", "absorb", "never")
+TERMINATIONS = ("own", "absorb", "never", "restart")
 CHANGES = "env_changes"  # beside "env", where anything is changed
+ATARI = "ALE/"  # what the ids of its games begin with
+# what is meant where nothing is said; of Atari as in Machado et al. 2018, arXiv:1709.06009, table 5, and
+# Mnih et al. 2015
+USUAL: dict[str, Any] = {"action_repeat": 1, "frame_stack": 1, "sticky": 0.0, "noop_max": 0}
+USUAL_OF_ATARI: dict[str, Any] = {
+    "pixels": 84,
+    "action_repeat": 4,
+    "frame_stack": 4,
+    "sticky": 0.25,
+    "noop_max": 30,
+}
+MAX_PIXELS = 256  # a side: with more, a laptop's memory is full before anything is learned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,27 +42,66 @@ class EnvSettings:
     env: str = setting(MISSING, "which environment, for instance CartPole-v0; module:Name-v0 imports the module first")
     wrappers: tuple[str, ...] = setting((), "Gymnasium wrappers of your own to put around it, module:Class, the innermost first")
     horizon: int | None = setting(None, "steps after which an episode is cut, in place of the environment's own limit")
-    termination: str = setting("own", "absorb: what ends early stays where it ended, with a reward of 0, so that all episodes are equally long; never: it goes on, where the environment allows that (Ant, Hopper, Humanoid, Walker2d)", choices=TERMINATIONS)
+    termination: str = setting("own", "absorb: what ends early stays where it ended, with a reward of 0, so that all episodes are equally long; never: it goes on, where the environment allows that (Ant, Hopper, Humanoid, Walker2d); restart: it begins anew within the episode, and nobody is told (Christiano et al. 2017)", choices=TERMINATIONS)
     absorbing_steps: int | None = setting(None, "steps that come after an early end, in which zeros are observed; if not given, those to the limit, which observe where it ended", needs="termination absorb")
-    action_repeat: int = setting(1, "how often each action is taken; rewards add up")
-    frame_stack: int = setting(1, "successive observations that are handed over together")
+    action_repeat: int = setting(None, "how often each action is taken; rewards add up; if not given, once, in Atari 4 times")
+    frame_stack: int = setting(None, "successive observations that are handed over together; if not given, 1, in Atari 4")
+    sticky: float = setting(None, "probability that the action before is taken in place of the one chosen; if not given, 0, in Atari 0.25 (Machado et al. 2018)")
+    pixels: int | None = setting(None, "observe pictures of so many pixels a side: those that are observed anyway, or else those that are drawn for people; if not given, what is observed as it is, in Atari pictures of 84")
+    colour: bool = setting(False, "pictures in colour, and not in grey")
+    mask_score: bool = setting(False, "the rows of Atari's picture in which the score stands are black, so that no reward can be read there")
+    mask_rows: tuple[int, ...] = setting((), "rows of the picture as it is drawn that are black in what is observed: the first, and the one after the last")
+    noop_max: int = setting(None, "an episode begins with up to so many actions that do nothing, Atari alone; if not given, 30")
     # fmt: on
 
     def __post_init__(self) -> None:
-        require_above_zero(self, "horizon", "absorbing_steps", "action_repeat", "frame_stack")
+        usual = {**USUAL, **(USUAL_OF_ATARI if self.is_atari else {})}
+        for name, value in usual.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        require_above_zero(
+            self, "horizon", "absorbing_steps", "action_repeat", "frame_stack", "pixels"
+        )
+        require_between(self, 0, 1, "sticky")
+        require_between(self, 0, float("inf"), "noop_max")
+        self._require_pictures()
         if self.absorbing_steps and self.termination != "absorb":
             raise ValueError(
                 f"--absorbing_steps does nothing with --termination {self.termination}"
             )
 
+    def _require_pictures(self) -> None:
+        """Refuses what is said of pictures that are not observed, and what only Atari has."""
+        rows = self.mask_rows
+        if self.pixels is None:
+            for flag in ("colour", "mask_score", "mask_rows"):
+                if getattr(self, flag):
+                    raise ValueError(f"--{flag} does nothing without --pixels")
+        elif self.pixels > MAX_PIXELS:
+            raise ValueError(f"--pixels must be at most {MAX_PIXELS}, not {self.pixels}")
+        if rows and (len(rows) != 2 or not 0 <= rows[0] < rows[1]):
+            raise ValueError(
+                f"--mask_rows is a first row and the one after the last, not {' '.join(map(str, rows))}"
+            )
+        if not self.is_atari and self.env:
+            for flag in ("mask_score", "noop_max"):
+                if getattr(self, flag):
+                    raise ValueError(f"--{flag} is for Atari's games, and {self.env} is none")
+
+    @property
+    def is_atari(self) -> bool:
+        """Whether it is a game of Atari's: `ALE/Pong-v5`."""
+        return without_module(self.env).startswith(ATARI)
+
     @property
     def changes(self) -> dict[str, Any]:
-        """What is not as the environment's makers have it."""
-        defaults = {f.name: f.default for f in fields(self)}
+        """What is not as the environment's makers have it; of Atari all that its pictures depend on."""
+        plain = {f.name: f.default for f in fields(self)} | USUAL
+        always = USUAL_OF_ATARI if self.is_atari else {}
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
-            if name != "env" and value != defaults[name]
+            if name != "env" and (value != plain[name] or name in always)
         }
 
     @property
@@ -60,7 +112,9 @@ class EnvSettings:
     @property
     def described(self) -> str:
         """Its id and what is changed about it, where a number would be misread without."""
-        said = ", ".join(f"{name} {value}" for name, value in self.changes.items())
+        usual = USUAL_OF_ATARI if self.is_atari else {}
+        changed = {k: v for k, v in self.changes.items() if k not in usual or v != usual[k]}
+        said = ", ".join(f"{name} {value}" for name, value in changed.items())
         return f"{self.env} ({said})" if said else self.env
 
     def __str__(self) -> str:

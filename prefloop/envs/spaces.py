@@ -199,7 +199,7 @@ def flat_obs_dim(env: "AnyEnv") -> int:
 
 
 def frame_stack(env: Any) -> int:
-    """How many successive frames Gymnasium's `FrameStackObservation` hands over; 1 without it."""
+    """How many successive frames are handed over, by Gymnasium's `FrameStackObservation` or by Atari; 1: one."""
     from gymnasium import Wrapper
     from gymnasium.wrappers import FrameStackObservation
 
@@ -209,4 +209,4 @@ def frame_stack(env: Any) -> int:
         if isinstance(env, FrameStackObservation):
             return env.stack_size
         env = env.env
-    return 1
+    return int(getattr(env.unwrapped, "frame_stack", 1))

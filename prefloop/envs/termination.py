@@ -9,6 +9,8 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 import numpy as np
 
+from prefloop.seeding import MAX_SEED, Stream, generator
+
 DIVERGED = "diverged"  # in a step's info: the simulator could not go on
 BAD_POSITION, BAD_ACCELERATION = 4, 6  # among MuJoCo's warnings (mjtWarning); velocity between them
 
@@ -52,6 +54,34 @@ class AbsorbAfterEnd(gym.Wrapper, gym.utils.RecordConstructorArgs):
             return obs, reward, terminated, truncated, info
         if terminated or truncated:
             self._last = obs
+        return obs, reward, False, False, info
+
+
+class RestartAfterEnd(gym.Wrapper, gym.utils.RecordConstructorArgs):
+    """Begins anew where an episode ended, within what is one episode for everybody else.
+
+    Source: Christiano et al. 2017, arXiv:1706.03741, appendix A.
+    """
+
+    def __init__(self, env: gym.Env) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+        self._seeds = generator(0, Stream.RESTARTS)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begins an episode; what it begins anew with follows from its seed."""
+        if seed is not None:
+            self._seeds = generator(seed, Stream.RESTARTS)
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Acts."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        if info.get(DIVERGED) or not (terminated or truncated):
+            return obs, reward, terminated, truncated, info
+        obs, info = self.env.reset(seed=int(self._seeds.integers(MAX_SEED)))
         return obs, reward, False, False, info
 
 

@@ -36,6 +36,7 @@ def play(
     seed: int,
     greedy: bool = False,
     tell: Callable[[int], None] | None = None,
+    observed: bool = False,
 ) -> Trajectories:
     """Plays whole episodes.
 
@@ -46,6 +47,7 @@ def play(
         seed: the same seed gives the same episodes; none of them is one of another seed.
         greedy: always take the most probable action instead of sampling one.
         tell: is told how many episodes have just ended.
+        observed: whether what was observed is kept, too.
     """
     envs = make_vector_env(env, min(num_episodes, MAX_ENVS), separate=True)
     parts = []
@@ -54,7 +56,7 @@ def play(
             numbers = range(first, min(first + MAX_ENVS, num_episodes))
             act = _acting(policy, seed, first, greedy)
             seeds = [env_seed(seed, i) for i in numbers]
-            parts.append(collect_one_each(envs, act, seeds, tell=tell))
+            parts.append(collect_one_each(envs, act, seeds, tell=tell, observed=observed))
     finally:
         envs.close()
     return concatenate(parts)

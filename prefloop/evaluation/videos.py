@@ -16,9 +16,8 @@ import numpy as np
 import pygame
 from numpy.typing import NDArray
 
-from prefloop.data.recording import is_mujoco
 from prefloop.data.rollouts import Act
-from prefloop.envs.drawing import keep_in_picture, why_not_drawn
+from prefloop.envs.drawing import is_mujoco, keep_in_picture, why_not_drawn
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env
 from prefloop.envs.termination import USUAL_FPS

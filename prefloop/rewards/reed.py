@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from prefloop.data.trajectories import Trajectories
 from prefloop.devices import to_tensor
+from prefloop.errors import UserError
 from prefloop.networks import InPlaceReLU, mlp
 from prefloop.optimizers import Adam
 from prefloop.rewards.reward_model import RewardModel
@@ -38,8 +39,11 @@ class Reed:
             model: of vectors: its members see observations as they are.
 
         Raises:
+            UserError: the model's encoder of pictures is learned, which this would leave as it was drawn.
             ValueError: the members have no layer in between that could encode anything.
         """
+        if model.encoder_learns:
+            raise UserError("--reed is for rewards of vectors; here are pictures.")
         if len(model.sizes) < 3:
             raise ValueError("REED needs a reward model with hidden layers")
         self._settings, self._learning_rate, self._seed = settings, learning_rate, seed

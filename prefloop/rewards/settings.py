@@ -1,10 +1,12 @@
 """What can be set of reward models, with defaults; free of PyTorch, so that `--help` is quick."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from prefloop.settings import require_above_zero, require_between, setting
 
 INPUTS = ("obs", "obs-actions")
+ENCODERS = ("small", "nature", "impala")  # of pictures, in prefloop/encoders.py
 # those of prefloop/queries/selection.py: rewards and queries do not know each other
 UNLABELLED_SELECTIONS = ("uniform", "disagreement", "entropy")
 ANNOTATOR_ERRORS = ("none", "learned")
@@ -27,10 +29,11 @@ class RewardSettings:
     ensemble: int = setting(3, "members; they differ by initialisation and by bootstrap (C)")
     inputs: str = setting("obs-actions", "what a reward depends on", flag="reward_inputs", choices=INPUTS)
     hidden_sizes: tuple[int, ...] = setting((32, 32), "width of each hidden layer", flag="reward_hidden_sizes")
-    learning_rate: float = setting(3e-3, "step size of Adam", flag="reward_learning_rate")
+    encoder: str = setting("", "of pictures, the same for all members: small (42 pixels), nature (84) or impala (GPUs); if not given, by their size", flag="reward_encoder", choices=ENCODERS)
+    learning_rate: float = setting(None, "step size of Adam; if not given, 3e-3, of pictures 3e-4", flag="reward_learning_rate")
     epochs: int = setting(200, "passes over the preferences, at most", flag="reward_epochs")
     patience: int = setting(20, "passes without a lower held-out loss before the fit stops", flag="reward_patience")
-    batch_size: int = setting(128, "pairs in each step of Adam", flag="reward_batch_size")
+    batch_size: int = setting(None, "pairs in each step of Adam; if not given, 128, of pictures 32", flag="reward_batch_size")
     held_out: float = setting(0.2, "share of the pairs that the fit stops by and is judged on")
     label_noise: float = setting(0.1, "how likely an answer is a coin toss (C)")
     weight_decay: float = setting(1e-4, "L2, in Adam (C)")
@@ -43,6 +46,15 @@ class RewardSettings:
         )  # fmt: skip
         require_between(self, 0, 0.9, "held_out", "label_noise")
         require_between(self, 0, float("inf"), "weight_decay")
+
+    def filled(self, pictures: bool) -> "RewardSettings":
+        """With what is meant where nothing is said, of pictures or of vectors."""
+        usual: dict[str, Any] = (
+            {"learning_rate": 3e-4, "batch_size": 32}
+            if pictures
+            else {"learning_rate": 3e-3, "batch_size": 128}
+        )
+        return replace(self, **{k: v for k, v in usual.items() if getattr(self, k) is None})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Fitting a reward model to preferences, stopped by answers it has not seen."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from prefloop.bradley_terry import agreement, bradley_terry_loss
 from prefloop.data.preferences import Preferences, Queries
 from prefloop.devices import to_tensor
 from prefloop.early_stopping import EarlyStopping
+from prefloop.encoders import make_encoder
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.optimizers import Adam
@@ -37,10 +38,17 @@ def make_model(spaces: Spaces, settings: RewardSettings, seed: int) -> RewardMod
 
     Args:
         spaces: what a step is made of.
+
+    Raises:
+        UserError: observations are neither vectors nor pictures.
     """
     torch.manual_seed(integer(seed, Stream.WEIGHTS, Stream.REWARD_MODEL))
     return RewardModel(
-        spaces, settings.hidden_sizes, settings.ensemble, settings.inputs == "obs-actions"
+        spaces,
+        settings.hidden_sizes,
+        settings.ensemble,
+        settings.inputs == "obs-actions",
+        make_encoder(spaces, settings.encoder),
     )
 
 
@@ -77,7 +85,8 @@ class RewardFit:
                 to compute with.
         """
         preferences.require_something_to_learn()
-        self.settings, self.seed, self.device = settings, seed, torch.device(device)
+        self.settings = settings = settings.filled(model.encoder_learns)
+        self.seed, self.device = seed, torch.device(device)
         # what nobody was asked about must not show, not even in the scale
         self.preferences = preferences = preferences.answered.compact
         self.model = model.to(self.device)
@@ -154,16 +163,10 @@ class RewardFit:
         batches = order.split(self.settings.batch_size)
         for batch in batches:
             loss = torch.zeros((), device=self.device)
-            for network, weights in zip(self.model.networks, self._weights, strict=True):
-                # a member has nothing to do with pairs that are not in its bootstrap: a third
-                pairs = train[batch][weights[train[batch]] > 0]
-                if not len(pairs):
-                    continue
-                keep = self._surf.crops(self._returns, pairs, rng) if self._surf else None
-                first, second = self._returns([network], pairs, keep)
-                loss = loss + self._loss(first, second, pairs, weights[pairs][None])
+            for i, pairs, first, second in self._members_returns(train[batch], rng):
+                loss = loss + self._loss(first, second, pairs, self._weights[i, pairs][None])
                 if self._surf:
-                    loss = loss + self._surf.loss(network, len(pairs), rng)
+                    loss = loss + self._surf.loss(self.model.networks[i], len(pairs), rng)
                 agrees = self._agreement(first, second, pairs)
                 right, decided = right + agrees.sum().item(), decided + len(agrees)
             if not loss.requires_grad:
@@ -184,6 +187,29 @@ class RewardFit:
         self._stopping.restore_best()
         self.model.set_scale(self.preferences.segments)
         return self.model.eval()
+
+    def _members_returns(
+        self, batch: torch.Tensor, rng: np.random.Generator
+    ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """What each member makes of the pairs of a batch that are in its bootstrap, about two thirds.
+
+        Yields:
+            Its number, these pairs, and what it predicts of first and second segments; [1, pairs] both.
+        """
+        networks, drawn = self.model.networks, self._weights > 0
+        if self.model.encoder_learns:  # what is seen in pictures is made once for all members
+            keep = self._surf.crops(self._returns, batch, rng) if self._surf else None
+            first, second = self._returns(networks, batch, keep)
+            for i in range(len(networks)):
+                mine = drawn[i, batch]
+                if mine.any():
+                    yield i, batch[mine], first[i : i + 1, mine], second[i : i + 1, mine]
+            return
+        for i, network in enumerate(networks):
+            pairs = batch[drawn[i, batch]]
+            if len(pairs):
+                keep = self._surf.crops(self._returns, pairs, rng) if self._surf else None
+                yield i, pairs, *self._returns([network], pairs, keep)
 
     def _loss(
         self,
@@ -218,7 +244,9 @@ class RewardFit:
         if not len(self.held_out):
             return float("nan"), float("nan")
         pairs = self._tensor(self.held_out)
-        first, second = self._returns(self.model.networks, pairs)
+        at_once = self.settings.batch_size if self.model.encoder_learns else len(pairs)
+        judged = [self._returns(self.model.networks, some) for some in pairs.split(at_once)]
+        first, second = (torch.cat(sides, dim=1) for sides in zip(*judged, strict=True))
         loss = self._loss(first, second, pairs).item()
         agrees = self._agreement(first, second, pairs)
         return loss, _share(agrees.sum().item(), len(agrees))

@@ -22,7 +22,7 @@ from prefloop.errors import UserError
 from prefloop.networks import mlp
 from prefloop.optimizers import Adam
 from prefloop.seeding import Stream, generator, integer
-from prefloop.training.on_policy import act_and_improve, true_returns, with_returns
+from prefloop.training.on_policy import act_and_improve, judged
 from prefloop.training.plans import Plan
 
 Transitions = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # obs, actions, next_obs
@@ -82,8 +82,10 @@ class AIRL:
                 led to is not known.
 
         Raises:
-            UserError: no demonstration has two steps.
+            UserError: no demonstration has two steps, or they show pictures.
         """
+        if len(stepping.spaces.obs_shape) > 1:
+            raise UserError(f"AIRL's reward is of vectors; here are {stepping.spaces}.")
         self.ppo, self.stepping, self.env = ppo, stepping, env
         self.settings, self.plan, self.seed, self.device = settings, plan, seed, device
         follows = demonstrations.mask[:, 1:]
@@ -114,10 +116,9 @@ class AIRL:
         rollouts, row = act_and_improve(
             self.ppo, self.stepping, self._learn_and_reward, self.plan, self.seed, iteration
         )
-        returns = true_returns(self.ppo, rollouts, self.env, self.seed, iteration)
         loss, accuracy = np.mean(self._losses, axis=0)
         return {
-            **with_returns(row, returns, self.env), "discriminator_loss": float(loss), "discriminator_accuracy": float(accuracy)
+            **row, **judged(self.ppo, rollouts, self.env, self.seed, iteration), "discriminator_loss": float(loss), "discriminator_accuracy": float(accuracy)
         }  # fmt: skip
 
     def _learn_and_reward(self, rollout: Rollout) -> NDArray:

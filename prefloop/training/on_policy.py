@@ -26,7 +26,7 @@ from prefloop.envs.make import make_vector_env
 from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import Env
 from prefloop.errors import UserError
-from prefloop.evaluation.evaluate import evaluate
+from prefloop.evaluation.evaluate import play
 from prefloop.policies import Policy
 from prefloop.rewards.reward_model import RewardModel
 from prefloop.seeding import Stream, integer
@@ -163,8 +163,7 @@ class OnPolicyTraining:
         rollouts, row = act_and_improve(
             self.agent, self.stepping, self.reward, self.plan, self.seed, iteration
         )
-        returns = true_returns(self.agent, rollouts, self.env, self.seed, iteration)
-        return with_returns(row, returns, self.env)
+        return row | judged(self.agent, rollouts, self.env, self.seed, iteration)
 
     def state_dict(self) -> dict[str, Any]:
         """The agent's."""
@@ -217,7 +216,7 @@ def act_and_improve(
         "steps": plan.steps(numbers.stop),
         "true_return": float("nan"),
         "episodes": 0,
-        "episode_length": _steps_an_end(rollouts),
+        "episode_length": float("nan"),
         "diverged": diverged,
         "reward": float(np.mean(rewards_seen)) if rewards_seen else float("nan"),
     }
@@ -226,30 +225,31 @@ def act_and_improve(
     return rollouts, row
 
 
-def _steps_an_end(rollouts: list[Rollout]) -> float:
-    """Mean length of an episode: cut ones are not left out, whose like would be the long ones."""
-    ends = sum(int((rollout.ended & rollout.valid).sum()) for rollout in rollouts)
-    return sum(int(rollout.valid.sum()) for rollout in rollouts) / ends if ends else float("nan")
-
-
-def with_returns(row: dict[str, float], returns: NDArray, env: Env) -> dict[str, float]:
-    """A row that says what the episodes came to, [episodes], and by no more steps than they can have."""
-    mean = float(returns.mean()) if len(returns) else float("nan")
-    # environments are reset before most of the long ones are over; where none ended, all went on to the limit
-    length = float(np.fmin(row["episode_length"], time_limit(env) or np.nan))
-    return row | {"true_return": mean, "episodes": len(returns), "episode_length": length}
-
-
-def true_returns(
+def judged(
     agent: Agent, rollouts: list[Rollout], env: Env, seed: int, iteration: int
-) -> NDArray:
-    """Of the episodes of an iteration; of some that are played for it where it is too short.
+) -> dict[str, float]:
+    """What the episodes of an iteration came to; or some that are played for it where it is too short.
 
     Where a full episode outlasts the iteration, only short ones would be counted.
+
+    Returns:
+        `true_return` and `episode_length`, means, and how many `episodes` the first is of.
     """
     limit = time_limit(env)
     steps = sum(len(rollout.rewards) for rollout in rollouts)
     if limit is None or limit <= steps:
-        return finished_returns(rollouts, limit)
-    evaluation_seed = integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
-    return evaluate(agent.acting_policy, env, EPISODES_PLAYED, evaluation_seed)
+        returns, length = finished_returns(rollouts, limit), _steps_an_end(rollouts)
+        # environments are reset before most of the long ones are over
+        length = float(np.fmin(length, limit or np.nan))
+    else:
+        evaluation_seed = integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
+        episodes = play(agent.acting_policy, env, EPISODES_PLAYED, evaluation_seed)
+        returns, length = episodes.returns, float(episodes.lengths.mean())
+    mean = float(returns.mean()) if len(returns) else float("nan")
+    return {"true_return": mean, "episodes": len(returns), "episode_length": length}
+
+
+def _steps_an_end(rollouts: list[Rollout]) -> float:
+    """Mean length of an episode: cut ones are not left out, whose like would be the long ones."""
+    ends = sum(int((rollout.ended & rollout.valid).sum()) for rollout in rollouts)
+    return sum(int(rollout.valid.sum()) for rollout in rollouts) / ends if ends else float("nan")

@@ -16,8 +16,7 @@ from prefloop.training.on_policy import (
     Agent,
     act_and_improve,
     from_model,
-    true_returns,
-    with_returns,
+    judged,
 )
 from prefloop.training.plans import Plan, plan_labels
 from prefloop.training.settings import QuerySettings
@@ -84,8 +83,7 @@ class PrefPPO:
             self.agent, self.stepping, reward, self.plan, self.seed, iteration
         )
         self._rollouts = rollouts
-        returns = true_returns(self.agent, rollouts, self.env, self.seed, iteration)
-        row = with_returns(row, returns, self.env)
+        row |= judged(self.agent, rollouts, self.env, self.seed, iteration)
         # ask, with pairs from this iteration, and learn the reward from all answers
         if is_asking:
             labels = int(self._labels_by[iteration])

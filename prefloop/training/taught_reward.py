@@ -79,7 +79,9 @@ class TaughtReward:
         self._surf = surf if surf is not None and surf.surf else None
         self._reed: Reed | None = None
         if reed is not None and reed.reed:
-            self._reed = Reed(reed, model, settings.learning_rate, seed)
+            self._reed = Reed(
+                reed, model, settings.filled(model.encoder_learns).learning_rate, seed
+            )
 
     def ask(
         self, episodes: Callable[[], Trajectories], labels: int, iteration: int, again: int = 0

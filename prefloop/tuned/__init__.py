@@ -166,9 +166,10 @@ def tuned(settings: T, command: str, env: str, has_init: bool = False) -> T:
 
 
 def _file_of(env: str) -> Path | None:
-    """What comes with the program for an environment, of whichever version."""
-    file = FOLDER / f"{re.sub(r'-v[0-9]+$', '', without_module(env))}.yaml"
-    return file if env and _is_ours(file) else None
+    """What comes with the program for an environment, of whichever version, or for all of its namespace."""
+    name = re.sub(r"-v[0-9]+$", "", without_module(env))
+    files = (FOLDER / f"{known}.yaml" for known in (name, name.rpartition("/")[0]) if known)
+    return next((file for file in files if _is_ours(file)), None)
 
 
 def _is_ours(file: Path) -> bool:

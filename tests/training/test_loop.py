@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -25,7 +24,6 @@ from prefloop.training.on_policy import (
     make_ppo,
     stepping_in,
     true_reward,
-    with_returns,
 )
 from prefloop.training.plans import Plan
 from prefloop.training.settings import ExperienceSettings, RunSettings
@@ -329,5 +327,3 @@ def test_no_episode_is_longer_than_it_can_be(tmp_path):
         _, rows = train(tmp_path / env, env=env)
         assert all(0 < row["episode_length"] <= longest for row in rows)
         assert env != "Pendulum-v1" or {row["episode_length"] for row in rows} == {longest}
-    row = with_returns({"episode_length": 2047.0}, np.array([500.0]), "CartPole-v1")
-    assert row == {"episode_length": 500, "true_return": 500, "episodes": 1}

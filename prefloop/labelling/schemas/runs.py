@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
+from prefloop.envs.settings import MAX_PIXELS, TERMINATIONS
 from prefloop.labelling.limits import MAX_AGENTS, MAX_ENV, MAX_TRACE
 from prefloop.labelling.schemas.base import (
     MAX_INT,
@@ -34,10 +35,16 @@ class EnvChangesIn(In):
 
     wrappers: list[Annotated[str, Field(max_length=MAX_ENV)]] | None = Field(None, max_length=20)
     horizon: Size | None = None
-    termination: Literal["own", "absorb", "never"] | None = None
+    termination: Literal[TERMINATIONS] | None = None  # type: ignore[valid-type]
     absorbing_steps: Size | None = None
     action_repeat: Size | None = None
     frame_stack: Size | None = None
+    sticky: float | None = Field(None, ge=0, le=1)
+    pixels: int | None = Field(None, ge=1, le=MAX_PIXELS)
+    colour: bool | None = None
+    mask_score: bool | None = None
+    mask_rows: list[Annotated[int, Field(ge=0, le=10_000)]] | None = Field(None, max_length=2)
+    noop_max: int | None = Field(None, ge=0, le=10_000)
 
 
 class SpacesIn(In):

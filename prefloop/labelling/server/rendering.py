@@ -25,10 +25,10 @@ from gymnasium.envs.classic_control import PendulumEnv
 from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
-from prefloop.data.recording import STATE_OF, is_mujoco, what_to_record
+from prefloop.data.recording import STATE_OF, what_to_record
 from prefloop.data.segments import ACTIONS, SEED, STATES
 from prefloop.envs.dm_control import SuiteTask
-from prefloop.envs.drawing import choose_mujoco_gl, keep_in_picture, why_not_drawn
+from prefloop.envs.drawing import choose_mujoco_gl, is_mujoco, keep_in_picture, why_not_drawn
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env, as_settings
 from prefloop.envs.termination import USUAL_FPS
