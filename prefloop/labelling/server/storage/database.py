@@ -106,7 +106,9 @@ class Database:
                 raise UserError(f"There is no database {self._url.database}.")
             _make_private(str(self._url.database))
         self._engine = _engine(self._url)
-        self._writing = self._engine.execution_options(writing=True)
+        # whoever got the writers' lock must see what the one before wrote
+        in_turn = {} if self.is_sqlite else {"isolation_level": "READ COMMITTED"}
+        self._writing = self._engine.execution_options(writing=True, **in_turn)
         self._writer = threading.Lock()
         self._waiting: deque[_Ticket[Any]] = deque()
         try:
@@ -133,7 +135,9 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the database and changes nothing.
+        """A connection that changes nothing; each statement sees at least what was written before the first.
+
+        SQLite shows one state of the database to all of them.
 
         Raises:
             StoreUnavailableError: the database does not answer.
@@ -193,7 +197,7 @@ class Database:
         else:
             # analysed anew, since statistics name who labels most
             statements = [f"VACUUM (FULL, ANALYZE) {name}" for name in tables]
-            engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+            engine = self._engine
         try:
             with self._writer, engine.connect() as connection:
                 for statement in statements:
@@ -330,8 +334,9 @@ def _engine(url: URL) -> Engine:
             **_POOL,
             connect_args=options,
             hide_parameters=True,  # errors go to the log, which is to name nobody
-            # whoever got the writers' lock must see what the one before wrote
-            isolation_level="READ COMMITTED",
+            # Readers begin no transaction: the rollback at its end would have psycopg drop what is prepared on that
+            # connection, so that PostgreSQL planned each statement anew, which takes it longer than to run them.
+            isolation_level="AUTOCOMMIT",
         )
     engine = sqlalchemy.create_engine(
         url, **_POOL, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True
