@@ -24,7 +24,7 @@ from prefloop.labelling.server.config import LabellingConfig, for_run
 from prefloop.labelling.server.languages import DEFAULT
 from prefloop.labelling.server.service import Service
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
-from prefloop.labelling.server.storage.records import Known, Participant, Person, Side, Study
+from prefloop.labelling.server.storage.records import Known, Link, Participant, Person, Side, Study
 from prefloop.labelling.server.storage.tables import EXAMPLES, PRACTICE
 
 SWITCHES = ("allow_ties", "allow_skip", "allow_trim")
@@ -56,15 +56,15 @@ def step_of(study: Study, person: Person) -> Step:
     return next(step for step in steps_of(study) if step not in done)
 
 
-def rules_of(service: Service, name: str) -> tuple[LabellingConfig, float]:
+def rules_of(service: Service, link: Link) -> tuple[LabellingConfig, float]:
     """What holds for the participants of a study: labelling.yaml, what its first run has of its own, and its own words.
 
     Returns:
         The settings, and for how many seconds a pair must be looked at.
     """
-    about, own = service.store.studies.rules(name)
+    about = link.about
     switches = {key: about[key] for key in SWITCHES if about[key] is not None}
-    settings = replace(for_run(service.settings.current, own), **switches)
+    settings = replace(for_run(service.settings.current, link.own_settings), **switches)
     return settings, about["smallest_seconds"]
 
 

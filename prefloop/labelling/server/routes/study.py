@@ -127,7 +127,7 @@ def check_comprehension(
 @router.get("/settings", dependencies=[participants_only])
 def get_study_settings(service: ServiceDep, link: LinkDep) -> PairSettingsOut:
     """What the page may offer."""
-    values = as_dict(way.rules_of(service, link.study)[0])
+    values = as_dict(way.rules_of(service, link)[0])
     return PairSettingsOut(values={key: values[key] for key in way.TOLD})
 
 

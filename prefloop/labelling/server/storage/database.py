@@ -324,6 +324,10 @@ def _engine(url: URL) -> Engine:
             "synchronous_commit": "on",
             "lock_timeout": f"{1000 * BUSY_SECONDS:.0f}ms",
             "idle_in_transaction_session_timeout": "60s",
+            # A plan that was made when a table was short would read all of it for as long as it is kept. What must be
+            # read as a whole counts as endless then, which is no reason to compile it.
+            "enable_seqscan": "off",
+            "jit": "off",
         }
         given = " ".join(f"-c {key}={value}" for key, value in settings.items())
         options = {"options": given, "connect_timeout": 10}

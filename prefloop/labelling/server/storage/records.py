@@ -310,6 +310,8 @@ class Link:
         one_device: whether it works on one device at a time, and
         device: which that is now; None: it was not opened yet.
         holds: whether it still does: it was not revoked, and its study goes on.
+        about: how the study goes.
+        own_settings: what the first run whose pairs it shows has of its own.
     """
 
     study: str
@@ -318,6 +320,8 @@ class Link:
     one_device: bool
     device: UUID | None
     holds: bool
+    about: Mapping[str, Any]
+    own_settings: Mapping[str, float]
 
 
 @dataclass(frozen=True)
