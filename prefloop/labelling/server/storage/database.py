@@ -157,7 +157,7 @@ class Database:
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """As `reading`; one that takes long sees nothing of what is written meanwhile, either."""
-        engine = self._engine
+        engine: Engine = self._engine
         if not self.is_sqlite:  # where each statement else sees what was written before it
             engine = engine.execution_options(isolation_level="REPEATABLE READ")
         with self._reading_from(engine) as connection:
@@ -193,7 +193,7 @@ class Database:
         if self.is_sqlite:
             # what has yet to be moved into the file holds earlier pages, too
             statements = ["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"]
-            engine = self._engine.execution_options(alone=True)
+            engine: Engine = self._engine.execution_options(alone=True)
         else:
             # analysed anew, since statistics name who labels most
             statements = [f"VACUUM (FULL, ANALYZE) {name}" for name in tables]
