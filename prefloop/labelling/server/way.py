@@ -33,14 +33,14 @@ TOLD = (*SWITCHES, "playback_speed", "pairs_ahead")
 OUTCOMES: dict[str, Step] = {"finished": "thanks", "left": "left", "failed": "failed"}
 
 
-def steps_of(study: Study) -> list[Step]:
+def steps_of(study: Study | Link) -> list[Step]:
     """The steps of a study in their order; what has nothing to show is left out."""
     about, runs = study.about, study.runs
     there: dict[Step, Any] = {
         "welcome": about["welcome"],
         "consent": about["consent"],
-        "instructions": about["instructions"] or runs.get(EXAMPLES),
-        "practice": runs.get(PRACTICE),
+        "instructions": about["instructions"] or EXAMPLES in runs,
+        "practice": PRACTICE in runs,
         "comprehension": about["comprehension"],
         "pairs": True,
         "thanks": True,
@@ -48,7 +48,7 @@ def steps_of(study: Study) -> list[Step]:
     return [step for step, shows in there.items() if shows]
 
 
-def step_of(study: Study, person: Person) -> Step:
+def step_of(study: Study | Link, person: Person) -> Step:
     """Where somebody is."""
     if person.outcome is not None:
         return OUTCOMES[person.outcome]
@@ -256,16 +256,17 @@ def end(service: Service, study: Study, id: UUID, outcome: Literal["finished", "
     return service.store.studies.advance(id, change)
 
 
-def require_at_pairs(study: Study, person: Person) -> None:
+def require_at_pairs(link: Link) -> None:
     """Refuses pairs to whoever has not come to them, or has been through.
 
     Raises:
         ConflictError: says which step comes first.
     """
-    _require_at(study, person, "pairs")
+    assert link.person is not None  # newcomers come to no pairs
+    _require_at(link, link.person, "pairs")
 
 
-def _require_at(study: Study, person: Person, step: Step) -> None:
+def _require_at(study: Study | Link, person: Person, step: Step) -> None:
     now = step_of(study, person)
     if now != step:
         if person.outcome is not None:

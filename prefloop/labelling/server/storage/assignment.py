@@ -110,7 +110,7 @@ class Assignment:
                 if room > 0 and one.spent < _checks_due(spent, about["checks_every"]):
                     given += self._check(connection, one, session, expires_at)
                     room = min(room, count - len(given))
-            if room > 0:
+            if room > 0 and open_runs:  # their runs may have been deleted
                 given += self._new(
                     connection, person, about, open_runs, session, spent, room, expires_at
                 )

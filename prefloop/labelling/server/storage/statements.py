@@ -108,7 +108,6 @@ PERSON = (
     .join(studies, studies.c.id == participants.c.study)
     .where(participants.c.id == bindparam("participant"))
 )
-STUDY = select(studies).where(studies.c.id == bindparam("study"))
 # the runs of a study in order, each with what it is there for
 RUNS_OF_STUDY = (
     select(runs.c.id, runs.c.name, study_runs.c.purpose)
@@ -128,14 +127,23 @@ _OWN_SETTINGS = (
     .scalar_subquery()
     .label("own_settings")
 )
+# what its runs are there for
+_PURPOSES = (
+    select(func.aggregate_strings(study_runs.c.purpose, ","))
+    .where(study_runs.c.study == studies.c.id)
+    .correlate(studies)
+    .scalar_subquery()
+    .label("purposes")
+)
+_study = studies.c.name, studies.c.about, studies.c.closed_at, _PURPOSES, _OWN_SETTINGS
 # whose link has a token, and how their study goes
 LINK = (
-    select(participants, studies.c.name, studies.c.closed_at, studies.c.about, _OWN_SETTINGS)
+    select(participants, *_study)
     .join(studies, studies.c.id == participants.c.study)
     .where(participants.c.token == bindparam("token"))
 )
 # the study whose open link has a token
-OPEN_LINK = select(studies, _OWN_SETTINGS).where(studies.c.open_link == bindparam("token"))
+OPEN_LINK = select(*_study).where(studies.c.open_link == bindparam("token"))
 NUM_PAIRS = (
     select(func.count())
     .select_from(

@@ -233,15 +233,9 @@ class Studies:
             found = connection.execute(sql.LINK, {"token": token}).one_or_none()
             if found is not None:
                 holds = found.revoked_at is None and found.closed_at is None
-                about = json.loads(found.about)
-                device = about["one_device"], found.device
-                whose = found.name, found.id, found.annotator
-                return Link(*whose, *device, holds, about, own_settings_of(found))
-            study = connection.execute(sql.OPEN_LINK, {"token": token}).one_or_none()
-            if study is None:
-                return None
-            holds, about = study.closed_at is None, json.loads(study.about)
-            return Link(study.name, None, "", False, None, holds, about, own_settings_of(study))
+                return _link(found, _person(found), holds)
+            opened = connection.execute(sql.OPEN_LINK, {"token": token}).one_or_none()
+            return None if opened is None else _link(opened, None, opened.closed_at is None)
 
     def join(self, name: str, ref: str | None, token: str, most: int) -> Participant:
         """Makes a participant of somebody who has opened the open link; asked twice, one.
@@ -291,13 +285,6 @@ class Studies:
         """Who takes part, and how far they are."""
         with self._database.reading() as connection:
             return _participant(connection, id)
-
-    def standing(self, id: UUID) -> tuple[Study, Person]:
-        """A participant's study without its people, and how far they are: quick, whatever was labelled."""
-        with self._database.reading() as connection:
-            row = find_person(connection, id)
-            study = connection.execute(sql.STUDY, {"study": row.study}).one()
-            return _study(connection, study, with_people=False), _person(row)
 
     def enter(self, id: UUID, device: UUID) -> None:
         """From now on the link works on this device."""
@@ -393,6 +380,12 @@ class Studies:
             )
         )  # fmt: skip
         return id
+
+
+def _link(row: AnyRow, person: Person | None, holds: bool) -> Link:
+    """From a row of `sql.LINK` or `sql.OPEN_LINK`."""
+    runs = frozenset((row.purposes or "").split(","))
+    return Link(row.name, person, holds, json.loads(row.about), runs, own_settings_of(row))
 
 
 def _code() -> str:
