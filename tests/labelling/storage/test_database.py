@@ -134,6 +134,19 @@ def test_a_connection_for_each_thread_is_opened_once(database_url):
     assert 39 <= len(opened) <= 40  # one may have been there since the start
 
 
+def test_what_readers_ask_again_and_again_stays_prepared(database_url):
+    if database_url.startswith("sqlite"):
+        pytest.skip("SQLite plans in no time")
+    base = Database(database_url)
+    for _ in range(10):
+        with base.reading() as connection:
+            connection.execute(sqlalchemy.text("SELECT count(*) FROM runs"))
+    with base.reading() as connection:
+        found = connection.execute(sqlalchemy.text("SELECT statement FROM pg_prepared_statements"))
+        assert "SELECT count(*) FROM runs" in found.scalars().all()
+    base.close()
+
+
 def test_a_job_that_fails_takes_no_other_with_it(sqlite_url):
     base = Database(sqlite_url)
     begun, outcomes = threading.Event(), {}

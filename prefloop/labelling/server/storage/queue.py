@@ -181,8 +181,8 @@ class Queue:
             }
             for row, is_left in zip(free, first_is_left, strict=True)
         ]  # fmt: skip
-        for row in rows:
-            connection.execute(sql.INSERT_LEASE, row)
+        if rows:
+            connection.execute(sql.INSERT_LEASE, rows)
         return [new_lease(lease, row) for lease, row in zip(rows, free, strict=True)]
 
     def release(

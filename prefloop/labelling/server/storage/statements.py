@@ -16,6 +16,7 @@ from sqlalchemy import (
     Float,
     FromClause,
     Insert,
+    Integer,
     ScalarSelect,
     Select,
     Table,
@@ -281,7 +282,8 @@ _UNLABELLED = ~_labelled(queries.c.id, bindparam("annotator"), bindparam("round"
 UNLABELLED = select(queries.c.id).where(_wants_labels(queries), _UNLABELLED).limit(1)
 
 _taken = select(func.count()).where(_live_here).correlate(queries).scalar_subquery()
-# those of them that `annotator` may have
+# those of them that `annotator` may have; the limit stands in the text, since PostgreSQL keeps no plan for any limit,
+# which would have to be one that reads all
 _FREE = (
     select(queries.c.id, *SIDES)
     .where(
@@ -294,7 +296,7 @@ _FREE = (
             .correlate(queries),
         ),
     )
-    .limit(bindparam("count"))
+    .limit(bindparam("count", type_=Integer, literal_execute=True))
 )
 FREE = _FREE.select_from(SHOWN).where(_wants_labels(queries)).order_by(queries.c.position)
 # those with the fewest answers first, so that a study which ends early has as many of each; in no order else,
@@ -401,15 +403,13 @@ SPENT = select(
 )
 
 
-# Of a participant, for each run of their study whose pairs are compared or whose answers are known: their labels, how
-# many more of these had the first on the left, and whether they took one back. There is one row without a run where
-# the study has none any more.
-
-
 def _theirs(table: FromClause) -> ColumnElement[bool]:
     return and_(table.c.run == runs.c.id, table.c.annotator == participants.c.annotator)
 
 
+# Of a participant, for each run of their study whose pairs are compared or whose answers are known: their labels, how
+# many more of these had the first on the left, and whether they took one back. There is one row without a run where
+# the study has none any more.
 _labels = select(func.count()).where(_theirs(current_labels)).correlate_except(current_labels)
 _took_back = exists().where(_theirs(events), events.c.kind == UNDO).correlate_except(events)
 _to_answer = and_(
