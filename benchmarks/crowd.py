@@ -97,6 +97,8 @@ class Connection:
             f"{method} {path} HTTP/1.1\r\n{self._headers}content-type: application/json\r\n"
             f"content-length: {len(data)}\r\n\r\n"
         )
+        if self._streams is not None and self._streams[0].at_eof():
+            self.close()  # the server has ended it meanwhile, which browsers see as well: nothing is lost with it
         try:
             reader, writer = self._streams = self._streams or await asyncio.open_connection(
                 "127.0.0.1", self._port

@@ -272,7 +272,7 @@ def test_locked_settings_are_not_changed(serve, tmp_path):
 def test_health_says_what_answers(api):
     assert api.get("/api/health").json() == {
         "version": prefloop.__version__,
-        "schema": 7,
+        "schema": 8,
         "role": "trainer",
         "languages": ["en"],  # of the page's files that it has here
     }

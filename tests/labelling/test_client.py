@@ -34,7 +34,7 @@ def make_queries(num):
 def test_everything_a_program_says(server, tmp_path):
     queries = make_queries(3)
     with LabellingClient(server.url) as client:
-        assert client.health().schema_ == 7
+        assert client.health().schema_ == 8
         assert client.put_run("r", **FACTS, instructions="Look.").instructions == "Look."
         ids = client.add_segments("r", queries.segments)
         asked = [(uuid.uuid4(), ids[i], ids[i + 3]) for i in range(3)]

@@ -24,7 +24,7 @@ from prefloop.labelling.server.config import LabellingConfig, for_run
 from prefloop.labelling.server.languages import DEFAULT
 from prefloop.labelling.server.service import Service
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
-from prefloop.labelling.server.storage.records import Known, Participant, Person, Side, Study
+from prefloop.labelling.server.storage.records import Known, Link, Participant, Person, Side, Study
 from prefloop.labelling.server.storage.tables import EXAMPLES, PRACTICE
 
 SWITCHES = ("allow_ties", "allow_skip", "allow_trim")
@@ -33,14 +33,14 @@ TOLD = (*SWITCHES, "playback_speed", "pairs_ahead")
 OUTCOMES: dict[str, Step] = {"finished": "thanks", "left": "left", "failed": "failed"}
 
 
-def steps_of(study: Study) -> list[Step]:
+def steps_of(study: Study | Link) -> list[Step]:
     """The steps of a study in their order; what has nothing to show is left out."""
     about, runs = study.about, study.runs
     there: dict[Step, Any] = {
         "welcome": about["welcome"],
         "consent": about["consent"],
-        "instructions": about["instructions"] or runs.get(EXAMPLES),
-        "practice": runs.get(PRACTICE),
+        "instructions": about["instructions"] or EXAMPLES in runs,
+        "practice": PRACTICE in runs,
         "comprehension": about["comprehension"],
         "pairs": True,
         "thanks": True,
@@ -48,7 +48,7 @@ def steps_of(study: Study) -> list[Step]:
     return [step for step, shows in there.items() if shows]
 
 
-def step_of(study: Study, person: Person) -> Step:
+def step_of(study: Study | Link, person: Person) -> Step:
     """Where somebody is."""
     if person.outcome is not None:
         return OUTCOMES[person.outcome]
@@ -56,15 +56,15 @@ def step_of(study: Study, person: Person) -> Step:
     return next(step for step in steps_of(study) if step not in done)
 
 
-def rules_of(service: Service, name: str) -> tuple[LabellingConfig, float]:
+def rules_of(service: Service, link: Link) -> tuple[LabellingConfig, float]:
     """What holds for the participants of a study: labelling.yaml, what its first run has of its own, and its own words.
 
     Returns:
         The settings, and for how many seconds a pair must be looked at.
     """
-    about, own = service.store.studies.rules(name)
+    about = link.about
     switches = {key: about[key] for key in SWITCHES if about[key] is not None}
-    settings = replace(for_run(service.settings.current, own), **switches)
+    settings = replace(for_run(service.settings.current, link.own_settings), **switches)
     return settings, about["smallest_seconds"]
 
 
@@ -256,16 +256,17 @@ def end(service: Service, study: Study, id: UUID, outcome: Literal["finished", "
     return service.store.studies.advance(id, change)
 
 
-def require_at_pairs(study: Study, person: Person) -> None:
+def require_at_pairs(link: Link) -> None:
     """Refuses pairs to whoever has not come to them, or has been through.
 
     Raises:
         ConflictError: says which step comes first.
     """
-    _require_at(study, person, "pairs")
+    assert link.person is not None  # newcomers come to no pairs
+    _require_at(link, link.person, "pairs")
 
 
-def _require_at(study: Study, person: Person, step: Step) -> None:
+def _require_at(study: Study | Link, person: Person, step: Step) -> None:
     now = step_of(study, person)
     if now != step:
         if person.outcome is not None:

@@ -159,7 +159,7 @@ def test_a_database_of_before_there_were_arenas_is_brought_up_to_date(database_u
     old.write(lambda connection: connection.execute(made, {"id": run, "time": time}))
     old.close()
     store = Store(database_url)
-    assert store.schema == 7 and store.runs.get("old").arena is False
+    assert store.schema == 8 and store.runs.get("old").arena is False
     make_arena(store)
     assert len(store.votes(RUN)[0]) == 2
     store.close()

@@ -23,10 +23,10 @@ def test_migrations_make_the_tables_that_the_code_expects(database_url):
     with store._database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
-    assert store.schema == 7
+    assert store.schema == 8
     store.close()
     again = Store(database_url)
-    assert again.schema == 7
+    assert again.schema == 8
     again.close()
 
 
@@ -36,7 +36,7 @@ def test_a_newer_schema_is_refused(database_url):
         lambda c: c.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = '999'"))
     )
     store.close()
-    with pytest.raises(UserError, match="has schema 999, and this prefloop knows up to 7; install"):
+    with pytest.raises(UserError, match="has schema 999, and this prefloop knows up to 8; install"):
         Store(database_url)
 
 
@@ -132,6 +132,19 @@ def test_a_connection_for_each_thread_is_opened_once(database_url):
         reader.join()
     store.close()
     assert 39 <= len(opened) <= 40  # one may have been there since the start
+
+
+def test_what_readers_ask_again_and_again_stays_prepared(database_url):
+    if database_url.startswith("sqlite"):
+        pytest.skip("SQLite plans in no time")
+    base = Database(database_url)
+    for _ in range(10):
+        with base.reading() as connection:
+            connection.execute(sqlalchemy.text("SELECT count(*) FROM runs"))
+    with base.reading() as connection:
+        found = connection.execute(sqlalchemy.text("SELECT statement FROM pg_prepared_statements"))
+        assert "SELECT count(*) FROM runs" in found.scalars().all()
+    base.close()
 
 
 def test_a_job_that_fails_takes_no_other_with_it(sqlite_url):

@@ -59,7 +59,7 @@ async def answer(said: AnswerIn, service: ServiceDep, visitor: VisitorDep) -> An
     link = visitor.link
     settings = service.settings.current
     if link is not None:
-        settings, smallest = await run_in_threadpool(rules_of, service, link.study)
+        settings, smallest = rules_of(service, link)
         if (said.seconds or 0) < smallest:
             raise HTTPException(422, f"seconds: a pair is to be looked at for {smallest:g} s.")
     _require_allowed(said, settings)

@@ -67,10 +67,6 @@ def _way(service: Service, link: Link, elsewhere: bool = False) -> WayOut:
     return way.way(service, study, service.store.studies.participant(link.participant), elsewhere)
 
 
-def _require_at_pairs(service: Service, link: Link) -> None:
-    way.require_at_pairs(*service.store.studies.standing(_own(link)))
-
-
 @router.get("", dependencies=[links_only])
 def get_study(service: ServiceDep, link: LinkDep, request: Request) -> WayOut:
     """How far the participant is, and what their page shows now."""
@@ -127,26 +123,24 @@ def check_comprehension(
 @router.get("/settings", dependencies=[participants_only])
 def get_study_settings(service: ServiceDep, link: LinkDep) -> PairSettingsOut:
     """What the page may offer."""
-    values = as_dict(way.rules_of(service, link.study)[0])
+    values = as_dict(way.rules_of(service, link)[0])
     return PairSettingsOut(values={key: values[key] for key in way.TOLD})
 
 
 @router.post("/leases", dependencies=[participants_only])
 async def lease_study_pairs(wish: StudyLeaseIn, service: ServiceDep, link: LinkDep) -> LeasesOut:
     """Gives the participant pairs that nobody else gets meanwhile, as many as they are to answer."""
-
-    def lease() -> Leases:
-        _require_at_pairs(service, link)
-        return service.store.assignment.lease(
-            _own(link),
-            wish.session,
-            wish.count,
-            wish.up_to,
-            wish.holding,
-            service.settings.current.lease_seconds,
-        )
-
-    return LeasesOut.of(await run_in_threadpool(lease))
+    way.require_at_pairs(link)
+    leases = await run_in_threadpool(
+        service.store.assignment.lease,
+        _own(link),
+        wish.session,
+        wish.count,
+        wish.up_to,
+        wish.holding,
+        service.settings.current.lease_seconds,
+    )
+    return LeasesOut.of(leases)
 
 
 @router.post("/release", dependencies=[participants_only], status_code=204)
@@ -159,7 +153,7 @@ def release_study_pairs(given: StudyReleaseIn, service: ServiceDep, link: LinkDe
 @router.post("/undo", dependencies=[participants_only])
 def undo_in_study(said: StudyUndoIn, service: ServiceDep, link: LinkDep) -> LeasesOut:
     """Takes back the participant's last answer that stands, and gives them the pair again."""
-    _require_at_pairs(service, link)
+    way.require_at_pairs(link)
     name = service.store.assignment.run_to_undo(_own(link), said.id, said.undoes)
     seconds = service.settings.current.lease_seconds
     leases = service.store.labels.undo(

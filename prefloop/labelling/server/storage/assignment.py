@@ -9,30 +9,46 @@ answer is known.
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, case, exists, func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database
-from prefloop.labelling.server.storage.errors import ConflictError
-from prefloop.labelling.server.storage.leases import page_of, with_what_was_said
+from prefloop.labelling.server.storage.errors import ConflictError, no_link
+from prefloop.labelling.server.storage.leases import with_what_was_said
 from prefloop.labelling.server.storage.queue import Queue
 from prefloop.labelling.server.storage.records import Lease, Leases
-from prefloop.labelling.server.storage.studies import IS_KNOWN, find_person
+from prefloop.labelling.server.storage.studies import find_person
 from prefloop.labelling.server.storage.tables import (
     CHECKS,
     PAIRS,
     current_labels,
     events,
     leases,
-    queries,
     runs,
     study_runs,
 )
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """How a participant stands in a run of their study, before they are given anything.
+
+    Attributes:
+        run: of `sql.RUNS_TO_ANSWER`.
+        spent: labels, and leases that may become some.
+        more_left: how many more of these have the first on the left than on the right.
+    """
+
+    run: AnyRow
+    spent: int
+    more_left: int
 
 
 class Assignment:
@@ -61,51 +77,52 @@ class Assignment:
         """
 
         def job(connection: Connection) -> Leases:
-            person = find_person(connection, participant)
+            now = self._now()
+            shown = connection.execute(sql.RUNS_TO_ANSWER, {"participant": participant}).all()
+            if not shown:
+                raise no_link()  # forgotten since the request began
+            person = shown[0]
             if person.ended_at is not None:
                 raise ConflictError("You have been through this study. Thank you!", "over")
             about = json.loads(person.about)
-            shown = connection.execute(sql.RUNS_TO_ANSWER, {"study": person.study}).all()
-            pages, checks = (
-                [
-                    page_of(
-                        connection, self._now(), run.name, person.annotator, session, by_link=True
-                    )
-                    for run in shown
-                    if run.purpose == purpose
-                ]
-                for purpose in (PAIRS, CHECKS)
-            )
-            expires_at = self._now() + timedelta(seconds=seconds)
-            given: list[Lease] = []
-            for _, held in [*pages, *checks]:
-                room = count - len(given)
-                given += self._queue.given_again(connection, held, holding, room, expires_at)
-            open_runs = [run for run, _ in pages]
-            check_runs = [run for run, _ in checks]
-            spent = sum(self._queue.spent(connection, run, person.annotator) for run in open_runs)
+            theirs = {"annotator": person.annotator, **sql.at(now)}
+            held = connection.execute(sql.HELD, theirs).all()
+            leased = Counter(row.run for row in held)
+            lefts = Counter(row.run for row in held if row.first_is_left)
+            stands = [
+                _Standing(
+                    run,
+                    run.labels + leased[run.id],
+                    run.more_left + 2 * lefts[run.id] - leased[run.id],
+                )
+                for run in shown
+                if run.id is not None
+            ]
+            open_runs = [one for one in stands if one.run.purpose == PAIRS]
+            checks = [one for one in stands if one.run.purpose == CHECKS]
+            expires_at = now + timedelta(seconds=seconds)
+            here = [row for row in held if row.session == session]
+            given = self._queue.given_again(connection, here, holding, count, expires_at)
+            spent = sum(one.spent for one in open_runs)
             most = min(_limit(about["pairs"]), _limit(up_to))
             room = int(min(count - len(given), most - spent))
-            for run in check_runs:
-                had = self._queue.spent(connection, run, person.annotator)
-                if room > 0 and had < _checks_due(spent, about["checks_every"]):
-                    given += self._check(connection, person.annotator, run, session, expires_at)
+            for one in checks:
+                if room > 0 and one.spent < _checks_due(spent, about["checks_every"]):
+                    given += self._check(connection, one, session, expires_at)
                     room = min(room, count - len(given))
-            if room > 0:
+            if room > 0 and open_runs:  # their runs may have been deleted
                 given += self._new(
                     connection, person, about, open_runs, session, spent, room, expires_at
                 )
-            for run in [*open_runs, *check_runs]:
-                if not given:
-                    given = self._queue.taken_over(
-                        connection, run, person.annotator, session, count, expires_at
-                    )
+            if not given:
+                elsewhere = [row for row in held if row.session != session]
+                given = self._queue.taken_over(connection, elsewhere, session, count, expires_at)
             if given:
-                for run in [*open_runs, *check_runs]:
-                    given = with_what_was_said(connection, run, person.annotator, given)
+                if any(run.took_back for run in shown):
+                    given = with_what_was_said(connection, person.annotator, given)
                 return Leases(given, None, "queries")
             waiting = most > spent and any(
-                self._queue.may_come(connection, run, person.annotator) for run in open_runs
+                self._queue.may_come(connection, one.run, person.annotator) for one in open_runs
             )
             return Leases([], None, "waiting" if waiting else "finished")
 
@@ -177,7 +194,7 @@ class Assignment:
         connection: Connection,
         person: AnyRow,
         about: Mapping[str, Any],
-        open_runs: Sequence[AnyRow],
+        open_runs: Sequence[_Standing],
         session: UUID,
         spent: int,
         room: int,
@@ -188,7 +205,8 @@ class Assignment:
         block, within = divmod(spent, size) if size else (0, 0)
         room = min(room, size - within) if size else room
         for i in range(len(open_runs)):
-            run = open_runs[(person.number + block + i) % len(open_runs)]
+            stands = open_runs[(person.number + block + i) % len(open_runs)]
+            run = stands.run
             if run.archived_at is not None:
                 continue
             free = self._queue.next(
@@ -197,56 +215,36 @@ class Assignment:
             if len(free) < room:
                 free = self._queue.next(connection, run, person.annotator, room, sql.FREE_EVENLY)
             if free:
-                sides = self._sides(connection, run.id, person.annotator, [row.id for row in free])
-                return self._queue.give(
-                    connection, run, person.annotator, session, free, sides, expires_at
-                )
+                return self._give(connection, stands, session, free, expires_at)
         return []
 
     def _check(
-        self,
-        connection: Connection,
-        annotator: str,
-        run: AnyRow,
-        session: UUID,
-        expires_at: datetime,
+        self, connection: Connection, stands: _Standing, session: UUID, expires_at: datetime
     ) -> list[Lease]:
         """A pair whose answer is known and that they have not seen; it looks like any other."""
-        others = leases.alias()
-        seen = exists().where(others.c.query == queries.c.id, others.c.annotator == annotator)
-        answered = exists().where(current_labels.c.query == queries.c.id, *IS_KNOWN)
-        found = connection.execute(
-            select(queries.c.id, *sql.SIDES)
-            .select_from(sql.SHOWN)
-            .where(queries.c.run == run.id, queries.c.repeat_of.is_(None), answered, ~seen)
-            .order_by(func.random())
-            .limit(1)
-        ).all()
+        theirs = {"run": stands.run.id, "annotator": stands.run.annotator}
+        found = connection.execute(sql.CHECK, {**theirs, **sql.at(self._now())}).all()
         for row in found:
-            # it has all the labels that it wants, and is asked about all the same
-            live = select(func.count()).where(leases.c.query == row.id, sql.LIVE)
-            wanted = queries.c.done + connection.execute(live, sql.at(self._now())).scalar_one() + 1
-            more = case((queries.c.wanted < wanted, wanted), else_=queries.c.wanted)
-            of_query = queries.c.id == row.id
-            connection.execute(update(queries).where(of_query).values(wanted=more))
-        sides = self._sides(connection, run.id, annotator, [row.id for row in found])
-        return self._queue.give(connection, run, annotator, session, found, sides, expires_at)
+            connection.execute(sql.WANT_ONE_MORE, {"this_query": row.id, **sql.at(self._now())})
+        return self._give(connection, stands, session, found, expires_at)
 
-    def _sides(
-        self, connection: Connection, run: UUID, annotator: str, asked: Sequence[UUID]
-    ) -> list[bool]:
-        """Whether the first goes left: as seldom so far for its pair, or else for the participant."""
-        at = sql.at(self._now())
-        theirs = {"run": run, "annotator": annotator, **at}
-        own = int(connection.execute(sql.MORE_LEFT_OF_ANNOTATOR, theirs).scalar_one())
-        sides = []
-        for query in asked:
-            of_query = {"query": query, **at}
-            more = int(connection.execute(sql.MORE_LEFT_OF_QUERY, of_query).scalar_one())
-            is_left = (more or own) < 0 if more or own else self._rng.random() < 0.5
+    def _give(
+        self,
+        connection: Connection,
+        stands: _Standing,
+        session: UUID,
+        free: Sequence[AnyRow],
+        expires_at: datetime,
+    ) -> list[Lease]:
+        """Leases, each with the first on the left if that was seldom so for its pair, or else for the participant."""
+        own, sides = stands.more_left, []
+        for row in free:
+            more = row.more_left or own
+            is_left = more < 0 if more else self._rng.random() < 0.5
             own += 1 if is_left else -1
             sides.append(is_left)
-        return sides
+        run = stands.run
+        return self._queue.give(connection, run, run.annotator, session, free, sides, expires_at)
 
 
 def _checks_due(spent: int, every: int) -> int:

@@ -106,7 +106,9 @@ class Database:
                 raise UserError(f"There is no database {self._url.database}.")
             _make_private(str(self._url.database))
         self._engine = _engine(self._url)
-        self._writing = self._engine.execution_options(writing=True)
+        # whoever got the writers' lock must see what the one before wrote
+        in_turn = {} if self.is_sqlite else {"isolation_level": "READ COMMITTED"}
+        self._writing = self._engine.execution_options(writing=True, **in_turn)
         self._writer = threading.Lock()
         self._waiting: deque[_Ticket[Any]] = deque()
         try:
@@ -133,7 +135,9 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the database and changes nothing.
+        """A connection that changes nothing; each statement sees at least what was written before the first.
+
+        SQLite shows one state of the database to all of them.
 
         Raises:
             StoreUnavailableError: the database does not answer.
@@ -153,7 +157,7 @@ class Database:
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """As `reading`; one that takes long sees nothing of what is written meanwhile, either."""
-        engine = self._engine
+        engine: Engine = self._engine
         if not self.is_sqlite:  # where each statement else sees what was written before it
             engine = engine.execution_options(isolation_level="REPEATABLE READ")
         with self._reading_from(engine) as connection:
@@ -189,11 +193,11 @@ class Database:
         if self.is_sqlite:
             # what has yet to be moved into the file holds earlier pages, too
             statements = ["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"]
-            engine = self._engine.execution_options(alone=True)
+            engine: Engine = self._engine.execution_options(alone=True)
         else:
             # analysed anew, since statistics name who labels most
             statements = [f"VACUUM (FULL, ANALYZE) {name}" for name in tables]
-            engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+            engine = self._engine
         try:
             with self._writer, engine.connect() as connection:
                 for statement in statements:
@@ -320,6 +324,10 @@ def _engine(url: URL) -> Engine:
             "synchronous_commit": "on",
             "lock_timeout": f"{1000 * BUSY_SECONDS:.0f}ms",
             "idle_in_transaction_session_timeout": "60s",
+            # A plan that was made when a table was short would read all of it for as long as it is kept. What must be
+            # read as a whole counts as endless then, which is no reason to compile it.
+            "enable_seqscan": "off",
+            "jit": "off",
         }
         given = " ".join(f"-c {key}={value}" for key, value in settings.items())
         options = {"options": given, "connect_timeout": 10}
@@ -330,8 +338,9 @@ def _engine(url: URL) -> Engine:
             **_POOL,
             connect_args=options,
             hide_parameters=True,  # errors go to the log, which is to name nobody
-            # whoever got the writers' lock must see what the one before wrote
-            isolation_level="READ COMMITTED",
+            # Readers begin no transaction: the rollback at its end would have psycopg drop what is prepared on that
+            # connection, so that PostgreSQL planned each statement anew, which takes it longer than to run them.
+            isolation_level="AUTOCOMMIT",
         )
     engine = sqlalchemy.create_engine(
         url, **_POOL, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True

@@ -98,12 +98,15 @@ class Labels:
             if trim:
                 _require_inside(trim, (row.first_length, row.second_length))
             self._require_free(connection, row)
-            connection.execute(sql.CLOSE_LEASE, {"this_lease": lease})
-            connection.execute(sql.ONE_MORE_DONE, {"this_query": row.query})
             values = {
                 **said, "id": id, "run": row.run, "query": row.query, "annotator": row.annotator,
                 "round": row.round, "first_was_left": row.first_is_left,
             }  # fmt: skip
+            told = {"this_lease": lease, "this_query": row.query}
+            if not self._database.is_sqlite:
+                return self._store_event(connection, values, row.repeat_of, told)
+            connection.execute(sql.CLOSE_LEASE, told)
+            connection.execute(sql.ONE_MORE_DONE, told)
             return self._store_event(connection, values, row.repeat_of)
 
         return self._database.write(job)
@@ -143,7 +146,7 @@ class Labels:
                     raise ConflictError("This id stands for another answer already.")
                 given = [lease_of(row, row.expires_at) for row in held if row.query == stored.query]
                 if given:
-                    given = with_what_was_said(connection, run, annotator, given)
+                    given = with_what_was_said(connection, annotator, given)
                     return Leases(given, None, "queries")
                 return Leases([], left_over(connection, run), "waiting")
             last = connection.execute(
@@ -177,7 +180,7 @@ class Labels:
                 "annotator": annotator, "round": run.round, "kind": UNDO, "undoes": last.id,
             }  # fmt: skip
             self._store_event(connection, values, row.repeat_of)
-            given = with_what_was_said(connection, run, annotator, [new_lease(lease, row)])
+            given = with_what_was_said(connection, annotator, [new_lease(lease, row)])
             return Leases(given, None, "queries")
 
         return self._database.write(job)
@@ -306,10 +309,16 @@ class Labels:
             )
 
     def _store_event(
-        self, connection: Connection, values: dict[str, Any], repeat_of: UUID | None
+        self,
+        connection: Connection,
+        values: dict[str, Any],
+        repeat_of: UUID | None,
+        told: Mapping[str, UUID] | None = None,
     ) -> Event:
+        """Stores an event; with `told`, it is an answer whose lease is closed and whose query is counted."""
         row = {**_NO_EVENT, "created_at": self._now(), **values}
-        number = connection.execute(sql.INSERT_EVENT, row).scalar_one()
+        statement = sql.INSERT_ANSWER if told else sql.INSERT_EVENT
+        number = connection.execute(statement, {**sql.new(row), **(told or {})}).scalar_one()
         return _event_from({**row, "number": number}, repeat_of)
 
 

@@ -70,7 +70,7 @@ def sides_of(row: AnyRow) -> tuple[Side, Side]:
 
 
 def with_what_was_said(
-    connection: Connection, run: AnyRow, annotator: str, given: Sequence[Lease]
+    connection: Connection, annotator: str, given: Sequence[Lease]
 ) -> list[Lease]:
     """The leases, each with what their annotator said of its query and took back last.
 
@@ -78,7 +78,7 @@ def with_what_was_said(
         given: of queries of which none has a label of the annotator that stands.
     """
     asked = {"queries": [lease.query for lease in given], "annotator": annotator}
-    rows = connection.execute(sql.TAKEN_BACK, {**asked, "round": run.round}) if given else ()
+    rows = connection.execute(sql.TAKEN_BACK, asked) if given else ()
     last = {row.query: row for row in rows}
     return [
         replace(lease, said=_said(last[lease.query], lease)) if lease.query in last else lease

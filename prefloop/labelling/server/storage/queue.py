@@ -137,10 +137,11 @@ class Queue:
                 sides = [self._rng.random() < 0.5 for _ in new]
                 given += self.give(connection, run, annotator, session, new, sides, expires_at)
             if not given:
-                # a page that was closed keeps nothing from whoever opens it again
-                given = self.taken_over(connection, run, annotator, session, count, expires_at)
+                asked = {"session": session, "annotator": annotator, "run": run.id, **sql.at(now)}
+                elsewhere = connection.execute(sql.HELD_ELSEWHERE, asked).all()
+                given = self.taken_over(connection, elsewhere, session, count, expires_at)
             if given:
-                given = with_what_was_said(connection, run, annotator, given)
+                given = with_what_was_said(connection, annotator, given)
                 return Leases(given, None, "queries")
             left = left_over(connection, run)
             waiting = left and not is_done and self.may_come(connection, run, annotator)
@@ -271,16 +272,16 @@ class Queue:
     def taken_over(
         self,
         connection: Connection,
-        run: AnyRow,
-        annotator: str,
+        elsewhere: Sequence[AnyRow],
         session: UUID,
         count: int,
         expires_at: datetime,
     ) -> list[Lease]:
-        """Live leases of the annotator's other pages, which become this one's."""
-        asked = {"session": session, "annotator": annotator, "run": run.id}
-        asked |= sql.at(self._now())
-        rows = connection.execute(sql.HELD_ELSEWHERE, asked).all()[:count]
+        """Live leases of the annotator's other pages, which become this one's.
+
+        A page that was closed keeps nothing from whoever opens it again.
+        """
+        rows = elsewhere[:count]
         self._renew(connection, rows, session=session, expires_at=expires_at)
         return [lease_of(row, expires_at) for row in rows]
 
@@ -314,6 +315,7 @@ class Queue:
             "round": run.round,
             "annotator": annotator,
             "count": count,
+            "turn": self._rng.random(),
             **sql.at(self._now()),
         }
         found = list(connection.execute(free, asked).all())
@@ -385,8 +387,9 @@ class Queue:
                 add_repeat(connection, ids[-1], row, annotator, self._now())
         if not ids:
             return []
-        shown = select(queries.c.id, *sql.SIDES).select_from(sql.SHOWN).where(queries.c.id.in_(ids))
-        return list(connection.execute(shown).all())
+        shown = select(queries.c.id, *sql.SIDES, sql.MORE_LEFT).select_from(sql.SHOWN)
+        asked = shown.where(queries.c.id.in_(ids))
+        return list(connection.execute(asked, sql.at(self._now())).all())
 
     def may_come(self, connection: Connection, run: AnyRow, annotator: str) -> bool:
         """Whether a query is left that this annotator could get once others let go of it."""
@@ -403,7 +406,7 @@ def add_repeat(
         "wanted": 1, "done": 0, "iteration": query.iteration, "repeat_of": query.id,
         "only_for": annotator, "created_at": now,
     }  # fmt: skip
-    connection.execute(sql.INSERT_REPEAT, repeat)
+    connection.execute(sql.INSERT_REPEAT, sql.new(repeat))
 
 
 def _to_show(connection: Connection, asked: Sequence[UUID]) -> list[ToShow]:

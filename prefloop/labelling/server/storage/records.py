@@ -300,27 +300,6 @@ class NewLink:
 
 
 @dataclass(frozen=True)
-class Link:
-    """What a link's token stands for.
-
-    Attributes:
-        study: its name.
-        participant: whose it is; None: it makes a participant of whoever opens it.
-        annotator: the name that their labels stand under.
-        one_device: whether it works on one device at a time, and
-        device: which that is now; None: it was not opened yet.
-        holds: whether it still does: it was not revoked, and its study goes on.
-    """
-
-    study: str
-    participant: UUID | None
-    annotator: str
-    one_device: bool
-    device: UUID | None
-    holds: bool
-
-
-@dataclass(frozen=True)
 class Known:
     """A query whose answer is known: somebody who is no participant gave it.
 
@@ -362,6 +341,47 @@ class Person:
     outcome: str | None
     revoked_at: datetime | None
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a link's token stands for.
+
+    Attributes:
+        study: its name.
+        person: whose it is; None: it makes a participant of whoever opens it.
+        holds: whether it still does: it was not revoked, and its study goes on.
+        about: how the study goes.
+        runs: what its runs are there for.
+        own_settings: what the first run whose pairs it shows has of its own.
+    """
+
+    study: str
+    person: Person | None
+    holds: bool
+    about: Mapping[str, Any]
+    runs: frozenset[str]
+    own_settings: Mapping[str, float]
+
+    @property
+    def participant(self) -> UUID | None:
+        """Whose it is."""
+        return None if self.person is None else self.person.id
+
+    @property
+    def annotator(self) -> str:
+        """The name that their labels stand under."""
+        return "" if self.person is None else self.person.annotator
+
+    @property
+    def one_device(self) -> bool:
+        """Whether it works on one device at a time."""
+        return self.person is not None and bool(self.about["one_device"])
+
+    @property
+    def device(self) -> UUID | None:
+        """Which that is now; None: it was not opened yet."""
+        return None if self.person is None else self.person.device
 
 
 @dataclass(frozen=True)

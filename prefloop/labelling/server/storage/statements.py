@@ -1,31 +1,40 @@
 """The statements of the store that run with every query and answer, built once.
 
 To build one takes longer than to run it. What differs from call to call is a parameter, named here
-in `bindparam`; those of updates begin with `this_`, apart from the names of columns.
+in `bindparam`; those of updates begin with `this_` and those of inserts with `new_`, since what has a column's
+name is taken for a value of it.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnElement,
+    Float,
+    FromClause,
     Insert,
+    Integer,
     ScalarSelect,
     Select,
     Table,
     and_,
     bindparam,
     case,
+    cast,
     exists,
     func,
     insert,
     or_,
     select,
+    union_all,
     update,
 )
 
 from prefloop.labelling.server.storage.tables import (
+    ANSWER,
     CHECKS,
     EXAMPLES,
     PAIRS,
@@ -100,22 +109,42 @@ PERSON = (
     .join(studies, studies.c.id == participants.c.study)
     .where(participants.c.id == bindparam("participant"))
 )
-# the runs of a study whose pairs are compared, or whose answers are known
-RUNS_TO_ANSWER = (
-    select(runs.c.name, study_runs.c.purpose)
+# the runs of a study in order, each with what it is there for
+RUNS_OF_STUDY = (
+    select(runs.c.id, runs.c.name, study_runs.c.purpose)
     .join(study_runs, study_runs.c.run == runs.c.id)
-    .where(study_runs.c.study == bindparam("study"), study_runs.c.purpose.in_((PAIRS, CHECKS)))
+    .where(study_runs.c.study == bindparam("study"))
     .order_by(study_runs.c.position)
 )
 _of_pairs = and_(study_runs.c.study == studies.c.id, study_runs.c.purpose == PAIRS)
-# how the study `study` goes, and what its first run has of its own
-RULES = (
-    select(studies.c.about, runs.c.own_settings)
-    .select_from(studies.outerjoin(study_runs.join(runs, runs.c.id == study_runs.c.run), _of_pairs))
-    .where(studies.c.name == bindparam("study"))
+# what the first run of a study has of its own
+_OWN_SETTINGS = (
+    select(runs.c.own_settings)
+    .join(study_runs, study_runs.c.run == runs.c.id)
+    .where(_of_pairs)
     .order_by(study_runs.c.position)
     .limit(1)
+    .correlate(studies)
+    .scalar_subquery()
+    .label("own_settings")
 )
+# what its runs are there for
+_PURPOSES = (
+    select(func.aggregate_strings(study_runs.c.purpose, ","))
+    .where(study_runs.c.study == studies.c.id)
+    .correlate(studies)
+    .scalar_subquery()
+    .label("purposes")
+)
+_study = studies.c.name, studies.c.about, studies.c.closed_at, _PURPOSES, _OWN_SETTINGS
+# whose link has a token, and how their study goes
+LINK = (
+    select(participants, *_study)
+    .join(studies, studies.c.id == participants.c.study)
+    .where(participants.c.token == bindparam("token"))
+)
+# the study whose open link has a token
+OPEN_LINK = select(*_study).where(studies.c.open_link == bindparam("token"))
 NUM_PAIRS = (
     select(func.count())
     .select_from(
@@ -206,7 +235,7 @@ HELD_ELSEWHERE = (
 )
 
 _undos = events.alias("undos")
-# what `annotator` said of `queries` in a round and took back, what was taken back last at the end
+# what `annotator` said of `queries` in this round and took back, what was taken back last at the end
 TAKEN_BACK = (
     select(
         events.c.query,
@@ -218,31 +247,47 @@ TAKEN_BACK = (
     )
     .join(_undos, _undos.c.undoes == events.c.id)
     .join(queries, queries.c.id == events.c.query)
+    .join(runs, and_(runs.c.id == events.c.run, runs.c.round == events.c.round))
     .where(
         events.c.query.in_(bindparam("queries", expanding=True)),
         events.c.annotator == bindparam("annotator"),
-        events.c.round == bindparam("round"),
     )
     .order_by(_undos.c.number)
 )
 
-# queries of `run` that want labels and have none by `annotator`
-_UNLABELLED = (
-    queries.c.run == bindparam("run"),
-    queries.c.done < queries.c.wanted,
-    queries.c.repeat_of.is_(None),
-    ~_labelled(queries.c.id, bindparam("annotator"), bindparam("round")),
-)
-UNLABELLED = select(queries.c.id).where(*_UNLABELLED).limit(1)
+
+def _more_left(was_left: Column[Any], which: ColumnElement[bool]) -> ScalarSelect[Any]:
+    """How many more labels or leases had the first on the left than on the right."""
+    more = func.sum(case((was_left, 1), (was_left.is_(None), 0), else_=-1))
+    found = select(func.coalesce(more, 0)).where(which)
+    return found.correlate_except(was_left.table).scalar_subquery()
+
+
+def _wants_labels(table: FromClause) -> ColumnElement[bool]:
+    """Whether a query of `run` wants labels; as the indexes of `queries` have it."""
+    return and_(
+        table.c.run == bindparam("run"), table.c.done < table.c.wanted, table.c.repeat_of.is_(None)
+    )
+
 
 _live_here = and_(leases.c.query == queries.c.id, LIVE)
+# how many more answers and leases of a query had its first on the left
+MORE_LEFT = (
+    _more_left(current_labels.c.first_was_left, current_labels.c.query == queries.c.id)
+    + _more_left(leases.c.first_is_left, _live_here)
+).label("more_left")
+
+_UNLABELLED = ~_labelled(queries.c.id, bindparam("annotator"), bindparam("round"))
+# queries of `run` that want labels and have none by `annotator`
+UNLABELLED = select(queries.c.id).where(_wants_labels(queries), _UNLABELLED).limit(1)
+
 _taken = select(func.count()).where(_live_here).correlate(queries).scalar_subquery()
-# those of them that `annotator` may have
+# those of them that `annotator` may have; the limit stands in the text, since PostgreSQL keeps no plan for any limit,
+# which would have to be one that reads all
 _FREE = (
-    select(queries.c.id, queries.c.wanted, queries.c.done, *SIDES)
-    .select_from(SHOWN)
+    select(queries.c.id, *SIDES)
     .where(
-        *_UNLABELLED,
+        _UNLABELLED,
         queries.c.done + _taken < queries.c.wanted,
         or_(
             queries.c.wanted == 1,
@@ -251,37 +296,65 @@ _FREE = (
             .correlate(queries),
         ),
     )
-    .limit(bindparam("count"))
+    .limit(bindparam("count", type_=Integer, literal_execute=True))
 )
-FREE = _FREE.order_by(queries.c.position)
+FREE = _FREE.select_from(SHOWN).where(_wants_labels(queries)).order_by(queries.c.position)
 # those with the fewest answers first, so that a study which ends early has as many of each; in no order else,
 # so that no pair is judged by all when they are tired
-FREE_EVENLY = _FREE.order_by(queries.c.done + _taken, func.random())
-# the same of a few of those: whose they are is looked up for each, which takes long for thousands
-_some = queries.alias("some")
-_SOME = (
-    select(_some.c.id)
-    .where(
-        _some.c.run == bindparam("run"),
-        _some.c.done < _some.c.wanted,
-        _some.c.repeat_of.is_(None),
-    )
-    .order_by(_some.c.done, func.random())
-    .limit(32)
+_EVENLY = _FREE.add_columns(MORE_LEFT).order_by(queries.c.done + _taken, func.random())
+FREE_EVENLY = _EVENLY.select_from(SHOWN).where(_wants_labels(queries))
+
+# The same of a few of those that have the fewest answers, or one more: whose a query is has to be looked up, and
+# thousands would be sorted. An index has them by their ids, and is read from another place on each time, that of a
+# query which is drawn by its position, `turn` (0 to 1) of the way to the last: ids may have been made in order.
+_some, _drawn = queries.alias("some"), queries.alias("drawn")
+_last = select(func.max(_drawn.c.position)).where(_drawn.c.run == bindparam("run"))
+_place = cast(bindparam("turn", type_=Float) * _last.scalar_subquery(), BigInteger)
+_from_here = (
+    select(_drawn.c.id)
+    .where(_drawn.c.run == bindparam("run"), _drawn.c.position >= _place)
+    .order_by(_drawn.c.position)
+    .limit(1)
+    .scalar_subquery()
 )
-FREE_EVENLY_OF_SOME = FREE_EVENLY.where(queries.c.id.in_(_SOME))
+_fewest = select(func.min(_some.c.done)).where(_wants_labels(_some)).scalar_subquery()
+_FEW = 32
+_parts = [
+    select(_some.c.id)
+    .where(_wants_labels(_some), _some.c.done == _fewest + more, side)
+    .order_by(_some.c.id)
+    .limit(_FEW)
+    .subquery()
+    for more in (0, 1)
+    for side in (_some.c.id >= _from_here, _some.c.id < _from_here)
+]
+_few = select(union_all(*map(select, _parts)).subquery()).limit(_FEW).subquery("few")
+FREE_EVENLY_OF_SOME = _EVENLY.select_from(SHOWN.join(_few, _few.c.id == queries.c.id))
+
+# what somebody has answered who is no participant
+IS_KNOWN = and_(
+    current_labels.c.kind == ANSWER,
+    ~exists().where(participants.c.annotator == current_labels.c.annotator),
+)
+# a query of `run` whose answer is known, and that `annotator` was never given
+_is_answered = exists().where(current_labels.c.query == queries.c.id, IS_KNOWN)
+_was_given = exists().where(
+    leases.c.query == queries.c.id, leases.c.annotator == bindparam("annotator")
+)
+CHECK = (
+    select(queries.c.id, *SIDES, MORE_LEFT)
+    .select_from(SHOWN)
+    .where(
+        queries.c.run == bindparam("run"), queries.c.repeat_of.is_(None), _is_answered, ~_was_given
+    )
+    .order_by(func.random())
+    .limit(1)
+)
 
 # how many queries of `run` want labels; counting tens of thousands would take long
 MOST_COUNTED = 1000
 LEFT_OVER = select(func.count()).select_from(
-    select(queries.c.id)
-    .where(
-        queries.c.run == bindparam("run"),
-        queries.c.done < queries.c.wanted,
-        queries.c.repeat_of.is_(None),
-    )
-    .limit(MOST_COUNTED)
-    .subquery()
+    select(queries.c.id).where(_wants_labels(queries)).limit(MOST_COUNTED).subquery()
 )
 
 # a lease with its query, and what speaks against storing `event` as its answer
@@ -330,26 +403,54 @@ SPENT = select(
 )
 
 
-def _more_left(labelled: ColumnElement[bool], leased: ColumnElement[bool]) -> Select[Any]:
-    """How many more labels and leases had the first on the left than on the right."""
-    of_label = case((current_labels.c.first_was_left, 1), else_=-1)
-    of_lease = case((leases.c.first_is_left, 1), else_=-1)
-    known = current_labels.c.first_was_left.is_not(None)
-    return select(
-        select(func.coalesce(func.sum(of_label), 0)).where(labelled, known).scalar_subquery()
-        + select(func.coalesce(func.sum(of_lease), 0)).where(leased).scalar_subquery()
+def _theirs(table: FromClause) -> ColumnElement[bool]:
+    return and_(table.c.run == runs.c.id, table.c.annotator == participants.c.annotator)
+
+
+# Of a participant, for each run of their study whose pairs are compared or whose answers are known: their labels, how
+# many more of these had the first on the left, and whether they took one back. There is one row without a run where
+# the study has none any more.
+_labels = select(func.count()).where(_theirs(current_labels)).correlate_except(current_labels)
+_took_back = exists().where(_theirs(events), events.c.kind == UNDO).correlate_except(events)
+_to_answer = and_(
+    study_runs.c.study == participants.c.study, study_runs.c.purpose.in_((PAIRS, CHECKS))
+)
+RUNS_TO_ANSWER = (
+    select(
+        participants.c.annotator, participants.c.number, participants.c.ended_at, studies.c.about,
+        study_runs.c.purpose, runs.c.id, runs.c.round, runs.c.repeats, runs.c.archived_at,
+        _labels.scalar_subquery().label("labels"),
+        _more_left(current_labels.c.first_was_left, _theirs(current_labels)).label("more_left"),
+        _took_back.label("took_back"),
     )
-
-
-MORE_LEFT_OF_ANNOTATOR = _more_left(_own_labels, _own_leases)
-MORE_LEFT_OF_QUERY = _more_left(
-    current_labels.c.query == bindparam("query", type_=queries.c.id.type),
-    and_(leases.c.query == bindparam("query", type_=queries.c.id.type), LIVE),
+    .select_from(
+        participants.join(studies, studies.c.id == participants.c.study)
+        .outerjoin(study_runs, _to_answer)
+        .outerjoin(runs, runs.c.id == study_runs.c.run)
+    )
+    .where(participants.c.id == bindparam("participant"))
+    .order_by(study_runs.c.position)
+)  # fmt: skip
+# the live leases of a participant, who has some in these runs alone, on whatever page, the oldest first
+HELD = (
+    select(leases.c.run, leases.c.session, *_LEASE)
+    .select_from(
+        _LEASED.join(runs, and_(runs.c.id == leases.c.run, runs.c.round == leases.c.round))
+    )
+    .where(leases.c.annotator == bindparam("annotator"), LIVE)
+    .order_by(*_IN_ORDER)
 )
 
 CLOSE_LEASE = update(leases).where(leases.c.id == bindparam("this_lease")).values(open=False)
 ONE_MORE_DONE = (
     update(queries).where(queries.c.id == bindparam("this_query")).values(done=queries.c.done + 1)
+)
+# a query that has all the labels that it wants is asked about all the same
+_one_more = queries.c.done + _taken + 1
+WANT_ONE_MORE = (
+    update(queries)
+    .where(queries.c.id == bindparam("this_query"))
+    .values(wanted=case((queries.c.wanted < _one_more, _one_more), else_=queries.c.wanted))
 )
 
 
@@ -364,13 +465,19 @@ def _next(column: Column[Any], run: ColumnElement[Any]) -> ScalarSelect[Any]:
     return select(func.coalesce(last, 0) + 1).where(taken.c.run == run).scalar_subquery()
 
 
+def new(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as `INSERT_EVENT` and its kin ask for it."""
+    return {f"new_{name}": value for name, value in row.items()}
+
+
 def _insert(table: Table, numbered: Column[Any]) -> Insert:
-    values = {column.name: bindparam(column.name, type_=column.type) for column in table.columns}
-    number = _next(numbered, bindparam("run", type_=table.c.run.type))
-    return insert(table).values({**values, numbered.name: number})
+    values = {c.name: bindparam(f"new_{c.name}", type_=c.type) for c in table.columns}
+    return insert(table).values({**values, numbered.name: _next(numbered, values["run"])})
 
 
 INSERT_EVENT = _insert(events, events.c.number).returning(events.c.number)
+# The same with what belongs to it, at once, which SQLite can't; there, a statement costs no round trip.
+INSERT_ANSWER = INSERT_EVENT.add_cte(CLOSE_LEASE.cte("closed"), ONE_MORE_DONE.cte("counted"))
 INSERT_REPEAT = _insert(queries, queries.c.position)
 LAST_POSITION = select(func.coalesce(func.max(queries.c.position), 0)).where(
     queries.c.run == bindparam("run")

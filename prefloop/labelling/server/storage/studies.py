@@ -33,7 +33,6 @@ from prefloop.labelling.server.storage.records import (
 )
 from prefloop.labelling.server.storage.runs import find_run, own_settings_of
 from prefloop.labelling.server.storage.tables import (
-    ANSWER,
     CHECKS,
     PAIRS,
     current_labels,
@@ -49,12 +48,6 @@ from prefloop.labelling.server.storage.tables import (
 EACH = "each"  # in place of a code: everybody has one of their own
 _CODE = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no letter of it is taken for another
 _CODE_LENGTH = 8
-
-# what somebody has answered who is no participant
-IS_KNOWN = (
-    current_labels.c.kind == ANSWER,
-    ~exists().where(participants.c.annotator == current_labels.c.annotator),
-)
 
 
 class Studies:
@@ -170,7 +163,7 @@ class Studies:
             if (study.closed_at is not None) == closed:
                 return
             if not closed:
-                for row in connection.execute(_runs_of(study.id)).all():
+                for row in connection.execute(sql.RUNS_OF_STUDY, {"study": study.id}).all():
                     _require_unused(connection, row, row.purpose)
             since = self._now() if closed else None
             of_study = studies.c.id == study.id
@@ -237,20 +230,12 @@ class Studies:
     def link(self, token: str) -> Link | None:
         """What the hash of a link's token stands for; None: nothing, or no longer."""
         with self._database.reading() as connection:
-            found = connection.execute(
-                select(participants, studies.c.name, studies.c.closed_at, studies.c.about)
-                .join(studies, studies.c.id == participants.c.study)
-                .where(participants.c.token == token)
-            ).one_or_none()
+            found = connection.execute(sql.LINK, {"token": token}).one_or_none()
             if found is not None:
                 holds = found.revoked_at is None and found.closed_at is None
-                only_one = json.loads(found.about)["one_device"]
-                return Link(found.name, found.id, found.annotator, only_one, found.device, holds)
-            opened = connection.execute(select(studies).where(studies.c.open_link == token))
-            study = opened.one_or_none()
-            if study is None:
-                return None
-            return Link(study.name, None, "", False, None, study.closed_at is None)
+                return _link(found, _person(found), holds)
+            opened = connection.execute(sql.OPEN_LINK, {"token": token}).one_or_none()
+            return None if opened is None else _link(opened, None, opened.closed_at is None)
 
     def join(self, name: str, ref: str | None, token: str, most: int) -> Participant:
         """Makes a participant of somebody who has opened the open link; asked twice, one.
@@ -301,13 +286,6 @@ class Studies:
         with self._database.reading() as connection:
             return _participant(connection, id)
 
-    def standing(self, id: UUID) -> tuple[Study, Person]:
-        """A participant's study without its people, and how far they are: quick, whatever was labelled."""
-        with self._database.reading() as connection:
-            row = find_person(connection, id)
-            study = connection.execute(select(studies).where(studies.c.id == row.study)).one()
-            return _study(connection, study, with_people=False), _person(row)
-
     def enter(self, id: UUID, device: UUID) -> None:
         """From now on the link works on this device."""
 
@@ -342,18 +320,6 @@ class Studies:
 
         return self._database.write(job)
 
-    def rules(self, name: str) -> tuple[dict[str, Any], dict[str, float]]:
-        """How a study goes, and the settings of its own of the first run whose pairs it shows.
-
-        Raises:
-            NotFoundError: there is no such study.
-        """
-        with self._database.reading() as connection:
-            row = connection.execute(sql.RULES, {"study": name}).one_or_none()
-        if row is None:
-            raise _no_study(name)
-        return json.loads(row.about), own_settings_of(row)
-
     def num_pairs(self, name: str) -> int:
         """How many pairs the runs of a study have."""
         with self._database.reading() as connection:
@@ -372,7 +338,9 @@ class Studies:
                 .select_from(sql.SHOWN)
                 .join(current_labels, current_labels.c.query == queries.c.id)
                 .join(study_runs, study_runs.c.run == queries.c.run)
-                .where(study_runs.c.study == study.id, study_runs.c.purpose == purpose, *IS_KNOWN)
+                .where(
+                    study_runs.c.study == study.id, study_runs.c.purpose == purpose, sql.IS_KNOWN
+                )
                 .order_by(study_runs.c.position, queries.c.position, current_labels.c.number.desc())
             )
             # the first that was said of each
@@ -414,6 +382,12 @@ class Studies:
         return id
 
 
+def _link(row: AnyRow, person: Person | None, holds: bool) -> Link:
+    """From a row of `sql.LINK` or `sql.OPEN_LINK`."""
+    runs = frozenset((row.purposes or "").split(","))
+    return Link(row.name, person, holds, json.loads(row.about), runs, own_settings_of(row))
+
+
 def _code() -> str:
     """What nobody guesses, and anybody can copy by hand."""
     return "".join(secrets.choice(_CODE) for _ in range(_CODE_LENGTH))
@@ -437,16 +411,6 @@ def find_study(connection: Connection, name: str) -> AnyRow:
 
 def _no_study(name: str) -> NotFoundError:
     return NotFoundError(f"There is no study {name}.")
-
-
-def _runs_of(study: UUID) -> Any:
-    """Its runs, in order, each with what it is there for."""
-    return (
-        select(runs.c.id, runs.c.name, study_runs.c.purpose)
-        .join(study_runs, study_runs.c.run == runs.c.id)
-        .where(study_runs.c.study == study)
-        .order_by(study_runs.c.position)
-    )
 
 
 def _links_of(connection: Connection, study: UUID) -> list[NewLink]:
@@ -485,7 +449,7 @@ def _require_unused(connection: Connection, run: AnyRow, purpose: str) -> None:
 
 def _require_known(connection: Connection, run: AnyRow, purpose: str) -> None:
     """Refuses a run without a single answer to know."""
-    said = exists().where(current_labels.c.run == run.id, *IS_KNOWN)
+    said = exists().where(current_labels.c.run == run.id, sql.IS_KNOWN)
     if not connection.execute(select(said)).scalar_one():
         raise ConflictError(
             f"The run {run.name} is there for {purpose}, whose answers must be known: answer its pairs first."
@@ -521,7 +485,7 @@ def _participant_named(connection: Connection, name: str, ref: str) -> AnyRow:
 
 def _study(connection: Connection, row: AnyRow, with_people: bool = True) -> Study:
     shown: dict[str, list[str]] = {}
-    for run in connection.execute(_runs_of(row.id)):
+    for run in connection.execute(sql.RUNS_OF_STUDY, {"study": row.id}):
         shown.setdefault(run.purpose, []).append(run.name)
     people: Sequence[AnyRow] = []
     if with_people:

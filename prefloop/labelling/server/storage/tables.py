@@ -141,6 +141,9 @@ queries = Table(
 )
 _open = text("done < wanted")
 Index("ix_queries_open", queries.c.run, queries.c.position, sqlite_where=_open, postgresql_where=_open)  # fmt: skip
+# in which order a study's are given out
+_wants = text("done < wanted AND repeat_of IS NULL")
+Index("ix_queries_evenly", queries.c.run, queries.c.done, queries.c.id, sqlite_where=_wants, postgresql_where=_wants)  # fmt: skip
 Index(None, queries.c.first)
 Index(None, queries.c.second)
 
@@ -163,6 +166,8 @@ leases = Table(
 Index(None, leases.c.query)
 Index(None, leases.c.session, leases.c.open)
 Index(None, leases.c.annotator)
+# those that are live are few among all that ever were
+Index("ix_leases_open", leases.c.run, leases.c.expires_at, sqlite_where=text("open = 1"), postgresql_where=text("open"))  # fmt: skip
 
 trainings = Table(
     "trainings",
