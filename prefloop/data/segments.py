@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +82,7 @@ class Segments:
         """Some of the segments."""
         columns = {name: getattr(self, name)[index] for name in COLUMNS if name != "obs"}
         replay = {name: array[index] for name, array in self.replay.items()}
-        obs = stacked(self.frames[index], self.frame_stack)
+        obs = stacked(single_frames(self.obs, self.frame_stack, index), self.frame_stack)
         return Segments(obs, **columns, frame_stack=self.frame_stack, replay=replay)
 
     @property
@@ -105,8 +106,9 @@ class Segments:
 
         The same behaviour has the same fingerprint wherever it stands and whatever it is padded to.
         """
-        # + 0 makes -0.0 the zero that it equals
-        digests = self._digests([self.obs + 0, self.actions + 0], size=8)
+        # + 0 makes -0.0 the zero that it equals; of pictures it would be a copy of them all
+        zeros_are_one = (x if x.dtype.kind in "biu" else x + 0 for x in (self.obs, self.actions))
+        digests = self._digests(list(zeros_are_one), size=8)
         return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
     @property
@@ -151,11 +153,15 @@ def stacked(frames: NDArray, frame_stack: int) -> NDArray:
     return np.moveaxis(windows, -1, 2)
 
 
-def single_frames(obs: NDArray, frame_stack: int) -> NDArray:
-    """What `stacked` was made of: the first stack, and the newest frame of each later one."""
+def single_frames(obs: NDArray, frame_stack: int, index: Any = slice(None)) -> NDArray:
+    """What `stacked` was made of: the first stack, and the newest frame of each later one.
+
+    Args:
+        index: of the segments that are asked for; the others are not looked at.
+    """
     if frame_stack == 1:
-        return obs
-    return np.concatenate([obs[:, 0], obs[:, 1:, -1]], axis=1)
+        return obs[index]
+    return np.concatenate([obs[index, 0], obs[index, 1:, -1]], axis=1)
 
 
 def concatenate(parts: Sequence[Segments]) -> Segments:
