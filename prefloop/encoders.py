@@ -90,8 +90,13 @@ class Convolutions(nn.Module):
         # processors and GPUs convolve quicker where the channels of a pixel lie side by side
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, obs: torch.Tensor) -> torch.Tensor:
-        """Pictures as they are stored, [..., *obs_shape], to features, [..., features]."""
+    def forward(self, obs: torch.Tensor, shifts: torch.Tensor | None = None) -> torch.Tensor:
+        """Pictures as they are stored, [..., *obs_shape], to features, [..., features].
+
+        Args:
+            shifts: pixels by which each observation is moved before it is looked at, down and right; int64,
+                [..., 2]; None: it is not.
+        """
         leading = obs.shape[: obs.ndim - len(self._axes)]
         pictures = obs.reshape(-1, *obs.shape[len(leading) :])
         if (
@@ -102,8 +107,24 @@ class Convolutions(nn.Module):
             pictures = pictures.movedim(-1, 1)
         elif self._axes == "hw":
             pictures = pictures[:, None]
+        if shifts is not None:
+            pictures = _moved(pictures, shifts.reshape(-1, 2))
         x = pictures.to(torch.float32, memory_format=torch.channels_last) / 255
         return self.layers(x).reshape(*leading, self.features)
+
+
+def _moved(pictures: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
+    """Pictures [batch, channels, height, width], each moved by its shift [batch, 2]; edges are repeated."""
+    batch, channels, height, width = pictures.shape
+    device = pictures.device
+    rows = torch.arange(height, device=device) - shifts[:, :1]
+    columns = torch.arange(width, device=device) - shifts[:, 1:]
+    return pictures[
+        torch.arange(batch, device=device)[:, None, None, None],
+        torch.arange(channels, device=device)[:, None, None],
+        rows.clamp(0, height - 1)[:, None, :, None],
+        columns.clamp(0, width - 1)[:, None, None, :],
+    ]
 
 
 def _layout(spaces: Spaces) -> tuple[str, int, tuple[int, ...]]:
@@ -148,19 +169,23 @@ def nature(spaces: Spaces) -> Convolutions:
 
 
 def small(spaces: Spaces) -> Convolutions:
-    """Two convolutions that a laptop trains, for 42 pixels and fewer: the first of DQN's of 2013, in little.
+    """Convolutions that a laptop trains: for 42 pixels those of the first DQN, and finer ones below 32, where each counts.
 
     Source: Mnih et al. 2013, arXiv:1312.5602, section 4.1.
     """
     _, channels, shape = _layout(spaces)
-    first = (
-        nn.Conv2d(channels, 16, 4, stride=2)
-        if min(shape) < 32
-        else nn.Conv2d(channels, 16, 8, stride=4)
-    )
-    return Convolutions(
-        "small", spaces, [first, nn.ReLU(), nn.Conv2d(16, 32, 4, stride=2), nn.ReLU()], features=256
-    )
+    if min(shape) < 32:
+        fine = [
+            nn.Conv2d(channels, 16, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv2d(32, 32, 3, stride=2, padding=1), nn.ReLU(),
+        ]  # fmt: skip
+        return Convolutions("small", spaces, fine, features=128)
+    coarse = [
+        nn.Conv2d(channels, 16, 8, stride=4), nn.ReLU(),
+        nn.Conv2d(16, 32, 4, stride=2), nn.ReLU(),
+    ]  # fmt: skip
+    return Convolutions("small", spaces, coarse, features=256)
 
 
 class _ResidualBlock(nn.Module):

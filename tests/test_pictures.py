@@ -135,6 +135,27 @@ def test_every_encoder_sees_every_kind_of_picture(kind, shape, frame_stack):
     assert not torch.allclose(encoder(changed)[1, 2], seen[1, 2])
 
 
+@pytest.mark.parametrize(
+    ("shape", "frame_stack"), [((16, 16), 1), ((2, 16, 16), 2), ((16, 16, 3), 1)]
+)
+def test_a_picture_is_moved_before_it_is_looked_at(shape, frame_stack):
+    encoder = make_encoder(pictures(*shape, frame_stack=frame_stack))
+    obs = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
+    down, right = (0, 1) if shape[-1] == 3 or len(shape) == 2 else (1, 2)
+    moved = obs.clone()
+    moved[1] = moved[1].roll((2, -1), dims=(down, right))
+    edge = [slice(None)] * len(shape)
+    for axis, rows, kept in (
+        (down, slice(0, 2), slice(2, 3)),
+        (right, slice(-1, None), slice(-2, -1)),
+    ):
+        there, from_there = edge.copy(), edge.copy()
+        there[axis], from_there[axis] = rows, kept
+        moved[1][tuple(there)] = moved[1][tuple(from_there)]
+    shifts = torch.tensor([[0, 0], [2, -1], [0, 0]])
+    torch.testing.assert_close(encoder(obs, shifts), encoder(moved), rtol=1e-4, atol=1e-4)
+
+
 def test_the_usual_encoder_follows_from_the_size():
     assert make_encoder(pictures(84, 84)).kind == "nature"
     assert make_encoder(pictures(42, 42)).kind == make_encoder(pictures(16, 16)).kind == "small"

@@ -177,7 +177,7 @@ def test_what_learns_without_acting_follows_its_seed(command, name):
 @pytest.mark.parametrize("env_id", ["Pendulum-v1", "Acrobot-v1", "MountainCar-v0", "CartPole-v0"])
 def test_neighbouring_evaluation_seeds_share_no_start(env_id):
     policy = make_policy(spaces_of(make_vector_env(env_id, 1)), (4,))
-    episodes = [play(policy, env_id, 20, seed) for seed in (0, 1)]
+    episodes = [play(policy, env_id, 20, seed, observed=True) for seed in (0, 1)]
     starts = [
         {tuple(obs) for obs in e.obs[np.cumsum(e.lengths) - e.lengths].tolist()} for e in episodes
     ]
@@ -197,7 +197,8 @@ def test_a_smaller_evaluation_is_the_beginning_of_a_larger_one(env_id):
 def test_two_policies_meet_the_same_beginnings():
     envs = make_vector_env("Pendulum-v1", 1)
     episodes = [
-        play(make_policy(spaces_of(envs), (4,)), "Pendulum-v1", 20, seed=5) for _ in range(2)
+        play(make_policy(spaces_of(envs), (4,)), "Pendulum-v1", 20, seed=5, observed=True)
+        for _ in range(2)
     ]
     assert (episodes[0].obs[::200] == episodes[1].obs[::200]).all()
     assert (episodes[0].actions != episodes[1].actions).any()

@@ -252,9 +252,9 @@ def _load(
         num_envs,
         num_threads=1,  # on two cores more threads played no more frames a second of them
         max_num_frames_per_episode=NEVER,
-        repeat_action_probability=env.sticky,
+        repeat_action_probability=env.sticky or 0.0,
         frameskip=env.action_repeat,
-        noop_max=env.noop_max,
+        noop_max=env.noop_max or 0,
         reward_clipping=False,  # returns are the game's; an agent may clip for itself
         use_fire_reset=True,
         img_height=height,

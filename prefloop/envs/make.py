@@ -88,7 +88,7 @@ def _require_going_on(env: EnvSettings) -> None:
     if not can_go_on(env.env):
         raise UserError(
             f"{env} has no way to go on where it would end early, so --termination never is not for it; "
-            "--termination restart and absorb make all episodes equally long, too."
+            "--termination absorb and --termination restart make all episodes equally long, too."
         )
 
 

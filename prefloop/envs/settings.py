@@ -17,7 +17,7 @@ CHANGES = "env_changes"  # beside "env", where anything is changed
 ATARI = "ALE/"  # what the ids of its games begin with
 # what is meant where nothing is said; of Atari as in Machado et al. 2018, arXiv:1709.06009, table 5, and
 # Mnih et al. 2015
-USUAL: dict[str, Any] = {"action_repeat": 1, "frame_stack": 1, "sticky": 0.0, "noop_max": 0}
+USUAL: dict[str, Any] = {"action_repeat": 1, "frame_stack": 1}
 USUAL_OF_ATARI: dict[str, Any] = {
     "pixels": 84,
     "action_repeat": 4,
@@ -46,12 +46,12 @@ class EnvSettings:
     absorbing_steps: int | None = setting(None, "steps that come after an early end, in which zeros are observed; if not given, those to the limit, which observe where it ended", needs="termination absorb")
     action_repeat: int = setting(None, "how often each action is taken; rewards add up; if not given, once, in Atari 4 times")
     frame_stack: int = setting(None, "successive observations that are handed over together; if not given, 1, in Atari 4")
-    sticky: float = setting(None, "probability that the action before is taken in place of the one chosen; if not given, 0, in Atari 0.25 (Machado et al. 2018)")
+    sticky: float | None = setting(None, "probability that the action before is taken in place of the one chosen; if not given, 0, in Atari 0.25 (Machado et al. 2018)")
     pixels: int | None = setting(None, "observe pictures of so many pixels a side: those that are observed anyway, or else those that are drawn for people; if not given, what is observed as it is, in Atari pictures of 84")
     colour: bool = setting(False, "pictures in colour, and not in grey")
     mask_score: bool = setting(False, "the rows of Atari's picture in which the score stands are black, so that no reward can be read there")
     mask_rows: tuple[int, ...] = setting((), "rows of the picture as it is drawn that are black in what is observed: the first, and the one after the last")
-    noop_max: int = setting(None, "an episode begins with up to so many actions that do nothing, Atari alone; if not given, 30")
+    noop_max: int | None = setting(None, "an episode begins with up to so many actions that do nothing, Atari alone; if not given, 30")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -62,8 +62,9 @@ class EnvSettings:
         require_above_zero(
             self, "horizon", "absorbing_steps", "action_repeat", "frame_stack", "pixels"
         )
-        require_between(self, 0, 1, "sticky")
-        require_between(self, 0, float("inf"), "noop_max")
+        for name, most in (("sticky", 1), ("noop_max", float("inf"))):
+            if getattr(self, name) is not None:
+                require_between(self, 0, most, name)
         self._require_pictures()
         if self.absorbing_steps and self.termination != "absorb":
             raise ValueError(

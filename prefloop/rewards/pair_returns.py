@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -36,6 +37,7 @@ class PairReturns:
         networks: Iterable[nn.Module],
         pairs: torch.Tensor,
         keep: torch.Tensor | None = None,
+        moves: tuple[int, np.random.Generator] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns that members predict of first and second segments; [members, pairs] each.
 
@@ -44,10 +46,11 @@ class PairReturns:
             pairs: positions of pairs; [pairs].
             keep: which steps count of the first segments and then of the second ones, as
                 `lengths` has them; bool, [2 * pairs, longest]. All that there are if not given.
+            moves: by how many pixels pictures are moved at most, and what draws it; None: they are not.
         """
         # a segment that stands in several pairs is computed once
         chosen, place = torch.unique(self._both(pairs), return_inverse=True)
-        steps = self._inputs_of(chosen)
+        steps = self._inputs_of(chosen, moves)
         rewards = torch.stack([network(steps)[:, 0] for network in networks])
         if self._full:
             dense = rewards.reshape(len(rewards), len(chosen), -1)
@@ -84,12 +87,18 @@ class PairReturns:
         first, second = returns.chunk(2, dim=1)
         return first, second
 
-    def _inputs_of(self, chosen: torch.Tensor) -> torch.Tensor:
+    def _inputs_of(
+        self, chosen: torch.Tensor, moves: tuple[int, np.random.Generator] | None
+    ) -> torch.Tensor:
         """What the heads see of the steps of some segments, one after the other."""
         if self._inputs is None:  # they stay as they came, and are converted a batch at a time
             some = self._segments[chosen.cpu().numpy()]
             obs, actions = some.obs[some.mask], some.actions[some.mask]
-            return self._model.inputs(self._tensor(obs), self._tensor(actions))
+            shifts = None
+            if moves is not None:
+                most, rng = moves
+                shifts = self._tensor(rng.integers(-most, most + 1, (len(obs), 2)))
+            return self._model.inputs(self._tensor(obs), self._tensor(actions), shifts)
         steps = self._inputs[chosen]
         return steps.reshape(-1, steps.shape[-1]) if self._full else steps[self._mask[chosen]]
 

@@ -96,21 +96,26 @@ class RewardModel(nn.Module):
         """Whether the encoder has weights, so that its features change while it is fitted."""
         return any(True for _ in self.encoder.parameters())
 
-    def inputs(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+    def inputs(
+        self, obs: torch.Tensor, actions: torch.Tensor, shifts: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """What the heads see of steps.
 
         Args:
             obs: as they are stored; [..., *obs_shape].
             actions: [...] where they are discrete, otherwise [..., action_dim].
+            shifts: of pictures, as an encoder takes them.
 
         Returns:
             float32; [..., sizes[0]].
         """
-        return (self.raw_inputs(obs, actions) - self.input_mean) / self.input_std
+        return (self.raw_inputs(obs, actions, shifts) - self.input_mean) / self.input_std
 
-    def raw_inputs(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+    def raw_inputs(
+        self, obs: torch.Tensor, actions: torch.Tensor, shifts: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """As `inputs`, before they are standardised."""
-        x = self.encoder(obs)
+        x = self.encoder(obs) if shifts is None else self.encoder(obs, shifts)  # type: ignore[call-arg]
         if self.uses_actions:
             if self.spaces.discrete:
                 actions = nn.functional.one_hot(actions.long(), self.spaces.num_actions)

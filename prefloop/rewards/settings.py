@@ -30,10 +30,11 @@ class RewardSettings:
     inputs: str = setting("obs-actions", "what a reward depends on", flag="reward_inputs", choices=INPUTS)
     hidden_sizes: tuple[int, ...] = setting((32, 32), "width of each hidden layer", flag="reward_hidden_sizes")
     encoder: str = setting("", "of pictures, the same for all members: small (42 pixels), nature (84) or impala (GPUs); if not given, by their size", flag="reward_encoder", choices=ENCODERS)
-    learning_rate: float = setting(None, "step size of Adam; if not given, 3e-3, of pictures 3e-4", flag="reward_learning_rate")
+    shift: int = setting(4, "pixels by which each picture is moved at most, at random, whenever it is learned from; 0: none (Yarats et al. 2021, arXiv:2004.13649)", flag="reward_shift")
+    learning_rate: float = setting(None, "step size of Adam; if not given, 3e-3, of pictures 1e-3", flag="reward_learning_rate")
     epochs: int = setting(200, "passes over the preferences, at most", flag="reward_epochs")
     patience: int = setting(20, "passes without a lower held-out loss before the fit stops", flag="reward_patience")
-    batch_size: int = setting(None, "pairs in each step of Adam; if not given, 128, of pictures 32", flag="reward_batch_size")
+    batch_size: int = setting(None, "pairs in each step of Adam; if not given, 128, of pictures 16", flag="reward_batch_size")
     held_out: float = setting(0.2, "share of the pairs that the fit stops by and is judged on")
     label_noise: float = setting(0.1, "how likely an answer is a coin toss (C)")
     weight_decay: float = setting(1e-4, "L2, in Adam (C)")
@@ -45,12 +46,12 @@ class RewardSettings:
             "patience", "batch_size",
         )  # fmt: skip
         require_between(self, 0, 0.9, "held_out", "label_noise")
-        require_between(self, 0, float("inf"), "weight_decay")
+        require_between(self, 0, float("inf"), "weight_decay", "shift")
 
     def filled(self, pictures: bool) -> "RewardSettings":
         """With what is meant where nothing is said, of pictures or of vectors."""
         usual: dict[str, Any] = (
-            {"learning_rate": 3e-4, "batch_size": 32}
+            {"learning_rate": 1e-3, "batch_size": 16}
             if pictures
             else {"learning_rate": 3e-3, "batch_size": 128}
         )

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from prefloop.envs.registered import return_bounds
+from prefloop.envs.settings import EnvSettings
 from prefloop.evaluation.plots import plain, save_figure
 from prefloop.evaluation.statistics import (
     FEW_SEEDS,
@@ -242,7 +243,8 @@ def _of_rows(settings: CompareSettings, rows: Rows) -> CompareSettings:
 def command(settings: CompareSettings) -> str:
     """The command line of a comparison, with what differs from the defaults."""
     words = ["prefloop", "compare"]
-    defaults = defaults_of(CompareSettings)
+    env = EnvSettings(env=settings.environment.env)  # which has what is usual of it
+    defaults = defaults_of(CompareSettings) | as_flat(env) | {"env": None}
     tuned = defaults_for("compare", CompareSettings, as_flat(settings))
     if tuned is not None:  # what a command line without them would have
         defaults |= tuned.values
