@@ -99,9 +99,7 @@ class Convolutions(nn.Module):
         """
         leading = obs.shape[: obs.ndim - len(self._axes)]
         pictures = obs.reshape(-1, *obs.shape[len(leading) :])
-        if (
-            pictures.ndim == 5
-        ):  # a stack of pictures in colour: the colours of each, one after the other
+        if self._axes == "fhwc":  # the colours of each picture, one after the other
             pictures = pictures.movedim(-1, 2).flatten(1, 2)
         elif self._axes == "hwc":
             pictures = pictures.movedim(-1, 1)

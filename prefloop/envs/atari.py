@@ -204,11 +204,8 @@ class AtariGame(gym.Env[NDArray, np.int64]):
     def __init__(self, env: EnvSettings, render_mode: str | None = None) -> None:
         """As `AtariGames`; without a limit of steps."""
         self._games = AtariGames(env, 1, limit=None, picture=render_mode is not None)
-        self.metadata, self.spec, self.render_mode = (
-            self._games.metadata,
-            self._games.spec,
-            render_mode,
-        )
+        self.metadata, self.spec = self._games.metadata, self._games.spec
+        self.render_mode = render_mode
         self.observation_space = self._games.single_observation_space
         self.action_space = self._games.single_action_space
         self.frame_stack = env.frame_stack

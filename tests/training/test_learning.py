@@ -54,6 +54,12 @@ def test_pref_ppo_learns_pendulum_with_the_defaults(tmp_path):
 
 
 @pytest.mark.slow
+def test_ppo_learns_from_pictures(tmp_path):
+    main(f"ppo --env prefloop/Dot-v0 --seed 0 --out {tmp_path / 'dot'}".split())
+    assert float(read_csv(tmp_path / "dot" / "metrics.csv")[-1]["true_return"]) >= 80
+
+
+@pytest.mark.slow
 def test_methods_on_equal_labels(tmp_path):
     out = tmp_path / "comparison"
     main(f"compare --env CartPole-v0 --labels 50 --seeds 0-2 --out {out}".split())
