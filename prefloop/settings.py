@@ -23,6 +23,7 @@ def setting(
     parse: Callable[[str], Any] | None = None,
     positional: bool = False,
     needs: str = "",
+    usual: Any = None,
 ) -> Any:
     """A field of a settings dataclass that is also the flag `--name`.
 
@@ -37,9 +38,10 @@ def setting(
         needs: a flag without which it does nothing: `surf`; with the values that will do, if not all
             do: `queries disagreement entropy`; or beside which it does nothing: `not init`. A command
             line is refused that has it nevertheless.
+        usual: what a default of None comes to, mostly; files of earlier versions that do not name it meant that.
     """
     extras: dict[str, Any] = {"choices": tuple(choices), "parse": parse, "flag": flag}
-    extras |= {"positional": positional, "needs": needs.split()}
+    extras |= {"positional": positional, "needs": needs.split(), "usual": usual}
     return dataclasses.field(default=default, metadata={"help": help, "aliases": aliases, **extras})
 
 
@@ -145,8 +147,12 @@ def as_flat(settings: Any) -> dict[str, Any]:
 def defaults_of(settings_class: type) -> dict[str, Any]:
     """What each flag is where it is not given; None where it must be."""
     return {
-        leaf.flag: None if leaf.required else leaf.field.default for leaf in leaves(settings_class)
+        leaf.flag: None if leaf.required else _usual(leaf.field) for leaf in leaves(settings_class)
     }
+
+
+def _usual(field: dataclasses.Field) -> Any:
+    return field.metadata["usual"] if field.default is None else field.default
 
 
 def assembled(settings_class: type[T], values: Mapping[tuple[str, ...], Any]) -> T:

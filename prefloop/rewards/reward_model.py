@@ -16,7 +16,7 @@ from prefloop import checkpoints
 from prefloop.bradley_terry import probability_second
 from prefloop.data.preferences import Queries
 from prefloop.data.segments import Segments
-from prefloop.encoders import ENCODERS, Encoder, Vectors
+from prefloop.encoders import ENCODERS, Convolutions, Encoder, Vectors
 from prefloop.env_ids import is_version_of
 from prefloop.envs.spaces import Spaces, spaces_of
 from prefloop.errors import UserError
@@ -96,6 +96,11 @@ class RewardModel(nn.Module):
         """Whether the encoder has weights, so that its features change while it is fitted."""
         return any(True for _ in self.encoder.parameters())
 
+    @property
+    def moves_pictures(self) -> bool:
+        """Whether its encoder can move what it sees, as `inputs` may ask; those of others need not."""
+        return isinstance(self.encoder, Convolutions)
+
     def inputs(
         self, obs: torch.Tensor, actions: torch.Tensor, shifts: torch.Tensor | None = None
     ) -> torch.Tensor:
@@ -115,7 +120,10 @@ class RewardModel(nn.Module):
         self, obs: torch.Tensor, actions: torch.Tensor, shifts: torch.Tensor | None = None
     ) -> torch.Tensor:
         """As `inputs`, before they are standardised."""
-        x = self.encoder(obs) if shifts is None else self.encoder(obs, shifts)  # type: ignore[call-arg]
+        if shifts is not None and isinstance(self.encoder, Convolutions):
+            x = self.encoder(obs, shifts)
+        else:
+            x = self.encoder(obs)
         if self.uses_actions:
             if self.spaces.discrete:
                 actions = nn.functional.one_hot(actions.long(), self.spaces.num_actions)

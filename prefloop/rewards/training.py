@@ -199,7 +199,8 @@ class RewardFit:
         networks, drawn = self.model.networks, self._weights > 0
         if self.model.encoder_learns:  # what is seen in pictures is made once for all members
             keep = self._surf.crops(self._returns, batch, rng) if self._surf else None
-            moves = (self.settings.shift, rng) if self.settings.shift else None
+            most = self.settings.shift if self.model.moves_pictures else 0
+            moves = (most, rng) if most else None
             first, second = self._returns(networks, batch, keep, moves)
             for i in range(len(networks)):
                 mine = drawn[i, batch]
