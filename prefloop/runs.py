@@ -238,15 +238,18 @@ def difference(
     Args:
         before: as read from JSON, which has lists where `now` may have tuples.
         may_differ: names that do not count.
-        defaults: what counts where `before`, of an earlier version, does not name something.
+        defaults: what counts where `before`, of an earlier version, does not name something, or where either says
+            None.
     """
 
-    def plain(value: Any) -> Any:
+    def meant(values: Mapping[str, Any], name: str) -> Any:
+        value = values.get(name)
+        value = defaults.get(name) if value is None else value
         return list(value) if isinstance(value, tuple) else value
 
     found = []
     for name in sorted((before.keys() | now.keys()) - set(may_differ)):
-        old, new = plain(before.get(name, defaults.get(name))), plain(now.get(name))
+        old, new = meant(before, name), meant(now, name)
         if old != new:
             if name.endswith("_sha256"):
                 found.append(f"other contents of --{name.removesuffix('_sha256')}")

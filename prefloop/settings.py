@@ -147,12 +147,15 @@ def as_flat(settings: Any) -> dict[str, Any]:
 def defaults_of(settings_class: type) -> dict[str, Any]:
     """What each flag is where it is not given; None where it must be."""
     return {
-        leaf.flag: None if leaf.required else _usual(leaf.field) for leaf in leaves(settings_class)
+        leaf.flag: None if leaf.required else leaf.field.default for leaf in leaves(settings_class)
     }
 
 
-def _usual(field: dataclasses.Field) -> Any:
-    return field.metadata["usual"] if field.default is None else field.default
+def meant_by_default(settings_class: type) -> dict[str, Any]:
+    """The same, and of a default of None what it mostly comes to: what files of earlier versions meant."""
+    usual = {leaf.flag: leaf.field.metadata["usual"] for leaf in leaves(settings_class)}
+    plain = defaults_of(settings_class).items()
+    return {flag: usual[flag] if value is None else value for flag, value in plain}
 
 
 def assembled(settings_class: type[T], values: Mapping[tuple[str, ...], Any]) -> T:

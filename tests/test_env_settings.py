@@ -54,6 +54,26 @@ def test_changes_that_can_not_be(changes):
         from_facts({"env": "CartPole-v0", "env_changes": changes})
 
 
+def test_what_begins_anew_goes_on_to_the_limit_and_tells_nobody():
+    episodes = fall(EnvSettings(env="CartPole-v0", termination="restart", horizon=50))
+    assert episodes.lengths.tolist() == [50] * 8 and episodes.returns.tolist() == [50.0] * 8
+    assert episodes.truncated.all() and not episodes.terminated.any()
+    one, again = (
+        fall(EnvSettings(env="CartPole-v0", termination="restart", horizon=50)) for _ in range(2)
+    )
+    np.testing.assert_array_equal(one.obs, again.obs)
+
+
+def test_sticky_actions_repeat_the_one_before():
+    def alternating(sticky):
+        env = make_env(EnvSettings(env="CartPole-v0", sticky=sticky))
+        env.reset(seed=1)
+        return [env.step(i % 2)[0][1] for i in range(8)]  # the cart's velocity
+
+    assert min(alternating(0.99)) < min(alternating(0.0)), "the first again and again: to the left"
+    assert alternating(0.5) == alternating(0.5) != alternating(0.0)
+
+
 def test_a_horizon_cuts_and_is_no_terminal_state():
     episodes = fall(EnvSettings(env="CartPole-v0", horizon=5))
     assert episodes.lengths.tolist() == [5] * 8

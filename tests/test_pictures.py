@@ -14,6 +14,7 @@ from prefloop.agents.ppo import PPO
 from prefloop.agents.settings import PPOSettings
 from prefloop.data.recording import record_episodes
 from prefloop.data.segments import cut
+from prefloop.encoder_kinds import ENCODERS_OF_PICTURES
 from prefloop.encoders import ENCODERS, make_encoder
 from prefloop.envs.dot import ENV_ID, SIDE
 from prefloop.envs.make import make_env, make_vector_env
@@ -88,7 +89,9 @@ def test_what_is_drawn_is_observed_where_nothing_else_is(monkeypatch):
         ({"pixels": 3000}, "at most 256"),
         ({"pixels": 42, "mask_rows": (9, 3)}, "a first row and the one after the last"),
         ({"pixels": 42, "mask_score": True}, "is for Atari's games"),
-        ({"sticky": 1.5}, "between 0 and 1"),
+        ({"sticky": 1.0}, "at least 0 and below 1"),
+        ({"sticky": float("nan")}, "at least 0 and below 1"),
+        ({"noop_max": 5}, "is for Atari's games"),
     ],
 )
 def test_pictures_that_can_not_be(changes, words):
@@ -154,6 +157,10 @@ def test_a_picture_is_moved_before_it_is_looked_at(shape, frame_stack):
         moved[1][tuple(there)] = moved[1][tuple(from_there)]
     shifts = torch.tensor([[0, 0], [2, -1], [0, 0]])
     torch.testing.assert_close(encoder(obs, shifts), encoder(moved), rtol=1e-4, atol=1e-4)
+
+
+def test_settings_name_all_encoders_of_pictures():
+    assert {"vectors", *ENCODERS_OF_PICTURES} == set(ENCODERS)
 
 
 def test_the_usual_encoder_follows_from_the_size():

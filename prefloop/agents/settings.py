@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from prefloop.encoder_kinds import ENCODERS_OF_PICTURES
 from prefloop.settings import require_above_zero, require_between, setting
-
-ENCODERS = ("small", "nature", "impala")  # of pictures, in prefloop/encoders.py
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +17,11 @@ class PPOSettings:
     group = "PPO"
 
     # fmt: off
-    hidden_sizes: tuple[int, ...] = setting((), "width of each hidden layer, of policy and value; if not given, 64 64 (P, table 3), and none after an encoder")
-    encoder: str = setting("", "of pictures, for policy and value together: small (42 pixels), nature (84) or impala (GPUs); if not given, by their size", choices=ENCODERS)
+    hidden_sizes: tuple[int, ...] = setting(None, "width of each hidden layer, of policy and value; if not given, 64 64 (P, table 3), and none after an encoder", usual=(64, 64))
+    encoder: str = setting("", "of pictures, for policy and value together: small (42 pixels), nature (84) or impala (GPUs); if not given, by their size", choices=ENCODERS_OF_PICTURES)
     gamma: float = setting(0.995, "discount; near 1, since preferences are about undiscounted returns")
     gae_lambda: float = setting(0.95, "0 trusts the values, 1 the rewards (P)")
-    learning_rate: float = setting(None, "step size of Adam; falls to 0 over the run (H, detail 4); if not given, 1e-3, of pictures 2.5e-4 (P, table 5)")
+    learning_rate: float = setting(1e-3, "step size of Adam; falls to 0 over the run (H, detail 4)")
     update_epochs: int = setting(10, "passes over the experience of an update (P)")
     minibatch_size: int = setting(512, "steps in each step of Adam")
     clip: float = setting(0.2, "how far the probability of an action may move, as a ratio (P, epsilon)")
@@ -44,11 +43,7 @@ class PPOSettings:
 
     def filled(self, pictures: bool) -> "PPOSettings":
         """With what is meant where nothing is said, of pictures or of vectors."""
-        return replace(
-            self,
-            hidden_sizes=self.hidden_sizes or (() if pictures else (64, 64)),
-            learning_rate=self.learning_rate or (2.5e-4 if pictures else 1e-3),
-        )
+        return replace(self, hidden_sizes=self.hidden_sizes or (() if pictures else (64, 64)))
 
 
 @dataclass(frozen=True, kw_only=True)

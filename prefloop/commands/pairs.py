@@ -4,7 +4,14 @@ from dataclasses import MISSING, dataclass
 
 from prefloop.envs.settings import EnvSettings
 from prefloop.queries.selection import SELECTIONS
-from prefloop.settings import as_flat, defaults_of, part, require_above_zero, require_seed, setting
+from prefloop.settings import (
+    as_flat,
+    meant_by_default,
+    part,
+    require_above_zero,
+    require_seed,
+    setting,
+)
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import segment_length
 
@@ -114,7 +121,7 @@ def main(settings: Settings) -> None:
         settings.selection,
         settings.candidates * settings.pairs,
         predict,
-        defaults_of(Settings),
+        meant_by_default(Settings),
     )
     answered = preferences.answered
     print(

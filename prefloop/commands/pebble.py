@@ -153,7 +153,7 @@ def train(
             asked.on_fit, kept,
         )  # fmt: skip
         facts = outputs.facts("pebble", env, method.begins_as, init=settings.init)
-        facts |= {"reward_model": learner.taught.model.facts()}
+        facts |= learner.taught.facts()
         if asked.env != env:  # "env" is what it is judged in
             facts["learned_in"] = asked.env.facts
         answering.train(asked, method, learner, facts, quiet)

@@ -128,6 +128,6 @@ def train(
             asked.on_fit,
         )  # fmt: skip
         facts = outputs.facts("pref-ppo", env, method.begins_as, init=settings.init)
-        facts |= {"reward_model": learner.taught.model.facts()}
+        facts |= learner.taught.facts()
         answering.train(asked, method, learner, facts, quiet)
         answering.say_how_many_came(answers, questions)

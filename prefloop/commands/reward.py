@@ -6,7 +6,7 @@ from typing import Any
 
 from prefloop.labelling.client.settings import ServerSettings, profile_setting, server_setting
 from prefloop.rewards.settings import ANNOTATOR_ERRORS, WARM_UP, RewardSettings
-from prefloop.settings import as_flat, defaults_of, part, setting
+from prefloop.settings import as_flat, meant_by_default, part, setting
 from prefloop.training.settings import RunSettings
 
 DESCRIPTION = """Fits a reward model (one network or an ensemble) on a preference dataset. Training
@@ -110,11 +110,12 @@ def main(settings: Settings) -> None:
             )
         fit = RewardFit(model, preferences, reward, run.seed, device, annotators=who)
         facts = outputs.facts("reward", env, preferences=file)
-        facts |= {"reward_model": model.facts(), "settings": as_flat(settings)}
+        facts |= {"reward_model": model.facts(), "reward_fit": fit.facts()}
+        facts |= {"settings": as_flat(settings)}
         if not settings.people:
             stack.enter_context(outputs.claimed(settings, "prefloop reward"))
         shown = ("loss", "accuracy", "held_out_loss", "held_out_accuracy")
-        loop.turn(fit, run, facts, reward.epochs, shown, False, defaults_of(Settings))
+        loop.turn(fit, run, facts, reward.epochs, shown, False, meant_by_default(Settings))
         reward_model.save(directory, fit.finish())
         learned = fit.annotators
         if learned:

@@ -72,12 +72,10 @@ class Seen:
 
     def __init__(self, frame_stack: int) -> None:
         self._stack = frame_stack
-        self._obs: list[
-            NDArray
-        ] = []  # of steps; where frames are stacked, the newest frame of each
-        self._begun: list[
-            tuple[int, NDArray, NDArray]
-        ] = []  # step, environments, the frames before it
+        # of each step; where frames are stacked, the newest one
+        self._obs: list[NDArray] = []
+        # where a stack does not go on from the one before: step, environments, the frames before the newest
+        self._begun: list[tuple[int, NDArray, NDArray]] = []
         self._last: NDArray | None = None
 
     def append(self, obs: NDArray) -> None:

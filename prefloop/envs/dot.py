@@ -1,4 +1,4 @@
-"""A dot that is to stay on a moving target, in pictures of 16 pixels: what learns from pictures learns it in a minute.
+"""A dot that is to stay on a moving target, in pictures of 16 pixels: what learns from pictures learns it in a minute or two.
 
 prefloop/Dot-v0
 """

@@ -46,8 +46,6 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
     if env.is_atari:
         _require_game(env)
         return _ending(_wrapped(atari.AtariGame(env, render_mode), env), env, atari.time_limit(env))
-    if env.pixels is not None and not _observes_pictures(env):
-        render_mode = render_mode or "rgb_array"
     # some take no render_mode
     kwargs: dict[str, Any] = {"render_mode": render_mode} if render_mode else {}
     if not env.changes:
@@ -60,6 +58,8 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
     made = _make(gym.make, env.env, **kwargs)
     own_limit = made.spec.max_episode_steps if made.spec else None
     made.close()
+    if env.pixels is not None and not is_picture(made.observation_space):  # drawn to be observed
+        kwargs.setdefault("render_mode", "rgb_array")
     made = _make(gym.make, env.env, max_episode_steps=-1, **kwargs)
     if _is_mujoco(env.env):
         made = CutWhereItDiverged(made)
@@ -108,14 +108,6 @@ def _ending(made: gym.Env, env: EnvSettings, limit: int | None) -> gym.Env:
     elif env.termination == "restart" and not env.is_atari:  # whose emulators do it themselves
         made = RestartAfterEnd(made)
     return made if limit is None else TimeLimit(made, limit)
-
-
-def _observes_pictures(env: EnvSettings) -> bool:
-    """Whether it does so anyway, and nothing has to be drawn for it."""
-    plain = _make(gym.make, env.env)
-    found = is_picture(plain.observation_space)
-    plain.close()
-    return found
 
 
 GOES_ON = "terminate_when_unhealthy"  # what Gymnasium's robots are told

@@ -53,10 +53,7 @@ def _nearest(env_id: str) -> str | None:
     # the newest first, and before all others what has no namespace
     for known, spec in sorted(specs, key=lambda x: (x[1].namespace or "", -(x[1].version or 0))):
         whole = f"{spec.namespace}/{spec.name}" if spec.namespace else spec.name
-        for name in (
-            whole,
-            spec.name,
-        ):  # DM Control's tasks and Atari's games by their bare names, too
+        for name in (whole, spec.name):  # tasks and games by their bare names, too
             names.setdefault(name.lower(), known)
         exact.add(whole)
     wanted = re.sub(r"-v\d+$", "", bare)

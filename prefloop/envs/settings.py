@@ -62,9 +62,10 @@ class EnvSettings:
         require_above_zero(
             self, "horizon", "absorbing_steps", "action_repeat", "frame_stack", "pixels"
         )
-        for name, most in (("sticky", 1), ("noop_max", float("inf"))):
-            if getattr(self, name) is not None:
-                require_between(self, 0, most, name)
+        if self.noop_max is not None:
+            require_between(self, 0, float("inf"), "noop_max")
+        if self.sticky is not None and not 0 <= self.sticky < 1:
+            raise ValueError(f"--sticky must be at least 0 and below 1, not {self.sticky}")
         self._require_pictures()
         if self.absorbing_steps and self.termination != "absorb":
             raise ValueError(

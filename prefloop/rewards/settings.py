@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from prefloop.encoder_kinds import ENCODERS_OF_PICTURES
 from prefloop.settings import require_above_zero, require_between, setting
 
 INPUTS = ("obs", "obs-actions")
-ENCODERS = ("small", "nature", "impala")  # of pictures, in prefloop/encoders.py
 # those of prefloop/queries/selection.py: rewards and queries do not know each other
 UNLABELLED_SELECTIONS = ("uniform", "disagreement", "entropy")
 ANNOTATOR_ERRORS = ("none", "learned")
@@ -29,12 +29,12 @@ class RewardSettings:
     ensemble: int = setting(3, "members; they differ by initialisation and by bootstrap (C)")
     inputs: str = setting("obs-actions", "what a reward depends on", flag="reward_inputs", choices=INPUTS)
     hidden_sizes: tuple[int, ...] = setting((32, 32), "width of each hidden layer", flag="reward_hidden_sizes")
-    encoder: str = setting("", "of pictures, the same for all members: small (42 pixels), nature (84) or impala (GPUs); if not given, by their size", flag="reward_encoder", choices=ENCODERS)
+    encoder: str = setting("", "of pictures, the same for all members: small (42 pixels), nature (84) or impala (GPUs); if not given, by their size", flag="reward_encoder", choices=ENCODERS_OF_PICTURES)
     shift: int = setting(4, "pixels by which each picture is moved at most, at random, whenever it is learned from; 0: none (Yarats et al. 2021, arXiv:2004.13649)", flag="reward_shift")
-    learning_rate: float = setting(None, "step size of Adam; if not given, 3e-3, of pictures 1e-3", flag="reward_learning_rate")
+    learning_rate: float = setting(None, "step size of Adam; if not given, 3e-3, of pictures 1e-3", flag="reward_learning_rate", usual=3e-3)
     epochs: int = setting(200, "passes over the preferences, at most", flag="reward_epochs")
     patience: int = setting(20, "passes without a lower held-out loss before the fit stops", flag="reward_patience")
-    batch_size: int = setting(None, "pairs in each step of Adam; if not given, 128, of pictures 16", flag="reward_batch_size")
+    batch_size: int = setting(None, "pairs in each step of Adam; if not given, 128, of pictures 16", flag="reward_batch_size", usual=128)
     held_out: float = setting(0.2, "share of the pairs that the fit stops by and is judged on")
     label_noise: float = setting(0.1, "how likely an answer is a coin toss (C)")
     weight_decay: float = setting(1e-4, "L2, in Adam (C)")
@@ -56,6 +56,11 @@ class RewardSettings:
             else {"learning_rate": 3e-3, "batch_size": 128}
         )
         return replace(self, **{k: v for k, v in usual.items() if getattr(self, k) is None})
+
+    @property
+    def fit_facts(self) -> dict[str, Any]:
+        """Of settings that are `filled`, what may not have been given."""
+        return {"learning_rate": self.learning_rate, "batch_size": self.batch_size}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -149,6 +149,10 @@ class RewardFit:
             return {}
         return self.errors.facts()
 
+    def facts(self) -> dict[str, Any]:
+        """What the settings leave open, and what it came to."""
+        return self.settings.fit_facts
+
     def iterate(self, epoch: int) -> dict[str, float]:
         """One pass over the answers that are learned from.
 

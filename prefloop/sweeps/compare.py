@@ -22,7 +22,7 @@ from prefloop.errors import UserError
 from prefloop.files import LOCK, claimed_directory, read_json, write_csv, write_json
 from prefloop.progress import progress
 from prefloop.runs import difference
-from prefloop.settings import as_flat, defaults_of
+from prefloop.settings import as_flat, meant_by_default
 from prefloop.sweeps.cells import Cell, cells
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.page import write_page
@@ -136,7 +136,7 @@ def _remember(settings: CompareSettings, directory: Path) -> CompareSettings:
     if file.exists():
         there = read_json(file)
         before = there.get("settings", {})
-        other = difference(before, as_flat(settings), MAY_DIFFER, defaults_of(CompareSettings))
+        other = difference(before, as_flat(settings), MAY_DIFFER, meant_by_default(CompareSettings))
         if other is not None:
             raise UserError(f"{directory} holds a comparison with {other}; choose another --out.")
         try:

@@ -118,8 +118,11 @@ class AIRL:
         )
         loss, accuracy = np.mean(self._losses, axis=0)
         return {
-            **row, **judged(self.ppo, rollouts, self.env, self.seed, iteration), "discriminator_loss": float(loss), "discriminator_accuracy": float(accuracy)
-        }  # fmt: skip
+            **row,
+            **judged(self.ppo, rollouts, self.env, self.seed, iteration),
+            "discriminator_loss": float(loss),
+            "discriminator_accuracy": float(accuracy),
+        }
 
     def _learn_and_reward(self, rollout: Rollout) -> NDArray:
         """Trains the discriminator on a rollout, then rewards it with log D - log(1 - D)."""

@@ -18,7 +18,7 @@ from prefloop.evaluation.plots import plot_metrics
 from prefloop.files import sha256
 from prefloop.policies import Policy
 from prefloop.rewards import reward_model
-from prefloop.settings import as_flat, defaults_of
+from prefloop.settings import as_flat, meant_by_default
 from prefloop.training import loop
 from prefloop.training.methods import Method
 from prefloop.training.settings import RunSettings
@@ -99,7 +99,7 @@ def claimed(settings: TrainingCommand, program: str) -> Iterator[Path]:
                 program,
                 flat,
                 loop.may_differ(flat),
-                defaults_of(type(settings)),
+                meant_by_default(type(settings)),
             )
         yield directory
 
@@ -139,7 +139,7 @@ def train(
             whole,
             method.iterations,
             method.show,
-            defaults=defaults_of(type(settings)),
+            defaults=meant_by_default(type(settings)),
             acting=method.acting,
             begin=method.begin,
             saved=method.saved,

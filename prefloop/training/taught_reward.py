@@ -218,6 +218,11 @@ class TaughtReward:
             f"{self.questions.segment_length}) or another --teacher may tell them apart."
         )
 
+    def facts(self) -> dict[str, Any]:
+        """What run.json says of the reward model, and of its fit what the settings leave open."""
+        fit = self._settings.filled(self.model.encoder_learns).fit_facts
+        return {"reward_model": self.model.facts(), "reward_fit": fit}
+
     def counts(self) -> dict[str, float]:
         """What the row of metrics.csv says of questions and answers."""
         said = self.answers.current()

@@ -39,7 +39,7 @@ class EnvChangesIn(In):
     absorbing_steps: Size | None = None
     action_repeat: Size | None = None
     frame_stack: Size | None = None
-    sticky: float | None = Field(None, ge=0, le=1)
+    sticky: float | None = Field(None, ge=0, lt=1)
     pixels: int | None = Field(None, ge=1, le=MAX_PIXELS)
     colour: bool | None = None
     mask_score: bool | None = None

@@ -1,0 +1,3 @@
+"""Names of the encoders of pictures (`prefloop.encoders.ENCODERS`), for settings, which are free of PyTorch."""
+
+ENCODERS_OF_PICTURES = ("small", "nature", "impala")
