@@ -30,7 +30,7 @@ class RewardSettings:
     inputs: str = setting("obs-actions", "what a reward depends on", flag="reward_inputs", choices=INPUTS)
     hidden_sizes: tuple[int, ...] = setting((32, 32), "width of each hidden layer", flag="reward_hidden_sizes")
     encoder: str = setting("", "of pictures, the same for all members: small (42 pixels), nature (84) or impala (GPUs); if not given, by their size", flag="reward_encoder", choices=ENCODERS_OF_PICTURES)
-    shift: int = setting(4, "pixels by which each picture is moved at most, at random, whenever it is learned from; 0: none (Yarats et al. 2021, arXiv:2004.13649)", flag="reward_shift")
+    shift: int = setting(0, "pixels by which each picture is moved at most, at random, whenever it is learned from (Yarats et al. 2021, arXiv:2004.13649)", flag="reward_shift")
     learning_rate: float = setting(None, "step size of Adam; if not given, 3e-3, of pictures 1e-3", flag="reward_learning_rate", usual=3e-3)
     epochs: int = setting(200, "passes over the preferences, at most", flag="reward_epochs")
     patience: int = setting(20, "passes without a lower held-out loss before the fit stops", flag="reward_patience")
