@@ -191,6 +191,36 @@ def test_no_more_pairs_than_a_link_is_for(api):
     assert ada.post("/finish").status_code == 200
 
 
+def test_no_more_answers_than_a_link_is_for(api):
+    (ada,) = entered(make_study(api, people=1, pairs=3, num_queries=10))
+    given = []
+    for _ in range(3):  # let go of, and kept in mind
+        given += ada.lease(3)
+        held = [{"lease": one["lease"], "expires_at": one["expires_at"]} for one in given[-3:]]
+        ada.post("/release", session=ada.session, leases=held)
+    late = list({one["query"]: one for one in given}.values())
+    assert len(late) > 3
+    assert [ada.say(one).status_code for one in late[:3]] == 3 * [200]
+    refused = ada.say(late[3])
+    assert refused.status_code == 409 and refused.json()["code"] == "enough"
+    assert table(api)["01"]["labels"] == 3 and ada.post("/finish").json()["step"] == "thanks"
+    assert ada.say(late[3]).status_code == 409, "nor afterwards"
+
+
+def test_whoever_is_left_out_is_replaced(api):
+    careless, careful = entered(make_study(api, num_queries=4, answers_per_pair=2))
+    assert careless.label_all() == careful.label_all() == 4
+    token = links.new_token()
+    body = {"links": [{"ref": "03", "token": links.digest(token)}]}
+    api.post(f"{PILOT}/participants", json=body)
+    (other,) = entered([Person(api, token)])
+    assert other.lease() == [], "there is nothing left to answer"
+    api.post("/api/runs/cartpole-01/exclude", json={"annotator": "pilot-01"})
+    assert other.label_all("right") == 4 and careful.lease() == []
+    results = api.get("/api/runs/cartpole-01/results").json()
+    assert {one["n"] for one in results["pairs"]} == {4}
+
+
 def test_who_leaves_gives_back_what_is_open(api):
     ada, bob = entered(make_study(api, num_queries=1))
     assert len(ada.lease()) == 1 and bob.lease_reply().json()["state"] == "waiting"

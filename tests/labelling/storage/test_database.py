@@ -23,10 +23,10 @@ def test_migrations_make_the_tables_that_the_code_expects(database_url):
     with store._database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
-    assert store.schema == 8
+    assert store.schema == 9
     store.close()
     again = Store(database_url)
-    assert again.schema == 8
+    assert again.schema == 9
     again.close()
 
 
@@ -36,7 +36,7 @@ def test_a_newer_schema_is_refused(database_url):
         lambda c: c.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = '999'"))
     )
     store.close()
-    with pytest.raises(UserError, match="has schema 999, and this prefloop knows up to 8; install"):
+    with pytest.raises(UserError, match="has schema 999, and this prefloop knows up to 9; install"):
         Store(database_url)
 
 

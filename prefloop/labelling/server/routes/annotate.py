@@ -72,6 +72,7 @@ async def answer(said: AnswerIn, service: ServiceDep, visitor: VisitorDep) -> An
         trim,
         said.seconds,
         link.annotator if link is not None else None,
+        link.about["pairs"] if link is not None else None,
     )
     return AnswerOut.model_validate(event)
 

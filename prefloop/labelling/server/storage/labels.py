@@ -54,6 +54,7 @@ class Labels:
         trim: tuple[int, int] | None = None,
         seconds: float | None = None,
         by: str | None = None,
+        most: int | None = None,
     ) -> Event:
         """Stores what an annotator said of a leased query.
 
@@ -62,6 +63,7 @@ class Labels:
             trim: the steps that were compared, half-open.
             seconds: from the first look to the answer.
             by: the participant whose link says so; None: it is none's.
+            most: pairs that the participant compares in their study; None: any number.
 
         Returns:
             The event; it is on disk.
@@ -69,7 +71,8 @@ class Labels:
         Raises:
             NotFoundError: there is no such lease.
             ConflictError: the id stands for something else, the annotator has labelled the query, or the
-                lease had run out and the query has gone to somebody else.
+                lease had run out and the query has gone to somebody else, or a participant has
+                answered as many as their link is for.
             ForbiddenError: the lease is another one's: a participant answers by their own link alone.
         """
 
@@ -98,11 +101,14 @@ class Labels:
             if trim:
                 _require_inside(trim, (row.first_length, row.second_length))
             self._require_free(connection, row)
+            if most is not None:
+                _require_fewer(connection, row, most)
             values = {
                 **said, "id": id, "run": row.run, "query": row.query, "annotator": row.annotator,
                 "round": row.round, "first_was_left": row.first_is_left,
             }  # fmt: skip
-            told = {"this_lease": lease, "this_query": row.query}
+            counts = row.repeat_of is not None or not row.is_excluded
+            told = {"this_lease": lease, "this_query": row.query, "this_counts": counts}
             if not self._database.is_sqlite:
                 return self._store_event(connection, values, row.repeat_of, told)
             connection.execute(sql.CLOSE_LEASE, told)
@@ -163,10 +169,9 @@ class Labels:
                 )
             shown = select(*sql.SIDES, queries.c.repeat_of).select_from(sql.SHOWN)
             row = connection.execute(shown.where(queries.c.id == last.query)).one()
-            fewer = (
-                update(queries).where(queries.c.id == last.query).values(done=queries.c.done - 1)
-            )
-            connection.execute(fewer)
+            if row.repeat_of is not None or annotator not in excluded_from(connection, run.id):
+                of_query = update(queries).where(queries.c.id == last.query)
+                connection.execute(of_query.values(done=queries.c.done - 1))
             now = self._now()
             lease = {
                 "id": uuid.uuid4(), "run": run.id, "query": last.query, "annotator": annotator,
@@ -198,6 +203,7 @@ class Labels:
 
         def job(connection: Connection) -> int:
             run = find_run(connection, name)
+            out = excluded_from(connection, run.id)
             added = 0
             for label in new:
                 stored = _stored(connection, label.id)
@@ -221,9 +227,10 @@ class Labels:
                     raise ConflictError(
                         f"{label.annotator} has labelled the query {label.query} already."
                     )
-                wanted = max(query.wanted, query.done + 1)
-                more = update(queries).where(queries.c.id == query.id)
-                connection.execute(more.values(done=query.done + 1, wanted=wanted))
+                if query.repeat_of is not None or label.annotator not in out:
+                    wanted = max(query.wanted, query.done + 1)
+                    more = update(queries).where(queries.c.id == query.id)
+                    connection.execute(more.values(done=query.done + 1, wanted=wanted))
                 values = {
                     **said, "id": label.id, "run": run.id, "round": run.round,
                     "first_was_left": label.first_was_left,
@@ -298,6 +305,8 @@ class Labels:
             raise ConflictError("The run has begun a new round; fetch the next queries.", "round")
         if row.is_labelled:
             raise ConflictError("You have answered this query already.", "answered")
+        if row.is_excluded:
+            return  # it takes nobody's place
         now, taken = self._now(), 0
         # a clock that was set back and forth may have given the query to two people
         if not sql.is_live(row, now):
@@ -313,7 +322,7 @@ class Labels:
         connection: Connection,
         values: dict[str, Any],
         repeat_of: UUID | None,
-        told: Mapping[str, UUID] | None = None,
+        told: Mapping[str, UUID | bool] | None = None,
     ) -> Event:
         """Stores an event; with `told`, it is an answer whose lease is closed and whose query is counted."""
         row = {**_NO_EVENT, "created_at": self._now(), **values}
@@ -323,6 +332,13 @@ class Labels:
 
 
 _NO_EVENT: dict[str, Any] = {c.name: None for c in events.columns if c is not events.c.number}
+
+
+def _require_fewer(connection: Connection, row: AnyRow, most: int) -> None:
+    """Refuses more answers than a link is for: leases that were let go of and answered late come to more."""
+    asked = {"annotator": row.annotator, "run": row.run}
+    if connection.execute(sql.PAIRS_ANSWERED, asked).scalar_one() >= most:
+        raise ConflictError("You have answered all the pairs that your link is for.", "enough")
 
 
 def _require_inside(trim: tuple[int, int], lengths: Sequence[int]) -> None:

@@ -12,7 +12,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
-    bindparam,
     delete,
     distinct,
     func,
@@ -23,6 +22,7 @@ from sqlalchemy import (
 )
 
 from prefloop.labelling.names import perhaps
+from prefloop.labelling.server.storage.counting import give_back
 from prefloop.labelling.server.storage.database import Database, chunks
 from prefloop.labelling.server.storage.errors import NotFoundError
 from prefloop.labelling.server.storage.records import DeletedStudy, Forgotten, Stored
@@ -191,7 +191,7 @@ def _delete_labels(
     def theirs(column: Column[Any]) -> ColumnElement[bool]:
         return and_(column == name, true() if only is None else column.table.c.run.in_(only))
 
-    asked_again = _give_back(connection, theirs(current_labels.c.annotator))
+    asked_again = give_back(connection, theirs(current_labels.c.annotator))
     said = theirs(events.c.annotator)
     labelled = list(connection.execute(select(events.c.run).where(said).distinct()).scalars())
     rows: Counter[str] = Counter()
@@ -209,34 +209,6 @@ def _delete_labels(
         connection.execute(update(runs).where(runs.c.id.in_(some)).values(changed))
     rows[runs.name] += len(labelled)
     return rows, asked_again
-
-
-def _give_back(connection: Connection, which: ColumnElement[bool]) -> int:
-    """Counts some labels no longer among those that their queries have; how many are asked again."""
-    theirs = (
-        select(current_labels.c.query, func.count().label("labels"))
-        .where(which)
-        .group_by(current_labels.c.query)
-        .subquery()
-    )
-    columns = (queries.c.id, queries.c.done, queries.c.wanted, runs.c.annotators_per_query)
-    labelled = connection.execute(
-        select(*columns, theirs.c.labels)
-        .join(theirs, theirs.c.query == queries.c.id)
-        .join(runs, runs.c.id == queries.c.run)
-        .where(queries.c.repeat_of.is_(None))
-    ).all()
-    changed = []
-    for row in labelled:
-        done = row.done - row.labels
-        # one that was asked for their sake alone, as a check, is not asked for once more
-        wanted = max(row.wanted - row.labels, min(row.wanted, row.annotators_per_query), done)
-        changed.append({"this_query": row.id, "this_done": done, "this_wanted": wanted})
-    if changed:
-        of_query = update(queries).where(queries.c.id == bindparam("this_query"))
-        values = of_query.values(done=bindparam("this_done"), wanted=bindparam("this_wanted"))
-        connection.execute(values, changed)
-    return sum(one["this_done"] < one["this_wanted"] for one in changed)
 
 
 def _unsign(connection: Connection, name: str) -> int:

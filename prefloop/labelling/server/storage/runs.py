@@ -25,6 +25,7 @@ from prefloop.envs.settings import CHANGES, EnvSettings, from_facts
 from prefloop.envs.spaces import Spaces
 from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.arenas import add_agents, agents_of
+from prefloop.labelling.server.storage.counting import give_back, take_in
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError, no_run
 from prefloop.labelling.server.storage.records import Counts, Run, RunFacts
@@ -256,6 +257,8 @@ class Runs:
     def exclude(self, name: str, annotator: str, excluded: bool = True) -> list[str]:
         """Leaves somebody's labels of a run out of training and agreement, or takes them in again.
 
+        What is left out is asked again, of others. Whatever they answer stays when it is taken in again.
+
         Returns:
             All whose labels are left out.
 
@@ -272,7 +275,10 @@ class Runs:
             is_out = connection.execute(select(exists().where(*theirs))).scalar_one()
             if is_out and not excluded:
                 connection.execute(delete(exclusions).where(*theirs))
+                take_in(connection, run.id, annotator, sql.at(self._now()))
             if excluded and not is_out:
+                labels = current_labels.c.run == run.id, current_labels.c.annotator == annotator
+                give_back(connection, and_(*labels))
                 values = {"run": run.id, "annotator": annotator, "created_at": self._now()}
                 connection.execute(insert(exclusions).values(**values))
             return excluded_from(connection, run.id)
@@ -376,12 +382,22 @@ def _counts(connection: Connection, run: UUID) -> Counts:
         func.coalesce(func.sum(case((queries.c.done > 0, 1), else_=0)), 0),
         func.coalesce(func.sum(queries.c.done), 0),
     ).where(queries.c.run == run, queries.c.repeat_of.is_(None))
-    total, left, labelled, labels = connection.execute(asked).one()
+    total, left, labelled, counted = connection.execute(asked).one()
+    left_out = (
+        select(func.count())
+        .select_from(current_labels)
+        .join(queries, queries.c.id == current_labels.c.query)
+        .where(
+            current_labels.c.run == run, queries.c.repeat_of.is_(None), ~sql.counts(current_labels)
+        )
+    )
     people = select(func.count(distinct(current_labels.c.annotator))).where(
         current_labels.c.run == run
     )
     answers = current_labels.alias("answers")
-    is_answered = exists().where(answers.c.query == queries.c.id, answers.c.kind == ANSWER)
+    is_answered = exists().where(
+        answers.c.query == queries.c.id, answers.c.kind == ANSWER, sql.counts(answers)
+    )
     only_skipped = (
         select(func.count(distinct(queries.c.id)))
         .join(current_labels, current_labels.c.query == queries.c.id)
@@ -389,6 +405,7 @@ def _counts(connection: Connection, run: UUID) -> Counts:
             current_labels.c.run == run,
             current_labels.c.kind == SKIP,
             queries.c.repeat_of.is_(None),
+            sql.counts(current_labels),
             ~is_answered,
         )
     )
@@ -398,6 +415,6 @@ def _counts(connection: Connection, run: UUID) -> Counts:
         answered=int(labelled) - skipped,
         skipped=skipped,
         left=int(left),
-        labels=int(labels),
+        labels=int(counted) + connection.execute(left_out).scalar_one(),
         annotators=connection.execute(people).scalar_one(),
     )

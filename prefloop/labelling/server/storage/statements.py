@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ColumnElement,
     Float,
@@ -42,6 +43,7 @@ from prefloop.labelling.server.storage.tables import (
     UNDO,
     current_labels,
     events,
+    exclusions,
     leases,
     participants,
     queries,
@@ -101,6 +103,12 @@ def _labelled(
     )
     # a count and not `exists`, which PostgreSQL turns into a join with all of the annotator's events
     return standing.correlate_except(events, undone).scalar_subquery() > 0
+
+
+def counts(labels: FromClause) -> ColumnElement[bool]:
+    """Whether labels are of somebody whom nobody has excluded from their run."""
+    theirs = exclusions.c.run == labels.c.run, exclusions.c.annotator == labels.c.annotator
+    return ~exists().where(*theirs).correlate(labels)
 
 
 # a participant, and how their study goes
@@ -282,6 +290,15 @@ _UNLABELLED = ~_labelled(queries.c.id, bindparam("annotator"), bindparam("round"
 UNLABELLED = select(queries.c.id).where(_wants_labels(queries), _UNLABELLED).limit(1)
 
 _taken = select(func.count()).where(_live_here).correlate(queries).scalar_subquery()
+TAKEN = _taken.label("taken")
+# how many labels of a query count
+COUNTED = (
+    select(func.count())
+    .where(current_labels.c.query == queries.c.id, counts(current_labels))
+    .correlate(queries)
+    .scalar_subquery()
+    .label("counted")
+)
 # those of them that `annotator` may have; the limit stands in the text, since PostgreSQL keeps no plan for any limit,
 # which would have to be one that reads all
 _FREE = (
@@ -367,6 +384,7 @@ LEASED = (
         exists().where(events.c.id == bindparam("event")).label("is_stored"),
         _labelled(leases.c.query, leases.c.annotator, leases.c.round).label("is_labelled"),
         exists().where(participants.c.annotator == leases.c.annotator).label("is_participant"),
+        (~counts(leases)).label("is_excluded"),
     )
     .select_from(_LEASED.join(runs, runs.c.id == leases.c.run))
     .where(leases.c.id == bindparam("lease"))
@@ -388,6 +406,18 @@ TAKEN_BY_OTHERS = (
         LIVE,
         leases.c.annotator != bindparam("annotator"),
     )
+)
+
+# labels of `annotator` among the pairs of their study, if `run` is one of those
+_pairs_of_study = (
+    select(study_runs.c.run)
+    .join(participants, participants.c.study == study_runs.c.study)
+    .where(participants.c.annotator == bindparam("annotator"), study_runs.c.purpose == PAIRS)
+)
+PAIRS_ANSWERED = select(func.count()).where(
+    current_labels.c.annotator == bindparam("annotator"),
+    current_labels.c.run.in_(_pairs_of_study),
+    bindparam("run", type_=runs.c.id.type).in_(_pairs_of_study),
 )
 
 # labels of `annotator` in `run`, and live leases that may become some
@@ -442,8 +472,11 @@ HELD = (
 )
 
 CLOSE_LEASE = update(leases).where(leases.c.id == bindparam("this_lease")).values(open=False)
+# if the answer counts
 ONE_MORE_DONE = (
-    update(queries).where(queries.c.id == bindparam("this_query")).values(done=queries.c.done + 1)
+    update(queries)
+    .where(queries.c.id == bindparam("this_query"), bindparam("this_counts", type_=Boolean))
+    .values(done=queries.c.done + 1)
 )
 # a query that has all the labels that it wants is asked about all the same
 _one_more = queries.c.done + _taken + 1

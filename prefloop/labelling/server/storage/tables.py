@@ -15,7 +15,8 @@
     participants  who takes part in one, by a link of their own, and how far they are
 
 `current_labels` is the view of those answers and skips that no undo has taken back. `queries.done`
-counts them once more, so that the next free query is found without looking at every answer.
+counts them once more, but for those of whoever is excluded, so that the next free query is found without
+looking at every answer.
 """
 
 from datetime import datetime, timezone

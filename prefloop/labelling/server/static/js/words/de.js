@@ -135,6 +135,7 @@ export default {
   "refused-round": "Alles wird noch einmal gefragt.",
   "refused-answered": "Sie haben dieses Paar schon beantwortet.",
   "refused-late": "Die Zeit für dieses Paar war abgelaufen, und jetzt hat es jemand anderes.",
+  "refused-enough": "Sie haben alle Paare beantwortet, für die Ihr Link gedacht ist.",
   "refused-changed": "Der Text hat sich geändert: Bitte lesen Sie ihn noch einmal.",
   "refused-left": "Es sind noch Paare übrig.",
   "refused-step": "Vorher kommt ein anderer Schritt: Laden Sie die Seite neu.",

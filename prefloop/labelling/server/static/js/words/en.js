@@ -136,6 +136,7 @@ export default {
   "refused-round": "Everything is asked again.",
   "refused-answered": "You have answered this pair already.",
   "refused-late": "The time for this pair had run out and somebody else has it now.",
+  "refused-enough": "You have answered all the pairs that your link is for.",
   "refused-changed": "The text has changed: read it again.",
   "refused-left": "There are pairs left.",
   "refused-step": "Another step comes first: load the page again.",

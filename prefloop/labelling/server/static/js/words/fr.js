@@ -135,6 +135,7 @@ export default {
   "refused-round": "Toutes les questions sont reposées.",
   "refused-answered": "Vous avez déjà répondu à cette paire.",
   "refused-late": "Le temps prévu pour cette paire était écoulé et elle a été confiée à quelqu’un d’autre.",
+  "refused-enough": "Vous avez répondu à toutes les paires auxquelles votre lien donne droit.",
   "refused-changed": "Le texte a changé : veuillez le relire.",
   "refused-left": "Il reste des paires.",
   "refused-step": "Une autre étape vient d’abord : rechargez la page.",
