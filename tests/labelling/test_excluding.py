@@ -63,7 +63,8 @@ def test_what_is_left_out_and_taken_in_again(api):
 def test_in_a_terminal(api, run, monkeypatch):
     labelled(api)
     monkeypatch.setenv("PREFLOOP_SERVER", str(api.base_url))
-    assert "nothing is learned from bob" in run("prefloop.cli runs exclude cartpole-01 bob").out
+    out = run("prefloop.cli runs exclude cartpole-01 bob").out
+    assert "nothing is learned from bob" in out and "in their place: 3 pairs want answers" in out
     assert "left out: bob" in run("prefloop.cli runs show cartpole-01").out
     assert "labels count again" in run("prefloop.cli runs include cartpole-01 bob").out
     assert "left out" not in run("prefloop.cli runs show cartpole-01").out

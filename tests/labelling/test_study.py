@@ -116,6 +116,12 @@ def test_nobody_acts_as_another(serve):
             assert reply.status_code == 403, reply.text
             assert "only their own link" in reply.json()["detail"]
         assert "part of the study pilot" in lease_reply(api).json()["detail"]
+    # nor are labels taken that are said to be hers; those of other runs may come from an export
+    label = {"id": str(uuid.uuid4()), "query": given["query"], "annotator": "pilot-01", "label": 1}
+    reply = api.post("/api/runs/cartpole-01/labels", json={"labels": [label]})
+    assert reply.status_code == 403 and "only their own link" in reply.json()["detail"]
+    other = {**label, "query": fill(api, "copy")[0]}
+    assert api.post("/api/runs/copy/labels", json={"labels": [other]}).json() == {"added": 1}
     api.headers.pop("authorization")
     assert bob.say(given).status_code == 403
     assert bob.undo().status_code == 409, "there is nothing of his to take back"

@@ -158,14 +158,15 @@ def bring_back(client: LabellingClient, name: str) -> None:
 
 def exclude(client: LabellingClient, name: str, annotator: str) -> None:
     """Leaves somebody's labels out of training and agreement."""
-    before = client.run(name).counts.left
     client.exclude(name, annotator)
-    again = client.run(name).counts.left - before
+    left = client.run(name).counts.left
     print(
         f"{name}: nothing is learned from {annotator}'s labels, until prefloop runs include {name} {shlex.quote(annotator)}."
     )
-    if again > 0:
-        print(f"{counted(again, 'pair is', 'pairs are')} asked again, of others.")
+    if left:
+        print(
+            f"Others are asked in their place: {counted(left, 'pair wants', 'pairs want')} answers."
+        )
 
 
 def include(client: LabellingClient, name: str, annotator: str) -> None:

@@ -15,6 +15,7 @@ from prefloop.labelling.server.storage.leases import (
     lease_of,
     left_over,
     new_lease,
+    not_theirs,
     page_of,
     with_what_was_said,
 )
@@ -77,7 +78,8 @@ class Labels:
         """
 
         def job(connection: Connection) -> Event:
-            row = connection.execute(sql.LEASED, {"lease": lease, "event": id}).one_or_none()
+            asked = sql.LEASED if most is None else sql.LEASED_IN_STUDY
+            row = connection.execute(asked, {"lease": lease, "event": id}).one_or_none()
             if row is None:
                 raise NotFoundError("There is no such lease; fetch the next queries.", "lease")
             if by != (row.annotator if row.is_participant else None):
@@ -101,8 +103,11 @@ class Labels:
             if trim:
                 _require_inside(trim, (row.first_length, row.second_length))
             self._require_free(connection, row)
-            if most is not None:
-                _require_fewer(connection, row, most)
+            # leases that were let go of, and are answered late, may come to more
+            if most is not None and row.pairs_answered >= most:
+                raise ConflictError(
+                    "You have answered all the pairs that your link is for.", "enough"
+                )
             values = {
                 **said, "id": id, "run": row.run, "query": row.query, "annotator": row.annotator,
                 "round": row.round, "first_was_left": row.first_is_left,
@@ -199,11 +204,14 @@ class Labels:
         Raises:
             NotFoundError: there is no such run.
             ConflictError: a query is not the run's, or its annotator has labelled it already.
+            ForbiddenError: the annotator takes part in a study that shows the run.
         """
 
         def job(connection: Connection) -> int:
             run = find_run(connection, name)
             out = excluded_from(connection, run.id)
+            asked = connection.execute(sql.PARTICIPANTS_OF_RUN, {"run": run.id})
+            by_link = set(asked.scalars())
             added = 0
             for label in new:
                 stored = _stored(connection, label.id)
@@ -221,6 +229,8 @@ class Labels:
                     if any(getattr(stored, key) != value for key, value in said.items()):
                         raise ConflictError(f"The id {label.id} stands for another label already.")
                     continue
+                if label.annotator in by_link:
+                    raise not_theirs(label.annotator)
                 if label.trim:
                     _require_inside(label.trim, _lengths(connection, query))
                 if _has_labelled(connection, query.id, label.annotator, run.round):
@@ -332,13 +342,6 @@ class Labels:
 
 
 _NO_EVENT: dict[str, Any] = {c.name: None for c in events.columns if c is not events.c.number}
-
-
-def _require_fewer(connection: Connection, row: AnyRow, most: int) -> None:
-    """Refuses more answers than a link is for: leases that were let go of and answered late come to more."""
-    asked = {"annotator": row.annotator, "run": row.run}
-    if connection.execute(sql.PAIRS_ANSWERED, asked).scalar_one() >= most:
-        raise ConflictError("You have answered all the pairs that your link is for.", "enough")
 
 
 def _require_inside(trim: tuple[int, int], lengths: Sequence[int]) -> None:

@@ -383,14 +383,6 @@ def _counts(connection: Connection, run: UUID) -> Counts:
         func.coalesce(func.sum(queries.c.done), 0),
     ).where(queries.c.run == run, queries.c.repeat_of.is_(None))
     total, left, labelled, counted = connection.execute(asked).one()
-    left_out = (
-        select(func.count())
-        .select_from(current_labels)
-        .join(queries, queries.c.id == current_labels.c.query)
-        .where(
-            current_labels.c.run == run, queries.c.repeat_of.is_(None), ~sql.counts(current_labels)
-        )
-    )
     people = select(func.count(distinct(current_labels.c.annotator))).where(
         current_labels.c.run == run
     )
@@ -415,6 +407,24 @@ def _counts(connection: Connection, run: UUID) -> Counts:
         answered=int(labelled) - skipped,
         skipped=skipped,
         left=int(left),
-        labels=int(counted) + connection.execute(left_out).scalar_one(),
+        labels=int(counted) + _left_out(connection, run),
         annotators=connection.execute(people).scalar_one(),
     )
+
+
+def _left_out(connection: Connection, run: UUID) -> int:
+    """How many labels are of those who are excluded, without repeats."""
+    annotators = excluded_from(connection, run)
+    if not annotators:
+        return 0
+    theirs = (
+        select(func.count())
+        .select_from(current_labels)
+        .join(queries, queries.c.id == current_labels.c.query)
+        .where(
+            current_labels.c.run == run,
+            current_labels.c.annotator.in_(annotators),
+            queries.c.repeat_of.is_(None),
+        )
+    )
+    return int(connection.execute(theirs).scalar_one())

@@ -390,6 +390,25 @@ LEASED = (
     .where(leases.c.id == bindparam("lease"))
 )  # fmt: skip
 
+# the same of a participant's, with how many pairs of their study they have answered, if it is one of those
+_pairs_of_study = (
+    select(study_runs.c.run)
+    .join(participants, participants.c.study == study_runs.c.study)
+    .where(participants.c.annotator == leases.c.annotator, study_runs.c.purpose == PAIRS)
+    .correlate(leases)
+)
+_pairs_answered = (
+    select(func.count())
+    .where(
+        current_labels.c.annotator == leases.c.annotator,
+        current_labels.c.run.in_(_pairs_of_study),
+        leases.c.run.in_(_pairs_of_study),
+    )
+    .correlate(leases)
+    .scalar_subquery()
+)
+LEASED_IN_STUDY = LEASED.add_columns(_pairs_answered.label("pairs_answered"))
+
 EVENT = select(events).where(events.c.id == bindparam("event"))
 IS_LABELLED = select(
     _labelled(
@@ -408,18 +427,13 @@ TAKEN_BY_OTHERS = (
     )
 )
 
-# labels of `annotator` among the pairs of their study, if `run` is one of those
-_pairs_of_study = (
-    select(study_runs.c.run)
-    .join(participants, participants.c.study == study_runs.c.study)
-    .where(participants.c.annotator == bindparam("annotator"), study_runs.c.purpose == PAIRS)
+# the names of those who take part in a study that shows `run`, whatever for
+PARTICIPANTS_OF_RUN = (
+    select(participants.c.annotator)
+    .join(study_runs, study_runs.c.study == participants.c.study)
+    .where(study_runs.c.run == bindparam("run"))
+    .distinct()
 )
-PAIRS_ANSWERED = select(func.count()).where(
-    current_labels.c.annotator == bindparam("annotator"),
-    current_labels.c.run.in_(_pairs_of_study),
-    bindparam("run", type_=runs.c.id.type).in_(_pairs_of_study),
-)
-
 # labels of `annotator` in `run`, and live leases that may become some
 _own_labels = and_(
     current_labels.c.run == bindparam("run"), current_labels.c.annotator == bindparam("annotator")
