@@ -12,7 +12,6 @@ steps. A row of benchmarks/behaviours.csv is one of these. About half an hour a 
 
 import argparse
 import contextlib
-import os
 import re
 import subprocess
 import sys
@@ -21,14 +20,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import numpy as np
+from annotating import Annotator, opened_page, quiet
 from many_runs import seeds_of
 from numpy.typing import NDArray
 
 from prefloop import policy_files
 from prefloop.data.rollouts import Act
+from prefloop.data.segments import Segments
 from prefloop.envs.make import make_vector_env
 from prefloop.envs.registered import without_early_end
 from prefloop.envs.settings import EnvSettings
@@ -36,13 +36,9 @@ from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed
 from prefloop.evaluation.statistics import mean_estimate
 from prefloop.files import read_csv, write_csv
-from prefloop.labelling.client.client import LabellingClient
 
 TABLE = Path(__file__).with_suffix(".csv")
 PREFLOOP = [sys.executable, "-m", "prefloop"]
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-WRONG = 0.1  # of the answers
-TELLABLE = 0.1  # deviations of the objective that two clips must differ by
 EPISODES, STEPS_JUDGED = 10, 500
 
 
@@ -101,55 +97,6 @@ BEHAVIOURS = {
 }  # fmt: skip
 
 
-class Annotator:
-    """Somebody at the page, who knows what is wanted."""
-
-    def __init__(
-        self, page: Any, address: str, behaviour: Behaviour, pace: float, seed: int
-    ) -> None:
-        self._page, self._behaviour, self._pace = page, behaviour, pace
-        self._rng = np.random.default_rng(seed)
-        url, _, self.run = address.partition("/#/label/")
-        self._client = LabellingClient(url, patience=30)
-        self._seen: list[float] = []
-        self.answered = self.wrong = self.skipped = 0
-        page.goto(address)
-        page.fill("#name-field", "ada")
-        page.keyboard.press("Enter")
-
-    def label_next(self) -> bool:
-        """Looks at the pair that is shown, and answers it by key; False where there is none."""
-        if self._page.get_attribute("#view", "data-state") != "pair":
-            return False
-        lease = self._page.get_attribute(".stage", "data-lease")
-        ids = [
-            UUID(self._page.get_attribute(f"[data-side={side}]", "data-segment"))
-            for side in ("left", "right")
-        ]
-        segments = self._client.segments(self.run, ids)
-        left, right = (
-            self._behaviour.objective(segments.obs[i, : segments.lengths[i]]) for i in range(2)
-        )
-        self._seen += [left, right]
-        self._page.wait_for_timeout(1000 * self._pace)
-        if abs(left - right) < TELLABLE * np.std(self._seen):
-            key, self.skipped = "s", self.skipped + 1
-        else:
-            is_wrong = self._rng.random() < WRONG
-            key = "1" if (left > right) != is_wrong else "2"
-            self.answered, self.wrong = self.answered + 1, self.wrong + is_wrong
-        self._page.keyboard.press(key)
-        deadline = time.monotonic() + 30
-        while (
-            self._page.get_attribute("#view", "data-state") == "pair"
-            and self._page.get_attribute(".stage", "data-lease") == lease
-        ):
-            if time.monotonic() > deadline:
-                raise UserError("The page did not take the answer within 30 s.")
-            self._page.wait_for_timeout(20)
-        return True
-
-
 @contextlib.contextmanager
 def teaching(behaviour: Behaviour, seed: int, labels: int, out: Path) -> Iterator[tuple[Any, str]]:
     """`prefloop teach`; the process, and where its page is."""
@@ -160,7 +107,7 @@ def teaching(behaviour: Behaviour, seed: int, labels: int, out: Path) -> Iterato
     ]  # fmt: skip
     log = Path(f"{out}.log")
     with log.open("ab") as file:
-        process = subprocess.Popen(line, stdout=file, stderr=file, env=_quiet())
+        process = subprocess.Popen(line, stdout=file, stderr=file, env=quiet())
     try:
         found = None
         while found is None and process.poll() is None:
@@ -173,24 +120,15 @@ def teaching(behaviour: Behaviour, seed: int, labels: int, out: Path) -> Iterato
         process.wait()
 
 
-def _quiet() -> dict[str, str]:
-    return {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
-
-
 def teach(name: str, seed: int, labels: int, pace: float, out: Path) -> dict[str, Any]:
     """Teaches a behaviour from the page; what it took."""
-    from playwright.sync_api import sync_playwright
-
     behaviour, begin = BEHAVIOURS[name], time.monotonic()
-    with (
-        sync_playwright() as playwright,
-        teaching(behaviour, seed, labels, out) as (process, address),
-    ):
-        browser = playwright.chromium.launch(
-            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=FLAGS
-        )
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        annotator, labelling = Annotator(page, address, behaviour, pace, seed), 0.0
+
+    def judge(segments: Segments, i: int) -> float:
+        return behaviour.objective(segments.obs[i, : segments.lengths[i]])
+
+    with opened_page() as page, teaching(behaviour, seed, labels, out) as (process, address):
+        annotator, labelling = Annotator(page, address, judge, pace, seed), 0.0
         while process.poll() is None:
             try:
                 if annotator.answered < labels and annotator.label_next():
@@ -199,7 +137,6 @@ def teach(name: str, seed: int, labels: int, pace: float, out: Path) -> dict[str
                     page.wait_for_timeout(500)
             except UserError:
                 process.wait(60)  # the server ends with its training, be it under a pair
-        browser.close()
     assert process.returncode == 0, f"see {out}.log"
     return {
         "labels": annotator.answered, "wrong": annotator.wrong, "skipped": annotator.skipped,
@@ -246,7 +183,7 @@ def _sac(name: str, seed: int, out: Path) -> None:
     if (out / "training_state.pt").exists():
         line.append("--resume")
     with Path(f"{out}.log").open("ab") as log:
-        subprocess.run(line, check=True, stdout=log, stderr=log, env=_quiet())
+        subprocess.run(line, check=True, stdout=log, stderr=log, env=quiet())
 
 
 def film(video: Path, to: Path, seconds: float = 6.0, width: int = 240) -> None:

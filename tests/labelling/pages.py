@@ -280,7 +280,7 @@ def say(api, annotator, choices, run="cartpole-01", **more):
     return [query["query"] for query in given]
 
 
-def report(api, *hard, accuracy=0.75, rewards=None):
+def report(api, *hard, accuracy=0.75, rewards=None, run="cartpole-01"):
     """What a trainer says of its reward model; hard pairs as (query, label, probability).
 
     Args:
@@ -290,7 +290,7 @@ def report(api, *hard, accuracy=0.75, rewards=None):
     if rewards is not None:
         hardest = [{**pair, "first_reward": rewards, "second_reward": rewards} for pair in hardest]
     body = {"accuracy": accuracy, "labels": 4, "hardest": hardest}
-    assert api.put("/api/runs/cartpole-01/reward-report", json=body).status_code == 204
+    assert api.put(f"/api/runs/{run}/reward-report", json=body).status_code == 204
 
 
 def at_step(page, step, panels=2):

@@ -23,6 +23,7 @@ from prefloop.labelling.schemas.training import (
 from prefloop.labelling.server.service import (
     ServiceDep,
     VisitorDep,
+    annotators_only,
     participants_too,
     trainers_only,
 )
@@ -98,6 +99,24 @@ def get_segment(segment: UUID, service: ServiceDep, visitor: VisitorDep) -> Segm
         obs_names=obs_names,
         action_names=action_names,
     )
+
+
+@router.get(
+    "/segments/{segment}/observed.png",
+    dependencies=[
+        annotators_only
+    ],  # whoever takes part in a study is to judge what is done, and by nothing else
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}},
+)
+def get_observed(segment: UUID, service: ServiceDep) -> Response:
+    """The pictures that were observed in a segment, each frame once, in rows from left to right."""
+    from prefloop.labelling.server.observed import sheet_of
+
+    # what an id names never changes
+    headers = {"cache-control": "private, max-age=31536000, immutable"}
+    sheet = sheet_of(service.store.segments.get(segment))
+    return Response(sheet, media_type="image/png", headers=headers)
 
 
 @router.put("/segments/{segment}/clip", dependencies=[trainers_only], openapi_extra=BINARY)

@@ -190,6 +190,9 @@ export async function getClip(url) {
   }
 }
 
+/** The pictures that were observed in a segment, on one sheet. */
+export const getObserved = async (id) => (await send("GET", `/api/segments/${id}/observed.png`)).blob();
+
 /** Does something until the server can be reached; `signal` ends it. Refusals are passed on. */
 export async function persist(job, signal) {
   for (let wait = 250; ; wait = Math.min(2 * wait, 4000)) {

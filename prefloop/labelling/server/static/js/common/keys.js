@@ -24,6 +24,7 @@ export const ACTIONS = {
   slower: { group: WATCHING, keys: ["<"] },
   faster: { group: WATCHING, keys: [">"] },
   microscope: { group: WATCHING, keys: ["m"], help: "show or hide what the learned reward says of each step", needs: "sees_reward" },
+  observed: { group: WATCHING, keys: ["v"], needs: "sees_observed" },
   trimStart: { group: TRIMMING, keys: ["i"], needs: "allow_trim" },
   trimStop: { group: TRIMMING, keys: ["o"], needs: "allow_trim" },
   trimReset: { group: TRIMMING, keys: ["x"], needs: "allow_trim" },

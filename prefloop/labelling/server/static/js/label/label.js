@@ -10,7 +10,9 @@ import { Message } from "./message.js";
 import { askName } from "./name.js";
 import { Microscope } from "./microscope.js";
 import { notify } from "./notices.js";
+import { Observed } from "./observed.js";
 import { outbox } from "./outbox.js";
+import { picturesOf } from "../common/observed.js";
 import { beginningSpeed, Player } from "../common/player.js";
 import { Progress } from "./progress.js";
 import { PairQueue, pairsOf } from "./queue.js";
@@ -36,16 +38,18 @@ export async function showLabel(view, signal, name) {
 function showPairs(view, run, signal) {
   const who = annotator();
   const player = new Player();
+  const pictures = picturesOf(run.spaces);
   new LabelPage(view, {
     run: run.name,
     annotator: who,
     title: [run.name, " ", make("small", {}, run.env)],
-    source: pairsOf(run.name, who),
+    source: pairsOf(run.name, who, { sees_reward: true, sees_observed: pictures !== null }),
     player,
     progress: new Progress(run, who, signal),
     message: new Message(run.name),
     instructions: instructions(run),
     microscope: new Microscope(run.name, player, signal),
+    observed: pictures && new Observed(pictures, player, signal),
     training: new Training(run.name, signal),
   }, signal);
 }
@@ -56,7 +60,7 @@ function showPairs(view, run, signal) {
  * run, annotator: whose answers they are, as `outbox` keeps them; title: of the page.
  * source: where pairs come from, as `pairsOf` makes it; player: what plays them.
  * progress: how far it is; message: what stands there while no pair does; instructions: or null.
- * microscope, training: what the learned reward says, and who learns it; null where nobody is to see it.
+ * microscope, observed, training: what the learned reward says, what is seen by it, and who learns it; null where nobody is to see it.
  * smallestSeconds: that a pair is looked at before it can be answered.
  * idle: called with the queue whenever there is no pair to show.
  */
@@ -74,7 +78,7 @@ export class LabelPage {
   #stage;
   #message;
   #instructions;
-  #microscope;
+  #underClips; // what can be shown under each clip: the learned reward, and what the agent sees
   #training;
   #last = make("p", { class: "last" });
   #stopwatch = new Stopwatch(); // of this pair
@@ -100,10 +104,11 @@ export class LabelPage {
     this.#stage = new Stage(this.#player, this.#controls.node, signal);
     this.#message = parts.message;
     this.#instructions = parts.instructions;
-    this.#microscope = parts.microscope;
-    if (this.#microscope) {
-      for (const [side, node] of Object.entries(this.#microscope.places)) this.#stage.addUnder(side, node);
-      this.#controls.add(this.#microscope.button);
+    const { microscope, observed } = parts;
+    this.#underClips = new Map(Object.entries({ observed, microscope }).filter(([, part]) => part));
+    for (const part of this.#underClips.values()) {
+      for (const [side, node] of Object.entries(part.places)) this.#stage.addUnder(side, node);
+      this.#controls.add(part.button);
     }
     this.#training = parts.training;
     this.#build();
@@ -153,7 +158,7 @@ export class LabelPage {
     if (action === "undo") this.#undo.begin();
     else if (!this.#shown) return;
     else if (isChoice(action)) this.#choose(action);
-    else if (action === "microscope") this.#microscope?.toggle();
+    else if (["microscope", "observed"].includes(action)) this.#underClips.get(action)?.toggle();
     else this.#controls.act(action);
   }
 
@@ -255,7 +260,7 @@ export class LabelPage {
     this.#initialSpeed = speed;
     this.#stage.show(pair);
     if (pair.said?.trim && this.#queue.settings.allow_trim) this.#controls.narrow(pair.said.trim);
-    this.#microscope?.show(pair);
+    for (const part of this.#underClips.values()) part.show(pair);
     this.#stopwatch.reset();
     this.#watch(!document.hidden);
     if (this.#waited) {

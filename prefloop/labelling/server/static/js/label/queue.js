@@ -15,10 +15,10 @@ const RECENT = 6; // answered pairs that are shown at once when they are undone
 const ANSWERED = 100; // leases that are known to be answered; the newest are enough
 const SETTINGS_LAST = 5000; // milliseconds
 
-/** Where pairs of a run come from: `settings()`, `lease(wish)` and `release(held)`. */
-export function pairsOf(run, annotator) {
+/** Where pairs of a run come from: `settings()`, with what else may be `seen`, `lease(wish)` and `release(held)`. */
+export function pairsOf(run, annotator, seen) {
   return {
-    settings: async () => ({ ...(await getRunSettings(run)).values, sees_reward: true }),
+    settings: async () => ({ ...(await getRunSettings(run)).values, ...seen }),
     lease: (wish) => lease(run, { annotator, ...wish }),
     release: (held) => release(run, { annotator, ...held }),
   };

@@ -2,7 +2,10 @@
 
 import { count, make, percent } from "../common/dom.js";
 import { HardPair } from "./hardpair.js";
+import { OBSERVED } from "../common/observed.js";
 import { beginningSpeed, calm, Player } from "../common/player.js";
+import { browser } from "../common/storage.js";
+import { word } from "../common/words.js";
 
 /** What stands under the clips, if anything does. */
 function legend(hardest) {
@@ -30,17 +33,17 @@ export class HardPairs {
     }, { signal });
   }
 
-  /** What stands under the section's title. */
-  show({ accuracy, labels, hardest }) {
+  /** What stands under the section's title; `pictures` as `picturesOf` says. */
+  show({ accuracy, labels, hardest }, pictures) {
     this.#clear();
-    this.#pairs = new Map(hardest.map((hard, i) => [hard.query, this.#pair(hard, i + 1)]));
+    this.#pairs = new Map(hardest.map((hard, i) => [hard.query, this.#pair(hard, i + 1, pictures)]));
     this.#loadInSight();
     const agree = `of ${count(labels, "label")} ${labels === 1 ? "agrees" : "agree"} with the reward model.`;
     const nodes = [...this.#pairs.values()].map((pair) => pair.node);
     return [
       make("p", {}, make("b", {}, percent(accuracy)), ` ${agree}`),
       ...(nodes.length
-        ? [make("h3", {}, "The pairs that it finds hardest"), legend(hardest), make("ol", { class: "hard-pairs" }, nodes)]
+        ? [make("h3", {}, "The pairs that it finds hardest"), legend(hardest), pictures && this.#observedSwitch(), make("ol", { class: "hard-pairs" }, nodes)]
         : []),
     ];
   }
@@ -73,8 +76,23 @@ export class HardPairs {
     this.#stop();
   }
 
-  #pair(hard, number) {
-    const pair = new HardPair(hard, number, {
+  #observedSwitch() {
+    const button = make("button", { type: "button", class: "plain" }, word("observedButton"));
+    const show = (isOpen) => {
+      button.setAttribute("aria-pressed", String(isOpen));
+      button.title = word(isOpen ? "observedHide" : "observedShow");
+      for (const pair of this.#pairs.values()) pair.observe(isOpen);
+    };
+    button.addEventListener("click", () => {
+      browser.write(OBSERVED, !browser.read(OBSERVED, false));
+      show(browser.read(OBSERVED, false));
+    });
+    show(browser.read(OBSERVED, false));
+    return button;
+  }
+
+  #pair(hard, number, pictures) {
+    const pair = new HardPair(hard, number, pictures, {
       press: () => {
         const stops = this.#playing === pair && this.#pinned;
         this.#pinned = !stops;

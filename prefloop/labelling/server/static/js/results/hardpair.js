@@ -1,9 +1,10 @@
 // One of the pairs that a reward model finds hardest: two small clips, and who says what of them.
 
-import { Refused } from "../common/api.js";
+import { attempt, Refused } from "../common/api.js";
 import { loadClip } from "../common/clips.js";
 import { framesText } from "../common/controls.js";
 import { count, make, percent, setText } from "../common/dom.js";
+import { ObservedFrames } from "../common/observed.js";
 import { Axes, TraceClip } from "../common/plots.js";
 import { RewardTrace, rewardRanges } from "../common/rewardtrace.js";
 import { VideoClip } from "../common/video.js";
@@ -100,20 +101,30 @@ export class HardPair {
   #text = make("span", {}, "Play");
   #number;
   #rewards;
+  #observed; // what the agent sees of each side; empty where it sees no pictures
+  #isObserved = false;
+  #isInSight = false;
+  #hard;
+  #signal;
 
-  /** `number` is its place among the others; `on` what is to be done: `press`, `enter`, `leave`, `go` to a step. */
-  constructor(hard, number, on, signal) {
+  /** `number` is its place among the others; `pictures` as `picturesOf` says; `on` what is to be done: `press`, `enter`, `leave`, `go` to a step. */
+  constructor(hard, number, pictures, on, signal) {
     this.#number = number;
+    this.#hard = hard;
+    this.#signal = signal;
     const axes = new Axes(Object.keys(SIDES).map((side) => hard[side]), signal);
     this.#screens = Object.keys(SIDES).map((side) => new Screen(hard[side], `${side} clip of pair ${number}`, axes, signal));
     this.#button = make("button", { type: "button", class: "plain", onclick: on.press }, this.#text);
     this.#rewards = this.#traces(hard, on.go);
+    const frames = (side) => new ObservedFrames(pictures, `What the agent sees in the ${side} clip of pair ${number}`);
+    this.#observed = pictures ? Object.keys(SIDES).map(frames) : [];
     const figures = Object.entries(SIDES).map(([side, colour], i) =>
       make(
         "figure",
         { class: `clip ${colour}`, "data-segment": hard[side].segment },
         this.#screens[i].node,
         make("figcaption", {}, make("span", {}, TITLES[side]), make("span", { class: "steps" }, count(hard[side].length, "step"))),
+        this.#observed[i]?.node,
         this.#rewards[i]?.node,
       ),
     );
@@ -139,9 +150,24 @@ export class HardPair {
       new RewardTrace(traces[i], ranges, `Reward of each step of the ${side} clip of pair ${this.#number}`, go));
   }
 
-  /** Puts the cursors of both rewards on a step. */
+  /** Puts the cursors of both rewards on a step, and shows what the agent sees there. */
   show(step) {
-    for (const reward of this.#rewards) reward.show(step);
+    for (const shown of [...this.#rewards, ...this.#observed]) shown.show(step);
+  }
+
+  /** Shows what the agent sees under each clip, or no longer. */
+  observe(isOpen) {
+    this.#isObserved = isOpen;
+    for (const { node } of this.#observed) node.hidden = !isOpen;
+    this.#loadObserved();
+  }
+
+  #loadObserved() {
+    if (!this.#isObserved || !this.#isInSight) return;
+    Object.keys(SIDES).forEach((side, i) => {
+      const { segment, length } = this.#hard[side];
+      attempt(() => this.#observed[i]?.load(segment, length, () => this.#isObserved, this.#signal));
+    });
   }
 
   /** The clips that are on their screens. */
@@ -151,6 +177,10 @@ export class HardPair {
 
   /** Puts both clips on their screens. */
   load() {
+    if (!this.#isInSight) {
+      this.#isInSight = true;
+      this.#loadObserved();
+    }
     return Promise.all(this.#screens.map((screen) => screen.load()));
   }
 

@@ -6,6 +6,7 @@ import { askToForget } from "../common/confirm.js";
 import { count, make, percent } from "../common/dom.js";
 import { doubtList, marks } from "./doubts.js";
 import { HardPairs } from "./hardest.js";
+import { picturesOf } from "../common/observed.js";
 import { legend, section, table } from "./parts.js";
 import { blind, rankingCard } from "./ranking.js";
 import { foundOrShown } from "../common/refusal.js";
@@ -113,7 +114,7 @@ function sections(run, results, ranking, hardPairs, acts) {
   ];
   if (pairs.length) parts.push(["pairs", pairs, () => section("Agreement between annotators", pairTable(pairs))]);
   // clips that come later are put into what stands there already
-  if (reward) parts.push(["reward", withoutClips(reward), () => section("Reward model", ...hardPairs.show(reward))]);
+  if (reward) parts.push(["reward", withoutClips(reward), () => section("Reward model", ...hardPairs.show(reward, picturesOf(run.spaces)))]);
   return parts;
 }
 

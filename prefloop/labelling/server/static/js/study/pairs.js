@@ -95,6 +95,7 @@ export function showStudyPairs(view, way, over, signal) {
     message: new StudyMessage(),
     instructions: details,
     microscope: null,
+    observed: null,
     training: null,
     smallestSeconds: way.smallest_seconds,
     idle: ({ state, pairs }) => {

@@ -56,7 +56,7 @@ export class Practice {
 
   #act(action) {
     if (isChoice(action)) this.#choose(action);
-    else if (action !== "undo" && action !== "microscope") this.#controls.act(action);
+    else if (!["undo", "microscope", "observed"].includes(action)) this.#controls.act(action);
   }
 
   async #goOn() {
