@@ -53,6 +53,8 @@ def test_what_is_usual_is_said_and_read_back():
     plain = EnvSettings(env="ALE/Pong-v5", sticky=0, noop_max=0, frame_stack=1)
     assert from_facts(plain.facts) == plain and plain.sticky == 0
     assert plain.described == "ALE/Pong-v5 (frame_stack 1, sticky 0, noop_max 0)"
+    masked = EnvSettings(env="ALE/Pong-v5", pixels=42, mask_score=True, mask_rows=(0, 9))
+    assert masked.flags == "--env ALE/Pong-v5 --pixels 42 --mask_score --mask_rows 0 9"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,8 @@ def test_clips_show_what_was_played_in_full_size():
     renderer = Renderer(PONG)
     assert renderer.fps == 15
     twin = make_env(PONG, "rgb_array")
-    for segment in from_archive(to_archive(segments)):
+    shown = from_archive(to_archive(segments))
+    for segment in [*shown, shown[0]]:  # of the game before nothing is left
         frames = list(renderer.frames(segment))
         assert len(frames) == 10 and frames[0].shape == (210, 160, 3)
         twin.reset(seed=int(segment.replay[SEED]))

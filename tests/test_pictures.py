@@ -252,6 +252,23 @@ def test_every_command_learns_from_pictures(run, tmp_path):
     assert facts["env_changes"] == {"frame_stack": 2} and facts["policy"]["encoder"] == "small"
 
 
+def test_large_pictures_are_refused_before_there_are_many_and_scaled(monkeypatch, shows):
+    gym.register("Large-v0", lambda: Shows((300, 80)), max_episode_steps=5)
+    try:
+        monkeypatch.setattr(gym.vector.SyncVectorEnv, "reset", None)  # nothing is done in them
+        for changes in ({}, {"frame_stack": 2}, {"sticky": 0.1}):
+            with pytest.raises(UserError, match=r"300 x 80, and nothing .* 256 .*--pixels 84"):
+                make_vector_env(EnvSettings(env="Large-v0", **changes), 100)
+    finally:
+        del gym.registry["Large-v0"]
+    assert make_vector_env(shows, 2).single_observation_space.shape == (60, 80, 3)
+
+
+def test_an_encoder_of_pictures_takes_no_vectors():
+    with pytest.raises(UserError, match="can't see observations of 4 and 2 discrete actions"):
+        make_encoder(Spaces((4,), "float32", True, 2), "small")
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [

@@ -144,7 +144,7 @@ def main(settings: Settings) -> None:
     print(
         f"Wrote {directory / reward_model.PARAMS}, run.json, metrics.csv and report.html, a page to look at."
     )
-    print(f"Next: prefloop ppo --env {env} --reward {run.out} --out policy")
+    print(f"Next: prefloop ppo {env.flags} --reward {run.out} --out policy")
 
 
 def _in_words(annotators: Mapping[str, Mapping[str, Any]]) -> str:

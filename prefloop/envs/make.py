@@ -21,7 +21,7 @@ from prefloop.envs import atari, dm_control, dot
 from prefloop.envs.drawing import choose_mujoco_gl
 from prefloop.envs.names import require_known
 from prefloop.envs.pictures import Pictures, is_picture
-from prefloop.envs.settings import ATARI, Env, EnvSettings, as_settings
+from prefloop.envs.settings import ATARI, MAX_PIXELS, Env, EnvSettings, as_settings
 from prefloop.envs.termination import (
     AbsorbAfterEnd,
     CutWhereItDiverged,
@@ -182,14 +182,16 @@ def make_vector_env(
         _require_game(env)
         return atari.AtariGames(env, num_envs, atari.time_limit(env))
     kwargs: dict[str, Any] = {"vectorization_mode": "sync"} if separate or seeded_episodes else {}
+    if kwargs or not _steps_as_one(env.env):
+        kwargs["wrappers"] = [_not_too_large]
     if seeded_episodes:
-        kwargs["wrappers"] = [SeededEpisodes]
+        kwargs["wrappers"] += [SeededEpisodes]
     elif _is_mujoco(env.env):
-        kwargs["wrappers"] = [CutWhereItDiverged]
+        kwargs["wrappers"] += [CutWhereItDiverged]
     if env.changes:
 
         def copy() -> gym.Env:
-            made = make_env(env)
+            made = _not_too_large(make_env(env))
             return SeededEpisodes(made, lambda: make_env(env)) if seeded_episodes else made
 
         envs: gym.vector.VectorEnv = gym.vector.SyncVectorEnv([copy] * num_envs)
@@ -241,6 +243,30 @@ def episode_seeds(envs: gym.vector.VectorEnv) -> NDArray:
         return envs.unwrapped.episode_seeds.copy()
     copies = envs.unwrapped.envs  # type: ignore[attr-defined]
     return np.array([env.episode_seed for env in copies], dtype=np.int64)
+
+
+def _steps_as_one(env_id: str) -> bool:
+    """Whether an environment may have a vectorised implementation of its own, around which no wrapper goes."""
+    import_module(env_id)
+    spec = gym.registry.get(without_module(env_id))
+    return spec is None or spec.vector_entry_point is not None
+
+
+def _not_too_large(made: gym.Env) -> gym.Env:
+    """An environment, before there are many of it.
+
+    Raises:
+        UserError: it observes pictures with which memory is full before anything is learned.
+    """
+    space = made.observation_space
+    shape = space.shape or ()
+    if space.dtype == np.uint8 and len(shape) > 1 and max(shape) > MAX_PIXELS:
+        name = made.spec.id if made.spec else "This environment"
+        raise UserError(
+            f"{name} has pictures of {' x '.join(map(str, shape))}, and nothing here learns from more than "
+            f"{MAX_PIXELS} pixels a side; --pixels 84 scales them."
+        )
+    return made
 
 
 def _make(make, env_id: str | EnvSpec | None, **kwargs):  # type: ignore[no-untyped-def]

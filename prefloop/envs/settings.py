@@ -4,6 +4,7 @@ It stands in run.json and in a dataset's metadata, so that a policy is judged, f
 what it was trained in.
 """
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
@@ -114,10 +115,23 @@ class EnvSettings:
     @property
     def described(self) -> str:
         """Its id and what is changed about it, where a number would be misread without."""
-        usual = USUAL_OF_ATARI if self.is_atari else {}
-        changed = {k: v for k, v in self.changes.items() if k not in usual or v != usual[k]}
-        said = ", ".join(f"{name} {value}" for name, value in changed.items())
+        said = ", ".join(f"{name} {value}" for name, value in self._unusual.items())
         return f"{self.env} ({said})" if said else self.env
+
+    @property
+    def flags(self) -> str:
+        """What a command line says of it: `--env ALE/Pong-v5 --pixels 42`."""
+        said = [f"--env {shlex.quote(self.env)}"]
+        for name, value in self._unusual.items():
+            words = [] if value is True else value if isinstance(value, list) else [value]
+            said.append(" ".join([f"--{name}", *(shlex.quote(str(word)) for word in words)]))
+        return " ".join(said)
+
+    @property
+    def _unusual(self) -> dict[str, Any]:
+        """`changes` that somebody has made."""
+        usual = USUAL_OF_ATARI if self.is_atari else {}
+        return {k: v for k, v in self.changes.items() if k not in usual or v != usual[k]}
 
     def __str__(self) -> str:
         """Its id, as sentences and titles name it."""

@@ -61,6 +61,8 @@ class Renderer:
         self._env = self._call(make_env, self._settings, render_mode="rgb_array")
         self.fps = float(self._env.metadata.get("render_fps") or USUAL_FPS)
         self._way = what_to_record(self._env)
+        # an emulator forgets all of the game before; to load one takes as long as to begin in it
+        self._begins_as_new = self._settings.is_atari and not self._settings.wrappers
         self._call(self._env.reset, seed=0)  # some can't be drawn before
         # at once: where the camera looks is taken from the state it is made in, and must not
         # depend on which segment comes first
@@ -127,7 +129,7 @@ class Renderer:
         actions, first = segment.replay[ACTIONS], segment.first_step
         if len(actions) < first + segment.length:
             raise UserError(f"{self._settings} needs all actions from the episode's first step on.")
-        if self._viewer is None:
+        if self._viewer is None and not self._begins_as_new:
             # as `SeededEpisodes`: what was drawn before must not show
             self._env.close()
             self._env = self._call(make_env, self._settings, render_mode="rgb_array")
