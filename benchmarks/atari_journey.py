@@ -37,6 +37,7 @@ from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.evaluation.statistics import mean_estimate
 from prefloop.files import read_csv, read_json, write_csv, write_json
+from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.home import running_server
 from prefloop.training.outputs import POLICY
 
@@ -44,6 +45,7 @@ TABLE = Path(__file__).with_suffix(".csv")
 PREFLOOP = [sys.executable, "-m", "prefloop"]
 PIXELS = 42
 UP, DOWN = 1, 2  # actions of Freeway
+CELL = ("pairs", "label_budget", "steps", "iteration_steps", "steps_of_clip")
 EPISODES = 10  # that policies are judged in
 # levels of grey that a clip's pictures may differ from what was observed, in the mean: it is compressed, and in colour
 MOST_APART = 2.0
@@ -138,7 +140,10 @@ JUDGES = {"Freeway": points_or_way}
 
 @contextlib.contextmanager
 def labelling_server(home: Path) -> Iterator[str]:
-    """`prefloop label`; where it is."""
+    """`prefloop label`; where it is. One that outlived a benchmark that was killed goes on."""
+    if (left := running_server(home)) is not None:
+        yield left.url
+        return
     line = [*PREFLOOP, "label", "--home", str(home), "--port", "0"]
     with Path(f"{home}.log").open("ab") as log:
         process = subprocess.Popen(line, stdout=log, stderr=log, env=quiet())
@@ -177,26 +182,32 @@ def journey(game: str, seed: int, arguments: argparse.Namespace, folder: Path) -
     out, log, file = folder / name, folder / "commands.log", folder / "told.json"
     folder.mkdir(parents=True, exist_ok=True)
     told = Told.of(file)
-    spent, half = told.minutes, arguments.labels // 2
+    spent, pairs, labels = told.minutes, arguments.pairs, arguments.label_budget
     seen = ["--env", f"ALE/{game}-v5", "--pixels", str(PIXELS), "--mask-score"]
 
     with labelling_server(folder / "server") as url, opened_page() as page:
         server = ["--server", url]
-        do(log, "collect", "--name", name, *seen, "--pairs", str(half), "--segment_length", str(arguments.steps_of_clip),
-           "--episodes", "6", "--seed", str(seed), *server)  # fmt: skip
+        with LabellingClient(url, patience=30) as client:
+            is_collected = any(
+                run.name == name and run.counts.queries >= pairs for run in client.runs()
+            )
+        if not is_collected:  # it would play all of it again
+            do(log, "collect", "--name", name, *seen, "--pairs", str(pairs), "--segment_length",
+               str(arguments.steps_of_clip), "--episodes", "6", "--seed", str(seed), *server)  # fmt: skip
         page.set_default_timeout(120_000)
         clips = Clips(page, told)
         annotator = Annotator(
             page, f"{url}/#/label/{name}", JUDGES.get(game, points), arguments.pace, seed + told.labels,
             lambda ids, segments: clips.check(ids, segments, annotator), alike="=",
         )  # fmt: skip
-        while told.labels < half:
-            if not label(annotator, told, file, half):
+        # what is told may be one answer behind, where this was killed
+        while annotator.client.run(name).counts.left:
+            if not label(annotator, told, file, pairs + 1):
                 page.wait_for_timeout(300)
         if not (folder / "reward" / "reward.params").exists():
             do(log, "reward", "--run", name, "--out", str(folder / "reward"), "--seed", str(seed), *server)  # fmt: skip
         train = [
-            *PREFLOOP, "pref-ppo", "--run", name, "--teacher", "human", "--labels", str(arguments.labels), "--steps",
+            *PREFLOOP, "pref-ppo", "--run", name, "--teacher", "human", "--labels", str(labels), "--steps",
             str(arguments.steps), "--iteration_steps", str(arguments.iteration_steps), "--segment_length",
             str(arguments.steps_of_clip), "--out", str(out), "--seed", str(seed), *server,
         ]  # fmt: skip
@@ -204,9 +215,9 @@ def journey(game: str, seed: int, arguments: argparse.Namespace, folder: Path) -
             with log.open("ab") as told_by_it:
                 training = subprocess.Popen(train, stdout=told_by_it, stderr=told_by_it, env=quiet())  # fmt: skip
             while training.poll() is None:
-                if not label(annotator, told, file, arguments.labels):
+                if not label(annotator, told, file, labels):
                     page.wait_for_timeout(300)
-                if not told.killed and told.labels >= half + half // 2:
+                if not told.killed and told.labels >= (pairs + labels) // 2:
                     training.send_signal(signal.SIGKILL)
                     training.wait()
                     told.killed = 1
@@ -246,7 +257,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--games", nargs="+", default=["DonkeyKong", "Freeway"])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--labels", type=int, default=200, help="half before training")
+    parser.add_argument("--pairs", type=int, default=100, help="labels before training")
+    parser.add_argument("--label_budget", type=int, default=200, help="labels in all")
     parser.add_argument("--steps", type=int, default=60_000)
     parser.add_argument("--iteration_steps", type=int, default=10_000)
     parser.add_argument("--steps_of_clip", type=int, default=50)
@@ -258,14 +270,11 @@ def main() -> None:
     )  # what is explored or begun is nobody else's
     rows: list[dict[str, Any]] = list(read_csv(TABLE)) if TABLE.exists() else []
     for game in arguments.games:
-        settings = (
-            arguments.labels,
-            arguments.steps,
-            arguments.iteration_steps,
-            arguments.steps_of_clip,
-        )
-        names = ("label_budget", "steps", "iteration_steps", "steps_of_clip")
-        cell = {"game": game, "seed": arguments.seed, **dict(zip(names, settings, strict=True))}
+        cell = {
+            "game": game,
+            "seed": arguments.seed,
+            **{name: getattr(arguments, name) for name in CELL},
+        }
         if any(all(str(row[k]) == str(v) for k, v in cell.items()) for row in rows):
             continue
         folder = arguments.runs / "-".join(map(str, cell.values()))
