@@ -74,9 +74,9 @@ class Told:
 class Clips:
     """Holds each clip against what the agent saw in it."""
 
-    def __init__(self, page: Any, told: Told) -> None:
-        self._told, self._urls = told, dict[str, str]()
-        self.url = ""
+    def __init__(self, page: Any, client: LabellingClient, told: Told) -> None:
+        self._client, self._told = client, told
+        self._urls: dict[str, str] = {}
         page.on("response", self._heard)
 
     def _heard(self, reply: Any) -> None:
@@ -85,13 +85,13 @@ class Clips:
                 for side in (query["left"], query["right"]):
                     self._urls[side["segment"]] = side["clip_url"]
 
-    def check(self, ids: list[UUID], segments: Segments, annotator: Annotator) -> None:
+    def check(self, ids: list[UUID], segments: Segments) -> None:
         """Looks at a pair's; counts those that show something else."""
         for i, id in enumerate(ids):
             if str(id) in self._told.seen:
                 continue
             digest = self._urls[str(id)].removeprefix("/clips/").removesuffix(".mp4")
-            shown = _greys(annotator.client.clip(digest))
+            shown = _greys(self._client.clip(digest))
             self._told.clips += 1
             self._told.clips_wrong += not _agree(shown, segments.obs[i, : segments.lengths[i], -1])
             self._told.seen.append(str(id))
@@ -187,21 +187,21 @@ def journey(game: str, seed: int, arguments: argparse.Namespace, folder: Path) -
 
     with labelling_server(folder / "server") as url, opened_page() as page:
         server = ["--server", url]
-        with LabellingClient(url, patience=30) as client:
-            is_collected = any(
-                run.name == name and run.counts.queries >= pairs for run in client.runs()
-            )
+        client = LabellingClient(url, patience=30)
+        is_collected = any(
+            run.name == name and run.counts.queries >= pairs for run in client.runs()
+        )
         if not is_collected:  # it would play all of it again
             do(log, "collect", "--name", name, *seen, "--pairs", str(pairs), "--segment_length",
                str(arguments.steps_of_clip), "--episodes", "6", "--seed", str(seed), *server)  # fmt: skip
         page.set_default_timeout(120_000)
-        clips = Clips(page, told)
+        clips = Clips(page, client, told)
         annotator = Annotator(
             page, f"{url}/#/label/{name}", JUDGES.get(game, points), arguments.pace, seed + told.labels,
-            lambda ids, segments: clips.check(ids, segments, annotator), alike="=",
+            clips.check, alike="=",
         )  # fmt: skip
         # what is told may be one answer behind, where this was killed
-        while annotator.client.run(name).counts.left:
+        while client.run(name).counts.left:
             if not label(annotator, told, file, pairs + 1):
                 page.wait_for_timeout(300)
         if not (folder / "reward" / "reward.params").exists():
