@@ -47,15 +47,16 @@ class DPO:
         answered = preferences.answered.compact
         segments = answered.segments
         self._first, self._second = map(torch.as_tensor, (answered.first, answered.second))
-        self._mask = torch.as_tensor(segments.mask)
-        self._obs, self._actions = (to_tensor(x, device) for x in (segments.obs, segments.actions))
+        self._mask, self._segments = torch.as_tensor(segments.mask), segments
         # the conservative variant believes that a share of the labels is turned round
         flip = settings.conservative
         labels = (1 - flip) * answered.labels + flip * (1 - answered.labels)
         self._labels = torch.as_tensor(labels.astype(np.float32), device=device)
         with torch.no_grad():
-            everything = torch.arange(len(segments))
-            self._reference_log_probs = self._log_probs(copy_of(reference).to(device), everything)
+            frozen = copy_of(reference).to(device)
+            # as many at a time as are learned from: all pictures at once would not fit into memory
+            parts = torch.arange(len(segments)).split(2 * settings.batch_size)
+            self._reference_log_probs = torch.cat([self._log_probs(frozen, x) for x in parts])
 
     @property
     def num_epochs(self) -> int:
@@ -99,10 +100,10 @@ class DPO:
 
     def _log_probs(self, policy: Policy, chosen: torch.Tensor) -> torch.Tensor:
         """Log-probability of all actions of some segments, summed over valid steps; [segments]."""
-        mask = self._mask[chosen]
+        mask, some = self._mask[chosen], chosen.numpy()
         segment = torch.arange(len(chosen)).repeat_interleave(mask.sum(1)).to(self.device)
-        mask = mask.to(self.device)
-        log_prob = policy.log_prob(self._obs[chosen][mask], self._actions[chosen][mask])
+        obs, actions = (x[some][mask.numpy()] for x in (self._segments.obs, self._segments.actions))
+        log_prob = policy.log_prob(to_tensor(obs, self.device), to_tensor(actions, self.device))
         return log_prob.new_zeros(len(chosen)).index_add(0, segment, log_prob)
 
     def state_dict(self) -> dict[str, Any]:

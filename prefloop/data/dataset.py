@@ -28,8 +28,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prefloop.data.frames import single_frames, stacked
 from prefloop.data.preferences import Preferences
-from prefloop.data.segments import COLUMNS, Segments, concatenate, stacked
+from prefloop.data.segments import COLUMNS, Segments, concatenate
 from prefloop.env_ids import without_module
 from prefloop.envs.settings import CHANGES
 from prefloop.errors import UserError
@@ -42,6 +43,9 @@ REPEATS, CLIPS = "repeats.jsonl", "clips.jsonl"  # of an export, beside them
 REPLAY = "replay_"  # how arrays are named that show segments again
 FIRST_SHARD = "segments.npz"  # of datasets of schema 1, which had no others
 MAX_BYTES = 4 * 2**30  # of a shard, unpacked: more would not fit into the memory of most machines
+SHARD_BYTES = (
+    2**27
+)  # of the observations of one that is written here: read, they are all unpacked at once
 
 
 def exists(path: Path) -> bool:
@@ -270,9 +274,9 @@ class Writer:
         return [place[new.first], place[new.second], new.labels]
 
     def _stored(self, new: Segments, with_replay: bool = False) -> NDArray:
-        """Where each of these stands among all segments; those that do not are written as a shard."""
-        for name in ("obs", "actions", "rewards"):
-            if not np.isfinite(getattr(new, name)).all():
+        """Where each of these stands among all segments; those that do not are written in shards."""
+        for name, finite in new.finite.items():
+            if not finite:
                 raise UserError(f"Segments with NaN or infinite {name} are not stored.")
         fresh: dict[bytes, int] = {}
         keys = new.identities
@@ -287,11 +291,13 @@ class Writer:
                     f"{self._path} holds other segments: segments with different observations or "
                     "actions."
                 )
-            _write_shard(self._path / _next_shard(self._path), part, replay)
-            # not as many as there are places: somebody's dataset may hold a segment twice
-            stored = sum(map(len, self._parts))
-            self._places |= {key: stored + i for i, key in enumerate(fresh)}
-            self._parts.append(part)
+            for some in _shards_of(part):
+                rows = {name: array[some] for name, array in replay.items()}
+                _write_shard(self._path / _next_shard(self._path), part[some], rows)
+                # not as many as there are places: somebody's dataset may hold a segment twice
+                stored = sum(map(len, self._parts))
+                self._places |= {key: stored + i for i, key in enumerate(list(fresh)[some])}
+                self._parts.append(part[some].packed)
         return np.array([self._places[key] for key in keys], dtype=np.int64)
 
 
@@ -313,6 +319,14 @@ def _as_lines(columns: Sequence[NDArray], facts: Mapping[str, Any]) -> list[str]
 def _next_shard(path: Path) -> str:
     numbers = [int(file.stem.partition("-")[2] or -1) for file in shards(path)]
     return f"segments-{max(numbers, default=-1) + 1:04}.npz"
+
+
+def _shards_of(segments: Segments) -> Iterator[slice]:
+    """Which segments go into one file."""
+    one = single_frames(segments.obs, segments.frame_stack, slice(1))
+    at_once = max(1, SHARD_BYTES // max(one.nbytes, 1))
+    for start in range(0, len(segments), at_once):
+        yield slice(start, start + at_once)
 
 
 def _write_shard(path: Path, segments: Segments, replay: Mapping[str, NDArray]) -> None:
@@ -376,10 +390,10 @@ def _read_shard(path: Path, with_replay: bool = False) -> Segments:
     for name, array in replay.items():
         if not array.ndim or len(array) != len(segments):
             raise UserError(f"{path} is damaged: {name} needs one row for each segment.")
-    for name in ("obs", "actions", "rewards"):
-        if not np.isfinite(getattr(segments, name)).all():
+    for name, finite in segments.finite.items():
+        if not finite:
             raise UserError(f"{path} is damaged: its {name} are NaN or infinite.")
-    return segments
+    return segments.packed
 
 
 def _append_lines(path: Path, lines: list[str]) -> None:

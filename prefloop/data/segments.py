@@ -1,14 +1,13 @@
 """Stretches of behaviour that somebody compares: whole episodes or a fixed number of steps."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prefloop.data.frames import StackedFrames
+from prefloop.data.frames import PackedFrames, StackedFrames, single_frames, stacked
 from prefloop.data.trajectories import Trajectories
 from prefloop.envs.spaces import as_stored
 from prefloop.errors import UserError
@@ -26,7 +25,7 @@ class Segments:
     Attributes:
         obs: the observation each action was chosen in; float32, or whole numbers as they come;
             [segments, length, *obs_shape]. Of stacked frames a view, in which each frame
-            stands once.
+            stands once; of pictures that are kept, `PackedFrames`.
         actions: as the environment received them; int64 [segments, length] where they are
             discrete, float32 [segments, length, action_dim] where they are continuous.
         mask: True where there is a step, False where there is padding; [segments, length].
@@ -43,7 +42,7 @@ class Segments:
             no steps, or padding stands before a step.
     """
 
-    obs: NDArray
+    obs: NDArray | PackedFrames
     actions: NDArray
     mask: NDArray
     rewards: NDArray
@@ -82,8 +81,29 @@ class Segments:
         """Some of the segments."""
         columns = {name: getattr(self, name)[index] for name in COLUMNS if name != "obs"}
         replay = {name: array[index] for name, array in self.replay.items()}
-        obs = stacked(single_frames(self.obs, self.frame_stack, index), self.frame_stack)
+        obs: NDArray | PackedFrames
+        if isinstance(self.obs, PackedFrames):
+            obs = self.obs.some(index)
+        else:
+            obs = stacked(single_frames(self.obs, self.frame_stack, index), self.frame_stack)
         return Segments(obs, **columns, frame_stack=self.frame_stack, replay=replay)
+
+    @property
+    def packed(self) -> "Segments":
+        """The same, with pictures packed; vectors stay as they are."""
+        axes = self.obs.ndim - 2 - (self.frame_stack > 1)
+        if isinstance(self.obs, PackedFrames) or self.obs.dtype != np.uint8 or axes < 2:
+            return self
+        return replace(self, obs=PackedFrames.of(self.frames, self.frame_stack))
+
+    @property
+    def finite(self) -> dict[str, bool]:
+        """Whether there is no NaN and no infinite number in obs, actions and rewards, by these names."""
+        return {
+            name: array.dtype.kind in "biu" or bool(np.isfinite(array).all())
+            for name in ("obs", "actions", "rewards")
+            for array in (getattr(self, name),)
+        }
 
     @property
     def frames(self) -> NDArray:
@@ -106,9 +126,10 @@ class Segments:
 
         The same behaviour has the same fingerprint wherever it stands and whatever it is padded to.
         """
-        # + 0 makes -0.0 the zero that it equals; of pictures it would be a copy of them all
-        zeros_are_one = (x if x.dtype.kind in "biu" else x + 0 for x in (self.obs, self.actions))
-        digests = self._digests(list(zeros_are_one), size=8)
+        digests = self._digests(
+            lambda i, steps: (_one_zero(self.obs[i, :steps]), _one_zero(self.actions[i, :steps])),
+            size=8,
+        )
         return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
     @property
@@ -117,14 +138,21 @@ class Segments:
 
         Two segments are the same where theirs are, whatever they are padded to.
         """
-        return list(self._digests([self.frames, self.actions, self.rewards], size=16))
+        more = self.frame_stack - 1  # frames than steps
 
-    def _digests(self, arrays: Sequence[NDArray], size: int) -> Iterator[bytes]:
+        def shown(i: int, steps: int) -> tuple[NDArray, ...]:
+            frames = single_frames(self.obs, self.frame_stack, slice(i, i + 1))[0]
+            return frames[: steps + more], self.actions[i, :steps], self.rewards[i, :steps]
+
+        return list(self._digests(shown, size=16))
+
+    def _digests(
+        self, shown: Callable[[int, int], tuple[NDArray, ...]], size: int
+    ) -> Iterator[bytes]:
+        """Of what each segment shows in its steps: one after the other, since pictures may be packed."""
         for i, length in enumerate(self.lengths):
-            # of stacked frames there are some more than there are steps
-            ends = [length + array.shape[1] - self.mask.shape[1] for array in arrays]
-            steps = (array[i, :end].tobytes() for array, end in zip(arrays, ends, strict=True))
-            yield hashlib.blake2b(b"".join(steps), digest_size=size).digest()
+            arrays = (array.tobytes() for array in shown(i, length))
+            yield hashlib.blake2b(b"".join(arrays), digest_size=size).digest()
 
     @property
     def kind(self) -> tuple[object, ...]:
@@ -138,34 +166,13 @@ class Segments:
         return self.actions.ndim == 2
 
 
-def stacked(frames: NDArray, frame_stack: int) -> NDArray:
-    """Stacks of successive frames: a view in which each frame stands once.
-
-    Args:
-        frames: [segments, length + frame_stack - 1, *frame_shape].
-
-    Returns:
-        [segments, length, frame_stack, *frame_shape]; `frames` where nothing is stacked.
-    """
-    if frame_stack == 1:
-        return frames
-    windows = np.lib.stride_tricks.sliding_window_view(frames, frame_stack, axis=1)
-    return np.moveaxis(windows, -1, 2)
-
-
-def single_frames(obs: NDArray, frame_stack: int, index: Any = slice(None)) -> NDArray:
-    """What `stacked` was made of: the first stack, and the newest frame of each later one.
-
-    Args:
-        index: of the segments that are asked for; the others are not looked at.
-    """
-    if frame_stack == 1:
-        return obs[index]
-    return np.concatenate([obs[index, 0], obs[index, 1:, -1]], axis=1)
+def _one_zero(array: NDArray) -> NDArray:
+    """With -0.0 the zero that it equals; whole numbers as they are."""
+    return array if array.dtype.kind in "biu" else array + 0
 
 
 def concatenate(parts: Sequence[Segments]) -> Segments:
-    """Puts segments one after the other, padded to the longest.
+    """Puts segments one after the other, padded to the longest; packed if one of them is.
 
     Raises:
         ValueError: there are none, or their observations or actions are of different kinds.
@@ -176,8 +183,14 @@ def concatenate(parts: Sequence[Segments]) -> Segments:
         raise ValueError("segments with different observations or actions")
     stack = parts[0].frame_stack
     names = ("actions", "mask", "rewards", "policy", "first_step")
+    obs: NDArray | PackedFrames
+    if any(isinstance(part.obs, PackedFrames) for part in parts):
+        packed = (part.packed.obs for part in parts)
+        obs = PackedFrames.joined(some for some in packed if isinstance(some, PackedFrames))
+    else:
+        obs = stacked(_joined([part.frames for part in parts]), stack)
     return Segments(
-        stacked(_joined([part.frames for part in parts]), stack),
+        obs,
         *(_joined([getattr(part, name) for part in parts]) for name in names),
         frame_stack=stack,
         replay={

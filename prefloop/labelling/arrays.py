@@ -17,7 +17,8 @@ from typing import IO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from prefloop.data.segments import Segments, single_frames, stacked
+from prefloop.data.frames import single_frames, stacked
+from prefloop.data.segments import Segments
 from prefloop.envs.spaces import as_stored
 from prefloop.errors import UserError
 
@@ -180,8 +181,8 @@ def from_archive(data: bytes) -> list[Segment]:
         raise UserError(f"An archive holds 1 to {MAX_SEGMENTS} segments, not {len(segments)}.")
     if segments.mask.shape[1] > MAX_STEPS:
         raise UserError(f"A segment has at most {MAX_STEPS} steps.")
-    for name in ("obs", "actions", "rewards"):
-        if not np.isfinite(getattr(segments, name)).all():
+    for name, finite in segments.finite.items():
+        if not finite:
             raise UserError(f"Segments with NaN or infinite {name} are not stored.")
     if not ((segments.first_step >= 0) & (segments.first_step < MAX_FIRST_STEP)).all():
         raise UserError(f"A segment's first step is 0 to {MAX_FIRST_STEP}.")

@@ -29,7 +29,8 @@ class PairReturns:
         if not model.encoder_learns:
             with torch.no_grad():
                 self._inputs = model.inputs(
-                    self._tensor(self._segments.obs), self._tensor(self._segments.actions)
+                    self._tensor(np.asarray(self._segments.obs)),
+                    self._tensor(self._segments.actions),
                 )
 
     def __call__(
@@ -92,8 +93,9 @@ class PairReturns:
     ) -> torch.Tensor:
         """What the heads see of the steps of some segments, one after the other."""
         if self._inputs is None:  # they stay as they came, and are converted a batch at a time
-            some = self._segments[chosen.cpu().numpy()]
-            obs, actions = some.obs[some.mask], some.actions[some.mask]
+            some, segments = chosen.cpu().numpy(), self._segments
+            mask = segments.mask[some]
+            obs, actions = segments.obs[some][mask], segments.actions[some][mask]
             shifts = None
             if moves is not None:
                 most, rng = moves

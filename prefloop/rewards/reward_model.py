@@ -14,6 +14,7 @@ from torch import nn
 
 from prefloop import checkpoints
 from prefloop.bradley_terry import probability_second
+from prefloop.data.frames import PackedFrames
 from prefloop.data.preferences import Queries
 from prefloop.data.segments import Segments
 from prefloop.encoders import ENCODERS, Convolutions, Encoder, Vectors
@@ -217,9 +218,10 @@ class RewardModel(nn.Module):
         return (self._members_rewards(obs, actions) - self.reward_mean) / self.reward_std
 
     @torch.no_grad()
-    def _members_rewards(self, obs: NDArray, actions: NDArray) -> torch.Tensor:
+    def _members_rewards(self, obs: NDArray | PackedFrames, actions: NDArray) -> torch.Tensor:
         """Of each member for each step, before they are brought to scale; [members, ...]."""
-        device, obs, actions = self.input_mean.device, np.asarray(obs), np.asarray(actions)
+        device, actions = self.input_mean.device, np.asarray(actions)
+        obs = obs if isinstance(obs, PackedFrames) else np.asarray(obs)
         shape = actions.shape[: actions.ndim - len(self.spaces.action_shape)]
         if not shape:  # of a single step
             return self._members_rewards(obs[None], actions[None])[:, 0]

@@ -65,7 +65,8 @@ def read_preferences(path: str | Path) -> tuple[Preferences, EnvSettings, gym.En
     if env is None:
         raise UserError(f"{folder / dataset.METADATA} names no environment.")
     made = make_env(env)
-    if not spaces_of(made).allows(preferences.segments.obs, preferences.segments.actions):
+    segments = preferences.segments
+    if not spaces_of(made).allows(segments.obs[:1], segments.actions):  # all are of one kind
         raise UserError(f"{folder} holds segments that are not of {env}.")
     return preferences, env, made, folder / dataset.PREFERENCES
 

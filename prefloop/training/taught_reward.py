@@ -32,7 +32,8 @@ OnFit = Callable[[RewardModel, Preferences], None]
 
 def moving(segments: Segments) -> NDArray:
     """Whether anything is observed to change in each segment; bool, [segments]."""
-    same = segments.obs == segments.obs[:, :1]
+    obs = np.asarray(segments.obs)
+    same = obs == obs[:, :1]
     changes = ~same.reshape(*segments.mask.shape, -1).all(axis=2) & segments.mask
     found: NDArray = changes.any(axis=1)
     return found

@@ -14,8 +14,9 @@ import pytest
 from made_up import ask, make_segments, preferences, random_segments
 
 from prefloop.data import dataset
+from prefloop.data.frames import stacked
 from prefloop.data.preferences import Preferences
-from prefloop.data.segments import concatenate, stacked
+from prefloop.data.segments import concatenate
 from prefloop.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,6 +165,35 @@ def test_frames_are_kept_once_and_stacked_when_they_are_read(tmp_path):
     np.testing.assert_array_equal(some_of_them.obs, segments.obs[[3, 1]])
 
 
+def test_many_segments_stand_in_several_files(tmp_path, monkeypatch):
+    prefs = some()
+    monkeypatch.setattr(dataset, "SHARD_BYTES", 2 * prefs.segments.obs[0].nbytes)
+    read = dataset.read(written(tmp_path, prefs))
+    assert len(dataset.shards(tmp_path)) == len(prefs.segments) // 2
+    assert_same(read, prefs)
+
+
+def test_a_file_that_can_not_be_written_leaves_those_before_it(tmp_path, monkeypatch):
+    prefs, write, left = some(), dataset._write_shard, [1]
+    monkeypatch.setattr(dataset, "SHARD_BYTES", 2 * prefs.segments.obs[0].nbytes)
+
+    def until_the_disk_is_full(*arguments):
+        if not left:
+            raise UserError("Can't write: No space left on device.")
+        left.pop()
+        write(*arguments)
+
+    with dataset.writing(tmp_path, ABOUT) as writer:
+        monkeypatch.setattr(dataset, "_write_shard", until_the_disk_is_full)
+        with pytest.raises(UserError, match="No space"):
+            writer.append(prefs)
+        assert len(writer) == 0
+        monkeypatch.setattr(dataset, "_write_shard", write)
+        writer.append(prefs)
+        assert_same(writer.preferences, prefs)
+    assert_same(dataset.read(tmp_path), prefs)
+
+
 def test_opened_again_it_goes_on(tmp_path):
     first, second = some(seed=0), some(seed=1)
     written(tmp_path, first)
@@ -228,7 +258,7 @@ sys.path[:0] = sys.argv[2:4]
 from pathlib import Path
 from made_up import ask, random_segments
 from prefloop.data import dataset
-from prefloop.data.segments import stacked
+from prefloop.data.frames import stacked
 with dataset.writing(Path(sys.argv[1]), {"env": "CartPole-v0"}) as writer:
     for i in range(10_000):
         rng = np.random.default_rng(i)

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from prefloop.data.frames import Seen, StackedFrames, joined, rows_of, swapped
+from prefloop.data.frames import (
+    PackedFrames,
+    Seen,
+    StackedFrames,
+    joined,
+    rows_of,
+    single_frames,
+    stacked,
+    swapped,
+)
 
 STACK = 3
 
@@ -73,3 +82,58 @@ def test_single_observations_stay_arrays():
     obs = seen.all()
     assert isinstance(obs, np.ndarray) and obs.shape == (4, 2, 3)
     assert joined([obs, obs]).shape == (8, 2, 3) and rows_of(obs, [1])[0, 0, 0] == 1
+
+
+@pytest.fixture(params=[1, STACK])
+def pictures(request):
+    """Observations of four segments of six steps, plain and packed."""
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (4, 6 + request.param - 1, 3, 5), dtype=np.uint8)
+    return stacked(frames, request.param), PackedFrames.of(frames, request.param)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        2, -1, np.int64(1), slice(None), slice(1, 3), slice(0, 0), [3, 0, 3], np.array([1, 2]),
+        np.array([True, False, True, False]), (1, slice(0, 4)), (slice(None), 0), ([2, 0], slice(1, None), 0),
+        np.arange(24).reshape(4, 6) % 5 < 3, np.zeros((4, 6), bool),
+    ],
+)  # fmt: skip
+def test_packed_frames_are_read_like_an_array(pictures, index):
+    plain, packed = pictures
+    np.testing.assert_array_equal(packed[index], plain[index])
+    assert packed[index].dtype == plain.dtype and packed[index].shape == plain[index].shape
+
+
+def test_packed_frames_look_like_an_array(pictures):
+    plain, packed = pictures
+    assert (packed.shape, packed.ndim, packed.dtype, len(packed)) == (
+        plain.shape,
+        plain.ndim,
+        plain.dtype,
+        4,
+    )
+    np.testing.assert_array_equal(np.asarray(packed), plain)
+    stack = plain.shape[2] if plain.ndim > 4 else 1
+    np.testing.assert_array_equal(packed.some([2, 0])[:], plain[[2, 0]])
+    np.testing.assert_array_equal(
+        single_frames(packed, stack, [1]), single_frames(plain, stack, [1])
+    )
+
+
+def test_packed_frames_are_padded_where_others_are_longer(pictures):
+    plain, packed = pictures
+    stack = plain.shape[2] if plain.ndim > 4 else 1
+    short = PackedFrames.of(single_frames(plain, stack)[:, :-2], stack)
+    both = PackedFrames.joined([short, packed])
+    assert both.shape == (8, *plain.shape[1:])
+    np.testing.assert_array_equal(both[4:], plain)
+    np.testing.assert_array_equal(both[:4, :4], plain[:, :4])
+    assert not both.frames([0])[0, -2:].any()
+
+
+def test_games_take_a_fraction_of_their_size():
+    frames = np.zeros((10, 28, 84, 84), np.uint8)
+    frames[:, :, 40:44, 20:24] = 255
+    assert PackedFrames.of(frames, 4).nbytes < frames.nbytes / 20

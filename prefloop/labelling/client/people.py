@@ -243,7 +243,7 @@ class StandingLabels:
         first = len(self._place)
         self._place |= {key: first + i for i, key in enumerate(keys)}
         known = [self._segments] if self._segments is not None else []
-        self._segments = concatenate([*known, segments])
+        self._segments = concatenate([*known, segments.packed])
 
     def _as_preferences(self) -> Preferences:
         assert self._segments is not None
