@@ -111,6 +111,46 @@ class Convolutions(nn.Module):
         return self.layers(x).reshape(*leading, self.features)
 
 
+class Apart(nn.Module):
+    """Several encoders of the same pictures, whose features stand one after the other: one for each member of an ensemble.
+
+    Attributes:
+        kind: of each of them.
+        features: of all of them.
+    """
+
+    def __init__(self, encoders: Sequence[Convolutions]) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList(encoders)
+        self.kind = encoders[0].kind
+        self.features = sum(encoder.features for encoder in encoders)
+
+    def of(self, member: int) -> Convolutions:
+        """A member's own."""
+        encoder = self.encoders[member]
+        assert isinstance(encoder, Convolutions)
+        return encoder
+
+    def forward(self, obs: torch.Tensor, shifts: torch.Tensor | None = None) -> torch.Tensor:
+        """As `Convolutions`."""
+        return torch.cat([encoder(obs, shifts) for encoder in self.encoders], dim=-1)
+
+
+class OwnFeatures(nn.Module):
+    """Takes what one of `Apart`'s encoders saw, and all that follows what they saw."""
+
+    def __init__(self, encoder: int, apart: Apart) -> None:
+        super().__init__()
+        self._own = apart.features // len(apart.encoders)
+        self._start, self._end = encoder * self._own, apart.features
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[..., features and more] to [..., own features and more]."""
+        return torch.cat(
+            [x[..., self._start : self._start + self._own], x[..., self._end :]], dim=-1
+        )
+
+
 def _moved(pictures: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
     """Pictures [batch, channels, height, width], each moved by its shift [batch, 2]; edges are repeated."""
     batch, channels, height, width = pictures.shape
@@ -244,3 +284,24 @@ def make_encoder(spaces: Spaces, kind: str = "") -> Encoder:
             "pictures of whole numbers from 0 to 255 (uint8); --pixels 84 makes such pictures."
         )
     return ENCODERS[kind](spaces)
+
+
+def make_encoders(
+    spaces: Spaces, kind: str, members: int, make: Callable[[Spaces], Encoder] | None = None
+) -> Apart:
+    """An encoder of pictures for each member of an ensemble.
+
+    Args:
+        kind: as of `make_encoder`.
+        make: makes one; if not given, it follows from the kind.
+
+    Raises:
+        UserError: observations are no pictures.
+    """
+    encoders = [make(spaces) if make else make_encoder(spaces, kind) for _ in range(members)]
+    pictures = [encoder for encoder in encoders if isinstance(encoder, Convolutions)]
+    if len(pictures) < members:
+        raise UserError(
+            "--reward_encoders apart is for rewards of pictures; vectors have no encoder."
+        )
+    return Apart(pictures)

@@ -1,6 +1,7 @@
 """Environments that are observed in pictures: what they show, and that everything learns from it."""
 
 import json
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -12,6 +13,7 @@ from gymnasium.spaces import Box, Discrete
 from prefloop import policies, policy_files
 from prefloop.agents.ppo import PPO
 from prefloop.agents.settings import PPOSettings
+from prefloop.data.preferences import Preferences
 from prefloop.data.recording import record_episodes
 from prefloop.data.segments import cut
 from prefloop.encoder_kinds import ENCODERS_OF_PICTURES
@@ -22,6 +24,9 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.envs.spaces import Spaces, spaces_of
 from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import play
+from prefloop.rewards import reward_model
+from prefloop.rewards.settings import RewardSettings
+from prefloop.rewards.training import fit, make_model
 
 CPU = torch.device("cpu")
 DOT = EnvSettings(env=ENV_ID, frame_stack=2)
@@ -233,6 +238,41 @@ def test_segments_hold_single_frames():
     np.testing.assert_array_equal(segments.obs[:, 1:, 0], segments.obs[:, :-1, 1])
 
 
+def test_members_with_an_encoder_each_learn_apart(tmp_path):
+    spaces = spaces_of(make_env(DOT))
+    settings = RewardSettings(ensemble=2, encoders="apart", held_out=0.0, hidden_sizes=(8,))
+    model = make_model(spaces, settings, seed=0)
+    episodes = record_episodes(
+        DOT, policies.acting(lambda_policy(), np.random.default_rng(0)), 3, seed=0
+    )
+    segments = cut(episodes, 10, 4, np.random.default_rng(0))
+    rewards = model.members_rewards(segments.obs, segments.actions)
+    first = [p.clone() for p in model.encoder.of(0).parameters()]
+    second = [p.clone() for p in model.encoder.of(1).parameters()]
+    assert not torch.equal(first[0], second[0])
+    obs, actions = torch.tensor(segments.obs[0]), torch.tensor(segments.actions[0])
+    loss = model.networks[0](model.inputs(obs, actions)).sum()
+    loss.backward()
+    assert all(p.grad is not None and p.grad.any() for p in model.encoder.of(0).parameters())
+    assert not any(p.grad is not None and p.grad.any() for p in model.encoder.of(1).parameters())
+    prefs = Preferences(segments, np.array([0, 2]), np.array([1, 3]), np.array([1.0, 0.0]))
+    fitted, _ = fit(model, prefs, replace(settings, epochs=2), seed=0)
+    assert not np.allclose(fitted.members_rewards(segments.obs, segments.actions), rewards)
+    # and is read back as it was written
+    reward_model.save(tmp_path, fitted)
+    (tmp_path / "run.json").write_text(json.dumps({"env": ENV_ID, "reward_model": fitted.facts()}))
+    read = reward_model.load(tmp_path, make_env(DOT))
+    np.testing.assert_array_equal(
+        read.members_rewards(segments.obs, segments.actions),
+        fitted.members_rewards(segments.obs, segments.actions),
+    )
+
+
+def test_vectors_have_no_encoders_to_be_apart():
+    with pytest.raises(UserError, match="apart is for rewards of pictures"):
+        make_model(spaces_of(make_env("CartPole-v1")), RewardSettings(encoders="apart"), seed=0)
+
+
 def test_every_command_learns_from_pictures(run, tmp_path):
     short = "--steps 2048 --iteration_steps 1024 --num_envs 4 --rollout_steps 64 --update_epochs 1"
     for line in (
@@ -241,7 +281,8 @@ def test_every_command_learns_from_pictures(run, tmp_path):
         f"prefloop.cli pref-ppo --env {ENV_ID} {short} --labels 20 --reward_epochs 2 --surf --out pp",
         f"prefloop.cli pairs --env {ENV_ID} --frame_stack 2 --policies p/final_policy.params q/final_policy.params "
         "--pairs 20 --segment_length 8 --episodes 4 --out pairs",
-        "prefloop.cli reward --preferences pairs --reward_epochs 2 --ensemble 2 --out reward",
+        "prefloop.cli reward --preferences pairs --reward_epochs 2 --ensemble 2 --reward_encoders apart --out reward",
+        "prefloop.cli reward-report reward --preferences pairs",
         f"prefloop.cli ppo --env {ENV_ID} {short} --reward reward --out r",
         "prefloop.cli dpo --preferences pairs --reference p/final_policy.params --dpo_updates 2 --out dpo",
         "prefloop.cli bc --preferences pairs --bc_epochs 2 --out bc",

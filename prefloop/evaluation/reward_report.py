@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from prefloop.bradley_terry import agreement, answered_second, cross_entropy
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
-from prefloop.encoders import Vectors
+from prefloop.encoders import Apart, Vectors
 from prefloop.envs.input_names import input_names
 from prefloop.evaluation.reward_page import write_page
 from prefloop.evaluation.statistics import Interval, rank_correlation, share_interval
@@ -205,14 +205,18 @@ def _controls(model: RewardModel, preferences: Preferences, gap: NDArray) -> dic
 
 def _untrained(model: RewardModel) -> RewardModel:
     """Networks as large as the model's, and on its inputs, that no answer has been shown."""
+    encoder = model.encoder
+    if isinstance(encoder, Apart):  # they would need one each; what one sees will do
+        encoder = encoder.of(0)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(integer(0, Stream.WEIGHTS, Stream.REWARD_MODEL))
         drawn = RewardModel(
-            model.spaces, tuple(model.sizes[1:-1]), UNTRAINED, model.uses_actions, model.encoder
+            model.spaces, tuple(model.sizes[1:-1]), UNTRAINED, model.uses_actions, encoder
         )
     drawn = drawn.to(model.input_mean.device)
-    drawn.input_mean.copy_(model.input_mean)
-    drawn.input_std.copy_(model.input_std)
+    if not model.encoder_learns:
+        drawn.input_mean.copy_(model.input_mean)
+        drawn.input_std.copy_(model.input_std)
     return drawn
 
 

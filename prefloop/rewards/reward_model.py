@@ -17,7 +17,15 @@ from prefloop.bradley_terry import probability_second
 from prefloop.data.frames import PackedFrames
 from prefloop.data.preferences import Queries
 from prefloop.data.segments import Segments
-from prefloop.encoders import ENCODERS, Convolutions, Encoder, Vectors
+from prefloop.encoders import (
+    ENCODERS,
+    Apart,
+    Convolutions,
+    Encoder,
+    OwnFeatures,
+    Vectors,
+    make_encoders,
+)
 from prefloop.env_ids import is_version_of
 from prefloop.envs.spaces import Spaces, spaces_of
 from prefloop.errors import UserError
@@ -44,7 +52,7 @@ class RewardModel(nn.Module):
 
     Attributes:
         spaces: what a step is made of.
-        encoder: from observations to features, the same for all members.
+        encoder: from observations to features, the same for all members; or one for each, `Apart`.
         sizes: width of every layer of a head, input and output included.
         networks: the heads, one a member.
         uses_actions: whether the reward depends on actions.
@@ -72,9 +80,16 @@ class RewardModel(nn.Module):
         self.spaces, self.uses_actions, self.members = spaces, uses_actions, members
         self.encoder = encoder or Vectors(spaces.obs_size)
         actions = spaces.num_actions if uses_actions else 0
-        self.sizes = [self.encoder.features + actions, *hidden_sizes, 1]
+        seen = self.encoder.features
+        if isinstance(self.encoder, Apart):
+            seen //= members
+        self.sizes = [seen + actions, *hidden_sizes, 1]
         # one after the other: on a CPU a batched product of small matrices takes twice as long
-        self.networks = nn.ModuleList(mlp(self.sizes, InPlaceReLU) for _ in range(members))
+        heads = [mlp(self.sizes, InPlaceReLU) for _ in range(members)]
+        if isinstance(self.encoder, Apart):
+            owns = [OwnFeatures(i, self.encoder) for i in range(members)]
+            heads = [nn.Sequential(own, *head) for own, head in zip(owns, heads, strict=True)]
+        self.networks = nn.ModuleList(heads)
         for network in self.networks:
             # at first all segments are worth nothing and every answer is a toss: drawn like the
             # others, the last layer would start out with sums of hundreds of steps that are sure
@@ -82,8 +97,8 @@ class RewardModel(nn.Module):
             last = last_layer(network)
             nn.init.normal_(last.weight, std=0.01 / math.sqrt(last.in_features))
             nn.init.zeros_(last.bias)
-        self.register_buffer("input_mean", torch.zeros(self.sizes[0]))
-        self.register_buffer("input_std", torch.ones(self.sizes[0]))
+        self.register_buffer("input_mean", torch.zeros(self.encoder.features + actions))
+        self.register_buffer("input_std", torch.ones(self.encoder.features + actions))
         self.register_buffer("reward_mean", torch.zeros(()))
         self.register_buffer("reward_std", torch.ones(()))
 
@@ -100,7 +115,7 @@ class RewardModel(nn.Module):
     @property
     def moves_pictures(self) -> bool:
         """Whether its encoder can move what it sees, as `inputs` may ask; those of others need not."""
-        return isinstance(self.encoder, Convolutions)
+        return isinstance(self.encoder, Convolutions | Apart)
 
     def inputs(
         self, obs: torch.Tensor, actions: torch.Tensor, shifts: torch.Tensor | None = None
@@ -113,7 +128,7 @@ class RewardModel(nn.Module):
             shifts: of pictures, as an encoder takes them.
 
         Returns:
-            float32; [..., sizes[0]].
+            float32; [..., features of the encoder, and those of actions].
         """
         return (self.raw_inputs(obs, actions, shifts) - self.input_mean) / self.input_std
 
@@ -121,7 +136,7 @@ class RewardModel(nn.Module):
         self, obs: torch.Tensor, actions: torch.Tensor, shifts: torch.Tensor | None = None
     ) -> torch.Tensor:
         """As `inputs`, before they are standardised."""
-        if shifts is not None and isinstance(self.encoder, Convolutions):
+        if shifts is not None and isinstance(self.encoder, Convolutions | Apart):
             x = self.encoder(obs, shifts)
         else:
             x = self.encoder(obs)
@@ -139,7 +154,7 @@ class RewardModel(nn.Module):
         that are still as they were drawn are meant for inputs of mean 0 and deviation 1, and stay.
 
         Args:
-            mean, std: of each input; [sizes[0]] both.
+            mean, std: of each input; as many as `inputs` gives, both.
         """
         was_drawn = bool((self.input_mean == 0).all() and (self.input_std == 1).all())
         if not was_drawn:
@@ -255,9 +270,11 @@ class RewardModel(nn.Module):
 
     def facts(self) -> dict[str, Any]:
         """What a file of its weights can't say of itself."""
+        apart = {"encoders": "apart"} if isinstance(self.encoder, Apart) else {}
         return {
             "spaces": self.spaces.facts,
             "encoder": self.encoder.kind,
+            **apart,
             "uses_actions": self.uses_actions,
             "hidden_sizes": self.sizes[1:-1],
             "members": self.members,
@@ -310,13 +327,15 @@ def load(
         if described["members"] > len(weights):
             raise ValueError("more members than weights")
         spaces = described_spaces(described, wanted)
-        make = (ENCODERS if encoders is None else encoders)[described.get("encoder", Vectors.kind)]
+        kind, members = described.get("encoder", Vectors.kind), described["members"]
+        make = (ENCODERS if encoders is None else encoders)[kind]
+        apart = described.get("encoders") == "apart"
         model = RewardModel(
             spaces,
             tuple(described["hidden_sizes"]),
-            described["members"],
+            members,
             described["uses_actions"],
-            make(spaces),
+            make_encoders(spaces, kind, members, make) if apart else make(spaces),
         )
         model.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError, ValueError):

@@ -13,7 +13,7 @@ from prefloop.bradley_terry import agreement, bradley_terry_loss
 from prefloop.data.preferences import Preferences, Queries
 from prefloop.devices import to_tensor
 from prefloop.early_stopping import EarlyStopping
-from prefloop.encoders import make_encoder
+from prefloop.encoders import Encoder, make_encoder, make_encoders
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.optimizers import Adam
@@ -40,15 +40,17 @@ def make_model(spaces: Spaces, settings: RewardSettings, seed: int) -> RewardMod
         spaces: what a step is made of.
 
     Raises:
-        UserError: observations are neither vectors nor pictures.
+        UserError: observations are neither vectors nor pictures, or vectors where each member is to have an
+            encoder.
     """
     torch.manual_seed(integer(seed, Stream.WEIGHTS, Stream.REWARD_MODEL))
+    encoder: Encoder
+    if settings.encoders == "apart":
+        encoder = make_encoders(spaces, settings.encoder, settings.ensemble)
+    else:
+        encoder = make_encoder(spaces, settings.encoder)
     return RewardModel(
-        spaces,
-        settings.hidden_sizes,
-        settings.ensemble,
-        settings.inputs == "obs-actions",
-        make_encoder(spaces, settings.encoder),
+        spaces, settings.hidden_sizes, settings.ensemble, settings.inputs == "obs-actions", encoder
     )
 
 
