@@ -226,6 +226,43 @@ def small(spaces: Spaces) -> Convolutions:
     return Convolutions("small", spaces, coarse, features=256)
 
 
+class SpatialSoftmax(nn.Module):
+    """Where each map is brightest: the expected place under a softmax over its pixels.
+
+    Source: Levine et al. 2016, arXiv:1504.00702, section 5.1.
+    """
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.full((maps, 1), 10.0))  # 1 / temperature
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps [batch, maps, height, width] to column and row of each, from -1 to 1; [batch, 2 * maps]."""
+        height, width = x.shape[2:]
+        places = torch.softmax(x.flatten(2) * self.sharpness, dim=-1).reshape(x.shape)
+        columns = torch.linspace(-1, 1, width, device=x.device)
+        rows = torch.linspace(-1, 1, height, device=x.device)
+        return torch.cat([places.sum(2) @ columns, places.sum(3) @ rows], dim=1)
+
+
+def keypoints(spaces: Spaces) -> Convolutions:
+    """Where things are, and nothing else: a few places, for rewards that few answers teach.
+
+    Source: Finn et al. 2016, arXiv:1509.06113, section 4.2, without the reconstruction.
+    """
+    _, channels, shape = _layout(spaces)
+    stride = 1 if min(shape) < 32 else 2
+    return Convolutions(
+        "keypoints",
+        spaces,
+        [
+            nn.Conv2d(channels, 16, 3, stride=stride, padding=1), nn.ReLU(),
+            nn.Conv2d(16, 16, 3, padding=1), SpatialSoftmax(16),
+        ],
+        features=64,
+    )  # fmt: skip
+
+
 class _ResidualBlock(nn.Module):
     """Two convolutions whose result is added to what came in."""
 
@@ -260,6 +297,7 @@ ENCODERS: dict[str, Callable[[Spaces], Encoder]] = {
     "small": small,
     "nature": nature,
     "impala": impala,
+    "keypoints": keypoints,
 }
 LARGE = 64  # pixels a side from which on DQN's convolutions are the usual ones
 

@@ -80,13 +80,13 @@ def test_same_seed_same_bytes_and_another_seed_others():
     assert any((row[2] != another[2]).any() for row, another in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("termination", ["own", "restart"])
+@pytest.mark.parametrize("termination", ["own", "restart", "life"])
 def test_an_episode_is_played_again_from_its_seed(termination):
     """One after the end of another, in the middle of a game of three, frame by frame."""
     env = EnvSettings(env="ALE/Breakout-v5", pixels=42, horizon=150, termination=termination)
     rows = played(env, 260)
     ends = [i for i, row in enumerate(rows) if (row[4] | row[5])[1]]
-    assert (termination == "own") != (ends == [149])
+    assert (termination == "restart") == (ends == [149])
     begin = ends[0] + 1  # the step that only resets
     single = make_env(env)
     obs, _ = single.reset(seed=int(rows[begin + 1][0][1]))
@@ -206,3 +206,13 @@ def test_games_are_learned_and_asked_about(run, tmp_path):
     ):
         assert (outcome := run(f"prefloop.cli {line}")).code == 0, (line, outcome)
     assert len(list((tmp_path / "evaluation").glob("*.mp4"))) == 1
+
+
+def test_an_episode_of_one_life_ends_where_it_is_lost():
+    lengths = {}
+    for termination in ("own", "life"):
+        env = EnvSettings(env="ALE/Breakout-v5", pixels=42, termination=termination)
+        idle = record_episodes(env, lambda obs: np.zeros(len(obs), np.int64), 2, seed=3)
+        assert idle.terminated.all()
+        lengths[termination] = idle.lengths
+    assert (lengths["life"] * 3 < lengths["own"]).all()  # of five lives

@@ -17,7 +17,7 @@ from prefloop.data.preferences import Preferences
 from prefloop.data.recording import record_episodes
 from prefloop.data.segments import cut
 from prefloop.encoder_kinds import ENCODERS_OF_PICTURES
-from prefloop.encoders import ENCODERS, make_encoder
+from prefloop.encoders import ENCODERS, SpatialSoftmax, make_encoder
 from prefloop.envs.dot import ENV_ID, SIDE
 from prefloop.envs.make import make_env, make_vector_env
 from prefloop.envs.settings import EnvSettings
@@ -126,7 +126,7 @@ def lambda_policy():
     return policies.FunctionPolicy(lambda obs: rng.integers(5, size=len(obs)), "random")
 
 
-@pytest.mark.parametrize("kind", ["small", "nature", "impala"])
+@pytest.mark.parametrize("kind", ENCODERS_OF_PICTURES)
 @pytest.mark.parametrize(
     ("shape", "frame_stack"),
     [((84, 84), 1), ((4, 84, 84), 4), ((84, 84, 3), 1), ((2, 84, 84, 3), 2), ((3, 84, 84), 1)],
@@ -141,6 +141,13 @@ def test_every_encoder_sees_every_kind_of_picture(kind, shape, frame_stack):
     changed = obs.clone()
     changed[1, 2] = 255 - changed[1, 2]
     assert not torch.allclose(encoder(changed)[1, 2], seen[1, 2])
+
+
+def test_a_keypoint_is_where_its_map_is_bright():
+    maps = torch.zeros(1, 2, 5, 9)
+    maps[0, 0, 4, 0], maps[0, 1, 2, 6] = 9.0, 9.0
+    columns_then_rows = torch.tensor([[-1.0, 0.5, 1.0, 0.0]])
+    torch.testing.assert_close(SpatialSoftmax(2)(maps), columns_then_rows, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(

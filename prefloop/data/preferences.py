@@ -87,6 +87,8 @@ class Preferences(Queries):
     def compact(self) -> "Preferences":
         """The same preferences, with only those segments that a query names."""
         used, place = np.unique(np.concatenate([self.first, self.second]), return_inverse=True)
+        if len(used) == len(self.segments):
+            return self
         first, second = np.split(place, 2)
         return Preferences(self.segments[used], first, second, self.labels)
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,14 +121,17 @@ class Segments:
         """The environment's undiscounted return of each segment, float64; [segments]."""
         return self.rewards.sum(axis=1, dtype=np.float64, where=self.mask)
 
-    @property
+    @cached_property
     def fingerprints(self) -> NDArray:
         """Of what each segment shows, its observations and actions; uint64; [segments].
 
         The same behaviour has the same fingerprint wherever it stands and whatever it is padded to.
         """
         digests = self._digests(
-            lambda i, steps: (_one_zero(self.obs[i, :steps]), _one_zero(self.actions[i, :steps])),
+            lambda i, steps: (
+                _one_zero(self._frames(i, steps)),
+                _one_zero(self.actions[i, :steps]),
+            ),
             size=8,
         )
         return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
@@ -138,13 +142,19 @@ class Segments:
 
         Two segments are the same where theirs are, whatever they are padded to.
         """
-        more = self.frame_stack - 1  # frames than steps
+        return list(
+            self._digests(
+                lambda i, steps: (
+                    self._frames(i, steps), self.actions[i, :steps], self.rewards[i, :steps],
+                ),
+                size=16,
+            )
+        )  # fmt: skip
 
-        def shown(i: int, steps: int) -> tuple[NDArray, ...]:
-            frames = single_frames(self.obs, self.frame_stack, slice(i, i + 1))[0]
-            return frames[: steps + more], self.actions[i, :steps], self.rewards[i, :steps]
-
-        return list(self._digests(shown, size=16))
+    def _frames(self, i: int, steps: int) -> NDArray:
+        """What the first steps of one segment observe, each frame once."""
+        one: NDArray = single_frames(self.obs, self.frame_stack, slice(i, i + 1))[0]
+        return one[: steps + self.frame_stack - 1]
 
     def _digests(
         self, shown: Callable[[int, int], tuple[NDArray, ...]], size: int

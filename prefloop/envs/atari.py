@@ -105,6 +105,8 @@ class AtariGames(gym.vector.VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.frame_stack = env.frame_stack
         self._limit, self._restarts = limit, env.termination == "restart"
+        self._has_one_life = env.termination == "life"
+        self._lives = np.zeros(num_envs, np.int64)
         self.episode_seeds = np.zeros(num_envs, np.int64)
         self._seeds = [generator(i, Stream.ENVIRONMENTS) for i in range(num_envs)]
         self._restart_seeds = list(self._seeds)
@@ -172,8 +174,11 @@ class AtariGames(gym.vector.VectorEnv):
         own, *twin = [game.step(actions) for game in self._games]
         for pictured in twin:
             self._pictures = np.array(pictured[0][:, -1])
-        obs, rewards, terminated, truncated, _ = own
-        return self._seen(obs), rewards.astype(np.float64), np.array(terminated | truncated)
+        obs, rewards, terminated, truncated, info = own
+        over = np.array(terminated | truncated)
+        if self._has_one_life:
+            over |= info["lives"] < self._lives
+        return self._seen(obs), rewards.astype(np.float64), over
 
     def _begin(self, where: NDArray, seeds: NDArray) -> NDArray:
         """Begins episodes in some."""
@@ -184,11 +189,12 @@ class AtariGames(gym.vector.VectorEnv):
 
     def _reset(self, where: NDArray, seeds: NDArray) -> NDArray:
         """Begins games in some of the emulators; gives what is observed there."""
-        own, *twin = [
-            game.reset(seed=seeds, options={"reset_mask": where})[0] for game in self._games
+        (own, info), *twin = [
+            game.reset(seed=seeds, options={"reset_mask": where}) for game in self._games
         ]
-        for pictured in twin:
+        for pictured, _ in twin:
             self._pictures = np.array(pictured[:, -1])
+        self._lives = np.array(info["lives"], np.int64)  # those of games that go on do not rise
         return self._seen(own)[where]
 
     def _seen(self, obs: NDArray) -> NDArray:

@@ -13,7 +13,7 @@ from prefloop.env_ids import without_module
 from prefloop.errors import UserError
 from prefloop.settings import require_above_zero, require_between, setting
 
-TERMINATIONS = ("own", "absorb", "never", "restart")
+TERMINATIONS = ("own", "absorb", "never", "restart", "life")
 CHANGES = "env_changes"  # beside "env", where anything is changed
 ATARI = "ALE/"  # what the ids of its games begin with
 # what is meant where nothing is said; of Atari as in Machado et al. 2018, arXiv:1709.06009, table 5, and
@@ -43,7 +43,7 @@ class EnvSettings:
     env: str = setting(MISSING, "which environment, for instance CartPole-v0; module:Name-v0 imports the module first")
     wrappers: tuple[str, ...] = setting((), "Gymnasium wrappers of your own to put around it, module:Class, the innermost first")
     horizon: int | None = setting(None, "steps after which an episode is cut, in place of the environment's own limit")
-    termination: str = setting("own", "absorb: what ends early stays where it ended, with a reward of 0, so that all episodes are equally long; never: it goes on, where the environment allows that (Ant, Hopper, Humanoid, Walker2d); restart: it begins anew within the episode, and nobody is told (Christiano et al. 2017)", choices=TERMINATIONS)
+    termination: str = setting("own", "absorb: what ends early stays where it ended, with a reward of 0, so that all episodes are equally long; never: it goes on, where the environment allows that (Ant, Hopper, Humanoid, Walker2d); restart: it begins anew within the episode, and nobody is told (Christiano et al. 2017); life: it ends with the first life that is lost (Atari)", choices=TERMINATIONS)
     absorbing_steps: int | None = setting(None, "steps that come after an early end, in which zeros are observed; if not given, those to the limit, which observe where it ended", needs="termination absorb")
     action_repeat: int = setting(None, "how often each action is taken; rewards add up; if not given, once, in Atari 4 times", usual=1)
     frame_stack: int = setting(None, "successive observations that are handed over together; if not given, 1, in Atari 4", usual=1)
@@ -90,6 +90,8 @@ class EnvSettings:
             for flag in ("mask_score", "noop_max"):
                 if getattr(self, flag):
                     raise ValueError(f"--{flag} is for Atari's games, and {self.env} is none")
+            if self.termination == "life":
+                raise ValueError(f"--termination life is for Atari's games, and {self.env} is none")
 
     @property
     def is_atari(self) -> bool:

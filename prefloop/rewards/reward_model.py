@@ -32,6 +32,7 @@ from prefloop.errors import UserError
 from prefloop.networks import InPlaceReLU, mlp
 
 PARAMS = "reward.params"
+SCALE_SEGMENTS = 1000  # of pictures, that the agent's scale is taken from at most
 CHUNK_NUMBERS = 2**24  # in one layer of a head, or in the observations: 64 MiB in float32
 
 
@@ -176,8 +177,11 @@ class RewardModel(nn.Module):
 
         Where segments differ in length, the reward's zero has a meaning: it says whether longer is
         better, and only the scale is normalised. Where all are of one length, adding a constant
-        to the reward explains the labels just as well, so the mean is taken out, too.
+        to the reward explains the labels just as well, so the mean is taken out, too. Of many segments of
+        pictures some will do.
         """
+        if self.encoder_learns and len(segments) > SCALE_SEGMENTS:
+            segments = segments[np.linspace(0, len(segments) - 1, SCALE_SEGMENTS).astype(np.int64)]
         mask = torch.as_tensor(segments.mask)
         rewards = self._members_rewards(segments.obs, segments.actions).mean(0).cpu()[mask].double()
         lengths_differ = bool(np.ptp(segments.lengths))

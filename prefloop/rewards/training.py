@@ -1,7 +1,7 @@
 """Fitting a reward model to preferences, stopped by answers it has not seen."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,7 @@ class RewardFit:
         surf: SurfSettings | None = None,
         unlabelled: Queries | None = None,
         annotators: Sequence[str] | None = None,
+        known: Set[bytes] = frozenset(),
     ) -> None:
         """Splits the answers and draws each member's bootstrap.
 
@@ -81,6 +82,8 @@ class RewardFit:
             unlabelled: pairs for SURF to learn from, where its settings are given.
             annotators: who gave each answer, if it is to be learned how often they err; [answers], those
                 of skipped queries left out.
+            known: pairs (`Queries.pairs`) that an earlier fit of this model has learned from: a pass takes as many of
+                them, at random, as there are others, so that it costs what is new. All of them where there is nothing new.
 
         Raises:
             UserError: the preferences say nothing about what is better, or hold numbers too large
@@ -94,6 +97,9 @@ class RewardFit:
         self.model = model.to(self.device)
         pairs = preferences.pairs
         self.held_out, self.train = split(pairs, preferences.labels, settings.held_out, seed)
+        self._is_known = np.array([pairs[i] in known for i in self.train], bool)
+        if self._is_known.all():
+            self._is_known[:] = False
         weights = _bootstrap(pairs, self.train, settings.ensemble, seed)
         self.errors: AnnotatorErrors | None = None
         if annotators is not None:
@@ -163,7 +169,7 @@ class RewardFit:
             whole ensemble on held-out answers; NaN where there are none.
         """
         rng = generator(self.seed, Stream.MINIBATCHES, Stream.REWARD_MODEL, epoch)
-        order = self._tensor(rng.permutation(len(self.train)))
+        order = self._tensor(rng.permutation(self._of_a_pass(rng)))
         train = self._tensor(self.train)
         losses, right, decided = 0.0, 0.0, 0
         batches = order.split(self.settings.batch_size)
@@ -187,6 +193,14 @@ class RewardFit:
         row["held_out_loss"], row["held_out_accuracy"] = self._judge()
         self._stopping.watch(epoch, row["held_out_loss"])
         return row
+
+    def _of_a_pass(self, rng: np.random.Generator) -> NDArray:
+        """Which of the answers that are learned from, as positions among them."""
+        if not self._is_known.any():
+            return np.arange(len(self.train))
+        new, known = np.flatnonzero(~self._is_known), np.flatnonzero(self._is_known)
+        again = rng.choice(known, min(len(new), len(known)), replace=False)
+        return np.concatenate([new, again])
 
     def finish(self) -> RewardModel:
         """Puts the weights of the lowest held-out loss in place, and the agent's scale with them."""
@@ -307,6 +321,7 @@ def fit(
     device: torch.device | str = "cpu",
     surf: SurfSettings | None = None,
     unlabelled: Queries | None = None,
+    known: Set[bytes] = frozenset(),
 ) -> tuple[RewardModel, list[dict[str, float]]]:
     """Fits until the held-out loss stops falling. Arguments as of `RewardFit`.
 
@@ -316,7 +331,7 @@ def fit(
     Raises:
         UserError: the preferences say nothing about what is better.
     """
-    fitting = RewardFit(model, preferences, settings, seed, device, surf, unlabelled)
+    fitting = RewardFit(model, preferences, settings, seed, device, surf, unlabelled, known=known)
     rows = []
     for epoch in range(settings.epochs):
         rows.append(fitting.iterate(epoch))

@@ -152,6 +152,9 @@ class ReplaySettings:
         )
 
 
+REFITS = ("all", "new")
+
+
 @dataclass(frozen=True, kw_only=True)
 class QuerySettings:
     """What a teacher is asked, and when. Source: Christiano et al. 2017, arXiv:1706.03741.
@@ -169,6 +172,7 @@ class QuerySettings:
     schedule: str = setting("hyperbolic", "when the labels are spent", choices=SCHEDULES)
     segment_length: int = setting(50, "steps of each segment")
     queue: int | None = setting(None, "in place of a schedule, keep so many questions ahead of whoever answers, as long as there are labels to come")
+    refit: str = setting("all", "what each later fit of the reward learns from: all answers, or those that are new with as many of the others, drawn anew in each pass (new), which costs what they cost", choices=REFITS)
     # fmt: on
 
     def __post_init__(self) -> None:

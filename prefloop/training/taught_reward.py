@@ -77,6 +77,9 @@ class TaughtReward:
         self.fitted = False
         self._fitted_to: Preferences | None = None
         self._row: dict[str, float] = {}  # of the last fit
+        self._known: frozenset[bytes] = (
+            frozenset()
+        )  # pairs of that fit, where later ones are to be about what is new
         self._surf = surf if surf is not None and surf.surf else None
         self._reed: Reed | None = None
         if reed is not None and reed.reed:
@@ -168,9 +171,19 @@ class TaughtReward:
             ratio, how = self._surf.unlabelled_ratio, self._surf.unlabelled_selection
             wanted = max(1, round(ratio * len(said.answered)))
             unlabelled = self._unlabelled(episodes(), wanted, how, iteration)
+        answered = said.answered.compact
         self.model, rows = fit(
-            self.model, said, self._settings, self._seed, device, self._surf, unlabelled
+            self.model,
+            answered,
+            self._settings,
+            self._seed,
+            device,
+            self._surf,
+            unlabelled,
+            self._known,
         )
+        if self.questions.refit == "new":
+            self._known = frozenset(answered.pairs)
         self.fitted, self._fitted_to = True, said
         if self._on_fit is not None:
             self._on_fit(self.model, said)
@@ -255,6 +268,7 @@ class TaughtReward:
             "model": self.model.state_dict(),
             "shown": self.answers.shown,
             "fitted": self.fitted,
+            "known": sorted(pair.hex() for pair in self._known),
             "reed": self._reed.state_dict() if self._reed is not None else None,
         }
 
@@ -263,5 +277,6 @@ class TaughtReward:
         self.model.load_state_dict(state["model"])
         self.answers.resume(state["shown"])
         self.fitted = state["fitted"]
+        self._known = frozenset(bytes.fromhex(pair) for pair in state.get("known", ()))
         if self._reed is not None:
             self._reed.load_state_dict(state["reed"])
