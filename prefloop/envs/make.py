@@ -17,7 +17,7 @@ from gymnasium.wrappers import FrameStackObservation, StickyAction, TimeLimit
 from numpy.typing import NDArray
 
 from prefloop.env_ids import without_module
-from prefloop.envs import atari, dm_control, dot
+from prefloop.envs import atari, dm_control, dot, minatar
 from prefloop.envs.drawing import choose_mujoco_gl
 from prefloop.envs.names import require_known
 from prefloop.envs.pictures import Pictures, is_picture
@@ -289,6 +289,7 @@ NAMESPACES = {
     ATARI: atari.register,
     dm_control.NAMESPACE: dm_control.register,
     dot.NAMESPACE: dot.register,
+    minatar.NAMESPACE: minatar.register,
 }
 
 
