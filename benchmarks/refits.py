@@ -3,32 +3,18 @@
     python benchmarks/refits.py --seeds 0-2
 
 Answers come in sessions, and after each the reward is fitted again, going on from what it knew: to all answers, or to the
-new ones (`--refit new`). Pairs are as in moved_pictures.py. Judged on pairs and steps of other episodes. Some minutes a seed.
+new ones (`--refit new`). Pairs are as in rewards_of_pictures.py. Judged on pairs and steps of other episodes. Some minutes a seed.
 """
 
 import argparse
 import time
 
-import numpy as np
 import torch
 from many_runs import seeds_of
-from moved_pictures import SPACES, played
-from numpy.typing import NDArray
+from rewards_of_pictures import SPACES, answered, judged
 
-from prefloop.data.preferences import Preferences
-from prefloop.data.segments import concatenate, cut
-from prefloop.evaluation.statistics import rank_correlation
 from prefloop.rewards.settings import RewardSettings
 from prefloop.rewards.training import fit, make_model
-
-
-def answered(seed: int, number: int) -> Preferences:
-    """Pairs of segments of episodes that this seed draws, answered by the true return."""
-    rng = np.random.default_rng(seed)
-    segments = concatenate([cut(played(x, 40, seed), 10, number, rng) for x in (0.0, 0.5)])
-    first, second = rng.permutation(len(segments))[: 2 * number].reshape(2, number)
-    gap = np.sign(segments.returns[second] - segments.returns[first])
-    return Preferences(segments, first, second, (gap + 1) / 2)
 
 
 def main() -> None:
@@ -42,7 +28,6 @@ def main() -> None:
     settings = RewardSettings()
     for seed in seeds_of(arguments.seeds):
         answers = answered(seed, arguments.session * arguments.sessions)
-        judge, steps = answered(seed + 1000, 500), played(0.5, 20, seed + 1000)
         for refit in ("all", "new"):
             model, seconds = make_model(SPACES, settings, seed), []
             known: frozenset[bytes] = frozenset()
@@ -53,19 +38,12 @@ def main() -> None:
                 seconds.append(time.process_time() - begin)
                 if refit == "new":
                     known = frozenset(said.pairs)
+            accuracy, correlation = judged(model, seed)
             print(
-                f"seed {seed}, {refit}: accuracy {_accuracy(model.returns(judge.segments).mean(0), judge):.3f}, "
-                f"rank correlation {rank_correlation(model.reward(np.asarray(steps.obs), steps.actions), steps.rewards):.2f}, "
+                f"seed {seed}, {refit}: accuracy {accuracy:.3f}, rank correlation {correlation:.2f}, "
                 f"seconds a fit {' '.join(f'{x:.1f}' for x in seconds)}",
                 flush=True,
             )
-
-
-def _accuracy(returns: NDArray, judge: Preferences) -> float:
-    """Share of answers that are no ties which these returns predict."""
-    decided = judge.labels != 0.5
-    gap = returns[judge.second] - returns[judge.first]
-    return float(((gap > 0) == (judge.labels > 0.5))[decided].mean())
 
 
 if __name__ == "__main__":

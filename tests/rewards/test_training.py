@@ -396,3 +396,23 @@ def test_new_weights_are_for_inputs_that_are_standardised():
     plain, scaled = (start(ask(each, 60, RNG(1))).model for each in (segments, large))
     for a, b in zip(plain.networks.parameters(), scaled.networks.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_pass_of_a_refit_takes_what_is_new_and_as_many_of_the_others():
+    rng = RNG(0)
+    prefs = ask(random_segments(120, 5, rng), 200, rng)
+    settings = RewardSettings(hidden_sizes=(16,), epochs=3)
+    model, _ = fit(
+        make_model(Spaces((3,), "float32", True, 2), settings, 0), prefs[:160], settings, 0
+    )
+    known = set(prefs[:160].pairs)
+    fitting = RewardFit(model, prefs, settings, 0, known=known)
+    pairs = [prefs.pairs[i] for i in fitting.train]
+    new = {i for i, pair in enumerate(pairs) if pair not in known}
+    first, second = (fitting._of_a_pass(RNG(i)) for i in range(2))
+    for taken in (first, second):
+        assert new <= set(taken) and len(taken) == len(set(taken)) == 2 * len(new)
+    assert set(first) != set(second), "the others are drawn anew"
+    # nothing new: all of it
+    again = RewardFit(model, prefs[:160], settings, 0, known=known)
+    assert len(again._of_a_pass(RNG(0))) == len(again.train)

@@ -133,6 +133,26 @@ def test_the_learned_reward_follows_the_true_one(tmp_path):
     assert rows[0]["reward_correlation"] > 0.7
 
 
+def test_refits_about_what_is_new_go_on_after_a_stop_as_without_it(tmp_path):
+    settings = dataclasses.replace(
+        SETTINGS, questions=dataclasses.replace(SETTINGS.questions, refit="new")
+    )
+    finished, rows = train(tmp_path / "whole", settings)
+    with writing(tmp_path / "preferences") as writer:
+        learner = make(writer, settings)
+        learner.iterate(0)
+        learner.iterate(1)
+        checkpoints.save(tmp_path / "state.pt", learner.state_dict())
+    with writing(tmp_path / "preferences") as writer:
+        resumed = make(writer, settings)
+        resumed.load_state_dict(checkpoints.load(tmp_path / "state.pt"))
+        again = [resumed.iterate(i) for i in range(2, 4)]
+    for row, expected in zip(again, rows[2:], strict=True):
+        np.testing.assert_equal(row, expected)
+    assert same(resumed, finished)
+    assert not same(finished, train(tmp_path / "all")[0]), "it is another fit"
+
+
 @pytest.mark.parametrize("stopped_in", [0, 1])
 @pytest.mark.parametrize("lost", [0, 4])
 def test_answers_of_a_stopped_iteration_are_not_asked_again(
