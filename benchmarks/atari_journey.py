@@ -101,7 +101,7 @@ def _greys(video: bytes) -> NDArray:
     """A clip's pictures as an agent might see them; float; [steps, PIXELS, PIXELS]."""
     import av
 
-    with av.open(io.BytesIO(video)) as file:
+    with av.open(io.BytesIO(video), "r") as file:
         images = [frame.to_image().convert("L") for frame in file.decode(video=0)]
     box = Image.Resampling.BOX
     return np.array([image.resize((PIXELS, PIXELS), box) for image in images], float)
