@@ -3,6 +3,7 @@
 import random
 import uuid
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import numpy as np
 import sqlalchemy
@@ -10,11 +11,17 @@ import sqlalchemy
 from prefloop.envs.settings import EnvSettings
 from prefloop.envs.spaces import Spaces
 from prefloop.labelling.arrays import Segment
+from prefloop.labelling.server.storage.migrations import versions
 from prefloop.labelling.server.storage.records import NewQuery, RunFacts
 
 FACTS = RunFacts(EnvSettings(env="CartPole-v1"), Spaces((4,), "float32", True, 2))
 RUN = "cartpole-01"
 SESSION = uuid.UUID(int=1)
+# of a store that is up to date: the newest of its migrations
+SCHEMA = max(
+    int(file.stem.removeprefix("schema_"))
+    for file in Path(versions.__file__).parent.glob("schema_*.py")
+)
 
 
 class Clock:

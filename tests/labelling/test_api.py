@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from calls import ADA, RUN, fill, lease, lease_reply, say
 from made_up import random_segments
-from people import make_segment
+from people import SCHEMA, make_segment
 
 import prefloop
 from prefloop.data import dataset
@@ -272,7 +272,7 @@ def test_locked_settings_are_not_changed(serve, tmp_path):
 def test_health_says_what_answers(api):
     assert api.get("/api/health").json() == {
         "version": prefloop.__version__,
-        "schema": 8,
+        "schema": SCHEMA,
         "role": "trainer",
         "languages": ["en"],  # of the page's files that it has here
     }

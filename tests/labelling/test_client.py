@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_up import random_segments
+from people import SCHEMA
 from serving import ServerProcess
 
 from prefloop.data.preferences import Queries
@@ -34,7 +35,7 @@ def make_queries(num):
 def test_everything_a_program_says(server, tmp_path):
     queries = make_queries(3)
     with LabellingClient(server.url) as client:
-        assert client.health().schema_ == 8
+        assert client.health().schema_ == SCHEMA
         assert client.put_run("r", **FACTS, instructions="Look.").instructions == "Look."
         ids = client.add_segments("r", queries.segments)
         asked = [(uuid.uuid4(), ids[i], ids[i + 3]) for i in range(3)]

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
-from people import FACTS, RUN, SESSION, label_one, make_run, make_segment
+from people import FACTS, RUN, SCHEMA, SESSION, label_one, make_run, make_segment
 
 from prefloop.labelling.server.storage import database
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
@@ -159,7 +159,7 @@ def test_a_database_of_before_there_were_arenas_is_brought_up_to_date(database_u
     old.write(lambda connection: connection.execute(made, {"id": run, "time": time}))
     old.close()
     store = Store(database_url)
-    assert store.schema == 8 and store.runs.get("old").arena is False
+    assert store.schema == SCHEMA and store.runs.get("old").arena is False
     make_arena(store)
     assert len(store.votes(RUN)[0]) == 2
     store.close()
