@@ -247,7 +247,8 @@ class RewardModel(nn.Module):
         # as many rows at a time as are quick, and as fit into memory where observations are pictures
         row = math.prod(shape[1:]) * max(self.spaces.obs_size, *self.sizes)
         at_once = max(1, CHUNK_NUMBERS // max(row, 1))
-        parts = []
+        # written into place: small results between large ones that are let go of keep the memory of all of them
+        rewards = torch.empty(self.members, len(obs), math.prod(shape[1:]), device=device)
         for start in range(0, len(obs), at_once):
             some = slice(start, start + at_once)
             # copies: of stacked frames these are views in which each frame stands once
@@ -255,8 +256,8 @@ class RewardModel(nn.Module):
                 torch.tensor(obs[some], device=device).flatten(0, len(shape) - 1),
                 torch.tensor(actions[some], device=device).flatten(0, len(shape) - 1),
             )
-            parts.append(self(x))
-        return torch.cat(parts, dim=1).reshape(self.members, *shape)
+            rewards[:, some] = self(x).reshape(self.members, -1, rewards.shape[2])
+        return rewards.reshape(self.members, *shape)
 
     @torch.no_grad()
     def returns(self, segments: Segments) -> NDArray:

@@ -60,6 +60,13 @@ def test_ppo_learns_from_pictures(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_few_answers_teach_what_is_seen_in_pictures(tmp_path):
+    """200 of them; PPO has 89 on the true reward, and who acts at random 25."""
+    main(f"pref-ppo --env prefloop/Dot-v0 --labels 200 --seed 0 --out {tmp_path / 'dot'}".split())
+    assert float(read_csv(tmp_path / "dot" / "metrics.csv")[-1]["true_return"]) >= 75
+
+
+@pytest.mark.slow
 def test_methods_on_equal_labels(tmp_path):
     out = tmp_path / "comparison"
     main(f"compare --env CartPole-v0 --labels 50 --seeds 0-2 --out {out}".split())
