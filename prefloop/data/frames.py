@@ -172,7 +172,7 @@ class PackedFrames:
     @classmethod
     def of(cls, frames: NDArray, frame_stack: int) -> PackedFrames:
         """Packs segments' frames, [segments, length + frame_stack - 1, *frame_shape]."""
-        # the quickest level: packed in a tenth of the time it takes to learn from them, and unpacked in less
+        # the quickest level: games are unpacked at 1 GB/s, of which a fit reads 0.02
         packed = [zlib.compress(some.tobytes(), 1) for some in frames]
         return cls(packed, frames.shape[1:], frames.dtype, frame_stack)
 
