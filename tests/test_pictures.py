@@ -297,7 +297,7 @@ def test_every_command_learns_from_pictures(run, tmp_path):
     ):
         assert (outcome := run(line)).code == 0, (line, outcome)
     facts = json.loads((tmp_path / "r/run.json").read_text())
-    assert facts["env_changes"] == {"frame_stack": 2} and facts["policy"]["encoder"] == "small"
+    assert facts["env_changes"] == {"frame_stack": 2} and facts["policy"]["encoder"] == "keypoints"
 
 
 def test_large_pictures_are_refused_before_there_are_many_and_scaled(monkeypatch, shows):

@@ -9,12 +9,13 @@ import gymnasium as gym
 import pytest
 from conftest import ROOT, assert_one_sentence
 
+from prefloop.agents.settings import PPOSettings
 from prefloop.command_line import parse_settings
 from prefloop.envs.make import import_module
 from prefloop.errors import UserError
 from prefloop.files import read_json, write_json
 from prefloop.settings import as_flat
-from prefloop.tuned import COMMANDS, FOLDER, PRESETS, defaults_for, read
+from prefloop.tuned import COMMANDS, FOLDER, PRESETS, defaults_for, read, tuned
 
 FILES = sorted(FOLDER.rglob("*.yaml"))
 SMALL = "--steps 40 --iteration-steps 20 --hidden-sizes 8 --batch-size 8 --random-steps 10 --evaluation-episodes 1"
@@ -156,9 +157,14 @@ def test_a_file_that_says_nothing_of_a_command_changes_nothing(tmp_path):
     assert defaults_for("ppo", settings_of("ppo"), {"env": "Pendulum-v1"}) is None
 
 
-def test_a_policy_that_is_given_brings_its_own_normalisation():
-    assert parsed("ppo", "--env", "HalfCheetah-v5")["normalise_obs"]
-    assert not parsed("ppo", "--env", "HalfCheetah-v5", "--init", "p")["normalise_obs"]
+@pytest.mark.parametrize("command", ["ppo", "pref-ppo"])
+@pytest.mark.parametrize(
+    ("env", "flag"), [("HalfCheetah-v5", "normalise_obs"), ("prefloop/Dot-v0", "encoder")]
+)
+def test_a_policy_that_is_given_brings_its_own(command, env, flag):
+    assert parsed(command, "--env", env)[flag]
+    assert not parsed(command, "--env", env, "--init", "p")[flag]
+    assert not getattr(tuned(PPOSettings(), command, env, has_init=True), flag)
 
 
 def test_values_are_what_their_flags_make_of_them(tmp_path):

@@ -28,6 +28,7 @@ RUN = "run.json"  # in a run's folder
 SHORT = reprlib.Repr()  # values as sentences show them: one that holds itself many times is endless
 SHORT.maxlevel = 2
 TEXTS = ("env", "source", "reached")  # what a file says besides
+OF_A_NEW_POLICY = ("normalise_obs", "encoder")  # one that is given has its own
 
 
 def untuned_setting() -> Any:
@@ -135,8 +136,8 @@ def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -
     if given.get("untuned") or own is None:
         return None
     values = read(own, command, settings_class)
-    if given.get("init"):  # a policy that is given has its own
-        values.pop("normalise_obs", None)
+    if given.get("init"):
+        values = _of_a_given_policy(values)
     # people may want what ends an episode, a back flip; others have said what becomes of it
     if given.get("teacher") == "human" or given.get("keep_termination"):
         values.pop("absorb_termination", None)
@@ -161,8 +162,12 @@ def tuned(settings: T, command: str, env: str, has_init: bool = False) -> T:
         return settings
     values = read(file, command, type(settings), knows_all=False)
     if has_init:
-        values.pop("normalise_obs", None)
+        values = _of_a_given_policy(values)
     return with_flags(settings, {flag: _as_set(value) for flag, value in values.items()})
+
+
+def _of_a_given_policy(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {flag: value for flag, value in values.items() if flag not in OF_A_NEW_POLICY}
 
 
 def _file_of(env: str) -> Path | None:
