@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+import mujoco
 import numpy as np
 from annotating import Annotator, opened_page, quiet
 from many_runs import seeds_of
@@ -62,17 +64,44 @@ def _upright_hopper_turning_back(obs: NDArray) -> float:
     return float(-(obs[:, 7] * (obs[:, 0] > 0.5)).mean())
 
 
-def _one_leg_up(obs: NDArray) -> float:
-    """The torso as high as when it walks, and one ankle bent up as far as it goes."""
-    return float(-np.abs(obs[:, 0] - 0.75).mean() + obs[:, 6].mean())
+def _leg_raised(obs: NDArray) -> float:
+    """How high the front left foot is above the floor, in metres, as long as the torso is upright."""
+    upright = 1 - 2 * (obs[:, 2] ** 2 + obs[:, 3] ** 2)  # of a unit quaternion w, x, y, z
+    foot = _heights("Ant-v5", 2, ("left_ankle_geom",), obs)[:, 0]
+    return float((foot * upright.clip(0)).mean())
 
 
 def _on_one_leg(obs: NDArray) -> float:
-    """Upright and high, one thigh lifted, and not going anywhere."""
-    lifted = np.abs(obs[:, 2] - obs[:, 5]).mean()
-    return float(
-        obs[:, 0].mean() - np.abs(obs[:, 1]).mean() + 0.5 * lifted - 0.2 * np.abs(obs[:, 8]).mean()
-    )
+    """Upright and high, one foot above the other by up to half a metre, and not going anywhere."""
+    upright = ((obs[:, 0] - 0.7) / 0.5).clip(0, 1) * np.cos(obs[:, 1]).clip(0)
+    feet = _heights("Walker2d-v5", 1, ("foot_geom", "foot_left_geom"), obs)
+    lifted = np.abs(feet[:, 0] - feet[:, 1]).clip(0, 0.5)
+    return float((upright * (0.5 + lifted) - 0.1 * np.abs(obs[:, 8])).mean())
+
+
+def _turning(obs: NDArray) -> float:
+    """Radians per second, of the mean of the three links: the head alone swings to and fro by more than it turns."""
+    return float((obs[:, 5] + (2 * obs[:, 6] + obs[:, 7]) / 3).mean())
+
+
+def _heights(env: str, along: int, geoms: tuple[str, ...], obs: NDArray) -> NDArray:
+    """How high the lower ends of capsules are above the floor, in metres; [steps, geoms].
+
+    Args:
+        along: coordinates along the floor, which are not observed; what is observed begins with all others.
+    """
+    model = gym.make(env).unwrapped.model
+    data, found = mujoco.MjData(model), []
+    for row in obs:
+        data.qpos[along:] = row[: model.nq - along]
+        mujoco.mj_kinematics(model, data)
+        found.append(
+            [
+                data.geom(name).xpos[2] - abs(data.geom(name).xmat[8]) * model.geom(name).size[1]
+                for name in geoms
+            ]
+        )
+    return np.array(found)
 
 
 BEHAVIOURS = {
@@ -81,19 +110,18 @@ BEHAVIOURS = {
         lambda obs: float(-obs[:, 8].mean()),
     ),
     "swimmer-clockwise": Behaviour(
-        "Swimmer-v5", "Turn clockwise, as fast as possible.", lambda obs: float(-obs[:, 5].mean()),
+        "Swimmer-v5", "Turn clockwise, as fast as possible.", lambda obs: -_turning(obs),
     ),
     "swimmer-counter": Behaviour(
-        "Swimmer-v5", "Turn counter-clockwise, as fast as possible.",
-        lambda obs: float(obs[:, 5].mean()),
+        "Swimmer-v5", "Turn counter-clockwise, as fast as possible.", _turning,
     ),
     "hopper-backflip": Behaviour(
         "Hopper-v5", "Do a backflip and land on the foot.", _upright_hopper_turning_back, 100_000
     ),
     "walker-one-leg": Behaviour(
-        "Walker2d-v5", "Stand on one leg, and stay so.", _on_one_leg, 100_000
+        "Walker2d-v5", "Stand on one leg, and stay so.", _on_one_leg
     ),
-    "ant-leg-up": Behaviour("Ant-v5", "Stand with one leg raised.", _one_leg_up, 100_000),
+    "ant-leg-up": Behaviour("Ant-v5", "Stand with the front left leg raised.", _leg_raised),
 }  # fmt: skip
 
 
