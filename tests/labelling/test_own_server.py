@@ -1,9 +1,11 @@
 """A trainer's own server, and what happens when either is killed."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
+from urllib.parse import urlsplit
 
 import pytest
 from conftest import ROOT, assert_one_sentence
@@ -11,7 +13,9 @@ from serving import ServerProcess
 from teaching import COLLECT, SMALL, labelling, rows
 
 from prefloop.files import claimed_directory
+from prefloop.labelling.client import connecting
 from prefloop.labelling.client.client import LabellingClient
+from prefloop.labelling.client.settings import ServerSettings
 from prefloop.labelling.home import running_server
 
 pytest_plugins = ["teaching_fixtures"]
@@ -19,8 +23,6 @@ pytestmark = pytest.mark.usefixtures("known_server")
 
 
 def test_a_trainer_without_a_server_starts_one(run, tmp_path, monkeypatch):
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -35,6 +37,21 @@ def test_a_trainer_without_a_server_starts_one(run, tmp_path, monkeypatch):
     assert (tmp_path / "home" / ".prefloop" / "default" / "labels.sqlite3").exists()
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", port), timeout=1)  # it ended with the trainer
+
+
+def test_a_port_that_somebody_takes_in_between_is_left_to_them(tmp_path, monkeypatch):
+    """As where two trainers start at once: the port was free when it was looked at."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PREFLOOP_SERVER", raising=False)
+    with socket.socket() as theirs:
+        theirs.bind(("127.0.0.1", 0))
+        theirs.listen()
+        port = theirs.getsockname()[1]
+        monkeypatch.setattr(connecting, "DEFAULT_SERVER", f"http://127.0.0.1:{port}")
+        monkeypatch.setattr(connecting, "_is_free", lambda port: True)
+        with connecting.connected(ServerSettings(profile="mine"), start="a test") as client:
+            assert client.health()
+            assert urlsplit(client.url).port != port
 
 
 def test_a_trainer_that_was_killed_leaves_no_server_and_goes_on(tmp_path):

@@ -90,6 +90,14 @@ def test_a_taken_port_ends_in_a_sentence(run, tmp_path):
     assert not (tmp_path / "home" / "labels.sqlite3").exists()
 
 
+def test_of_two_servers_that_start_at_once_one_has_the_port():
+    with (
+        serving._listening(serving.Address(port=0)) as first,
+        pytest.raises(UserError, match="already in use"),
+    ):
+        serving._listening(serving.Address(port=first.getsockname()[1]))
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

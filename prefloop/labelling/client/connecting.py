@@ -127,13 +127,17 @@ def _started(
     port = urlsplit(url or DEFAULT_SERVER).port or 80
     found = running_server(home)
     if found is None:
-        found = _start(stack, home, 0 if elsewhere and not _is_free(port) else port, program)
+        ports = [port] if not elsewhere else [port, 0] if _is_free(port) else [0]
+        found = next(filter(None, (_start(stack, home, port, program) for port in ports)), None)
+        if found is None:
+            raise UserError("The labelling server did not start.")
     if not elsewhere and urlsplit(found.url).port != port:
         raise UserError(f"The server for {home} runs at {found.url}, not at {url}.")
     return found
 
 
-def _start(stack: contextlib.ExitStack, home: Path, port: int, program: str) -> Running:
+def _start(stack: contextlib.ExitStack, home: Path, port: int, program: str) -> Running | None:
+    """Starts a server there; None where that fails, as it does if somebody else takes the port right now."""
     name = f"{program} (process {os.getpid()})"
     flags = ["--home", str(home), "--port", str(port), "--started_by", name]
     # a group of its own, so that Ctrl-C reaches the trainer alone, which then ends the server
@@ -147,7 +151,7 @@ def _start(stack: contextlib.ExitStack, home: Path, port: int, program: str) -> 
     give_up = time.monotonic() + START_SECONDS
     while (found := running_server(home)) is None:
         if process.poll() is not None or time.monotonic() > give_up:
-            raise UserError("The labelling server did not start.")
+            return None
         time.sleep(0.05)
     if found.started_by == name:
         where = "" if home == home_directory("") else f" --home {shlex.quote(str(home))}"

@@ -231,7 +231,10 @@ def _local_url(address: Address, port: int) -> str:
 
 
 def _listening(address: Address) -> socket.socket:
-    """A socket that is bound, so that a taken port is told before anything else is done."""
+    """A socket that listens, so that a taken port is told before anything else is done.
+
+    Where two servers start at once, both may bind it, and only one can listen.
+    """
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -243,6 +246,7 @@ def _listening(address: Address) -> socket.socket:
         if os.name != "nt":  # where it would let two servers share a port
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(place)
+        listening.listen()
     except (OSError, OverflowError) as error:
         listening.close()
         raise UserError(
