@@ -65,10 +65,10 @@ def _upright_hopper_turning_back(obs: NDArray) -> float:
 
 
 def _leg_raised(obs: NDArray) -> float:
-    """How high the front left foot is above the floor, in metres, as long as the torso is upright."""
+    """How high the front left foot is above the floor, in metres; below 0 by how far the torso lies on its back."""
     upright = 1 - 2 * (obs[:, 2] ** 2 + obs[:, 3] ** 2)  # of a unit quaternion w, x, y, z
     foot = _heights("Ant-v5", 2, ("left_ankle_geom",), obs)[:, 0]
-    return float((foot * upright.clip(0)).mean())
+    return float(np.where(upright > 0, foot * upright, 0.2 * upright).mean())
 
 
 def _on_one_leg(obs: NDArray) -> float:
