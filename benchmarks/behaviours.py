@@ -42,6 +42,8 @@ from prefloop.files import read_csv, write_csv
 TABLE = Path(__file__).with_suffix(".csv")
 PREFLOOP = [sys.executable, "-m", "prefloop"]
 EPISODES, STEPS_JUDGED = 10, 500
+TWO_SECONDS = ("--segment_length", "50")  # of the swimmer, which turns slowly
+SHORT = ("--horizon", "200")  # what lies on its back does not get up: most clips would be of that
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,14 @@ class Behaviour:
     Attributes:
         objective: of a clip's observations [steps, obs_dim], one number; more is better.
         steps: of experience.
+        flags: of `prefloop teach` besides.
     """
 
     env: str
     goal: str
     objective: Callable[[NDArray], float]
     steps: int = 60_000
+    flags: tuple[str, ...] = ()
 
 
 def _upright_hopper_turning_back(obs: NDArray) -> float:
@@ -110,18 +114,18 @@ BEHAVIOURS = {
         lambda obs: float(-obs[:, 8].mean()),
     ),
     "swimmer-clockwise": Behaviour(
-        "Swimmer-v5", "Turn clockwise, as fast as possible.", lambda obs: -_turning(obs),
+        "Swimmer-v5", "Turn clockwise, as fast as possible.", lambda obs: -_turning(obs), 30_000, TWO_SECONDS
     ),
     "swimmer-counter": Behaviour(
-        "Swimmer-v5", "Turn counter-clockwise, as fast as possible.", _turning,
+        "Swimmer-v5", "Turn counter-clockwise, as fast as possible.", _turning, 30_000, TWO_SECONDS
     ),
     "hopper-backflip": Behaviour(
         "Hopper-v5", "Do a backflip and land on the foot.", _upright_hopper_turning_back, 100_000
     ),
     "walker-one-leg": Behaviour(
-        "Walker2d-v5", "Stand on one leg, and stay so.", _on_one_leg
+        "Walker2d-v5", "Stand on one leg, and stay so.", _on_one_leg, flags=SHORT
     ),
-    "ant-leg-up": Behaviour("Ant-v5", "Stand with the front left leg raised.", _leg_raised),
+    "ant-leg-up": Behaviour("Ant-v5", "Stand with the front left leg raised.", _leg_raised, flags=SHORT),
 }  # fmt: skip
 
 
@@ -131,7 +135,7 @@ def teaching(behaviour: Behaviour, seed: int, labels: int, out: Path) -> Iterato
     line = [
         *PREFLOOP, "teach", "--no_browser", "--env", behaviour.env, "--goal", behaviour.goal, "--labels",
         str(labels), "--steps", str(behaviour.steps), "--seed", str(seed), "--out", str(out), "--run",
-        out.name, "--profile", out.name,
+        out.name, "--profile", out.name, *behaviour.flags,
     ]  # fmt: skip
     log = Path(f"{out}.log")
     with log.open("ab") as file:
