@@ -18,12 +18,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, func, select, update
 
-from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database
 from prefloop.labelling.server.storage.errors import ConflictError, no_link
 from prefloop.labelling.server.storage.leases import with_what_was_said
 from prefloop.labelling.server.storage.queue import Queue
 from prefloop.labelling.server.storage.records import Lease, Leases
+from prefloop.labelling.server.storage.statements import asking, leasing, parts, studying
 from prefloop.labelling.server.storage.studies import find_person
 from prefloop.labelling.server.storage.tables import (
     CHECKS,
@@ -41,7 +41,7 @@ class _Standing:
     """How a participant stands in a run of their study, before they are given anything.
 
     Attributes:
-        run: of `sql.RUNS_TO_ANSWER`.
+        run: of `studying.RUNS_TO_ANSWER`.
         spent: labels, and leases that may become some.
         more_left: how many more of these have the first on the left than on the right.
     """
@@ -78,15 +78,15 @@ class Assignment:
 
         def job(connection: Connection) -> Leases:
             now = self._now()
-            shown = connection.execute(sql.RUNS_TO_ANSWER, {"participant": participant}).all()
+            shown = connection.execute(studying.RUNS_TO_ANSWER, {"participant": participant}).all()
             if not shown:
                 raise no_link()  # forgotten since the request began
             person = shown[0]
             if person.ended_at is not None:
                 raise ConflictError("You have been through this study. Thank you!", "over")
             about = json.loads(person.about)
-            theirs = {"annotator": person.annotator, **sql.at(now)}
-            held = connection.execute(sql.HELD, theirs).all()
+            theirs = {"annotator": person.annotator, **parts.at(now)}
+            held = connection.execute(leasing.HELD, theirs).all()
             leased = Counter(row.run for row in held)
             lefts = Counter(row.run for row in held if row.first_is_left)
             stands = [
@@ -210,10 +210,10 @@ class Assignment:
             if run.archived_at is not None:
                 continue
             free = self._queue.next(
-                connection, run, person.annotator, room, sql.FREE_EVENLY_OF_SOME
+                connection, run, person.annotator, room, asking.FREE_EVENLY_OF_SOME
             )
             if len(free) < room:
-                free = self._queue.next(connection, run, person.annotator, room, sql.FREE_EVENLY)
+                free = self._queue.next(connection, run, person.annotator, room, asking.FREE_EVENLY)
             if free:
                 return self._give(connection, stands, session, free, expires_at)
         return []
@@ -223,9 +223,11 @@ class Assignment:
     ) -> list[Lease]:
         """A pair whose answer is known and that they have not seen; it looks like any other."""
         theirs = {"run": stands.run.id, "annotator": stands.run.annotator}
-        found = connection.execute(sql.CHECK, {**theirs, **sql.at(self._now())}).all()
+        found = connection.execute(asking.CHECK, {**theirs, **parts.at(self._now())}).all()
         for row in found:
-            connection.execute(sql.WANT_ONE_MORE, {"this_query": row.id, **sql.at(self._now())})
+            connection.execute(
+                asking.WANT_ONE_MORE, {"this_query": row.id, **parts.at(self._now())}
+            )
         return self._give(connection, stands, session, found, expires_at)
 
     def _give(

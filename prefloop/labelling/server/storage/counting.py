@@ -9,8 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select, update
 
-from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import chunks
+from prefloop.labelling.server.storage.statements import asking, parts
 from prefloop.labelling.server.storage.tables import current_labels, queries, runs
 
 
@@ -22,7 +22,7 @@ def give_back(connection: Connection, which: ColumnElement[bool]) -> int:
     """
     theirs = (
         select(current_labels.c.query, func.count().label("labels"))
-        .where(which, sql.counts(current_labels))
+        .where(which, parts.counts(current_labels))
         .group_by(current_labels.c.query)
         .subquery()
     )
@@ -47,7 +47,7 @@ def take_in(connection: Connection, run: UUID, annotator: str, at: dict[str, Any
     """Counts the labels of somebody who was excluded until now, also where others were asked meanwhile.
 
     Args:
-        at: the time, as `sql.at` says it.
+        at: the time, as `parts.at` says it.
     """
     theirs = select(current_labels.c.query).where(
         current_labels.c.run == run, current_labels.c.annotator == annotator
@@ -56,7 +56,9 @@ def take_in(connection: Connection, run: UUID, annotator: str, at: dict[str, Any
     changed = []
     for some in chunks(ids):
         of_these = queries.c.id.in_(some), queries.c.repeat_of.is_(None)
-        for row in connection.execute(select(queries, sql.COUNTED, sql.TAKEN).where(*of_these), at):
+        for row in connection.execute(
+            select(queries, asking.COUNTED, asking.TAKEN).where(*of_these), at
+        ):
             # whoever has it before them can answer it all the same
             wanted = max(row.wanted, row.counted + row.taken)
             changed.append({"this_query": row.id, "this_done": row.counted, "this_wanted": wanted})

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection, select, update
 
-from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database, chunks
 from prefloop.labelling.server.storage.errors import ConflictError, ForbiddenError, NotFoundError
 from prefloop.labelling.server.storage.leases import (
@@ -29,6 +28,7 @@ from prefloop.labelling.server.storage.records import (
     NewLabel,
 )
 from prefloop.labelling.server.storage.runs import excluded_from, find_run
+from prefloop.labelling.server.storage.statements import answering, leasing, parts, studying
 from prefloop.labelling.server.storage.tables import (
     ANSWER,
     SKIP,
@@ -78,7 +78,7 @@ class Labels:
         """
 
         def job(connection: Connection) -> Event:
-            asked = sql.LEASED if most is None else sql.LEASED_IN_STUDY
+            asked = answering.LEASED if most is None else answering.LEASED_IN_STUDY
             row = connection.execute(asked, {"lease": lease, "event": id}).one_or_none()
             if row is None:
                 raise NotFoundError("There is no such lease; fetch the next queries.", "lease")
@@ -96,7 +96,7 @@ class Labels:
                 "seconds": seconds,
             }
             if row.is_stored:
-                stored = connection.execute(sql.EVENT, {"event": id}).one()
+                stored = connection.execute(answering.EVENT, {"event": id}).one()
                 if any(getattr(stored, key) != value for key, value in said.items()):
                     raise ConflictError("This id stands for another answer already.")
                 return _event(stored, row.repeat_of)
@@ -116,8 +116,8 @@ class Labels:
             told = {"this_lease": lease, "this_query": row.query, "this_counts": counts}
             if not self._database.is_sqlite:
                 return self._store_event(connection, values, row.repeat_of, told)
-            connection.execute(sql.CLOSE_LEASE, told)
-            connection.execute(sql.ONE_MORE_DONE, told)
+            connection.execute(answering.CLOSE_LEASE, told)
+            connection.execute(answering.ONE_MORE_DONE, told)
             return self._store_event(connection, values, row.repeat_of)
 
         return self._database.write(job)
@@ -172,7 +172,7 @@ class Labels:
                 raise ConflictError(
                     "That is not your last answer that stands; it is not taken back.", "not-last"
                 )
-            shown = select(*sql.SIDES, queries.c.repeat_of).select_from(sql.SHOWN)
+            shown = select(*parts.SIDES, queries.c.repeat_of).select_from(parts.SHOWN)
             row = connection.execute(shown.where(queries.c.id == last.query)).one()
             if row.repeat_of is not None or annotator not in excluded_from(connection, run.id):
                 of_query = update(queries).where(queries.c.id == last.query)
@@ -184,7 +184,7 @@ class Labels:
                 "first_is_left": last.first_was_left is not False, "open": True,
                 "expires_at": now + timedelta(seconds=seconds),
             }  # fmt: skip
-            connection.execute(sql.INSERT_LEASE, lease)
+            connection.execute(leasing.INSERT_LEASE, lease)
             values = {
                 "id": id, "run": run.id, "query": last.query, "lease": last.lease,
                 "annotator": annotator, "round": run.round, "kind": UNDO, "undoes": last.id,
@@ -210,7 +210,7 @@ class Labels:
         def job(connection: Connection) -> int:
             run = find_run(connection, name)
             out = excluded_from(connection, run.id)
-            asked = connection.execute(sql.PARTICIPANTS_OF_RUN, {"run": run.id})
+            asked = connection.execute(studying.PARTICIPANTS_OF_RUN, {"run": run.id})
             by_link = set(asked.scalars())
             added = 0
             for label in new:
@@ -310,7 +310,7 @@ class Labels:
         return connection.execute(again).one()
 
     def _require_free(self, connection: Connection, row: AnyRow) -> None:
-        """Refuses an answer that is late or given already; `row` is of `sql.LEASED`."""
+        """Refuses an answer that is late or given already; `row` is of `answering.LEASED`."""
         if row.round != row.current_round:
             raise ConflictError("The run has begun a new round; fetch the next queries.", "round")
         if row.is_labelled:
@@ -319,9 +319,9 @@ class Labels:
             return  # it takes nobody's place
         now, taken = self._now(), 0
         # a clock that was set back and forth may have given the query to two people
-        if not sql.is_live(row, now):
-            asked = {"query": row.query, "annotator": row.annotator, **sql.at(now)}
-            taken = connection.execute(sql.TAKEN_BY_OTHERS, asked).scalar_one()
+        if not parts.is_live(row, now):
+            asked = {"query": row.query, "annotator": row.annotator, **parts.at(now)}
+            taken = connection.execute(answering.TAKEN_BY_OTHERS, asked).scalar_one()
         if row.done + taken >= row.wanted:
             raise ConflictError(
                 "The time for this query had run out and somebody else has it now.", "late"
@@ -336,8 +336,8 @@ class Labels:
     ) -> Event:
         """Stores an event; with `told`, it is an answer whose lease is closed and whose query is counted."""
         row = {**_NO_EVENT, "created_at": self._now(), **values}
-        statement = sql.INSERT_ANSWER if told else sql.INSERT_EVENT
-        number = connection.execute(statement, {**sql.new(row), **(told or {})}).scalar_one()
+        statement = answering.INSERT_ANSWER if told else answering.INSERT_EVENT
+        number = connection.execute(statement, {**parts.new(row), **(told or {})}).scalar_one()
         return _event_from({**row, "number": number}, repeat_of)
 
 
@@ -354,7 +354,7 @@ def _require_inside(trim: tuple[int, int], lengths: Sequence[int]) -> None:
 
 
 def _lengths(connection: Connection, query: AnyRow) -> tuple[int, int]:
-    shown = select(*sql.SIDES).select_from(sql.SHOWN).where(queries.c.id == query.id)
+    shown = select(*parts.SIDES).select_from(parts.SHOWN).where(queries.c.id == query.id)
     row = connection.execute(shown).one()
     return row.first_length, row.second_length
 
@@ -372,11 +372,11 @@ def _asked(connection: Connection, ids: Sequence[UUID]) -> list[Asked]:
 
 def _has_labelled(connection: Connection, query: UUID, annotator: str, round: int) -> bool:
     asked = {"query": query, "annotator": annotator, "round": round}
-    return bool(connection.execute(sql.IS_LABELLED, asked).scalar_one())
+    return bool(connection.execute(answering.IS_LABELLED, asked).scalar_one())
 
 
 def _stored(connection: Connection, event: UUID) -> AnyRow | None:
-    return connection.execute(sql.EVENT, {"event": event}).one_or_none()
+    return connection.execute(answering.EVENT, {"event": event}).one_or_none()
 
 
 def _event(row: AnyRow, repeat_of: UUID | None) -> Event:

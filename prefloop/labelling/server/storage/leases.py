@@ -8,10 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow
 from prefloop.labelling.server.storage.errors import ForbiddenError, no_run
 from prefloop.labelling.server.storage.records import Choice, Lease, Said, Side
+from prefloop.labelling.server.storage.statements import answering, asking, leasing, parts
 from prefloop.labelling.server.storage.tables import SKIP
 
 
@@ -32,8 +32,8 @@ def page_of(
         NotFoundError: there is no such run.
         ForbiddenError: the name is a participant's, whose link alone may act under it.
     """
-    asked = {"name": name, "annotator": annotator, "session": session, **sql.at(now)}
-    rows = connection.execute(sql.PAGE, asked).all()
+    asked = {"name": name, "annotator": annotator, "session": session, **parts.at(now)}
+    rows = connection.execute(leasing.PAGE, asked).all()
     if not rows:
         raise no_run(name)
     if rows[0].is_participant and not by_link:
@@ -48,11 +48,11 @@ def not_theirs(annotator: str) -> ForbiddenError:
 
 def left_over(connection: Connection, run: AnyRow) -> int:
     """How many queries of a run want labels, counted up to a limit."""
-    return connection.execute(sql.LEFT_OVER, {"run": run.id}).scalar_one()
+    return connection.execute(asking.LEFT_OVER, {"run": run.id}).scalar_one()
 
 
 def lease_of(row: AnyRow, expires_at: datetime) -> Lease:
-    """From a row of `sql.PAGE` and its kin."""
+    """From a row of `leasing.PAGE` and its kin."""
     return _shown(row.lease, row.query, row.first_is_left, row, expires_at)
 
 
@@ -62,7 +62,7 @@ def new_lease(made: Mapping[str, Any], row: AnyRow) -> Lease:
 
 
 def sides_of(row: AnyRow) -> tuple[Side, Side]:
-    """First and second, from `sql.SIDES`."""
+    """First and second, from `parts.SIDES`."""
     return (
         Side(row.first, row.first_length, row.first_clip, row.first_error),
         Side(row.second, row.second_length, row.second_clip, row.second_error),
@@ -78,7 +78,7 @@ def with_what_was_said(
         given: of queries of which none has a label of the annotator that stands.
     """
     asked = {"queries": [lease.query for lease in given], "annotator": annotator}
-    rows = connection.execute(sql.TAKEN_BACK, asked) if given else ()
+    rows = connection.execute(answering.TAKEN_BACK, asked) if given else ()
     last = {row.query: row for row in rows}
     return [
         replace(lease, said=_said(last[lease.query], lease)) if lease.query in last else lease

@@ -13,7 +13,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Select, and_, exists, func, insert, or_, select, text, update
 
-from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.arenas import contests_for
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database, chunks
 from prefloop.labelling.server.storage.errors import ConflictError
@@ -28,6 +27,7 @@ from prefloop.labelling.server.storage.leases import (
 )
 from prefloop.labelling.server.storage.records import Lease, Leases, NewQuery, Side, ToShow
 from prefloop.labelling.server.storage.runs import RATE, env_of, find_run, own_settings_of
+from prefloop.labelling.server.storage.statements import asking, leasing, parts, studying
 from prefloop.labelling.server.storage.tables import (
     ANSWER,
     contests,
@@ -73,7 +73,7 @@ class Queue:
             sides = {side for row in fresh.values() for side in row.values()}
             if _segments_of(connection, run.id, sides) != sides:
                 raise ConflictError(f"A query names a segment that the run {name} does not have.")
-            last = connection.execute(sql.LAST_POSITION, {"run": run.id}).scalar_one()
+            last = connection.execute(asking.LAST_POSITION, {"run": run.id}).scalar_one()
             for number, (id, row) in enumerate(fresh.items(), last + 1):
                 row.update(
                     id=id, run=run.id, iteration=iteration, position=number, done=0,
@@ -137,8 +137,8 @@ class Queue:
                 sides = [self._rng.random() < 0.5 for _ in new]
                 given += self.give(connection, run, annotator, session, new, sides, expires_at)
             if not given:
-                asked = {"session": session, "annotator": annotator, "run": run.id, **sql.at(now)}
-                elsewhere = connection.execute(sql.HELD_ELSEWHERE, asked).all()
+                asked = {"session": session, "annotator": annotator, "run": run.id, **parts.at(now)}
+                elsewhere = connection.execute(leasing.HELD_ELSEWHERE, asked).all()
                 given = self.taken_over(connection, elsewhere, session, count, expires_at)
             if given:
                 given = with_what_was_said(connection, annotator, given)
@@ -182,7 +182,7 @@ class Queue:
             for row, is_left in zip(free, first_is_left, strict=True)
         ]  # fmt: skip
         if rows:
-            connection.execute(sql.INSERT_LEASE, rows)
+            connection.execute(leasing.INSERT_LEASE, rows)
         return [new_lease(lease, row) for lease, row in zip(rows, free, strict=True)]
 
     def release(
@@ -201,7 +201,7 @@ class Queue:
 
         def job(connection: Connection) -> None:
             run = find_run(connection, name)
-            if connection.execute(sql.IS_PARTICIPANT, {"annotator": annotator}).scalar_one():
+            if connection.execute(studying.IS_PARTICIPANT, {"annotator": annotator}).scalar_one():
                 raise not_theirs(annotator)
             theirs = (
                 leases.c.run == run.id,
@@ -222,7 +222,7 @@ class Queue:
         """
         with self._database.reading() as connection:
             run = find_run(connection, name)
-            shown = select(queries.c.id, *sql.SIDES).select_from(sql.SHOWN)
+            shown = select(queries.c.id, *parts.SIDES).select_from(parts.SHOWN)
             of_run = shown.where(queries.c.run == run.id, queries.c.id.in_(asked))
             return {row.id: sides_of(row) for row in connection.execute(of_run)}
 
@@ -253,12 +253,12 @@ class Queue:
         sides = select(queries.c.first, queries.c.second)
         leased = (
             sides.join(leases, leases.c.query == queries.c.id)
-            .where(leases.c.run == run, sql.LIVE)
+            .where(leases.c.run == run, parts.LIVE)
             .order_by(leases.c.created_at, queries.c.position)
         )
-        now = sql.at(self._now())
+        now = parts.at(self._now())
         pairs = list(connection.execute(leased, now).all())
-        is_leased = exists().where(leases.c.query == queries.c.id, sql.LIVE)
+        is_leased = exists().where(leases.c.query == queries.c.id, parts.LIVE)
         free = and_(queries.c.run == run, queries.c.done < queries.c.wanted, ~is_leased)
         for labelled in (queries.c.done == 0, queries.c.done > 0):
             more = sides.where(free, labelled).order_by(queries.c.position).limit(count)
@@ -294,8 +294,8 @@ class Queue:
 
     def spent(self, connection: Connection, run: AnyRow, annotator: str) -> int:
         """Labels of an annotator, and leases that may become some."""
-        asked = {"run": run.id, "annotator": annotator, **sql.at(self._now())}
-        return int(connection.execute(sql.SPENT, asked).scalar_one())
+        asked = {"run": run.id, "annotator": annotator, **parts.at(self._now())}
+        return int(connection.execute(leasing.SPENT, asked).scalar_one())
 
     def next(
         self,
@@ -303,7 +303,7 @@ class Queue:
         run: AnyRow,
         annotator: str,
         count: int,
-        free: Select[Any] = sql.FREE,
+        free: Select[Any] = asking.FREE,
     ) -> list[AnyRow]:
         """Free queries, after repeats that are due.
 
@@ -316,7 +316,7 @@ class Queue:
             "annotator": annotator,
             "count": count,
             "turn": self._rng.random(),
-            **sql.at(self._now()),
+            **parts.at(self._now()),
         }
         found = list(connection.execute(free, asked).all())
         owed = self._owed(connection, run, annotator) if run.repeats else 0
@@ -337,14 +337,14 @@ class Queue:
                 queries.c.repeat_of.is_(None),
             )
         )
-        leased = exists().where(leases.c.query == queries.c.id, sql.LIVE)
+        leased = exists().where(leases.c.query == queries.c.id, parts.LIVE)
         repeated = select(func.count()).where(
             queries.c.run == run.id,
             queries.c.only_for == annotator,
             or_(queries.c.done > 0, leased),
         )
         labels = connection.execute(labelled).scalar_one()
-        had = connection.execute(repeated, sql.at(self._now())).scalar_one()
+        had = connection.execute(repeated, parts.at(self._now())).scalar_one()
         return int(run.repeats * labels) - had
 
     def _repeats(
@@ -363,7 +363,7 @@ class Queue:
         if newest is None:
             return []
         again = queries.alias("again")
-        leased = and_(leases.c.query == again.c.id, sql.LIVE)
+        leased = and_(leases.c.query == again.c.id, parts.LIVE)
         due = (
             select(queries, again.c.id.label("again"))
             .join(current_labels, current_labels.c.query == queries.c.id)
@@ -381,20 +381,20 @@ class Queue:
             .limit(count)
         )
         ids = []
-        for row in connection.execute(due, sql.at(self._now())).all():
+        for row in connection.execute(due, parts.at(self._now())).all():
             ids.append(row.again or uuid.uuid4())
             if row.again is None:
                 add_repeat(connection, ids[-1], row, annotator, self._now())
         if not ids:
             return []
-        shown = select(queries.c.id, *sql.SIDES, sql.MORE_LEFT).select_from(sql.SHOWN)
+        shown = select(queries.c.id, *parts.SIDES, asking.MORE_LEFT).select_from(parts.SHOWN)
         asked = shown.where(queries.c.id.in_(ids))
-        return list(connection.execute(asked, sql.at(self._now())).all())
+        return list(connection.execute(asked, parts.at(self._now())).all())
 
     def may_come(self, connection: Connection, run: AnyRow, annotator: str) -> bool:
         """Whether a query is left that this annotator could get once others let go of it."""
         asked = {"run": run.id, "round": run.round, "annotator": annotator}
-        return connection.execute(sql.UNLABELLED, asked).one_or_none() is not None
+        return connection.execute(asking.UNLABELLED, asked).one_or_none() is not None
 
 
 def add_repeat(
@@ -406,7 +406,7 @@ def add_repeat(
         "wanted": 1, "done": 0, "iteration": query.iteration, "repeat_of": query.id,
         "only_for": annotator, "created_at": now,
     }  # fmt: skip
-    connection.execute(sql.INSERT_REPEAT, sql.new(repeat))
+    connection.execute(asking.INSERT_REPEAT, parts.new(repeat))
 
 
 def _to_show(connection: Connection, asked: Sequence[UUID]) -> list[ToShow]:

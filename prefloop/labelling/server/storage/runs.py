@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import (
     Connection,
     and_,
+    bindparam,
     case,
     delete,
     distinct,
@@ -23,12 +24,12 @@ from sqlalchemy import (
 from prefloop.env_ids import without_module
 from prefloop.envs.settings import CHANGES, EnvSettings, from_facts
 from prefloop.envs.spaces import Spaces
-from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.arenas import add_agents, agents_of
 from prefloop.labelling.server.storage.counting import give_back, take_in
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError, no_run
 from prefloop.labelling.server.storage.records import Counts, Run, RunFacts
+from prefloop.labelling.server.storage.statements import parts
 from prefloop.labelling.server.storage.tables import (
     ANSWER,
     SKIP,
@@ -45,6 +46,9 @@ from prefloop.labelling.server.storage.tables import (
 )
 
 RATE = "frames_per_second"  # the setting that clips are drawn by
+
+
+_NAMED = select(runs).where(runs.c.name == bindparam("name"))
 
 
 class Runs:
@@ -73,7 +77,7 @@ class Runs:
         }
 
         def job(connection: Connection) -> None:
-            found = connection.execute(sql.RUN_NAMED, {"name": name}).one_or_none()
+            found = connection.execute(_NAMED, {"name": name}).one_or_none()
             if found is None:
                 defaults = {
                     "instructions": "",
@@ -141,7 +145,7 @@ class Runs:
 
         def job(connection: Connection) -> None:
             run = find_run(connection, name)
-            taken = connection.execute(sql.RUN_NAMED, {"name": new_name}).one_or_none()
+            taken = connection.execute(_NAMED, {"name": new_name}).one_or_none()
             if taken is not None and taken.id != run.id:
                 raise ConflictError(f"There is a run {new_name} already.")
             connection.execute(update(runs).where(runs.c.id == run.id).values(name=new_name))
@@ -275,7 +279,7 @@ class Runs:
             is_out = connection.execute(select(exists().where(*theirs))).scalar_one()
             if is_out and not excluded:
                 connection.execute(delete(exclusions).where(*theirs))
-                take_in(connection, run.id, annotator, sql.at(self._now()))
+                take_in(connection, run.id, annotator, parts.at(self._now()))
             if excluded and not is_out:
                 labels = current_labels.c.run == run.id, current_labels.c.annotator == annotator
                 give_back(connection, and_(*labels))
@@ -322,7 +326,7 @@ def find_run(connection: Connection, name: str) -> AnyRow:
     Raises:
         NotFoundError: there is none of this name.
     """
-    row = connection.execute(sql.RUN_NAMED, {"name": name}).one_or_none()
+    row = connection.execute(_NAMED, {"name": name}).one_or_none()
     if row is None:
         raise no_run(name)
     return row
@@ -388,7 +392,7 @@ def _counts(connection: Connection, run: UUID) -> Counts:
     )
     answers = current_labels.alias("answers")
     is_answered = exists().where(
-        answers.c.query == queries.c.id, answers.c.kind == ANSWER, sql.counts(answers)
+        answers.c.query == queries.c.id, answers.c.kind == ANSWER, parts.counts(answers)
     )
     only_skipped = (
         select(func.count(distinct(queries.c.id)))
@@ -397,7 +401,7 @@ def _counts(connection: Connection, run: UUID) -> Counts:
             current_labels.c.run == run,
             current_labels.c.kind == SKIP,
             queries.c.repeat_of.is_(None),
-            sql.counts(current_labels),
+            parts.counts(current_labels),
             ~is_answered,
         )
     )

@@ -19,7 +19,6 @@ from sqlalchemy import (
     update,
 )
 
-from prefloop.labelling.server.storage import statements as sql
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database
 from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError, no_link
 from prefloop.labelling.server.storage.leases import sides_of
@@ -32,6 +31,7 @@ from prefloop.labelling.server.storage.records import (
     Study,
 )
 from prefloop.labelling.server.storage.runs import find_run, own_settings_of
+from prefloop.labelling.server.storage.statements import asking, parts, studying
 from prefloop.labelling.server.storage.tables import (
     CHECKS,
     PAIRS,
@@ -163,7 +163,7 @@ class Studies:
             if (study.closed_at is not None) == closed:
                 return
             if not closed:
-                for row in connection.execute(sql.RUNS_OF_STUDY, {"study": study.id}).all():
+                for row in connection.execute(studying.RUNS_OF_STUDY, {"study": study.id}).all():
                     _require_unused(connection, row, row.purpose)
             since = self._now() if closed else None
             of_study = studies.c.id == study.id
@@ -230,11 +230,11 @@ class Studies:
     def link(self, token: str) -> Link | None:
         """What the hash of a link's token stands for; None: nothing, or no longer."""
         with self._database.reading() as connection:
-            found = connection.execute(sql.LINK, {"token": token}).one_or_none()
+            found = connection.execute(studying.LINK, {"token": token}).one_or_none()
             if found is not None:
                 holds = found.revoked_at is None and found.closed_at is None
                 return _link(found, _person(found), holds)
-            opened = connection.execute(sql.OPEN_LINK, {"token": token}).one_or_none()
+            opened = connection.execute(studying.OPEN_LINK, {"token": token}).one_or_none()
             return None if opened is None else _link(opened, None, opened.closed_at is None)
 
     def join(self, name: str, ref: str | None, token: str, most: int) -> Participant:
@@ -323,7 +323,7 @@ class Studies:
     def num_pairs(self, name: str) -> int:
         """How many pairs the runs of a study have."""
         with self._database.reading() as connection:
-            return int(connection.execute(sql.NUM_PAIRS, {"study": name}).scalar_one())
+            return int(connection.execute(studying.NUM_PAIRS, {"study": name}).scalar_one())
 
     def known(self, name: str, purpose: str) -> list[Known]:
         """Pairs with known answers that a study shows, in the order in which they were asked.
@@ -334,12 +334,12 @@ class Studies:
         with self._database.reading() as connection:
             study = find_study(connection, name)
             answered = (
-                select(queries.c.id, current_labels.c.label, *sql.SIDES)
-                .select_from(sql.SHOWN)
+                select(queries.c.id, current_labels.c.label, *parts.SIDES)
+                .select_from(parts.SHOWN)
                 .join(current_labels, current_labels.c.query == queries.c.id)
                 .join(study_runs, study_runs.c.run == queries.c.run)
                 .where(
-                    study_runs.c.study == study.id, study_runs.c.purpose == purpose, sql.IS_KNOWN
+                    study_runs.c.study == study.id, study_runs.c.purpose == purpose, asking.IS_KNOWN
                 )
                 .order_by(study_runs.c.position, queries.c.position, current_labels.c.number.desc())
             )
@@ -349,11 +349,11 @@ class Studies:
 
     def may_see_clip(self, id: UUID, digest: str) -> bool:
         """Whether a clip shows something that a participant was shown, or that everybody is."""
-        return self._may_see(sql.SEEN_CLIP, {"participant": id, "clip": digest})
+        return self._may_see(studying.SEEN_CLIP, {"participant": id, "clip": digest})
 
     def may_see_segment(self, id: UUID, segment: UUID) -> bool:
         """The same of a segment."""
-        return self._may_see(sql.SEEN_SEGMENT, {"participant": id, "segment": segment})
+        return self._may_see(studying.SEEN_SEGMENT, {"participant": id, "segment": segment})
 
     def _may_see(self, either: Sequence[Select[Any]], asked: Mapping[str, Any]) -> bool:
         with self._database.reading() as connection:
@@ -383,7 +383,7 @@ class Studies:
 
 
 def _link(row: AnyRow, person: Person | None, holds: bool) -> Link:
-    """From a row of `sql.LINK` or `sql.OPEN_LINK`."""
+    """From a row of `studying.LINK` or `studying.OPEN_LINK`."""
     runs = frozenset((row.purposes or "").split(","))
     return Link(row.name, person, holds, json.loads(row.about), runs, own_settings_of(row))
 
@@ -449,7 +449,7 @@ def _require_unused(connection: Connection, run: AnyRow, purpose: str) -> None:
 
 def _require_known(connection: Connection, run: AnyRow, purpose: str) -> None:
     """Refuses a run without a single answer to know."""
-    said = exists().where(current_labels.c.run == run.id, sql.IS_KNOWN)
+    said = exists().where(current_labels.c.run == run.id, asking.IS_KNOWN)
     if not connection.execute(select(said)).scalar_one():
         raise ConflictError(
             f"The run {run.name} is there for {purpose}, whose answers must be known: answer its pairs first."
@@ -485,7 +485,7 @@ def _participant_named(connection: Connection, name: str, ref: str) -> AnyRow:
 
 def _study(connection: Connection, row: AnyRow, with_people: bool = True) -> Study:
     shown: dict[str, list[str]] = {}
-    for run in connection.execute(sql.RUNS_OF_STUDY, {"study": row.id}):
+    for run in connection.execute(studying.RUNS_OF_STUDY, {"study": row.id}):
         shown.setdefault(run.purpose, []).append(run.name)
     people: Sequence[AnyRow] = []
     if with_people:
@@ -510,7 +510,7 @@ def find_person(connection: Connection, id: UUID) -> AnyRow:
     Raises:
         ForbiddenError: they were forgotten since their request began.
     """
-    found = connection.execute(sql.PERSON, {"participant": id}).one_or_none()
+    found = connection.execute(studying.PERSON, {"participant": id}).one_or_none()
     if found is None:
         raise no_link()
     return found
