@@ -27,7 +27,7 @@ COMMANDS = {
     "teach": "a person says what is better, and a robot learns it meanwhile: server, page and training in one",
     "evaluate": "play episodes and report the true returns",
     "show": "policies side by side, from the same starts, as a page",
-    "compare": "many methods on the same labels, with controls and intervals",
+    "compare": "many methods on the same labels, with controls and intervals; or a grid of anything",
     "convert": "preferences to Parquet and back",
     "collect": "act, cut segments, and queue pairs of them for people to compare",
     "arena": "people compare policies without knowing whom they see, and their votes rank them",
@@ -52,6 +52,13 @@ def usage() -> str:
     )
 
 
+def _form(name: str, line: list[str]) -> tuple[str, list[str]]:
+    """The module of a command and its arguments: `compare` has forms that take others."""
+    if name != "compare" or not line or line[0].startswith("-"):
+        return name, line
+    return ("compare-merge", line[1:]) if line[0] == "merge" else ("compare-study", line)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command.
 
@@ -74,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
               f"{', '.join(COMMANDS)}.", file=sys.stderr)  # fmt: skip
         raise SystemExit(2)
     try:
-        command = importlib.import_module(f"prefloop.commands.{name.replace('-', '_')}")
+        form, line = _form(name, given[1:])
+        command = importlib.import_module(f"prefloop.commands.{form.replace('-', '_')}")
         tuned: list[Defaults] = []
 
         def defaults(values: Mapping[str, Any]) -> list[str]:
@@ -85,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with one_sentence_errors(program):
             settings = parse_settings(
                 command.Settings,
-                given[1:],
+                line,
                 defaults,
                 settings_begun_with,
                 prog=program,

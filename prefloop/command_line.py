@@ -75,7 +75,7 @@ def parse_settings(
     try:
         built = assembled(settings_class, {leaf.path: values[leaf.flag] for leaf in settings})
         if not values.get("resume"):  # what a run began with was accepted then
-            _require_needed(settings, _given(parser, line, values), values)
+            require_needed(settings, _given(parser, line, values), values)
         return built
     except ValueError as error:
         parser.error(str(error))
@@ -91,10 +91,15 @@ def _given(
     return {flag for flag, value in found.items() if value is not nowhere}
 
 
-def _require_needed(
+def require_needed(
     settings: Sequence[Leaf], given: Collection[str], values: Mapping[str, Any]
 ) -> None:
     """Refuses what was given and does nothing, beside what else holds.
+
+    Args:
+        settings: all that there are.
+        given: flags.
+        values: of all settings, by flag.
 
     Raises:
         ValueError: names the flag, and the one that it depends on.

@@ -63,7 +63,9 @@ CONTINUOUS = ("sac", "pebble")  # have no discrete actions
 @pytest.fixture
 def command(run, monkeypatch, tmp_path):
     """Runs an entry point on dice, and gives the episodes that were played."""
-    from prefloop.sweeps import compare, running
+    from concurrent.futures import Future
+
+    from prefloop.sweeps import compare
 
     class Nobody:
         """A labelling server that takes everything."""
@@ -79,12 +81,24 @@ def command(run, monkeypatch, tmp_path):
 
         counts = type("Counts", (), dict.fromkeys(("queries", "answered", "skipped", "left"), 0))
 
-    def here(function, jobs, unit, settings):
-        for job in jobs:
-            getattr(running, function)(settings, job)
-        return {}
+    class Here:
+        """An engine that does jobs at once, in this process."""
 
-    monkeypatch.setattr(compare, "_in_parallel", here)
+        def __init__(self, processes):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def submit(self, function, job):
+            done = Future()
+            done.set_result(function(job))
+            return done
+
+    monkeypatch.setattr(compare, "ThisMachine", Here)
     monkeypatch.setattr("prefloop.labelling.client.connecting.connected", lambda *_: Nobody())
     monkeypatch.setattr("prefloop.labelling.client.asking.ask", lambda *_: Nobody())
     monkeypatch.setattr("prefloop.labelling.client.contests.ask_contests", lambda *_: {})

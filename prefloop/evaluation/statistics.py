@@ -19,6 +19,7 @@ Bounds = tuple[float, float]  # the lowest and the highest value there can be
 UNBOUNDED: Bounds = (-math.inf, math.inf)
 CONFIDENCE = 0.95
 FEW_SEEDS = 5  # with fewer no interval holds its level whatever the runs are like
+RESAMPLES = 2000
 CUT = 0.25  # from each end: what is left is the interquartile mean's middle half
 
 
@@ -56,7 +57,7 @@ def mean_estimate(sample: ArrayLike, bounds: Bounds = UNBOUNDED) -> MeanEstimate
     if len(x) < 2:
         return MeanEstimate(mean, *[math.nan] * 3)
     standard_error = float(x.std(ddof=1) / np.sqrt(len(x)))
-    half_width = _student(len(x) - 1) * standard_error
+    half_width = student(len(x) - 1) * standard_error
     return MeanEstimate(
         mean,
         standard_error,
@@ -146,13 +147,38 @@ def iqm_interval(scores: ArrayLike, bounds: Bounds = UNBOUNDED, seed: int = 0) -
     return interval if len(x) < 2 else interval.or_wider(*trimmed_t(x), bounds)
 
 
+def iqm_band(
+    curves: NDArray, bounds: Bounds = UNBOUNDED, seed: int = 0
+) -> tuple[NDArray, NDArray, NDArray]:
+    """The same at every point of runs' curves, all at once; the resampled runs are whole curves.
+
+    Args:
+        curves: [runs, points].
+        bounds: of a value, where they are known.
+        seed: of the resampling.
+
+    Returns:
+        The interquartile mean and the ends of its interval, NaN for a single run; [points] each.
+    """
+    mean = interquartile_mean(curves, axis=0)
+    if len(curves) < 2:
+        return mean, np.full_like(mean, math.nan), np.full_like(mean, math.nan)
+    drawn = generator(seed, Stream.RESAMPLING).integers(len(curves), size=(RESAMPLES, len(curves)))
+    resampled = interquartile_mean(curves[drawn], axis=1)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
+    trimmed = np.array([trimmed_t(column) for column in curves.T]).T
+    low, high = np.minimum(low, trimmed[0]), np.maximum(high, trimmed[1])
+    return mean, np.maximum(low, bounds[0]), np.minimum(high, bounds[1])
+
+
 def trimmed_t(x: NDArray) -> tuple[float, float]:
     """Tukey and McLaughlin's interval of the interquartile mean; x: [n], n >= 2."""
     cut = int(CUT * len(x))
     middle = np.sort(x)[cut : len(x) - cut]
     winsorised = np.clip(x, middle[0], middle[-1])
     standard_error = winsorised.std(ddof=1) * np.sqrt(len(x)) / len(middle)
-    half_width = _student(len(middle) - 1) * float(standard_error)
+    half_width = student(len(middle) - 1) * float(standard_error)
     mean = float(middle.mean())
     return mean - half_width, mean + half_width
 
@@ -176,7 +202,7 @@ def probability_of_improvement(scores: ArrayLike, others: ArrayLike, seed: int =
     interval = percentile_bootstrap((x, y), _share_of_wins, seed)
     if min(len(x), len(y)) < 2:
         return interval
-    quantile = _student(len(x) + len(y) - 2)
+    quantile = student(len(x) + len(y) - 2)
     return interval.or_wider(*newcombe(interval.value, len(x), len(y), quantile), (0.0, 1.0))
 
 
@@ -225,7 +251,7 @@ def percentile_bootstrap(
     interval = scipy.stats.bootstrap(
         samples,
         statistic,
-        n_resamples=2000,
+        n_resamples=RESAMPLES,
         confidence_level=CONFIDENCE,
         method="percentile",
         rng=generator(seed, Stream.RESAMPLING),
@@ -233,6 +259,10 @@ def percentile_bootstrap(
     return Interval(value, float(interval.low), float(interval.high))
 
 
-def _student(degrees: int) -> float:
-    """The quantile of Student's t for a 95 % interval."""
+def student(degrees: float) -> float:
+    """The quantile of Student's t for a 95 % interval.
+
+    Args:
+        degrees: of freedom, which need not be whole.
+    """
     return float(scipy.special.stdtrit(degrees, 0.5 + CONFIDENCE / 2))

@@ -1,88 +1,145 @@
-"""Every method on the same labels: what is to be run, on all cores, and what came of it."""
+"""Every method on the same labels: what is to be run, by whichever engine, and what came of it."""
 
-import importlib
-import json
-import multiprocessing
 import os
-import signal
-import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from prefloop.agents.settings import PPOSettings
 from prefloop.envs.make import make_env
 from prefloop.envs.registered import time_limit
 from prefloop.envs.spaces import spaces_of
-from prefloop.errors import UserError
-from prefloop.files import LOCK, claimed_directory, read_json, write_csv, write_json
+from prefloop.errors import UserError, note
+from prefloop.files import LOCK, claimed_directory, is_file, sha256, write_atomically
 from prefloop.progress import progress
-from prefloop.runs import difference
-from prefloop.settings import as_flat, meant_by_default
-from prefloop.sweeps.cells import Cell, cells
+from prefloop.sweeps.cells import Cell, Comparison
+from prefloop.sweeps.engines import Engine, ThisMachine
+from prefloop.sweeps.jobs import Job, do
 from prefloop.sweeps.methods import METHODS
-from prefloop.sweeps.page import write_page
-from prefloop.sweeps.settings import (
-    DEMONSTRATORS,
-    RESULT,
-    CompareSettings,
-    settings_by_method,
-    tuned_flags,
-    with_shared,
-)
+from prefloop.sweeps.page import STUDY
+from prefloop.sweeps.planning import say_what_there_is
+from prefloop.sweeps.remembering import remember
+from prefloop.sweeps.report import report
+from prefloop.sweeps.settings import RESULT, CompareSettings, tuned_flags, with_shared
+from prefloop.sweeps.study import read_study
 from prefloop.training.plans import Plan, plan_labels
 
-SETTINGS = "compare.json"
-OWN = "by_method"  # in it: all settings of methods that have their own, and of the demonstrators
-MAY_GROW = ("methods", "labels", "seeds")
-MAY_DIFFER = (*MAY_GROW, "out", "processes", "device")
+
+@dataclass(frozen=True)
+class Running:
+    """How it is run, on which no result depends.
+
+    Attributes:
+        processes: how many runs at once on this machine; 0 for one per core.
+        dry_run: only say what there is to run.
+        retry_failed: try again what could not be done before.
+    """
+
+    processes: int = 0
+    dry_run: bool = False
+    retry_failed: bool = False
 
 
 def compare(settings: CompareSettings) -> None:
-    """Runs what is missing, then writes results.csv, the table, the plots and the page.
+    """One comparison in a folder of its own, as `run`."""
+    running = Running(settings.processes, settings.dry_run, settings.retry_failed)
+    run([Comparison(settings)], Path(settings.out), running)
+
+
+def run(
+    comparisons: Sequence[Comparison], root: Path, running: Running, study: bytes | None = None
+) -> None:
+    """Runs what is missing, then writes results, tables, plots and the page.
 
     They are about all runs that the folder holds, those of earlier commands included.
+
+    Args:
+        root: the folder that the comparisons' own stand in, or that of the only one.
+        study: the file that they are of, which the folder keeps.
 
     Raises:
         UserError: the folder holds a comparison of another kind, or something can't be done at all
             (nothing is written); or some runs could not be done (all others are).
     """
-    _check(settings)
-    _say_what_is_tuned(settings)
-    with claimed_directory(Path(settings.out)) as directory:
-        everything = _remember(settings, directory)
-        wanted = cells(settings)
-        missing = [cell for cell in wanted if not (directory / cell.folder / RESULT).exists()]
+    for comparison in comparisons:
+        check(comparison)
+        _say_what_is_tuned(comparison.settings)
+    if running.dry_run:
+        say_what_there_is(comparisons, running.processes or os.cpu_count() or 1)
+        return
+    with claimed_directory(root):
+        if study is not None:
+            write_atomically(root / STUDY, study)
+        for comparison in comparisons:
+            remember(comparison)
+        wanted = [Job("run_cell", c.settings, cell) for c in comparisons for cell in c.cells]
+        missing = [job for job in wanted if not (job.folder / RESULT).exists()]
         if len(missing) < len(wanted):
             print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are there already.")
         start = time.monotonic()
-        shown = [cell for cell in missing if METHODS[cell.method].has_demonstrators]
-        seeds = sorted({cell.seed for cell in shown})
-        unprepared = _in_parallel("prepare", seeds, "demonstrators", settings)
-        ready = [c for c in missing if c not in shown or c.seed not in unprepared]
-        failed = _in_parallel("run_cell", _longest_first(ready), "runs", settings)
-        rows = [
-            read_json(directory / cell.folder / RESULT)
-            for cell in cells(everything)
-            if (directory / cell.folder / RESULT).exists()
-        ]
-        if rows:
-            write_csv(directory / "results.csv", rows)
-            print(write_page(directory, everything, rows))
-    if missing:
-        done = len(ready) - len(failed)
-        print(f"{done} runs in {time.monotonic() - start:.0f} s.")
-    if rows:
-        print(
-            f"Wrote {directory / 'results.csv'}, and {directory / 'index.html'} with plots to look "
-            "at."
-        )
-    if unprepared or failed:
-        raise UserError(_what_failed(len(missing), len(ready), unprepared, failed))
+        _do_all(comparisons, missing, running)
+        undone = [job for job in missing if not (job.folder / RESULT).exists()]
+        if missing:
+            done = len(missing) - len(undone)
+            print(f"{done} runs in {time.monotonic() - start:.0f} s.")
+        table = report(root)
+    if table is not None:
+        print(table)
+        print(f"Wrote {root / 'results.csv'}, and {root / 'index.html'} with plots to look at.")
+    if undone:
+        raise UserError(_what_failed(len(missing), undone))
+
+
+def run_study(
+    file: Path, out: str, device: str, processes: int | None, dry_run: bool, retry_failed: bool
+) -> None:
+    """A study's comparisons, each in a folder of its own, as `run`.
+
+    Args:
+        file: the study.
+        out, device, processes: in place of what it says, if given.
+
+    Raises:
+        UserError: as `read_study` and `run`.
+    """
+    fingerprint = sha256(file)
+    study = read_study(file, out, device)
+    root = Path(study.out)
+    copy = root / STUDY
+    running = Running(study.processes if processes is None else processes, dry_run, retry_failed)
+    if not copy.exists() and root.is_dir() and any(p.name != LOCK for p in root.iterdir()):
+        raise UserError(f"{root} holds something else than a study; choose another --out.")
+    text = file.read_bytes()
+    try:
+        run(study.comparisons, root, running, text)
+    finally:
+        if not is_file(file) or sha256(file) != fingerprint:
+            note(
+                f"{file} was changed meanwhile. What was run is what it said at the start ({copy}); the same "
+                "command does what is new."
+            )
+
+
+def check(comparison: Comparison) -> None:
+    """Refuses what no run could do, before any is begun.
+
+    Raises:
+        UserError: the environment can't be used, or a method's labels have no place in its run.
+    """
+    settings = comparison.settings
+    spaces_of(make_env(settings.environment))
+    limit = time_limit(settings.environment)
+    for method in settings.methods:
+        if METHODS[method].asks is None:
+            continue
+        for changes in comparison.changes.get(method, [()]):
+            for labels in settings.labels:
+                own: Any = with_shared(METHODS[method].settings, settings, labels, changes)
+                plan = Plan.of(own.experience.divided)
+                plan_labels(own.questions, plan, limit, own.exploration_iterations)
 
 
 def _say_what_is_tuned(settings: CompareSettings) -> None:
@@ -96,150 +153,90 @@ def _say_what_is_tuned(settings: CompareSettings) -> None:
         )
 
 
-def _check(settings: CompareSettings) -> None:
-    """Refuses what no run could do, before any is begun."""
-    spaces_of(make_env(settings.environment))
-    limit = time_limit(settings.environment)
-    for method in settings.methods:
-        asks = METHODS[method].asks
-        if asks is None:
-            continue
-        for labels in settings.labels:
-            own = with_shared(asks, settings, labels)
-            plan = Plan.of(own.experience.divided)
-            plan_labels(own.questions, plan, limit, own.exploration_iterations)
+def _do_all(comparisons: Iterable[Comparison], missing: Sequence[Job], running: Running) -> None:
+    """Does what is missing, and what has to come before; what fails stops nothing else."""
+    tried = {job for job in missing if job.failure is not None and not running.retry_failed}
+    then: dict[Job, list[Job]] = {}  # what comes after a seed's demonstrators
+    at_once = []
+    for job in _longest_first(job for job in missing if job not in tried):
+        assert isinstance(job.what, Cell)
+        if METHODS[job.what.method].has_demonstrators:
+            then.setdefault(Job("prepare", job.settings, job.what.seed), []).append(job)
+        else:
+            at_once.append(job)
+    lost = [job for job in then if job.failure is not None and not running.retry_failed]
+    for job in lost:
+        del then[job]
+    chance = [
+        Job("play_at_random", c.settings, seed)
+        for c in comparisons
+        for seed in c.settings.seed_numbers
+    ]
+    measures = [
+        job
+        for job in chance
+        if not (job.folder / RESULT).exists() and (job.failure is None or running.retry_failed)
+    ]
+    if not (then or at_once or measures):
+        return
+    most = running.processes or os.cpu_count() or 1
+    num_jobs = sum(map(len, then.values())) + len(at_once) + len(then) + len(measures)
+    with ThisMachine(min(most, num_jobs)) as engine:
+        _follow(engine, [*then, *at_once, *measures], then, num_jobs)
 
 
-def _what_failed(
-    num_missing: int, num_ready: int, unprepared: dict[Any, str], failed: dict[Any, str]
-) -> str:
-    num_failed = num_missing - num_ready + len(failed)
-    if unprepared:
-        seed, reason = next(iter(unprepared.items()))
-        first = f"the demonstrators of seed {seed}"
-    else:
-        cell, reason = next(iter(failed.items()))
-        first = f"{cell.method} with {cell.labels} labels, seed {cell.seed}"
-    return (
-        f"{num_failed} of {num_missing} runs could not be done. The first, {first}: {reason} "
-        "What is done stays; the same command tries the others again."
-    )
+def _follow(engine: Engine, first: Sequence[Job], then: dict[Job, list[Job]], total: int) -> None:
+    """Hands jobs to an engine, and others as soon as what they wait for is done."""
+    ended: SimpleQueue[tuple[Job, Future]] = SimpleQueue()
+
+    def submit(job: Job) -> None:
+        engine.submit(do, job).add_done_callback(lambda future: ended.put((job, future)))
+
+    for job in first:
+        submit(job)
+    with progress(total, "jobs") as bar:
+        left = total
+        while left:
+            try:
+                job, future = ended.get(timeout=1)
+            except Empty:
+                continue
+            after, error = then.get(job, []), future.exception()
+            if error is None:
+                for one in after:
+                    submit(one)
+            else:
+                if job.failure is None:  # it could not say so itself
+                    job.failed(str(error))
+                left -= len(after)
+                bar.update(units=len(after))
+            left -= 1
+            bar.update()
 
 
-def _remember(settings: CompareSettings, directory: Path) -> CompareSettings:
-    """Writes what the comparison is of, or refuses to mix it with another.
-
-    Returns:
-        The settings, with methods, budgets and seeds of earlier commands.
-    """
-    file, own = directory / SETTINGS, _as_json(settings_by_method(settings))
-    if file.exists():
-        there = read_json(file)
-        before = there.get("settings", {})
-        other = difference(before, as_flat(settings), MAY_DIFFER, meant_by_default(CompareSettings))
-        if other is not None:
-            raise UserError(f"{directory} holds a comparison with {other}; choose another --out.")
-        try:
-            grown: dict[str, Any] = {
-                name: (*before[name], *getattr(settings, name)) for name in MAY_GROW
-            }
-            settings = replace(settings, **grown).without_repeats
-            # earlier versions wrote nothing down, and had plain demonstrators
-            own_before = dict(there.get(OWN, {}))
-            if any(METHODS[name].has_demonstrators for name in before["methods"]):
-                own_before.setdefault(DEMONSTRATORS, _as_json(as_flat(PPOSettings())))
-        except (KeyError, TypeError, ValueError):
-            raise UserError(f"{file} is damaged; choose another --out.") from None
-        done = {*before["methods"], *own_before}
-        changed = [name for name in own if name in done and own[name] != own_before.get(name)]
-        if changed:
-            raise UserError(
-                f"{directory} holds a comparison in which {', '.join(changed)} had other settings, by an "
-                "earlier version of the program; choose another --out."
-            )
-        own = {**own_before, **own}
-    elif any(path.name != LOCK for path in directory.iterdir()):
-        raise UserError(
-            f"{directory} holds something else than a comparison; choose another --out."
-        )
-    facts = {"program": "prefloop compare", "settings": as_flat(settings), OWN: own}
-    write_json(file, facts)
-    return settings
-
-
-def _as_json(value: Any) -> Any:
-    """As it is read back."""
-    return json.loads(json.dumps(value))
-
-
-def _longest_first(missing: Sequence[Cell]) -> list[Cell]:
+def _longest_first(missing: Iterable[Job]) -> list[Job]:
     """So that no core is left alone with a long run at the end."""
-    return sorted(missing, key=lambda cell: (METHODS[cell.method].is_quick, -cell.labels))
+
+    def length(job: Job) -> tuple[bool, int, int]:
+        assert isinstance(job.what, Cell)
+        return METHODS[job.what.method].is_quick, -job.settings.steps, -job.what.labels
+
+    return sorted(missing, key=length)
 
 
-def _in_parallel(
-    function: str, jobs: Sequence[Any], unit: str, settings: CompareSettings
-) -> dict[Any, str]:
-    """Does jobs in processes of their own.
-
-    Args:
-        function: its name in `prefloop.sweeps.cells`, which this process need not import.
-        jobs: what it is given besides the settings.
-
-    Returns:
-        Why those that failed did, in the order of the jobs.
-    """
-    if not jobs:
-        return {}
-    num_processes = min(settings.processes or os.cpu_count() or 1, len(jobs))
-    # a fork of a process with threads may hang, and Windows has none
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(num_processes, context, initializer=_begin_worker)
-    # Ctrl-C reaches workers, too, which are to be deaf to it until they know what to do
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        futures = {pool.submit(_call, function, settings, job): job for job in jobs}
-    finally:
-        signal.signal(signal.SIGINT, before)
-    failures = {}
-    try:
-        with progress(len(futures), unit) as bar:
-            for future in as_completed(futures):
-                if message := _failure(future):
-                    failures[futures[future]] = message
-                bar.update()
-    except BaseException:
-        for worker in multiprocessing.active_children():
-            worker.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-    return {job: failures[job] for job in jobs if job in failures}
-
-
-def _failure(future: Future) -> str | None:
-    try:
-        future.result()
-    except UserError as error:
-        return str(error)
-    except BrokenProcessPool:
-        return "A process was killed; is there enough memory?"
-    return None
-
-
-def _begin_worker() -> None:
-    # Ctrl-C ends a worker without a word: the parent says what there is to say
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = os.getppid()
-
-    def end_with_parent() -> None:
-        # a parent that was killed could not tell its workers
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def _call(function: str, settings: CompareSettings, job: Any) -> None:
-    getattr(importlib.import_module("prefloop.sweeps.running"), function)(settings, job)
+def _what_failed(num_missing: int, undone: Sequence[Job]) -> str:
+    """Says of each run why there is none, and returns it of the first."""
+    told = []
+    for job in undone:
+        assert isinstance(job.what, Cell)
+        prepared = Job("prepare", job.settings, job.what.seed)
+        waits = METHODS[job.what.method].has_demonstrators and prepared.failure is not None
+        failed = prepared if waits else job
+        log = f" ({failed.log})" if failed.log.exists() else ""
+        told.append(f"{failed}{log}: {failed.failure}")
+    for line in dict.fromkeys(told):
+        print(f"Could not be done: {line}")
+    return (
+        f"{len(undone)} of {num_missing} runs could not be done. The first, {told[0]} "
+        "What is done stays; the same command with --retry_failed tries the others again."
+    )

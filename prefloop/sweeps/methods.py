@@ -4,13 +4,24 @@ Free of PyTorch, so that `--help` is quick: what puts a method together imports 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from prefloop.agents.settings import SACSettings
-from prefloop.rewards.settings import ReedSettings, RuneSettings, SurfSettings
+from prefloop.agents.settings import (
+    AIRLSettings,
+    BCSettings,
+    DPOSettings,
+    PPOSettings,
+    SACSettings,
+)
+from prefloop.rewards.settings import ReedSettings, RewardSettings, RuneSettings, SurfSettings
 from prefloop.settings import part
-from prefloop.training.settings import PebbleSettings, PrefPPOSettings, ReplaySettings
+from prefloop.training.settings import (
+    ExperienceSettings,
+    PebbleSettings,
+    PrefPPOSettings,
+    ReplaySettings,
+)
 
 if TYPE_CHECKING:
     from prefloop.data.stepping import Stepping
@@ -21,68 +32,107 @@ if TYPE_CHECKING:
     from prefloop.training.methods import Method
 
 
+@dataclass(frozen=True, kw_only=True)
+class PPOAlone:
+    """Settings of PPO on a reward that nobody fits."""
+
+    experience: ExperienceSettings = part(ExperienceSettings)
+    agent: PPOSettings = part(PPOSettings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOOnModel(PPOAlone):
+    """Settings of PPO on a reward model."""
+
+    reward: RewardSettings = part(RewardSettings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AIRLAlone(PPOAlone):
+    """Settings of AIRL, and of the agent under it."""
+
+    airl: AIRLSettings = part(AIRLSettings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SACAlone:
+    """Settings of SAC: PEBBLE's agent and experience, so that both begin to learn at the same step."""
+
+    experience: ReplaySettings = part(ReplaySettings)
+    agent: SACSettings = part(SACSettings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SACOnModel(SACAlone):
+    """Settings of SAC on a reward model."""
+
+    reward: RewardSettings = part(RewardSettings)
+
+
 @dataclass(frozen=True)
 class Compared:
     """A method in a comparison.
 
     Attributes:
-        make: puts it together for one run, from what the run is given.
+        make: puts it together for one run, from what the run is given and its settings there.
         colour: wherever it is drawn.
+        settings: what can be set of it, as it is if nothing is said.
         uses_labels: without labels it has one result for all budgets.
         by_default: it is compared if nothing else is said.
         is_quick: it does not act, and takes seconds.
         has_demonstrators: it starts as the weaker one, or learns from what was said of what both did.
-        settings: of a method that has some for the environment, as its own command has.
     """
 
-    make: "Callable[[Bench], Method]"
+    make: "Callable[[Bench, Any], Method]"
     colour: str
+    settings: Any
     uses_labels: bool = True
     by_default: bool = True
     is_quick: bool = False
     has_demonstrators: bool = True
-    settings: "PrefPPOSettings | PebbleSettings | SACAlone | None" = None
 
     @property
     def asks(self) -> PrefPPOSettings | PebbleSettings | None:
         """Settings of a method that asks for its labels itself."""
-        return None if isinstance(self.settings, SACAlone) else self.settings
+        own = self.settings
+        return own if isinstance(own, PrefPPOSettings | PebbleSettings) else None
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether it takes what comes with the program for an environment, as its own command does."""
+        return isinstance(self.settings, PrefPPOSettings | PebbleSettings | SACAlone)
 
 
-def _dpo(bench: "Bench") -> "Method":
-    from prefloop.agents.settings import DPOSettings
+def _dpo(bench: "Bench", own: DPOSettings) -> "Method":
     from prefloop.training import methods
 
-    return methods.dpo(bench.weak, bench.answers(), DPOSettings(), bench.seed, bench.device)
+    return methods.dpo(bench.weak, bench.answers(), own, bench.seed, bench.device)
 
 
-def _bc(bench: "Bench") -> "Method":
-    from prefloop.agents.settings import BCSettings
+def _bc(bench: "Bench", own: BCSettings) -> "Method":
     from prefloop.training import methods
 
-    return methods.bc(bench.weak, bench.answers(), BCSettings(), bench.seed, bench.device)
+    return methods.bc(bench.weak, bench.answers(), own, bench.seed, bench.device)
 
 
-def _airl(bench: "Bench") -> "Method":
-    from prefloop.agents.settings import AIRLSettings, PPOSettings
+def _airl(bench: "Bench", own: AIRLAlone) -> "Method":
     from prefloop.training import methods
 
     return methods.airl(
         bench.env,
         bench.answers(),
-        AIRLSettings(),
-        PPOSettings(),
-        bench.experience,
+        own.airl,
+        own.agent,
+        own.experience,
         bench.seed,
         bench.device,
         bench.weak_file,
     )
 
 
-def _pref_ppo(bench: "Bench") -> "Method":
+def _pref_ppo(bench: "Bench", own: PrefPPOSettings) -> "Method":
     from prefloop.training import methods
 
-    own = bench.shared(PREF_PPO)
     stepping = methods.stepping_in(bench.env, own.experience.num_envs)
     answers = _teacher(bench, bench.env, stepping, own, lambda: bench.weak)
     method, _ = methods.pref_ppo(
@@ -102,46 +152,42 @@ def _teacher(
 
     answering = methods.simulated_answers(
         env, stepping, bench.teacher, own.questions.segment_length, begins_as, bench.seed,
-        bench.directory,
+        bench.directory, resume=bench.goes_on,
     )  # fmt: skip
     return bench.stack.enter_context(answering)
 
 
-def _pebble(settings: PebbleSettings) -> "Callable[[Bench], Method]":
-    def make(bench: "Bench") -> "Method":
-        import torch
+def _pebble(bench: "Bench", own: PebbleSettings) -> "Method":
+    import torch
 
-        from prefloop.training import methods
-        from prefloop.training.off_policy import make_sac
+    from prefloop.training import methods
+    from prefloop.training.off_policy import make_sac
 
-        own, env = bench.shared(settings), bench.learns_in
-        stepping = methods.stepping_in(env, own.experience.num_envs)
+    env = bench.learns_in
+    stepping = methods.stepping_in(env, own.experience.num_envs)
 
-        def begins_as() -> "Policy":
-            return make_sac(stepping, own.agent, bench.seed, torch.device("cpu")).acting_policy
+    def begins_as() -> "Policy":
+        return make_sac(stepping, own.agent, bench.seed, torch.device("cpu")).acting_policy
 
-        answers = _teacher(bench, env, stepping, own, begins_as)
-        kept = bench.kept_exploration(own, stepping.state_kind)
-        method, _ = methods.pebble(
-            bench.env, stepping, answers, own, bench.seed, bench.device, bench.directory, kept=kept
-        )
-        return method
-
-    return make
+    answers = _teacher(bench, env, stepping, own, begins_as)
+    kept = bench.kept_exploration(own, stepping.state_kind)
+    method, _ = methods.pebble(
+        bench.env, stepping, answers, own, bench.seed, bench.device, bench.directory, kept=kept
+    )
+    return method
 
 
-def _sac(reward: str, settings: "SACAlone") -> "Callable[[Bench], Method]":
+def _sac(reward: str) -> "Callable[[Bench, SACAlone], Method]":
     """SAC, from scratch, on one of `Bench.reward`."""
 
-    def make(bench: "Bench") -> "Method":
+    def make(bench: "Bench", own: SACAlone) -> "Method":
         from prefloop.training import methods
 
-        own = bench.tuned(settings)
         return methods.sac(
             bench.env,
             lambda stepping: bench.reward(reward, stepping.spaces),
             own.agent,
-            replace(own.experience, steps=bench.experience.steps),
+            own.experience,
             bench.seed,
             bench.device,
             bench.directory,
@@ -151,18 +197,17 @@ def _sac(reward: str, settings: "SACAlone") -> "Callable[[Bench], Method]":
     return make
 
 
-def _on_reward(reward: "str") -> "Callable[[Bench], Method]":
-    """PPO on one of `Bench.rewards`."""
+def _on_reward(reward: str) -> "Callable[[Bench, PPOAlone], Method]":
+    """PPO on one of `Bench.reward`."""
 
-    def make(bench: "Bench") -> "Method":
-        from prefloop.agents.settings import PPOSettings
+    def make(bench: "Bench", own: PPOAlone) -> "Method":
         from prefloop.training import methods
 
         return methods.ppo(
             bench.env,
             lambda stepping: bench.reward(reward, stepping.spaces),
-            PPOSettings(),
-            bench.experience,
+            own.agent,
+            own.experience,
             bench.seed,
             bench.device,
             bench.weak_file,
@@ -171,73 +216,38 @@ def _on_reward(reward: "str") -> "Callable[[Bench], Method]":
     return make
 
 
-@dataclass(frozen=True, kw_only=True)
-class SACAlone:
-    """Settings of SAC: PEBBLE's agent and experience, so that both begin to learn at the same step."""
-
-    experience: ReplaySettings = part(ReplaySettings)
-    agent: SACSettings = part(SACSettings)
+PEBBLE = PebbleSettings()
+SAC, SAC_ON_MODEL = SACAlone(agent=PEBBLE.agent), SACOnModel(agent=PEBBLE.agent)
 
 
-PREF_PPO, PEBBLE = PrefPPOSettings(), PebbleSettings()
-SAC = SACAlone(agent=PEBBLE.agent)
-PEBBLE_SURF = PebbleSettings(surf=SurfSettings(surf=True))
-PEBBLE_RUNE = PebbleSettings(rune=RuneSettings(rune_beta=0.05))
-PEBBLE_REED = PebbleSettings(reed=ReedSettings(reed=True))
+def _from_scratch(
+    make: "Callable[[Bench, Any], Method]", colour: str, settings: Any, **facts: bool
+) -> Compared:
+    """A method that has no demonstrators, and is for continuous actions."""
+    return Compared(make, colour, settings, by_default=False, has_demonstrators=False, **facts)
+
 
 # in the order in which they stand in tables and plots
 METHODS: dict[str, Compared] = {
-    "dpo": Compared(_dpo, "C1", is_quick=True),
-    "ppo-rlhf": Compared(_on_reward("learned"), "C0"),
-    "pref-ppo": Compared(_pref_ppo, "C2", by_default=False, settings=PREF_PPO),
-    "pebble": Compared(
-        _pebble(PEBBLE), "C9", by_default=False, has_demonstrators=False, settings=PEBBLE
+    "dpo": Compared(_dpo, "C1", DPOSettings(), is_quick=True),
+    "ppo-rlhf": Compared(_on_reward("learned"), "C0", PPOOnModel()),
+    "pref-ppo": Compared(_pref_ppo, "C2", PrefPPOSettings(), by_default=False),
+    "pebble": _from_scratch(_pebble, "C9", PEBBLE),
+    "pebble+surf": _from_scratch(_pebble, "navy", PebbleSettings(surf=SurfSettings(surf=True))),
+    "pebble+rune": _from_scratch(
+        _pebble, "teal", PebbleSettings(rune=RuneSettings(rune_beta=0.05))
     ),
-    "pebble+surf": Compared(
-        _pebble(PEBBLE_SURF),
-        "navy",
-        by_default=False,
-        has_demonstrators=False,
-        settings=PEBBLE_SURF,
-    ),
-    "pebble+rune": Compared(
-        _pebble(PEBBLE_RUNE),
-        "teal",
-        by_default=False,
-        has_demonstrators=False,
-        settings=PEBBLE_RUNE,
-    ),
-    "pebble+reed": Compared(
-        _pebble(PEBBLE_REED),
-        "olive",
-        by_default=False,
-        has_demonstrators=False,
-        settings=PEBBLE_REED,
-    ),
-    "bc": Compared(_bc, "C3", is_quick=True),
-    "airl": Compared(_airl, "C4"),
-    "constant": Compared(_on_reward("constant"), "C6", uses_labels=False),
-    "flipped": Compared(_on_reward("flipped"), "C5"),
-    "random": Compared(_on_reward("random"), "C7", uses_labels=False),
-    "true-reward": Compared(_on_reward("true"), "C8", uses_labels=False),
-    "sac-constant": Compared(
-        _sac("constant", SAC),
-        "tan",
-        uses_labels=False,
-        by_default=False,
-        has_demonstrators=False,
-        settings=SAC,
-    ),
-    "sac-flipped": Compared(_sac("flipped", SAC), "brown", by_default=False, settings=SAC),
+    "pebble+reed": _from_scratch(_pebble, "olive", PebbleSettings(reed=ReedSettings(reed=True))),
+    "bc": Compared(_bc, "C3", BCSettings(), is_quick=True),
+    "airl": Compared(_airl, "C4", AIRLAlone()),
+    "constant": Compared(_on_reward("constant"), "C6", PPOAlone(), uses_labels=False),
+    "flipped": Compared(_on_reward("flipped"), "C5", PPOOnModel()),
+    "random": Compared(_on_reward("random"), "C7", PPOOnModel(), uses_labels=False),
+    "true-reward": Compared(_on_reward("true"), "C8", PPOAlone(), uses_labels=False),
+    "sac-constant": _from_scratch(_sac("constant"), "tan", SAC, uses_labels=False),
+    "sac-flipped": Compared(_sac("flipped"), "brown", SAC_ON_MODEL, by_default=False),
     "sac-random": Compared(
-        _sac("random", SAC), "silver", uses_labels=False, by_default=False, settings=SAC
+        _sac("random"), "silver", SAC_ON_MODEL, uses_labels=False, by_default=False
     ),
-    "sac": Compared(
-        _sac("true", SAC),
-        "black",
-        uses_labels=False,
-        by_default=False,
-        has_demonstrators=False,
-        settings=SAC,
-    ),
+    "sac": _from_scratch(_sac("true"), "black", SAC, uses_labels=False),
 }

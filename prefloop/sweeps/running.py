@@ -4,11 +4,13 @@ import contextlib
 import functools
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from prefloop import checkpoints, policy_files, runs
 from prefloop.agents.settings import PPOSettings
@@ -18,23 +20,23 @@ from prefloop.data.segments import Segments
 from prefloop.devices import usable_device
 from prefloop.envs.make import make_vector_env
 from prefloop.envs.registered import return_bounds, without_early_end
-from prefloop.envs.spaces import Spaces
+from prefloop.envs.spaces import Spaces, spaces_of
 from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.evaluation.statistics import mean_estimate
-from prefloop.files import read_json, write_json
-from prefloop.policies import Policy
+from prefloop.files import LOCK, read_json, write_json
+from prefloop.policies import FunctionPolicy, Policy
 from prefloop.rewards.settings import RewardSettings
 from prefloop.rewards.training import fit, make_model
-from prefloop.seeding import Stream, integer
+from prefloop.seeding import Stream, generator, integer
 from prefloop.settings import as_flat
 from prefloop.sweeps.cells import Cell
 from prefloop.sweeps.methods import METHODS, SACAlone
 from prefloop.sweeps.settings import (
+    LOG,
+    RANDOM,
     RESULT,
-    Asking,
     CompareSettings,
-    Own,
     as_tuned,
     with_shared,
 )
@@ -53,12 +55,27 @@ from prefloop.training.plans import Plan
 from prefloop.training.settings import (
     ExperienceSettings,
     PebbleSettings,
-    PrefPPOSettings,
     RunSettings,
 )
 
 STRONG, WEAK = "strong", "weak"
 PREPARED = "prepared.json"
+SPENT = "seconds.json"  # in the folder of a run that may go on: how long it has taken so far
+
+
+def play_at_random(settings: CompareSettings, seed: int) -> None:
+    """Measures what a normalised score of 0 is: actions drawn uniformly, judged as all methods are."""
+    envs = make_vector_env(settings.environment, 1)
+    spaces, rng = spaces_of(envs), generator(seed, Stream.POLICY)
+
+    def draw(obs: NDArray) -> NDArray:
+        if spaces.discrete:
+            return rng.integers(spaces.num_actions, size=len(obs))
+        low, high = spaces.finite_bounds
+        return rng.uniform(low, high, (len(obs), len(low))).astype(np.float32)
+
+    judged = _judge(settings, FunctionPolicy(draw, "actions at random"), seed)
+    write_json(Path(settings.out) / RANDOM / f"seed-{seed}" / RESULT, judged)
 
 
 def prepare(settings: CompareSettings, seed: int) -> None:
@@ -68,7 +85,7 @@ def prepare(settings: CompareSettings, seed: int) -> None:
         UserError: the environment or the given policies can't be used.
     """
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
-    folder = _seed_folder(settings, seed)
+    folder = seed_folder(settings, seed)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / PREPARED).exists():
         demonstrators = _demonstrators(settings, seed)
@@ -109,19 +126,28 @@ def prepare(settings: CompareSettings, seed: int) -> None:
 def run_cell(settings: CompareSettings, cell: Cell) -> None:
     """Trains one method with one budget and one seed, and judges what came of it.
 
+    A method that acts goes on where it was stopped, whoever stopped it; others take seconds.
+
     Raises:
-        UserError: its labels say nothing about what is better.
+        UserError: its labels say nothing about what is better, or it can't be done otherwise.
     """
     torch.set_num_threads(1)
     start = time.monotonic()
     directory = Path(settings.out) / cell.folder
-    # a run that was killed is done again: it takes seconds
-    shutil.rmtree(directory, ignore_errors=True)
+    goes_on = not METHODS[cell.method].is_quick and (directory / runs.STATE).exists()
+    before = _spent(directory) if goes_on else 0.0
     with runs.claimed(directory, resume=False):
-        policy = _train(settings, cell, directory)
+        try:
+            policy = _train(settings, cell, directory, goes_on, start - before)
+        except UserError as error:
+            if not goes_on:
+                raise
+            print(f"It begins anew, since it can't go on: {error}")
+            before, start = 0.0, time.monotonic()
+            policy = _train(settings, cell, directory, False, start)
         checkpoints.save(directory / outputs.POLICY, policy.state_dict())
         judged = _judge(settings, policy, cell.seed)
-        prepared = _seed_folder(settings, cell.seed) / PREPARED
+        prepared = seed_folder(settings, cell.seed) / PREPARED
         shown: dict[str, Any] = read_json(prepared) if prepared.exists() else {STRONG: {}, WEAK: {}}
         result = {
             "method": cell.method,
@@ -131,28 +157,58 @@ def run_cell(settings: CompareSettings, cell: Cell) -> None:
             "strong_return": shown[STRONG].get("mean_return"),
             "weak_return": shown[WEAK].get("mean_return"),
             "weak_high": shown[WEAK].get("high"),
-            "seconds": round(time.monotonic() - start, 2),
+            "seconds": round(before + time.monotonic() - start, 2),
         }
         write_json(directory / RESULT, result)
 
 
-def _train(settings: CompareSettings, cell: Cell, directory: Path) -> Policy:
-    """What the commands do, one after the other, with their settings for the environment."""
+def _train(
+    settings: CompareSettings, cell: Cell, directory: Path, goes_on: bool, start: float
+) -> Policy:
+    """What the commands do, one after the other, with the run's settings.
+
+    Args:
+        start: when it began, as `time.monotonic` counts, and as if it had never been stopped.
+    """
+    if not goes_on:
+        _clear(directory)
     with contextlib.ExitStack() as stack:
         compared = METHODS[cell.method]
-        bench = Bench(settings, cell, directory, stack, compared.settings)
-        method = compared.make(bench)
-        run = RunSettings(out=str(directory), seed=cell.seed, device=settings.device)
+        own = with_shared(compared.settings, settings, cell.labels, cell.changes)
+        bench = Bench(settings, cell, own, directory, stack, goes_on)
+        method = compared.make(bench, own)
+        run = RunSettings(
+            out=str(directory), seed=cell.seed, device=settings.device, resume=goes_on
+        )
         env = settings.environment
         facts = outputs.facts(f"compare, {cell.method}", env, method.begins_as)
-        facts |= {"settings": as_flat(run)}
+        facts |= {"settings": {**as_flat(own), **as_flat(run)}}
         if bench.learns_in != env:  # "env" is what it is judged in
             facts["learned_in"] = bench.learns_in.facts
+
+        def watch(rows: Sequence[Any], trackers: Sequence[Any]) -> None:
+            write_json(directory / SPENT, {"seconds": time.monotonic() - start})
+
         loop.turn(
             method.learner, run, facts, method.iterations, show=(), quiet=True,
-            begin=method.begin, saved=method.saved,
+            begin=method.begin, saved=method.saved, watchers=(watch,),
         )  # fmt: skip
         return method.policy()
+
+
+def _spent(directory: Path) -> float:
+    """Seconds that a run took before it was stopped; a kill may have come before they were written."""
+    file = directory / SPENT
+    return float(read_json(file).get("seconds", 0.0)) if file.exists() else 0.0
+
+
+def _clear(directory: Path) -> None:
+    """Removes what an earlier attempt left, but for the log, which is being written."""
+    for path in directory.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name not in (LOG, LOCK):
+            path.unlink(missing_ok=True)
 
 
 class Bench:
@@ -164,46 +220,39 @@ class Bench:
         seed, device: of the run.
         directory: the run's.
         stack: what is put on it is closed after the run.
+        goes_on: the run was stopped, and its directory holds what it had come to.
         weak_file: of the weaker demonstrator.
-        experience: how much a method that acts may act.
     """
 
     def __init__(
         self,
         settings: CompareSettings,
         cell: Cell,
+        own: Any,
         directory: Path,
         stack: contextlib.ExitStack,
-        own: PrefPPOSettings | PebbleSettings | SACAlone | None,
+        goes_on: bool = False,
     ) -> None:
         """Makes nothing yet.
 
         Args:
-            own: settings of the method, where it has some for the environment.
+            own: settings of the method, in this run.
         """
         self._settings, self._cell = settings, cell
         self.env, self.teacher = settings.environment, settings.teacher
         self.learns_in = self.env
         if isinstance(own, PebbleSettings | SACAlone):  # a control would be paid for surviving
-            absorbs = self.tuned(own).experience.absorb_termination
+            absorbs = own.experience.absorb_termination
             self.learns_in = without_early_end(self.env, absorbs)
+        self._reward: RewardSettings = getattr(own, "reward", RewardSettings())
         self.seed, self.device = cell.seed, usable_device(settings.device)
-        self.directory, self.stack = directory, stack
-        self.weak_file = _seed_folder(settings, cell.seed) / WEAK / outputs.POLICY
-        self.experience = ExperienceSettings(steps=settings.steps)
+        self.directory, self.stack, self.goes_on = directory, stack, goes_on
+        self.weak_file = seed_folder(settings, cell.seed) / WEAK / outputs.POLICY
 
     @functools.cached_property
     def weak(self) -> Policy:
         """The weaker demonstrator, whom every method begins as that has demonstrators."""
         return _load(self._settings, self.seed, WEAK)
-
-    def tuned(self, own: Own) -> Own:
-        """Settings of a method, for the environment."""
-        return as_tuned(own, self._settings)
-
-    def shared(self, own: Asking) -> Asking:
-        """The same of a method that asks its own questions, as many as the others have labels."""
-        return with_shared(own, self._settings, self._cell.labels)
 
     def kept_exploration(self, own: PebbleSettings, states: Any) -> KeptExploration | None:
         """Where what all of PEBBLE's variants explore alike, whatever the budget, is kept for each other."""
@@ -216,7 +265,7 @@ class Bench:
 
     def answers(self) -> Preferences:
         """The first answers, as many as the budget; nothing of them depends on larger budgets."""
-        preferences = dataset.read(_seed_folder(self._settings, self.seed) / "preferences")
+        preferences = dataset.read(seed_folder(self._settings, self.seed) / "preferences")
         first = preferences.answered[slice(0, self._cell.labels)].compact
         first.require_something_to_learn()
         return first
@@ -227,12 +276,12 @@ class Bench:
             return true_reward
         if name == "constant":
             return lambda rollout: np.ones(rollout.valid.shape)
-        model = make_model(spaces, RewardSettings(), self.seed)
+        model = make_model(spaces, self._reward, self.seed)
         if name == "random":
             # of the whole pool: what is asked about depends on the budgets, and this control on none
             model.set_scale(_segments(self._settings, self.seed))
             return from_model(model.to(self.device))
-        model, _ = fit(model, self.answers(), RewardSettings(), self.seed, self.device)
+        model, _ = fit(model, self.answers(), self._reward, self.seed, self.device)
         learned = from_model(model)
         return learned if name == "learned" else lambda rollout: -learned(rollout)
 
@@ -245,7 +294,7 @@ def _segments(settings: CompareSettings, seed: int) -> Segments:
     return demos.as_segments(trajectories, settings.segment_length, settings.segments, seed)
 
 
-def _judge(settings: CompareSettings, policy: Policy, seed: int) -> dict[str, Any]:
+def _judge(settings: CompareSettings, policy: Policy | FunctionPolicy, seed: int) -> dict[str, Any]:
     """True returns of a policy in episodes that all methods of a seed are judged by."""
     returns = evaluate(policy, settings.environment, settings.evaluation_episodes, seed)
     estimate = mean_estimate(returns, return_bounds(settings.environment))
@@ -286,10 +335,11 @@ def _demonstrators(settings: CompareSettings, seed: int) -> dict[str, Policy]:
     return {STRONG: on_the_way[-1], WEAK: weak}
 
 
-def _seed_folder(settings: CompareSettings, seed: int) -> Path:
+def seed_folder(settings: CompareSettings, seed: int) -> Path:
+    """Where the demonstrators and pairs of a seed stand."""
     return Path(settings.out) / "seeds" / f"seed-{seed}"
 
 
 def _load(settings: CompareSettings, seed: int, name: str) -> Policy:
-    file = _seed_folder(settings, seed) / name / outputs.POLICY
+    file = seed_folder(settings, seed) / name / outputs.POLICY
     return policy_files.load(file, make_vector_env(settings.environment, 1))

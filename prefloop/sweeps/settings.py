@@ -1,12 +1,13 @@
 """What can be set of comparisons, with defaults; free of PyTorch, so that `--help` is quick."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, replace
 from typing import Any, TypeVar
 
 from prefloop.agents.settings import PPOSettings
 from prefloop.envs.settings import EnvSettings
-from prefloop.settings import as_flat, part, require_above_zero, setting
+from prefloop.settings import as_flat, part, require_above_zero, setting, with_flags
 from prefloop.sweeps.methods import METHODS, SACAlone
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import PebbleSettings, PrefPPOSettings, segment_length
@@ -14,6 +15,11 @@ from prefloop.tuned import tuned, untuned_setting
 
 DEMONSTRATORS = "demonstrators"  # among methods, where it is said what each was set by
 RESULT = "result.json"  # in a run's folder, once it is done
+FAILURE = "failed.json"  # in its place, where that could not be
+RANDOM = "random"  # in a comparison's folder: what actions drawn at random reach, for each seed
+LOG = "log.txt"  # what was said meanwhile, if anything was
+# settings of how it is run, on which no result depends
+OF_RUNNING = ("out", "processes", "device", "dry_run", "retry_failed")
 MAX_SEEDS = 10_000  # of one comparison: more is a slip of the finger
 
 
@@ -34,6 +40,18 @@ def parse_seeds(text: str) -> str:
 
 
 parse_seeds.__name__ = "seed or range"  # as argparse shows it
+
+
+def dry_run_setting() -> Any:
+    """`--dry_run`."""
+    return setting(
+        False, "say what there is to run, how many labels that takes and how long, and end"
+    )
+
+
+def retry_failed_setting() -> Any:
+    """`--retry_failed`."""
+    return setting(False, "try again what could not be done before, too")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +77,8 @@ class CompareSettings:
     out: str = setting(MISSING, "folder that everything is written to; made if missing")
     processes: int = setting(0, "how many runs at once; 0 for one per core")
     device: str = setting("cpu", "where tensors live: cpu, cuda, mps")
+    dry_run: bool = dry_run_setting()
+    retry_failed: bool = retry_failed_setting()
     untuned: bool = untuned_setting()
     environment: EnvSettings = part(EnvSettings)
     teacher: TeacherSettings = part(TeacherSettings)
@@ -112,29 +132,33 @@ class CompareSettings:
         )
 
 
-Own = TypeVar("Own", bound=PPOSettings | PrefPPOSettings | PebbleSettings | SACAlone)
-Asking = TypeVar("Asking", bound=PrefPPOSettings | PebbleSettings)
+Own = TypeVar("Own")
 
 
 def as_tuned(own: Own, settings: CompareSettings) -> Own:
-    """Settings of a method, for the environment as in the method's own command."""
-    if settings.untuned:
+    """Settings of a method, for the environment as in the method's own command, if it has one there."""
+    kinds = {
+        PPOSettings: "ppo",
+        PrefPPOSettings: "pref-ppo",
+        PebbleSettings: "pebble",
+        SACAlone: "pebble",
+    }
+    command = next((name for kind, name in kinds.items() if isinstance(own, kind)), None)
+    if settings.untuned or command is None:
         return own
-    command = {PPOSettings: "ppo", PrefPPOSettings: "pref-ppo"}.get(type(own), "pebble")
     # PrefPPO starts from the weaker demonstrator; demonstrators, PEBBLE and SAC from scratch
     return tuned(own, command, settings.environment.env, has_init=command == "pref-ppo")
 
 
 def _owners(settings: CompareSettings) -> dict[str, Any]:
     """Who has settings of its own in a comparison, and which if nothing comes with the program."""
-    methods = {name: METHODS[name].settings for name in settings.methods}
     trained = settings.has_demonstrators and not settings.policies
     own: dict[str, Any] = {DEMONSTRATORS: PPOSettings()} if trained else {}
-    return own | {name: there for name, there in methods.items() if there is not None}
+    return own | {name: METHODS[name].settings for name in settings.methods}
 
 
 def settings_by_method(settings: CompareSettings) -> dict[str, dict[str, Any]]:
-    """All settings of each method that has its own, and of the demonstrators, by flag."""
+    """All settings of each method, and of the demonstrators, by flag, before anything is changed."""
     return {name: as_flat(as_tuned(own, settings)) for name, own in _owners(settings).items()}
 
 
@@ -148,11 +172,23 @@ def tuned_flags(settings: CompareSettings) -> dict[str, dict[str, Any]]:
     return {name: flags for name, flags in found.items() if flags}
 
 
-def with_shared(own: Asking, settings: CompareSettings, labels: int) -> Asking:
-    """Settings of a method that asks for its labels itself, with what all methods share."""
-    own = as_tuned(own, settings)
-    questions = replace(own.questions, labels=labels)
-    if settings.segment_length is not None:  # it can't ask about whole episodes
-        questions = replace(questions, segment_length=settings.segment_length)
-    experience: Any = replace(own.experience, steps=settings.steps)  # each has its own class of it
-    return replace(own, experience=experience, questions=questions)
+def with_shared(
+    own: Own, settings: CompareSettings, labels: int, changes: Iterable[tuple[str, Any]] = ()
+) -> Own:
+    """Settings of a method in a run: tuned, then changed, with what all methods share.
+
+    Args:
+        labels: of the run.
+        changes: what is not as usual, by flag.
+    """
+    own = with_flags(as_tuned(own, settings), dict(changes))
+    shared: Any = {}
+    if hasattr(own, "experience"):
+        shared["experience"] = replace(own.experience, steps=settings.steps)
+    if hasattr(own, "questions"):
+        shared["questions"] = replace(own.questions, labels=labels)
+        if settings.segment_length is not None:  # it can't ask about whole episodes
+            shared["questions"] = replace(
+                shared["questions"], segment_length=settings.segment_length
+            )
+    return replace(own, **shared) if shared else own  # type: ignore[type-var]

@@ -22,11 +22,15 @@ from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.files import read_csv, read_json, write_json
 from prefloop.rewards.settings import RewardSettings
-from prefloop.sweeps.compare import Cell, _remember, cells
-from prefloop.sweeps.methods import METHODS, SACAlone, _pebble, _sac
-from prefloop.sweeps.page import command, summarise, write_page
+from prefloop.sweeps import report
+from prefloop.sweeps.cells import Cell, Comparison, cells
+from prefloop.sweeps.methods import METHODS, SACAlone
+from prefloop.sweeps.page import command
+from prefloop.sweeps.remembering import remember
+from prefloop.sweeps.results import Part, Results
 from prefloop.sweeps.running import prepare, run_cell
 from prefloop.sweeps.settings import RESULT, CompareSettings, tuned_flags, with_shared
+from prefloop.sweeps.tables import summarise
 from prefloop.training.kept_exploration import KeptExploration
 from prefloop.training.settings import ExplorationSettings, PebbleSettings, ReplaySettings
 from prefloop.tuned import defaults_for
@@ -217,6 +221,18 @@ def result(method, labels, seed, mean, weak=50.0):
     }  # fmt: skip
 
 
+def write_page(folder, settings, found):
+    """The page of results that nobody ran, who did not act: the table as text."""
+    rows = [{"task": str(settings.environment), **row, "score": None} for row in found]
+    for row in rows:
+        run = folder / "runs" / row["method"] / str(row["seed"])
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "metrics.csv").write_text("epoch,loss\n0,1.0\n")
+    runs = [folder / "runs" / row["method"] / str(row["seed"]) for row in rows]
+    part = Part(Comparison(settings), rows, runs, [], None, None)
+    return report.write(Results(folder, [part], ()))
+
+
 def test_the_table_by_hand():
     # the middle half of five runs is the three in the middle
     scores = [10.0, 100.0, 110.0, 120.0, 1000.0]
@@ -313,11 +329,10 @@ def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
     assert set(asking) == set(ASKING)
     alone = SACAlone(experience=small["experience"], agent=small["agent"])
     for name in ("sac-constant", "sac-flipped", "sac-random", "sac"):
-        make = _sac(name.partition("-")[2] or "true", alone)
-        monkeypatch.setitem(METHODS, name, replace(METHODS[name], settings=alone, make=make))
+        monkeypatch.setitem(METHODS, name, replace(METHODS[name], settings=alone))
     for name, method in asking.items():
         own = replace(method.asks, **small)
-        monkeypatch.setitem(METHODS, name, replace(method, settings=own, make=_pebble(own)))
+        monkeypatch.setitem(METHODS, name, replace(method, settings=own))
     settings = CompareSettings(
         environment=EnvSettings(env=env),
         methods=methods,
@@ -434,26 +449,26 @@ def test_a_comparison_of_other_settings_is_not_added_to(tmp_path):
         environment = EnvSettings(env=env, action_repeat=2)
         return CompareSettings(environment=environment, out=str(tmp_path), **more)
 
-    _remember(of(), tmp_path)
+    remember(Comparison(of()))
     known = read_json(tmp_path / "compare.json")
     assert known["by_method"]["sac"]["network"] == "residual"
     assert not known["by_method"]["demonstrators"]["normalise_obs"]
-    assert _remember(of(seeds=("7",)), tmp_path).seeds == ("0-4", "7")
+    assert remember(Comparison(of(seeds=("7",)))).settings.seeds == ("0-4", "7")
     # another version's settings, or none that it wrote down
     for sac in ({**known["by_method"]["sac"], "batch_size": 64}, None):
         write_json(tmp_path / "compare.json", {**known, "by_method": {"sac": sac} if sac else {}})
         with pytest.raises(UserError, match="in which sac had other settings, by an earlier"):
-            _remember(of(), tmp_path)
-        _remember(of(methods=("dpo",)), tmp_path)  # which has none of its own
+            remember(Comparison(of()))
+        remember(Comparison(of(methods=("dpo",))))  # which has none of its own
     write_json(tmp_path / "compare.json", {**known, "by_method": 5})
     with pytest.raises(UserError, match=r"compare\.json is damaged"):
-        _remember(of(), tmp_path)
+        remember(Comparison(of()))
     cheetah = {**known["settings"], "env": "HalfCheetah-v5"}
     write_json(tmp_path / "compare.json", {"settings": cheetah})
     with pytest.raises(UserError, match="in which demonstrators had other settings"):
-        _remember(of("HalfCheetah-v5", methods=("dpo",)), tmp_path)
+        remember(Comparison(of("HalfCheetah-v5", methods=("dpo",))))
     with pytest.raises(UserError, match="a comparison with untuned False, not True"):
-        _remember(of("HalfCheetah-v5", methods=("dpo",), untuned=True), tmp_path)
+        remember(Comparison(of("HalfCheetah-v5", methods=("dpo",), untuned=True)))
 
 
 def test_again_is_what_was_given(tmp_path):

@@ -1,0 +1,91 @@
+"""One piece of work for an engine: what it calls, where its result stands, and how its failure is kept.
+
+Free of PyTorch, which the process that hands jobs out need not load.
+"""
+
+import contextlib
+import importlib
+import traceback
+from pathlib import Path
+from typing import NamedTuple
+
+from prefloop.errors import UserError
+from prefloop.files import read_json, write_json
+from prefloop.sweeps.cells import Cell
+from prefloop.sweeps.settings import FAILURE, LOG, RANDOM, CompareSettings
+
+SEEDS = "seeds"
+KILLED = "Its process was killed; is there enough memory?"
+
+
+class Job(NamedTuple):
+    """What is to be done.
+
+    Attributes:
+        function: its name in `prefloop.sweeps.running`.
+        settings: of the comparison that it belongs to.
+        what: the cell, or the seed whose demonstrators are to be prepared, or that chance is tried with.
+    """
+
+    function: str
+    settings: CompareSettings
+    what: Cell | int
+
+    @property
+    def folder(self) -> Path:
+        """Where what comes of it stands."""
+        folder = Path(self.settings.out)
+        if isinstance(self.what, Cell):
+            return folder / self.what.folder
+        place = SEEDS if self.function == "prepare" else RANDOM
+        return folder / place / f"seed-{self.what}"
+
+    def __str__(self) -> str:
+        """As sentences name it."""
+        if isinstance(self.what, Cell):
+            return f"{self.settings.environment}, {self.what}"
+        if self.function == "prepare":
+            return f"{self.settings.environment}, the demonstrators of seed {self.what}"
+        return f"{self.settings.environment}, actions at random with seed {self.what}"
+
+    def failed(self, reason: str) -> None:
+        """Notes why it could not be done."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / FAILURE, {"reason": reason})
+
+    @property
+    def failure(self) -> str | None:
+        """Why it could not be done when it was last tried; None if it was not tried, or was done."""
+        file = self.folder / FAILURE
+        return str(read_json(file).get("reason")) if file.exists() else None
+
+    @property
+    def log(self) -> Path:
+        """What it said, if anything."""
+        return self.folder / LOG
+
+
+def do(job: Job) -> None:
+    """Does a job; what it says goes into its log, and why it failed into a file beside it.
+
+    Raises:
+        UserError: it can't be done; the sentence says why.
+    """
+    job.folder.mkdir(parents=True, exist_ok=True)
+    (job.folder / FAILURE).unlink(missing_ok=True)
+    with job.log.open("a", encoding="utf-8", errors="backslashreplace") as log:
+        try:
+            with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+                running = importlib.import_module("prefloop.sweeps.running")
+                getattr(running, job.function)(job.settings, job.what)
+        except Exception as error:  # whatever it is, the others go on
+            is_told = isinstance(error, UserError)
+            sentence = str(error) if is_told else f"{type(error).__name__}: {error}"
+            if not is_told:
+                traceback.print_exc(file=log)
+            job.failed(sentence)
+            raise UserError(sentence) from None
+        finally:
+            is_empty = log.tell() == 0
+    if is_empty:
+        job.log.unlink(missing_ok=True)

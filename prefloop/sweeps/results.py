@@ -1,0 +1,207 @@
+"""All that a folder's runs came to: one row for each, with every setting a column, and scores per task."""
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, TypeVar
+
+from prefloop.envs.registered import return_bounds
+from prefloop.envs.settings import EnvSettings
+from prefloop.errors import UserError, note
+from prefloop.evaluation.statistics import Bounds, interquartile_mean
+from prefloop.files import read_json, write_atomically, write_csv
+from prefloop.settings import as_flat, leaves
+from prefloop.startup import import_optional
+from prefloop.sweeps import remembering
+from prefloop.sweeps.cells import Cell, Comparison, shown
+from prefloop.sweeps.methods import METHODS
+from prefloop.sweeps.settings import (
+    FAILURE,
+    OF_RUNNING,
+    RANDOM,
+    RESULT,
+    CompareSettings,
+    with_shared,
+)
+
+Row = dict[str, Any]
+T = TypeVar("T")
+REFERENCES = (
+    "true-reward",
+    "sac",
+)  # our own agents on the true reward: the better one is a score of 1
+OF_ENV = {leaf.flag for leaf in leaves(EnvSettings)}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One comparison's.
+
+    Attributes:
+        comparison: with all that its folder holds.
+        rows: of its runs, in the order of its cells.
+        folders: of the runs, one for each row.
+        failed: why runs that there are not could not be done, and where that stands.
+        zero, one: returns that a score of 0 and of 1 stand for; None where they are not known.
+    """
+
+    comparison: Comparison
+    rows: list[Row]
+    folders: list[Path]
+    failed: list[tuple[Cell, str]]
+    zero: float | None
+    one: float | None
+
+    @property
+    def task(self) -> str:
+        """The environment, and what is changed about it."""
+        return self.comparison.settings.environment.described
+
+    @property
+    def bounds(self) -> Bounds:
+        """Of a return."""
+        return return_bounds(self.comparison.settings.environment)
+
+
+@dataclass(frozen=True)
+class Results:
+    """A folder's.
+
+    Attributes:
+        varied: settings that are not the same in all rows of a method, or in all comparisons.
+    """
+
+    root: Path
+    parts: list[Part]
+    varied: tuple[str, ...]
+
+    @property
+    def rows(self) -> list[Row]:
+        """All of them."""
+        return [row for part in self.parts for row in part.rows]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Columns that tell which runs differ by more than their seed, but for the task."""
+        return ("method", *self.varied, "labels")
+
+
+def folders_in(root: Path) -> list[Path]:
+    """The comparisons that a folder holds: itself, or those in it."""
+    if (root / remembering.SETTINGS).exists():
+        return [root]
+    return sorted(file.parent for file in root.glob(f"*/{remembering.SETTINGS}"))
+
+
+def collect(root: Path) -> Results:
+    """Reads what is done."""
+    read = [remembering.read(folder)[0] for folder in folders_in(root)]
+    parts = [_part(comparison) for comparison in read]
+    flat = [as_flat(comparison.settings) for comparison in read]
+    terms = [
+        flag
+        for flag in (flat[0] if flat else ())
+        if flag not in ("methods", "labels", "seeds", *OF_RUNNING, *OF_ENV)
+        and any(one[flag] != flat[0][flag] for one in flat)
+    ]
+    changed = dict.fromkeys(
+        flag
+        for comparison in read
+        for many in comparison.changes.values()
+        for changes in many
+        for flag, _ in changes
+    )
+    rows = [row for part in parts for row in part.rows]
+    own = [flag for flag in changed if _differs(rows, flag)]
+    return Results(root, parts, tuple(dict.fromkeys((*terms, *own))))
+
+
+def _differs(rows: Sequence[Row], flag: str) -> bool:
+    """Whether a setting is not the same in all runs of a method."""
+    by_method = grouped((row for row in rows if flag in row), lambda row: row["method"])
+    return any(len({row[flag] for row in same}) > 1 for same in by_method.values())
+
+
+def _part(comparison: Comparison) -> Part:
+    known: dict[Any, Row] = {}
+    rows: list[Row] = []
+    folders, failed = [], []
+    runs: dict[Any, list[float]] = {}  # of agents on the true reward, their returns
+    for cell in comparison.cells:
+        folder = comparison.folder / cell.folder
+        if (folder / RESULT).exists():
+            kind = (cell.method, cell.labels, cell.changes)
+            if kind not in known:
+                known[kind] = _settings(comparison.settings, cell)
+            task = comparison.settings.environment.described
+            rows.append({"task": task, **read_json(folder / RESULT), "score": None, **known[kind]})
+            folders.append(folder)
+            if cell.method in REFERENCES:
+                runs.setdefault(kind, []).append(rows[-1]["mean_return"])
+        elif (folder / FAILURE).exists():
+            failed.append((cell, str(read_json(folder / FAILURE).get("reason"))))
+    chance = [read_json(file) for file in sorted(comparison.folder.glob(f"{RANDOM}/*/{RESULT}"))]
+    zero = fmean(float(one["mean_return"]) for one in chance) if chance else None
+    # with several settings of it, the best one is what there is to reach
+    one = max((float(interquartile_mean(returns)) for returns in runs.values()), default=None)
+    if zero is not None and one is not None and one <= zero:
+        one = None
+    if zero is not None and one is not None:
+        for row in rows:
+            row["score"] = (row["mean_return"] - zero) / (one - zero)
+    return Part(comparison, rows, folders, failed, zero, one)
+
+
+def _settings(settings: CompareSettings, cell: Cell) -> Row:
+    """All that is set of a run, by flag; where method and comparison both have a word, what counts."""
+    own = as_flat(with_shared(METHODS[cell.method].settings, settings, cell.labels, cell.changes))
+    terms = {
+        flag: value
+        for flag, value in as_flat(settings).items()
+        if flag not in ("methods", "labels", "seeds", *OF_RUNNING)
+        and not (flag in own and (value is None or flag == "segment_length"))
+    }
+    own.pop("labels", None)
+    return {flag: _plain(value) for flag, value in sorted({**own, **terms}.items())}
+
+
+def _plain(value: Any) -> Any:
+    """A value that a table's column can hold."""
+    return shown(value) if isinstance(value, tuple | list) else value
+
+
+def grouped(rows: Iterable[T], by: Callable[[T], Any]) -> dict[Any, list[T]]:
+    """Rows that are alike together, in the order in which the first of each came."""
+    found: dict[Any, list[T]] = {}
+    for row in rows:
+        found.setdefault(by(row), []).append(row)
+    return found
+
+
+def write_tables(results: Results) -> None:
+    """Writes results.csv, and results.parquet where pyarrow is installed."""
+    rows = results.rows
+    columns = dict.fromkeys(name for row in rows for name in row)
+    full = [{name: row.get(name) for name in columns} for row in rows]
+    write_csv(results.root / "results.csv", full)
+    try:
+        pa, parquet = import_optional("results.parquet", "data", "pyarrow", "pyarrow.parquet")
+    except UserError as error:
+        note(f"There is a results.csv alone: {error}")
+        return
+    arrays = {name: _column([row[name] for row in full]) for name in columns}
+    buffer = io.BytesIO()
+    parquet.write_table(pa.table(arrays), buffer, compression="zstd")
+    write_atomically(results.root / "results.parquet", buffer.getvalue())
+
+
+def _column(values: list[Any]) -> list[Any]:
+    """Of one type, as Parquet's columns are: methods may have the same setting in different types."""
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) <= 1:
+        return values
+    if kinds <= {int, float}:
+        return [None if value is None else float(value) for value in values]
+    return [None if value is None else str(value) for value in values]

@@ -1,0 +1,302 @@
+"""A study: a file that says which comparisons are made, each setting a value or a list of values.
+
+It is read and refused as a whole before anything is run; sentences name the key and its line.
+"""
+
+import difflib
+import itertools
+import re
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prefloop.command_line import require_needed
+from prefloop.envs.settings import EnvSettings
+from prefloop.errors import UserError
+from prefloop.settings import Leaf, as_flat, assembled, defaults_of, leaves, read_as
+from prefloop.sweeps.cells import Changes, Comparison, digest
+from prefloop.sweeps.methods import METHODS
+from prefloop.sweeps.settings import CompareSettings, with_shared
+from prefloop.tuned import SHORT, defaults_for
+from prefloop.yaml_files import Place, read_values
+
+RUNNING = ("out", "processes", "device")  # how it is run: one value each
+LISTS = ("methods", "labels", "seeds")  # of which a comparison has many anyway
+NOT_HERE = ("dry_run", "retry_failed")  # what a command line says
+NOBODYS = ("explore_from", "keep_exploration")  # a sweep keeps explorations by itself
+MAX_RUNS = 100_000  # of one study: more is a slip of the finger
+Axes = Mapping[str, Sequence[Any]]  # by flag, the values that it has in turn
+
+SHARED = {leaf.flag: leaf for leaf in leaves(CompareSettings)}
+OF_ENV = {leaf.flag for leaf in leaves(EnvSettings)}
+
+
+def settings_of(method: str) -> dict[str, Leaf]:
+    """What can be set of a method alone, by flag."""
+    found = leaves(type(METHODS[method].settings))
+    return {leaf.flag: leaf for leaf in found if leaf.flag not in {*SHARED, *NOBODYS}}
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a file says.
+
+    Attributes:
+        comparisons: their `out` is a folder in the study's.
+        out, processes: "" and 0 if the file does not say.
+    """
+
+    comparisons: Sequence[Comparison]
+    out: str
+    processes: int
+
+
+def read_study(file: Path, out: str = "", device: str = "") -> Study:
+    """Reads a study and checks all that can be checked without making its environments.
+
+    Args:
+        out, device: in place of what the file says.
+
+    Raises:
+        UserError: it can't be read, or something in it can't be meant; names the key and the line.
+    """
+    return _Reader(file, out, device).study()
+
+
+@dataclass
+class _Reader:
+    file: Path
+    out: str
+    device: str
+    values: dict[str, Any] = field(default_factory=dict)
+    lines: dict[Place, str] = field(default_factory=dict)
+    # settings that did nothing where they were met, and why, and those that did something somewhere
+    idle: dict[str, str] = field(default_factory=dict)
+    useful: set[str] = field(default_factory=set)
+
+    def study(self) -> Study:
+        self.values, self.lines = read_values(self.file)
+        for needed in ("env", "methods"):
+            if needed not in self.values:
+                raise UserError(f"{self.file} names no {needed}.")
+        running = {key: self._one(key) for key in RUNNING if key in self.values}
+        out = self.out or running.get("out", "")
+        if not out:
+            raise UserError(
+                f"{self.file} says no folder to write to; give --out, or `out: FOLDER`."
+            )
+        shared = {key: self._list(key) for key in LISTS if key in self.values}
+        methods = tuple(dict.fromkeys(shared["methods"]))
+        terms = self._terms()
+        changed = self._changed(methods)
+        shared |= {"methods": methods, "device": self.device or running.get("device", "cpu")}
+        comparisons: dict[str, Comparison] = {}
+        for env in self._environments():
+            for point in product({**terms, **env}):
+                settings, name = self._comparison({**point, **shared}, Path(out))
+                changes = {m: self._changes(settings, m, changed[m]) for m in methods}
+                comparisons[name] = Comparison(settings, changes)
+        for key, why in self.idle.items():
+            if key not in self.useful:
+                raise UserError(f"{self._where(key)}: {why}.")
+        runs = sum(len(comparison.cells) for comparison in comparisons.values())
+        if runs > MAX_RUNS:
+            raise UserError(f"{self.file} asks for {runs} runs, more than {MAX_RUNS}.")
+        return Study(list(comparisons.values()), out, running.get("processes", 0))
+
+    def _where(self, *place: str | int) -> str:
+        return self.lines.get(place, str(self.file))
+
+    def _one(self, key: str) -> Any:
+        return self._value(SHARED[key], self.values[key], key)
+
+    def _list(self, key: str) -> Any:
+        value = self.values[key]
+        given = value if isinstance(value, list) else [value]
+        if not given:
+            raise UserError(f"{self._where(key)}: {key} names none.")
+        return tuple(self._value(SHARED[key], x, key, i)[0] for i, x in enumerate(given))
+
+    def _value(self, leaf: Leaf, value: Any, *place: str | int) -> Any:
+        if value is None and leaf.field.default is None:
+            return None
+        try:
+            return read_as(leaf, value)
+        except (TypeError, ValueError):
+            where = self.lines.get(place) or self._where(*place[:-1])
+            choices = leaf.field.metadata["choices"]
+            among = f"; choose from {', '.join(choices)}" if choices else ""
+            raise UserError(f"{where}: {leaf.flag} can't be {SHORT.repr(value)}{among}.") from None
+
+    def _axis(self, leaf: Leaf, value: Any, *place: str | int) -> list[Any]:
+        """The values that a setting has in turn; a list of numbers is one of `hidden_sizes`."""
+        takes_many = typing.get_origin(leaf.field.type) is tuple
+        if not isinstance(value, list) or (
+            takes_many and not any(isinstance(x, list) for x in value)
+        ):
+            return [self._value(leaf, value, *place)]
+        if not value:
+            raise UserError(f"{self._where(*place)}: {leaf.flag} has no value.")
+        found = [self._value(leaf, x, *place, i) for i, x in enumerate(value)]
+        return list(dict.fromkeys(found))
+
+    def _environments(self) -> list[Axes]:
+        given = self.values["env"]
+        many = given if isinstance(given, list) else [given]
+        if not many:
+            raise UserError(f"{self._where('env')}: env names none.")
+        found: list[Axes] = []
+        for i, one in enumerate(many):
+            place = ("env", i) if isinstance(given, list) else ("env",)
+            if not isinstance(one, dict):
+                found.append({"env": [self._value(SHARED["env"], one, *place)]})
+                continue
+            if "env" not in one:
+                raise UserError(f"{self._where(*place)}: an environment needs its env.")
+            for key in one:
+                if key not in OF_ENV:
+                    raise self._unknown(key, OF_ENV, "an environment", *place, key)
+            found.append({k: self._axis(SHARED[k], v, *place, k) for k, v in one.items()})
+        return found
+
+    def _terms(self) -> Axes:
+        """What is equal for all methods of a comparison, in turn."""
+        return {
+            key: self._axis(SHARED[key], value, key)
+            for key, value in self.values.items()
+            if key in SHARED and key not in (*RUNNING, *LISTS, *NOT_HERE, "env")
+        }
+
+    def _changed(self, methods: Sequence[str]) -> dict[str, Axes]:
+        """What is said of each method: what stands under its name, or else under none."""
+        known = {name: settings_of(name) for name in METHODS}
+        found: dict[str, dict[str, Sequence[Any]]] = {name: {} for name in methods}
+        own: dict[str, dict[str, Sequence[Any]]] = {name: {} for name in methods}
+        for key, value in self.values.items():
+            if key in NOT_HERE:
+                raise UserError(f"{self._where(key)}: {key} is a flag of the command line alone.")
+            if key in SHARED:
+                continue
+            if key in METHODS:
+                if key not in methods:
+                    raise UserError(f"{self._where(key)}: {key} is not among the methods.")
+                if not isinstance(value, dict):
+                    raise UserError(f"{self._where(key)}: `setting: value` lines are needed.")
+                for flag, inner in value.items():
+                    if flag not in known[key]:
+                        if flag in SHARED:
+                            raise UserError(
+                                f"{self._where(key, flag)}: {flag} is the same for all methods; it does not stand "
+                                f"under {key}."
+                            )
+                        raise self._unknown(flag, known[key], key, key, flag)
+                    own[key][flag] = self._axis(known[key][flag], inner, key, flag)
+                continue
+            having = [name for name in METHODS if key in known[name]]
+            if not having:
+                everything = {*SHARED, *METHODS, *(f for flags in known.values() for f in flags)}
+                raise self._unknown(key, everything, "a comparison or of any method", key)
+            for name in methods:
+                if name in having:
+                    found[name][key] = self._axis(known[name][key], value, key)
+            if not set(having) & set(methods):
+                raise UserError(
+                    f"{self._where(key)}: {key} is a setting of {', '.join(having)}, none of which is among the "
+                    "methods."
+                )
+        return {name: {**found[name], **own[name]} for name in methods}
+
+    def _unknown(self, key: Any, known: Any, whose: str, *place: str | int) -> UserError:
+        close = difflib.get_close_matches(str(key), list(known), 1)
+        meant = f"; did you mean {close[0]}?" if close else "."
+        return UserError(f"{self._where(*place)}: {key} is no setting of {whose}{meant}")
+
+    def _comparison(self, given: Mapping[str, Any], root: Path) -> tuple[CompareSettings, str]:
+        """The settings of one, and the name of its folder."""
+        plain = defaults_of(CompareSettings)
+        usual = defaults_for("compare", CompareSettings, {**plain, **given})
+        values = {**plain, **{k: _as_set(v) for k, v in (usual.values if usual else {}).items()}}
+        with_given = {**values, **given}
+        for flag in self._idle(list(SHARED.values()), given, with_given):
+            with_given[flag] = values[flag]
+        settings = self._assembled({**with_given, "out": str(root)})
+        # told by what is not as usual, so that it stays where it is when the program learns new settings
+        flat = as_flat(settings)
+        usually = {**plain, **as_flat(EnvSettings(env=flat["env"]))}
+        said = sorted(
+            (flag, value)
+            for flag, value in flat.items()
+            if flag not in (*RUNNING, *LISTS, *NOT_HERE, "env") and value != usually[flag]
+        )
+        env = re.sub(r"[^\w.-]", "_", flat["env"])
+        name = f"{env}-{digest([flat['env'], *said])}"
+        return self._assembled({**with_given, "out": str(root / name)}), name
+
+    def _assembled(self, flat: Mapping[str, Any]) -> CompareSettings:
+        try:
+            paths = {leaf.path: flat[leaf.flag] for leaf in SHARED.values()}
+            return assembled(CompareSettings, paths).without_repeats
+        except ValueError as error:
+            raise self._located(error) from None
+
+    def _changes(self, settings: CompareSettings, method: str, axes: Axes) -> list[Changes]:
+        """The settings that a method has in turn, as far as they are not as usual."""
+        known, found = settings_of(method), []
+        labels = settings.labels[0]
+        usual = as_flat(with_shared(METHODS[method].settings, settings, labels))
+        for point in product(axes):
+            for flag in self._idle(
+                list(leaves(type(METHODS[method].settings))), point, {**usual, **point}
+            ):
+                point.pop(flag)
+            changes = tuple(
+                (flag, point[flag])
+                for flag in known
+                if flag in point and point[flag] != usual[flag]
+            )
+            try:
+                with_shared(METHODS[method].settings, settings, labels, changes)
+            except ValueError as error:
+                raise self._located(error, method) from None
+            found.append(changes)
+        return list(dict.fromkeys(found))
+
+    def _idle(
+        self, known: Sequence[Leaf], given: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> list[str]:
+        """Which settings do nothing beside the others here; a grid may have them where they do."""
+        idle = []
+        for leaf in known:
+            if leaf.flag not in given:
+                continue
+            try:
+                require_needed(known, [leaf.flag], values)
+                self.useful.add(leaf.flag)
+            except ValueError as error:
+                self.idle[leaf.flag] = _as_keys(error)
+                idle.append(leaf.flag)
+        return idle
+
+    def _located(self, error: ValueError, method: str = "") -> UserError:
+        """A refusal that names flags, with the line of the first that the file has."""
+        flags = re.findall(r"--(?:no_)?(\w+)", str(error))
+        places = [place for flag in flags for place in ((method, flag), (flag,))]
+        where = next((self.lines[place] for place in places if place in self.lines), str(self.file))
+        return UserError(f"{where}: {_as_keys(error)}.")
+
+
+def product(axes: Axes) -> Iterator[dict[str, Any]]:
+    """Every combination of values, one of each axis."""
+    for point in itertools.product(*axes.values()):
+        yield dict(zip(axes, point, strict=True))
+
+
+def _as_keys(error: ValueError) -> str:
+    """A sentence about flags as one about keys."""
+    return re.sub(r"--(\w+)", r"\1", str(error)).rstrip(".")
+
+
+def _as_set(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
