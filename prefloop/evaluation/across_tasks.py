@@ -43,7 +43,7 @@ def iqm_across(scores: Scores, seed: int = 0) -> Interval:
 
     Sources: Agarwal et al. 2021, section 4.3; Tukey and McLaughlin 1963, Sankhya A 25; Satterthwaite 1946.
     """
-    interval = _stratified(scores, interquartile_mean, seed)
+    interval = stratified(scores, interquartile_mean, seed)
     if min(map(len, scores)) < 2:
         return interval
     everything = np.sort(np.concatenate(scores))
@@ -67,7 +67,7 @@ def optimality_gap(scores: Scores, seed: int = 0) -> Interval:
     Source: Agarwal et al. 2021, section 4.3.
     """
     gaps = [np.maximum(1 - np.asarray(x, np.float64), 0) for x in scores]
-    interval = _stratified(gaps, _mean, seed)
+    interval = stratified(gaps, _mean, seed)
     if min(map(len, gaps)) < 2:
         return interval
     total = sum(map(len, gaps))
@@ -125,7 +125,7 @@ def mean_of(intervals: Sequence[Interval]) -> Interval:
     return Interval(value, value - below, value + above)
 
 
-def _stratified(scores: Scores, statistic: Callable[..., Any], seed: int) -> Interval:
+def stratified(scores: Scores, statistic: Callable[..., Any], seed: int) -> Interval:
     """The percentile bootstrap of all runs together, drawn anew within each task."""
 
     def of_all(*samples: NDArray, axis: int = -1) -> Any:

@@ -27,6 +27,8 @@ from prefloop.sweeps.settings import RESULT, CompareSettings, tuned_flags, with_
 from prefloop.sweeps.study import read_study
 from prefloop.training.plans import Plan, plan_labels
 
+MOST_TOLD = 10  # runs that could not be done, on the terminal
+
 
 @dataclass(frozen=True)
 class Running:
@@ -234,8 +236,11 @@ def _what_failed(num_missing: int, undone: Sequence[Job]) -> str:
         failed = prepared if waits else job
         log = f" ({failed.log})" if failed.log.exists() else ""
         told.append(f"{failed}{log}: {failed.failure}")
-    for line in dict.fromkeys(told):
+    lines = list(dict.fromkeys(told))
+    for line in lines[:MOST_TOLD]:
         print(f"Could not be done: {line}")
+    if len(lines) > MOST_TOLD:
+        print(f"And {len(lines) - MOST_TOLD} more, which the page names.")
     return (
         f"{len(undone)} of {num_missing} runs could not be done. The first, {told[0]} "
         "What is done stays; the same command with --retry_failed tries the others again."

@@ -15,7 +15,7 @@ from prefloop.sweeps.cells import shown
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.results import Part, Results, Row
 from prefloop.sweeps.settings import CompareSettings, settings_by_method
-from prefloop.sweeps.tables import FEW, Rows, Table, by_seed, has_few_seeds
+from prefloop.sweeps.tables import FEW, Rows, Table, by_seed, has_few_seeds, scores_in_words
 from prefloop.tuned import defaults_for
 
 STATIC = Path(__file__).with_name("static")
@@ -170,7 +170,10 @@ def _terms(results: Results, part: Part) -> dict[str, str]:
 def _across(results: Results, aggregates: Sequence[Row]) -> str:
     if not aggregates:
         return ""
-    lines = [{k: _figure(v) for k, v in row.items()} for row in aggregates]
+    lines = [
+        {k: _figure(row[k]) for k in (*results.keys, "tasks", "runs")} | scores_in_words(row)
+        for row in aggregates
+    ]
     what = ", ".join(
         f"{html.escape(part.task)} {part.zero:.1f} to {part.one:.1f}"
         for part in results.parts

@@ -48,8 +48,8 @@ def remember(comparison: Comparison) -> Comparison:
         if other is not None:
             raise UserError(f"{directory} holds a comparison with {other}; choose another --out.")
         try:
-            done = (*before["methods"], *there.get(OWN, {}))
             own_before = _filled(there.get(OWN, {}), before["methods"])
+            done = {*before["methods"], *own_before}
             sizes = {name: _as_set(before[name]) for name in MAY_GROW}
             earlier = Comparison(replace(settings, **sizes), _changes(there, before["methods"]))
             grown = together(earlier, comparison)

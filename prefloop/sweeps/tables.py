@@ -195,15 +195,24 @@ def for_print(results: Results, tables: Sequence[Table], aggregates: Sequence[Ro
                 key, dict.fromkeys(columns, "-") | dict(zip(results.keys, key, strict=True))
             )
             lines[key][part.task] = one[IQM]
+    num_tasks = len({part.task for part in results.parts})
     for row in aggregates:
+        if row["tasks"] < num_tasks:
+            continue  # beside those of all tasks it would be misread
         key = tuple(
             shown(row[name]) if name != "labels" else str(row[name] or "-") for name in results.keys
         )
-        for name, title in (("iqm", "score (IQM)"), ("optimality_gap", "optimality gap")):
+        for title, text in scores_in_words(row).items():
             for one in lines.values():
                 one.setdefault(title, "-")
-            lines[key][title] = in_words(_interval(row, name), ".2f")
+            lines[key][title] = text
     return list(lines.values())
+
+
+def scores_in_words(row: Row) -> dict[str, str]:
+    """A row of `aggregate`, as tables show it."""
+    titles = {"iqm": "score (IQM)", "optimality_gap": "optimality gap"}
+    return {title: in_words(_interval(row, name), ".2f") for name, title in titles.items()}
 
 
 def _interval(row: Mapping[str, Any], name: str) -> Interval:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import assert_one_sentence
 
-from prefloop import policy_files
+from prefloop import policy_files, runs
 from prefloop.agents.settings import SACSettings
 from prefloop.command_line import parse_settings
 from prefloop.data import dataset
@@ -151,7 +151,17 @@ def test_what_fails_does_not_hide_what_is_done(run, tmp_path):
     )
     assert [row["method"] for row in rows(tmp_path / "c" / "results.csv")] == ["constant"]
     assert (tmp_path / "c" / "index.html").exists()
-    assert "1 of 2 runs are there already" in run(line).out
+    # it is not tried again in vain, and still said
+    failure = tmp_path / "c" / "runs" / "dpo" / "labels-5" / "seed-0" / "failed.json"
+    tried = failure.stat().st_mtime_ns
+    again = run(line)
+    assert_one_sentence(again, "1 of 1 runs could not be done", "--retry_failed")
+    assert "1 of 2 runs are there already" in again.out
+    assert failure.stat().st_mtime_ns == tried
+    assert_one_sentence(run(f"{line} --retry-failed"), "all 5 answers are ties")
+    assert failure.stat().st_mtime_ns > tried
+    planned = run(f"{line} --dry-run")
+    assert planned.code == 0 and "2 runs, 5 labels" in planned.out
 
 
 def test_killed_and_started_again_does_what_is_missing(tmp_path):
@@ -301,6 +311,52 @@ def test_a_page_about_policies_whose_names_are_no_text(tmp_path):
     )
     write_page(tmp_path, settings, [result("dpo", 20, 0, 150.0)])
     assert "caf\\udce9.params" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_acts_goes_on_where_it_was_killed(tmp_path, monkeypatch):
+    """On whatever machine takes it next; and ends where one ends that nobody stopped."""
+
+    def of(out):
+        return CompareSettings(
+            environment=CARTPOLE, methods=("pref-ppo",), labels=(8,), seeds=("0",), steps=8000,
+            demonstrator_steps=8000, episodes=4, segment_length=20, evaluation_episodes=4,
+            out=str(tmp_path / out),
+        )  # fmt: skip
+
+    changes = (("iteration_steps", 1000), ("queries", "uniform"), ("reward_epochs", 2))
+    cell = Cell("pref-ppo", 8, 0, changes)
+    for out in "ab":
+        prepare(of(out), 0)
+    run_cell(of("a"), cell)
+    save, saved = runs.save_state, []
+
+    class Killed(BaseException):
+        pass
+
+    def killed_after_two(directory, state):
+        save(directory, state)
+        saved.append(len(state["rows"]))
+        if len(saved) == 2:
+            raise Killed
+
+    monkeypatch.setattr(runs, "save_state", killed_after_two)
+    with pytest.raises(Killed):
+        run_cell(of("b"), cell)
+    (tmp_path / "b").rename(tmp_path / "c")  # the folder is another one there
+    run_cell(of("c"), cell)
+    assert saved == [1, 2, 3, 4]  # nothing was done twice
+    unbroken, broken = (read_json(tmp_path / out / cell.folder / RESULT) for out in "ac")
+    assert {**unbroken, "seconds": 0} == {**broken, "seconds": 0}
+    one, two = (read_csv(tmp_path / out / cell.folder / "metrics.csv") for out in "ac")
+    assert one == two
+    # what can't be gone on with is begun anew
+    (tmp_path / "c" / cell.folder / "training_state.pt").write_bytes(b"damage")
+    run_cell(of("c"), cell)
+    assert saved == [1, 2, 3, 4, 1, 2, 3, 4]
+    assert {**unbroken, "seconds": 0} == {
+        **read_json(tmp_path / "c" / cell.folder / RESULT),
+        "seconds": 0,
+    }
 
 
 ASKING = ("pebble", "pebble+surf", "pebble+rune", "pebble+reed")

@@ -43,7 +43,8 @@ function wish(name, test) {
 function control(name, values) {
   const label = document.createElement("label");
   label.append(name);
-  if (values.length <= MOST_CHOICES && !values.some((value) => /\[|\d\.\d|\d+ of /.test(value))) {
+  const isFigure = values.some((value) => value.includes("[") || (values.length > 8 && /\d\.\d/.test(value)));
+  if (values.length <= MOST_CHOICES && !isFigure) {
     const select = document.createElement("select");
     select.append(new Option("all", ""), ...values.map((value) => new Option(value || "(none)", `=${value}`)));
     select.addEventListener("change", () => {
