@@ -2,11 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from prefloop.envs.make import make_env
@@ -14,10 +11,9 @@ from prefloop.envs.registered import time_limit
 from prefloop.envs.spaces import spaces_of
 from prefloop.errors import UserError, note
 from prefloop.files import LOCK, claimed_directory, is_file, sha256, write_atomically
-from prefloop.progress import progress
 from prefloop.sweeps.cells import Cell, Comparison
-from prefloop.sweeps.engines import Engine, ThisMachine
-from prefloop.sweeps.jobs import Job, do
+from prefloop.sweeps.coordinating import Running, do_all
+from prefloop.sweeps.jobs import Job
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.page import STUDY
 from prefloop.sweeps.planning import say_what_there_is
@@ -28,21 +24,6 @@ from prefloop.sweeps.study import read_study
 from prefloop.training.plans import Plan, plan_labels
 
 MOST_TOLD = 10  # runs that could not be done, on the terminal
-
-
-@dataclass(frozen=True)
-class Running:
-    """How it is run, on which no result depends.
-
-    Attributes:
-        processes: how many runs at once on this machine; 0 for one per core.
-        dry_run: only say what there is to run.
-        retry_failed: try again what could not be done before.
-    """
-
-    processes: int = 0
-    dry_run: bool = False
-    retry_failed: bool = False
 
 
 def compare(settings: CompareSettings) -> None:
@@ -82,7 +63,7 @@ def run(
         if len(missing) < len(wanted):
             print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are there already.")
         start = time.monotonic()
-        _do_all(comparisons, missing, running)
+        do_all(comparisons, missing, running, root)
         undone = [job for job in missing if not (job.folder / RESULT).exists()]
         if missing:
             done = len(missing) - len(undone)
@@ -91,27 +72,36 @@ def run(
     if table is not None:
         print(table)
         print(f"Wrote {root / 'results.csv'}, and {root / 'index.html'} with plots to look at.")
-    if undone:
-        raise UserError(_what_failed(len(missing), undone))
+    failed = [job for job in undone if why(job)[1] is not None]
+    if failed:
+        raise UserError(_what_failed(len(missing), failed))
 
 
 def run_study(
-    file: Path, out: str, device: str, processes: int | None, dry_run: bool, retry_failed: bool
+    file: Path,
+    out: str = "",
+    device: str = "",
+    processes: int | None = None,
+    dry_run: bool = False,
+    retry_failed: bool = False,
+    engine: str = "",
+    address: str = "",
 ) -> None:
     """A study's comparisons, each in a folder of its own, as `run`.
 
     Args:
         file: the study.
-        out, device, processes: in place of what it says, if given.
+        out, device, processes, engine, address: in place of what it says, if given.
 
     Raises:
         UserError: as `read_study` and `run`.
     """
     fingerprint = sha256(file)
-    study = read_study(file, out, device)
+    study = read_study(file, out, device, engine, address)
     root = Path(study.out)
     copy = root / STUDY
-    running = Running(study.processes if processes is None else processes, dry_run, retry_failed)
+    at_once = study.processes if processes is None else processes
+    running = Running(at_once, dry_run, retry_failed, study.engine)
     if not copy.exists() and root.is_dir() and any(p.name != LOCK for p in root.iterdir()):
         raise UserError(f"{root} holds something else than a study; choose another --out.")
     text = file.read_bytes()
@@ -155,87 +145,22 @@ def _say_what_is_tuned(settings: CompareSettings) -> None:
         )
 
 
-def _do_all(comparisons: Iterable[Comparison], missing: Sequence[Job], running: Running) -> None:
-    """Does what is missing, and what has to come before; what fails stops nothing else."""
-    tried = {job for job in missing if job.failure is not None and not running.retry_failed}
-    then: dict[Job, list[Job]] = {}  # what comes after a seed's demonstrators
-    at_once = []
-    for job in _longest_first(job for job in missing if job not in tried):
-        assert isinstance(job.what, Cell)
-        if METHODS[job.what.method].has_demonstrators:
-            then.setdefault(Job("prepare", job.settings, job.what.seed), []).append(job)
-        else:
-            at_once.append(job)
-    lost = [job for job in then if job.failure is not None and not running.retry_failed]
-    for job in lost:
-        del then[job]
-    chance = [
-        Job("play_at_random", c.settings, seed)
-        for c in comparisons
-        for seed in c.settings.seed_numbers
-    ]
-    measures = [
-        job
-        for job in chance
-        if not (job.folder / RESULT).exists() and (job.failure is None or running.retry_failed)
-    ]
-    if not (then or at_once or measures):
-        return
-    most = running.processes or os.cpu_count() or 1
-    num_jobs = sum(map(len, then.values())) + len(at_once) + len(then) + len(measures)
-    with ThisMachine(min(most, num_jobs)) as engine:
-        _follow(engine, [*then, *at_once, *measures], then, num_jobs)
-
-
-def _follow(engine: Engine, first: Sequence[Job], then: dict[Job, list[Job]], total: int) -> None:
-    """Hands jobs to an engine, and others as soon as what they wait for is done."""
-    ended: SimpleQueue[tuple[Job, Future]] = SimpleQueue()
-
-    def submit(job: Job) -> None:
-        engine.submit(do, job).add_done_callback(lambda future: ended.put((job, future)))
-
-    for job in first:
-        submit(job)
-    with progress(total, "jobs") as bar:
-        left = total
-        while left:
-            try:
-                job, future = ended.get(timeout=1)
-            except Empty:
-                continue
-            after, error = then.get(job, []), future.exception()
-            if error is None:
-                for one in after:
-                    submit(one)
-            else:
-                if job.failure is None:  # it could not say so itself
-                    job.failed(str(error))
-                left -= len(after)
-                bar.update(units=len(after))
-            left -= 1
-            bar.update()
-
-
-def _longest_first(missing: Iterable[Job]) -> list[Job]:
-    """So that no core is left alone with a long run at the end."""
-
-    def length(job: Job) -> tuple[bool, int, int]:
-        assert isinstance(job.what, Cell)
-        return METHODS[job.what.method].is_quick, -job.settings.steps, -job.what.labels
-
-    return sorted(missing, key=length)
+def why(job: Job) -> tuple[Job, str | None]:
+    """What failed of a run that there is not, itself or its demonstrators, and why; None: it only waits."""
+    assert isinstance(job.what, Cell)
+    if job.failure is None and METHODS[job.what.method].has_demonstrators:
+        prepared = Job("prepare", job.settings, job.what.seed)
+        if prepared.failure is not None:
+            return prepared, prepared.failure
+    return job, job.failure
 
 
 def _what_failed(num_missing: int, undone: Sequence[Job]) -> str:
     """Says of each run why there is none, and returns it of the first."""
     told = []
-    for job in undone:
-        assert isinstance(job.what, Cell)
-        prepared = Job("prepare", job.settings, job.what.seed)
-        waits = METHODS[job.what.method].has_demonstrators and prepared.failure is not None
-        failed = prepared if waits else job
+    for failed, reason in map(why, undone):
         log = f" ({failed.log})" if failed.log.exists() else ""
-        told.append(f"{failed}{log}: {failed.failure}")
+        told.append(f"{failed}{log}: {reason}")
     lines = list(dict.fromkeys(told))
     for line in lines[:MOST_TOLD]:
         print(f"Could not be done: {line}")

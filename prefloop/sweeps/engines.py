@@ -7,16 +7,49 @@ gives a future. What waits, where it runs and what becomes of a node that fails 
 import multiprocessing
 import os
 import signal
+import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 from prefloop.errors import UserError
+from prefloop.settings import require_above_zero, setting
+from prefloop.startup import import_optional
 from prefloop.sweeps.jobs import KILLED
+
+ENGINES = ("local", "slurm", "ray")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """Who does the jobs, and what each of them gets there.
+
+    Raises:
+        ValueError: a value that can't be meant.
+    """
+
+    # fmt: off
+    engine: str = setting("local", "who does it: this machine (local), a SLURM cluster by submitit, or a Ray cluster", choices=ENGINES)
+    cpus: int = setting(1, "cores for each run", needs="engine slurm ray")
+    gpus: int = setting(0, "GPUs for each run", needs="engine slurm ray")
+    address: str = setting("", "of the Ray cluster; if not given, one on this machine", needs="engine ray")
+    partition: str = setting("", "SLURM's; if not given, its default", needs="engine slurm")
+    minutes: int = setting(60, "that a job has", needs="engine slurm")
+    memory: float = setting(4.0, "GB that a job has", needs="engine slurm")
+    at_once: int = setting(256, "jobs of an array that run at once", needs="engine slurm")
+    setup: tuple[str, ...] = setting((), "lines of the shell before a job, for instance to load a module", needs="engine slurm")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        require_above_zero(self, "cpus", "minutes", "memory", "at_once")
+        if self.gpus < 0:
+            raise ValueError(f"--gpus must be at least 0, not {self.gpus}")
 
 
 class Engine(Protocol):
@@ -34,6 +67,28 @@ class Engine(Protocol):
         self, kind: type | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         """Ends, at once where there was an error."""
+        ...
+
+
+class Queue(Protocol):
+    """What takes jobs and does them when nobody waits."""
+
+    def submit(
+        self, function: Callable[[Any], None], jobs: Sequence[Any], after: Sequence[str] = ()
+    ) -> list[str]:
+        """Takes jobs, together, to begin when others are over.
+
+        Returns:
+            Their ids.
+        """
+        ...
+
+    def states(self) -> dict[str, str]:
+        """Of all jobs of ours that wait or run, by their ids."""
+        ...
+
+    def log_of(self, job_id: str) -> Path:
+        """What a job said to the cluster."""
         ...
 
 
@@ -105,3 +160,95 @@ def _begin_worker() -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+class RayCluster:
+    """Ray's tasks, which it gives to another node where one is lost."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        (self._ray,) = import_optional("--engine ray", "ray", "ray")
+        self._settings = settings
+
+    def __enter__(self) -> "RayCluster":
+        address = self._settings.address or None
+        try:
+            self._ray.init(address=address, log_to_driver=False, include_dashboard=False)
+        except (ConnectionError, ValueError) as error:
+            raise UserError(f"There is no Ray cluster at {address}: {error}") from None
+        needs = {"num_cpus": self._settings.cpus, "num_gpus": self._settings.gpus}
+        self._call = self._ray.remote(_call).options(**needs)
+        return self
+
+    def submit(self, function: Callable[[Any], None], job: Any) -> Future:
+        """As `Engine.submit`."""
+        return self._call.remote(function, job).future()
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._ray.shutdown()  # which ends what runs
+
+
+def _call(function: Callable[[Any], None], job: Any) -> None:
+    function(job)
+
+
+class Slurm:
+    """SLURM's job arrays, by submitit."""
+
+    def __init__(self, root: Path, settings: EngineSettings) -> None:
+        submitit, utils = import_optional(
+            "--engine slurm", "slurm", "submitit", "submitit.core.utils"
+        )
+        self._refused = utils.FailedJobError
+        self._logs = root / "slurm"
+        try:
+            self._executor = submitit.SlurmExecutor(folder=self._logs)
+        except RuntimeError as error:
+            raise UserError(f"There is no SLURM here: {error}.") from None
+        self._executor.update_parameters(
+            time=settings.minutes,
+            mem=f"{round(1024 * settings.memory)}MB",
+            cpus_per_task=settings.cpus,
+            array_parallelism=settings.at_once,
+            setup=list(settings.setup),
+            job_name="prefloop",
+            **({"partition": settings.partition} if settings.partition else {}),
+            **({"gpus_per_node": settings.gpus} if settings.gpus else {}),
+        )
+
+    def __enter__(self) -> "Slurm":
+        return self
+
+    def submit(
+        self, function: Callable[[Any], None], jobs: Sequence[Any], after: Sequence[str] = ()
+    ) -> list[str]:
+        """As `Queue.submit`: one array."""
+        if not jobs:
+            return []
+        whole = dict.fromkeys(number.partition("_")[0] for number in after)
+        dependency = f"afterany:{':'.join(whole)}" if whole else None
+        self._executor.update_parameters(dependency=dependency)
+        try:
+            with self._executor.batch():
+                given = [self._executor.submit(function, job) for job in jobs]
+        except self._refused as error:
+            raise UserError(f"SLURM took no jobs: {str(error).splitlines()[0]}.") from None
+        return [one.job_id for one in given]
+
+    def states(self) -> dict[str, str]:
+        """As `Queue.states`; asked of the queue, since not every cluster keeps accounts."""
+        command = ["squeue", "--me", "--array", "--noheader", "--format=%i %T"]
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)
+        if asked.returncode:
+            raise UserError(f"SLURM does not answer: {asked.stderr.strip()}")
+        return {line.split()[0]: line.split()[1] for line in asked.stdout.splitlines()}
+
+    def log_of(self, job_id: str) -> Path:
+        """As `Queue.log_of`."""
+        return self._logs / f"{job_id}_0_log.err"
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        """Leaves what was submitted where it is."""

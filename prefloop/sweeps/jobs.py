@@ -12,7 +12,7 @@ from typing import NamedTuple
 from prefloop.errors import UserError
 from prefloop.files import read_json, write_json
 from prefloop.sweeps.cells import Cell
-from prefloop.sweeps.settings import FAILURE, LOG, RANDOM, CompareSettings
+from prefloop.sweeps.settings import FAILURE, LOG, PREPARED, RANDOM, RESULT, CompareSettings
 
 SEEDS = "seeds"
 KILLED = "Its process was killed; is there enough memory?"
@@ -59,6 +59,15 @@ class Job(NamedTuple):
         file = self.folder / FAILURE
         return str(read_json(file).get("reason")) if file.exists() else None
 
+    def forget_failure(self) -> None:
+        """Before it is tried again."""
+        (self.folder / FAILURE).unlink(missing_ok=True)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether what comes of it is there."""
+        return (self.folder / (PREPARED if self.function == "prepare" else RESULT)).exists()
+
     @property
     def log(self) -> Path:
         """What it said, if anything."""
@@ -72,7 +81,7 @@ def do(job: Job) -> None:
         UserError: it can't be done; the sentence says why.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
-    (job.folder / FAILURE).unlink(missing_ok=True)
+    job.forget_failure()
     with job.log.open("a", encoding="utf-8", errors="backslashreplace") as log:
         try:
             with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):

@@ -18,7 +18,7 @@ from prefloop.sweeps.jobs import SEEDS
 from prefloop.sweeps.page import STUDY
 from prefloop.sweeps.report import report
 from prefloop.sweeps.results import folders_in
-from prefloop.sweeps.settings import FAILURE, OF_RUNNING, RANDOM, RESULT
+from prefloop.sweeps.settings import FAILURE, OF_RUNNING, PREPARED, RANDOM, RESULT
 
 # what a run that is done needs no more: its replay buffer may be larger than all the rest
 LEFT_OUT = shutil.ignore_patterns("replay", STATE, LOCK)
@@ -106,13 +106,12 @@ def _take_file(source: Path, target: Path, what: str) -> None:
 
 def _take_seed(source: Path, target: Path) -> None:
     """Demonstrators and pairs of a seed; of pairs the most, since fewer are the beginning of more."""
-    prepared = "prepared.json"
-    if not (source / prepared).exists():
+    if not (source / PREPARED).exists():
         return
     if not target.exists():
         shutil.copytree(source, target, ignore=LEFT_OUT)
         return
-    _take_file(source / prepared, target / prepared, f"the demonstrators in {source}")
+    _take_file(source / PREPARED, target / PREPARED, f"the demonstrators in {source}")
     ours, theirs = source / "preferences", target / "preferences"
     if _answers(ours) > _answers(theirs):
         shutil.rmtree(theirs, ignore_errors=True)

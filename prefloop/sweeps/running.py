@@ -34,6 +34,7 @@ from prefloop.sweeps.cells import Cell
 from prefloop.sweeps.methods import METHODS, SACAlone
 from prefloop.sweeps.settings import (
     LOG,
+    PREPARED,
     RANDOM,
     RESULT,
     CompareSettings,
@@ -59,7 +60,6 @@ from prefloop.training.settings import (
 )
 
 STRONG, WEAK = "strong", "weak"
-PREPARED = "prepared.json"
 SPENT = "seconds.json"  # in the folder of a run that may go on: how long it has taken so far
 
 

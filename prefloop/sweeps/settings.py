@@ -15,6 +15,7 @@ from prefloop.tuned import tuned, untuned_setting
 
 DEMONSTRATORS = "demonstrators"  # among methods, where it is said what each was set by
 RESULT = "result.json"  # in a run's folder, once it is done
+PREPARED = "prepared.json"  # in the folder of a seed's demonstrators and pairs, likewise
 FAILURE = "failed.json"  # in its place, where that could not be
 RANDOM = "random"  # in a comparison's folder: what actions drawn at random reach, for each seed
 LOG = "log.txt"  # what was said meanwhile, if anything was

@@ -17,6 +17,7 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 from prefloop.settings import Leaf, as_flat, assembled, defaults_of, leaves, read_as
 from prefloop.sweeps.cells import Changes, Comparison, digest
+from prefloop.sweeps.engines import EngineSettings
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.settings import CompareSettings, with_shared
 from prefloop.tuned import SHORT, defaults_for
@@ -45,24 +46,29 @@ class Study:
 
     Attributes:
         comparisons: their `out` is a folder in the study's.
-        out, processes: "" and 0 if the file does not say.
+        out: of the study.
+        processes: 0 if the file does not say.
+        engine: who does it.
     """
 
     comparisons: Sequence[Comparison]
     out: str
     processes: int
+    engine: EngineSettings
 
 
-def read_study(file: Path, out: str = "", device: str = "") -> Study:
+def read_study(
+    file: Path, out: str = "", device: str = "", engine: str = "", address: str = ""
+) -> Study:
     """Reads a study and checks all that can be checked without making its environments.
 
     Args:
-        out, device: in place of what the file says.
+        out, device, engine, address: in place of what the file says.
 
     Raises:
         UserError: it can't be read, or something in it can't be meant; names the key and the line.
     """
-    return _Reader(file, out, device).study()
+    return _Reader(file, out, device, {"engine": engine, "address": address}).study()
 
 
 @dataclass
@@ -70,6 +76,7 @@ class _Reader:
     file: Path
     out: str
     device: str
+    engine: dict[str, Any]
     values: dict[str, Any] = field(default_factory=dict)
     lines: dict[Place, str] = field(default_factory=dict)
     # settings that did nothing where they were met, and why, and those that did something somewhere
@@ -83,10 +90,13 @@ class _Reader:
                 raise UserError(f"{self.file} names no {needed}.")
         running = {key: self._one(key) for key in RUNNING if key in self.values}
         out = self.out or running.get("out", "")
+        engine = self._engine()
         if not out:
             raise UserError(
                 f"{self.file} says no folder to write to; give --out, or `out: FOLDER`."
             )
+        if engine.engine != "local":  # where workers begin in folders of their own
+            out = str(Path(out).absolute())
         shared = {key: self._list(key) for key in LISTS if key in self.values}
         methods = tuple(dict.fromkeys(shared["methods"]))
         terms = self._terms()
@@ -104,7 +114,7 @@ class _Reader:
         runs = sum(len(comparison.cells) for comparison in comparisons.values())
         if runs > MAX_RUNS:
             raise UserError(f"{self.file} asks for {runs} runs, more than {MAX_RUNS}.")
-        return Study(list(comparisons.values()), out, running.get("processes", 0))
+        return Study(list(comparisons.values()), out, running.get("processes", 0), engine)
 
     def _where(self, *place: str | int) -> str:
         return self.lines.get(place, str(self.file))
@@ -142,6 +152,24 @@ class _Reader:
         found = [self._value(leaf, x, *place, i) for i, x in enumerate(value)]
         return list(dict.fromkeys(found))
 
+    def _engine(self) -> EngineSettings:
+        """What stands under `engine`: a name, or settings of which one is `engine`."""
+        known = {leaf.flag: leaf for leaf in leaves(EngineSettings)}
+        given = self.values.get("engine", {})
+        if not isinstance(given, dict):
+            given = {"engine": given}
+        for key in given:
+            if key not in known:
+                raise self._unknown(key, known, "an engine", "engine", key)
+        said = {k: self._value(known[k], v, "engine", k) for k, v in given.items()}
+        said |= {key: value for key, value in self.engine.items() if value}
+        values = {**defaults_of(EngineSettings), **said}
+        try:
+            require_needed(list(known.values()), list(said), values)
+            return assembled(EngineSettings, {known[k].path: v for k, v in values.items()})
+        except ValueError as error:
+            raise self._located(error, "engine") from None
+
     def _environments(self) -> list[Axes]:
         given = self.values["env"]
         many = given if isinstance(given, list) else [given]
@@ -177,7 +205,7 @@ class _Reader:
         for key, value in self.values.items():
             if key in NOT_HERE:
                 raise UserError(f"{self._where(key)}: {key} is a flag of the command line alone.")
-            if key in SHARED:
+            if key in SHARED or key == "engine":
                 continue
             if key in METHODS:
                 if key not in methods:
@@ -196,7 +224,12 @@ class _Reader:
                 continue
             having = [name for name in METHODS if key in known[name]]
             if not having:
-                everything = {*SHARED, *METHODS, *(f for flags in known.values() for f in flags)}
+                everything = {
+                    "engine",
+                    *SHARED,
+                    *METHODS,
+                    *(f for flags in known.values() for f in flags),
+                }
                 raise self._unknown(key, everything, "a comparison or of any method", key)
             for name in methods:
                 if name in having:

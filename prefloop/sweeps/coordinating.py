@@ -1,0 +1,182 @@
+"""Hands jobs to an engine in their order, and keeps why each failed that did."""
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from prefloop.errors import UserError
+from prefloop.files import read_json, write_json
+from prefloop.progress import progress
+from prefloop.sweeps.cells import Cell, Comparison
+from prefloop.sweeps.engines import Engine, EngineSettings, Queue, RayCluster, Slurm, ThisMachine
+from prefloop.sweeps.jobs import Job, do
+from prefloop.sweeps.methods import METHODS
+from prefloop.sweeps.settings import RESULT
+
+MAX_QUEUED = 100_000_000  # bytes of it
+QUEUED = "queued.json"  # in the folder: what was handed to a queue, by the job's folder
+
+
+@dataclass(frozen=True)
+class Running:
+    """How it is run, on which no result depends.
+
+    Attributes:
+        processes: how many runs at once on this machine; 0 for one per core.
+        dry_run: only say what there is to run.
+        retry_failed: try again what could not be done before.
+        engine: who does it.
+    """
+
+    processes: int = 0
+    dry_run: bool = False
+    retry_failed: bool = False
+    engine: EngineSettings = field(default_factory=EngineSettings)
+
+
+def do_all(
+    comparisons: Iterable[Comparison], missing: Sequence[Job], running: Running, root: Path
+) -> None:
+    """Does what is missing, and what has to come before; what fails stops nothing else.
+
+    A queue takes it all, and this returns before it is done.
+
+    Args:
+        root: the folder of it all.
+    """
+    tried = {job for job in missing if job.failure is not None and not running.retry_failed}
+    then: dict[Job, list[Job]] = {}  # what comes after a seed's demonstrators
+    at_once = []
+    for job in _longest_first(job for job in missing if job not in tried):
+        assert isinstance(job.what, Cell)
+        if METHODS[job.what.method].has_demonstrators:
+            then.setdefault(Job("prepare", job.settings, job.what.seed), []).append(job)
+        else:
+            at_once.append(job)
+    lost = [job for job in then if job.failure is not None and not running.retry_failed]
+    for job in lost:
+        del then[job]
+    chance = [
+        Job("play_at_random", c.settings, seed)
+        for c in comparisons
+        for seed in c.settings.seed_numbers
+    ]
+    measures = [
+        job
+        for job in chance
+        if not (job.folder / RESULT).exists() and (job.failure is None or running.retry_failed)
+    ]
+    if not (then or at_once or measures):
+        return
+    settings, first = running.engine, [*then, *at_once, *measures]
+    if running.retry_failed:
+        for job in (*first, *(one for after in then.values() for one in after)):
+            job.forget_failure()
+    if settings.engine == "slurm":
+        with Slurm(root, settings) as queue:
+            leave(queue, first, then, root)
+        return
+    num_jobs = sum(map(len, then.values())) + len(first)
+    most = min(running.processes or os.cpu_count() or 1, num_jobs)
+    is_ray = settings.engine == "ray"
+    with RayCluster(settings) if is_ray else ThisMachine(most) as engine:
+        _follow(engine, first, then, num_jobs)
+
+
+def leave(queue: Queue, first: Sequence[Job], then: dict[Job, list[Job]], root: Path) -> None:
+    """Looks after what a queue was given before, and gives it what it was not.
+
+    Args:
+        first, then: what is to be done, and what may begin when one of those is over.
+        root: the folder in which it is kept what was given.
+    """
+    file = root / QUEUED
+    given: dict[str, str] = read_json(file, MAX_QUEUED) if file.exists() else {}
+    states, told = queue.states(), {"waits": 0, "runs": 0, "failed": 0}
+    there: dict[Job, str] = {}
+    for job in (*first, *(one for after in then.values() for one in after)):
+        number = given.pop(_name(job, root), None)
+        if number is None:
+            continue
+        state = states.get(number)
+        if state is not None:
+            there[job] = number
+            told["runs" if state == "RUNNING" else "waits"] += 1
+        elif job.failure is None and not job.is_done:
+            job.failed(
+                f"Its job {number} ended without a word; {queue.log_of(number)} may say why."
+            )
+        told["failed"] += state is None and not job.is_done
+    # demonstrators are looked after again only for runs that are yet to be given
+    over = {
+        job
+        for job, after in then.items()
+        if all(one in there or one.failure is not None for one in after)
+    }
+    new = [job for job in first if job not in {*there, *over} and job.failure is None]
+    numbers = dict(zip(new, queue.submit(do, new), strict=True))
+    later = [
+        one
+        for job, after in then.items()
+        if job in there or job in numbers
+        for one in after
+        if one not in there and one.failure is None
+    ]
+    before = [(there | numbers)[job] for job in then if job in there or job in numbers]
+    numbers |= dict(zip(later, queue.submit(do, later, before), strict=True))
+    there |= numbers
+    write_json(file, {_name(job, root): number for job, number in there.items()})
+    print(
+        f"The queue was given {len(numbers)} jobs; of earlier ones {told['waits']} wait, {told['runs']} run, "
+        f"{told['failed']} ended without a result. The same command collects what is done."
+    )
+
+
+def _name(job: Job, root: Path) -> str:
+    return job.folder.relative_to(root).as_posix()
+
+
+def _follow(engine: Engine, first: Sequence[Job], then: dict[Job, list[Job]], total: int) -> None:
+    """Hands jobs to an engine, and others as soon as what they wait for is done."""
+    ended: SimpleQueue[tuple[Job, Future]] = SimpleQueue()
+
+    def submit(job: Job) -> None:
+        engine.submit(do, job).add_done_callback(lambda future: ended.put((job, future)))
+
+    for job in first:
+        submit(job)
+    with progress(total, "jobs") as bar:
+        left = total
+        while left:
+            try:
+                job, future = ended.get(timeout=1)
+            except Empty:
+                continue
+            after, error = then.get(job, []), future.exception()
+            if error is None and not job.is_done:
+                error = UserError(
+                    f"It was done, but nothing came to {job.folder}; do all machines share it?"
+                )
+            if error is None:
+                for one in after:
+                    submit(one)
+            else:
+                if job.failure is None:  # it could not say so itself
+                    job.failed(str(error))
+                left -= len(after)
+                bar.update(units=len(after))
+            left -= 1
+            bar.update()
+
+
+def _longest_first(missing: Iterable[Job]) -> list[Job]:
+    """So that no core is left alone with a long run at the end."""
+
+    def length(job: Job) -> tuple[bool, int, int]:
+        assert isinstance(job.what, Cell)
+        return METHODS[job.what.method].is_quick, -job.settings.steps, -job.what.labels
+
+    return sorted(missing, key=length)

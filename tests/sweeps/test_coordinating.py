@@ -1,0 +1,137 @@
+"""What is handed to a queue and left there, with one of the same interface that does nothing by itself."""
+
+from pathlib import Path
+
+import pytest
+from test_sweep_results import STUDY
+
+from prefloop.errors import UserError
+from prefloop.files import read_json, write_json
+from prefloop.sweeps.coordinating import QUEUED, Running, do_all, leave
+from prefloop.sweeps.engines import EngineSettings, RayCluster, Slurm
+from prefloop.sweeps.jobs import Job
+from prefloop.sweeps.study import read_study
+
+
+class Waiting:
+    """A queue in which everything waits until it is told otherwise."""
+
+    def __init__(self):
+        self.jobs: dict[str, Job] = {}
+        self.after: dict[str, list[str]] = {}
+        self._arrays, self._states = 0, {}
+
+    def submit(self, function, jobs, after=()):
+        self._arrays += 1
+        numbers = [f"{self._arrays}_{i}" for i in range(len(jobs))]
+        self.jobs |= dict(zip(numbers, jobs, strict=True))
+        self.after |= {number: list(after) for number in numbers}
+        self._states |= dict.fromkeys(numbers, "PENDING")
+        return numbers
+
+    def states(self):
+        return dict(self._states)
+
+    def log_of(self, job_id):
+        return Path(f"{job_id}.err")
+
+    def ends(self, number, done):
+        del self._states[number]
+        job = self.jobs[number]
+        if done:
+            job.folder.mkdir(parents=True, exist_ok=True)
+            name = "prepared.json" if job.function == "prepare" else "result.json"
+            write_json(job.folder / name, {})
+
+
+@pytest.fixture
+def study(tmp_path):
+    (tmp_path / "s.yaml").write_text(STUDY.replace(", Acrobot-v1", "").replace("0-2", "0-1"))
+    (comparison,) = read_study(tmp_path / "s.yaml", str(tmp_path / "c")).comparisons
+    (tmp_path / "c").mkdir()
+    cells = [Job("run_cell", comparison.settings, cell) for cell in comparison.cells]
+    prepared = [Job("prepare", comparison.settings, seed) for seed in (0, 1)]
+    return cells, {p: [c for c in cells if c.what.seed == p.what] for p in prepared}, tmp_path / "c"
+
+
+def test_what_was_given_is_not_given_again(study, capsys):
+    cells, then, root = study
+    queue = Waiting()
+    leave(queue, list(then), then, root)
+    # each once, and what needs demonstrators after them
+    assert sorted(map(str, queue.jobs.values())) == sorted(map(str, (*then, *cells)))
+    first = [number for number, job in queue.jobs.items() if job.function == "prepare"]
+    assert all(after == ([] if number in first else first) for number, after in queue.after.items())
+    leave(queue, list(then), then, root)
+    assert len(queue.jobs) == len(then) + len(cells)
+    assert (
+        f"given 0 jobs; of earlier ones {len(queue.jobs)} wait, 0 run, 0 ended"
+        in capsys.readouterr().out
+    )
+    # some are done, one ended without a word: a node was lost, or its time was over
+    for number in first:
+        queue.ends(number, done=True)
+    others = [number for number in queue.jobs if number not in first]
+    queue.ends(others[0], done=True)
+    queue.ends(others[1], done=False)
+    left = {p: [c for c in after if not c.is_done] for p, after in then.items()}
+    leave(queue, list(left), left, root)
+    assert len(queue.jobs) == len(then) + len(cells)
+    assert f"{len(cells) - 2} wait, 0 run, 1 ended" in capsys.readouterr().out
+    lost = queue.jobs[others[1]]
+    assert f"Its job {others[1]} ended without a word; {others[1]}.err" in lost.failure
+    # whoever takes the failure away, as --retry_failed does with what it tries, has it given again
+    lost.forget_failure()
+    leave(queue, list(left), left, root)
+    again = [job for number, job in queue.jobs.items() if number.startswith(("7_", "8_"))]
+    prepared = Job("prepare", lost.settings, lost.what.seed)
+    assert again == [prepared, lost]
+    # what is over is forgotten; what waits is not
+    assert len(read_json(root / QUEUED)) == len(cells) - 2 + len(again)
+
+
+def test_an_engine_that_is_not_there(study, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(__import__("sys").modules, "submitit", None)
+    with pytest.raises(UserError, match=r"--engine ray needs ray: pip install 'prefloop\[ray\]'"):
+        RayCluster(EngineSettings(engine="ray"))
+    with pytest.raises(UserError, match=r"--engine slurm needs submitit"):
+        Slurm(tmp_path, EngineSettings(engine="slurm"))
+    cells, _, root = study
+    running = Running(engine=EngineSettings(engine="slurm"))
+    with pytest.raises(UserError, match="needs submitit"):
+        do_all([], cells, running, root)
+    assert not any(job.failure for job in cells)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("engine: cloud", "line 9: engine can't be 'cloud'; choose from local, slurm, ray"),
+        ("engine: {engine: slurm, minuts: 5}", "line 9: minuts is no setting of an engine; did you mean minutes?"),
+        ("engine:\n  engine: slurm\n  minutes: 0", "line 11: minutes must be above 0"),
+        ("engine:\n  minutes: 5", "line 10: minutes does nothing with engine local"),
+        ("engine: {engine: ray, partition: main}", "partition does nothing with engine ray"),
+    ],
+)  # fmt: skip
+def test_engines_in_a_file(tmp_path, text, words):
+    file = tmp_path / "s.yaml"
+    file.write_text(STUDY + text)
+    with pytest.raises(UserError) as refused:
+        read_study(file)
+    assert words in str(refused.value)
+
+
+def test_an_engine_of_a_file_and_of_a_flag(tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        STUDY + "engine: {engine: slurm, gpus: 1, setup: [module load cuda, conda activate x]}"
+    )
+    study = read_study(file)
+    assert study.engine == EngineSettings(
+        engine="slurm", gpus=1, setup=("module load cuda", "conda activate x")
+    )
+    # workers begin in folders of their own
+    assert all(c.folder.is_absolute() for c in study.comparisons)
+    file.write_text(STUDY)
+    assert read_study(file, engine="ray", address="10.0.0.1:6379").engine.address == "10.0.0.1:6379"
