@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import mujoco
+import mujoco  # type: ignore[import-untyped]
 import numpy as np
 from annotating import Annotator, opened_page, quiet
 from many_runs import seeds_of
@@ -94,7 +94,8 @@ def _heights(env: str, along: int, geoms: tuple[str, ...], obs: NDArray) -> NDAr
     Args:
         along: coordinates along the floor, which are not observed; what is observed begins with all others.
     """
-    model = gym.make(env).unwrapped.model
+    unwrapped: Any = gym.make(env).unwrapped
+    model = unwrapped.model
     data, found = mujoco.MjData(model), []
     for row in obs:
         data.qpos[along:] = row[: model.nq - along]
