@@ -33,7 +33,7 @@ CLIP_SECONDS = (
     1.0  # of a clip, by the environment's clock, where that gives neither few steps nor many
 )
 FEWEST, MOST = 20, 60  # steps of one
-RECENT_EPISODES = 200  # that PEBBLE asks about
+RECENT_EPISODES = 50  # that PEBBLE asks about: what it does now, rather than what it did at first
 
 
 @dataclass(frozen=True, kw_only=True)
