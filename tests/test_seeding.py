@@ -65,7 +65,7 @@ def command(run, monkeypatch, tmp_path):
     """Runs an entry point on dice, and gives the episodes that were played."""
     from concurrent.futures import Future
 
-    from prefloop.sweeps import compare
+    from prefloop.sweeps import coordinating
 
     class Nobody:
         """A labelling server that takes everything."""
@@ -98,7 +98,7 @@ def command(run, monkeypatch, tmp_path):
             done.set_result(function(job))
             return done
 
-    monkeypatch.setattr(compare, "ThisMachine", Here)
+    monkeypatch.setattr(coordinating, "ThisMachine", Here)
     monkeypatch.setattr("prefloop.labelling.client.connecting.connected", lambda *_: Nobody())
     monkeypatch.setattr("prefloop.labelling.client.asking.ask", lambda *_: Nobody())
     monkeypatch.setattr("prefloop.labelling.client.contests.ask_contests", lambda *_: {})
