@@ -13,7 +13,7 @@ help: ## list the targets
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV), once: one to five minutes, and 2.5 GB ..."
-	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[atari,dev,data,docs,labelling,mujoco,tracking]'
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[atari,dev,data,docs,labelling,mujoco,tracking,tune]'
 	@touch $@
 
 install: $(INSTALLED) ## all that the other targets and `prefloop` need, into .venv

@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": "play episodes and report the true returns",
     "show": "policies side by side, from the same starts, as a page",
     "compare": "many methods on the same labels, with controls and intervals; or a grid of anything",
+    "tune": "search a method's settings, by trials that several machines share",
     "convert": "preferences to Parquet and back",
     "collect": "act, cut segments, and queue pairs of them for people to compare",
     "arena": "people compare policies without knowing whom they see, and their votes rank them",

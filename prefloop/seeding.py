@@ -48,6 +48,7 @@ class Stream(IntEnum):
     DYNAMICS = 19  # which steps a reward learns what follows from
     UNLABELLED = 20  # which pairs are learned from that nobody answered
     RESTARTS = 21  # of what begins anew in the middle of an episode
+    SEARCH = 22  # which settings are tried
 
 
 def sequence(seed: int, *stream: int) -> np.random.SeedSequence:

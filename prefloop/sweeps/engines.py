@@ -55,6 +55,11 @@ class EngineSettings:
 class Engine(Protocol):
     """What takes jobs; left by `with`, it takes no more of them."""
 
+    @property
+    def at_once(self) -> int:
+        """How many jobs it does at a time."""
+        ...
+
     def submit(self, function: Callable[[Any], None], job: Any) -> Future:
         """Has a function called with a job, somewhere, some time; both can be pickled."""
         ...
@@ -112,6 +117,11 @@ class ThisMachine:
         finally:
             signal.signal(signal.SIGINT, before)
         return self
+
+    @property
+    def at_once(self) -> int:
+        """As `Engine.at_once`."""
+        return self._num_processes
 
     def submit(self, function: Callable[[Any], None], job: Any) -> Future:
         """As `Engine.submit`."""
@@ -178,6 +188,11 @@ class RayCluster:
         needs = {"num_cpus": self._settings.cpus, "num_gpus": self._settings.gpus}
         self._call = self._ray.remote(_call).options(**needs)
         return self
+
+    @property
+    def at_once(self) -> int:
+        """As `Engine.at_once`, if nobody else has jobs there."""
+        return max(1, int(self._ray.cluster_resources().get("CPU", 1)) // self._settings.cpus)
 
     def submit(self, function: Callable[[Any], None], job: Any) -> Future:
         """As `Engine.submit`."""

@@ -133,6 +133,36 @@ class CompareSettings:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class StudySettings:
+    """Which file is run, and how.
+
+    Raises:
+        ValueError: a value that can't be meant.
+    """
+
+    # fmt: off
+    study: str = setting(MISSING, "the file that says what is compared", positional=True)
+    out: str = setting("", "folder that everything is written to, in place of the file's")
+    processes: int | None = setting(None, "how many runs at once; if not given, as the file says, or one per core")
+    device: str = setting("", "where tensors live: cpu, cuda, mps; if not given, as the file says, or cpu")
+    engine: str = setting("", "who does it: local (this machine), slurm or ray; if not given, as the file says, or this machine")
+    address: str = setting("", "of the Ray cluster, in place of the file's")
+    dry_run: bool = dry_run_setting()
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        if self.engine not in ("", "local", "slurm", "ray"):
+            raise ValueError(f"--engine is local, slurm or ray, not {self.engine}")
+        if self.processes is not None and self.processes < 0:
+            raise ValueError(f"--processes must be at least 0, not {self.processes}")
+
+    @property
+    def when_interrupted(self) -> str:
+        """What to say after Ctrl-C."""
+        return "Stopped. The same command does what is missing; what is done is whole."
+
+
 Own = TypeVar("Own")
 
 

@@ -4,10 +4,9 @@ It is read and refused as a whole before anything is run; sentences name the key
 """
 
 import difflib
-import itertools
 import re
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,27 +16,28 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 from prefloop.settings import Leaf, as_flat, assembled, defaults_of, leaves, read_as
 from prefloop.sweeps.cells import Changes, Comparison, digest
+from prefloop.sweeps.changes import (
+    SHARED,
+    Axes,
+    as_keys,
+    changes_at,
+    idle,
+    product,
+    settings_of,
+)
 from prefloop.sweeps.engines import EngineSettings
 from prefloop.sweeps.methods import METHODS
-from prefloop.sweeps.settings import CompareSettings, with_shared
+from prefloop.sweeps.settings import CompareSettings
 from prefloop.tuned import SHORT, defaults_for
 from prefloop.yaml_files import Place, read_values
 
 RUNNING = ("out", "processes", "device")  # how it is run: one value each
 LISTS = ("methods", "labels", "seeds")  # of which a comparison has many anyway
 NOT_HERE = ("dry_run", "retry_failed")  # what a command line says
-NOBODYS = ("explore_from", "keep_exploration")  # a sweep keeps explorations by itself
 MAX_RUNS = 100_000  # of one study: more is a slip of the finger
-Axes = Mapping[str, Sequence[Any]]  # by flag, the values that it has in turn
+SEARCH = "search"  # what prefloop tune reads besides
 
-SHARED = {leaf.flag: leaf for leaf in leaves(CompareSettings)}
 OF_ENV = {leaf.flag for leaf in leaves(EnvSettings)}
-
-
-def settings_of(method: str) -> dict[str, Leaf]:
-    """What can be set of a method alone, by flag."""
-    found = leaves(type(METHODS[method].settings))
-    return {leaf.flag: leaf for leaf in found if leaf.flag not in {*SHARED, *NOBODYS}}
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,26 @@ def read_study(
     Raises:
         UserError: it can't be read, or something in it can't be meant; names the key and the line.
     """
-    return _Reader(file, out, device, {"engine": engine, "address": address}).study()
+    reader = Reader(file, out, device, {"engine": engine, "address": address})
+    return reader.study()
 
 
 @dataclass
-class _Reader:
+class Reader:
+    """Reads one file.
+
+    Attributes:
+        file: which.
+        out, device, engine: in place of what it says, where they say something.
+        has_search: it may have a section that `prefloop tune` reads.
+        values, lines: what it says, and where, as `read_values` gives them.
+    """
+
     file: Path
-    out: str
-    device: str
-    engine: dict[str, Any]
+    out: str = ""
+    device: str = ""
+    engine: dict[str, Any] = field(default_factory=dict)
+    has_search: bool = False
     values: dict[str, Any] = field(default_factory=dict)
     lines: dict[Place, str] = field(default_factory=dict)
     # settings that did nothing where they were met, and why, and those that did something somewhere
@@ -84,6 +95,7 @@ class _Reader:
     useful: set[str] = field(default_factory=set)
 
     def study(self) -> Study:
+        """As `read_study`, but for the search."""
         self.values, self.lines = read_values(self.file)
         for needed in ("env", "methods"):
             if needed not in self.values:
@@ -110,32 +122,40 @@ class _Reader:
                 comparisons[name] = Comparison(settings, changes)
         for key, why in self.idle.items():
             if key not in self.useful:
-                raise UserError(f"{self._where(key)}: {why}.")
+                raise UserError(f"{self.where(key)}: {why}.")
         runs = sum(len(comparison.cells) for comparison in comparisons.values())
         if runs > MAX_RUNS:
             raise UserError(f"{self.file} asks for {runs} runs, more than {MAX_RUNS}.")
         return Study(list(comparisons.values()), out, running.get("processes", 0), engine)
 
-    def _where(self, *place: str | int) -> str:
-        return self.lines.get(place, str(self.file))
+    def where(self, *place: str | int) -> str:
+        """How a sentence about a place of the file begins; of one that is not there, about what would hold it."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return self.lines[place] if place else str(self.file)
 
     def _one(self, key: str) -> Any:
-        return self._value(SHARED[key], self.values[key], key)
+        return self.value(SHARED[key], self.values[key], key)
 
     def _list(self, key: str) -> Any:
         value = self.values[key]
         given = value if isinstance(value, list) else [value]
         if not given:
-            raise UserError(f"{self._where(key)}: {key} names none.")
-        return tuple(self._value(SHARED[key], x, key, i)[0] for i, x in enumerate(given))
+            raise UserError(f"{self.where(key)}: {key} names none.")
+        return tuple(self.value(SHARED[key], x, key, i)[0] for i, x in enumerate(given))
 
-    def _value(self, leaf: Leaf, value: Any, *place: str | int) -> Any:
+    def value(self, leaf: Leaf, value: Any, *place: str | int) -> Any:
+        """What a setting makes of a value that stands at a place.
+
+        Raises:
+            UserError: it would not take it.
+        """
         if value is None and leaf.field.default is None:
             return None
         try:
             return read_as(leaf, value)
         except (TypeError, ValueError):
-            where = self.lines.get(place) or self._where(*place[:-1])
+            where = self.where(*place)
             choices = leaf.field.metadata["choices"]
             among = f"; choose from {', '.join(choices)}" if choices else ""
             raise UserError(f"{where}: {leaf.flag} can't be {SHORT.repr(value)}{among}.") from None
@@ -146,10 +166,10 @@ class _Reader:
         if not isinstance(value, list) or (
             takes_many and not any(isinstance(x, list) for x in value)
         ):
-            return [self._value(leaf, value, *place)]
+            return [self.value(leaf, value, *place)]
         if not value:
-            raise UserError(f"{self._where(*place)}: {leaf.flag} has no value.")
-        found = [self._value(leaf, x, *place, i) for i, x in enumerate(value)]
+            raise UserError(f"{self.where(*place)}: {leaf.flag} has no value.")
+        found = [self.value(leaf, x, *place, i) for i, x in enumerate(value)]
         return list(dict.fromkeys(found))
 
     def _engine(self) -> EngineSettings:
@@ -160,32 +180,32 @@ class _Reader:
             given = {"engine": given}
         for key in given:
             if key not in known:
-                raise self._unknown(key, known, "an engine", "engine", key)
-        said = {k: self._value(known[k], v, "engine", k) for k, v in given.items()}
+                raise self.unknown(key, known, "an engine", "engine", key)
+        said = {k: self.value(known[k], v, "engine", k) for k, v in given.items()}
         said |= {key: value for key, value in self.engine.items() if value}
         values = {**defaults_of(EngineSettings), **said}
         try:
             require_needed(list(known.values()), list(said), values)
             return assembled(EngineSettings, {known[k].path: v for k, v in values.items()})
         except ValueError as error:
-            raise self._located(error, "engine") from None
+            raise self.located(error, "engine") from None
 
     def _environments(self) -> list[Axes]:
         given = self.values["env"]
         many = given if isinstance(given, list) else [given]
         if not many:
-            raise UserError(f"{self._where('env')}: env names none.")
+            raise UserError(f"{self.where('env')}: env names none.")
         found: list[Axes] = []
         for i, one in enumerate(many):
             place = ("env", i) if isinstance(given, list) else ("env",)
             if not isinstance(one, dict):
-                found.append({"env": [self._value(SHARED["env"], one, *place)]})
+                found.append({"env": [self.value(SHARED["env"], one, *place)]})
                 continue
             if "env" not in one:
-                raise UserError(f"{self._where(*place)}: an environment needs its env.")
+                raise UserError(f"{self.where(*place)}: an environment needs its env.")
             for key in one:
                 if key not in OF_ENV:
-                    raise self._unknown(key, OF_ENV, "an environment", *place, key)
+                    raise self.unknown(key, OF_ENV, "an environment", *place, key)
             found.append({k: self._axis(SHARED[k], v, *place, k) for k, v in one.items()})
         return found
 
@@ -204,22 +224,24 @@ class _Reader:
         own: dict[str, dict[str, Sequence[Any]]] = {name: {} for name in methods}
         for key, value in self.values.items():
             if key in NOT_HERE:
-                raise UserError(f"{self._where(key)}: {key} is a flag of the command line alone.")
-            if key in SHARED or key == "engine":
+                raise UserError(f"{self.where(key)}: {key} is a flag of the command line alone.")
+            if key == SEARCH and not self.has_search:
+                raise UserError(f"{self.where(key)}: {key} is what prefloop tune reads.")
+            if key in SHARED or key in ("engine", SEARCH):
                 continue
             if key in METHODS:
                 if key not in methods:
-                    raise UserError(f"{self._where(key)}: {key} is not among the methods.")
+                    raise UserError(f"{self.where(key)}: {key} is not among the methods.")
                 if not isinstance(value, dict):
-                    raise UserError(f"{self._where(key)}: `setting: value` lines are needed.")
+                    raise UserError(f"{self.where(key)}: `setting: value` lines are needed.")
                 for flag, inner in value.items():
                     if flag not in known[key]:
                         if flag in SHARED:
                             raise UserError(
-                                f"{self._where(key, flag)}: {flag} is the same for all methods; it does not stand "
+                                f"{self.where(key, flag)}: {flag} is the same for all methods; it does not stand "
                                 f"under {key}."
                             )
-                        raise self._unknown(flag, known[key], key, key, flag)
+                        raise self.unknown(flag, known[key], key, key, flag)
                     own[key][flag] = self._axis(known[key][flag], inner, key, flag)
                 continue
             having = [name for name in METHODS if key in known[name]]
@@ -230,21 +252,22 @@ class _Reader:
                     *METHODS,
                     *(f for flags in known.values() for f in flags),
                 }
-                raise self._unknown(key, everything, "a comparison or of any method", key)
+                raise self.unknown(key, everything, "a comparison or of any method", key)
             for name in methods:
                 if name in having:
                     found[name][key] = self._axis(known[name][key], value, key)
             if not set(having) & set(methods):
                 raise UserError(
-                    f"{self._where(key)}: {key} is a setting of {', '.join(having)}, none of which is among the "
+                    f"{self.where(key)}: {key} is a setting of {', '.join(having)}, none of which is among the "
                     "methods."
                 )
         return {name: {**found[name], **own[name]} for name in methods}
 
-    def _unknown(self, key: Any, known: Any, whose: str, *place: str | int) -> UserError:
+    def unknown(self, key: Any, known: Any, whose: str, *place: str | int) -> UserError:
+        """A refusal of a key, with the known one that is meant, perhaps."""
         close = difflib.get_close_matches(str(key), list(known), 1)
         meant = f"; did you mean {close[0]}?" if close else "."
-        return UserError(f"{self._where(*place)}: {key} is no setting of {whose}{meant}")
+        return UserError(f"{self.where(*place)}: {key} is no setting of {whose}{meant}")
 
     def _comparison(self, given: Mapping[str, Any], root: Path) -> tuple[CompareSettings, str]:
         """The settings of one, and the name of its folder."""
@@ -252,8 +275,9 @@ class _Reader:
         usual = defaults_for("compare", CompareSettings, {**plain, **given})
         values = {**plain, **{k: _as_set(v) for k, v in (usual.values if usual else {}).items()}}
         with_given = {**values, **given}
-        for flag in self._idle(list(SHARED.values()), given, with_given):
-            with_given[flag] = values[flag]
+        without = idle(list(SHARED.values()), given, with_given)
+        self._note(given, without)
+        with_given |= {flag: values[flag] for flag in without}
         settings = self._assembled({**with_given, "out": str(root)})
         # told by what is not as usual, so that it stays where it is when the program learns new settings
         flat = as_flat(settings)
@@ -272,63 +296,31 @@ class _Reader:
             paths = {leaf.path: flat[leaf.flag] for leaf in SHARED.values()}
             return assembled(CompareSettings, paths).without_repeats
         except ValueError as error:
-            raise self._located(error) from None
+            raise self.located(error) from None
 
     def _changes(self, settings: CompareSettings, method: str, axes: Axes) -> list[Changes]:
         """The settings that a method has in turn, as far as they are not as usual."""
-        known, found = settings_of(method), []
-        labels = settings.labels[0]
-        usual = as_flat(with_shared(METHODS[method].settings, settings, labels))
+        found = []
         for point in product(axes):
-            for flag in self._idle(
-                list(leaves(type(METHODS[method].settings))), point, {**usual, **point}
-            ):
-                point.pop(flag)
-            changes = tuple(
-                (flag, point[flag])
-                for flag in known
-                if flag in point and point[flag] != usual[flag]
-            )
             try:
-                with_shared(METHODS[method].settings, settings, labels, changes)
+                changes, without = changes_at(settings, method, point)
             except ValueError as error:
-                raise self._located(error, method) from None
+                raise self.located(error, method) from None
+            self._note(point, without)
             found.append(changes)
         return list(dict.fromkeys(found))
 
-    def _idle(
-        self, known: Sequence[Leaf], given: Mapping[str, Any], values: Mapping[str, Any]
-    ) -> list[str]:
-        """Which settings do nothing beside the others here; a grid may have them where they do."""
-        idle = []
-        for leaf in known:
-            if leaf.flag not in given:
-                continue
-            try:
-                require_needed(known, [leaf.flag], values)
-                self.useful.add(leaf.flag)
-            except ValueError as error:
-                self.idle[leaf.flag] = _as_keys(error)
-                idle.append(leaf.flag)
-        return idle
+    def _note(self, given: Iterable[str], without: Mapping[str, str]) -> None:
+        """Keeps what did something where it was met, and what did not; a grid may have it where it does."""
+        self.idle |= without
+        self.useful |= set(given) - set(without)
 
-    def _located(self, error: ValueError, method: str = "") -> UserError:
+    def located(self, error: ValueError, method: str = "") -> UserError:
         """A refusal that names flags, with the line of the first that the file has."""
         flags = re.findall(r"--(?:no_)?(\w+)", str(error))
         places = [place for flag in flags for place in ((method, flag), (flag,))]
         where = next((self.lines[place] for place in places if place in self.lines), str(self.file))
-        return UserError(f"{where}: {_as_keys(error)}.")
-
-
-def product(axes: Axes) -> Iterator[dict[str, Any]]:
-    """Every combination of values, one of each axis."""
-    for point in itertools.product(*axes.values()):
-        yield dict(zip(axes, point, strict=True))
-
-
-def _as_keys(error: ValueError) -> str:
-    """A sentence about flags as one about keys."""
-    return re.sub(r"--(\w+)", r"\1", str(error)).rstrip(".")
+        return UserError(f"{where}: {as_keys(error)}.")
 
 
 def _as_set(value: Any) -> Any:

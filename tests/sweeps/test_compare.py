@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import assert_one_sentence
+from inline import Inline
 
 from prefloop import policy_files, runs
 from prefloop.agents.settings import SACSettings
@@ -22,7 +23,7 @@ from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.files import read_csv, read_json, write_json
 from prefloop.rewards.settings import RewardSettings
-from prefloop.sweeps import report
+from prefloop.sweeps import coordinating, report
 from prefloop.sweeps.cells import Cell, Comparison, cells
 from prefloop.sweeps.methods import METHODS, SACAlone
 from prefloop.sweeps.page import command
@@ -37,9 +38,20 @@ from prefloop.tuned import defaults_for
 
 CARTPOLE = EnvSettings(env="CartPole-v0")
 SMALL = (
-    "compare --env CartPole-v0 --demonstrator-steps 8000 --episodes 10 --steps 4000 "
-    "--evaluation-episodes 10 --processes 2 --out c"
+    "compare --env CartPole-v0 --demonstrator-steps 8000 --episodes 4 --steps 1000 "
+    "--evaluation-episodes 4 --processes 2 --out c"
 )
+
+
+@pytest.fixture
+def line(demonstrators, monkeypatch):
+    """A comparison whose demonstrators are there already, by this process, where neither is what is tested."""
+    monkeypatch.setattr(coordinating, "ThisMachine", Inline)
+    given = " ".join(f"{demonstrators}/policy_checkpoint{epoch}.params" for epoch in (9, 0))
+    return (
+        f"compare --env CartPole-v0 --policies {given} --episodes 4 --steps 1000 "
+        "--evaluation-episodes 4 --out c"
+    )
 
 
 def rows(path):
@@ -68,7 +80,7 @@ def test_what_is_run():
         ("--seeds 3-1", "runs upwards"),
         ("--seeds 4294967296", "below 2**32"),
         ("--seeds 0-99999", "more than 10000 seeds"),
-        ("--steps 4000 --methods dpo pref-ppo", "steps of the run are too few"),
+        ("--methods dpo pref-ppo", "steps of the run are too few"),
         (
             "--methods pref-ppo --steps 40000 --segment-length 300",
             "longer than any episode here",
@@ -88,8 +100,8 @@ def test_wrong_flags(run, tmp_path, flags, words):
     assert not (tmp_path / "c").exists()
 
 
-def test_a_comparison_is_made_once_and_grows(run, tmp_path):
-    outcome = run(f"prefloop.cli {SMALL} --methods dpo constant flipped --labels 5 --seeds 0-1")
+def test_a_comparison_is_made_once_and_grows(run, line, tmp_path):
+    outcome = run(f"prefloop.cli {line} --methods dpo constant flipped --labels 5 --seeds 0-1")
     assert outcome.code == 0, outcome.err
     folder = tmp_path / "c"
     table = rows(folder / "results.csv")
@@ -107,11 +119,11 @@ def test_a_comparison_is_made_once_and_grows(run, tmp_path):
     times = {p: p.stat().st_mtime_ns for p in folder.rglob("result.json")}
     before = dataset.read(folder / "seeds" / "seed-0" / "preferences")
 
-    fewer = run(f"prefloop.cli {SMALL} --methods dpo --labels 5 --seeds 0")
+    fewer = run(f"prefloop.cli {line} --methods dpo --labels 5 --seeds 0")
     assert fewer.code == 0 and "1 of 1 runs are there already." in fewer.out
     assert rows(folder / "results.csv") == table  # nothing that was done is left out
 
-    grown = run(f"prefloop.cli {SMALL} --methods dpo constant --labels 5 8 --seeds 0-1")
+    grown = run(f"prefloop.cli {line} --methods dpo constant --labels 5 8 --seeds 0-1")
     assert grown.code == 0, grown.err
     assert "4 of 6 runs are there already." in grown.out
     assert {p: p.stat().st_mtime_ns for p in times} == times
@@ -120,18 +132,19 @@ def test_a_comparison_is_made_once_and_grows(run, tmp_path):
     assert len(before) == 5 and len(after) == 8
     assert (after.labels[:5] == before.labels).all()  # a small budget begins a larger one
     assert_one_sentence(
-        run(f"prefloop.cli {SMALL} --teacher mistake --seeds 0"),
+        run(f"prefloop.cli {line} --teacher mistake --seeds 0"),
         "a comparison with teacher 'oracle'",
     )
 
 
-def test_a_grown_comparison_is_one_that_was_made_at_once(run, tmp_path):
+def test_a_grown_comparison_is_one_that_was_made_at_once(run, tmp_path, monkeypatch):
     """And one made in many processes is the one made in a single one."""
-    methods = "--methods ppo-rlhf random --seeds 0"
-    for out, budgets, processes in (("c", "5", 1), ("c", "5 9", 1), ("d", "5 9", 2)):
-        line = f"prefloop.cli {SMALL} {methods} --labels {budgets} --out {out}"
-        line += f" --processes {processes}"
-        assert run(line).code == 0
+    line = f"prefloop.cli {SMALL} --methods ppo-rlhf random --seeds 0"
+    with monkeypatch.context() as here:
+        here.setattr(coordinating, "ThisMachine", Inline)
+        for budgets in ("5", "5 9"):
+            assert run(f"{line} --labels {budgets}").code == 0
+    assert run(f"{line} --labels 5 9 --out d --processes 2").code == 0
     grown, at_once = (rows(tmp_path / out / "results.csv") for out in "cd")
     assert len(grown) == 3
     for row in (*grown, *at_once):
@@ -139,9 +152,9 @@ def test_a_grown_comparison_is_one_that_was_made_at_once(run, tmp_path):
     assert grown == at_once
 
 
-def test_what_fails_does_not_hide_what_is_done(run, tmp_path):
+def test_what_fails_does_not_hide_what_is_done(run, line, tmp_path):
     # whoever sees no difference below 1e9 answers with ties, from which only controls can learn
-    line = f"prefloop.cli {SMALL} --methods dpo constant --labels 5 --seeds 0 --equal-within 1e9"
+    line = f"prefloop.cli {line} --methods dpo constant --labels 5 --seeds 0 --equal-within 1e9"
     outcome = run(line)
     assert_one_sentence(
         outcome,
@@ -164,22 +177,20 @@ def test_what_fails_does_not_hide_what_is_done(run, tmp_path):
     assert planned.code == 0 and "2 runs, 5 labels" in planned.out
 
 
-def test_killed_and_started_again_does_what_is_missing(tmp_path):
-    line = [
-        sys.executable, "-m", "prefloop", *SMALL.split(),
-        *["--methods", "constant", "random", "true-reward", "--labels", "5", "--seeds", "0-1"],
-    ]  # fmt: skip
-    process = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.DEVNULL)
+def test_killed_and_started_again_does_what_is_missing(run, line, tmp_path):
+    line += " --methods constant random true-reward --labels 5 --seeds 0-1"
+    started = [sys.executable, "-m", "prefloop", *shlex.split(line), "--processes", "1"]
+    process = subprocess.Popen(started, cwd=tmp_path, stderr=subprocess.DEVNULL)
     while not (done := list(tmp_path.glob("c/runs/*/*/*/result.json"))):
         assert process.poll() is None
-        time.sleep(0.01)
+        time.sleep(0.05)
     process.kill()
     process.wait()
-    time.sleep(2.5)  # its workers notice within a second
+    time.sleep(2.5)  # its worker notices within a second
     times = {p: p.stat().st_mtime_ns for p in done}
-    result = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    there = re.search(r"(\d) of 6 runs are there already", result.stdout)
+    outcome = run(f"prefloop.cli {line}")
+    assert outcome.code == 0, outcome.err
+    there = re.search(r"(\d) of 6 runs are there already", outcome.out)
     assert there and int(there[1]) >= 1
     assert {p: p.stat().st_mtime_ns for p in times} == times
     assert len(rows(tmp_path / "c" / "results.csv")) == 6
@@ -200,10 +211,8 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
     assert "The same command does what is missing" in err and "Traceback" not in err
 
 
-def test_given_policies_and_what_is_wrong_with_them(run, demonstrators, tmp_path):
-    weak, strong = (f"{demonstrators}/policy_checkpoint{epoch}.params" for epoch in (0, 9))
-    given = SMALL.replace("--demonstrator-steps 8000 ", "")
-    line = f"prefloop.cli {given} --policies {strong} {weak} --methods bc --seeds 0 --labels 5"
+def test_given_policies_and_what_is_wrong_with_them(run, line, tmp_path):
+    line = f"prefloop.cli {line} --methods bc --seeds 0 --labels 5"
     outcome = run(line)
     assert outcome.code == 0, outcome.err
     missing = line.replace("0.params", "{seed}.params.missing").replace("--out c", "--out d")
@@ -375,9 +384,9 @@ def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
     # a table of these takes hours; here it is only that each of them is put together and ends
     small = {
         "experience": ReplaySettings(
-            iteration_steps=500, updates_per_step=0.02, evaluation_episodes=1
+            iteration_steps=250, updates_per_step=0.02, evaluation_episodes=1
         ),
-        "exploration": ExplorationSettings(steps=500, states=64),
+        "exploration": ExplorationSettings(steps=250, states=64),
         "agent": SACSettings(hidden_sizes=(8,), batch_size=16, random_steps=100),
         "reward": RewardSettings(hidden_sizes=(8,), epochs=2),
     }
@@ -395,9 +404,9 @@ def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
         labels=(8,),
         seeds=("0",),
         segment_length=20,
-        demonstrator_steps=8000,
+        demonstrator_steps=4000,
         episodes=4,
-        steps=1500,
+        steps=750,
         evaluation_episodes=2,
         processes=1,
         out=str(tmp_path / "c"),

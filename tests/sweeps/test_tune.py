@@ -1,0 +1,276 @@
+"""Searches, with runs that take no time."""
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+from inline import Inline
+
+from prefloop import tuned
+from prefloop.commands import pref_ppo
+from prefloop.errors import UserError
+from prefloop.files import write_json
+from prefloop.sweeps import searching
+from prefloop.sweeps.search_file import read_search
+from prefloop.sweeps.study import read_study
+from prefloop.sweeps.trials import Trials
+
+pytest.importorskip("optuna")
+STUDY = """
+out: {root}/c
+env: CartPole-v1
+methods: [pref-ppo]
+labels: 20
+seeds: 0-1
+steps: 20000
+search:
+  trials: 6
+  ranges:
+    learning_rate: {{low: 1e-4, high: 1e-2, log: true}}
+    ensemble: [2, 3]
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text(STUDY.format(root=tmp_path))
+    return file
+
+
+@pytest.fixture
+def done(monkeypatch):
+    """What was done, in its order; its value is a function of the job that a test may set."""
+    jobs = []
+
+    def do(job):
+        job.folder.mkdir(parents=True, exist_ok=True)
+        jobs.append(job)
+        if job.function == "prepare":
+            return write_json(job.folder / "prepared.json", {})
+        try:
+            value = do.value(job)
+        except UserError as error:
+            job.failed(str(error))
+            raise
+        row = {"method": getattr(job.what, "method", ""), "mean_return": value}
+        return write_json(job.folder / "result.json", row)
+
+    do.value = lambda job: 100 * rate(job) + job.what.seed
+    monkeypatch.setattr(searching, "do", do)
+    monkeypatch.setattr(searching, "ThisMachine", Inline)
+    do.jobs = jobs
+    return do
+
+
+def rate(job):
+    return dict(job.what.changes).get("learning_rate", 1e-3)
+
+
+def rows(folder):
+    with (folder / "trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_search_from_its_file_to_the_tuned_file(study, done, tmp_path, capsys):
+    searching.tune(study)
+    table = rows(tmp_path / "c")
+    assert [row["state"] for row in table] == ["done"] * 6
+    # the usual settings first
+    assert (table[0]["learning_rate"], table[0]["ensemble"]) == ("0.001", "3")
+    assert float(table[0]["return"]) == pytest.approx(0.1 + 0.5)
+    best = max(table, key=lambda row: float(row["return"]))
+    assert f"best is trial {best['trial']}" in capsys.readouterr().out
+    # demonstrators once for each seed, then two runs for each trial
+    assert [job.function for job in done.jobs] == ["prepare"] * 2 + ["run_cell"] * 12
+    preset = tmp_path / "c" / "best.yaml"
+    values = tuned.read(preset, "pref-ppo", pref_ppo.Settings)
+    assert values["learning_rate"] == float(best["learning_rate"])
+    assert values.get("ensemble", 3) == int(best["ensemble"]) and set(values) <= {
+        "learning_rate",
+        "ensemble",
+    }
+    text = " ".join(preset.read_text().split())
+    assert f"trial {best['trial']} of 6" in text and "The usual settings: 0.6" in text
+    # a study that compare reads, on seeds that come after
+    (comparison,) = read_study(tmp_path / "c" / "fresh.yaml").comparisons
+    assert (
+        comparison.settings.seed_numbers == [2, 3, 4, 5, 6] and comparison.settings.steps == 20000
+    )
+    assert dict(comparison.changes["pref-ppo"][0]) == values
+    page = (tmp_path / "c" / "index.html").read_text()
+    assert "6 of 6 trials" in page and f"The best is trial {best['trial']}" in page
+    for picture in ("history.png", "importances.png"):
+        assert (tmp_path / "c" / picture).read_bytes().startswith(b"\x89PNG") and picture in page
+    # given again, it has nothing to do
+    searching.tune(study)
+    assert len(done.jobs) == 14 and rows(tmp_path / "c") == table
+
+
+def test_what_fails_is_kept_and_not_in_the_way(study, done, tmp_path, capsys):
+    def value(job):
+        if rate(job) > 1e-3:
+            raise UserError("All answers are ties.")
+        return 5.0
+
+    done.value = value
+    searching.tune(study)
+    states = {row["state"]: row["why"] for row in rows(tmp_path / "c")}
+    assert set(states) == {"done", "failed"} and "All answers are ties." in states["failed"]
+    assert "failed (learning_rate" in capsys.readouterr().out
+
+
+def test_nothing_that_came_of_it_is_an_error(study, done, tmp_path):
+    def value(job):
+        raise UserError("All answers are ties.")
+
+    done.value = value
+    with pytest.raises(UserError, match=r"No trial came to anything\. The first, trial 0: .*ties"):
+        searching.tune(study)
+    assert not (tmp_path / "c" / "best.yaml").exists()
+
+
+def test_what_is_clearly_worse_is_given_up_before_all_its_seeds(study, done, tmp_path):
+    study.write_text(study.read_text().replace("seeds: 0-1", "seeds: 0-7"))
+    searching.tune(study)
+    table = rows(tmp_path / "c")
+    early = [row for row in table if row["state"] == "given up"]
+    best = max(table, key=lambda row: float(row["return"]))
+    assert early and all(4 <= int(row["runs"]) < 8 for row in early)
+    assert best["state"] == "done" and best["runs"] == "8"
+    assert sum(int(row["runs"]) for row in table) == len(done.jobs) - 8
+    # Wilcoxon's test is never below 0
+    study.write_text(study.read_text().replace("trials: 6", "p_threshold: 0\n  trials: 6"))
+    searching.tune(study, out=str(tmp_path / "d"))
+    assert {row["runs"] for row in rows(tmp_path / "d")} == {"8"}
+
+
+def test_scores_of_several_environments(study, done, tmp_path):
+    text = study.read_text().replace("CartPole-v1", "[CartPole-v1, Acrobot-v1]")
+    text = text.replace("[pref-ppo]", "[pref-ppo, true-reward]").replace(
+        "trials: 6", "trials: 1\n  maximise: score"
+    )
+    study.write_text(text)
+
+    def value(job):
+        scale = 10 if "Acrobot" in job.settings.environment.env else 1
+        if job.function == "play_at_random":
+            return 20.0 * scale
+        return {"true-reward": 120.0, "pref-ppo": 70.0}[job.what.method] * scale
+
+    done.value = value
+    searching.tune(study)
+    (row,) = rows(tmp_path / "c")
+    assert float(row["score"]) == pytest.approx(0.5) and row["runs"] == "4"
+    done.value = lambda job: 20.0
+    with pytest.raises(UserError, match=r"no scores in (CartPole|Acrobot)-v1"):
+        searching.tune(study, out=str(tmp_path / "d"))
+
+
+def test_a_folder_of_another_search_or_of_something_else(study, done, tmp_path):
+    searching.tune(study)
+    text = study.read_text()
+    for before, after, words in (
+        ("labels: 20", "labels: 30", r"labels \[20\], not \[30\]"),
+        ("high: 1e-2", "high: 1e-1", "a search with range of learning_rate"),
+    ):
+        study.write_text(text.replace(before, after))
+        with pytest.raises(UserError, match=words):
+            searching.tune(study)
+    # more trials are more of the same
+    study.write_text(text.replace("trials: 6", "trials: 8"))
+    searching.tune(study)
+    assert len(rows(tmp_path / "c")) == 8
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "thesis.txt").write_text("chapter one")
+    with pytest.raises(UserError, match="something else than a search"):
+        searching.tune(study, out=str(tmp_path / "d"))
+    assert [path.name for path in (tmp_path / "d").iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_that_is_changed_while_it_is_searched(study, done, tmp_path, capsys):
+    def value(job):
+        study.write_text(STUDY.format(root=tmp_path).replace("trials: 6", "trials: 600"))
+        return 1.0
+
+    done.value = value
+    searching.tune(study)
+    assert len(rows(tmp_path / "c")) == 6
+    assert "was changed meanwhile" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("storage", ["", "sqlite:///{root}/search.db"])
+def test_processes_share_a_search_and_what_one_leaves_is_given_to_another(study, tmp_path, storage):
+    where = storage.format(root=tmp_path)
+    study.write_text(study.read_text().replace("trials: 6", f"trials: 3\n  storage: '{where}'"))
+    search = read_search(study)
+    search.root.mkdir()
+    code = (
+        "import sys, time; from pathlib import Path; from prefloop.sweeps.trials import Trials; "
+        "from prefloop.sweeps.search_file import read_search; "
+        f"t = Trials(read_search(Path({str(study)!r}))).__enter__(); a = t.ask(); "
+        "print(a.number, a.params, flush=True); time.sleep(600)"
+    )
+    line = [sys.executable, "-c", code]
+    with (
+        subprocess.Popen(line, stdout=subprocess.PIPE, text=True, cwd=ROOT) as other,
+        Trials(search) as mine,
+    ):
+        taken = other.stdout.readline()
+        first = mine.ask()
+        assert taken.startswith("0 ") and first.number == 1
+        mine.tell(first, 1.0, is_given_up=False)
+        second = mine.ask()  # the other one is alive
+        assert second.number == 2
+        mine.tell(second, 2.0, is_given_up=False)
+        assert mine.ask() is None
+        other.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+        other.wait()
+        again = mine.ask()
+        assert taken.split(" ", 1)[1].strip() == str(again.params)
+        mine.tell(again, 3.0, is_given_up=False)
+        assert mine.ask() is None
+        assert [trial.number for trial in mine.all] == [1, 2, 3] and mine.best.number == 3
+    assert not list((search.root / "owners").iterdir())
+
+
+def test_a_search_that_is_stopped_draws_what_it_would_have(study, tmp_path):
+    def drawn(out, stops):
+        found = []
+        search = read_search(study, out=str(tmp_path / out))
+        search.root.mkdir()
+        while len(found) < 6:
+            with Trials(search) as trials:
+                while (trial := trials.ask()) is not None:
+                    if len(found) in stops:
+                        stops.remove(len(found))
+                        break  # which leaves it running
+                    found.append(trials.point(trial))
+                    trials.tell(trial, found[-1]["learning_rate"], is_given_up=False)
+        return found
+
+    assert drawn("a", []) == drawn("b", [0, 3]) != []
+
+
+def test_a_run_that_another_process_does_is_waited_for(study, tmp_path, done):
+    """Two trials may have the same settings; and workers live on for a moment after a kill."""
+    import threading
+
+    from prefloop.files import claimed_directory
+    from prefloop.sweeps.cells import Cell
+    from prefloop.sweeps.jobs import Job
+
+    settings = read_search(study).study.comparisons[0].settings
+    job = Job("run_cell", settings, Cell("pref-ppo", 20, 0))
+    with claimed_directory(job.folder):
+        waiting = threading.Thread(target=searching.do_once, args=(job,))
+        waiting.start()
+        time.sleep(0.2)
+        assert not done.jobs
+        write_json(job.folder / "result.json", {"mean_return": 1.0})
+    waiting.join(10)
+    assert not waiting.is_alive() and not done.jobs
