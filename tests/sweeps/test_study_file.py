@@ -2,6 +2,8 @@ import pytest
 from conftest import assert_one_sentence
 
 from prefloop.errors import UserError
+from prefloop.files import claimed_directory
+from prefloop.sweeps import compare
 from prefloop.sweeps.cells import Cell, name_of
 from prefloop.sweeps.study import read_study
 
@@ -168,3 +170,22 @@ def test_forms_of_the_command(run, tmp_path):
     outcome = run("prefloop.cli compare study.yaml --out d --dry-run")
     assert outcome.code == 0 and "30 runs, 300 labels; how long" in outcome.out
     assert not (tmp_path / "d").exists()
+
+
+def test_two_commands_in_one_folder(run, tmp_path):
+    (tmp_path / "study.yaml").write_text(SMALL)
+    with claimed_directory(tmp_path / "c"):
+        assert_one_sentence(
+            run("prefloop.cli compare study.yaml"), "Another process is writing to c; wait for it"
+        )
+    assert not (tmp_path / "c" / "study.yaml").exists()
+
+
+def test_a_file_that_is_changed_while_it_is_run(run, tmp_path, monkeypatch):
+    file = tmp_path / "study.yaml"
+    file.write_text(SMALL)
+    # whatever is done takes time, in which somebody writes
+    monkeypatch.setattr(compare, "do_all", lambda *given: file.write_text("methods: [bogus]"))
+    outcome = run("prefloop.cli compare study.yaml")
+    assert "study.yaml was changed meanwhile" in outcome.err and "Traceback" not in outcome.err
+    assert (tmp_path / "c" / "study.yaml").read_text() == SMALL
