@@ -14,6 +14,7 @@ from conftest import ROOT
 
 from prefloop.errors import UserError
 from prefloop.sweeps.compare import run_study
+from prefloop.sweeps.searching import tune
 
 pytestmark = pytest.mark.slow
 STUDY = """
@@ -148,3 +149,20 @@ def test_ray_does_the_same_also_when_a_node_is_lost(study, tmp_path, monkeypatch
         ray.shutdown()
         cluster.shutdown()
     assert results(out) == results(tmp_path / "here")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_search_on_ray_is_the_one_here(tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    pytest.importorskip("optuna")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path]))
+    file, found = tmp_path / "search.yaml", []
+    search = "search: {trials: 3, ranges: {learning_rate: {low: 1e-4, high: 1e-2, log: true}}}\n"
+    file.write_text(STUDY.replace("[dpo, constant, true-reward]", "[true-reward]") + search)
+    for engine in ("local", "ray"):
+        out = tmp_path / engine
+        tune(file, out=str(out), engine=engine)
+        with (out / "trials.csv").open(newline="") as table:
+            rows = list(csv.DictReader(table))
+        found.append([{k: v for k, v in row.items() if k != "seconds"} for row in rows])
+    assert found[0] == found[1] and len(found[0]) == 3
