@@ -58,6 +58,9 @@ benchmark: $(INSTALLED) ## measure the figures in docs/results.md again
 	$(RUN) benchmarks/labelling_speed.py
 	$(RUN) benchmarks/labelling_load.py
 	$(RUN) benchmarks/clip_speed.py
+	$(RUN) benchmarks/sweep_speed.py naps
+	$(RUN) benchmarks/sweep_speed.py cartpole
+	$(RUN) benchmarks/sweep_speed.py metadata
 
 # not --quiet: what is silenced is not counted, so --strict would stop at nothing
 docs: $(INSTALLED) ## the pages as a site, in site/; a broken link is an error

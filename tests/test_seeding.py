@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from conftest import ROOT
+from inline import Inline
 
 from prefloop.cli import COMMANDS
 from prefloop.envs.make import make_env, make_vector_env, reset
@@ -63,9 +64,6 @@ CONTINUOUS = ("sac", "pebble")  # have no discrete actions
 @pytest.fixture
 def command(run, monkeypatch, tmp_path):
     """Runs an entry point on dice, and gives the episodes that were played."""
-    from concurrent.futures import Future
-
-    from prefloop.sweeps import coordinating
 
     class Nobody:
         """A labelling server that takes everything."""
@@ -81,24 +79,7 @@ def command(run, monkeypatch, tmp_path):
 
         counts = type("Counts", (), dict.fromkeys(("queries", "answered", "skipped", "left"), 0))
 
-    class Here:
-        """An engine that does jobs at once, in this process."""
-
-        def __init__(self, processes):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            return None
-
-        def submit(self, function, job):
-            done = Future()
-            done.set_result(function(job))
-            return done
-
-    monkeypatch.setattr(coordinating, "ThisMachine", Here)
+    monkeypatch.setattr("prefloop.sweeps.coordinating.ThisMachine", Inline)
     monkeypatch.setattr("prefloop.labelling.client.connecting.connected", lambda *_: Nobody())
     monkeypatch.setattr("prefloop.labelling.client.asking.ask", lambda *_: Nobody())
     monkeypatch.setattr("prefloop.labelling.client.contests.ask_contests", lambda *_: {})
