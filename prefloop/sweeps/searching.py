@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -123,7 +124,7 @@ class _Turn:
             UserError: it can't be done.
         """
         search = self.search
-        with filelock.FileLock(search.root / PREPARING):
+        with _one_at_a_time(search.root / PREPARING):
             first, then = [], []
             for comparison in search.study.comparisons:
                 remember(comparison)
@@ -218,6 +219,16 @@ class _Turn:
         given = {**self.search.fixed(instance.comparison), **point}
         changes, _ = changes_at(settings, method, given)
         return Job("run_cell", settings, Cell(method, self.search.labels, instance.seed, changes))
+
+
+def _one_at_a_time(path: Path) -> AbstractContextManager:
+    """A lock, which may be another command's for hours."""
+    lock = filelock.FileLock(path)
+    try:
+        return lock.acquire(timeout=1)
+    except filelock.Timeout:
+        note("Another command is making what all trials need; this one waits for it.")
+        return lock.acquire()
 
 
 def _as_completed(futures: Sequence[Future]) -> Iterator[Future]:

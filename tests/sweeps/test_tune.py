@@ -11,7 +11,7 @@ from conftest import ROOT
 from inline import Inline
 
 from prefloop import tuned
-from prefloop.commands import pref_ppo
+from prefloop.commands import pebble, ppo, pref_ppo, sac
 from prefloop.errors import UserError
 from prefloop.files import write_json
 from prefloop.sweeps import searching
@@ -109,6 +109,37 @@ def test_a_search_from_its_file_to_the_tuned_file(study, done, tmp_path, capsys)
     # given again, it has nothing to do
     searching.tune(study)
     assert len(done.jobs) == 14 and rows(tmp_path / "c") == table
+
+
+@pytest.mark.parametrize(
+    ("method", "range_", "command", "there"),
+    [
+        (
+            "sac",
+            "tau: [0.01, 0.02]",
+            sac,
+            {"tau", "random_steps"},
+        ),  # it has PEBBLE's agent in compare
+        ("pebble+surf", "surf_weight: [0.5, 2]", pebble, {"surf", "surf_weight"}),
+        ("true-reward", "clip: [0.15, 0.25]", ppo, {"clip"}),
+        ("dpo", "beta: [0.03, 0.3]", None, set()),
+    ],
+)
+def test_what_is_written_is_read_by_the_methods_command(
+    study, done, tmp_path, method, range_, command, there
+):
+    text = study.read_text().partition("  ranges:")[0].replace("pref-ppo", method)
+    text = text.replace("CartPole-v1", "Pendulum-v1").replace("trials: 6", "trials: 2")
+    study.write_text(f"{text}  ranges: {{{range_}}}\n")
+    searching.tune(study)
+    preset = tmp_path / "c" / "best.yaml"
+    assert preset.exists() == (command is not None)
+    if command is not None:
+        name = command.__name__.rpartition(".")[2]
+        assert set(tuned.read(preset, name, command.Settings)) == there
+    (comparison,) = read_study(tmp_path / "c" / "fresh.yaml").comparisons
+    (changes,) = comparison.changes[method]
+    assert len(changes) == 1
 
 
 def test_what_fails_is_kept_and_not_in_the_way(study, done, tmp_path, capsys):
