@@ -22,6 +22,7 @@ from prefloop.files import (
     remove_unfinished,
     write_json,
 )
+from prefloop.settings import as_listed
 
 STATE = "training_state.pt"
 FACTS = "run.json"
@@ -245,7 +246,7 @@ def difference(
     def meant(values: Mapping[str, Any], name: str) -> Any:
         value = values.get(name)
         value = defaults.get(name) if value is None else value
-        return list(value) if isinstance(value, tuple) else value
+        return as_listed(value)
 
     found = []
     for name in sorted((before.keys() | now.keys()) - set(may_differ)):

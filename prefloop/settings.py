@@ -144,6 +144,16 @@ def as_flat(settings: Any) -> dict[str, Any]:
     }
 
 
+def as_set(value: Any) -> Any:
+    """A value of YAML or JSON as settings have it, which have tuples where those have lists."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def as_listed(value: Any) -> Any:
+    """The other way round."""
+    return list(value) if isinstance(value, tuple) else value
+
+
 def defaults_of(settings_class: type) -> dict[str, Any]:
     """What each flag is where it is not given; None where it must be."""
     return {

@@ -11,7 +11,7 @@ from typing import Any
 
 from prefloop.env_ids import without_module
 from prefloop.errors import UserError
-from prefloop.settings import require_above_zero, require_between, setting
+from prefloop.settings import as_listed, require_above_zero, require_between, setting
 
 TERMINATIONS = ("own", "absorb", "never", "restart", "life")
 CHANGES = "env_changes"  # beside "env", where anything is changed
@@ -104,7 +104,7 @@ class EnvSettings:
         plain = {f.name: f.default for f in fields(self)} | USUAL
         always = USUAL_OF_ATARI if self.is_atari else {}
         return {
-            name: list(value) if isinstance(value, tuple) else value
+            name: as_listed(value)
             for name, value in asdict(self).items()
             if name != "env" and (value != plain[name] or name in always)
         }

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefloop.files import write_atomically
-from prefloop.settings import as_flat
+from prefloop.settings import as_flat, as_listed
 from prefloop.startup import import_optional
 from prefloop.sweeps.cells import shown
 from prefloop.sweeps.changes import NOBODYS, changes_at
@@ -79,7 +79,7 @@ def _preset(search: Search, point: Mapping[str, Any]) -> dict[str, Any]:
         )
     first = found[0]
     alike = {f: v for f, v in first.items() if all(one.get(f, plain[f]) == v for one in found)}
-    return {flag: _plain(value) for flag, value in alike.items()}
+    return {flag: as_listed(value) for flag, value in alike.items()}
 
 
 def _fresh(search: Search, point: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _fresh(search: Search, point: Mapping[str, Any]) -> dict[str, Any]:
         does |= {flag: value for flag, value in point.items() if flag not in without}
         last = max(last, *settings.seed_numbers)
         many = max(many, len(settings.seed_numbers))
-    own = {flag: [_plain(v)] if isinstance(v, tuple) else v for flag, v in does.items()}
+    own = {flag: [as_listed(v)] if isinstance(v, tuple) else v for flag, v in does.items()}
     values |= {
         "out": f"{search.root}-fresh",
         "seeds": f"{last + 1}-{last + max(many, FRESH_SEEDS)}",
@@ -121,7 +121,3 @@ def _reached(search: Search, best: "FrozenTrial", usual: "FrozenTrial | None") -
     kind, many = search.settings.maximise, len(search.instances)
     before = f" The usual settings: {usual.value:.4g}." if usual is not None else ""
     return f"Mean {kind} {best.value:.4g} over the {many} runs that it was chosen by, which flatters it.{before}"
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -13,13 +13,13 @@ from prefloop.errors import UserError, note
 from prefloop.files import LOCK, claimed_directory, is_file, sha256, write_atomically
 from prefloop.sweeps.cells import Cell, Comparison
 from prefloop.sweeps.coordinating import Running, do_all
+from prefloop.sweeps.engines import require_installed
 from prefloop.sweeps.jobs import Job
 from prefloop.sweeps.methods import METHODS
-from prefloop.sweeps.page import STUDY
 from prefloop.sweeps.planning import say_what_there_is
 from prefloop.sweeps.remembering import remember
 from prefloop.sweeps.report import report
-from prefloop.sweeps.settings import RESULT, CompareSettings, tuned_flags, with_shared
+from prefloop.sweeps.settings import RESULT, STUDY, CompareSettings, tuned_flags, with_shared
 from prefloop.sweeps.study import read_study
 from prefloop.training.plans import Plan, plan_labels
 
@@ -53,6 +53,7 @@ def run(
     if running.dry_run:
         say_what_there_is(comparisons, running.processes or os.cpu_count() or 1)
         return
+    require_installed(running.engine.engine)
     with claimed_directory(root):
         if study is not None:
             write_atomically(root / STUDY, study)

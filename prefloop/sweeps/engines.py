@@ -24,6 +24,7 @@ from prefloop.startup import import_optional
 from prefloop.sweeps.jobs import KILLED
 
 ENGINES = ("local", "slurm", "ray")
+PACKAGES = {"slurm": "submitit", "ray": "ray"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,16 @@ class EngineSettings:
         require_above_zero(self, "cpus", "minutes", "memory", "at_once")
         if self.gpus < 0:
             raise ValueError(f"--gpus must be at least 0, not {self.gpus}")
+
+
+def require_installed(engine: str) -> None:
+    """Refuses an engine whose package is not here.
+
+    Raises:
+        UserError: says how to install it.
+    """
+    if engine in PACKAGES:
+        import_optional(f"--engine {engine}", engine, PACKAGES[engine])
 
 
 class Engine(Protocol):

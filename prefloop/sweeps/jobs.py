@@ -5,16 +5,19 @@ Free of PyTorch, which the process that hands jobs out need not load.
 
 import contextlib
 import importlib
+import math
+import time
 import traceback
 from pathlib import Path
 from typing import NamedTuple
 
 from prefloop.errors import UserError
-from prefloop.files import read_json, write_json
+from prefloop.files import is_claimed, read_json, write_json
 from prefloop.sweeps.cells import Cell
 from prefloop.sweeps.settings import FAILURE, LOG, PREPARED, RANDOM, RESULT, CompareSettings
 
 SEEDS = "seeds"
+PATIENCE = 10.0  # seconds: the workers of a command that was killed live on for one
 KILLED = "Its process was killed; is there enough memory?"
 
 
@@ -74,13 +77,24 @@ class Job(NamedTuple):
         return self.folder / LOG
 
 
-def do(job: Job) -> None:
+def do(job: Job, patience: float = PATIENCE) -> None:
     """Does a job; what it says goes into its log, and why it failed into a file beside it.
+
+    A run that another process has done meanwhile is not done again.
+
+    Args:
+        patience: seconds that another process may go on in the job's folder.
 
     Raises:
         UserError: it can't be done; the sentence says why.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
+    give_up = time.monotonic() + patience
+    while is_claimed(job.folder) and time.monotonic() < give_up:
+        time.sleep(0.2)
+    # pairs may be missing where demonstrators are there: whoever makes them looks
+    if job.is_done and job.function != "prepare":
+        return
     job.forget_failure()
     with job.log.open("a", encoding="utf-8", errors="backslashreplace") as log:
         try:
@@ -98,3 +112,8 @@ def do(job: Job) -> None:
             is_empty = log.tell() == 0
     if is_empty:
         job.log.unlink(missing_ok=True)
+
+
+def do_with_patience(job: Job) -> None:
+    """The same where others may do the same for hours, whose result is then this one's, too."""
+    do(job, math.inf)

@@ -15,10 +15,17 @@ from prefloop.settings import as_flat
 from prefloop.sweeps import remembering
 from prefloop.sweeps.cells import Comparison
 from prefloop.sweeps.jobs import SEEDS
-from prefloop.sweeps.page import STUDY
 from prefloop.sweeps.report import report
 from prefloop.sweeps.results import folders_in
-from prefloop.sweeps.settings import FAILURE, OF_RUNNING, PREPARED, RANDOM, RESULT
+from prefloop.sweeps.settings import (
+    FAILURE,
+    OF_RUNNING,
+    PREPARED,
+    RANDOM,
+    RESULT,
+    STUDY,
+    studies_in,
+)
 
 # what a run that is done needs no more: its replay buffer may be larger than all the rest
 LEFT_OUT = shutil.ignore_patterns("replay", STATE, LOCK)
@@ -50,9 +57,9 @@ def merge(folders: Sequence[Path], out: Path) -> None:
         made = stack.enter_context(whole_folder(out))
         for name, sources in by_name.items():
             _merge(sources, made / name)
-        texts = [f.joinpath(STUDY).read_bytes() for f in folders if (f / STUDY).exists()]
-        if texts:
-            (made / STUDY).write_bytes(b"\n---\n".join(dict.fromkeys(texts)))
+        texts = dict.fromkeys(file.read_bytes() for f in folders for file in studies_in(f))
+        for i, text in enumerate(texts, 1):  # each as it was, so that it can be given again
+            (made / (STUDY if i == 1 else f"study-{i}.yaml")).write_bytes(text)
     print(report(out) or "None of them holds a run that is done.")
     print(f"Wrote {out / 'results.csv'}, and {out / 'index.html'} with plots to look at.")
 

@@ -3,23 +3,21 @@
 import html
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from prefloop.envs.settings import EnvSettings
 from prefloop.files import encodable, write_atomically
 from prefloop.settings import as_flat, defaults_of
 from prefloop.sweeps.cells import shown
+from prefloop.sweeps.markup import table_of, whole_page
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.results import Part, Results, Row
-from prefloop.sweeps.settings import CompareSettings, settings_by_method
+from prefloop.sweeps.settings import CompareSettings, settings_by_method, studies_in
 from prefloop.sweeps.tables import FEW, Rows, Table, by_seed, has_few_seeds, scores_in_words
 from prefloop.tuned import defaults_for
 
-STATIC = Path(__file__).with_name("static")
-STUDY = "study.yaml"  # in a study's folder: what the last command was given
 NOT_AGAIN = ("dry_run", "retry_failed")  # flags of one command
 OF_RUNS = ("mean_return", "low", "high", "score", "seconds")  # figures of a run that the page shows
 
@@ -117,9 +115,6 @@ def _html(
     parts = results.parts
     tasks = list(dict.fromkeys(part.task for part in parts))
     title = f"{', '.join(tasks)}: methods on equal labels"
-    look, script = (
-        (STATIC / name).read_text(encoding="utf-8") for name in ("page.css", "filter.js")
-    )
     lines = [
         {"task": part.task, **_terms(results, part), **line}
         for part, table in zip(parts, tables, strict=True)
@@ -134,14 +129,7 @@ def _html(
     pairs = ", demonstrators and pairs under <code>seeds/</code>" if has_weak else ""
     few = f" {FEW}" if any(map(has_few_seeds, tables)) else ""
     seconds = sum(row["seconds"] for row in results.rows)
-    return f"""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{html.escape(title)}</title>
-<style>{look}</style>
-<h1>{html.escape(title)}</h1>
-<p>{_how(parts)}</p>
+    body = f"""<p>{_how(parts)}</p>
 <section id="filters" aria-label="Show only"></section>
 {table_of(lines)}
 <p>IQM: interquartile mean over seeds, with a 95 % interval.{improves}{few}</p>
@@ -155,10 +143,8 @@ def _html(
 <details><summary>All {len(results.rows)} runs</summary>
 {table_of(_runs(results))}
 </details>
-{"".join(_everything(part) for part in parts)}
-<script>{script}</script>
-</html>
-"""
+{"".join(_everything(part) for part in parts)}"""
+    return whole_page(title, body, script="filter.js")
 
 
 def _terms(results: Results, part: Part) -> dict[str, str]:
@@ -217,22 +203,13 @@ def _figure(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else shown(value)
 
 
-def table_of(lines: Sequence[Mapping[str, str]]) -> str:
-    """A table whose columns are all those that a line has."""
-
-    def row(cells: Iterable[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    columns = list(dict.fromkeys(name for line in lines for name in line))
-    body = "\n".join(row([line.get(name, "") for name in columns], "td") for line in lines)
-    return f"<table>\n<thead>{row(columns, 'th')}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
-
-
 def _again(results: Results) -> str:
-    """What makes it again: a command, or a study's file."""
-    study = results.root / STUDY
-    if study.exists():
-        return f"prefloop compare {STUDY}\n\n# {STUDY}\n{study.read_text(encoding='utf-8')}"
+    """What makes it again: commands, or the studies' files."""
+    if files := studies_in(results.root):
+        return "\n".join(
+            f"prefloop compare {file.name}\n\n# {file.name}\n{file.read_text(encoding='utf-8')}"
+            for file in files
+        )
     return "\n".join(command(_of_rows(p.comparison.settings, p.rows)) for p in results.parts)
 
 

@@ -10,7 +10,7 @@ from prefloop.agents.settings import PPOSettings
 from prefloop.errors import UserError
 from prefloop.files import LOCK, read_json, write_json
 from prefloop.runs import difference
-from prefloop.settings import as_flat, assembled, leaves, meant_by_default
+from prefloop.settings import as_flat, as_set, assembled, leaves, meant_by_default
 from prefloop.sweeps.cells import Changes, Comparison
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.settings import (
@@ -23,6 +23,8 @@ from prefloop.sweeps.settings import (
 SETTINGS = "compare.json"
 OWN = "by_method"  # in it: all settings of methods, and of the demonstrators, before anything is changed
 CHANGES = "changes"  # and what is changed of them in turn, by method
+# which folder it is, it says itself, also where it was moved to; the others are of one command
+NOT_SAID = ("out", "dry_run", "retry_failed")
 MAY_GROW = ("methods", "labels", "seeds")
 
 
@@ -50,7 +52,7 @@ def remember(comparison: Comparison) -> Comparison:
         try:
             own_before = _filled(there.get(OWN, {}), before["methods"])
             done = {*before["methods"], *own_before}
-            sizes = {name: _as_set(before[name]) for name in MAY_GROW}
+            sizes = {name: as_set(before[name]) for name in MAY_GROW}
             earlier = Comparison(replace(settings, **sizes), _changes(there, before["methods"]))
             grown = together(earlier, comparison)
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -97,7 +99,7 @@ def write(comparison: Comparison, own: Mapping[str, Any]) -> None:
         own: all settings of the methods, by method and flag.
     """
     settings, methods = comparison.settings, comparison.settings.methods
-    said = {k: v for k, v in as_flat(settings).items() if k not in ("dry_run", "retry_failed")}
+    said = {k: v for k, v in as_flat(settings).items() if k not in NOT_SAID}
     changes = {name: [dict(one) for one in comparison.changes.get(name, [()])] for name in methods}
     facts = {"program": "prefloop compare", "settings": said, OWN: own, CHANGES: changes}
     write_json(comparison.folder / SETTINGS, facts)
@@ -113,7 +115,7 @@ def read(directory: Path) -> tuple[Comparison, dict[str, Any]]:
     there = read_json(file)
     try:
         flat = {**meant_by_default(CompareSettings), **there["settings"], "out": str(directory)}
-        values = {leaf.path: _as_set(flat[leaf.flag]) for leaf in leaves(CompareSettings)}
+        values = {leaf.path: as_set(flat[leaf.flag]) for leaf in leaves(CompareSettings)}
         settings = assembled(CompareSettings, values)
         changes = _changes(there, settings.methods)
         return Comparison(settings, changes), _filled(there.get(OWN, {}), settings.methods)
@@ -126,7 +128,7 @@ def _changes(there: Mapping[str, Any], methods: Sequence[str]) -> dict[str, list
     said = there.get(CHANGES, {})
     return {
         name: [
-            tuple((flag, _as_set(value)) for flag, value in one.items())
+            tuple((flag, as_set(value)) for flag, value in one.items())
             for one in said.get(name, [{}])
         ]
         for name in methods
@@ -146,11 +148,6 @@ def _filled(own: Mapping[str, Any], methods: Sequence[str]) -> dict[str, Any]:
         name: {**_as_json(as_flat(plain[name])), **flags} if name in plain else flags
         for name, flags in filled.items()
     }
-
-
-def _as_set(value: Any) -> Any:
-    """A value of JSON, which has lists where settings have tuples."""
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _as_json(value: Any) -> Any:

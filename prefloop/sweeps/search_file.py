@@ -14,6 +14,7 @@ from prefloop.errors import UserError
 from prefloop.settings import (
     Leaf,
     as_flat,
+    as_listed,
     assembled,
     leaves,
     require_above_zero,
@@ -127,7 +128,7 @@ class Search:
             own = {k: v for k, v in as_flat(comparison.settings).items() if k not in OF_RUNNING}
             own["changes"] = repr(comparison.changes)
             whose = f" of {comparison.folder.name}" if many else ""
-            found |= {f"{flag}{whose}": _plain(value) for flag, value in own.items()}
+            found |= {f"{flag}{whose}": as_listed(value) for flag, value in own.items()}
         return found
 
 
@@ -263,7 +264,3 @@ def _try_ends(reader: Reader, search: Search) -> None:
                 raise UserError(f"{where}: {refused}.")
         if not does:
             raise UserError(f"{where}: {reasons[-1]}.")
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -14,7 +14,7 @@ from prefloop.evaluation.plots import save_figure
 from prefloop.files import encodable, write_atomically, write_csv
 from prefloop.sweeps.best_settings import FRESH, PRESET, write_best
 from prefloop.sweeps.cells import shown
-from prefloop.sweeps.page import STATIC, table_of
+from prefloop.sweeps.markup import table_of, whole_page
 from prefloop.sweeps.search_file import COPY, SCORE, Search
 from prefloop.sweeps.trials import GIVEN_UP, REASON, Trials
 
@@ -140,7 +140,7 @@ def _html(
     point: Mapping[str, Any],
     importances: Mapping[str, float],
 ) -> str:
-    settings, look = search.settings, (STATIC / "page.css").read_text(encoding="utf-8")
+    settings = search.settings
     tasks = dict.fromkeys(c.settings.environment.described for c in search.study.comparisons)
     title = f"{', '.join(tasks)}: settings of {settings.method}"
     ended = [row for row in rows if row["state"] not in ("running", "failed")]
@@ -159,14 +159,7 @@ def _html(
         if importances
         else ""
     )
-    return f"""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{html.escape(title)}</title>
-<style>{look}</style>
-<h1>{html.escape(title)}</h1>
-<p>{len(ended)} of {settings.trials} trials came to something, {given_up} of them were given up early. What is maximised
+    body = f"""<p>{len(ended)} of {settings.trials} trials came to something, {given_up} of them were given up early. What is maximised
 is the mean {settings.maximise} of {len(search.instances)} runs.</p>
 <p>The best is trial {best}, with {value:.4g}: {html.escape(chosen)}. It was chosen by these runs, which flatters it;
 {FRESH} is a study of it on seeds that nobody has chosen by.</p>
@@ -180,6 +173,5 @@ is the mean {settings.maximise} of {len(search.instances)} runs.</p>
 <pre>prefloop tune {COPY}
 
 # {COPY}
-{html.escape((search.root / COPY).read_text(encoding="utf-8"))}</pre>
-</html>
-"""
+{html.escape((search.root / COPY).read_text(encoding="utf-8"))}</pre>"""
+    return whole_page(title, body)

@@ -14,12 +14,12 @@ import filelock
 
 from prefloop.errors import UserError, note
 from prefloop.files import LOCK as FOLDER_LOCK
-from prefloop.files import is_claimed, is_file, read_json, sha256, write_atomically, write_json
+from prefloop.files import is_file, read_json, sha256, write_atomically, write_json
 from prefloop.sweeps.cells import Cell, shown
 from prefloop.sweeps.changes import as_keys, changes_at, usual
 from prefloop.sweeps.compare import check
-from prefloop.sweeps.engines import Engine, RayCluster, ThisMachine
-from prefloop.sweeps.jobs import Job, do
+from prefloop.sweeps.engines import Engine, RayCluster, ThisMachine, require_installed
+from prefloop.sweeps.jobs import Job, do_with_patience
 from prefloop.sweeps.remembering import remember
 from prefloop.sweeps.results import collect
 from prefloop.sweeps.search_file import COPY, SCORE, Instance, Search, read_search
@@ -58,6 +58,7 @@ def tune(
     for comparison in search.study.comparisons:
         check(comparison)
     import_optuna()  # before anything is written
+    require_installed(search.study.engine.engine)
     root, copy = search.root, search.root / COPY
     if not copy.exists() and root.is_dir() and any(p.name != FOLDER_LOCK for p in root.iterdir()):
         raise UserError(f"{root} holds something else than a search; choose another --out.")
@@ -146,12 +147,7 @@ class _Turn:
                 write_json(search.root / READY, {"jobs": len(first) + len(then)})
 
     def _do_all(self, jobs: Sequence[Job]) -> None:
-        # pairs may be missing where demonstrators are there: whoever makes them looks
-        left = [job for job in jobs if job.function == "prepare" or not job.is_done]
-        futures = [
-            self.engine.submit(do if job.function == "prepare" else do_once, job) for job in left
-        ]
-        for _ in _as_completed(futures):
+        for _ in _as_completed([self.engine.submit(do_with_patience, job) for job in jobs]):
             pass
         for job in jobs:
             if job.failure is not None or not job.is_done:
@@ -189,7 +185,7 @@ class _Turn:
             while len(running) < self.engine.at_once and not (is_given_up or failure):
                 if (one := next(waiting, None)) is None:
                     break
-                running[self.engine.submit(do_once, one[1])] = one
+                running[self.engine.submit(do_with_patience, one[1])] = one
             if not running:
                 break
             for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
@@ -237,15 +233,3 @@ def _as_completed(futures: Sequence[Future]) -> Iterator[Future]:
     while left:
         done, left = wait(left, timeout=1, return_when=FIRST_COMPLETED)
         yield from done
-
-
-def do_once(job: Job) -> None:
-    """Does a job that another process may be doing, whose result is then this one's, too.
-
-    Two trials may be of the same settings; and the workers of a process that was killed live on for a second.
-    """
-    job.folder.mkdir(parents=True, exist_ok=True)
-    while is_claimed(job.folder):
-        time.sleep(0.5)
-    if not job.is_done:
-        do(job)

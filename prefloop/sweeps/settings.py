@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from prefloop.agents.settings import PPOSettings
@@ -14,6 +15,7 @@ from prefloop.training.settings import PebbleSettings, PrefPPOSettings, segment_
 from prefloop.tuned import tuned, untuned_setting
 
 DEMONSTRATORS = "demonstrators"  # among methods, where it is said what each was set by
+STUDY = "study.yaml"  # in a study's folder: what the last command was given; after a merge there are more
 RESULT = "result.json"  # in a run's folder, once it is done
 PREPARED = "prepared.json"  # in the folder of a seed's demonstrators and pairs, likewise
 FAILURE = "failed.json"  # in its place, where that could not be
@@ -22,6 +24,12 @@ LOG = "log.txt"  # what was said meanwhile, if anything was
 # settings of how it is run, on which no result depends
 OF_RUNNING = ("out", "processes", "device", "dry_run", "retry_failed")
 MAX_SEEDS = 10_000  # of one comparison: more is a slip of the finger
+
+
+def studies_in(folder: Path) -> list[Path]:
+    """The files of the studies that a folder is of, the last command's first."""
+    first = [folder / STUDY] if (folder / STUDY).exists() else []
+    return [*first, *sorted(folder.glob("study-*.yaml"))]
 
 
 def _ends(seeds: str) -> tuple[int, int]:

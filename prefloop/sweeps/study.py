@@ -14,7 +14,7 @@ from typing import Any
 from prefloop.command_line import require_needed
 from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
-from prefloop.settings import Leaf, as_flat, assembled, defaults_of, leaves, read_as
+from prefloop.settings import Leaf, as_flat, as_set, assembled, defaults_of, leaves, read_as
 from prefloop.sweeps.cells import Changes, Comparison, digest
 from prefloop.sweeps.changes import (
     SHARED,
@@ -273,7 +273,7 @@ class Reader:
         """The settings of one, and the name of its folder."""
         plain = defaults_of(CompareSettings)
         usual = defaults_for("compare", CompareSettings, {**plain, **given})
-        values = {**plain, **{k: _as_set(v) for k, v in (usual.values if usual else {}).items()}}
+        values = {**plain, **{k: as_set(v) for k, v in (usual.values if usual else {}).items()}}
         with_given = {**values, **given}
         without = idle(list(SHARED.values()), given, with_given)
         self._note(given, without)
@@ -321,7 +321,3 @@ class Reader:
         places = [place for flag in flags for place in ((method, flag), (flag,))]
         where = next((self.lines[place] for place in places if place in self.lines), str(self.file))
         return UserError(f"{where}: {as_keys(error)}.")
-
-
-def _as_set(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -17,7 +17,15 @@ from prefloop.begun import begun
 from prefloop.env_ids import without_module
 from prefloop.errors import UserError
 from prefloop.files import is_file
-from prefloop.settings import defaults_of, leaves, read_as, require_parts, setting, with_flags
+from prefloop.settings import (
+    as_set,
+    defaults_of,
+    leaves,
+    read_as,
+    require_parts,
+    setting,
+    with_flags,
+)
 from prefloop.yaml_files import Entry, entries_of, read_entries
 
 T = TypeVar("T")
@@ -71,7 +79,7 @@ class Defaults:
         """The same as on a command line."""
         line = []
         for flag, value in self.values.items():
-            if _as_set(value) == self.plain[flag]:
+            if as_set(value) == self.plain[flag]:
                 continue  # a switch that is off anyway, or no values, have no flag
             if isinstance(value, bool):
                 line.append(f"--{flag}" if value else f"--no_{flag}")
@@ -90,17 +98,12 @@ class Defaults:
         shown = [
             f"{flag} {' '.join(map(str, value)) if isinstance(value, list) else value}"
             for flag, value in self.values.items()
-            if used[flag] == _as_set(value)
+            if used[flag] == as_set(value)
         ]
         leave_out = "; --untuned leaves them out" if self.is_tuned else ""
         return (
             f"Settings for {self.of} ({self.file.name}): {', '.join(shown) or 'none'}{leave_out}."
         )
-
-
-def _as_set(value: Any) -> Any:
-    """A value of YAML or JSON, which have lists where settings have tuples."""
-    return tuple(value) if isinstance(value, list) else value
 
 
 def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -> Defaults | None:
@@ -163,7 +166,7 @@ def tuned(settings: T, command: str, env: str, has_init: bool = False) -> T:
     values = read(file, command, type(settings), knows_all=False)
     if has_init:
         values = _of_a_given_policy(values)
-    return with_flags(settings, {flag: _as_set(value) for flag, value in values.items()})
+    return with_flags(settings, {flag: as_set(value) for flag, value in values.items()})
 
 
 def _of_a_given_policy(values: Mapping[str, Any]) -> dict[str, Any]:

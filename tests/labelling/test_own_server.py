@@ -48,7 +48,8 @@ def test_a_port_that_somebody_takes_in_between_is_left_to_them(tmp_path, monkeyp
         theirs.listen()
         port = theirs.getsockname()[1]
         monkeypatch.setattr(connecting, "DEFAULT_SERVER", f"http://127.0.0.1:{port}")
-        monkeypatch.setattr(connecting, "_is_free", lambda port: True)
+        looked = iter([True, False])  # before and after it was tried
+        monkeypatch.setattr(connecting, "_is_free", lambda port: next(looked))
         with connecting.connected(ServerSettings(profile="mine"), start="a test") as client:
             assert client.health()
             assert urlsplit(client.url).port != port

@@ -1,15 +1,18 @@
 """What is handed to a queue and left there, with one of the same interface that does nothing by itself."""
 
+import threading
 from pathlib import Path
 
 import pytest
 from test_sweep_results import STUDY
 
 from prefloop.errors import UserError
-from prefloop.files import read_json, write_json
+from prefloop.files import claimed_directory, read_json, write_json
+from prefloop.sweeps import running
+from prefloop.sweeps.compare import run_study
 from prefloop.sweeps.coordinating import QUEUED, Running, do_all, leave
 from prefloop.sweeps.engines import EngineSettings, RayCluster, Slurm
-from prefloop.sweeps.jobs import Job
+from prefloop.sweeps.jobs import Job, do
 from prefloop.sweeps.study import read_study
 
 
@@ -98,10 +101,30 @@ def test_an_engine_that_is_not_there(study, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"--engine slurm needs submitit"):
         Slurm(tmp_path, EngineSettings(engine="slurm"))
     cells, _, root = study
-    running = Running(engine=EngineSettings(engine="slurm"))
+    how = Running(engine=EngineSettings(engine="slurm"))
     with pytest.raises(UserError, match="needs submitit"):
-        do_all([], cells, running, root)
+        do_all([], cells, how, root)
     assert not any(job.failure for job in cells)
+    with pytest.raises(UserError, match="--engine ray needs ray"):
+        run_study(root.with_name("s.yaml"), str(tmp_path / "new"), engine="ray")
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_another_process_does_is_waited_for(study, monkeypatch):
+    """The workers of a command that was killed live on for a second."""
+    ran, (job, other, *_), _, _ = [], *study
+    monkeypatch.setattr(running, "run_cell", lambda settings, cell: ran.append(cell))
+    with claimed_directory(job.folder):
+        waiting = threading.Thread(target=do, args=(job,))
+        waiting.start()
+        waiting.join(0.5)
+        assert waiting.is_alive() and not ran
+        write_json(job.folder / "result.json", {"mean_return": 1.0})
+    waiting.join(10)
+    assert not waiting.is_alive() and not ran, "it is done, and not done again"
+    with claimed_directory(other.folder):
+        do(other, patience=0.3)
+    assert ran == [other.what], "who would wait for ever hears what is wrong"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from prefloop.sweeps.merging import merge
 from prefloop.sweeps.remembering import remember
 from prefloop.sweeps.report import report
 from prefloop.sweeps.results import collect
+from prefloop.sweeps.settings import studies_in
 from prefloop.sweeps.study import read_study
 from prefloop.sweeps.tables import as_latex
 
@@ -174,7 +175,13 @@ def test_what_two_machines_ran_is_one_study(tmp_path):
     # what both ran stands once; what one had alone is there
     of = [(r["env"], r["method"], r["labels"], r["ensemble"], r["seed"]) for r in rows]
     assert len(set(of)) == len(of) == 2 * (3 * (2 + 1) + 2 * (2 + 3 + 2))
-    # and it can be gone on with
+    # each study can be given again
+    merged = [file.read_text() for file in studies_in(tmp_path / "c")]
+    assert merged == [(folder / "study.yaml").read_text() for folder in (ours, theirs)]
+    page = (tmp_path / "c" / "index.html").read_text(encoding="utf-8")
+    assert "prefloop compare study.yaml\n" in page and "prefloop compare study-2.yaml\n" in page
+    # and it can be gone on with, wherever it was put together
+    assert not any(".tmp" in file.read_text() for file in tmp_path.glob("c/*/compare.json"))
     grown = read_study(tmp_path / "a.yaml", str(tmp_path / "c")).comparisons
     assert all(len(remember(c).settings.seed_numbers) == 3 for c in grown)
     with pytest.raises(UserError, match="holds something already"):

@@ -4,7 +4,7 @@ import csv
 import signal
 import subprocess
 import sys
-import time
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
@@ -14,7 +14,8 @@ from prefloop import tuned
 from prefloop.commands import pebble, ppo, pref_ppo, sac
 from prefloop.errors import UserError
 from prefloop.files import write_json
-from prefloop.sweeps import searching
+from prefloop.sweeps import running, searching
+from prefloop.sweeps.jobs import Job
 from prefloop.sweeps.search_file import read_search
 from prefloop.sweeps.study import read_study
 from prefloop.sweeps.trials import Trials
@@ -45,26 +46,23 @@ def study(tmp_path):
 @pytest.fixture
 def done(monkeypatch):
     """What was done, in its order; its value is a function of the job that a test may set."""
-    jobs = []
+    found = SimpleNamespace(jobs=[], value=lambda job: 100 * rate(job) + job.what.seed)
 
-    def do(job):
-        job.folder.mkdir(parents=True, exist_ok=True)
-        jobs.append(job)
-        if job.function == "prepare":
-            return write_json(job.folder / "prepared.json", {})
-        try:
-            value = do.value(job)
-        except UserError as error:
-            job.failed(str(error))
-            raise
-        row = {"method": getattr(job.what, "method", ""), "mean_return": value}
-        return write_json(job.folder / "result.json", row)
+    def runs(function):
+        def run(settings, what):
+            job = Job(function, settings, what)
+            found.jobs.append(job)
+            if function == "prepare":
+                return write_json(job.folder / "prepared.json", {})
+            row = {"method": getattr(what, "method", ""), "mean_return": found.value(job)}
+            return write_json(job.folder / "result.json", row)
 
-    do.value = lambda job: 100 * rate(job) + job.what.seed
-    monkeypatch.setattr(searching, "do", do)
+        return run
+
+    for function in ("prepare", "play_at_random", "run_cell"):
+        monkeypatch.setattr(running, function, runs(function))
     monkeypatch.setattr(searching, "ThisMachine", Inline)
-    do.jobs = jobs
-    return do
+    return found
 
 
 def rate(job):
@@ -285,23 +283,3 @@ def test_a_search_that_is_stopped_draws_what_it_would_have(study, tmp_path):
         return found
 
     assert drawn("a", []) == drawn("b", [0, 3]) != []
-
-
-def test_a_run_that_another_process_does_is_waited_for(study, tmp_path, done):
-    """Two trials may have the same settings; and workers live on for a moment after a kill."""
-    import threading
-
-    from prefloop.files import claimed_directory
-    from prefloop.sweeps.cells import Cell
-    from prefloop.sweeps.jobs import Job
-
-    settings = read_search(study).study.comparisons[0].settings
-    job = Job("run_cell", settings, Cell("pref-ppo", 20, 0))
-    with claimed_directory(job.folder):
-        waiting = threading.Thread(target=searching.do_once, args=(job,))
-        waiting.start()
-        time.sleep(0.2)
-        assert not done.jobs
-        write_json(job.folder / "result.json", {"mean_return": 1.0})
-    waiting.join(10)
-    assert not waiting.is_alive() and not done.jobs

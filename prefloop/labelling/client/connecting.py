@@ -127,8 +127,9 @@ def _started(
     port = urlsplit(url or DEFAULT_SERVER).port or 80
     found = running_server(home)
     if found is None:
-        ports = [port] if not elsewhere else [port, 0] if _is_free(port) else [0]
-        found = next(filter(None, (_start(stack, home, port, program) for port in ports)), None)
+        found = _start(stack, home, 0 if elsewhere and not _is_free(port) else port, program)
+        if found is None and elsewhere and not _is_free(port):  # somebody took it in between
+            found = _start(stack, home, 0, program)
         if found is None:
             raise UserError("The labelling server did not start.")
     if not elsewhere and urlsplit(found.url).port != port:
@@ -137,7 +138,7 @@ def _started(
 
 
 def _start(stack: contextlib.ExitStack, home: Path, port: int, program: str) -> Running | None:
-    """Starts a server there; None where that fails, as it does if somebody else takes the port right now."""
+    """Starts a server there; None where that fails, for a reason that it has said."""
     name = f"{program} (process {os.getpid()})"
     flags = ["--home", str(home), "--port", str(port), "--started_by", name]
     # a group of its own, so that Ctrl-C reaches the trainer alone, which then ends the server
