@@ -90,7 +90,7 @@ Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 async def _identified(service: Service, token: str | None) -> Visitor:
     if token is not None and token.startswith(PREFIX):
-        link = await run_in_threadpool(service.store.studies.link, digest(token))
+        link = await run_in_threadpool(service.store.taking_part.link, digest(token))
         if link is None or not link.holds:
             return Visitor(None, None, True)
         return Visitor("newcomer" if link.participant is None else "participant", link, True)

@@ -76,13 +76,13 @@ def digest_of(text: str) -> str:
 def way(service: Service, study: Study, person: Participant, elsewhere: bool) -> WayOut:
     """What a participant's page shows now."""
     about, step, steps = study.about, step_of(study, person), steps_of(study)
-    known = service.store.studies.known
+    known = service.store.taking_part.known
     practice = _practice(known(study.name, PRACTICE), person) if step == "practice" else []
     examples = known(study.name, EXAMPLES) if step == "instructions" else []
     has_ended = step == "thanks"
     code = person.code if has_ended else None
     address = about["return_address"] if has_ended else None
-    total = service.store.studies.num_pairs(study.name)
+    total = service.store.taking_part.num_pairs(study.name)
     shown = [(left, right) for _, left, right in practice]
     shown += [(one.first, one.second) for one in examples]
     service.want_clips({side.segment for pair in shown for side in pair})
@@ -158,7 +158,7 @@ def take_step(service: Service, study: Study, id: UUID, told: StepIn) -> Person:
         ConflictError: it is not the step that they are at, or a consent is about another text.
     """
     practised_on = (
-        service.store.studies.known(study.name, PRACTICE) if told.step == "practice" else []
+        service.store.taking_part.known(study.name, PRACTICE) if told.step == "practice" else []
     )
 
     def change(person: Person) -> Mapping[str, Any] | None:
@@ -174,7 +174,7 @@ def take_step(service: Service, study: Study, id: UUID, told: StepIn) -> Person:
             raise ConflictError("There are pairs left to practise on.", "left")
         return {**values, "progress": _done(person, told.step)}
 
-    return service.store.studies.advance(id, change)
+    return service.store.taking_part.advance(id, change)
 
 
 def practise(service: Service, study: Study, id: UUID, told: PracticeIn) -> FeedbackOut:
@@ -184,7 +184,7 @@ def practise(service: Service, study: Study, id: UUID, told: PracticeIn) -> Feed
         NotFoundError: nobody practises on it.
         ConflictError: it is not the step that they are at.
     """
-    known = {one.query: one for one in service.store.studies.known(study.name, PRACTICE)}
+    known = {one.query: one for one in service.store.taking_part.known(study.name, PRACTICE)}
     if told.query not in known:
         raise NotFoundError("There is no such pair to practise on.", "step")
 
@@ -196,7 +196,7 @@ def practise(service: Service, study: Study, id: UUID, told: PracticeIn) -> Feed
         practised = {**said, str(told.query): told.choice}
         return {"progress": {**person.progress, "practice": practised}}
 
-    person = service.store.studies.advance(id, change)
+    person = service.store.taking_part.advance(id, change)
     answer = _answer(known[told.query], person)
     return FeedbackOut(right=told.choice == answer, answer=answer)
 
@@ -234,7 +234,7 @@ def check_comprehension(
             return {"progress": progress}
         return {"progress": progress, "outcome": "failed", "ended_at": True}
 
-    return wrong, service.store.studies.advance(id, change)
+    return wrong, service.store.taking_part.advance(id, change)
 
 
 def end(service: Service, study: Study, id: UUID, outcome: Literal["finished", "left"]) -> Person:
@@ -253,7 +253,7 @@ def end(service: Service, study: Study, id: UUID, outcome: Literal["finished", "
             _require_at(study, person, "pairs")
         return {"outcome": outcome, "ended_at": True}
 
-    return service.store.studies.advance(id, change)
+    return service.store.taking_part.advance(id, change)
 
 
 def require_at_pairs(link: Link) -> None:

@@ -43,9 +43,9 @@ def join(store, answers=4):
         label_one(store, "checked", "researcher")
     shown = {"pairs": ["asked"], "checks": ["checked"]}
     store.studies.put("pilot", ABOUT, shown, [NewLink("01", "1" * 64)], "2" * 64)
-    person = store.studies.join("pilot", REF, TOKEN, 5)
-    store.studies.enter(person.id, uuid.UUID(int=7))
-    store.studies.advance(person.id, lambda _: {"consented_at": True, "consent": "3" * 64, "progress": {"practice": {"x": "left"}}})  # fmt: skip
+    person = store.taking_part.join("pilot", REF, TOKEN, 5)
+    store.taking_part.enter(person.id, uuid.UUID(int=7))
+    store.taking_part.advance(person.id, lambda _: {"consented_at": True, "consent": "3" * 64, "progress": {"practice": {"x": "left"}}})  # fmt: skip
     for _ in range(answers):  # three pairs and a check
         for given in store.assignment.lease(person.id, SESSION, 1).queries:
             store.labels.answer(uuid.uuid4(), given.id, "left", seconds=2.5, by=person.annotator)
@@ -121,14 +121,14 @@ def test_who_is_forgotten_in_the_middle_is_told_so(store):
     with pytest.raises(NotFoundError, match="no such lease"):
         store.labels.answer(uuid.uuid4(), given.id, "left", by=person.annotator)
     for act in (
-        lambda: store.studies.enter(person.id, uuid.uuid4()),
-        lambda: store.studies.participant(person.id),
+        lambda: store.taking_part.enter(person.id, uuid.uuid4()),
+        lambda: store.taking_part.participant(person.id),
         lambda: store.assignment.lease(person.id, SESSION, 1),
         lambda: store.assignment.is_through(person.id),
     ):
         with pytest.raises(ForbiddenError, match="This link does not hold"):
             act()
-    assert store.studies.link(TOKEN) is None
+    assert store.taking_part.link(TOKEN) is None
 
 
 def test_events_are_read_anew(store):

@@ -35,7 +35,7 @@ def get_clip(
 ) -> Response:
     """A clip by the hash of its content, whole or in part; participants see those of their pairs."""
     person = visitor.participant
-    if person is not None and not service.store.studies.may_see_clip(person, digest):
+    if person is not None and not service.store.taking_part.may_see_clip(person, digest):
         raise HTTPException(403, "This is not one of your pairs.")
     # what a hash names never changes, so whoever has it need not ask again
     headers = {"etag": f'"{digest}"', "cache-control": "private, max-age=31536000, immutable"}

@@ -48,7 +48,9 @@ def get_study_doubts(name: StudyName, service: ServiceDep) -> list[DoubtedOut]:
         label for run in checks for label in store.labels.current(run) if label.annotator in people
     ]
     excluded = {annotator for run in pairs for annotator in store.runs.excluded(run)}
-    known: dict[object, float] = {one.query: one.label for one in store.studies.known(name, CHECKS)}
+    known: dict[object, float] = {
+        one.query: one.label for one in store.taking_part.known(name, CHECKS)
+    }
     found = doubts(labels, excluded, known)
     return [
         DoubtedOut.model_validate(

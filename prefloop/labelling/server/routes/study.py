@@ -64,7 +64,9 @@ def _way(service: Service, link: Link, elsewhere: bool = False) -> WayOut:
     study = _study(service, link)
     if link.participant is None:
         return way.before_joining(study)
-    return way.way(service, study, service.store.studies.participant(link.participant), elsewhere)
+    return way.way(
+        service, study, service.store.taking_part.participant(link.participant), elsewhere
+    )
 
 
 @router.get("", dependencies=[links_only])
@@ -88,13 +90,13 @@ def get_stored(service: ServiceDep, link: LinkDep) -> StoredOut:
 def join_study(told: JoinIn, service: ServiceDep, link: LinkDep) -> None:
     """Makes a participant of whoever opened the link; from then on their own token counts."""
     most = _study(service, link).about["most_participants"]
-    service.store.studies.join(link.study, told.ref, digest(told.token), most)
+    service.store.taking_part.join(link.study, told.ref, digest(told.token), most)
 
 
 @router.post("/enter", dependencies=[participants_only])
 def enter_study(told: EnterIn, service: ServiceDep, link: LinkDep) -> WayOut:
     """Goes on on this device; where a link works on one at a time, it no longer does on the one before."""
-    service.store.studies.enter(_own(link), told.device)
+    service.store.taking_part.enter(_own(link), told.device)
     return _way(service, link)
 
 

@@ -81,7 +81,7 @@ def get_segment(segment: UUID, service: ServiceDep, visitor: VisitorDep) -> Segm
     Participants see those of their pairs.
     """
     person = visitor.participant
-    if person is not None and not service.store.studies.may_see_segment(person, segment):
+    if person is not None and not service.store.taking_part.may_see_segment(person, segment):
         raise HTTPException(403, "This is not one of your pairs.")
     found = service.store.segments.get(segment)
     if found.obs.size + found.actions.size > MAX_PLOTTED:

@@ -21,10 +21,10 @@ from sqlalchemy import Connection, func, select, update
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database
 from prefloop.labelling.server.storage.errors import ConflictError, no_link
 from prefloop.labelling.server.storage.leases import with_what_was_said
+from prefloop.labelling.server.storage.participants import find_person
 from prefloop.labelling.server.storage.queue import Queue
 from prefloop.labelling.server.storage.records import Lease, Leases
 from prefloop.labelling.server.storage.statements import asking, leasing, parts, studying
-from prefloop.labelling.server.storage.studies import find_person
 from prefloop.labelling.server.storage.tables import (
     CHECKS,
     PAIRS,

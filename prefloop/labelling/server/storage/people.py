@@ -25,8 +25,9 @@ from prefloop.labelling.names import perhaps
 from prefloop.labelling.server.storage.counting import give_back
 from prefloop.labelling.server.storage.database import Database, chunks
 from prefloop.labelling.server.storage.errors import NotFoundError
+from prefloop.labelling.server.storage.participants import let_go, participant_called
 from prefloop.labelling.server.storage.records import DeletedStudy, Forgotten, Stored
-from prefloop.labelling.server.storage.studies import find_study, let_go, participant_called
+from prefloop.labelling.server.storage.studies import find_study
 from prefloop.labelling.server.storage.tables import (
     ANSWER,
     CHECKS,

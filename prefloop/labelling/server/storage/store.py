@@ -21,6 +21,7 @@ from prefloop.labelling.server.storage.runs import Runs, excluded_from, find_run
 from prefloop.labelling.server.storage.segments import Segments
 from prefloop.labelling.server.storage.studies import Studies
 from prefloop.labelling.server.storage.tables import queries, segments
+from prefloop.labelling.server.storage.taking_part import TakingPart
 from prefloop.labelling.server.storage.trainings import Trainings
 
 
@@ -45,7 +46,8 @@ class Store:
         labels: what annotators said.
         trainings: who trains on it now.
         comparisons: policies side by side.
-        studies: who takes part in one, by a link of their own.
+        studies: how each goes, and who is invited to it by a link of their own.
+        taking_part: what they do with it.
         assignment: which pairs they are shown.
         people: what is stored of whom, until they are forgotten.
 
@@ -69,6 +71,7 @@ class Store:
         self.trainings = Trainings(self._database, clock)
         self.comparisons = Comparisons(self._database, clock)
         self.studies = Studies(self._database, clock)
+        self.taking_part = TakingPart(self._database, clock)
         self.assignment = Assignment(self._database, clock, self.queue, rng)
         self.people = People(self._database)
 
