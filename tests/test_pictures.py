@@ -11,8 +11,9 @@ from conftest import assert_one_sentence
 from gymnasium.spaces import Box, Discrete
 
 from prefloop import policies, policy_files
+from prefloop.agents.behaviour_cloning import BehaviourCloning
 from prefloop.agents.ppo import PPO
-from prefloop.agents.settings import PPOSettings
+from prefloop.agents.settings import BCSettings, PPOSettings
 from prefloop.data.preferences import Preferences
 from prefloop.data.recording import record_episodes
 from prefloop.data.segments import cut
@@ -243,6 +244,41 @@ def test_segments_hold_single_frames():
     segments = cut(episodes, 10, 5, np.random.default_rng(0))
     assert segments.obs.shape == (5, 10, 2, SIDE, SIDE) and segments.frames.shape[1] == 11
     np.testing.assert_array_equal(segments.obs[:, 1:, 0], segments.obs[:, :-1, 1])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_steps_of_segments_hold_each_frame_once(packed):
+    act = policies.acting(lambda_policy(), np.random.default_rng(0))
+    episodes = record_episodes(DOT, act, 3, seed=0)
+    segments = cut(episodes, 10, 5, np.random.default_rng(0))
+    segments = replace(segments, mask=np.arange(10) < np.array([10, 3, 7, 10, 1])[:, None])
+    segments = segments.packed if packed else segments
+    index = np.array([3, 1, 3, 4])
+    obs, actions = segments.steps(index)
+    assert len(obs) == len(actions) == 10 + 3 + 10 + 1
+    assert len(obs.frames) == 3 * 11  # of three segments, though one stands there twice
+    np.testing.assert_array_equal(obs, segments[index].obs[segments.mask[index]])
+    np.testing.assert_array_equal(actions, segments.actions[index][segments.mask[index]])
+
+
+def test_cloning_judges_pictures_a_batch_at_a_time(monkeypatch):
+    act = policies.acting(lambda_policy(), np.random.default_rng(0))
+    segments = cut(record_episodes(DOT, act, 3, seed=0), 10, 6, np.random.default_rng(0)).packed
+    policy, sizes = policies.make_policy(spaces_of(make_env(DOT)), (8,)), []
+    log_prob = type(policy).log_prob
+
+    def watched(self, obs, actions):
+        sizes.append(len(obs))
+        return log_prob(self, obs, actions)
+
+    monkeypatch.setattr(type(policy), "log_prob", watched)
+    settings = BCSettings(held_out=0.5, batch_size=7)
+    cloning = BehaviourCloning(policy, segments, np.arange(6), settings, 0, CPU)
+    row = cloning.iterate(0)
+    assert max(sizes) == 7 and sum(sizes) == 60
+    with torch.no_grad():
+        whole = -log_prob(cloning.policy, *cloning._held_out[torch.arange(30)]).mean()
+    assert row["held_out_loss"] == pytest.approx(whole.item())
 
 
 def test_members_with_an_encoder_each_learn_apart(tmp_path):

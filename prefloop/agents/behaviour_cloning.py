@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from prefloop.agents.settings import BCSettings
+from prefloop.data.frames import StackedFrames
 from prefloop.data.segments import Segments
 from prefloop.devices import to_tensor
 from prefloop.early_stopping import EarlyStopping
@@ -51,10 +52,10 @@ class BehaviourCloning:
         order = generator(seed, Stream.HELD_OUT).permutation(np.unique(content))
         num_held_out = min(round(settings.held_out * len(order)), len(order) - 1)
         is_held_out = np.isin(content, order[:num_held_out])
-        self._held_out = self._steps(segments[shown[is_held_out]])
-        self._train = self._steps(segments[shown[~is_held_out]])
+        self._held_out = _Steps(segments, shown[is_held_out], device)
+        self._train = _Steps(segments, shown[~is_held_out], device)
         self._stopping = EarlyStopping(
-            self.policy, settings.patience, has_held_out=bool(len(self._held_out[0]))
+            self.policy, settings.patience, has_held_out=bool(len(self._held_out))
         )
 
     @property
@@ -69,20 +70,16 @@ class BehaviourCloning:
 
     def iterate(self, epoch: int) -> dict[str, float]:
         """One pass: raises the log-probability of the actions that were taken."""
-        obs, actions = self._train
         rng = generator(self.seed, Stream.MINIBATCHES, epoch)
         losses = []
-        order = torch.from_numpy(rng.permutation(len(obs))).to(self.device)
+        order = torch.from_numpy(rng.permutation(len(self._train))).to(self.device)
         for batch in order.split(self.settings.batch_size):
-            loss = -self.policy.log_prob(obs[batch], actions[batch]).mean()
+            loss = -self.policy.log_prob(*self._train[batch]).mean()
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             losses.append(loss.item())
-        held_out_loss = float("nan")
-        if len(self._held_out[0]):
-            with torch.no_grad():
-                held_out_loss = -self.policy.log_prob(*self._held_out).mean().item()
+        held_out_loss = self._judge()
         self._stopping.watch(epoch, held_out_loss)
         return {"epoch": epoch, "loss": float(np.mean(losses)), "held_out_loss": held_out_loss}
 
@@ -91,12 +88,16 @@ class BehaviourCloning:
         self._stopping.restore_best()
         return self.policy
 
-    def _steps(self, segments: Segments) -> tuple[torch.Tensor, torch.Tensor]:
-        obs, actions = segments.obs[segments.mask], segments.actions[segments.mask]
-        return (
-            to_tensor(obs, self.device),
-            to_tensor(actions, self.device),
-        )
+    @torch.no_grad()
+    def _judge(self) -> float:
+        """The loss of held-out steps; NaN where there are none."""
+        number = len(self._held_out)
+        if not number:
+            return float("nan")
+        at_once = self.settings.batch_size if self._held_out.are_pictures else number
+        parts = torch.arange(number, device=self.device).split(at_once)
+        judged = [self.policy.log_prob(*self._held_out[part]) for part in parts]
+        return -torch.cat(judged).mean().item()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next pass depends on."""
@@ -111,3 +112,27 @@ class BehaviourCloning:
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._stopping.load_state_dict(state["stopping"])
+
+
+class _Steps:
+    """Steps that were shown, on a device; stacks of frames are made when they are asked for."""
+
+    def __init__(self, segments: Segments, shown: NDArray, device: torch.device) -> None:
+        obs, actions = segments.steps(shown)
+        self._obs = obs if isinstance(obs, StackedFrames) else to_tensor(obs, device)
+        self._actions, self._device = to_tensor(actions, device), device
+
+    def __len__(self) -> int:
+        return len(self._actions)
+
+    @property
+    def are_pictures(self) -> bool:
+        """Whether what is made of all of them at once would not fit into memory."""
+        return self._obs.ndim > 2
+
+    def __getitem__(self, steps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Observations and actions of some."""
+        obs = self._obs
+        if isinstance(obs, StackedFrames):
+            return to_tensor(obs[steps.cpu().numpy()], self._device), self._actions[steps]
+        return obs[steps], self._actions[steps]

@@ -8,7 +8,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from prefloop.data.frames import PackedFrames, StackedFrames, single_frames, stacked
+from prefloop.data.frames import (
+    Observations,
+    PackedFrames,
+    StackedFrames,
+    single_frames,
+    stacked,
+)
 from prefloop.data.trajectories import Trajectories
 from prefloop.envs.spaces import as_stored
 from prefloop.errors import UserError
@@ -110,6 +116,25 @@ class Segments:
     def frames(self) -> NDArray:
         """Observations with each frame once: `obs`, or of stacks [segments, length + stack - 1, ...]."""
         return single_frames(self.obs, self.frame_stack)
+
+    def steps(self, index: NDArray) -> tuple[Observations, NDArray]:
+        """What is observed and done in the steps of some segments, one after the other; padding is left out.
+
+        Args:
+            index: positions of segments; the steps of one that stands there twice stand twice in what is given, and
+                of stacks each frame once all the same.
+
+        Returns:
+            Observations and actions; [steps, ...] each.
+        """
+        mask, actions = self.mask[index], self.actions[index]
+        if self.frame_stack == 1:
+            return self.obs[index][mask], actions[mask]
+        segments, place = np.unique(index, return_inverse=True)
+        frames = single_frames(self.obs, self.frame_stack, segments)
+        newest = place[:, None] * frames.shape[1] + np.arange(self.frame_stack - 1, frames.shape[1])
+        each = frames.reshape(-1, *frames.shape[2:])
+        return StackedFrames(each, newest[mask], self.frame_stack), actions[mask]
 
     @property
     def lengths(self) -> NDArray:

@@ -142,9 +142,7 @@ def test_a_segment_that_is_shown_often_stands_on_one_side():
     shown = np.random.default_rng(0).integers(20, size=60)
     settings, cpu = BCSettings(held_out=0.3), torch.device("cpu")
     cloning = BehaviourCloning(reference(), demos, shown, settings, 0, cpu)
-    sides = [
-        {tuple(row) for row in obs.numpy().tolist()}
-        for obs, _ in (cloning._train, cloning._held_out)
-    ]
+    steps = [side[torch.arange(len(side))] for side in (cloning._train, cloning._held_out)]
+    sides = [{tuple(row) for row in obs.numpy().tolist()} for obs, _ in steps]
     assert sides[0] and sides[1] and not sides[0] & sides[1]
-    assert len(cloning._train[0]) + len(cloning._held_out[0]) == 60 * 10  # twice counts twice
+    assert len(cloning._train) + len(cloning._held_out) == 60 * 10  # twice counts twice
