@@ -31,6 +31,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "constant": ("--schedule", "constant"),
     "goes-on": ("--no_absorb_termination",),  # where what ends early is absorbed by default
     "harmonic": ("--schedule", "harmonic"),
+    "all-fitted": ("--held_out", "0", "--reward_epochs", "100"),
     "asked-scale": ("--reward_scale", "asked"),
     "batch-256": ("--network", "residual", "--updates_per_step", "1", "--batch_size", "256"),
     "reed-batch-256": (
