@@ -43,7 +43,6 @@ TABLE = Path(__file__).with_suffix(".csv")
 PREFLOOP = [sys.executable, "-m", "prefloop"]
 EPISODES, STEPS_JUDGED = 10, 500
 TWO_SECONDS = ("--segment_length", "50")  # of the swimmer, which turns slowly
-SHORT = ("--horizon", "200")  # what lies on its back does not get up: most clips would be of that
 
 
 @dataclass(frozen=True)
@@ -124,9 +123,9 @@ BEHAVIOURS = {
         "Hopper-v5", "Do a backflip and land on the foot.", _upright_hopper_turning_back, 100_000
     ),
     "walker-one-leg": Behaviour(
-        "Walker2d-v5", "Stand on one leg, and stay so.", _on_one_leg, flags=SHORT
+        "Walker2d-v5", "Stand on one leg, and stay so.", _on_one_leg
     ),
-    "ant-leg-up": Behaviour("Ant-v5", "Stand with the front left leg raised.", _leg_raised, flags=SHORT),
+    "ant-leg-up": Behaviour("Ant-v5", "Stand with the front left leg raised.", _leg_raised),
 }  # fmt: skip
 
 

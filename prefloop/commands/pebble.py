@@ -1,13 +1,13 @@
 """`prefloop pebble`: explore, ask, learn the reward, relabel all that was done, improve at every step."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from prefloop.commands import answering
 from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.settings import ServerSettings, server_setting
-from prefloop.settings import part, setting
+from prefloop.settings import part, require_above_zero, setting
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import (
     PebbleSettings,
@@ -45,6 +45,7 @@ class Settings:
     clips_per_session: int | None = answering.clips_setting()
     init: str = setting("", "policy checkpoint to start from, of prefloop sac or pebble")
     keep_termination: bool = setting(False, "learn where episodes end early, too; by default they go on in learning, where that is possible, and end as they do in evaluation")  # fmt: skip
+    learning_horizon: int | None = setting(None, "steps after which an episode that it learns from is cut, so that what has fallen begins anew; they are judged whole")  # fmt: skip
     environment: EnvSettings = answering.env_part("Hopper-v5")
     run: RunSettings = answering.run_part()
     teacher: TeacherSettings = answering.teacher_part()
@@ -56,6 +57,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         answering.require_somebody(self)
+        require_above_zero(self, "learning_horizon")
         if self.keep_termination and self.pebble.experience.absorb_termination:
             raise ValueError("give either --keep_termination or --absorb_termination")
 
@@ -100,18 +102,26 @@ def train(
     own, seed = settings.pebble, settings.run.seed
     questions, plan = own.questions, Plan.of(own.experience.divided)
 
+    def learns_in(env: EnvSettings) -> EnvSettings:
+        whole = env
+        if not settings.keep_termination:
+            whole = without_early_end(env, own.experience.absorb_termination)
+        return replace(whole, horizon=settings.learning_horizon or whole.horizon)
+
     def acted_in(env: EnvSettings) -> EnvSettings:
-        whole = without_early_end(env, own.experience.absorb_termination)
-        if whole == env:
-            return env
-        if settings.keep_termination:
+        found = learns_in(env)
+        if settings.keep_termination and without_early_end(env) != env:
             print(
                 f"Note: episodes of {env} end early, and a learned reward may then teach to survive or to "
                 "give up, whatever was preferred; that is --keep_termination."
             )
-            return env
-        print(f"Learning in {env} without early ends; it is judged with them.")
-        return whole
+        if found.termination != env.termination:
+            print(f"Learning in {env} without early ends; it is judged with them.")
+        if found.horizon != env.horizon:
+            print(
+                f"Episodes that it learns from are cut after {found.horizon} steps (--learning_horizon)."
+            )
+        return found
 
     every, explores = plan.steps(plan.every), own.exploration_iterations * plan.steps(plan.every)
     if explores != own.exploration.steps:
@@ -121,7 +131,7 @@ def train(
         )
 
     def check(env: EnvSettings) -> None:
-        plan_labels(questions, plan, time_limit(env), own.exploration_iterations)
+        plan_labels(questions, plan, time_limit(learns_in(env)), own.exploration_iterations)
         require_watchable(settings.watching, env)
 
     with answering.answering(

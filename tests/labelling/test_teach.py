@@ -20,6 +20,7 @@ from teaching import labelling, rows
 
 from prefloop import policy_files
 from prefloop.cli import main
+from prefloop.commands import pebble
 from prefloop.commands.teach import _as_tuned, run_name
 from prefloop.commands.teaching import Teaching
 from prefloop.data import dataset
@@ -263,6 +264,7 @@ def test_two_that_teach_one_run(run, client, tmp_path):
         ("--env CartPole-v1 --queue 0", ["--queue"]),
         ("--env CartPole-v1 --run ../up", ["run"]),
         ("--env CartPole-v1 --segment-length 9999", ["--segment_length"]),
+        ("--env CartPole-v1 --learning-horizon 50", ["--learning_horizon is for --method pebble"]),
     ],
 )
 def test_what_can_not_be_taught(run, client, tmp_path, flags, words):
@@ -343,6 +345,26 @@ def test_an_environment_is_what_the_methods_own_command_makes_of_it():
     assert _as_tuned(walker, "pebble").action_repeat == 2
     assert _as_tuned(replace(walker, action_repeat=4), "pebble").action_repeat == 4
     assert _as_tuned(EnvSettings(env="CartPole-v1"), "pref-ppo") == EnvSettings(env="CartPole-v1")
+
+
+@pytest.mark.parametrize(
+    ("flags", "horizon"),
+    [
+        ("--env Walker2d-v5", 200),
+        ("--env Walker2d-v5 --learning-horizon 300", 300),
+        ("--env Walker2d-v5 --horizon 400", 400),
+        ("--env HalfCheetah-v5", None),  # which nothing ends
+        ("--env HalfCheetah-v5 --learning-horizon 300", 300),
+        ("--env InvertedPendulum-v5", None),  # which can't go on
+    ],
+)
+def test_what_would_have_ended_by_a_fall_begins_anew(run, monkeypatch, flags, horizon):
+    pytest.importorskip("mujoco")
+    asked = []
+    monkeypatch.setattr(pebble, "train", lambda settings, *_, **__: asked.append(settings))
+    outcome = run(f"prefloop.cli teach --no-browser {flags}")
+    assert outcome.code == 0, outcome.err
+    assert [settings.learning_horizon for settings in asked] == [horizon]
 
 
 def test_runs_are_named_after_what_is_taught():

@@ -295,6 +295,27 @@ def test_what_ends_early_is_absorbed_in_learning_alone(run, tmp_path):
     assert_one_sentence(outcome, "--absorb_termination does nothing with --termination never")
 
 
+def test_episodes_that_it_learns_from_are_cut_and_judged_whole(run, tmp_path):
+    line = f"{SMALL} p --learning-horizon 50"
+    outcome = run(line)
+    assert outcome.code == 0, outcome.err
+    assert "cut after 50 steps (--learning_horizon)" in outcome.out
+    # four in each of four iterations; the fifth is cut with the iteration
+    assert np.load(tmp_path / "p/replay/ends.npy").sum() == 16
+    assert float(read_csv(tmp_path / "p/metrics.csv")[-1]["episode_length"]) == 200
+    facts = read_json(tmp_path / "p/run.json")
+    assert "env_changes" not in facts
+    assert facts["learned_in"] == {"env": "Pendulum-v1", "env_changes": {"horizon": 50}}
+    assert_one_sentence(run(f"{line} --resume --learning-horizon 60"), "learning_horizon")
+    assert_one_sentence(
+        run(f"{SMALL} q --learning-horizon 10"), "--segment_length 20", "at most 10"
+    )
+    assert_one_sentence(
+        run(f"{SMALL} q --learning-horizon 0"), "--learning_horizon must be above 0"
+    )
+    assert not (tmp_path / "q").exists()
+
+
 def test_without_exploration_actions_are_random_until_the_first_questions(pebble):
     exploration = ExplorationSettings(steps=500, states=64, explores=False)
     learner = pebble(exploration=exploration)
