@@ -107,6 +107,10 @@ def test_what_was_absorbed_for_long_enough_is_cut_and_is_no_terminal_state():
     assert (absorbed.obs[ended + 1 : ended + 7] == 0).all()
     with pytest.raises(ValueError, match="--absorbing_steps does nothing with --termination own"):
         EnvSettings(env="CartPole-v0", absorbing_steps=7)
+    with pytest.raises(ValueError, match="--fallen_steps does nothing with --termination absorb"):
+        EnvSettings(env="Hopper-v5", termination="absorb", fallen_steps=7)
+    absorbing = EnvSettings(env="Hopper-v5", horizon=9, termination="absorb", absorbing_steps=7)
+    assert absorbing.ending("own") == EnvSettings(env="Hopper-v5", horizon=9)
 
 
 def test_actions_are_repeated_and_rewards_add_up():

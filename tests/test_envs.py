@@ -97,6 +97,29 @@ def test_a_robot_that_fell_goes_on():
     assert [truncated for _, truncated in ends] == [False] * 999 + [True]
 
 
+@pytest.mark.parametrize("repeat", [1, 2])
+def test_what_has_fallen_is_cut_a_while_later_and_is_no_terminal_state(repeat):
+    pytest.importorskip("mujoco")
+
+    def steps(**changes):
+        env = make_env(EnvSettings(env="Hopper-v5", action_repeat=repeat, **changes))
+        env.reset(seed=0)
+        rng = np.random.default_rng(0)
+        found = []
+        while not found or not any(found[-1][2:4]):
+            found.append(env.step(rng.uniform(-1, 1, 3)))
+        return found
+
+    ended, cut = steps(), steps(termination="never", fallen_steps=20)
+    assert ended[-1][2] and len(ended) < 100
+    # the end counts; where actions are repeated it may have come at the first time
+    assert len(ended) + 19 <= len(cut) <= len(ended) + 18 + repeat
+    assert cut[-1][2:4] == (False, True) and not any(any(step[2:4]) for step in cut[:-1])
+    for one, other in zip(ended[:-1], cut, strict=False):
+        np.testing.assert_array_equal(one[0], other[0])
+    assert (cut[-1][0] != cut[len(ended)][0]).all()  # it goes on moving
+
+
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "HalfCheetah-v5", "Pendulum-v1"])
 def test_what_can_not_go_on_says_so(env_id):
     with pytest.raises(UserError, match=f"{env_id} has no way to go on .*--termination absorb"):
@@ -112,7 +135,9 @@ def test_what_can_not_go_on_says_so(env_id):
     ],
 )  # fmt: skip
 def test_early_ends_are_left_out_where_it_is_known_how(env_id, termination):
-    assert without_early_end(EnvSettings(env=env_id)).termination == termination
+    whole = without_early_end(EnvSettings(env=env_id))
+    assert whole.termination == termination
+    assert whole.fallen_steps == (200 if termination == "never" else None)
     absorbing = EnvSettings(env=env_id, termination="absorb")
     assert without_early_end(absorbing) == without_early_end(absorbing, absorb=True) == absorbing
     absorbed = without_early_end(EnvSettings(env=env_id), absorb=True)

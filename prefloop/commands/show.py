@@ -1,7 +1,7 @@
 """`prefloop show`: policies side by side, from the same starts."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, replace
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +109,7 @@ def _write(settings: Settings, folder: Path) -> Mapping[str, Any]:
     runs = read_runs([Path(path) for path in settings.run], settings.checkpoints, settings.env)
     env = common_env(runs, settings.steps)
     if settings.termination:
-        env = replace(env, termination=settings.termination)
+        env = env.ending(settings.termination)
     loaded = [load(run, env) for run in runs]
     require_pictures(env, "prefloop show")
     starts = Starts(settings.episodes, settings.clips, settings.seed, settings.greedy)

@@ -34,8 +34,8 @@ CLIP_SECONDS = (
 )
 FEWEST, MOST = 20, 60  # steps of one
 RECENT_EPISODES = 50  # that PEBBLE asks about: what it does now, rather than what it did at first
-# of an episode that goes on where it would have ended: what lies on its back does not get up, and most clips would be of that
-STEPS_UNTIL_IT_BEGINS_ANEW = 200
+# of an episode that a fall does not end: Ant on its back would not even have ended one, and does not get up
+SECONDS_UNTIL_IT_BEGINS_ANEW = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Settings:
     segment_length: int | None = setting(None, "steps of each clip; if not given, about a second's")
     exploration_steps: int = setting(4000, "steps before the first questions, with pebble: a minute or a few, and none the next time")
     iteration_steps: int | None = setting(None, "steps between two sessions of questions; if not given, 1000 with pebble, 4096 with pref-ppo")
-    learning_horizon: int | None = setting(None, "steps after which an episode that it learns from is cut, with pebble; if not given, 200 of those that would have ended by a fall, and go on")
+    learning_horizon: int | None = setting(None, "steps after which an episode that it learns from is cut, with pebble; if not given, ten seconds of those that a fall does not end")
     steps: int = setting(10_000_000, "end after so many steps of experience; days")
     browser: bool = setting(True, "open the page in a browser")
     environment: EnvSettings = part(EnvSettings, env=setting(MISSING, "which environment, for instance CartPole-v1, Hopper-v5, Walker2d-v5, HalfCheetah-v5, Ant-v5, Swimmer-v5, dm_control/walker-walk-v0; module:Name-v0 imports the module first"))
@@ -150,9 +150,7 @@ def main(settings: Settings) -> None:
             ),
             exploration=replace(own.exploration, steps=settings.exploration_steps),
         )
-        horizon = settings.learning_horizon
-        if _goes_on_lying(env, own):
-            horizon = horizon or env.horizon or STEPS_UNTIL_IT_BEGINS_ANEW
+        horizon = settings.learning_horizon or _horizon(env, own)
         line = pebble.Settings(pebble=own, learning_horizon=horizon, **common)
         pebble.train(line, ready, goal, quiet=True)
         return
@@ -169,12 +167,16 @@ def main(settings: Settings) -> None:
     pref_ppo.train(pref_ppo.Settings(pref_ppo=plain, **common), ready, goal, quiet=True)
 
 
-def _goes_on_lying(env: EnvSettings, settings: PebbleSettings) -> bool:
-    """Whether PEBBLE learns in episodes that go on where they would have ended."""
-    from prefloop.envs.registered import without_early_end
+def _horizon(env: EnvSettings, settings: PebbleSettings) -> int | None:
+    """Steps after which an episode that PEBBLE learns from is cut; None: as the environment has it."""
+    from prefloop.envs.registered import time_limit, without_early_end
+    from prefloop.evaluation.videos import frames_per_second
 
     whole = without_early_end(env, settings.experience.absorb_termination)
-    return whole.termination == "never"
+    if whole.termination != "never" or env.horizon is not None:
+        return None
+    steps, limit = round(SECONDS_UNTIL_IT_BEGINS_ANEW * frames_per_second(env)), time_limit(env)
+    return steps if limit is None or steps < limit else None
 
 
 def _as_tuned(env: EnvSettings, method: str) -> EnvSettings:

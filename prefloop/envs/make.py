@@ -24,6 +24,7 @@ from prefloop.envs.pictures import Pictures, is_picture
 from prefloop.envs.settings import ATARI, MAX_PIXELS, Env, EnvSettings, as_settings
 from prefloop.envs.termination import (
     AbsorbAfterEnd,
+    CutAfterFall,
     CutWhereItDiverged,
     RepeatActions,
     RestartAfterEnd,
@@ -53,7 +54,7 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
         return CutWhereItDiverged(made) if _is_mujoco(env.env) else made
     if env.termination == "never":
         _require_going_on(env)
-        kwargs[GOES_ON] = False
+        kwargs[GOES_ON] = bool(env.fallen_steps)  # whose end has to be seen to be passed over
     # the limit counts what the policy does, so it stands around all that changes
     made = _make(gym.make, env.env, **kwargs)
     own_limit = made.spec.max_episode_steps if made.spec else None
@@ -63,6 +64,8 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
     made = _make(gym.make, env.env, max_episode_steps=-1, **kwargs)
     if _is_mujoco(env.env):
         made = CutWhereItDiverged(made)
+    if env.fallen_steps:
+        made = CutAfterFall(made, env.fallen_steps * env.action_repeat)
     made = _wrapped(made, env)
     if env.sticky:
         made = StickyAction(made, env.sticky)

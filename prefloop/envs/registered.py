@@ -96,6 +96,8 @@ def return_bounds(env: Env) -> tuple[float, float]:
 ALWAYS_END = ("InvertedPendulumEnv", "InvertedDoublePendulumEnv")
 # after an early end that is absorbed: as long as a segment, so that one can show nothing else
 FALLEN_STEPS = 50
+# where a robot goes on after what would have ended its episode: time for a flip, and then it begins anew
+STEPS_ON_THE_FLOOR = 200
 
 
 def without_early_end(env: EnvSettings, absorb: bool = False) -> EnvSettings:
@@ -115,4 +117,6 @@ def without_early_end(env: EnvSettings, absorb: bool = False) -> EnvSettings:
     kind = str(find_spec(env).entry_point).rpartition(":")[2]
     if absorb or kind in ALWAYS_END:
         return replace(env, termination="absorb", absorbing_steps=FALLEN_STEPS)
-    return replace(env, termination="never") if can_go_on(env.env) else env
+    if not can_go_on(env.env):
+        return env
+    return replace(env, termination="never", fallen_steps=STEPS_ON_THE_FLOOR)

@@ -6,7 +6,7 @@ what it was trained in.
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 from prefloop.env_ids import without_module
@@ -45,6 +45,7 @@ class EnvSettings:
     horizon: int | None = setting(None, "steps after which an episode is cut, in place of the environment's own limit")
     termination: str = setting("own", "absorb: what ends early stays where it ended, with a reward of 0, so that all episodes are equally long; never: it goes on, where the environment allows that (Ant, Hopper, Humanoid, Walker2d); restart: it begins anew within the episode, and nobody is told (Christiano et al. 2017); life: it ends with the first life that is lost (Atari)", choices=TERMINATIONS)
     absorbing_steps: int | None = setting(None, "steps that come after an early end, in which zeros are observed; if not given, those to the limit, which observe where it ended", needs="termination absorb")
+    fallen_steps: int | None = setting(None, "steps in a row in which it would have ended, after which the episode is cut all the same; if not given, it goes on to the limit", needs="termination never")
     action_repeat: int = setting(None, "how often each action is taken; rewards add up; if not given, once, in Atari 4 times", usual=1)
     frame_stack: int = setting(None, "successive observations that are handed over together; if not given, 1, in Atari 4", usual=1)
     sticky: float | None = setting(None, "probability that the action before is taken in place of the one chosen; if not given, 0, in Atari 0.25 (Machado et al. 2018)")
@@ -61,17 +62,22 @@ class EnvSettings:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         require_above_zero(
-            self, "horizon", "absorbing_steps", "action_repeat", "frame_stack", "pixels"
+            self,
+            "horizon",
+            "absorbing_steps",
+            "fallen_steps",
+            "action_repeat",
+            "frame_stack",
+            "pixels",
         )
         if self.noop_max is not None:
             require_between(self, 0, float("inf"), "noop_max")
         if self.sticky is not None and not 0 <= self.sticky < 1:
             raise ValueError(f"--sticky must be at least 0 and below 1, not {self.sticky}")
         self._require_pictures()
-        if self.absorbing_steps and self.termination != "absorb":
-            raise ValueError(
-                f"--absorbing_steps does nothing with --termination {self.termination}"
-            )
+        for flag, termination in (("absorbing_steps", "absorb"), ("fallen_steps", "never")):
+            if getattr(self, flag) and self.termination != termination:
+                raise ValueError(f"--{flag} does nothing with --termination {self.termination}")
 
     def _require_pictures(self) -> None:
         """Refuses what is said of pictures that are not observed, and what only Atari has."""
@@ -92,6 +98,10 @@ class EnvSettings:
                     raise ValueError(f"--{flag} is for Atari's games, and {self.env} is none")
             if self.termination == "life":
                 raise ValueError(f"--termination life is for Atari's games, and {self.env} is none")
+
+    def ending(self, termination: str) -> "EnvSettings":
+        """The same with other ends, without what is said of those that it has."""
+        return replace(self, termination=termination, absorbing_steps=None, fallen_steps=None)
 
     @property
     def is_atari(self) -> bool:

@@ -85,6 +85,31 @@ class RestartAfterEnd(gym.Wrapper, gym.utils.RecordConstructorArgs):
         return obs, reward, False, False, info
 
 
+class CutAfterFall(gym.Wrapper, gym.utils.RecordConstructorArgs):
+    """Goes on where an episode would end, and cuts it, as a time limit does, after so many steps in a row of that.
+
+    For environments that can be stepped on after they have ended, as Gymnasium's robots can.
+    """
+
+    def __init__(self, env: gym.Env, steps: int) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, steps=steps)
+        gym.Wrapper.__init__(self, env)
+        self._steps, self._fallen = steps, 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begins an episode."""
+        self._fallen = 0
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Acts."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        self._fallen = self._fallen + 1 if terminated else 0
+        return obs, reward, False, truncated or self._fallen >= self._steps, info
+
+
 USUAL_FPS = 30  # where an environment does not say how quickly it is to be shown
 
 

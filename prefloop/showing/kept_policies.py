@@ -220,4 +220,4 @@ def common_env(runs: Sequence[Run], steps: int | None = None) -> EnvSettings:
 
 
 def _without_ends(env: EnvSettings) -> EnvSettings:
-    return replace(env, horizon=None, termination="own")
+    return replace(env.ending("own"), horizon=None)

@@ -37,6 +37,7 @@ class EnvChangesIn(In):
     horizon: Size | None = None
     termination: Literal[TERMINATIONS] | None = None  # type: ignore[valid-type]
     absorbing_steps: Size | None = None
+    fallen_steps: Size | None = None
     action_repeat: Size | None = None
     frame_stack: Size | None = None
     sticky: float | None = Field(None, ge=0, lt=1)
