@@ -14,7 +14,7 @@ from prefloop import tuned
 from prefloop.commands import pebble, ppo, pref_ppo, sac
 from prefloop.errors import UserError
 from prefloop.files import write_json
-from prefloop.sweeps import running, searching
+from prefloop.sweeps import running, searching, trial_runs
 from prefloop.sweeps.jobs import Job
 from prefloop.sweeps.search_file import read_search
 from prefloop.sweeps.study import read_study
@@ -61,7 +61,7 @@ def done(monkeypatch):
 
     for function in ("prepare", "play_at_random", "run_cell"):
         monkeypatch.setattr(running, function, runs(function))
-    monkeypatch.setattr(searching, "ThisMachine", Inline)
+    monkeypatch.setattr(trial_runs, "ThisMachine", Inline)
     return found
 
 
@@ -219,6 +219,11 @@ def test_a_folder_of_another_search_or_of_something_else(study, done, tmp_path):
     with pytest.raises(UserError, match="something else than a search"):
         searching.tune(study, out=str(tmp_path / "d"))
     assert [path.name for path in (tmp_path / "d").iterdir()] == ["thesis.txt"]
+    # what another command, begun at the same moment, is writing
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / ".tune.yaml.7.tmp").write_text("out: ")
+    searching.tune(study, out=str(tmp_path / "e"))
+    assert len(rows(tmp_path / "e")) == 8
 
 
 def test_a_file_that_is_changed_while_it_is_searched(study, done, tmp_path, capsys):
