@@ -44,11 +44,21 @@ class Range:
 
     def holds(self, value: Any) -> bool:
         """Whether it may be drawn."""
-        return value is not None and self.low <= value <= self.high
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if not self.low <= value <= self.high:
+            return False
+        steps = 0.0 if self.step is None else (value - self.low) / self.step
+        is_on_step = abs(steps - round(steps)) < 1e-6
+        return is_on_step and (not self.whole or float(value).is_integer())
 
     def drawn(self, value: Any) -> Any:
         """What is drawn where this value is meant."""
         return value
+
+    def may_draw(self, value: Any) -> bool:
+        """Whether somebody else's draw is one of these numbers."""
+        return self.holds(value)
 
     def as_set(self, drawn: float) -> Any:
         """The setting of a number that was drawn."""
@@ -79,6 +89,10 @@ class Choice:
     def drawn(self, value: Any) -> Any:
         """What is drawn where this value is meant."""
         return self.names[self.values.index(value)]
+
+    def may_draw(self, value: Any) -> bool:
+        """Whether somebody else's draw is the name of one of these."""
+        return value in self.names
 
     @property
     def names(self) -> tuple[Any, ...]:
@@ -138,4 +152,6 @@ def read_range(reader: Reader, leaf: Leaf, value: Any, place: tuple[str, ...]) -
         raise UserError(
             f"{where}: the step must be above 0 and no more than high - low, not {step:g}."
         )
-    return Range(low, high, kinds == {int}, log, step)
+    if step is not None:  # the last that is reached
+        high = float(f"{low + math.floor((high - low) / step + 1e-9) * step:.12g}")
+    return Range(low, int(high) if kinds == {int} else high, kinds == {int}, log, step)

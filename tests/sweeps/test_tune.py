@@ -110,6 +110,25 @@ def test_a_search_from_its_file_to_the_tuned_file(study, done, tmp_path, capsys)
 
 
 @pytest.mark.parametrize(
+    ("range_", "first"),
+    [("{low: 4, high: 10, step: 3}", "10"), ("{low: 3, high: 11, step: 2}", None)],
+)
+def test_the_usual_settings_come_first_where_the_steps_have_them(
+    study, done, tmp_path, capsys, range_, first
+):
+    text = study.read_text().partition("  ranges:")[0].replace("trials: 6", "trials: 1")
+    study.write_text(f"{text}  ranges: {{update_epochs: {range_}}}\n")
+    searching.tune(study)
+    (row,) = rows(tmp_path / "c")
+    is_told = "update_epochs 10 is outside of its range" in capsys.readouterr().err
+    assert is_told == (first is None) and row["update_epochs"] in (
+        first or ["3", "5", "7", "9", "11"]
+    )
+    reached = (tmp_path / "c" / "best.yaml").read_text()
+    assert ("The usual settings:" in reached) == (first is not None)
+
+
+@pytest.mark.parametrize(
     ("method", "range_", "command", "there"),
     [
         (
