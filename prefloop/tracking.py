@@ -13,6 +13,7 @@ from prefloop.progress import say
 from prefloop.startup import import_optional
 
 TRACKERS = ("tensorboard", "wandb")
+PROJECT = "prefloop"  # of W&B's, where nobody names another
 VIDEO = "video"  # what videos are called beside the names of metrics
 MOST_ROWS = 1000  # that wait for a tracker; one that is so far behind hangs
 SECONDS_TO_CLOSE = 60.0  # what is under way may have to cross a slow network
@@ -73,6 +74,25 @@ class TensorBoard:
         self._writer.close()
 
 
+def begin_run(wandb: Any, **settings: Any) -> Any:
+    """Begins a run of W&B's.
+
+    Args:
+        wandb: the package.
+        settings: what its `init` takes.
+
+    Raises:
+        UserError: it refuses.
+    """
+    try:
+        return wandb.init(**settings)
+    except wandb.errors.Error as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"Weights & Biases can't be used: {reason} (WANDB_MODE=offline needs no account.)"
+        ) from None
+
+
 class WeightsAndBiases:
     """A run of the project `prefloop`; with WANDB_MODE=offline it stays in the run's folder.
 
@@ -81,22 +101,17 @@ class WeightsAndBiases:
 
     def __init__(self, directory: Path, config: Mapping[str, Any], first_step: int) -> None:
         (self._wandb,) = (wandb,) = import_optional("--track wandb", "tracking", "wandb")
-        try:
-            known = directory / "wandb_id"
-            resumed = first_step > 0 and known.exists()
-            self._run = wandb.init(
-                project="prefloop",
-                dir=str(directory),
-                config=dict(config),
-                id=known.read_text(encoding="utf-8") if resumed else None,
-                resume="allow" if resumed else None,
-            )
-            write_atomically(known, self._run.id.encode())
-        except wandb.errors.Error as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"Weights & Biases can't be used: {reason} (WANDB_MODE=offline needs no account.)"
-            ) from None
+        known = directory / "wandb_id"
+        resumed = first_step > 0 and known.exists()
+        self._run = begin_run(
+            wandb,
+            project=PROJECT,
+            dir=str(directory),
+            config=dict(config),
+            id=known.read_text(encoding="utf-8") if resumed else None,
+            resume="allow" if resumed else None,
+        )
+        write_atomically(known, self._run.id.encode())
 
     def log(self, row: Mapping[str, float], step: int) -> None:
         """Adds a point to every curve."""

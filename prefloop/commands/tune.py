@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prefloop.settings import setting
 from prefloop.sweeps.settings import StudySettings
@@ -11,10 +12,13 @@ search: which settings are tried and in which ranges, how many trials, what is m
 method's runs with some settings, one for each seed; Optuna's TPE draws the next ones by what came of the
 others, and a trial that is clearly below the best one is given up before all its seeds are done. The same
 command given several times, on this machine or on others that share the folder, takes part in the same
-search; given again after a kill, it goes on. Needs the extra tune: pip install 'prefloop[tune]'."""
+search; given again after a kill, it goes on. Needs the extra tune: pip install 'prefloop[tune]'.
+With --wandb the search is a sweep of Weights & Biases instead, which draws the settings; its agents need the extra
+tracking, too."""
 EPILOG = """Example: prefloop tune study.yaml, with {env: CartPole-v1, methods: [pref-ppo], labels: 50, seeds: 0-5,
 steps: 20000, out: search, search: {trials: 30, ranges: {learning_rate: {low: 1e-4, high: 1e-2, log: true},
-ensemble: [2, 3, 5]}}} in it; then prefloop pref-ppo --env CartPole-v1 --preset search/best.yaml --out policy. Writes
+ensemble: [2, 3, 5]}}} in it; then prefloop pref-ppo --env CartPole-v1 --preset search/best.yaml --out policy. As a
+sweep: prefloop tune study.yaml --wandb sweep.yaml; wandb sweep sweep.yaml; and wandb agent, as that says. Writes
 index.html with plots, trials.csv, the best settings as best.yaml, and a study of them on fresh seeds, fresh.yaml.
 docs/tune.md says what may stand in the file."""
 IMPORTS = ("numpy", "matplotlib.figure", "yaml")
@@ -22,26 +26,46 @@ IMPORTS = ("numpy", "matplotlib.figure", "yaml")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(StudySettings):
-    """Which search, and how it is run."""
+    """Which search, and how it is run.
 
+    Raises:
+        ValueError: a value that can't be meant.
+    """
+
+    # fmt: off
     dry_run: bool = setting(False, "say what there is to run, and end")
+    wandb: str = setting("", "write the search as a sweep of Weights & Biases to this file, for `wandb sweep`, and end")
+    wandb_method: str = setting("bayes", "how the sweep draws settings", choices=("bayes", "random", "grid"), needs="wandb")
+    trial: str = setting("", "settings of one trial, as JSON: what the sweep's agents call", needs="not wandb")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dry_run and self.wandb:
+            raise ValueError("--dry_run does nothing with --wandb, which runs nothing")
 
     @property
     def when_interrupted(self) -> str:
         """What to say after Ctrl-C."""
+        if self.trial:
+            return "Stopped. Runs of the trial that were done stay done."
         return "Stopped. The same command goes on; the trial that was running is tried again."
 
 
 def main(settings: Settings) -> None:
-    """Takes part in it, and writes what was found."""
-    from prefloop.sweeps.searching import tune
+    """Takes part in it, and writes what was found; or leaves it to Weights & Biases."""
+    file, running = Path(settings.study), settings.processes
+    place: dict[str, Any] = {"out": settings.out, "device": settings.device, "processes": running}
+    place |= {"engine": settings.engine, "address": settings.address}
+    if settings.wandb:
+        from prefloop.sweeps.wandb_sweeps import write_sweep
 
-    tune(
-        Path(settings.study),
-        settings.out,
-        settings.device,
-        settings.processes,
-        settings.dry_run,
-        settings.engine,
-        settings.address,
-    )
+        write_sweep(file, Path(settings.wandb), settings.wandb_method, **place)
+    elif settings.trial:
+        from prefloop.sweeps.wandb_sweeps import run_trial
+
+        run_trial(file, settings.trial, dry_run=settings.dry_run, **place)
+    else:
+        from prefloop.sweeps.searching import tune
+
+        tune(file, dry_run=settings.dry_run, **place)

@@ -13,6 +13,7 @@ from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.search_file import Search
 from prefloop.sweeps.settings import with_shared
 from prefloop.sweeps.study import SEARCH
+from prefloop.sweeps.trials import SWEEP
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -47,11 +48,12 @@ def write_best(
             "reached": _reached(search, best, usual),
             command: _preset(search, point),
         }
-        write_atomically(search.root / PRESET, _as_yaml(said))
-    write_atomically(search.root / FRESH, _as_yaml(_fresh(search, point)))
+        write_atomically(search.root / PRESET, as_yaml(said))
+    write_atomically(search.root / FRESH, as_yaml(_fresh(search, point)))
 
 
-def _as_yaml(values: Mapping[str, Any]) -> bytes:
+def as_yaml(values: Mapping[str, Any]) -> bytes:
+    """A file of settings, in their order."""
     import yaml
 
     return yaml.safe_dump(values, sort_keys=False, width=100, allow_unicode=True).encode()
@@ -104,17 +106,24 @@ def _fresh(search: Search, point: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _source(search: Search, best: "FrozenTrial", rows: Sequence[Mapping[str, Any]]) -> str:
-    (optuna,) = import_optional("prefloop tune", "tune", "optuna")
     settings, study = search.settings, search.study.comparisons[0].settings
     ended = sum(row["state"] in ("done", "given up") for row in rows)
     ranges = "; ".join(f"{flag} {one}" for flag, one in search.ranges.items())
     tasks = dict.fromkeys(c.settings.environment.described for c in search.study.comparisons)
     labels = f", {search.labels} labels" if search.labels else ""
     return (
-        f"Found by prefloop tune: trial {best.number} of {ended}, which TPE (Optuna {optuna.__version__}) drew; of "
+        f"Found by prefloop tune: trial {best.number} of {ended}, which {_drawn_by(best)}; of "
         f"{settings.method} on {', '.join(tasks)}, {study.steps} steps{labels}, seeds {shown(study.seeds)}, by the mean "
         f"{settings.maximise}. Tried: {ranges}. {datetime.datetime.now(datetime.timezone.utc).date()}."
     )
+
+
+def _drawn_by(best: "FrozenTrial") -> str:
+    sweep = best.user_attrs.get(SWEEP)
+    if sweep is not None:
+        return f"sweep {sweep} of Weights & Biases drew" if sweep else "somebody drew"
+    (optuna,) = import_optional("prefloop tune", "tune", "optuna")
+    return f"TPE (Optuna {optuna.__version__}) drew"
 
 
 def _reached(search: Search, best: "FrozenTrial", usual: "FrozenTrial | None") -> str:

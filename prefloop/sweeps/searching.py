@@ -14,7 +14,13 @@ from prefloop.sweeps.compare import check
 from prefloop.sweeps.engines import Engine, require_installed
 from prefloop.sweeps.search_file import Search, read_search
 from prefloop.sweeps.search_report import report
-from prefloop.sweeps.trial_runs import TrialRuns, engine_of, open_folder, require_own_folder
+from prefloop.sweeps.trial_runs import (
+    TrialRuns,
+    engine_of,
+    jobs_of,
+    open_folder,
+    require_own_folder,
+)
 from prefloop.sweeps.trials import REASON, Trials, import_optuna
 
 if TYPE_CHECKING:
@@ -101,7 +107,7 @@ class _Turn:
         start, point = time.monotonic(), trials.point(trial)
         told = ", ".join(f"{flag} {shown(value)}" for flag, value in point.items())
         try:
-            jobs = runs.jobs(point)
+            jobs = jobs_of(self.search, point)
         except ValueError as error:
             trials.fail(trial, f"{as_keys(error)}.")
             print(f"Trial {trial.number} can't be meant ({told}): {as_keys(error)}.")

@@ -58,6 +58,25 @@ def engine_of(search: Search, processes: int | None) -> "RayCluster | ThisMachin
     return ThisMachine(min(at_once or os.cpu_count() or 1, len(search.instances)))
 
 
+def jobs_of(search: Search, point: Mapping[str, Any]) -> list[tuple[Instance, Job]]:
+    """The runs of a trial.
+
+    Args:
+        point: its settings, by flag.
+
+    Raises:
+        ValueError: the method refuses them; names flags.
+    """
+    method, found = search.settings.method, []
+    for instance in search.instances:
+        settings = instance.comparison.settings
+        given = {**search.fixed(instance.comparison), **point}
+        changes, _ = changes_at(settings, method, given)
+        cell = Cell(method, search.labels, instance.seed, changes)
+        found.append((instance, Job("run_cell", settings, cell)))
+    return found
+
+
 class TrialRuns:
     """The runs of all trials of a search, done by one engine."""
 
@@ -115,17 +134,6 @@ class TrialRuns:
             found[part.comparison.folder] = (part.zero, part.one)
         return found
 
-    def jobs(self, point: Mapping[str, Any]) -> list[tuple[Instance, Job]]:
-        """The runs of a trial.
-
-        Args:
-            point: its settings, by flag.
-
-        Raises:
-            ValueError: the method refuses them; names flags.
-        """
-        return [(instance, self._job(instance, point)) for instance in self._search.instances]
-
     def values(
         self,
         jobs: Sequence[tuple[Instance, Job]],
@@ -164,12 +172,6 @@ class TrialRuns:
         if failure is not None:
             raise UserError(failure)
         return values
-
-    def _job(self, instance: Instance, point: Mapping[str, Any]) -> Job:
-        settings, method = instance.comparison.settings, self._search.settings.method
-        given = {**self._search.fixed(instance.comparison), **point}
-        changes, _ = changes_at(settings, method, given)
-        return Job("run_cell", settings, Cell(method, self._search.labels, instance.seed, changes))
 
 
 def _one_at_a_time(path: Path) -> AbstractContextManager:

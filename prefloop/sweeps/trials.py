@@ -6,11 +6,13 @@ trial whose owner's lock is free is over, and its settings are given again.
 """
 
 import contextlib
+import datetime
 import json
 import os
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
+from statistics import fmean
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,7 @@ LOCK = ".trials.lock"  # of whoever takes a trial
 OWNERS = "owners"  # in the search's folder: a lock for each process that takes part
 # what we say of a trial beside Optuna's own
 OWNER, AGAIN, REASON, GIVEN_UP = "owner", "again", "reason", "given_up"
+SWEEP = "sweep"  # of W&B's that drew it; empty if somebody else did; not there if Optuna did
 # and of the study: on what results depend, and whether its first trial is of the usual settings
 FACTS, USUAL = "facts", "usual"
 
@@ -200,6 +203,37 @@ class Trials:
         if is_given_up:
             trial.set_user_attr(GIVEN_UP, True)
         self.study.tell(trial, value)
+
+    def add(
+        self,
+        params: Mapping[str, Any],
+        values: Mapping[int, float],
+        seconds: float,
+        sweep: str,
+        reason: str = "",
+    ) -> None:
+        """Keeps a trial whose settings were drawn elsewhere.
+
+        Args:
+            params: what was drawn, by flag.
+            values: of its runs, by the numbers of their instances.
+            seconds: that it took.
+            sweep: of W&B's.
+            reason: why there is nothing, if so.
+        """
+        optuna = self._optuna
+        states = optuna.trial.TrialState
+        trial = optuna.trial.create_trial(
+            state=states.FAIL if reason else states.COMPLETE,
+            value=None if reason else fmean(values.values()),
+            params=dict(params),
+            distributions=self._distributions,
+            user_attrs={SWEEP: sweep, **({REASON: reason} if reason else {})},
+            intermediate_values=dict(values),
+        )
+        trial.datetime_start = trial.datetime_complete - datetime.timedelta(seconds=seconds)
+        with self._alone():
+            self.study.add_trial(trial)
 
     def fail(self, trial: "Trial", reason: str) -> None:
         """Keeps why there is nothing."""
