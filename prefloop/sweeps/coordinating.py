@@ -12,7 +12,7 @@ from prefloop.files import read_json, write_json
 from prefloop.progress import progress
 from prefloop.sweeps.cells import Cell, Comparison
 from prefloop.sweeps.engines import Engine, EngineSettings, Queue, RayCluster, Slurm, ThisMachine
-from prefloop.sweeps.jobs import Job, do
+from prefloop.sweeps.jobs import Job, do, do_with_patience
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.settings import RESULT
 
@@ -106,9 +106,13 @@ def leave(queue: Queue, first: Sequence[Job], then: dict[Job, list[Job]], root: 
             there[job] = number
             told["runs" if state == "RUNNING" else "waits"] += 1
         elif job.failure is None and not job.is_done:
-            job.failed(
-                f"Its job {number} ended without a word; {queue.log_of(number)} may say why."
+            log = queue.log_of(number)
+            says = (
+                "may say why"
+                if log.exists()
+                else "is not there: it never began, or not all machines share the folder"
             )
+            job.failed(f"Its job {number} ended without a word; {log} {says}.")
         told["failed"] += state is None and not job.is_done
     # demonstrators are looked after again only for runs that are yet to be given
     over = {
@@ -117,18 +121,23 @@ def leave(queue: Queue, first: Sequence[Job], then: dict[Job, list[Job]], root: 
         if all(one in there or one.failure is not None for one in after)
     }
     new = [job for job in first if job not in {*there, *over} and job.failure is None]
-    numbers = dict(zip(new, queue.submit(do, new), strict=True))
+
+    def give(jobs: Sequence[Job], after: Sequence[str] = ()) -> dict[Job, str]:
+        # patiently: whoever was killed before what was given was noted has it given twice
+        numbers = dict(zip(jobs, queue.submit(do_with_patience, jobs, after), strict=True))
+        there.update(numbers)
+        write_json(file, {_name(job, root): number for job, number in there.items()})
+        return numbers
+
+    numbers = give(new)
     later = [
         one
         for job, after in then.items()
-        if job in there or job in numbers
+        if job in there
         for one in after
         if one not in there and one.failure is None
     ]
-    before = [(there | numbers)[job] for job in then if job in there or job in numbers]
-    numbers |= dict(zip(later, queue.submit(do, later, before), strict=True))
-    there |= numbers
-    write_json(file, {_name(job, root): number for job, number in there.items()})
+    numbers |= give(later, [there[job] for job in then if job in there])
     print(
         f"The queue was given {len(numbers)} jobs; of earlier ones {told['waits']} wait, {told['runs']} run, "
         f"{told['failed']} ended without a result. The same command collects what is done."

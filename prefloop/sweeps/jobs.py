@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from prefloop.errors import UserError
-from prefloop.files import is_claimed, read_json, write_json
+from prefloop.files import ClaimedError, is_claimed, read_json, write_json
 from prefloop.sweeps.cells import Cell
 from prefloop.sweeps.settings import FAILURE, LOG, PREPARED, RANDOM, RESULT, CompareSettings
 
@@ -90,17 +90,33 @@ def do(job: Job, patience: float = PATIENCE) -> None:
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     give_up = time.monotonic() + patience
-    while is_claimed(job.folder) and time.monotonic() < give_up:
-        time.sleep(0.2)
-    # pairs may be missing where demonstrators are there: whoever makes them looks
-    if job.is_done and job.function != "prepare":
-        return
-    job.forget_failure()
+    while True:
+        while is_claimed(job.folder) and time.monotonic() < give_up:
+            time.sleep(0.2)
+        # pairs may be missing where demonstrators are there: whoever makes them looks
+        if job.is_done and job.function != "prepare":
+            return
+        job.forget_failure()
+        try:
+            _call(job)
+        except ClaimedError as error:  # by one that began at the same moment
+            if time.monotonic() >= give_up:
+                job.failed(str(error))
+                raise
+            time.sleep(0.2)
+        else:
+            return
+
+
+def _call(job: Job) -> None:
+    """Does it now, as `do`."""
     with job.log.open("a", encoding="utf-8", errors="backslashreplace") as log:
         try:
             with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
                 running = importlib.import_module("prefloop.sweeps.running")
                 getattr(running, job.function)(job.settings, job.what)
+        except ClaimedError:
+            raise
         except Exception as error:  # whatever it is, the others go on
             is_told = isinstance(error, UserError)
             sentence = str(error) if is_told else f"{type(error).__name__}: {error}"

@@ -24,7 +24,7 @@ from prefloop.envs.spaces import Spaces, spaces_of
 from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.evaluation.statistics import mean_estimate
-from prefloop.files import LOCK, read_json, write_json
+from prefloop.files import LOCK, claimed_directory, read_json, write_json
 from prefloop.policies import FunctionPolicy, Policy
 from prefloop.rewards.settings import RewardSettings
 from prefloop.rewards.training import fit, make_model
@@ -82,11 +82,17 @@ def prepare(settings: CompareSettings, seed: int) -> None:
     """Makes a seed's demonstrators and labelled pairs, as far as they are missing.
 
     Raises:
+        ClaimedError: another process is at it.
         UserError: the environment or the given policies can't be used.
     """
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     folder = seed_folder(settings, seed)
-    folder.mkdir(parents=True, exist_ok=True)
+    with claimed_directory(folder):
+        _prepare(settings, seed, folder)
+
+
+def _prepare(settings: CompareSettings, seed: int, folder: Path) -> None:
+    """The same in a folder that this process has claimed."""
     if not (folder / PREPARED).exists():
         demonstrators = _demonstrators(settings, seed)
         returns = {}

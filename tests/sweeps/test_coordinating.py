@@ -1,18 +1,19 @@
 """What is handed to a queue and left there, with one of the same interface that does nothing by itself."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from test_sweep_results import STUDY
 
 from prefloop.errors import UserError
-from prefloop.files import claimed_directory, read_json, write_json
+from prefloop.files import ClaimedError, claimed_directory, read_json, write_json
 from prefloop.sweeps import running
 from prefloop.sweeps.compare import run_study
 from prefloop.sweeps.coordinating import QUEUED, Running, do_all, leave
 from prefloop.sweeps.engines import EngineSettings, RayCluster, Slurm
-from prefloop.sweeps.jobs import Job, do
+from prefloop.sweeps.jobs import Job, do, do_with_patience
 from prefloop.sweeps.study import read_study
 
 
@@ -82,7 +83,7 @@ def test_what_was_given_is_not_given_again(study, capsys):
     assert len(queue.jobs) == len(then) + len(cells)
     assert f"{len(cells) - 2} wait, 0 run, 1 ended" in capsys.readouterr().out
     lost = queue.jobs[others[1]]
-    assert f"Its job {others[1]} ended without a word; {others[1]}.err" in lost.failure
+    assert f"Its job {others[1]} ended without a word; {others[1]}.err is not there" in lost.failure
     # whoever takes the failure away, as --retry_failed does with what it tries, has it given again
     lost.forget_failure()
     leave(queue, list(left), left, root)
@@ -125,6 +126,63 @@ def test_what_another_process_does_is_waited_for(study, monkeypatch):
     with claimed_directory(other.folder):
         do(other, patience=0.3)
     assert ran == [other.what], "who would wait for ever hears what is wrong"
+
+
+def test_two_that_begin_at_the_same_moment(study, monkeypatch):
+    """As where a queue was given a job twice: each looks, and neither sees the other."""
+    ran, (job, *_), _, _ = [], *study
+
+    def run_cell(settings, cell):
+        ran.append(cell)
+        if len(ran) == 1:
+            raise ClaimedError("Another process is writing to it.")
+        write_json(job.folder / "result.json", {"mean_return": 1.0})
+
+    monkeypatch.setattr(running, "run_cell", run_cell)
+    do_with_patience(job)
+    assert len(ran) == 2 and job.is_done and job.failure is None
+    (job.folder / "result.json").unlink()
+    ran.clear()
+    with pytest.raises(ClaimedError):
+        do(job, patience=0)
+    assert job.failure == "Another process is writing to it."
+
+
+def test_demonstrators_are_made_by_one_at_a_time(study, monkeypatch):
+    at_once, most, (prepared, *_) = [], [], list(study[1])
+
+    def make(settings, seed, folder):
+        at_once.append(seed)
+        most.append(len(at_once))
+        time.sleep(0.3)
+        at_once.pop()
+
+    monkeypatch.setattr(running, "_prepare", make)
+    both = [threading.Thread(target=do_with_patience, args=(prepared,)) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join(20)
+    assert most == [1, 1] and prepared.failure is None
+
+
+def test_what_the_queue_took_is_noted_before_it_refuses_the_rest(study):
+    cells, then, root = study
+
+    class Full(Waiting):
+        def submit(self, function, jobs, after=()):
+            if after:
+                raise UserError("SLURM took no jobs: the limit is reached.")
+            return super().submit(function, jobs, after)
+
+    queue = Full()
+    with pytest.raises(UserError, match="the limit is reached"):
+        leave(queue, list(then), then, root)
+    assert len(read_json(root / QUEUED)) == len(then)
+    others = Waiting()
+    others.jobs, others._arrays, others._states = queue.jobs, 1, queue._states
+    leave(others, list(then), then, root)
+    assert sorted(map(str, others.jobs.values())) == sorted(map(str, (*then, *cells)))
 
 
 @pytest.mark.parametrize(

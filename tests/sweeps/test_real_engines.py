@@ -1,13 +1,17 @@
 """SLURM and Ray themselves, where they are installed; the boundary without them is in test_coordinating.py."""
 
+import contextlib
 import csv
+import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -40,6 +44,15 @@ def study(tmp_path):
 def results(folder):
     with (folder / "results.csv").open(newline="") as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def with_variable(name, value):
+    """The processes that were begun with a variable of that value."""
+    wanted = f"{name}={value}".encode()
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if wanted in (place / "environ").read_bytes().split(b"\0"):
+                yield int(place.name)
 
 
 @pytest.fixture
@@ -76,17 +89,18 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 ReturnToService=2
 MpiDefault=none
-NodeName={name} CPUs=2 RealMemory=2000 State=UNKNOWN
+SlurmdParameters=config_overrides
+NodeName={name} CPUs=4 RealMemory=4000 State=UNKNOWN
 PartitionName=main Nodes={name} Default=YES MaxTime=INFINITE State=UP
 """
     )
     monkeypatch.setenv("SLURM_CONF", str(conf))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    programs = [subprocess.Popen([program, "-D"]) for program in ("slurmctld", "slurmd")]
-    yield
-    subprocess.run(["scancel", "--me"], check=False)
-    for program in programs:
-        program.terminate()
+    programs = {name: subprocess.Popen([name, "-D"]) for name in ("slurmctld", "slurmd")}
+    yield programs
+    for process in with_variable("SLURM_CONF", conf):  # they would wait for their jobs
+        os.kill(process, signal.SIGKILL)
+    for program in programs.values():
         program.wait()
 
 
@@ -97,15 +111,16 @@ def queued():
 
 def wait_until(holds, seconds=300):
     end = time.monotonic() + seconds
-    while not holds():
+    while not (found := holds()):
         assert time.monotonic() < end
-        time.sleep(0.5)
+        time.sleep(0.2)
+    return found
 
 
 def test_slurm_does_the_same_and_a_job_that_it_loses_is_given_again(study, slurm, tmp_path):
     study.write_text(STUDY + "engine: {engine: slurm, minutes: 10, memory: 0.9}\n")
     out = tmp_path / "there"
-    wait_until(lambda: subprocess.run(["sinfo"], capture_output=True, check=False).returncode == 0)
+    answering()
     run_study(study, out=str(out))
     assert len(queued()) == 2 + 2 + 6  # demonstrators, chance, runs
     lost = max(line.split()[0] for line in queued())
@@ -119,9 +134,84 @@ def test_slurm_does_the_same_and_a_job_that_it_loses_is_given_again(study, slurm
     assert results(out) == results(tmp_path / "here")
 
 
+def answering():
+    wait_until(lambda: subprocess.run(["sinfo"], capture_output=True, check=False).returncode == 0)
+
+
+def written(folder):
+    """When each result came, which is once."""
+    return {file: file.stat().st_mtime_ns for file in folder.glob("*/runs/**/result.json")}
+
+
+def acting(out, seed):
+    """The folder of a run that acts, once it has acted for a while and is far from its end."""
+    folder = next(out.glob(f"*/runs/true-reward/labels-0/seed-{seed}"), None)
+    if folder is None or not (folder / "metrics.csv").exists():
+        return None
+    assert not (folder / "result.json").exists(), "it was too quick to be killed"
+    return folder
+
+
+def test_slurm_loses_a_worker_and_then_the_node(slurm, tmp_path):
+    file, out = tmp_path / "longer.yaml", tmp_path / "there"
+    text = STUDY.replace("\nsteps: 4000", "\nsteps: 200000").replace("dpo, constant, ", "")
+    file.write_text(text)
+    run_study(file, out=str(tmp_path / "here"), processes=2)
+    file.write_text(text + "engine: {engine: slurm, minutes: 10, memory: 0.9}\n")
+    answering()
+    run_study(file, out=str(out))
+    wait_until(lambda: acting(out, 0))
+    number = json.loads((out / "queued.json").read_text())[str(acting(out, 0).relative_to(out))]
+    array, _, task = number.partition("_")
+    ours = set(with_variable("SLURM_ARRAY_JOB_ID", array))
+    for worker in ours & set(with_variable("SLURM_ARRAY_TASK_ID", task)):
+        os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: not any(line.startswith(f"{number} ") for line in queued()))
+    wait_until(lambda: acting(out, 1))
+    # all that runs on the node ends at once
+    for process in with_variable("SLURM_CONF", tmp_path / "slurm.conf"):
+        if process != slurm["slurmctld"].pid:
+            os.kill(process, signal.SIGKILL)
+    slurm["slurmd"].wait()
+    times, node = written(out), socket.gethostname().partition(".")[0]
+    scontrol = ["scontrol", "update", f"nodename={node}"]
+    subprocess.run([*scontrol, "state=down", "reason=lost"], check=True)
+    slurm["slurmd"] = subprocess.Popen(["slurmd", "-D"])
+    assert any("PENDING" in line for line in queued())
+    wait_until(lambda: not queued(), 600)  # it gives them again after two minutes
+    # SLURM itself gave again what was on the node; the worker that was killed is named
+    with pytest.raises(UserError, match=f"1 of .* Its job {number} ended without a word"):
+        run_study(file, out=str(out))
+    run_study(file, out=str(out), retry_failed=True)
+    wait_until(lambda: not queued())
+    run_study(file, out=str(out))
+    assert results(out) == results(tmp_path / "here")
+    assert written(out) | times == written(out), "what was done is not done again"
+
+
+def test_slurm_is_given_jobs_and_who_gave_them_is_killed(study, slurm, tmp_path, monkeypatch):
+    """In the worst moment: the queue has them, and nobody has noted that."""
+    study.write_text(STUDY + "engine: {engine: slurm, minutes: 10, memory: 0.9}\n")
+    out, sbatch = tmp_path / "there", tmp_path / "bin" / "sbatch"
+    answering()
+    sbatch.parent.mkdir()
+    sbatch.write_text(f'#!/bin/sh\n{shutil.which("sbatch")} "$@"\nkill -9 $PPID\n')
+    sbatch.chmod(0o700)
+    line = [sys.executable, "-m", "prefloop", "compare", str(study), "--out", str(out)]
+    path = f"{sbatch.parent}{os.pathsep}{os.environ['PATH']}"
+    killed = subprocess.run(line, env={**os.environ, "PATH": path}, cwd=tmp_path, check=False)
+    assert killed.returncode == -signal.SIGKILL and len(queued()) == 2 + 2
+    run_study(study, out=str(out))
+    wait_until(lambda: not queued())
+    times = written(out)
+    run_study(study, out=str(out))
+    assert results(out) == results(tmp_path / "here")
+    assert written(out) == times and not list(out.glob("**/failed.json"))
+
+
 def test_slurm_without_the_partition(study, slurm, tmp_path):
     study.write_text(STUDY + "engine: {engine: slurm, partition: nowhere}\n")
-    wait_until(lambda: subprocess.run(["sinfo"], capture_output=True, check=False).returncode == 0)
+    answering()
     with pytest.raises(UserError, match="SLURM took no jobs"):
         run_study(study, out=str(tmp_path / "there"))
 
@@ -149,6 +239,42 @@ def test_ray_does_the_same_also_when_a_node_is_lost(study, tmp_path, monkeypatch
         ray.shutdown()
         cluster.shutdown()
     assert results(out) == results(tmp_path / "here")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_ray_loses_a_worker_and_then_who_gave_the_jobs(study, tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path]))
+    monkeypatch.setenv("OF_THIS_TEST", str(tmp_path))  # others may have a cluster here, too
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    out = tmp_path / "there"
+
+    def workers():
+        for process in with_variable("OF_THIS_TEST", tmp_path):
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{process}/cmdline").read_bytes().startswith(b"ray::_call"):
+                    yield process
+
+    line = [sys.executable, "-m", "prefloop", "compare", str(study), "--out", str(out)]
+    line += ["--engine", "ray", "--address", cluster.address]
+    try:
+        giving = subprocess.Popen(line, cwd=tmp_path)
+        wait_until(lambda: list(out.glob("*/seeds/*/prepared.json")))
+        os.kill(wait_until(lambda: list(workers()))[0], signal.SIGKILL)
+        wait_until(lambda: written(out))
+        assert giving.poll() is None
+        giving.kill()
+        giving.wait()
+        times = written(out)
+        run_study(study, out=str(out), engine="ray", address=cluster.address)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert results(out) == results(tmp_path / "here")
+    assert times and written(out) | times == written(out), "what was done is not done again"
+    assert not list(out.glob("**/failed.json"))
 
 
 @pytest.mark.filterwarnings("ignore")
