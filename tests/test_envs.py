@@ -137,7 +137,7 @@ def test_what_can_not_go_on_says_so(env_id):
 def test_early_ends_are_left_out_where_it_is_known_how(env_id, termination):
     whole = without_early_end(EnvSettings(env=env_id))
     assert whole.termination == termination
-    assert whole.fallen_steps == (200 if termination == "never" else None)
+    assert whole.fallen_steps == (100 if termination == "never" else None)
     absorbing = EnvSettings(env=env_id, termination="absorb")
     assert without_early_end(absorbing) == without_early_end(absorbing, absorb=True) == absorbing
     absorbed = without_early_end(EnvSettings(env=env_id), absorb=True)

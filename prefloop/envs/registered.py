@@ -97,7 +97,7 @@ ALWAYS_END = ("InvertedPendulumEnv", "InvertedDoublePendulumEnv")
 # after an early end that is absorbed: as long as a segment, so that one can show nothing else
 FALLEN_STEPS = 50
 # where a robot goes on after what would have ended its episode: time for a flip, and then it begins anew
-STEPS_ON_THE_FLOOR = 200
+STEPS_ON_THE_FLOOR = 100
 
 
 def without_early_end(env: EnvSettings, absorb: bool = False) -> EnvSettings:

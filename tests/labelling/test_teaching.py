@@ -234,7 +234,7 @@ def test_people_teach_pebble_what_a_robot_of_dm_control_did(run, tmp_path, monke
             outcome = run(f"{fallen} --env Hopper-v5 --instructions 'As far as it can.'")
         assert outcome.code == 0, outcome.err
         hopper = own.run("hopper")
-        assert hopper.env_changes == {"termination": "never", "fallen_steps": 200}
+        assert hopper.env_changes == {"termination": "never", "fallen_steps": 100}
         assert hopper.instructions == "As far as it can."
         # the same command, without the environment, goes on with what it is judged in
         outcome = run(fallen)

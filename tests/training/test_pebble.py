@@ -263,7 +263,7 @@ def test_what_ends_early_goes_on_in_learning_and_not_in_evaluation(run, tmp_path
     assert "Learning in Hopper-v5 without early ends" in outcome.out
     assert not np.load(tmp_path / "p/replay/terminated.npy").any()
     assert float(read_csv(tmp_path / "p/metrics.csv")[0]["episode_length"]) < 1000
-    goes_on = {"termination": "never", "fallen_steps": 200}
+    goes_on = {"termination": "never", "fallen_steps": 100}
     assert dataset.read_metadata(tmp_path / "p/preferences")["env_changes"] == goes_on
     facts = read_json(tmp_path / "p/run.json")
     assert facts["env"] == "Hopper-v5" and "env_changes" not in facts
