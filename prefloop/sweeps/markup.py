@@ -1,7 +1,7 @@
 """What the pages of sweeps are written of."""
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 STATIC = Path(__file__).with_name("static")
@@ -28,11 +28,17 @@ def whole_page(title: str, body: str, script: str = "") -> str:
 
 
 def table_of(lines: Sequence[Mapping[str, str]]) -> str:
-    """A table whose columns are all those that a line has."""
-
-    def row(cells: Iterable[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
+    """A table whose columns are all those that a line has; numbers stand on the right, words on the left."""
     columns = list(dict.fromkeys(name for line in lines for name in line))
-    body = "\n".join(row([line.get(name, "") for name in columns], "td") for line in lines)
-    return f"<table>\n<thead>{row(columns, 'th')}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+    words = {name for name in columns if any(line.get(name, "")[:1].isalpha() for line in lines)}
+
+    def row(cells: Mapping[str, str], tag: str) -> str:
+        written = (
+            f"<{tag}{' class=words' * (name in words)}>{html.escape(cells.get(name, ''))}</{tag}>"
+            for name in columns
+        )
+        return "<tr>" + "".join(written) + "</tr>"
+
+    head = row({name: name for name in columns}, "th")
+    body = "\n".join(row(line, "td") for line in lines)
+    return f"<table>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"

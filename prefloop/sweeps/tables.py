@@ -1,6 +1,7 @@
 """Tables of what was found: per task, across tasks, and as Markdown and LaTeX."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -261,4 +262,5 @@ def _escaped(text: str) -> str:
     text = text.replace("\\", r"\textbackslash ")
     for letter in "&%$#_{}":
         text = text.replace(letter, f"\\{letter}")
+    text = re.sub(r"(?<!\w)-(?=\d)", "$-$", text)  # a minus, where a hyphen would be printed
     return text.replace("~", r"\textasciitilde ").replace("^", r"\textasciicircum ")

@@ -110,7 +110,7 @@ def test_a_comparison_is_made_once_and_grows(run, line, tmp_path):
     for name in ("return_against_labels.png", "learning_curves.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
     page = (folder / "index.html").read_text()
-    assert "<td>flipped</td>" in page and "return_against_labels.png" in page
+    assert "<td class=words>flipped</td>" in page and "return_against_labels.png" in page
     times = {p: p.stat().st_mtime_ns for p in folder.rglob("result.json")}
     before = dataset.read(folder / "seeds" / "seed-0" / "preferences")
 

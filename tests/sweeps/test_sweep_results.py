@@ -148,6 +148,8 @@ def test_tables_for_print(tmp_path):
     assert columns == "lrrrrrr" and len(lines) == 9
     assert all(line.count(" & ") == 6 and line.endswith(r" \\") for line in lines)
     assert as_latex([{"method": "a_b", "x": "50 %"}], "R&D").count(r"a\_b & 50 \% \\") == 1
+    negative = as_latex([{"method": "CartPole-v0", "x": "-9.1 [-9.5, 1e-2]"}], "")
+    assert negative.count(r"CartPole-v0 & $-$9.1 [$-$9.5, 1e-2] \\") == 1
 
 
 def test_the_page_names_what_failed_and_has_a_filter(tmp_path):
