@@ -95,9 +95,9 @@ def return_bounds(env: Env) -> tuple[float, float]:
 # Gymnasium's robots that end early and can't be told not to
 ALWAYS_END = ("InvertedPendulumEnv", "InvertedDoublePendulumEnv")
 # after an early end that is absorbed: as long as a segment, so that one can show nothing else
-FALLEN_STEPS = 50
+ABSORBED_STEPS = 50
 # where a robot goes on after what would have ended its episode: time for a flip, and then it begins anew
-STEPS_ON_THE_FLOOR = 100
+FALLEN_STEPS = 100
 
 
 def without_early_end(env: EnvSettings, absorb: bool = False) -> EnvSettings:
@@ -107,7 +107,7 @@ def without_early_end(env: EnvSettings, absorb: bool = False) -> EnvSettings:
     people said: they were not asked about that.
 
     Args:
-        absorb: every end is absorbed for `FALLEN_STEPS`, in any environment, in place of going on.
+        absorb: every end is absorbed for `ABSORBED_STEPS`, in any environment, in place of going on.
 
     Raises:
         UserError: as `find_spec`.
@@ -116,7 +116,7 @@ def without_early_end(env: EnvSettings, absorb: bool = False) -> EnvSettings:
         return env
     kind = str(find_spec(env).entry_point).rpartition(":")[2]
     if absorb or kind in ALWAYS_END:
-        return replace(env, termination="absorb", absorbing_steps=FALLEN_STEPS)
+        return replace(env, termination="absorb", absorbing_steps=ABSORBED_STEPS)
     if not can_go_on(env.env):
         return env
-    return replace(env, termination="never", fallen_steps=STEPS_ON_THE_FLOOR)
+    return replace(env, termination="never", fallen_steps=FALLEN_STEPS)
