@@ -45,6 +45,7 @@ TABLE = Path(__file__).with_suffix(".csv")
 PREFLOOP = [sys.executable, "-m", "prefloop"]
 PIXELS = 42
 UP, DOWN = 1, 2  # actions of Freeway
+DONE = "learning_curve.png"  # written at a training's end alone; policies are, meanwhile, too
 CELL = ("pairs", "label_budget", "steps", "iteration_steps", "steps_of_clip")
 EPISODES = 10  # that policies are judged in
 # levels of grey that a clip's pictures may differ from what was observed, in the mean: it is compressed, and in colour
@@ -200,8 +201,8 @@ def journey(game: str, seed: int, arguments: argparse.Namespace, folder: Path) -
             page, f"{url}/#/label/{name}", JUDGES.get(game, points), arguments.pace, seed + told.labels,
             clips.check, alike="=",
         )  # fmt: skip
-        # what is told may be one answer behind, where this was killed
-        while client.run(name).counts.left:
+        # what is told may be one answer behind, where this was killed; what a training asks is answered below
+        while not out.exists() and client.run(name).counts.left:
             if not label(annotator, told, file, pairs + 1):
                 page.wait_for_timeout(300)
         if not (folder / "reward" / "reward.params").exists():
@@ -211,7 +212,7 @@ def journey(game: str, seed: int, arguments: argparse.Namespace, folder: Path) -
             str(arguments.steps), "--iteration_steps", str(arguments.iteration_steps), "--segment_length",
             str(arguments.steps_of_clip), "--out", str(out), "--seed", str(seed), *server,
         ]  # fmt: skip
-        while not (out / POLICY).exists():
+        while not (out / DONE).exists():
             with log.open("ab") as told_by_it:
                 training = subprocess.Popen(train, stdout=told_by_it, stderr=told_by_it, env=quiet())  # fmt: skip
             while training.poll() is None:
