@@ -10,7 +10,12 @@ from prefloop.begun import settings_begun_with
 from prefloop.command_line import parse_settings
 from prefloop.errors import one_sentence_errors
 from prefloop.settings import as_flat
-from prefloop.startup import import_quickly, interrupts_first, terminated_as_interrupted
+from prefloop.startup import (
+    import_quickly,
+    interrupts_first,
+    multiply_on_one_thread,
+    terminated_as_interrupted,
+)
 from prefloop.tuned import Defaults, defaults_for
 
 COMMANDS = {
@@ -76,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if name == "--version":
         print(f"prefloop {prefloop.__version__}")
         return
+    multiply_on_one_thread()
     program = f"prefloop {name}"
     if name not in COMMANDS:
         print(f"prefloop: error: there is no command {given[0]!r}; choose from "

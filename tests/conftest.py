@@ -19,8 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
 
+import hypothesis
 import pytest
-import torch
+
+from prefloop.startup import multiply_on_one_thread
+
+multiply_on_one_thread()  # before NumPy is there, which comes with PyTorch
+
+import torch  # noqa: E402
 
 if TYPE_CHECKING:
     from people import Clock
@@ -30,6 +36,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 torch.set_num_threads(1)
+# how long an example takes is the machine's affair
+hypothesis.settings.register_profile("prefloop", deadline=None)
+hypothesis.settings.load_profile("prefloop")
 # a shell that starts tests in the background has them, and what they start, ignore Ctrl-C
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,5 +1,6 @@
 import contextlib
 import importlib
+import os
 import signal
 import subprocess
 import sys
@@ -101,6 +102,26 @@ except SystemExit:
 sys.exit("torch" in sys.modules or "gymnasium" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3"), ({"OMP_NUM_THREADS": "2"}, "nothing")],
+)
+def test_numpy_multiplies_on_one_thread_where_nobody_says_otherwise(own, told):
+    code = """
+import os, sys
+from prefloop.cli import main
+assert "numpy" not in sys.modules  # which reads it when it is imported
+try:
+    main(["evaluate", "--help"])
+except SystemExit:
+    print(os.environ.get("OPENBLAS_NUM_THREADS", "nothing"))
+"""
+    plain = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, env=plain | own, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == told
 
 
 def test_the_check_of_other_pythons_holds_on_this_one():
