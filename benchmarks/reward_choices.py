@@ -51,17 +51,11 @@ VARIANTS: dict[str, str] = {
     "segments of 100": "--segment_length 100",
     "ensemble of 7": "--ensemble 7",
     "states alone": "--reward_inputs obs",
-    "states alone, reed": "--reward_inputs obs --reed",
-    "32 wide": "--reward_hidden_sizes 32 32",
-    "256 wide": "--reward_hidden_sizes 256 256 256",
     "all answers are sure": "--label_noise 0",
     "weight decay 1e-3": "--weight_decay 1e-3",
-    "weight decay 1e-2": "--weight_decay 1e-2",
     "nothing held out": "--held_out 0 --reward_epochs 100",
     "hyperbolic": "--schedule hyperbolic",
     "the newest 10 episodes": "--recent_episodes 10",
-    "the newest 10, nothing held out": "--recent_episodes 10 --held_out 0 --reward_epochs 100",
-    "the newest 5 episodes": "--recent_episodes 5",
 }
 
 

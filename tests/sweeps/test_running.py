@@ -1,0 +1,148 @@
+"""One run of a comparison, whoever has it done."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from prefloop import policy_files, runs
+from prefloop.agents.settings import SACSettings
+from prefloop.envs.make import make_vector_env
+from prefloop.envs.settings import EnvSettings
+from prefloop.evaluation.evaluate import evaluate
+from prefloop.files import read_csv, read_json
+from prefloop.rewards.settings import RewardSettings
+from prefloop.sweeps.cells import Cell, cells
+from prefloop.sweeps.methods import METHODS, SACAlone
+from prefloop.sweeps.running import prepare, run_cell
+from prefloop.sweeps.settings import RESULT, CompareSettings
+from prefloop.training.kept_exploration import KeptExploration
+from prefloop.training.settings import ExplorationSettings, PebbleSettings, ReplaySettings
+
+CARTPOLE = EnvSettings(env="CartPole-v0")
+
+
+def test_a_run_that_acts_goes_on_where_it_was_killed(tmp_path, monkeypatch):
+    """On whatever machine takes it next; and ends where one ends that nobody stopped."""
+
+    def of(out):
+        return CompareSettings(
+            environment=CARTPOLE, methods=("pref-ppo",), labels=(8,), seeds=("0",), steps=8000,
+            demonstrator_steps=8000, episodes=4, segment_length=20, evaluation_episodes=4,
+            out=str(tmp_path / out),
+        )  # fmt: skip
+
+    changes = (("iteration_steps", 1000), ("queries", "uniform"), ("reward_epochs", 2))
+    cell = Cell("pref-ppo", 8, 0, changes)
+    for out in "ab":
+        prepare(of(out), 0)
+    run_cell(of("a"), cell)
+    save, saved = runs.save_state, []
+
+    class Killed(BaseException):
+        pass
+
+    def killed_after_two(directory, state):
+        save(directory, state)
+        saved.append(len(state["rows"]))
+        if len(saved) == 2:
+            raise Killed
+
+    monkeypatch.setattr(runs, "save_state", killed_after_two)
+    with pytest.raises(Killed):
+        run_cell(of("b"), cell)
+    (tmp_path / "b").rename(tmp_path / "c")  # the folder is another one there
+    run_cell(of("c"), cell)
+    assert saved == [1, 2, 3, 4]  # nothing was done twice
+    unbroken, broken = (read_json(tmp_path / out / cell.folder / RESULT) for out in "ac")
+    assert {**unbroken, "seconds": 0} == {**broken, "seconds": 0}
+    one, two = (read_csv(tmp_path / out / cell.folder / "metrics.csv") for out in "ac")
+    assert one == two
+    # what can't be gone on with is begun anew
+    (tmp_path / "c" / cell.folder / "training_state.pt").write_bytes(b"damage")
+    run_cell(of("c"), cell)
+    assert saved == [1, 2, 3, 4, 1, 2, 3, 4]
+    assert {**unbroken, "seconds": 0} == {
+        **read_json(tmp_path / "c" / cell.folder / RESULT),
+        "seconds": 0,
+    }
+
+
+ASKING = ("pebble", "pebble+surf", "pebble+rune", "pebble+reed")
+
+
+@pytest.mark.parametrize(
+    ("env", "methods"),
+    [
+        ("Pendulum-v1", (*ASKING, "sac-constant", "sac-flipped", "sac-random", "sac")),
+        ("Hopper-v5", ("pebble", "sac-constant")),  # whose episodes end early
+    ],
+)
+def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
+    if env == "Hopper-v5":
+        pytest.importorskip("mujoco")
+    # a table of these takes hours; here it is only that each of them is put together and ends
+    small = {
+        "experience": ReplaySettings(
+            iteration_steps=250, updates_per_step=0.02, evaluation_episodes=1
+        ),
+        "exploration": ExplorationSettings(steps=250, states=64),
+        "agent": SACSettings(hidden_sizes=(8,), batch_size=16, random_steps=100),
+        "reward": RewardSettings(hidden_sizes=(8,), epochs=2),
+    }
+    asking = {name: m for name, m in METHODS.items() if isinstance(m.asks, PebbleSettings)}
+    assert set(asking) == set(ASKING)
+    alone = SACAlone(experience=small["experience"], agent=small["agent"])
+    for name in ("sac-constant", "sac-flipped", "sac-random", "sac"):
+        monkeypatch.setitem(METHODS, name, replace(METHODS[name], settings=alone))
+    for name, method in asking.items():
+        own = replace(method.asks, **small)
+        monkeypatch.setitem(METHODS, name, replace(method, settings=own))
+    settings = CompareSettings(
+        environment=EnvSettings(env=env),
+        methods=methods,
+        labels=(8,),
+        seeds=("0",),
+        segment_length=20,
+        demonstrator_steps=4000,
+        episodes=4,
+        steps=750,
+        evaluation_episodes=2,
+        processes=1,
+        out=str(tmp_path / "c"),
+    )
+    begin, explored = KeptExploration.begin, []
+
+    def watched(kept, *arguments):
+        begun = begin(kept, *arguments)
+        explored.append(begun is None)
+        return begun
+
+    monkeypatch.setattr(KeptExploration, "begin", watched)
+    assert settings.has_demonstrators == (env == "Pendulum-v1")
+    if settings.has_demonstrators:
+        prepare(settings, 0)
+    for cell in cells(settings):
+        run_cell(settings, cell)
+        folder = tmp_path / "c" / cell.folder
+        result = read_json(folder / RESULT)
+        assert np.isfinite(result["mean_return"])
+        assert (result["weak_return"] is not None) == settings.has_demonstrators
+        # what is read back is what was judged
+        policy = policy_files.load(folder / "final_policy.params", make_vector_env(env, 1))
+        assert evaluate(policy, env, 2, 0).mean() == pytest.approx(result["mean_return"])
+        if env == "Hopper-v5":  # or a constant reward would teach to survive
+            assert not np.load(folder / "replay/terminated.npy").any()
+            changes = {
+                "termination": "absorb",
+                "absorbing_steps": 50,
+            }  # which comes with the program
+            assert read_json(folder / "run.json")["learned_in"]["env_changes"] == changes
+        rows = read_csv(tmp_path / "c" / cell.folder / "metrics.csv")
+        if cell.method in asking:
+            assert rows[-1]["labels"] == "8" and cell.labels == 8
+        else:
+            assert "labels" not in rows[-1]
+    # the variants explore alike, so once is enough
+    assert explored == [True] + [False] * (len(explored) - 1)
+    assert len(explored) == len(set(methods) & set(ASKING))
