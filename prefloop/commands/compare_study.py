@@ -1,7 +1,6 @@
 """`prefloop compare study.yaml`: a grid of comparisons that a file describes."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from prefloop.sweeps.settings import StudySettings, retry_failed_setting
 
@@ -31,13 +30,4 @@ def main(settings: Settings) -> None:
     """Runs what is missing, and writes the page."""
     from prefloop.sweeps.compare import run_study
 
-    run_study(
-        Path(settings.study),
-        settings.out,
-        settings.device,
-        settings.processes,
-        settings.dry_run,
-        settings.retry_failed,
-        settings.engine,
-        settings.address,
-    )
+    run_study(settings, settings.retry_failed)

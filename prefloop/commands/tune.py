@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from prefloop.settings import setting
 from prefloop.sweeps.settings import StudySettings
@@ -54,18 +53,15 @@ class Settings(StudySettings):
 
 def main(settings: Settings) -> None:
     """Takes part in it, and writes what was found; or leaves it to Weights & Biases."""
-    file, running = Path(settings.study), settings.processes
-    place: dict[str, Any] = {"out": settings.out, "device": settings.device, "processes": running}
-    place |= {"engine": settings.engine, "address": settings.address}
     if settings.wandb:
         from prefloop.sweeps.wandb_sweeps import write_sweep
 
-        write_sweep(file, Path(settings.wandb), settings.wandb_method, **place)
+        write_sweep(settings, Path(settings.wandb), settings.wandb_method)
     elif settings.trial:
         from prefloop.sweeps.wandb_sweeps import run_trial
 
-        run_trial(file, settings.trial, dry_run=settings.dry_run, **place)
+        run_trial(settings, settings.trial)
     else:
         from prefloop.sweeps.searching import tune
 
-        tune(file, dry_run=settings.dry_run, **place)
+        tune(settings)

@@ -19,7 +19,14 @@ from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.planning import say_what_there_is
 from prefloop.sweeps.remembering import remember
 from prefloop.sweeps.report import report
-from prefloop.sweeps.settings import RESULT, STUDY, CompareSettings, tuned_flags, with_shared
+from prefloop.sweeps.settings import (
+    RESULT,
+    STUDY,
+    CompareSettings,
+    StudySettings,
+    tuned_flags,
+    with_shared,
+)
 from prefloop.sweeps.study import read_study
 from prefloop.training.plans import Plan, plan_labels
 
@@ -78,31 +85,23 @@ def run(
         raise UserError(_what_failed(len(missing), failed))
 
 
-def run_study(
-    file: Path,
-    out: str = "",
-    device: str = "",
-    processes: int | None = None,
-    dry_run: bool = False,
-    retry_failed: bool = False,
-    engine: str = "",
-    address: str = "",
-) -> None:
+def run_study(given: StudySettings, retry_failed: bool = False) -> None:
     """A study's comparisons, each in a folder of its own, as `run`.
 
     Args:
-        file: the study.
-        out, device, processes, engine, address: in place of what it says, if given.
+        given: the study, and how it is run.
+        retry_failed: try again what could not be done before, too.
 
     Raises:
         UserError: as `read_study` and `run`.
     """
+    file = given.file
     fingerprint = sha256(file)
-    study = read_study(file, out, device, engine, address)
+    study = read_study(given)
     root = Path(study.out)
     copy = root / STUDY
-    at_once = study.processes if processes is None else processes
-    running = Running(at_once, dry_run, retry_failed, study.engine)
+    at_once = study.processes if given.processes is None else given.processes
+    running = Running(at_once, given.dry_run, retry_failed, study.engine)
     if not copy.exists() and root.is_dir() and any(p.name != LOCK for p in root.iterdir()):
         raise UserError(f"{root} holds something else than a study; choose another --out.")
     text = file.read_bytes()

@@ -27,7 +27,7 @@ from prefloop.sweeps.changes import as_keys, changes_at, product, settings_of
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.ranges import Choice, Range, Ranges, read_range
 from prefloop.sweeps.results import REFERENCES
-from prefloop.sweeps.settings import OF_RUNNING
+from prefloop.sweeps.settings import OF_RUNNING, StudySettings
 from prefloop.sweeps.study import SEARCH, Reader, Study
 
 COPY = "tune.yaml"  # in the search's folder: what the first command was given
@@ -132,18 +132,16 @@ class Search:
         return found
 
 
-def read_search(
-    file: Path, out: str = "", device: str = "", engine: str = "", address: str = ""
-) -> Search:
+def read_search(given: StudySettings) -> Search:
     """Reads a search and checks all that can be checked without making its environments.
 
     Args:
-        out, device, engine, address: in place of what the file says.
+        given: the file, and what holds in place of what it says.
 
     Raises:
         UserError: as `read_study`, or the search can't be meant; names the key and the line.
     """
-    reader = Reader(file, out, device, {"engine": engine, "address": address}, has_search=True)
+    reader = Reader(given, has_search=True)
     study = reader.study()
     section = reader.values.get(SEARCH)
     if not isinstance(section, dict):
@@ -154,8 +152,8 @@ def read_search(
             "command itself to SLURM, as often as you like: sbatch --array=1-8 --wrap 'prefloop tune ...'."
         )
     settings = _settings(reader, section, study)
-    given = section.get(RANGES)
-    if not isinstance(given, dict) or not given:
+    tried = section.get(RANGES)
+    if not isinstance(tried, dict) or not tried:
         raise UserError(
             f"{reader.where(SEARCH, RANGES)}: a search needs `ranges:`, for instance "
             "`learning_rate: {low: 1e-4, high: 1e-2, log: true}` or `ensemble: [1, 3, 5]`."
@@ -163,7 +161,7 @@ def read_search(
     _check_terms(reader, settings, study)
     method, known = settings.method, settings_of(settings.method)
     ranges: dict[str, Range | Choice] = {}
-    for flag, value in given.items():
+    for flag, value in tried.items():
         if flag not in known:
             raise reader.unknown(flag, known, method, SEARCH, RANGES, flag)
         if flag in reader.values or flag in (reader.values.get(method) or {}):
@@ -171,7 +169,7 @@ def read_search(
                 f"{reader.where(SEARCH, RANGES, flag)}: {flag} is set outside of the search, too."
             )
         ranges[flag] = read_range(reader, known[flag], value, (SEARCH, RANGES, flag))
-    search = Search(file, reader.values, study, settings, ranges)
+    search = Search(given.file, reader.values, study, settings, ranges)
     _try_ends(reader, search)
     return search
 

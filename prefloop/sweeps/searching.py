@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from prefloop.sweeps.compare import check
 from prefloop.sweeps.engines import Engine, require_installed
 from prefloop.sweeps.search_file import Search, read_search
 from prefloop.sweeps.search_report import report
+from prefloop.sweeps.settings import StudySettings
 from prefloop.sweeps.trial_runs import (
     TrialRuns,
     engine_of,
@@ -29,42 +29,35 @@ if TYPE_CHECKING:
 REPORT_EVERY = 10  # seconds, while trials go on: pictures take longer than a quick trial
 
 
-def tune(
-    file: Path,
-    out: str = "",
-    device: str = "",
-    processes: int | None = None,
-    dry_run: bool = False,
-    engine: str = "",
-    address: str = "",
-) -> None:
+def tune(given: StudySettings) -> None:
     """Takes part in a search until all its trials are taken, and writes what was found.
 
     Args:
-        file: the study with its search.
-        out, device, processes, engine, address: in place of what it says, if given.
+        given: the study with its search, and how it is run.
 
     Raises:
         UserError: as `read_search`; the folder holds something else; or no trial came to anything.
     """
-    fingerprint = sha256(file)
-    search = read_search(file, out, device, engine, address)
+    fingerprint = sha256(given.file)
+    search = read_search(given)
     for comparison in search.study.comparisons:
         check(comparison)
     import_optuna()  # before anything is written
     require_installed(search.study.engine.engine)
     require_own_folder(search)
-    if dry_run:
+    if given.dry_run:
         _say_what_there_is(search)
         return
     open_folder(search)
     try:
-        with Trials(search) as trials, engine_of(search, processes) as workers:
+        with Trials(search) as trials, engine_of(search, given.processes) as workers:
             _Turn(search, trials, workers).go_on()
             print(report(search, trials))
     finally:
-        if not is_file(file) or sha256(file) != fingerprint:
-            note(f"{file} was changed meanwhile. What was searched is what it said at the start.")
+        if not is_file(given.file) or sha256(given.file) != fingerprint:
+            note(
+                f"{given.file} was changed meanwhile. What was searched is what it said at the start."
+            )
     if trials.best is None and trials.all:
         failed = next((t for t in trials.all if REASON in t.user_attrs), None)
         why = f" The first, trial {failed.number}: {failed.user_attrs[REASON]}" if failed else ""

@@ -166,6 +166,11 @@ class StudySettings:
             raise ValueError(f"--processes must be at least 0, not {self.processes}")
 
     @property
+    def file(self) -> Path:
+        """`study`."""
+        return Path(self.study)
+
+    @property
     def when_interrupted(self) -> str:
         """What to say after Ctrl-C."""
         return "Stopped. The same command does what is missing; what is done is whole."

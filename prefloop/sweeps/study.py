@@ -27,7 +27,7 @@ from prefloop.sweeps.changes import (
 )
 from prefloop.sweeps.engines import EngineSettings
 from prefloop.sweeps.methods import METHODS
-from prefloop.sweeps.settings import CompareSettings
+from prefloop.sweeps.settings import CompareSettings, StudySettings
 from prefloop.tuned import SHORT, defaults_for
 from prefloop.yaml_files import Place, read_values
 
@@ -57,19 +57,16 @@ class Study:
     engine: EngineSettings
 
 
-def read_study(
-    file: Path, out: str = "", device: str = "", engine: str = "", address: str = ""
-) -> Study:
+def read_study(given: StudySettings) -> Study:
     """Reads a study and checks all that can be checked without making its environments.
 
     Args:
-        out, device, engine, address: in place of what the file says.
+        given: the file, and what holds in place of what it says.
 
     Raises:
         UserError: it can't be read, or something in it can't be meant; names the key and the line.
     """
-    reader = Reader(file, out, device, {"engine": engine, "address": address})
-    return reader.study()
+    return Reader(given).study()
 
 
 @dataclass
@@ -77,22 +74,23 @@ class Reader:
     """Reads one file.
 
     Attributes:
-        file: which.
-        out, device, engine: in place of what it says, where they say something.
+        given: which, and what holds in place of what it says.
         has_search: it may have a section that `prefloop tune` reads.
         values, lines: what it says, and where, as `read_values` gives them.
     """
 
-    file: Path
-    out: str = ""
-    device: str = ""
-    engine: dict[str, Any] = field(default_factory=dict)
+    given: StudySettings
     has_search: bool = False
     values: dict[str, Any] = field(default_factory=dict)
     lines: dict[Place, str] = field(default_factory=dict)
     # settings that did nothing where they were met, and why, and those that did something somewhere
     idle: dict[str, str] = field(default_factory=dict)
     useful: set[str] = field(default_factory=set)
+
+    @property
+    def file(self) -> Path:
+        """Which."""
+        return self.given.file
 
     def study(self) -> Study:
         """As `read_study`, but for the search."""
@@ -101,7 +99,7 @@ class Reader:
             if needed not in self.values:
                 raise UserError(f"{self.file} names no {needed}.")
         running = {key: self._one(key) for key in RUNNING if key in self.values}
-        out = self.out or running.get("out", "")
+        out = self.given.out or running.get("out", "")
         engine = self._engine()
         if not out:
             raise UserError(
@@ -113,7 +111,7 @@ class Reader:
         methods = tuple(dict.fromkeys(shared["methods"]))
         terms = self._terms()
         changed = self._changed(methods)
-        shared |= {"methods": methods, "device": self.device or running.get("device", "cpu")}
+        shared |= {"methods": methods, "device": self.given.device or running.get("device", "cpu")}
         comparisons: dict[str, Comparison] = {}
         for env in self._environments():
             for point in product({**terms, **env}):
@@ -182,7 +180,8 @@ class Reader:
             if key not in known:
                 raise self.unknown(key, known, "an engine", "engine", key)
         said = {k: self.value(known[k], v, "engine", k) for k, v in given.items()}
-        said |= {key: value for key, value in self.engine.items() if value}
+        instead = {"engine": self.given.engine, "address": self.given.address}
+        said |= {key: value for key, value in instead.items() if value}
         values = {**defaults_of(EngineSettings), **said}
         try:
             require_needed(list(known.values()), list(said), values)

@@ -22,6 +22,7 @@ from prefloop.sweeps.engines import require_installed
 from prefloop.sweeps.ranges import Choice, Range
 from prefloop.sweeps.search_file import RANGES, Search, read_search
 from prefloop.sweeps.search_report import report
+from prefloop.sweeps.settings import StudySettings
 from prefloop.sweeps.trial_runs import (
     TrialRuns,
     engine_of,
@@ -37,36 +38,26 @@ MOST_VALUES = 1000  # of one setting, in a list: more of them is a slip of the f
 SWEEP_ID = "WANDB_SWEEP_ID"  # as an agent tells what it calls
 
 
-def write_sweep(
-    file: Path,
-    to: Path,
-    method: str,
-    out: str = "",
-    device: str = "",
-    processes: int | None = None,
-    engine: str = "",
-    address: str = "",
-) -> None:
+def write_sweep(given: StudySettings, to: Path, method: str) -> None:
     """Writes the search of a study as a sweep of W&B's, whose agents call `prefloop tune --trial`.
 
     Args:
-        file: the study with its search.
+        given: the study with its search, and how its trials are run.
         to: what is written; `wandb sweep` takes it.
         method: how W&B draws settings: bayes, random or grid.
-        out, device, processes, engine, address: in place of what the study says, if given.
 
     Raises:
         UserError: as `read_search`; a range is none that W&B could draw from so; or there is such a file.
     """
-    search = read_search(file, out, device, engine, address)
+    search = read_search(given)
     for comparison in search.study.comparisons:
         check(comparison)
     if to.exists():
         raise UserError(f"{to} is there already; choose another name.")
     parameters = {flag: _parameter(search, flag, method) for flag in search.ranges}
-    given = {"device": device, "processes": processes, "engine": engine, "address": address}
     # absolute, since agents begin wherever they are started
-    flags = {"out": search.root.absolute(), **given}
+    flags: dict[str, Any] = {"out": search.root.absolute()}
+    flags |= {name: getattr(given, name) for name in ("device", "processes", "engine", "address")}
     sweep: dict[str, Any] = {
         "name": search.root.resolve().name,
         "project": PROJECT,
@@ -77,7 +68,7 @@ def write_sweep(
         # a grid ends by itself
         **({} if method == "grid" else {"run_cap": search.settings.trials}),
         "command": [
-            "${program}", "tune", str(file.absolute()),
+            "${program}", "tune", str(given.file.absolute()),
             *(f"--{flag}={value}" for flag, value in flags.items() if value not in ("", None)),
             "--trial", "${args_json}",
         ],
@@ -119,30 +110,20 @@ def _plain(number: float, whole: bool) -> float:
     return int(number) if whole else float(f"{number:.12g}")
 
 
-def run_trial(
-    file: Path,
-    drawn: str,
-    out: str = "",
-    device: str = "",
-    processes: int | None = None,
-    dry_run: bool = False,
-    engine: str = "",
-    address: str = "",
-) -> None:
+def run_trial(given: StudySettings, drawn: str) -> None:
     """Does the runs of one trial, and logs what it came to in the agent's run of W&B.
 
     It also stands among the trials of the search's folder, so that page, tables and best settings are
     written as if Optuna had drawn it.
 
     Args:
-        file: the study with its search.
+        given: the study with its search, and how the trial is run.
         drawn: the settings, as JSON.
-        out, device, processes, engine, address: in place of what the study says, if given.
 
     Raises:
         UserError: as `tune`; the settings are not of the study's ranges; W&B can't be used; or a run failed.
     """
-    search = read_search(file, out, device, engine, address)
+    search = read_search(given)
     for comparison in search.study.comparisons:
         check(comparison)
     params = read_drawn(search, drawn)
@@ -156,7 +137,7 @@ def run_trial(
         jobs = jobs_of(search, point)
     except ValueError as error:
         raise UserError(f"This trial can't be meant ({told}): {as_keys(error)}.") from None
-    if dry_run:
+    if given.dry_run:
         print(f"A trial of {len(jobs)} runs ({told}). Nothing was run.")
         return
     sweep = os.environ.get(SWEEP_ID, "")
@@ -167,7 +148,7 @@ def run_trial(
         start = time.monotonic()
         with Trials(search) as trials:
             try:
-                with engine_of(search, processes) as workers:
+                with engine_of(search, given.processes) as workers:
                     values = TrialRuns(search, workers).values(jobs)
             except UserError as error:
                 trials.add(params, {}, time.monotonic() - start, sweep, str(error))

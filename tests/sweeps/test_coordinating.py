@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from given import as_given
 from test_sweep_results import STUDY
 
 from prefloop.errors import UserError
@@ -51,7 +52,7 @@ class Waiting:
 @pytest.fixture
 def study(tmp_path):
     (tmp_path / "s.yaml").write_text(STUDY.replace(", Acrobot-v1", "").replace("0-2", "0-1"))
-    (comparison,) = read_study(tmp_path / "s.yaml", str(tmp_path / "c")).comparisons
+    (comparison,) = read_study(as_given(tmp_path / "s.yaml", out=str(tmp_path / "c"))).comparisons
     (tmp_path / "c").mkdir()
     cells = [Job("run_cell", comparison.settings, cell) for cell in comparison.cells]
     prepared = [Job("prepare", comparison.settings, seed) for seed in (0, 1)]
@@ -107,7 +108,7 @@ def test_an_engine_that_is_not_there(study, tmp_path, monkeypatch):
         do_all([], cells, how, root)
     assert not any(job.failure for job in cells)
     with pytest.raises(UserError, match="--engine ray needs ray"):
-        run_study(root.with_name("s.yaml"), str(tmp_path / "new"), engine="ray")
+        run_study(as_given(root.with_name("s.yaml"), out=str(tmp_path / "new"), engine="ray"))
     assert not (tmp_path / "new").exists()
 
 
@@ -199,7 +200,7 @@ def test_engines_in_a_file(tmp_path, text, words):
     file = tmp_path / "s.yaml"
     file.write_text(STUDY + text)
     with pytest.raises(UserError) as refused:
-        read_study(file)
+        read_study(as_given(file))
     assert words in str(refused.value)
 
 
@@ -208,11 +209,14 @@ def test_an_engine_of_a_file_and_of_a_flag(tmp_path):
     file.write_text(
         STUDY + "engine: {engine: slurm, gpus: 1, setup: [module load cuda, conda activate x]}"
     )
-    study = read_study(file)
+    study = read_study(as_given(file))
     assert study.engine == EngineSettings(
         engine="slurm", gpus=1, setup=("module load cuda", "conda activate x")
     )
     # workers begin in folders of their own
     assert all(c.folder.is_absolute() for c in study.comparisons)
     file.write_text(STUDY)
-    assert read_study(file, engine="ray", address="10.0.0.1:6379").engine.address == "10.0.0.1:6379"
+    assert (
+        read_study(as_given(file, engine="ray", address="10.0.0.1:6379")).engine.address
+        == "10.0.0.1:6379"
+    )

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import Future
 
 import pytest
+from given import as_given
 from inline import Inline
 from test_sweep_results import made
 
@@ -47,7 +48,7 @@ def test_a_folder_that_is_not_shared(tmp_path, monkeypatch):
     file.write_text(STUDY)
     monkeypatch.setattr(coordinating, "ThisMachine", Elsewhere)
     with pytest.raises(UserError, match=r"nothing came to .*; do all machines share it") as refused:
-        run_study(file, str(tmp_path / "c"))
+        run_study(as_given(file, out=str(tmp_path / "c")))
     assert str(refused.value).startswith("4 of 4 runs could not be done.")
 
 
@@ -57,7 +58,7 @@ def test_a_node_without_what_the_environment_needs(tmp_path, monkeypatch):
     file.write_text(STUDY.replace("CartPole-v0", "ALE/Pong-v5").replace("dpo, ", ""))
     monkeypatch.setattr(coordinating, "ThisMachine", WithoutAtari)
     with pytest.raises(UserError, match=r"2 of 2 runs .* pip install 'prefloop\[atari\]'"):
-        run_study(file, str(tmp_path / "c"))
+        run_study(as_given(file, out=str(tmp_path / "c")))
     (failure,) = tmp_path.glob("c/*/random/seed-0/failed.json")
     assert "need ale-py" in read_json(failure)["reason"]
 
@@ -72,6 +73,6 @@ def test_results_of_a_machine_whose_clock_differs(tmp_path, monkeypatch, capsys,
     ran = []
     monkeypatch.setattr(running, "run_cell", lambda settings, cell: ran.append(cell))
     monkeypatch.setattr(coordinating, "ThisMachine", Inline)
-    run_study(tmp_path / "c.yaml", str(tmp_path / "c"))
+    run_study(as_given(tmp_path / "c.yaml", out=str(tmp_path / "c")))
     assert not ran and "4 of 4 runs are there already" in capsys.readouterr().out
     assert not re.search("failed", (tmp_path / "c" / "results.csv").read_text())

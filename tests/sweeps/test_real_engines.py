@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from given import as_given
 
 from prefloop.errors import UserError
 from prefloop.sweeps.compare import run_study
@@ -37,7 +38,7 @@ evaluation_episodes: 10
 def study(tmp_path):
     file = tmp_path / "study.yaml"
     file.write_text(STUDY)
-    run_study(file, out=str(tmp_path / "here"), processes=2)
+    run_study(as_given(file, out=str(tmp_path / "here"), processes=2))
     return file
 
 
@@ -121,16 +122,16 @@ def test_slurm_does_the_same_and_a_job_that_it_loses_is_given_again(study, slurm
     study.write_text(STUDY + "engine: {engine: slurm, minutes: 10, memory: 0.9}\n")
     out = tmp_path / "there"
     answering()
-    run_study(study, out=str(out))
+    run_study(as_given(study, out=str(out)))
     assert len(queued()) == 2 + 2 + 6  # demonstrators, chance, runs
     lost = max(line.split()[0] for line in queued())
     subprocess.run(["scancel", lost], check=True)
     wait_until(lambda: not queued())
     with pytest.raises(UserError, match=f"Its job {lost} ended without a word"):
-        run_study(study, out=str(out))
-    run_study(study, out=str(out), retry_failed=True)
+        run_study(as_given(study, out=str(out)))
+    run_study(as_given(study, out=str(out)), retry_failed=True)
     wait_until(lambda: not queued())
-    run_study(study, out=str(out))
+    run_study(as_given(study, out=str(out)))
     assert results(out) == results(tmp_path / "here")
 
 
@@ -156,10 +157,10 @@ def test_slurm_loses_a_worker_and_then_the_node(slurm, tmp_path):
     file, out = tmp_path / "longer.yaml", tmp_path / "there"
     text = STUDY.replace("\nsteps: 4000", "\nsteps: 200000").replace("dpo, constant, ", "")
     file.write_text(text)
-    run_study(file, out=str(tmp_path / "here"), processes=2)
+    run_study(as_given(file, out=str(tmp_path / "here"), processes=2))
     file.write_text(text + "engine: {engine: slurm, minutes: 10, memory: 0.9}\n")
     answering()
-    run_study(file, out=str(out))
+    run_study(as_given(file, out=str(out)))
     wait_until(lambda: acting(out, 0))
     number = json.loads((out / "queued.json").read_text())[str(acting(out, 0).relative_to(out))]
     array, _, task = number.partition("_")
@@ -181,10 +182,10 @@ def test_slurm_loses_a_worker_and_then_the_node(slurm, tmp_path):
     wait_until(lambda: not queued(), 600)  # it gives them again after two minutes
     # SLURM itself gave again what was on the node; the worker that was killed is named
     with pytest.raises(UserError, match=f"1 of .* Its job {number} ended without a word"):
-        run_study(file, out=str(out))
-    run_study(file, out=str(out), retry_failed=True)
+        run_study(as_given(file, out=str(out)))
+    run_study(as_given(file, out=str(out)), retry_failed=True)
     wait_until(lambda: not queued())
-    run_study(file, out=str(out))
+    run_study(as_given(file, out=str(out)))
     assert results(out) == results(tmp_path / "here")
     assert written(out) | times == written(out), "what was done is not done again"
 
@@ -201,10 +202,10 @@ def test_slurm_is_given_jobs_and_who_gave_them_is_killed(study, slurm, tmp_path,
     path = f"{sbatch.parent}{os.pathsep}{os.environ['PATH']}"
     killed = subprocess.run(line, env={**os.environ, "PATH": path}, cwd=tmp_path, check=False)
     assert killed.returncode == -signal.SIGKILL and len(queued()) == 2 + 2
-    run_study(study, out=str(out))
+    run_study(as_given(study, out=str(out)))
     wait_until(lambda: not queued())
     times = written(out)
-    run_study(study, out=str(out))
+    run_study(as_given(study, out=str(out)))
     assert results(out) == results(tmp_path / "here")
     assert written(out) == times and not list(out.glob("**/failed.json"))
 
@@ -213,7 +214,7 @@ def test_slurm_without_the_partition(study, slurm, tmp_path):
     study.write_text(STUDY + "engine: {engine: slurm, partition: nowhere}\n")
     answering()
     with pytest.raises(UserError, match="SLURM took no jobs"):
-        run_study(study, out=str(tmp_path / "there"))
+        run_study(as_given(study, out=str(tmp_path / "there")))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -233,7 +234,7 @@ def test_ray_does_the_same_also_when_a_node_is_lost(study, tmp_path, monkeypatch
     losing = threading.Thread(target=lose)
     losing.start()
     try:
-        run_study(study, out=str(out), engine="ray", address=cluster.address)
+        run_study(as_given(study, out=str(out), engine="ray", address=cluster.address))
     finally:
         losing.join()
         ray.shutdown()
@@ -268,7 +269,7 @@ def test_ray_loses_a_worker_and_then_who_gave_the_jobs(study, tmp_path, monkeypa
         giving.kill()
         giving.wait()
         times = written(out)
-        run_study(study, out=str(out), engine="ray", address=cluster.address)
+        run_study(as_given(study, out=str(out), engine="ray", address=cluster.address))
     finally:
         ray.shutdown()
         cluster.shutdown()
@@ -287,7 +288,7 @@ def test_a_search_on_ray_is_the_one_here(tmp_path, monkeypatch):
     file.write_text(STUDY.replace("[dpo, constant, true-reward]", "[true-reward]") + search)
     for engine in ("local", "ray"):
         out = tmp_path / engine
-        tune(file, out=str(out), engine=engine)
+        tune(as_given(file, out=str(out), engine=engine))
         with (out / "trials.csv").open(newline="") as table:
             rows = list(csv.DictReader(table))
         found.append([{k: v for k, v in row.items() if k != "seconds"} for row in rows])

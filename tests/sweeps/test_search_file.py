@@ -1,5 +1,6 @@
 import pytest
 from conftest import assert_one_sentence
+from given import as_given
 
 from prefloop.errors import UserError
 from prefloop.sweeps.ranges import Choice, Range
@@ -22,7 +23,7 @@ def search(tmp_path):
     def read(text, **given):
         file = tmp_path / "search.yaml"
         file.write_text(text)
-        return read_search(file, **given)
+        return read_search(as_given(file, **given))
 
     return read
 

@@ -1,5 +1,6 @@
 import pytest
 from conftest import assert_one_sentence
+from given import as_given
 
 from prefloop.errors import UserError
 from prefloop.files import claimed_directory
@@ -21,7 +22,7 @@ def study(tmp_path):
     def read(text, **given):
         file = tmp_path / "study.yaml"
         file.write_text(text)
-        return read_study(file, **given)
+        return read_study(as_given(file, **given))
 
     return read
 

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from conftest import assert_one_sentence
+from given import as_given
 
 from prefloop.errors import UserError
 from prefloop.evaluation.statistics import iqm_interval
@@ -38,7 +39,7 @@ def made(folder, text=STUDY, seconds=1.0, shares=SHARES):
     """A study in a folder, with results and learning curves."""
     file = folder.parent / f"{folder.name}.yaml"
     file.write_text(text)
-    for comparison in read_study(file, str(folder)).comparisons:
+    for comparison in read_study(as_given(file, out=str(folder))).comparisons:
         remember(comparison)
         low, high = RETURNS[comparison.settings.environment.env]
         for seed in comparison.settings.seed_numbers:
@@ -184,7 +185,7 @@ def test_what_two_machines_ran_is_one_study(tmp_path):
     assert "prefloop compare study.yaml\n" in page and "prefloop compare study-2.yaml\n" in page
     # and it can be gone on with, wherever it was put together
     assert not any(".tmp" in file.read_text() for file in tmp_path.glob("c/*/compare.json"))
-    grown = read_study(tmp_path / "a.yaml", str(tmp_path / "c")).comparisons
+    grown = read_study(as_given(tmp_path / "a.yaml", out=str(tmp_path / "c"))).comparisons
     assert all(len(remember(c).settings.seed_numbers) == 3 for c in grown)
     with pytest.raises(UserError, match="holds something already"):
         merge([ours, theirs], tmp_path / "c")

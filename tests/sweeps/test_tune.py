@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
+from given import as_given
 from inline import Inline
 
 from prefloop import tuned
@@ -75,7 +76,7 @@ def rows(folder):
 
 
 def test_a_search_from_its_file_to_the_tuned_file(study, done, tmp_path, capsys):
-    searching.tune(study)
+    searching.tune(as_given(study))
     table = rows(tmp_path / "c")
     assert [row["state"] for row in table] == ["done"] * 6
     # the usual settings first
@@ -95,7 +96,7 @@ def test_a_search_from_its_file_to_the_tuned_file(study, done, tmp_path, capsys)
     text = " ".join(preset.read_text().split())
     assert f"trial {best['trial']} of 6" in text and "The usual settings: 0.6" in text
     # a study that compare reads, on seeds that come after
-    (comparison,) = read_study(tmp_path / "c" / "fresh.yaml").comparisons
+    (comparison,) = read_study(as_given(tmp_path / "c" / "fresh.yaml")).comparisons
     assert (
         comparison.settings.seed_numbers == [2, 3, 4, 5, 6] and comparison.settings.steps == 20000
     )
@@ -105,7 +106,7 @@ def test_a_search_from_its_file_to_the_tuned_file(study, done, tmp_path, capsys)
     for picture in ("history.png", "importances.png"):
         assert (tmp_path / "c" / picture).read_bytes().startswith(b"\x89PNG") and picture in page
     # given again, it has nothing to do
-    searching.tune(study)
+    searching.tune(as_given(study))
     assert len(done.jobs) == 14 and rows(tmp_path / "c") == table
 
 
@@ -118,7 +119,7 @@ def test_the_usual_settings_come_first_where_the_steps_have_them(
 ):
     text = study.read_text().partition("  ranges:")[0].replace("trials: 6", "trials: 1")
     study.write_text(f"{text}  ranges: {{update_epochs: {range_}}}\n")
-    searching.tune(study)
+    searching.tune(as_given(study))
     (row,) = rows(tmp_path / "c")
     is_told = "update_epochs 10 is outside of its range" in capsys.readouterr().err
     assert is_told == (first is None) and row["update_epochs"] in (
@@ -148,13 +149,13 @@ def test_what_is_written_is_read_by_the_methods_command(
     text = study.read_text().partition("  ranges:")[0].replace("pref-ppo", method)
     text = text.replace("CartPole-v1", "Pendulum-v1").replace("trials: 6", "trials: 2")
     study.write_text(f"{text}  ranges: {{{range_}}}\n")
-    searching.tune(study)
+    searching.tune(as_given(study))
     preset = tmp_path / "c" / "best.yaml"
     assert preset.exists() == (command is not None)
     if command is not None:
         name = command.__name__.rpartition(".")[2]
         assert set(tuned.read(preset, name, command.Settings)) == there
-    (comparison,) = read_study(tmp_path / "c" / "fresh.yaml").comparisons
+    (comparison,) = read_study(as_given(tmp_path / "c" / "fresh.yaml")).comparisons
     (changes,) = comparison.changes[method]
     assert len(changes) == 1
 
@@ -166,7 +167,7 @@ def test_what_fails_is_kept_and_not_in_the_way(study, done, tmp_path, capsys):
         return 5.0
 
     done.value = value
-    searching.tune(study)
+    searching.tune(as_given(study))
     states = {row["state"]: row["why"] for row in rows(tmp_path / "c")}
     assert set(states) == {"done", "failed"} and "All answers are ties." in states["failed"]
     assert "failed (learning_rate" in capsys.readouterr().out
@@ -178,13 +179,13 @@ def test_nothing_that_came_of_it_is_an_error(study, done, tmp_path):
 
     done.value = value
     with pytest.raises(UserError, match=r"No trial came to anything\. The first, trial 0: .*ties"):
-        searching.tune(study)
+        searching.tune(as_given(study))
     assert not (tmp_path / "c" / "best.yaml").exists()
 
 
 def test_what_is_clearly_worse_is_given_up_before_all_its_seeds(study, done, tmp_path):
     study.write_text(study.read_text().replace("seeds: 0-1", "seeds: 0-7"))
-    searching.tune(study)
+    searching.tune(as_given(study))
     table = rows(tmp_path / "c")
     early = [row for row in table if row["state"] == "given up"]
     best = max(table, key=lambda row: float(row["return"]))
@@ -193,7 +194,7 @@ def test_what_is_clearly_worse_is_given_up_before_all_its_seeds(study, done, tmp
     assert sum(int(row["runs"]) for row in table) == len(done.jobs) - 8
     # Wilcoxon's test is never below 0
     study.write_text(study.read_text().replace("trials: 6", "p_threshold: 0\n  trials: 6"))
-    searching.tune(study, out=str(tmp_path / "d"))
+    searching.tune(as_given(study, out=str(tmp_path / "d")))
     assert {row["runs"] for row in rows(tmp_path / "d")} == {"8"}
 
 
@@ -211,16 +212,16 @@ def test_scores_of_several_environments(study, done, tmp_path):
         return {"true-reward": 120.0, "pref-ppo": 70.0}[job.what.method] * scale
 
     done.value = value
-    searching.tune(study)
+    searching.tune(as_given(study))
     (row,) = rows(tmp_path / "c")
     assert float(row["score"]) == pytest.approx(0.5) and row["runs"] == "4"
     done.value = lambda job: 20.0
     with pytest.raises(UserError, match=r"no scores in (CartPole|Acrobot)-v1"):
-        searching.tune(study, out=str(tmp_path / "d"))
+        searching.tune(as_given(study, out=str(tmp_path / "d")))
 
 
 def test_a_folder_of_another_search_or_of_something_else(study, done, tmp_path):
-    searching.tune(study)
+    searching.tune(as_given(study))
     text = study.read_text()
     for before, after, words in (
         ("labels: 20", "labels: 30", r"labels \[20\], not \[30\]"),
@@ -228,20 +229,20 @@ def test_a_folder_of_another_search_or_of_something_else(study, done, tmp_path):
     ):
         study.write_text(text.replace(before, after))
         with pytest.raises(UserError, match=words):
-            searching.tune(study)
+            searching.tune(as_given(study))
     # more trials are more of the same
     study.write_text(text.replace("trials: 6", "trials: 8"))
-    searching.tune(study)
+    searching.tune(as_given(study))
     assert len(rows(tmp_path / "c")) == 8
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "thesis.txt").write_text("chapter one")
     with pytest.raises(UserError, match="something else than a search"):
-        searching.tune(study, out=str(tmp_path / "d"))
+        searching.tune(as_given(study, out=str(tmp_path / "d")))
     assert [path.name for path in (tmp_path / "d").iterdir()] == ["thesis.txt"]
     # what another command, begun at the same moment, is writing
     (tmp_path / "e").mkdir()
     (tmp_path / "e" / ".tune.yaml.7.tmp").write_text("out: ")
-    searching.tune(study, out=str(tmp_path / "e"))
+    searching.tune(as_given(study, out=str(tmp_path / "e")))
     assert len(rows(tmp_path / "e")) == 8
 
 
@@ -251,7 +252,7 @@ def test_a_file_that_is_changed_while_it_is_searched(study, done, tmp_path, caps
         return 1.0
 
     done.value = value
-    searching.tune(study)
+    searching.tune(as_given(study))
     assert len(rows(tmp_path / "c")) == 6
     assert "was changed meanwhile" in capsys.readouterr().err
 
@@ -260,12 +261,12 @@ def test_a_file_that_is_changed_while_it_is_searched(study, done, tmp_path, caps
 def test_processes_share_a_search_and_what_one_leaves_is_given_to_another(study, tmp_path, storage):
     where = storage.format(root=tmp_path)
     study.write_text(study.read_text().replace("trials: 6", f"trials: 3\n  storage: '{where}'"))
-    search = read_search(study)
+    search = read_search(as_given(study))
     search.root.mkdir()
     code = (
-        "import sys, time; from pathlib import Path; from prefloop.sweeps.trials import Trials; "
-        "from prefloop.sweeps.search_file import read_search; "
-        f"t = Trials(read_search(Path({str(study)!r}))).__enter__(); a = t.ask(); "
+        "import sys, time; from prefloop.sweeps.trials import Trials; "
+        "from prefloop.sweeps.search_file import read_search; from prefloop.sweeps.settings import StudySettings; "
+        f"t = Trials(read_search(StudySettings(study={str(study)!r}))).__enter__(); a = t.ask(); "
         "print(a.number, a.params, flush=True); time.sleep(600)"
     )
     line = [sys.executable, "-c", code]
@@ -294,7 +295,7 @@ def test_processes_share_a_search_and_what_one_leaves_is_given_to_another(study,
 def test_a_search_that_is_stopped_draws_what_it_would_have(study, tmp_path):
     def drawn(out, stops):
         found = []
-        search = read_search(study, out=str(tmp_path / out))
+        search = read_search(as_given(study, out=str(tmp_path / out)))
         search.root.mkdir()
         while len(found) < 6:
             with Trials(search) as trials:

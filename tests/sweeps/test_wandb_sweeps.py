@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from given import as_given
 from inline import Inline
 
 from prefloop import cli
@@ -106,9 +107,9 @@ def logged(folder):
 
 def test_what_the_sweep_draws_from_is_what_optuna_would(study, tmp_path):
     optuna = pytest.importorskip("wandb.sdk.sweeps.scheduler.optuna")
-    write_sweep(study, tmp_path / "sweep.yaml", "bayes")
+    write_sweep(as_given(study), tmp_path / "sweep.yaml", "bayes")
     sweep, _ = read_values(tmp_path / "sweep.yaml")
-    search = read_search(study)
+    search = read_search(as_given(study))
     search.root.mkdir()
     with Trials(search) as trials:
         ours = trials.ask().distributions
@@ -127,7 +128,7 @@ def test_all_that_a_grid_draws(study, tmp_path):
     for flag in ("learning_rate", "clip", "minibatch_size"):
         text = re.sub(rf"    {flag}: .*\n", "", text)
     study.write_text(text)
-    write_sweep(study, tmp_path / "sweep.yaml", "grid")
+    write_sweep(as_given(study), tmp_path / "sweep.yaml", "grid")
     sweep, _ = read_values(tmp_path / "sweep.yaml")
     parameters = sweep["parameters"]
     assert parameters["rollout_steps"] == {"values": list(range(128, 513))}
@@ -135,7 +136,7 @@ def test_all_that_a_grid_draws(study, tmp_path):
 
 
 def test_a_trial_is_one_of_the_search(study, done, agent, tmp_path):
-    run_trial(study, json.dumps(DRAWN))
+    run_trial(as_given(study), json.dumps(DRAWN))
     assert [job.what.seed for job in done] == [0, 1]
     changes = dict(done[0].what.changes)
     assert changes["learning_rate"] == 0.002123 and changes["hidden_sizes"] == (32,)
@@ -148,7 +149,7 @@ def test_a_trial_is_one_of_the_search(study, done, agent, tmp_path):
         (tmp_path / "c" / "best.yaml").read_text().split()
     )
     # Optuna goes on from what W&B drew
-    tune(study)
+    tune(as_given(study))
     table = rows(tmp_path / "c")
     assert len(table) == 6 and table[0] == row
 
@@ -159,8 +160,8 @@ def test_a_run_that_fails_is_said_to_both(study, done, agent, tmp_path, monkeypa
 
     monkeypatch.setattr(running, "run_cell", refuse)
     with pytest.raises(UserError, match=r"seed 0: All answers are ties\."):
-        run_trial(study, json.dumps(DRAWN))
-    (trial,) = Trials(read_search(study)).all
+        run_trial(as_given(study), json.dumps(DRAWN))
+    (trial,) = Trials(read_search(as_given(study))).all
     assert trial.state.name == "FAIL" and "ties" in trial.user_attrs["reason"]
     assert b"return" not in logged(tmp_path / "c").partition(b"value_coef")[2]
 
@@ -190,9 +191,11 @@ def test_what_the_study_has_no_range_for(study, done, agent, tmp_path, capsys, c
 def test_what_is_no_trial(study, done, agent, tmp_path):
     for text in ("{", "3", "--", '"clip"'):
         with pytest.raises(UserError, match="--trial takes settings as JSON"):
-            run_trial(study, text)
+            run_trial(as_given(study), text)
     with pytest.raises(UserError, match="--trial says nothing of value_coef"):
-        run_trial(study, json.dumps({k: v for k, v in DRAWN.items() if k != "value_coef"}))
+        run_trial(
+            as_given(study), json.dumps({k: v for k, v in DRAWN.items() if k != "value_coef"})
+        )
     assert not (tmp_path / "c").exists()
 
 
@@ -202,14 +205,14 @@ def test_settings_that_cannot_stand_beside_each_other(study, done, agent, tmp_pa
     with pytest.raises(
         UserError, match=r"trial can't be meant \(ensemble 1, .* of 2 or more, not 1"
     ):
-        run_trial(study, '{"ensemble": 1, "queries": "disagreement"}')
+        run_trial(as_given(study), '{"ensemble": 1, "queries": "disagreement"}')
     assert not (tmp_path / "c").exists()
 
 
 def test_without_the_package_the_extra_is_named(study, done, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match=r"--trial needs wandb: pip install 'prefloop\[tracking\]'"):
-        run_trial(study, json.dumps(DRAWN))
+        run_trial(as_given(study), json.dumps(DRAWN))
     assert not (tmp_path / "c").exists()
 
 
@@ -218,13 +221,13 @@ def test_what_no_sweep_can_be_of(study, tmp_path, monkeypatch, capsys):
     with pytest.raises(
         UserError, match="a grid needs a step or a list of values for learning_rate"
     ):
-        write_sweep(study, sweep, "grid")
+        write_sweep(as_given(study), sweep, "grid")
     monkeypatch.setattr(wandb_sweeps, "MOST_VALUES", 6)
     with pytest.raises(UserError, match="value_coef has 7 of them, more than 6"):
-        write_sweep(study, sweep, "random")
+        write_sweep(as_given(study), sweep, "random")
     assert not sweep.exists()
     with pytest.raises(UserError, match="is there already"):  # a slip that would cost the study
-        write_sweep(study, study, "bayes")
+        write_sweep(as_given(study), study, "bayes")
     for line in (["--dry-run"], ["--trial", "{}"]):
         with pytest.raises(SystemExit) as stop:
             cli.main(["tune", str(study), "--wandb", str(sweep), *line])
@@ -240,7 +243,7 @@ def test_weights_and_biases_own_agent_runs_a_trial(study, agent, tmp_path, monke
     text = study.read_text().replace("steps: 20000", "steps: 2000\nevaluation_episodes: 5")
     study.write_text(text)
     monkeypatch.chdir(tmp_path)
-    write_sweep(Path("study.yaml"), tmp_path / "sweep.yaml", "bayes", processes=1)
+    write_sweep(as_given(Path("study.yaml"), processes=1), tmp_path / "sweep.yaml", "bayes")
     sweep, _ = read_values(tmp_path / "sweep.yaml")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     # the last one is the agent's to write, and is to be gone afterwards
