@@ -13,7 +13,9 @@ help: ## list the targets
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV), once: one to five minutes, and 2.5 GB ..."
-	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[atari,dev,data,docs,labelling,mujoco,tracking,tune]'
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[atari,box2d,dev,data,docs,labelling,mujoco,tracking,tune]'
+	@# where the extra mujoco can't bring it: pyproject.toml says why
+	$(RUN) -m pip install --quiet --constraint constraints.txt --no-deps dm_control
 	@touch $@
 
 install: $(INSTALLED) ## all that the other targets and `prefloop` need, into .venv

@@ -5,6 +5,7 @@ Source: Tunyasuvunakool et al. 2020, arXiv:2006.12983.
 
 import functools
 import importlib
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -193,6 +194,9 @@ def _suite() -> Any:
     try:
         return importlib.import_module("dm_control.suite")
     except ImportError as error:
+        lines = "`pip install 'prefloop[mujoco]'`"
+        if sys.version_info >= (3, 13):  # pyproject.toml says why
+            lines += " and then `pip install --no-deps dm_control`"
         raise UserError(
-            f"DM Control's tasks need dm_control, which `pip install 'prefloop[mujoco]'` brings: {error}."
+            f"DM Control's tasks need dm_control, which comes by {lines}: {error}."
         ) from None
