@@ -279,7 +279,7 @@ def _require_its_labels(people: str, folder: Path, known: "Callable[[str], RunOu
     from prefloop.data import dataset
     from prefloop.errors import UserError
     from prefloop.labelling.client.calling import RefusedError
-    from prefloop.labelling.client.managing import counted
+    from prefloop.words import counted
 
     kept = len(dataset.read_facts(folder)) if dataset.exists(folder) else 0
     if not kept:

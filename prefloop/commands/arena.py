@@ -9,6 +9,7 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.settings import ServerSettings
 from prefloop.labelling.limits import require_readable
 from prefloop.settings import part, require_above_zero, require_seed, setting
+from prefloop.words import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,7 +165,7 @@ def _fill(settings: Settings) -> None:
             "bit; nobody is asked about these."
         )
     print(
-        f"{settings.name}: {counts.queries} pairs of clips, {counts.queries - before} of them new; "
+        f"{settings.name}: {counted(counts.queries, 'pair')} of clips, {counts.queries - before} of them new; "
         f"{counts.answered} answered, {counts.skipped} skipped, {counts.left} left."
     )
     print(f"Next: vote at {client.page(settings.name)}")

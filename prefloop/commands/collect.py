@@ -7,6 +7,7 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.settings import ServerSettings
 from prefloop.labelling.limits import require_readable
 from prefloop.settings import part, require_above_zero, require_between, require_seed, setting
+from prefloop.words import counted
 
 DESCRIPTION = """Acts with one policy or several (one that nobody has trained, if none is given), cuts
 what they did into segments and sends pairs of them to the labelling server, which renders the clips.
@@ -121,7 +122,7 @@ def main(settings: Settings) -> None:
         ask(client, settings.name, Queries(segments, first, second))
         counts = client.run(settings.name).counts
     print(
-        f"{settings.name}: {counts.queries} queries, {counts.queries - before} of them new; "
+        f"{settings.name}: {counted(counts.queries, 'query', 'queries')}, {counts.queries - before} of them new; "
         f"{counts.answered} answered, {counts.skipped} skipped, {counts.left} left."
     )
     print(f"Next: label at {client.page(settings.name)}")

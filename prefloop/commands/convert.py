@@ -3,6 +3,7 @@
 from dataclasses import MISSING, dataclass
 
 from prefloop.settings import setting
+from prefloop.words import counted
 
 DESCRIPTION = """Writes a preference dataset as one Parquet file with a row for each query, which
 pandas, Polars and DuckDB read; or turns such a file into a preference dataset again."""
@@ -69,7 +70,7 @@ def main(settings: Settings) -> None:
         raise UserError(f"Can't write {destination}: {error.strerror or error}.") from None
     answered = preferences.answered
     print(
-        f"Wrote {destination}: {len(preferences)} queries, {len(answered)} answered "
-        f"({answered.num_ties} ties), {len(preferences) - len(answered)} skipped."
+        f"Wrote {destination}: {counted(len(preferences), 'query', 'queries')}, {len(answered)} answered "
+        f"({counted(answered.num_ties, 'tie')}), {len(preferences) - len(answered)} skipped."
     )
     print(f"Next: {hint}")

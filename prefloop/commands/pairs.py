@@ -14,6 +14,7 @@ from prefloop.settings import (
 )
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import segment_length
+from prefloop.words import counted
 
 DESCRIPTION = """Acts with one policy or several, cuts what they did into segments, chooses pairs of
 them and asks a simulated teacher, who judges by the true return, which of the two is better."""
@@ -125,8 +126,8 @@ def main(settings: Settings) -> None:
     )
     answered = preferences.answered
     print(
-        f"{settings.out} holds {len(preferences)} queries about {len(preferences.segments)} "
-        f"segments: {len(answered)} answered ({answered.num_ties} ties), "
+        f"{settings.out} holds {counted(len(preferences), 'query', 'queries')} about {len(preferences.segments)} "
+        f"segments: {len(answered)} answered ({counted(answered.num_ties, 'tie')}), "
         f"{len(preferences) - len(answered)} skipped."
     )
     for i, name in enumerate(settings.policies or (settings.minari,)):

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from prefloop.data.segments import Segments
 from prefloop.errors import UserError
+from prefloop.words import counted
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Preferences(Queries):
         """
         if len(self.segments) < 2:
             raise UserError(
-                f"Nothing can be learned from {len(self.segments)} segments: a preference needs two."
+                f"Nothing can be learned from {counted(len(self.segments), 'segment')}: a preference needs two."
             )
         answered = self.answered
         if not len(answered):

@@ -24,6 +24,7 @@ from prefloop.files import write_json
 from prefloop.rewards.annotators import who_answered
 from prefloop.rewards.reward_model import RewardModel
 from prefloop.seeding import Stream, generator, integer
+from prefloop.words import counted
 
 WORST_PAIRS = 10
 BINS = 10
@@ -160,7 +161,7 @@ def write_report(
         judged_by = f"No decided answer was held out (training {training})"
     else:
         judged_by = (
-            f"Held-out accuracy {accuracy.value:.1%} on {len(held_out)} answers (95 % interval "
+            f"Held-out accuracy {accuracy.value:.1%} on {counted(len(held_out), 'answer')} (95 % interval "
             f"{accuracy.low:.0%} to {accuracy.high:.0%}{f'; training {training}' if len(train) else ''})"
         )
     return (

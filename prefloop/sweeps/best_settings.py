@@ -14,6 +14,7 @@ from prefloop.sweeps.search_file import Search
 from prefloop.sweeps.settings import with_shared
 from prefloop.sweeps.study import SEARCH
 from prefloop.sweeps.trials import SWEEP
+from prefloop.words import counted
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -110,7 +111,7 @@ def _source(search: Search, best: "FrozenTrial", rows: Sequence[Mapping[str, Any
     ended = sum(row["state"] in ("done", "given up") for row in rows)
     ranges = "; ".join(f"{flag} {one}" for flag, one in search.ranges.items())
     tasks = dict.fromkeys(c.settings.environment.described for c in search.study.comparisons)
-    labels = f", {search.labels} labels" if search.labels else ""
+    labels = f", {counted(search.labels, 'label')}" if search.labels else ""
     return (
         f"Found by prefloop tune: trial {best.number} of {ended}, which {_drawn_by(best)}; of "
         f"{settings.method} on {', '.join(tasks)}, {study.steps} steps{labels}, seeds {shown(study.seeds)}, by the mean "
@@ -129,4 +130,4 @@ def _drawn_by(best: "FrozenTrial") -> str:
 def _reached(search: Search, best: "FrozenTrial", usual: "FrozenTrial | None") -> str:
     kind, many = search.settings.maximise, len(search.instances)
     before = f" The usual settings: {usual.value:.4g}." if usual is not None else ""
-    return f"Mean {kind} {best.value:.4g} over the {many} runs that it was chosen by, which flatters it.{before}"
+    return f"Mean {kind} {best.value:.4g} over the {counted(many, 'run')} that it was chosen by, which flatters it.{before}"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.settings import CompareSettings
+from prefloop.words import counted
 
 Changes = tuple[tuple[str, Any], ...]  # settings of a method that are not as usual there, by flag
 LONGEST = 80  # letters of a folder's name
@@ -34,7 +35,7 @@ class Cell(NamedTuple):
 
     def __str__(self) -> str:
         """As sentences name it."""
-        given = f" with {self.labels} labels" if self.labels else ""
+        given = f" with {counted(self.labels, 'label')}" if self.labels else ""
         changed = "".join(f", {flag} {shown(value)}" for flag, value in self.changes)
         return f"{self.method}{given}{changed}, seed {self.seed}"
 

@@ -29,6 +29,7 @@ from prefloop.sweeps.settings import (
 )
 from prefloop.sweeps.study import read_study
 from prefloop.training.plans import Plan, plan_labels
+from prefloop.words import counted
 
 MOST_TOLD = 10  # runs that could not be done, on the terminal
 
@@ -75,7 +76,7 @@ def run(
         undone = [job for job in missing if not (job.folder / RESULT).exists()]
         if missing:
             done = len(missing) - len(undone)
-            print(f"{done} runs in {time.monotonic() - start:.0f} s.")
+            print(f"{counted(done, 'run')} in {time.monotonic() - start:.0f} s.")
         table = report(root)
     if table is not None:
         print(table)
@@ -167,6 +168,6 @@ def _what_failed(num_missing: int, undone: Sequence[Job]) -> str:
     if len(lines) > MOST_TOLD:
         print(f"And {len(lines) - MOST_TOLD} more, which the page names.")
     return (
-        f"{len(undone)} of {num_missing} runs could not be done. The first, {told[0]} "
+        f"{len(undone)} of {counted(num_missing, 'run')} could not be done. The first, {told[0]} "
         "What is done stays; the same command with --retry_failed tries the others again."
     )

@@ -17,6 +17,7 @@ from prefloop.sweeps.results import Part, Results, Row
 from prefloop.sweeps.settings import CompareSettings, settings_by_method, studies_in
 from prefloop.sweeps.tables import FEW, Rows, Table, by_seed, has_few_seeds, scores_in_words
 from prefloop.tuned import defaults_for
+from prefloop.words import counted
 
 NOT_AGAIN = ("dry_run", "retry_failed")  # flags of one command
 OF_RUNS = ("mean_return", "low", "high", "score", "seconds")  # figures of a run that the page shows
@@ -138,9 +139,9 @@ def _html(
 {_failed(parts)}
 <h2>Again</h2>
 <pre>{html.escape(_again(results))}</pre>
-<p>{len(results.rows)} runs, {seconds:.0f} seconds of computing; each with its run.json and metrics.csv under
+<p>{counted(len(results.rows), "run")}, {seconds:.0f} seconds of computing; each with its run.json and metrics.csv under
 <code>runs/</code>{pairs}, all figures and settings in <a href="results.csv">results.csv</a>.</p>
-<details><summary>All {len(results.rows)} runs</summary>
+<details><summary>All runs</summary>
 {table_of(_runs(results))}
 </details>
 {"".join(_everything(part) for part in parts)}"""

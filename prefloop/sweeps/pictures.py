@@ -16,6 +16,7 @@ from prefloop.runs import METRICS
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.results import Part, Results, Row, grouped
 from prefloop.sweeps.tables import by_seed, line_name, scores_of
+from prefloop.words import counted
 
 DASHES = ("-", "--", ":", "-.")  # of a method's settings, in turn
 LEVELS = np.linspace(-0.25, 1.25, 61)  # of a score
@@ -175,7 +176,9 @@ def plot_learning_curves(
                     curve.steps, curve.low, curve.high, color=styles[curve.kind]["color"], alpha=0.1
                 )
         axes.set_xlabel("steps")
-        axes.set_title(f"{plain(part.task)}, {labels} labels" if labels else plain(part.task))
+        axes.set_title(
+            f"{plain(part.task)}, {counted(labels, 'label')}" if labels else plain(part.task)
+        )
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("true return while learning, IQM over seeds and 95 % interval")
     handles = {}

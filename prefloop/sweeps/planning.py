@@ -7,6 +7,7 @@ from prefloop.files import read_json
 from prefloop.sweeps.cells import Comparison
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.settings import FAILURE, RESULT, CompareSettings
+from prefloop.words import counted
 
 HEAD = ("environment", "method", "runs", "done", "failed", "labels", "hours to go")
 ALIGN = "{:24}  {:13}  {:>6}  {:>6}  {:>6}  {:>8}  {:>11}"
@@ -39,8 +40,8 @@ def say_what_there_is(comparisons: Sequence[Comparison], processes: int) -> None
                 needed = left * speed * _size(settings, method) / 3600
                 told, hours = f"{needed:.2g}", hours + needed
             runs, labels = runs + len(own), labels + asked
-            counted = map(str, (len(own), len(done), len(failed), asked or "-"))
-            print(ALIGN.format(settings.environment.described[:24], method, *counted, told))
+            numbers = map(str, (len(own), len(done), len(failed), asked or "-"))
+            print(ALIGN.format(settings.environment.described[:24], method, *numbers, told))
     at_once = f", {hours / processes:.2g} with {processes} at once" if processes > 1 else ""
     told = (
         f"about {hours:.2g} hours of computing to go{at_once}"
@@ -49,7 +50,7 @@ def say_what_there_is(comparisons: Sequence[Comparison], processes: int) -> None
     )
     if hours and unknown:
         told += f", without {unknown} runs of methods of which none is done there"
-    print(f"{runs} runs, {labels} labels; {told}.")
+    print(f"{counted(runs, 'run')}, {counted(labels, 'label')}; {told}.")
     print("Nothing was run.")
 
 

@@ -17,6 +17,7 @@ from prefloop.sweeps.cells import shown
 from prefloop.sweeps.markup import table_of, whole_page
 from prefloop.sweeps.search_file import COPY, SCORE, Search
 from prefloop.sweeps.trials import GIVEN_UP, REASON, Trials
+from prefloop.words import counted
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -159,8 +160,8 @@ def _html(
         if importances
         else ""
     )
-    body = f"""<p>{len(ended)} of {settings.trials} trials came to something, {given_up} of them were given up early. What is maximised
-is the mean {settings.maximise} of {len(search.instances)} runs.</p>
+    body = f"""<p>{len(ended)} of {counted(settings.trials, "trial")} came to something, {given_up} of them were given up early. What is maximised
+is the mean {settings.maximise} of {counted(len(search.instances), "run")}.</p>
 <p>The best is trial {best}, with {value:.4g}: {html.escape(chosen)}. It was chosen by these runs, which flatters it;
 {FRESH} is a study of it on seeds that nobody has chosen by.</p>
 <figure><img src="{HISTORY}" alt="what each trial came to"></figure>

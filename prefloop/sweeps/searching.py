@@ -22,6 +22,7 @@ from prefloop.sweeps.trial_runs import (
     require_own_folder,
 )
 from prefloop.sweeps.trials import REASON, Trials, import_optuna
+from prefloop.words import counted
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -66,7 +67,9 @@ def tune(given: StudySettings) -> None:
 
 def _say_what_there_is(search: Search) -> None:
     settings, instances = search.settings, search.instances
-    print(f"{settings.trials} trials of {settings.method}, with {len(instances)} runs each:")
+    print(
+        f"{counted(settings.trials, 'trial')} of {settings.method}, with {counted(len(instances), 'run')} each:"
+    )
     for flag, one in search.ranges.items():
         print(f"  {flag}: {one}")
     print("Nothing was run.")
@@ -119,7 +122,9 @@ class _Turn:
         seconds = time.monotonic() - start
         value, is_given_up = fmean(values.values()), len(values) < len(jobs)
         trials.tell(trial, value, is_given_up)
-        given_up = f", given up after {len(values)} of {len(jobs)} runs" if is_given_up else ""
+        given_up = (
+            f", given up after {len(values)} of {counted(len(jobs), 'run')}" if is_given_up else ""
+        )
         best = trials.best
         is_best = f"; the best is trial {best.number}, {best.value:.4g}" if best else ""
         print(f"Trial {trial.number}: {value:.4g}{given_up} ({told}), {seconds:.0f} s{is_best}.")

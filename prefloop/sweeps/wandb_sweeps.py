@@ -33,6 +33,7 @@ from prefloop.sweeps.trial_runs import (
 from prefloop.sweeps.trials import Trials, import_optuna
 from prefloop.tracking import PROJECT, begin_run
 from prefloop.tuned import SHORT
+from prefloop.words import counted
 
 MOST_VALUES = 1000  # of one setting, in a list: more of them is a slip of the finger
 SWEEP_ID = "WANDB_SWEEP_ID"  # as an agent tells what it calls
@@ -138,7 +139,7 @@ def run_trial(given: StudySettings, drawn: str) -> None:
     except ValueError as error:
         raise UserError(f"This trial can't be meant ({told}): {as_keys(error)}.") from None
     if given.dry_run:
-        print(f"A trial of {len(jobs)} runs ({told}). Nothing was run.")
+        print(f"A trial of {counted(len(jobs), 'run')} ({told}). Nothing was run.")
         return
     sweep = os.environ.get(SWEEP_ID, "")
     # an agent has said already what its run is of

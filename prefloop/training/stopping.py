@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from prefloop.training.settings import StoppingSettings
+from prefloop.words import counted
 
 
 def reason_to_stop(rows: Sequence[Mapping[str, float]], settings: StoppingSettings) -> str | None:
@@ -23,9 +24,8 @@ def reason_to_stop(rows: Sequence[Mapping[str, float]], settings: StoppingSettin
         return f"true_return {returns[-1]:.6g} has reached --stop_at {settings.stop_at:g}"
     best = max(returns)
     age = len(returns) - 1 - returns.index(best)
-    plural = "" if age == 1 else "s"
     if settings.patience is not None and age >= settings.patience:
-        return f"the best true_return, {best:.6g}, is {age} row{plural} old (--patience {settings.patience})"
+        return f"the best true_return, {best:.6g}, is {counted(age, 'row')} old (--patience {settings.patience})"
     return None
 
 

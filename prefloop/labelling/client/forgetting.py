@@ -2,9 +2,10 @@
 
 from prefloop.errors import UserError, note
 from prefloop.labelling.client.client import LabellingClient
-from prefloop.labelling.client.managing import agreed_to, counted
+from prefloop.labelling.client.managing import agreed_to
 from prefloop.labelling.names import perhaps
 from prefloop.labelling.schemas.people import StoredOut
+from prefloop.words import counted
 
 
 def forget(client: LabellingClient, name: str, ask: bool) -> None:

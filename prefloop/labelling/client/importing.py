@@ -27,9 +27,10 @@ from prefloop.labelling.client.asking import query_id
 from prefloop.labelling.client.calling import RefusedError
 from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.client.contests import contest_id
-from prefloop.labelling.client.managing import counted, write_export
+from prefloop.labelling.client.managing import write_export
 from prefloop.labelling.limits import MAX_NAME, as_shown
 from prefloop.labelling.schemas.runs import RunOut
+from prefloop.words import counted
 
 _NAMESPACE = UUID("7d1f0b0c-6a55-4c3e-9a56-0f2b8f0f6a11")  # of the ids of imported labels
 LABELS_AT_ONCE = 1000

@@ -13,6 +13,7 @@ from prefloop.files import write_atomically
 from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.schemas.results import DoubtOut
 from prefloop.labelling.schemas.runs import RunOut
+from prefloop.words import counted
 
 DEFAULT = "default"  # what stands for a value that labelling.yaml says
 
@@ -42,11 +43,6 @@ def _state(run: RunOut) -> str:
         return ""
     phase = "paused" if run.training.paused else run.training.phase
     return f"{phase}, step {run.training.steps:,}"
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """1 label, 2 labels; `many` where an s is not enough."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def show(client: LabellingClient, name: str) -> None:

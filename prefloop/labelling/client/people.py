@@ -17,13 +17,13 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.asking import ask
 from prefloop.labelling.client.calling import RefusedError
 from prefloop.labelling.client.client import LabellingClient
-from prefloop.labelling.client.managing import counted
 from prefloop.labelling.limits import MAX_TRACE
 from prefloop.labelling.schemas.runs import CountsOut
 from prefloop.labelling.schemas.training import EventOut, QueryOut
 from prefloop.labelling.schemas.trainings import MAX_TRACED
 from prefloop.rewards.reward_model import RewardModel
 from prefloop.startup import raise_swallowed
+from prefloop.words import counted
 
 PAUSE = 1.0  # seconds between two looks for new labels
 HARDEST = 10  # queries that the results page shows

@@ -17,7 +17,7 @@ from prefloop.labelling import links
 from prefloop.labelling.client.calling import RefusedError
 from prefloop.labelling.client.client import LabellingClient, require_study_name
 from prefloop.labelling.client.forgetting import say_what_is_left
-from prefloop.labelling.client.managing import agreed_to, counted, doubted
+from prefloop.labelling.client.managing import agreed_to, doubted
 from prefloop.labelling.limits import MAX_STUDY
 from prefloop.labelling.schemas.base import RunName
 from prefloop.labelling.schemas.studies import (
@@ -31,6 +31,7 @@ from prefloop.labelling.schemas.studies import (
     StudyIn,
     StudyOut,
 )
+from prefloop.words import counted
 from prefloop.yaml_files import Place, read_values
 
 # the columns of the table, for spreadsheets and for recruiting sites
