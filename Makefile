@@ -11,7 +11,8 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	@# of a newer pip than Python 3.10's, which looks for hours for versions that go together
+	$(PYTHON) -m venv --upgrade-deps $(VENV)
 	@echo "Installing into $(VENV), once: one to five minutes, and 2.5 GB ..."
 	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[atari,box2d,dev,data,docs,labelling,mujoco,tracking,tune]'
 	@# where the extra mujoco can't bring it: pyproject.toml says why
