@@ -97,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             tuned.extend([found] if found else [])
             return found.arguments if found else []
 
+        if form == "compare-merge":
+            program += " merge"
         with one_sentence_errors(program):
             settings = parse_settings(
                 command.Settings,

@@ -1,1 +1,1 @@
-"""What acts and improves; agents know nothing about preferences or reward models."""
+"""What acts and improves; agents know no reward model, and own no environment."""

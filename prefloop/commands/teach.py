@@ -50,7 +50,7 @@ class Settings:
     goal: str = setting("", "what is better, in a sentence: it stands above the clips; if not given, what is usually wanted in the environment, where that is known")
     method: str = setting("", "how it learns; if not given, pebble where actions are continuous, pref-ppo where they are discrete", choices=METHODS)
     people: str = setting("", "the run on the labelling server; if not given, it is named after environment and goal", flag="run")
-    labels: int | None = setting(None, "end when so many were given; if not given, you decide")
+    labels: int | None = setting(None, "ask about so many pairs at most, and learn on until it is stopped; if not given, you decide")
     queue: int = setting(10, "pairs that are kept ahead of you")
     segment_length: int | None = setting(None, "steps of each clip; if not given, about a second's")
     exploration_steps: int = setting(4000, "steps before the first questions, with pebble: a minute or a few, and none the next time")
@@ -136,7 +136,7 @@ def main(settings: Settings) -> None:
             _open(page)
 
     if method == "pebble":
-        own = tuned(PebbleSettings(), "pebble", env.env)
+        own = tuned(PebbleSettings(), "pebble", env.env, has_people=True)
         own = replace(
             own,
             # all that was ever done is more than there is time to look through between two sessions
@@ -156,7 +156,7 @@ def main(settings: Settings) -> None:
         return
     if settings.learning_horizon:
         raise UserError("--learning_horizon is for --method pebble.")
-    plain = tuned(PrefPPOSettings(), "pref-ppo", env.env)
+    plain = tuned(PrefPPOSettings(), "pref-ppo", env.env, has_people=True)
     plain = replace(
         plain,
         questions=replace(plain.questions, **questions),

@@ -32,6 +32,7 @@ class Settings(StudySettings):
     """
 
     # fmt: off
+    engine: str = setting("", "who does the runs: local (this machine) or ray; if not given, as the file says, or this machine")
     dry_run: bool = setting(False, "say what there is to run, and end")
     wandb: str = setting("", "write the search as a sweep of Weights & Biases to this file, for `wandb sweep`, and end")
     wandb_method: str = setting("bayes", "how the sweep draws settings", choices=("bayes", "random", "grid"), needs="wandb")

@@ -1,1 +1,1 @@
-"""Trajectories and how they are collected."""
+"""Episodes, segments and preferences: how they are collected, and how they are kept."""

@@ -1,6 +1,6 @@
 """The preference dataset: a folder that any language can read and no kill can halve.
 
-    metadata.json      schema, environment, sizes, where the labels come from, versions
+    metadata.json      schema, environment, where the labels come from, versions
     segments-0000.npz  obs, actions, mask, rewards, policy, first_step; each segment once; what comes
     segments-0001.npz  later stands in shards of its own, which are never written again
     preferences.jsonl  one line a query: {"first": 3, "second": 8, "label": 1.0, ...}

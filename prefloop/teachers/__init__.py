@@ -1,1 +1,1 @@
-"""Who answers: simulated teachers, and people later."""
+"""Simulated teachers; people answer by `prefloop.labelling.client.people`."""

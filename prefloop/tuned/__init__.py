@@ -141,9 +141,8 @@ def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -
     values = read(own, command, settings_class)
     if given.get("init"):
         values = _of_a_given_policy(values)
-    # people may want what ends an episode, a back flip; others have said what becomes of it
     if given.get("teacher") == "human" or given.get("keep_termination"):
-        values.pop("absorb_termination", None)
+        values = _whatever_ends(values)
     if not values:
         return None
     if before:
@@ -152,13 +151,16 @@ def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -
     return Defaults(env, own, values, plain, is_tuned=True)
 
 
-def tuned(settings: T, command: str, env: str, has_init: bool = False) -> T:
+def tuned(
+    settings: T, command: str, env: str, has_init: bool = False, has_people: bool = False
+) -> T:
     """Settings of a method with what comes with the program for an environment, for who runs it without its command.
 
     Args:
         settings: the method's, whose flags stand in a command's section beside others.
         command: whose section; the files that come with the program were checked against it.
         has_init: it starts from a policy that is given.
+        has_people: people say what is better.
     """
     file = _file_of(env)
     if file is None:
@@ -166,11 +168,18 @@ def tuned(settings: T, command: str, env: str, has_init: bool = False) -> T:
     values = read(file, command, type(settings), knows_all=False)
     if has_init:
         values = _of_a_given_policy(values)
+    if has_people:
+        values = _whatever_ends(values)
     return with_flags(settings, {flag: as_set(value) for flag, value in values.items()})
 
 
 def _of_a_given_policy(values: Mapping[str, Any]) -> dict[str, Any]:
     return {flag: value for flag, value in values.items() if flag not in OF_A_NEW_POLICY}
+
+
+def _whatever_ends(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what becomes of an early end: people may want what ends an episode, a back flip, and others have said it."""
+    return {flag: value for flag, value in values.items() if flag != "absorb_termination"}
 
 
 def _file_of(env: str) -> Path | None:

@@ -356,6 +356,7 @@ def test_an_environment_is_what_the_methods_own_command_makes_of_it():
         ("--env Walker2d-v5", None),  # which has eight
         ("--env HalfCheetah-v5", None),  # which nothing ends
         ("--env HalfCheetah-v5 --learning-horizon 300", 300),
+        ("--env Hopper-v5", None),  # which has eight, too
         ("--env InvertedPendulum-v5", None),  # which can't go on
     ],
 )
@@ -366,6 +367,8 @@ def test_what_would_have_ended_by_a_fall_begins_anew(run, monkeypatch, flags, ho
     outcome = run(f"prefloop.cli teach --no-browser {flags}")
     assert outcome.code == 0, outcome.err
     assert [settings.learning_horizon for settings in asked] == [horizon]
+    # somebody may want what ends an episode, and sees what comes after it
+    assert not any(settings.pebble.experience.absorb_termination for settings in asked)
 
 
 def test_runs_are_named_after_what_is_taught():
