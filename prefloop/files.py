@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import secrets
 import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -78,8 +79,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
         UserError: it can't be made, or can't take the place.
     """
     target = Path(os.path.abspath(link_target(path)))  # noqa: PTH100 - `.` has no name to stand beside
+    # not by the process alone: in containers all have one number, and a killed one's is there still
+    token = f"{os.getpid()}-{secrets.token_hex(4)}"
     temporary, earlier = (
-        target.with_name(f".{target.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old")
+        target.with_name(f".{target.name}.{token}.{kind}") for kind in ("tmp", "old")
     )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -140,7 +140,7 @@ class InBackground:
         """
         self._name, self._tracker = name, tracker
         self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(MOST_ROWS)
-        self._is_given_up = self._hangs = False
+        self._is_given_up = False
         # a daemon: Python does not wait for it at the end, so one that hangs holds nothing up
         self._thread = threading.Thread(target=self._work, name=f"tracker {name}", daemon=True)
         self._thread.start()
@@ -157,8 +157,6 @@ class InBackground:
     def close(self) -> None:
         """Waits for what is still under way, but not for ever."""
         self._put(None)
-        if self._hangs:
-            return
         self._thread.join(SECONDS_TO_CLOSE)
         if self._thread.is_alive():
             self._give_up(f"it did not finish within {SECONDS_TO_CLOSE:g} s")
@@ -169,12 +167,20 @@ class InBackground:
         try:
             self._waiting.put_nowait(item)
         except queue.Full:
-            self._hangs = True
             self._give_up(f"it is {MOST_ROWS} rows behind")
+
+    def _next(self) -> Callable[[], None] | None:
+        """What is to be done; None at the end, which one that is behind is told by nobody: there is no room to."""
+        while True:
+            try:
+                return self._waiting.get(timeout=1)
+            except queue.Empty:
+                if self._is_given_up:
+                    return None
 
     def _work(self) -> None:
         try:
-            while (item := self._waiting.get()) is not None:
+            while (item := self._next()) is not None:
                 item()
         except BaseException as error:  # whatever it is: nobody else would hear of it
             self._give_up(_in_a_line(error))

@@ -72,6 +72,21 @@ def test_a_folder_is_whole_or_as_it_was(tmp_path, monkeypatch):
     assert list(tmp_path.rglob("*")) == [folder, folder / "d"]
 
 
+def test_a_folder_that_a_kill_left_unfinished_blocks_nobody(tmp_path):
+    code = (
+        "import os, sys; from prefloop.files import Path, whole_folder; os.getpid = lambda: 1\n"
+        "with whole_folder(Path('out')) as unfinished:\n"
+        "    (unfinished / 'a').write_text('whole')\n"
+        "    if sys.argv[1] == 'killed': os._exit(9)\n"
+    )
+    codes = []
+    for how in ("killed", "whole"):  # by processes of one number, as in containers
+        line = [sys.executable, "-c", code, how]
+        codes.append(subprocess.run(line, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}))
+    assert [one.returncode for one in codes] == [9, 0]
+    assert (tmp_path / "out" / "a").read_text() == "whole"
+
+
 def test_csv(tmp_path):
     write_csv(tmp_path / "m.csv", [{"epoch": 0, "loss": 0.5}, {"epoch": 1, "loss": 0.25}])
     assert (tmp_path / "m.csv").read_bytes() == b"epoch,loss\n0,0.5\n1,0.25\n"

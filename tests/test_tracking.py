@@ -245,6 +245,20 @@ def test_a_tracker_that_hangs_blocks_nobody(tmp_path, monkeypatch, capsys, rows,
     assert len(err.splitlines()) == 1 and words in err
 
 
+def test_a_tracker_that_was_behind_is_closed(tmp_path, monkeypatch, capsys):
+    tracker, go_on = Broken(fails_at=10**9), threading.Event()
+    log = tracker.log
+    monkeypatch.setattr(tracker, "log", lambda row, step: (go_on.wait(), log(row, step)))
+    monkeypatch.setattr(tracking, "MOST_ROWS", 3)
+    guarded = tracking.InBackground("tensorboard", tracker)
+    for step in range(10):
+        guarded.log(ROWS[0], step)
+    go_on.set()
+    guarded.close()
+    assert "is 3 rows behind" in capsys.readouterr().err
+    assert 3 <= tracker.calls <= 4 and tracker.closed == 1
+
+
 def test_a_program_ends_though_a_tracker_hangs():
     code = (
         "from prefloop import tracking; import test_tracking as t; tracking.SECONDS_TO_CLOSE = 0.1; "

@@ -8,6 +8,7 @@ from prefloop.labelling.client.settings import ServerSettings, profile_setting, 
 from prefloop.rewards.settings import ANNOTATOR_ERRORS, WARM_UP, RewardSettings
 from prefloop.settings import as_flat, meant_by_default, part, setting
 from prefloop.training.settings import RunSettings
+from prefloop.words import counted
 
 DESCRIPTION = """Fits a reward model (one network or an ensemble) on a preference dataset. Training
 stops by answers that are held out, and a report says how far the reward can be trusted."""
@@ -126,13 +127,15 @@ def main(settings: Settings) -> None:
         summary = write_report(
             directory, model, preferences.answered, fit.held_out, noise, title, known
         )
-        if settings.people and len(preferences) < people.counts().labels:
-            print(
-                f"Note: it was fitted to the {len(preferences)} labels that it began with, of "
-                f"{people.counts().labels} by now; the results page does not hear of it."
-            )
-        elif settings.people:
-            people.report(model, preferences)
+        if settings.people:
+            now = people.standing()
+            if now is not None and now.say_as(preferences):
+                people.report(model, preferences)
+            else:
+                print(
+                    f"Note: it was fitted to the {counted(len(preferences), 'label')} that it began with, and others stand by "
+                    f"now, {len(now or ())} in all; the results page does not hear of it."
+                )
     print(summary)
     if learned:
         print(_in_words(learned))

@@ -203,7 +203,7 @@ class Writer:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._parts: list[Segments] = []
-        self._columns = [np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)]
+        self._columns = _no_columns()
         self._joined: Preferences | None = None
         for left in path.glob(".segments*.tmp"):
             left.unlink(missing_ok=True)  # by a process that was killed: this one has the claim
@@ -266,6 +266,11 @@ class Writer:
         write_atomically(self._path / PREFERENCES, lines.encode(), durable=True)
         self._columns, self._joined = columns, None
 
+    def clear(self) -> None:
+        """Takes all preferences out; segments stay."""
+        write_atomically(self._path / PREFERENCES, b"", durable=True)
+        self._columns, self._joined = _no_columns(), None
+
     def _columns_of(self, new: Preferences) -> list[NDArray]:
         """First and second among the dataset's segments, and labels; stores what is new of them."""
         used = np.unique(np.concatenate([new.first, new.second]))
@@ -299,6 +304,11 @@ class Writer:
                 self._places |= {key: stored + i for i, key in enumerate(list(fresh)[some])}
                 self._parts.append(part[some].packed)
         return np.array([self._places[key] for key in keys], dtype=np.int64)
+
+
+def _no_columns() -> list[NDArray]:
+    """First, second and label of no preference."""
+    return [np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)]
 
 
 def _as_lines(columns: Sequence[NDArray], facts: Mapping[str, Any]) -> list[str]:

@@ -79,6 +79,15 @@ class Preferences(Queries):
         """Some of the queries, with all the segments."""
         return Preferences(self.segments, self.first[index], self.second[index], self.labels[index])
 
+    def say_as(self, other: "Preferences") -> bool:
+        """Whether they are the same labels of the same queries, one after the other."""
+        mine, others = (
+            p.segments.fingerprints[np.stack([p.first, p.second])] for p in (self, other)
+        )
+        return np.array_equal(mine, others) and np.array_equal(
+            self.labels, other.labels, equal_nan=True
+        )
+
     @property
     def answered(self) -> "Preferences":
         """Those that were not skipped."""

@@ -172,12 +172,12 @@ def _one_process() -> ProcessPoolExecutor:
 def _begin_worker() -> None:
     # Ctrl-C ends a worker without a word: the parent says what there is to say
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = os.getppid()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
 
     def end_with_parent() -> None:
         # a parent that was killed could not tell its workers
-        while os.getppid() == parent:
-            time.sleep(1)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()

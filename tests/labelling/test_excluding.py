@@ -8,8 +8,9 @@ import zipfile
 from calls import fill, lease, say
 from conftest import assert_one_sentence
 
+from prefloop.data import dataset
 from prefloop.labelling.client.client import LabellingClient
-from prefloop.labelling.client.people import StandingLabels
+from prefloop.labelling.client.people import People, StandingLabels
 
 pytest_plugins = ["store_fixtures"]
 RUN = "/api/runs/cartpole-01"
@@ -58,6 +59,30 @@ def test_what_is_left_out_and_taken_in_again(api):
         assert standing.read() and standing.preferences is None
     reply = api.get(f"{RUN}/export")
     assert reply.status_code == 400 and "no labels" in reply.json()["detail"]
+
+
+def test_a_reward_is_of_who_is_left_and_the_results_page_hears_of_it(
+    api, run, tmp_path, monkeypatch
+):
+    labelled(api)
+    monkeypatch.setenv("PREFLOOP_SERVER", str(api.base_url))
+    run("prefloop.cli runs exclude cartpole-01 bob")
+    outcome = run("prefloop.cli reward --run cartpole-01 --reward-epochs 2 --held-out 0 --out r")
+    assert outcome.code == 0 and "Note:" not in outcome.out, outcome.err
+    assert api.get(f"{RUN}/results").json()["reward"]["labels"] == 3
+
+
+def test_what_no_longer_stands_is_not_kept(api, tmp_path):
+    labelled(api)
+    with LabellingClient(str(api.base_url)) as client:
+        people = People(client, "cartpole-01", tmp_path / "kept")
+        assert len(people.current()) == len(dataset.read(tmp_path / "kept")) == 6
+        for annotator in ("ada", "bob"):
+            client.exclude("cartpole-01", annotator)
+        assert people.current() is None
+        assert len(dataset.read(tmp_path / "kept")) == 0
+        client.exclude("cartpole-01", "ada", False)
+        assert len(people.current()) == len(dataset.read(tmp_path / "kept")) == 3
 
 
 def test_in_a_terminal(api, run, monkeypatch):

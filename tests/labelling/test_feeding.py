@@ -35,7 +35,8 @@ class FakeWorker:
 
 
 @pytest.fixture
-def feeder(store, tmp_path):
+def feeder(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(feeding, "SENDING_SECONDS", 0.0)
     (tmp_path / "labelling.yaml").write_text("rendered_queue_size: 2\ncache_size_mb: 10\n")
     clips = ClipStore(tmp_path / "clips", 10**7)
     clips.directory.mkdir()
@@ -186,6 +187,18 @@ def test_trimming_keeps_what_was_sent_and_what_is_needed(store, feeder):
     feeder.trim()
     left = {path.stem[0] for path in feeder._clips.directory.glob("*.mp4")}
     assert left == {"a", "b"}
+
+
+def test_what_is_being_sent_stays_though_nothing_names_it_yet(store, feeder, monkeypatch):
+    monkeypatch.setattr(feeding, "SENDING_SECONDS", 60.0)
+    make_run(store, num_queries=4)
+    order = [shown.segment for shown in store.queue.ahead(4)]
+    store.segments.set_clip(order[6], "a" * 64, sent=True)
+    put_file(feeder, "a" * 64, b"x" * 12_000_000)  # more than 10 MB, and never too much
+    put_file(feeder, "b" * 64)
+    feeder.trim()
+    store.segments.set_clip(order[7], "b" * 64, sent=True)
+    assert feeder._clips.path("b" * 64) is not None
 
 
 def test_it_goes_on_after_trouble(store, feeder, monkeypatch):

@@ -52,6 +52,9 @@ def test_labels_become_a_reward_and_the_results_page_hears_of_it(run, client, tm
     assert_one_sentence(
         run("prefloop.cli reward --run cartpole-01 --preferences p --out q"), "give either"
     )
+    # a fit that goes on is of the labels that stand, too, where none came since
+    outcome = run("prefloop.cli reward --run cartpole-01 --reward-epochs 30 --out r --resume")
+    assert outcome.code == 0 and "Note:" not in outcome.out, outcome.err
     # labels that came since are another fit's, and the report is of the newest
     assert_one_sentence(
         run("prefloop.cli reward --run cartpole-01 --out r"), "holds a fit to earlier labels"
@@ -61,7 +64,7 @@ def test_labels_become_a_reward_and_the_results_page_hears_of_it(run, client, tm
         while client.run("cartpole-01").counts.left:
             time.sleep(0.05)
     outcome = run("prefloop.cli reward --run cartpole-01 --reward-epochs 30 --out r --resume")
-    assert "12 labels that it began with, of 15 by now" in outcome.out
+    assert "12 labels that it began with, and others stand by now, 15 in all" in outcome.out
     now = client.results("cartpole-01").reward
     assert now is not None
     assert (now.accuracy, now.labels) == (report.accuracy, report.labels)

@@ -103,11 +103,16 @@ class People:
             self._labels.keep(self.folder)
         return self._labels.preferences
 
+    def standing(self) -> Preferences | None:
+        """As `current`, and the folder stays as it is."""
+        self._labels.read()
+        return self._labels.preferences
+
     def report(self, model: RewardModel, preferences: Preferences) -> None:
         """Tells the results page how well a reward model agrees with the labels.
 
         Args:
-            preferences: as `current` gave them.
+            preferences: those that stand, as `current` or `standing` gave them.
         """
         self._model = model
         self._tell_traces()
@@ -274,6 +279,9 @@ class StandingLabels:
     def keep(self, folder: Path) -> None:
         """Writes what stands as a preference dataset; what no longer stands goes."""
         if self.preferences is None:
+            if dataset.exists(folder):
+                with dataset.writing(folder, dataset.read_metadata(folder)) as writer:
+                    writer.clear()
             return
         run = self._client.run(self._run)
         metadata = {

@@ -200,28 +200,30 @@ class ClipStore:
             return None  # removed in between
         return path
 
-    def trim(self, protected: Collection[str]) -> list[str]:
+    def trim(self, protected: Collection[str], fresh_seconds: float = 0.0) -> list[str]:
         """Removes what was used least recently, until the rest keeps within the limit.
 
         Args:
             protected: names of clips that stay in any case: those that nobody can render again,
                 and those that are being shown.
+            fresh_seconds: what was used so recently stays as well.
 
         Returns:
             The names of the removed.
         """
-        files, total = [], 0
+        files, total, now = [], 0, time.time()
         for path in self._files():
             try:
                 facts = path.stat()
             except OSError:
                 continue  # another process was quicker
             if path.name.startswith("."):
-                if time.time() - facts.st_mtime > LEFT_BEHIND:
+                if now - facts.st_mtime > LEFT_BEHIND:
                     path.unlink(missing_ok=True)
                 continue
-            files.append((facts.st_mtime_ns, facts.st_size, path))
             total += facts.st_size
+            if now - facts.st_mtime >= fresh_seconds:
+                files.append((facts.st_mtime_ns, facts.st_size, path))
         removed = []
         for _, size, path in sorted(files):
             if total <= self.max_bytes:

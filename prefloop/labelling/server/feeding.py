@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5  # between two looks at what is needed
 LOOKS_PER_TRIM = 120  # looks between two tidyings of the folder
 AGAIN_SECONDS = 30.0  # after which a clip is asked for again that could not be stored
+SENDING_SECONDS = (
+    60.0  # between the file of a clip that somebody sends and the row that names it, at most
+)
 WANTED_SECONDS = 30.0  # that a wish lasts; a page that is open says it again every few seconds
 
 
@@ -130,11 +133,11 @@ class ClipFeeder:
                 self._asked.pop(segment, None)
 
     def trim(self) -> None:
-        """Keeps the folder within its limit; what nobody can draw again stays."""
+        """Keeps the folder within its limit; what nobody can draw again stays, and what is being sent just now."""
         self._clips.max_bytes = self._settings.current.cache_size_mb * 10**6
         protected = self._store.sent_clips()
         protected |= {shown.clip for shown in self._needed() if shown.clip is not None}
-        self._clips.trim(protected)
+        self._clips.trim(protected, fresh_seconds=SENDING_SECONDS)
 
     def _needed(self) -> list[ToShow]:
         ahead = self._store.queue.ahead(self._settings.current.rendered_queue_size)
