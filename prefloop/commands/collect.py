@@ -49,6 +49,8 @@ class Settings:
         require_above_zero(self, "pairs", "segments", "episodes", "annotators_per_query")
         if not re.fullmatch(r"(full|0*[1-9][0-9]*)?", self.segment_length):
             raise ValueError(f"--segment_length is full or a number, not {self.segment_length!r}")
+        if self.segment_length == "full" and self.segments != type(self).segments:
+            raise ValueError("--segments does nothing with --segment_length full")
         if self.repeats is not None:
             require_between(self, 0, 1, "repeats")
 

@@ -12,7 +12,7 @@ from prefloop.envs.spaces import spaces_of
 from prefloop.errors import UserError, note
 from prefloop.files import LOCK, claimed_directory, is_file, sha256, write_atomically
 from prefloop.sweeps.cells import Cell, Comparison
-from prefloop.sweeps.coordinating import Running, do_all
+from prefloop.sweeps.coordinating import Running, at_random, do_all
 from prefloop.sweeps.engines import require_installed
 from prefloop.sweeps.jobs import Job
 from prefloop.sweeps.methods import METHODS
@@ -84,6 +84,12 @@ def run(
     failed = [job for job in undone if why(job)[1] is not None]
     if failed:
         raise UserError(_what_failed(len(missing), failed))
+    for job in at_random(comparisons):
+        if job.failure is not None:
+            raise UserError(
+                f"Could not be done: {job}, by which scores are told: {job.failure} What is done stays; the same command with "
+                "--retry_failed tries it again."
+            )
 
 
 def run_study(given: StudySettings, retry_failed: bool = False) -> None:

@@ -37,6 +37,15 @@ class Running:
     engine: EngineSettings = field(default_factory=EngineSettings)
 
 
+def at_random(comparisons: Iterable[Comparison]) -> list[Job]:
+    """What measures returns of actions at random, where scores are 0: one job for each comparison and seed."""
+    return [
+        Job("play_at_random", comparison.settings, seed)
+        for comparison in comparisons
+        for seed in comparison.settings.seed_numbers
+    ]
+
+
 def do_all(
     comparisons: Iterable[Comparison], missing: Sequence[Job], running: Running, root: Path
 ) -> None:
@@ -59,14 +68,9 @@ def do_all(
     lost = [job for job in then if job.failure is not None and not running.retry_failed]
     for job in lost:
         del then[job]
-    chance = [
-        Job("play_at_random", c.settings, seed)
-        for c in comparisons
-        for seed in c.settings.seed_numbers
-    ]
     measures = [
         job
-        for job in chance
+        for job in at_random(comparisons)
         if not (job.folder / RESULT).exists() and (job.failure is None or running.retry_failed)
     ]
     if not (then or at_once or measures):

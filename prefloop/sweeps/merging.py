@@ -40,6 +40,9 @@ def merge(folders: Sequence[Path], out: Path) -> None:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} holds something already; choose another --out.")
+    for i, folder in enumerate(folders):
+        if folder.resolve() in [other.resolve() for other in folders[:i]]:
+            raise UserError(f"{folder} is given twice.")
     by_name: dict[str, list[Path]] = {}
     for folder in folders:
         found = folders_in(folder)

@@ -65,7 +65,7 @@ def write(results: Results) -> str | None:
         write_csv(root / "profiles.csv", profiles)
         plot_profiles(root / "profiles.png", results, profiles)
     else:
-        note(f"No normalised scores: they need {' or '.join(REFERENCES)} among the methods.")
+        note(f"No normalised scores: {_why_no_scores(results)}.")
     if pairs := improvements(results):
         write_csv(root / "improvements.csv", pairs)
     text = _as_text(results, tables)
@@ -88,3 +88,11 @@ def _as_text(results: Results, tables: list) -> str:
         f"{part.task} ({part.comparison.folder.name})\n\n{as_markdown(table)}"
         for part, table in zip(results.parts, tables, strict=True)
     )
+
+
+def _why_no_scores(results: Results) -> str:
+    if not any(row["method"] in REFERENCES for row in results.rows):
+        return f"they need {' or '.join(REFERENCES)} among the methods"
+    if all(part.zero is None for part in results.parts):
+        return "what actions at random reach is not known"
+    return "what is to be a score of 1 does no better than actions at random"

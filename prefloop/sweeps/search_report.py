@@ -42,8 +42,7 @@ def report(search: Search, trials: Trials) -> str:
     if importances:
         _plot_importances(search.root / IMPORTANCES, importances)
     point = trials.point(best)
-    usual = next((t for t in found if t.number == 0 and t.value is not None), None)
-    write_best(search, point, best, usual if trials.begins_with_usual else None, rows)
+    write_best(search, point, best, trials.usual, rows)
     page = encodable(_html(search, rows, best.number, point, importances))
     write_atomically(search.root / "index.html", page.encode())
     return _as_text(search, rows)

@@ -59,10 +59,13 @@ def summarise(
 
     if weak:  # some methods have no demonstrators
         lower, upper = list(weak.values()), list(strong.values())
-        nothing = [""] * len(varied)
+        # theirs is what all runs of the comparison share, and nothing that a method varies
+        theirs = [one.pop() if len(one) == 1 else "" for one in (
+            {row.get(flag, "") for row in rows} for flag in varied
+        )]  # fmt: skip
         table = [
-            line("weaker demonstrator", 0, nothing, [], lower),
-            line("stronger demonstrator", 0, nothing, [], upper),
+            line("weaker demonstrator", 0, theirs, [], lower),
+            line("stronger demonstrator", 0, theirs, [], upper),
         ]
         for one, returns in zip(table, (lower, upper), strict=True):
             one[IMPROVES] = (

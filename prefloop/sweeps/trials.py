@@ -139,6 +139,17 @@ class Trials:
             self.study.set_user_attr(USUAL, True)
             self.study.enqueue_trial({f: one.drawn(usual[f]) for f, one in ranges.items()})
 
+    @property
+    def usual(self) -> "FrozenTrial | None":
+        """That of the usual settings, if it is done; where it was left and given again, the last of these."""
+        if not self.study.user_attrs.get(USUAL):
+            return None
+        number, found = 0, None
+        for trial in self.study.get_trials(deepcopy=False):  # what is given again comes later
+            if trial.number == 0 or trial.user_attrs.get(AGAIN) == number:
+                number, found = trial.number, trial
+        return found if found is not None and found.value is not None else None
+
     def ask(self) -> "Trial | None":
         """The next trial, which is this process's from now on; None if all are taken.
 
@@ -251,11 +262,6 @@ class Trials:
         complete = self._optuna.trial.TrialState.COMPLETE
         there = [trial for trial in self.all if trial.state == complete]
         return max(there, key=lambda trial: (trial.value, -trial.number), default=None)
-
-    @property
-    def begins_with_usual(self) -> bool:
-        """Whether the first trial is of the usual settings."""
-        return bool(self.study.user_attrs.get(USUAL))
 
     def importances(self) -> dict[str, float]:
         """How much each setting matters, by PED-ANOVA, which add up to 1; none where too few trials are done."""

@@ -53,6 +53,11 @@ def write_sweep(given: StudySettings, to: Path, method: str) -> None:
     search = read_search(given)
     for comparison in search.study.comparisons:
         check(comparison)
+        for policy in comparison.settings.policies:
+            if not Path(policy).is_absolute():
+                raise UserError(
+                    f"{search.file}: agents begin wherever they are started, so {policy} needs its whole path."
+                )
     if to.exists():
         raise UserError(f"{to} is there already; choose another name.")
     parameters = {flag: _parameter(search, flag, method) for flag in search.ranges}

@@ -36,6 +36,7 @@ def test_collecting_with_policies_and_instructions(run, client, demonstrators):
     ("flags", "words"),
     [
         ("--pairs 0", "--pairs must be above 0"),
+        ("--segment-length full --segments 9", "--segments does nothing with"),
         ("--segment-length 0", "--segment_length is full or a number, not '0'"),
         ("--segment-length short", "--segment_length is full or a number, not 'short'"),
         ("--segment-length 150", "Can't cut segments of 150 steps"),

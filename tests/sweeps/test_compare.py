@@ -149,13 +149,25 @@ def test_what_fails_does_not_hide_what_is_done(run, line, tmp_path):
     failure = tmp_path / "c" / "runs" / "dpo" / "labels-5" / "seed-0" / "failed.json"
     tried = failure.stat().st_mtime_ns
     again = run(line)
-    assert_one_sentence(again, "1 of 1 runs could not be done", "--retry_failed")
+    assert_one_sentence(again, "1 of 1 run could not be done", "--retry_failed")
     assert "1 of 2 runs are there already" in again.out
     assert failure.stat().st_mtime_ns == tried
     assert_one_sentence(run(f"{line} --retry-failed"), "all 5 answers are ties")
     assert failure.stat().st_mtime_ns > tried
     planned = run(f"{line} --dry-run")
     assert planned.code == 0 and "2 runs, 5 labels" in planned.out
+
+
+def test_what_scores_are_told_by_does_not_fail_in_silence(run, line, tmp_path):
+    line = f"prefloop.cli {line} --methods constant --labels 5 --seeds 0"
+    assert run(line).code == 0
+    place = tmp_path / "c" / "random" / "seed-0"
+    (place / "result.json").unlink()
+    (place / "failed.json").write_text('{"reason": "It rained."}')
+    outcome = run(line)
+    assert_one_sentence(outcome, "actions at random with seed 0", "It rained.", "--retry_failed")
+    assert (tmp_path / "c" / "index.html").exists()
+    assert run(f"{line} --retry-failed").code == 0 and (place / "result.json").exists()
 
 
 def test_killed_and_started_again_does_what_is_missing(run, line, tmp_path):

@@ -136,6 +136,21 @@ def test_without_an_agent_on_the_true_reward_there_are_no_scores(tmp_path, capsy
     report(root)
     assert {row["score"] for row in rows_of(root / "results.csv")} == {""}
     assert not (root / "aggregates.csv").exists()
+    assert "they need true-reward or sac among the methods" in capsys.readouterr().err
+    report(made(tmp_path / "d", shares=dict.fromkeys(SHARES, -0.1)))
+    assert "does no better than actions at random" in capsys.readouterr().err
+    root = made(tmp_path / "e")
+    for place in root.glob("*/random"):
+        shutil.rmtree(place)
+    report(root)
+    assert "what actions at random reach is not known" in capsys.readouterr().err
+
+
+def test_demonstrators_have_the_settings_of_their_comparison(tmp_path):
+    root = made(tmp_path / "c", STUDY + "demonstrator_steps: [20000, 100000]\n")
+    report(root)
+    lines = [x for x in (root / "table.tex").read_text().splitlines() if "weaker" in x]
+    assert [line.split(" & ")[1:3] for line in lines] == [["20000", ""], ["100000", ""]]
 
 
 def test_tables_for_print(tmp_path):
@@ -196,6 +211,8 @@ def test_what_is_not_the_same_is_not_merged(tmp_path, run):
     other = made(tmp_path / "b", shares={**SHARES, "dpo": 0.6})
     with pytest.raises(UserError, match=r"another result of dpo with 20 labels, seed 0"):
         merge([ours, other], tmp_path / "c")
+    with pytest.raises(UserError, match="a is given twice"):
+        merge([ours, tmp_path / "b" / ".." / "a"], tmp_path / "c")
     assert not (tmp_path / "c").exists()
     # comparisons by flags, in other environments
     one, two = (next(ours.glob(name)) for name in ("Cart*", "Acro*"))

@@ -220,6 +220,21 @@ def test_scores_of_several_environments(study, done, tmp_path):
         searching.tune(as_given(study, out=str(tmp_path / "d")))
 
 
+def test_usual_settings_that_were_left_are_still_known(study, done, tmp_path):
+    search = read_search(as_given(study))
+    search.root.mkdir()
+    usual = {"learning_rate": 1e-3, "ensemble": 3}
+    for _ in range(2):  # whoever took it was killed, and so was the next
+        with Trials(search) as trials:
+            trials.suggest_usual(usual)
+            trials.ask()
+    with Trials(search) as trials:
+        assert trials.usual is None
+        trial = trials.ask()
+        trials.tell(trial, 7.0, is_given_up=False)
+        assert trial.number == 2 and trials.usual.value == 7.0
+
+
 def test_a_folder_of_another_search_or_of_something_else(study, done, tmp_path):
     searching.tune(as_given(study))
     text = study.read_text()

@@ -225,6 +225,11 @@ def test_what_no_sweep_can_be_of(study, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(wandb_sweeps, "MOST_VALUES", 6)
     with pytest.raises(UserError, match="value_coef has 7 of them, more than 6"):
         write_sweep(as_given(study), sweep, "random")
+    text = study.read_text()
+    study.write_text(text.replace("true-reward]", "ppo-rlhf]\npolicies: [a.params, b.params]"))
+    with pytest.raises(UserError, match=r"so a\.params needs its whole path"):
+        write_sweep(as_given(study), sweep, "bayes")
+    study.write_text(text)
     assert not sweep.exists()
     with pytest.raises(UserError, match="is there already"):  # a slip that would cost the study
         write_sweep(as_given(study), study, "bayes")
