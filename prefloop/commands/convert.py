@@ -45,7 +45,7 @@ def main(settings: Settings) -> None:
     from pathlib import Path
 
     from prefloop.data import dataset
-    from prefloop.data.parquet import read_parquet, write_parquet
+    from prefloop.data.parquet import read_parquet, require_vectors, write_parquet
     from prefloop.errors import UserError
 
     source, destination = Path(settings.source), Path(settings.destination)
@@ -63,6 +63,7 @@ def main(settings: Settings) -> None:
             hint = f"prefloop reward --preferences {destination} --out reward"
         else:
             preferences, metadata = dataset.read(source), dataset.read_metadata(source)
+            require_vectors(preferences.segments)  # before there is a folder for it
             destination.parent.mkdir(parents=True, exist_ok=True)
             write_parquet(destination, preferences, metadata)
             hint = f"prefloop convert {destination} FOLDER makes a preference dataset of it again"

@@ -36,8 +36,10 @@ def write_parquet(path: Path, preferences: Preferences, metadata: Mapping[str, A
             it; kept as JSON under the key `prefloop` of the file's metadata.
 
     Raises:
-        UserError: pyarrow is missing, or the file can't be written.
+        UserError: pyarrow is missing, observations are no vectors in float32, or the file can't be
+            written.
     """
+    require_vectors(preferences.segments)
     pa, parquet = import_optional("Writing Parquet", "data", "pyarrow", "pyarrow.parquet")
     segments = preferences.segments
     action_dim = None if segments.discrete else segments.actions.shape[2]
@@ -65,6 +67,21 @@ def write_parquet(path: Path, preferences: Preferences, metadata: Mapping[str, A
         pa.table(columns, schema=schema), buffer, compression="zstd", write_page_checksum=True
     )
     write_atomically(path, buffer.getvalue())
+
+
+def require_vectors(segments: Segments) -> None:
+    """To be called before anything is written.
+
+    Raises:
+        UserError: observations are no vectors in float32, which the columns are for.
+    """
+    shape, dtype = segments.obs.shape[2:], segments.obs.dtype
+    if len(shape) != 1 or dtype != np.float32:
+        raise UserError(
+            "Parquet holds observations that are vectors in float32, and these are "
+            f"{' x '.join(map(str, shape))} numbers in {dtype}; the dataset's folder, which docs/data_format.md "
+            "describes, holds them all."
+        )
 
 
 def read_parquet(path: Path) -> tuple[Preferences, dict[str, Any]]:

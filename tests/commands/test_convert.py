@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,6 +90,17 @@ def test_what_can_not_be_converted(prefs, tmp_path, capsys):
     (tmp_path / "prefs" / "segments-0000.npz").write_text("")
     assert "segments-0000.npz is damaged: " in refused(capsys, "prefs", "a.parquet")
     assert not (tmp_path / "a.parquet").exists()
+    assert not (tmp_path / "new").exists()
+
+
+def test_pictures_are_not_converted(prefs, tmp_path, capsys):
+    segments = random_segments(2, 4, np.random.default_rng(0))
+    segments = replace(segments, obs=np.zeros((2, 4, 16, 16), np.uint8))
+    with dataset.writing(tmp_path / "pictures", ABOUT) as writer:
+        writer.append(preferences(segments, (0, 1, 1.0)))
+    said = refused(capsys, "pictures", "new/a.parquet")
+    assert "Parquet holds observations that are vectors in float32" in said
+    assert "these are 16 x 16 numbers in uint8" in said
     assert not (tmp_path / "new").exists()
 
 

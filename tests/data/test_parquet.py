@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -212,6 +213,28 @@ def test_a_place_that_can_not_be_written(tmp_path):
     prefs = preferences(random_segments(2, 2, np.random.default_rng(0)), (0, 1, 1.0))
     with pytest.raises(UserError, match="Can't write"):
         parquet.write_parquet(tmp_path / "missing" / "p.parquet", prefs, METADATA)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "dtype", "frame_stack", "words"),
+    [
+        ((16, 16), np.uint8, 1, "16 x 16 numbers in uint8"),
+        ((2, 16, 16), np.uint8, 2, "2 x 16 x 16 numbers in uint8"),
+        ((2, 5), np.float32, 2, "2 x 5 numbers in float32"),
+        ((5,), np.uint8, 1, "5 numbers in uint8"),
+    ],
+)
+def test_what_is_no_vector_in_float32_has_no_columns(
+    tmp_path, shape, dtype, frame_stack, words, packed
+):
+    segments = random_segments(2, 4, np.random.default_rng(0))
+    obs = np.zeros((2, 4, *shape), dtype)
+    segments = replace(segments, obs=obs, frame_stack=frame_stack)
+    prefs = preferences(segments.packed if packed else segments, (0, 1, 1.0))
+    with pytest.raises(UserError, match=f"float32, and these are {words}; "):
+        parquet.write_parquet(tmp_path / "p.parquet", prefs, METADATA)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_pyarrow(tmp_path, monkeypatch):
