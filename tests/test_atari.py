@@ -3,6 +3,7 @@
 import importlib
 from dataclasses import replace
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from conftest import assert_one_sentence
@@ -216,3 +217,30 @@ def test_an_episode_of_one_life_ends_where_it_is_lost():
         assert played_to_the_end.terminated.all()
         lengths[termination] = played_to_the_end.lengths
     assert lengths["life"].sum() * 2 < lengths["own"].sum()  # one of five lives
+
+
+class Emulator:
+    """Stands for ale-py's: a game in which so many lives are left after each step."""
+
+    single_observation_space = gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)
+    single_action_space = gym.spaces.Discrete(4)
+
+    def __init__(self, *lives):
+        self.lives = iter(lives)
+        self.seen, self.no = np.zeros((1, 4, 84, 84), np.uint8), np.zeros(1, bool)
+
+    def reset(self, **kwargs):
+        return self.seen, {"lives": np.array([3])}
+
+    def step(self, actions):
+        return self.seen, np.zeros(1), self.no, self.no, {"lives": np.array([next(self.lives)])}
+
+
+def test_a_life_that_was_won_can_be_lost_too(monkeypatch):
+    monkeypatch.setattr(atari, "_load", lambda *a, **k: Emulator(3, 4, 4, 3, 2, 3, 2))
+    env = EnvSettings(env="ALE/Seaquest-v5", termination="life")
+    games = atari.AtariGames(env, 1, limit=None)
+    games.reset(seed=[0])
+    # the step after the end begins anew, with the lives that the game begins with
+    ended = [games.step(np.zeros(1, np.int64))[2].item() for _ in range(7)]
+    assert ended == [False, False, False, True, False, False, True]

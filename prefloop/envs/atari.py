@@ -178,6 +178,9 @@ class AtariGames(gym.vector.VectorEnv):
         over = np.array(terminated | truncated)
         if self._has_one_life:
             over |= info["lives"] < self._lives
+            self._lives = np.maximum(
+                self._lives, info["lives"]
+            )  # one that was won can be lost, too
         return self._seen(obs), rewards.astype(np.float64), over
 
     def _begin(self, where: NDArray, seeds: NDArray) -> NDArray:
@@ -194,7 +197,7 @@ class AtariGames(gym.vector.VectorEnv):
         ]
         for pictured, _ in twin:
             self._pictures = np.array(pictured[:, -1])
-        self._lives = np.array(info["lives"], np.int64)  # those of games that go on do not rise
+        self._lives = np.array(info["lives"], np.int64)  # no game that goes on has lost one
         return self._seen(own)[where]
 
     def _seen(self, obs: NDArray) -> NDArray:
