@@ -14,12 +14,13 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it greets on import 
 import gymnasium as gym
 import numpy as np
 import pygame
+from gymnasium.wrappers import HumanRendering
 from numpy.typing import NDArray
 
 from prefloop.data.rollouts import Act
 from prefloop.envs.drawing import is_mujoco, keep_in_picture, why_not_drawn
 from prefloop.envs.make import make_env
-from prefloop.envs.settings import Env
+from prefloop.envs.settings import Env, as_settings
 from prefloop.envs.termination import USUAL_FPS
 from prefloop.errors import UserError
 from prefloop.video_files import write_video
@@ -39,6 +40,25 @@ def has_display() -> bool:
         return False
     finally:
         pygame.display.quit()
+
+
+def render_modes(env: Env) -> set[str]:
+    """How an environment can be drawn, in Gymnasium's words."""
+    made = make_env(env)
+    made.close()
+    return set(made.metadata.get("render_modes") or ())
+
+
+def make_in_window(env: Env) -> gym.Env:
+    """An environment that shows itself as it steps: in a window of its own, or in one for its pictures."""
+    modes = render_modes(env)
+    # what is observed as pictures is drawn for that, too: a window of its own hands over none
+    is_drawn = as_settings(env).pixels is not None and "rgb_array" in modes
+    if "human" in modes and not is_drawn:
+        return make_env(env, render_mode="human")
+    pictured: gym.Wrapper = gym.Wrapper(make_env(env, render_mode="rgb_array"))
+    pictured.metadata = {**pictured.metadata, "render_fps": frames_per_second(env)}
+    return HumanRendering(pictured)
 
 
 def watch_episode(env: Env, act: Act, seed: int, video_path: Path) -> tuple[float, Path | None]:
@@ -172,9 +192,7 @@ def require_pictures(env: Env, flag: str) -> None:
     Raises:
         UserError: it can't be made, or can't be drawn.
     """
-    plain = make_env(env)
-    plain.close()
-    if "rgb_array" not in (plain.metadata.get("render_modes") or ()):
+    if "rgb_array" not in render_modes(env):
         raise UserError(
             f"{env} can't be drawn, since it makes no pictures, so {flag} is not for it."
         )
@@ -220,7 +238,7 @@ def _play(
     env: Env, act: Act, seed: int, render_mode: str, every: int = 1
 ) -> Iterator[tuple[_Step, NDArray | None]]:
     """Yields each step and its picture (None in a window, and between those that are drawn)."""
-    made = make_env(env, render_mode=render_mode)
+    made = make_in_window(env) if render_mode == "human" else make_env(env, render_mode=render_mode)
     try:
         obs, _ = made.reset(seed=seed)
         done = False

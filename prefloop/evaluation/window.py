@@ -7,16 +7,13 @@ import signal
 import tempfile
 from pathlib import Path
 
-import gymnasium as gym
 import pygame
 import torch
-from gymnasium.wrappers import HumanRendering
 
-from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env
 from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed
-from prefloop.evaluation.videos import frames_per_second, has_display
+from prefloop.evaluation.videos import has_display, make_in_window, render_modes
 from prefloop.files import write_atomically
 from prefloop.policies import Policy
 from prefloop.progress import say
@@ -35,23 +32,8 @@ def require_window(env: Env, flag: str) -> None:
         raise UserError(
             f"{flag} needs a display, and there is none here; --video_every writes videos instead."
         )
-    if not {"human", "rgb_array"} & _render_modes(env):
+    if not {"human", "rgb_array"} & render_modes(env):
         raise UserError(f"{env} can't be drawn, so {flag} is not for it.")
-
-
-def _render_modes(env: Env) -> set[str]:
-    made = make_env(env)
-    made.close()
-    return set(made.metadata.get("render_modes") or ())
-
-
-def make_in_window(env: Env) -> gym.Env:
-    """An environment that shows itself as it steps: in a window of its own, or in one for its pictures."""
-    if "human" in _render_modes(env):
-        return make_env(env, render_mode="human")
-    pictured: gym.Wrapper = gym.Wrapper(make_env(env, render_mode="rgb_array"))
-    pictured.metadata = {**pictured.metadata, "render_fps": frames_per_second(env)}
-    return HumanRendering(pictured)
 
 
 class Window:

@@ -4,6 +4,7 @@ import pytest
 from test_video_files import read
 
 from prefloop.envs.settings import EnvSettings
+from prefloop.evaluation import videos
 from prefloop.evaluation.videos import (
     frames_per_second,
     has_display,
@@ -37,6 +38,18 @@ def test_an_episode_becomes_a_playable_video(tmp_path):
     assert frames[0].shape == (400, 600, 3)
     assert stream.average_rate == 50
     assert (frames[0] != frames[-1]).any()
+
+
+def test_what_is_observed_as_pictures_is_watched_in_a_window_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(videos, "has_display", lambda: True)
+    env, seen = EnvSettings(env="CartPole-v1", pixels=42, horizon=5), []
+
+    def act(obs):
+        seen.append(obs)
+        return push_right(obs)
+
+    assert watch_episode(env, act, 0, tmp_path / "e.mp4") == (5, None)
+    assert {x.shape for x in seen} == {(1, 42, 42)} and np.ptp(seen[0]) > 0
 
 
 def test_of_some_steps_one_is_drawn_at_the_makers_speed_all_the_same(tmp_path):

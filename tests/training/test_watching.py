@@ -17,6 +17,7 @@ from conftest import assert_one_sentence
 from test_stopping import PEBBLE, PPO, PREF_PPO, SAC, result
 
 from prefloop.envs.make import make_env
+from prefloop.envs.settings import EnvSettings
 from prefloop.envs.spaces import spaces_of
 from prefloop.errors import UserError
 from prefloop.evaluation import window
@@ -209,6 +210,20 @@ def test_what_has_pictures_alone_is_shown_by_them(monkeypatch):
         made.step(np.ones(1, np.float32))
     after = pygame.surfarray.array3d(pygame.display.get_surface())
     assert before.shape == (480, 360, 3) and before.std() > 10 and (before != after).any()
+    made.close()
+
+
+def test_what_is_observed_as_pictures_is_shown_too(monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    env = EnvSettings(env="CartPole-v1", pixels=42, action_repeat=2)
+    made = window.make_in_window(env)
+    obs, _ = made.reset(seed=0)
+    np.testing.assert_array_equal(obs, make_env(env).reset(seed=0)[0])
+    before = pygame.surfarray.array3d(pygame.display.get_surface())
+    for _ in range(3):
+        obs, *_ = made.step(1)
+    after = pygame.surfarray.array3d(pygame.display.get_surface())
+    assert obs.shape == (42, 42) and before.shape == (600, 400, 3) and (before != after).any()
     made.close()
 
 
