@@ -171,6 +171,20 @@ def test_many_robots_are_watched_too():
     assert truncated.tolist() == info[DIVERGED].tolist() == [False, True]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Gymnasium sees what there is to cut
+def test_many_whose_episodes_are_known_by_their_seeds_are_watched_too():
+    pytest.importorskip("dm_control")
+    envs = make_vector_env("dm_control/quadruped-escape-v0", 2, seeded_episodes=True)
+    for seed in (0, 1):
+        obs, _ = envs.reset(seed=[seed, seed + 5])
+        for i, episode in enumerate(episode_seeds(envs)):
+            again = make_env("dm_control/quadruped-escape-v0").reset(seed=int(episode))[0]
+            np.testing.assert_array_equal(again, obs[i])
+        envs.envs[1].unwrapped.physics.data.qvel[:] = 1e12
+        *_, truncated, info = envs.step(envs.action_space.sample())
+        assert truncated.tolist() == info[DIVERGED].tolist() == [False, True]
+
+
 def test_a_module_stands_in_the_folder_where_the_program_is_started(tmp_path, monkeypatch):
     """As the command `prefloop` starts: its own folder is the first of the path."""
     (tmp_path / "in_this_folder.py").write_text(

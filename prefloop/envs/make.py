@@ -187,10 +187,10 @@ def make_vector_env(
     kwargs: dict[str, Any] = {"vectorization_mode": "sync"} if separate or seeded_episodes else {}
     if kwargs or not _steps_as_one(env.env):
         kwargs["wrappers"] = [_not_too_large]
-    if seeded_episodes:
-        kwargs["wrappers"] += [SeededEpisodes]
-    elif _is_mujoco(env.env):
-        kwargs["wrappers"] += [CutWhereItDiverged]
+        if seeded_episodes:
+            kwargs["wrappers"] += [SeededEpisodes]
+        if _is_mujoco(env.env):
+            kwargs["wrappers"] += [CutWhereItDiverged]
     if env.changes:
 
         def copy() -> gym.Env:
@@ -245,7 +245,7 @@ def episode_seeds(envs: gym.vector.VectorEnv) -> NDArray:
     if isinstance(envs.unwrapped, atari.AtariGames):
         return envs.unwrapped.episode_seeds.copy()
     copies = envs.unwrapped.envs  # type: ignore[attr-defined]
-    return np.array([env.episode_seed for env in copies], dtype=np.int64)
+    return np.array([env.get_wrapper_attr("episode_seed") for env in copies], dtype=np.int64)
 
 
 def _steps_as_one(env_id: str) -> bool:
