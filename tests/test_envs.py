@@ -120,6 +120,65 @@ def test_what_has_fallen_is_cut_a_while_later_and_is_no_terminal_state(repeat):
     assert (cut[-1][0] != cut[len(ended)][0]).all()  # it goes on moving
 
 
+@pytest.mark.parametrize("version", ["v4", "v5"])
+@pytest.mark.parametrize("robot", ["Ant", "Hopper", "Humanoid", "Walker2d"])
+def test_what_has_fallen_is_not_paid_for_surviving(robot, version):
+    pytest.importorskip("mujoco")
+    env_id = f"{robot}-{version}"
+    env, makers = make_env(without_early_end(EnvSettings(env=env_id))), make_env(env_id).unwrapped
+    for made in (env, makers):
+        made.reset(seed=0)
+        if (
+            robot == "Ant"
+        ):  # which seldom falls by itself: from up there it takes longer than 100 steps
+            base = made.unwrapped
+            base.set_state(base.data.qpos + np.eye(base.model.nq)[2] * 200, base.data.qvel)
+    rng, fallen, steps, truncated = np.random.default_rng(0), 0, 0, False
+    while not truncated:
+        action = rng.uniform(env.action_space.low, env.action_space.high)
+        obs, _, terminated, truncated, info = env.step(action)
+        seen, _, would_end, _, _ = makers.step(action)
+        np.testing.assert_array_equal(obs, seen)
+        fallen, steps = fallen + 1 if would_end else 0, steps + 1
+        assert env.unwrapped.is_healthy != would_end and not terminated
+        assert would_end == (env.unwrapped.healthy_reward == 0), (
+            "the makers' v4 pays it on the floor"
+        )
+        assert truncated == (fallen == 100) and DIVERGED not in info
+    assert steps < 1000
+
+
+class Tumbles(gym.Env):
+    """A robot of somebody's own that says by its end alone that it has fallen."""
+
+    observation_space = action_space = gym.spaces.Box(-1, 1, (1,))
+
+    def __init__(self, terminate_when_unhealthy=True):
+        self.ends, self.steps = terminate_when_unhealthy, 0
+
+    def reset(self, *, seed=None, options=None):
+        self.steps = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        return np.zeros(1, np.float32), 0.0, self.ends and self.steps > 4, False, {}
+
+
+def test_what_does_not_say_how_it_is_has_fallen_where_it_would_end():
+    gym.register("Tumbles-v0", "test_envs:Tumbles", max_episode_steps=50)
+    try:
+        for fallen_steps, steps in ((3, 7), (None, 50)):
+            env = make_env(
+                EnvSettings(env="Tumbles-v0", termination="never", fallen_steps=fallen_steps)
+            )
+            env.reset(seed=0)
+            ends = [env.step(np.zeros(1, np.float32))[2:4] for _ in range(steps)]
+            assert ends == [(False, False)] * (steps - 1) + [(False, True)]
+    finally:
+        gym.registry.pop("Tumbles-v0")
+
+
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "HalfCheetah-v5", "Pendulum-v1"])
 def test_what_can_not_go_on_says_so(env_id):
     with pytest.raises(UserError, match=f"{env_id} has no way to go on .*--termination absorb"):

@@ -28,6 +28,7 @@ from prefloop.envs.termination import (
     CutWhereItDiverged,
     RepeatActions,
     RestartAfterEnd,
+    is_healthy,
 )
 from prefloop.errors import UserError
 from prefloop.seeding import MAX_SEED, Stream, generator, integers
@@ -54,10 +55,12 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
         return CutWhereItDiverged(made) if _is_mujoco(env.env) else made
     if env.termination == "never":
         _require_going_on(env)
-        kwargs[GOES_ON] = bool(env.fallen_steps)  # whose end has to be seen to be passed over
+        kwargs[GOES_ON] = False
     # the limit counts what the policy does, so it stands around all that changes
     made = _make(gym.make, env.env, **kwargs)
     own_limit = made.spec.max_episode_steps if made.spec else None
+    if env.fallen_steps and is_healthy(made) is None:
+        kwargs[GOES_ON] = True  # nothing but its end says that it has fallen
     made.close()
     if env.pixels is not None and not is_picture(made.observation_space):  # drawn to be observed
         kwargs.setdefault("render_mode", "rgb_array")
@@ -113,7 +116,8 @@ def _ending(made: gym.Env, env: EnvSettings, limit: int | None) -> gym.Env:
     return made if limit is None else TimeLimit(made, limit)
 
 
-GOES_ON = "terminate_when_unhealthy"  # what Gymnasium's robots are told
+# What Gymnasium's robots are told. Those of v4 that are to end, and go on all the same, are paid for lying on the floor.
+GOES_ON = "terminate_when_unhealthy"
 
 
 def can_go_on(env_id: str) -> bool:

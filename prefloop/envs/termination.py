@@ -88,7 +88,7 @@ class RestartAfterEnd(gym.Wrapper, gym.utils.RecordConstructorArgs):
 class CutAfterFall(gym.Wrapper, gym.utils.RecordConstructorArgs):
     """Goes on where an episode would end, and cuts it, as a time limit does, after so many steps in a row of that.
 
-    For environments that can be stepped on after they have ended, as Gymnasium's robots can.
+    For environments that say how they are (`is_healthy`), or that can be stepped on after they have ended.
     """
 
     def __init__(self, env: gym.Env, steps: int) -> None:
@@ -106,8 +106,15 @@ class CutAfterFall(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Acts."""
         obs, reward, terminated, truncated, info = self.env.step(action)
-        self._fallen = self._fallen + 1 if terminated else 0
+        has_fallen = terminated or is_healthy(self.env) is False
+        self._fallen = self._fallen + 1 if has_fallen else 0
         return obs, reward, False, truncated or self._fallen >= self._steps, info
+
+
+def is_healthy(env: gym.Env) -> bool | None:
+    """What one of Gymnasium's robots says of itself; None of what says nothing."""
+    said = getattr(env.unwrapped, "is_healthy", None)
+    return bool(said) if isinstance(said, bool | np.bool_) else None
 
 
 USUAL_FPS = 30  # where an environment does not say how quickly it is to be shown
