@@ -1,9 +1,12 @@
 """Where tensors live."""
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from prefloop.errors import UserError
+
+WITHOUT_FLOAT64 = ("mps",)  # kinds of devices; what is to be computed so is computed on the CPU
 
 
 def usable_device(name: str) -> torch.device:
@@ -27,6 +30,9 @@ def to_tensor(array: NDArray, device: torch.device | str) -> torch.Tensor:
     """A copy of an array on a device.
 
     Never the array's own memory: the last bits of a product may depend on where in memory its
-    factors begin, and then the same seed would not give the same bytes.
+    factors begin, and then the same seed would not give the same bytes. What is float64 arrives in
+    float32 where the device has nothing else.
     """
+    if torch.device(device).type in WITHOUT_FLOAT64 and array.dtype == np.float64:
+        array = array.astype(np.float32)
     return torch.tensor(array, device=device)

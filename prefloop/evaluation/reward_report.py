@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from prefloop.bradley_terry import agreement, answered_second, cross_entropy
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
+from prefloop.devices import to_tensor
 from prefloop.encoders import Apart, Vectors
 from prefloop.envs.input_names import input_names
 from prefloop.evaluation.reward_page import write_page
@@ -232,13 +233,13 @@ def sensitivity(model: RewardModel, obs: NDArray, actions: NDArray) -> tuple[NDA
         steps; [inputs] both.
     """
     device = model.input_mean.device
-    steps = (torch.tensor(array, device=device) for array in (obs, actions))
+    steps = (to_tensor(array, device) for array in (obs, actions))
     inputs = model.inputs(*steps).detach().requires_grad_()
     reward = model(inputs).mean(dim=0) / model.reward_std
     (slopes,) = torch.autograd.grad(reward.sum(), inputs)
-    slopes = slopes.double() * inputs.detach().double().std(dim=0, correction=0)
-    mean, size = slopes.mean(dim=0), slopes.abs().mean(dim=0)
-    return mean.cpu().numpy(), size.cpu().numpy()
+    seen = inputs.detach().cpu().double()
+    slopes = slopes.cpu().double() * seen.std(dim=0, correction=0)
+    return slopes.mean(dim=0).numpy(), slopes.abs().mean(dim=0).numpy()
 
 
 def _sensitivity(
@@ -345,7 +346,7 @@ def _side(
     numbers = {}
     if shown:
         device = model.input_mean.device
-        tensors = (torch.tensor(array, device=device) for array in (obs, actions))
+        tensors = (to_tensor(array, device) for array in (obs, actions))
         with torch.no_grad():
             raw = model.raw_inputs(*tensors).cpu().numpy()
         numbers = {name: raw[:, list(inputs).index(name)] for name in shown}

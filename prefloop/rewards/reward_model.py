@@ -17,6 +17,7 @@ from prefloop.bradley_terry import probability_second
 from prefloop.data.frames import PackedFrames
 from prefloop.data.preferences import Queries
 from prefloop.data.segments import Segments
+from prefloop.devices import to_tensor
 from prefloop.encoders import (
     ENCODERS,
     Apart,
@@ -159,7 +160,9 @@ class RewardModel(nn.Module):
         """
         was_drawn = bool((self.input_mean == 0).all() and (self.input_std == 1).all())
         if not was_drawn:
-            shift = ((mean.double() - self.input_mean) / self.input_std.double()).float()
+            # on the CPU: not every device has float64
+            now, before, unit = (x.cpu().double() for x in (mean, self.input_mean, self.input_std))
+            shift = ((now - before) / unit).float().to(self.input_mean.device)
             for network in self.networks:
                 first = _linear_layers(network)[0]
                 first.bias.add_(first.weight @ shift)
@@ -214,11 +217,11 @@ class RewardModel(nn.Module):
         Returns:
             float64; [...].
         """
-        return self._scaled(obs, actions).double().mean(dim=0).cpu().numpy()
+        return self._scaled(obs, actions).cpu().double().mean(dim=0).numpy()
 
     def members_rewards(self, obs: NDArray, actions: NDArray) -> NDArray:
         """What each member says, on the agent's scale; as `reward`, [members, ...]."""
-        return self._scaled(obs, actions).double().cpu().numpy()
+        return self._scaled(obs, actions).cpu().double().numpy()
 
     def step_by_step(self, obs: NDArray, actions: NDArray) -> dict[str, NDArray]:
         """What is shown of a segment's reward: `learned`, and `lowest` and `highest` of the members; [steps]."""
@@ -231,7 +234,7 @@ class RewardModel(nn.Module):
 
     def disagreement(self, obs: NDArray, actions: NDArray) -> NDArray:
         """Standard deviation of the members, on the agent's scale; as `reward`."""
-        return self._scaled(obs, actions).double().std(dim=0, correction=0).cpu().numpy()
+        return self._scaled(obs, actions).cpu().double().std(dim=0, correction=0).numpy()
 
     def _scaled(self, obs: NDArray, actions: NDArray) -> torch.Tensor:
         return (self._members_rewards(obs, actions) - self.reward_mean) / self.reward_std
@@ -253,8 +256,8 @@ class RewardModel(nn.Module):
             some = slice(start, start + at_once)
             # copies: of stacked frames these are views in which each frame stands once
             x = self.inputs(
-                torch.tensor(obs[some], device=device).flatten(0, len(shape) - 1),
-                torch.tensor(actions[some], device=device).flatten(0, len(shape) - 1),
+                to_tensor(obs[some], device).flatten(0, len(shape) - 1),
+                to_tensor(actions[some], device).flatten(0, len(shape) - 1),
             )
             rewards[:, some] = self(x).reshape(self.members, -1, rewards.shape[2])
         return rewards.reshape(self.members, *shape)
@@ -265,7 +268,7 @@ class RewardModel(nn.Module):
         rewards = self._members_rewards(segments.obs, segments.actions)
         mask = torch.as_tensor(segments.mask, device=rewards.device)
         # not times the mask: what stands in the padding may be no number
-        return torch.where(mask, rewards, 0.0).sum(-1).double().cpu().numpy()
+        return torch.where(mask, rewards, 0.0).sum(-1).cpu().double().numpy()
 
     def probabilities(self, queries: Queries) -> NDArray:
         """Each member's probability that the second segment is preferred; [members, queries]."""

@@ -135,7 +135,7 @@ class AIRL:
         rewards = np.zeros(rollout.valid.shape)
         with torch.no_grad():
             # log D - log(1 - D) = f - log policy(a | s)
-            rewards[rollout.valid] = self._logits(steps).double().cpu().numpy()
+            rewards[rollout.valid] = self._logits(steps).cpu().double().numpy()
         return rewards
 
     def _update(self, expert: Transitions, policy: Transitions) -> tuple[float, float]:

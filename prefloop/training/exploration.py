@@ -66,4 +66,4 @@ def state_entropy(
     distances = torch.cdist(states / scale, others / scale)
     # itself may be among them; topk finds the few in a third of kthvalue's time
     nearest = distances.topk(min(neighbours + 1, len(others)), dim=1, largest=False).values[:, -1]
-    return torch.log1p(nearest).double().cpu().numpy()
+    return torch.log1p(nearest).cpu().double().numpy()
