@@ -37,12 +37,12 @@ def refused(capsys, *arguments):
 def test_there_and_back(prefs, tmp_path, capsys):
     cli.main(["convert", "prefs", "out/prefs.parquet"])
     assert capsys.readouterr().out == (
-        "Wrote out/prefs.parquet: 4 queries, 3 answered (1 ties), 1 skipped.\n"
+        "Wrote out/prefs.parquet: 4 queries, 3 answered (1 tie), 1 skipped.\n"
         "Next: prefloop convert out/prefs.parquet FOLDER makes a preference dataset of it again\n"
     )
     cli.main(["convert", "out/prefs.parquet", "new/again"])
     assert capsys.readouterr().out == (
-        "Wrote new/again: 4 queries, 3 answered (1 ties), 1 skipped.\n"
+        "Wrote new/again: 4 queries, 3 answered (1 tie), 1 skipped.\n"
         "Next: prefloop reward --preferences new/again --out reward\n"
     )
     again = dataset.read(tmp_path / "new" / "again")
