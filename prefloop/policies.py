@@ -193,12 +193,12 @@ class GaussianPolicy(_Network):
         self.log_std = nn.Parameter(torch.zeros_like(low))
         self.register_buffer("low", low)
         self.register_buffer("high", high)
-        half = (high.double() - low.double()) / 2
-        self.register_buffer("shift", (low + half).float() if shift is None else shift)
+        half = (high.cpu().double() - low.cpu().double()) / 2  # not every device has float64
+        centre = (low.cpu() + half).float().to(low.device)
         # what can't be chosen is not to be divided by
-        self.register_buffer(
-            "scale", torch.where(half > 0, half, 1).float() if scale is None else scale
-        )
+        width = torch.where(half > 0, half, 1).float().to(low.device)
+        self.register_buffer("shift", centre if shift is None else shift)
+        self.register_buffer("scale", width if scale is None else scale)
 
     def log_prob(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Log-density of actions [..., action_dim] in observations [..., *obs_shape]; [...]."""

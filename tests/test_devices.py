@@ -13,6 +13,8 @@ from prefloop.agents.settings import AIRLSettings, PPOSettings, SACSettings
 from prefloop.devices import to_tensor
 from prefloop.envs.spaces import Spaces
 from prefloop.evaluation.reward_report import sensitivity
+from prefloop.networks import mlp
+from prefloop.policies import GaussianPolicy, make_policy, with_normalised_input
 from prefloop.rewards.reward_model import RewardModel
 from prefloop.training.airl import AIRL
 from prefloop.training.exploration import state_entropy
@@ -78,6 +80,15 @@ def test_arrays_arrive_in_float32_where_there_is_nothing_else():
         assert to_tensor(np.zeros(3, dtype), "cpu").numpy().dtype == dtype
     with NoFloat64():
         assert to_tensor(np.float64(0.5), "meta").dtype == torch.float32
+
+
+def test_a_policy_of_normalised_observations_is_made_on_the_device():
+    spaces = Spaces((3,), "float32", False, 2, (-1.0, 0.0), (1.0, 3.0))
+    policy = make_policy(spaces, (8,)).to("meta")
+    with NoFloat64():
+        made = with_normalised_input(policy, np.zeros(3), np.ones(3))
+        GaussianPolicy(mlp([3, 2]).to("meta"), policy.low, policy.high)
+    assert made.scale.is_meta
 
 
 def test_what_sac_has_seen_arrives():
