@@ -12,9 +12,10 @@ from conftest import ROOT, assert_one_sentence
 from prefloop.agents.settings import PPOSettings
 from prefloop.command_line import parse_settings
 from prefloop.envs.make import import_module
+from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 from prefloop.files import read_json, write_json
-from prefloop.settings import as_flat
+from prefloop.settings import as_flat, leaves
 from prefloop.tuned import COMMANDS, FOLDER, PRESETS, defaults_for, read, tuned
 
 FILES = sorted(FOLDER.rglob("*.yaml"))
@@ -55,6 +56,19 @@ def test_what_comes_with_the_program_is_of_its_commands(file):
         name = file.relative_to(FOLDER).with_suffix("").as_posix()
         whole = content["env"].rpartition("-v")[0]
         assert name in (whole, whole.rpartition("/")[0])  # by which it is found
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parent != PRESETS], ids=str)
+def test_all_commands_have_the_same_environment(file):
+    pytest.importorskip("yaml")
+    found = {command: read(file, command, settings_of(command)) for command in COMMANDS}
+    known = {leaf.flag for leaf in leaves(EnvSettings)}
+    changes = {
+        command: {flag: value for flag, value in values.items() if flag in known}
+        for command, values in found.items()
+        if values or command == "compare"  # which runs the others, and has one for all
+    }
+    assert all(change == changes["compare"] for change in changes.values()), changes
 
 
 def test_the_environments_that_papers_on_preferences_use_are_there():
