@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from prefloop.envs.settings import EnvSettings
 from prefloop.files import write_atomically
 from prefloop.settings import as_flat, as_listed
 from prefloop.startup import import_optional
@@ -63,10 +64,11 @@ def as_yaml(values: Mapping[str, Any]) -> bytes:
 def _preset(search: Search, point: Mapping[str, Any]) -> dict[str, Any]:
     """What is not a command's default in the best runs; of several comparisons, what is alike in all.
 
+    With what is changed of the environment: a preset stands in the place of the file that would have said it.
     Not how long they were, nor how many labels they had: that is for whoever uses it to say.
     """
     method = METHODS[search.settings.method].settings
-    plain, found = as_flat(type(method)()), []
+    plain, found = as_flat(type(method)()) | as_flat(EnvSettings(env="")), []
     for comparison in search.study.comparisons:
         settings = comparison.settings
         changes, _ = changes_at(
@@ -79,6 +81,7 @@ def _preset(search: Search, point: Mapping[str, Any]) -> dict[str, Any]:
                 for flag, value in flat.items()
                 if value != plain[flag] and flag not in ("steps", "labels", *NOBODYS)
             }
+            | settings.environment.changes
         )
     first = found[0]
     alike = {f: v for f, v in first.items() if all(one.get(f, plain[f]) == v for one in found)}

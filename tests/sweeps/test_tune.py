@@ -12,10 +12,12 @@ from given import as_given
 from inline import Inline
 
 from prefloop import tuned
+from prefloop.command_line import parse_settings
 from prefloop.commands import pebble, ppo, pref_ppo, sac
+from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 from prefloop.files import write_json
-from prefloop.sweeps import running, searching, trial_runs
+from prefloop.sweeps import best_settings, running, searching, trial_runs
 from prefloop.sweeps.jobs import Job
 from prefloop.sweeps.search_file import read_search
 from prefloop.sweeps.study import read_study
@@ -158,6 +160,36 @@ def test_what_is_written_is_read_by_the_methods_command(
     (comparison,) = read_study(as_given(tmp_path / "c" / "fresh.yaml")).comparisons
     (changes,) = comparison.changes[method]
     assert len(changes) == 1
+
+
+@pytest.mark.parametrize(
+    ("env", "flags"),
+    [
+        ("dm_control/walker-walk-v0", {"action_repeat": 2}),  # as what comes with the program has it
+        ("{env: dm_control/walker-walk-v0, action_repeat: 1}", {}),
+        ("{env: Hopper-v5, horizon: 300, termination: absorb}", {"horizon": 300, "termination": "absorb"}),
+        ("[{env: Hopper-v5, horizon: 300, frame_stack: 2}, {env: Hopper-v5, horizon: 300}]", {"horizon": 300}),
+    ],
+)  # fmt: skip
+def test_what_is_written_has_the_environment_that_was_searched_in(study, tmp_path, env, flags):
+    text = study.read_text().partition("  ranges:")[0].replace("pref-ppo", "pebble, sac")
+    text = text.replace("env: CartPole-v1", f"env: {env}") + "  maximise: score\n  method: pebble\n"
+    study.write_text(f"{text}  ranges: {{batch_size: [64, 128]}}\n")
+    search = read_search(as_given(study))
+    trial = SimpleNamespace(number=0, value=1.0, user_attrs={})
+    search.root.mkdir()
+    best_settings.write_best(search, {"batch_size": 64}, trial, None, [])
+    preset = str(search.root / "best.yaml")
+    given = ["--out", str(tmp_path / "p"), "--preset", preset]
+    first, *others = (one.settings.environment for one in search.study.comparisons)
+    settings = parse_settings(
+        pebble.Settings,
+        ["--env", first.env, *given],
+        lambda values: tuned.defaults_for("pebble", pebble.Settings, values).arguments,
+    )
+    assert settings.environment == EnvSettings(env=first.env, **flags)
+    assert bool(others) or settings.environment == first
+    assert settings.pebble.agent.batch_size == 64
 
 
 def test_what_fails_is_kept_and_not_in_the_way(study, done, tmp_path, capsys):
