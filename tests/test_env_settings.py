@@ -1,11 +1,16 @@
 """An environment as a value: what is changed about it goes wherever it goes."""
 
 import json
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from conftest import assert_one_sentence
 
+from prefloop import checkpoints
+from prefloop.command_line import parse_settings
+from prefloop.commands import answering, arena, pebble
 from prefloop.data import dataset
 from prefloop.data.recording import record_episodes
 from prefloop.data.rollouts import collect_episodes
@@ -14,6 +19,7 @@ from prefloop.envs.registered import return_bounds, time_limit
 from prefloop.envs.settings import EnvSettings, as_settings, from_facts
 from prefloop.envs.spaces import spaces_of
 from prefloop.errors import UserError
+from prefloop.policies import make_policy
 
 
 class Doubled(gym.RewardWrapper):
@@ -45,6 +51,80 @@ def test_what_is_changed_is_said_and_read_back():
     assert from_facts(said) == env
     assert from_facts(said, "CartPole-v1") == EnvSettings(
         env="CartPole-v1", horizon=50, wrappers=("a:B",), termination="absorb"
+    )
+
+
+def test_what_is_given_is_told_from_what_is_not_until_it_is_known_which():
+    assert EnvSettings(env="").changes == {}
+    usual = {"termination": "own", "action_repeat": 1, "frame_stack": 1}
+    assert EnvSettings(env="", **usual).changes == usual
+    assert EnvSettings(env="CartPole-v1", **usual) == EnvSettings(env="CartPole-v1")
+    run = EnvSettings(
+        env="Hopper-v5", wrappers=("a:B",), termination="never", fallen_steps=9, action_repeat=2
+    )
+    assert run.changed({}) == run.changed({"wrappers": ["a:B"]}) == run
+    assert run.changed({"action_repeat": 1}) == replace(run, action_repeat=1)
+    assert run.changed(usual) == EnvSettings(env="Hopper-v5", wrappers=("a:B",))
+    with pytest.raises(UserError, match="--termination life is for Atari's games"):
+        run.changed({"termination": "life"})
+
+
+class Known:
+    """The server's word about a run that people label."""
+
+    env, env_changes = "Pendulum-v1", {"action_repeat": 2, "frame_stack": 3}
+
+
+@pytest.mark.parametrize("is_here", [False, True])
+@pytest.mark.parametrize(
+    ("flags", "changes"),
+    [
+        ("", Known.env_changes),
+        ("--action_repeat 1", {"frame_stack": 3}),
+        ("--frame_stack 1 --horizon 9", {"action_repeat": 2, "horizon": 9}),
+    ],
+)
+def test_a_run_that_people_label_is_changed_by_what_is_given(
+    tmp_path, monkeypatch, is_here, flags, changes
+):
+    monkeypatch.chdir(tmp_path)
+    if is_here:
+        (tmp_path / "r").mkdir()
+        said = {"env": Known.env, "env_changes": Known.env_changes}
+        (tmp_path / "r" / "run.json").write_text(json.dumps(said))
+    line = ["--run", "r", "--teacher", "human", *flags.split()]
+    settings = answering._of_the_run(parse_settings(pebble.Settings, line), lambda name: Known)
+    assert settings.environment == EnvSettings(env=Known.env, **changes)
+
+
+def make_policy_of(env, folder):
+    """A folder with a policy that was never trained, for an environment that is changed."""
+    policy = make_policy(spaces_of(make_env(env)), (8,))
+    folder.mkdir()
+    checkpoints.save(folder / "final_policy.params", policy.state_dict())
+    facts = {**env.facts, "policy": policy.description(), "activation": "relu", "settings": {}}
+    (folder / "run.json").write_text(json.dumps(facts))
+
+
+def test_an_arena_is_changed_by_what_is_given(tmp_path):
+    env = EnvSettings(env="Pendulum-v1", action_repeat=4)
+    for name in ("a", "b"):
+        make_policy_of(env, tmp_path / name)
+    policies = [str(tmp_path / name) for name in ("a", "b")]
+    line = ["--name", "x", "--policies", *policies]
+    for flags, repeat in (([], 4), (["--action_repeat", "2"], 2), (["--action_repeat", "1"], 1)):
+        settings = parse_settings(arena.Settings, [*line, *flags])
+        found = arena._environment(settings, arena._named(settings.policies))
+        assert found == replace(env, action_repeat=repeat)
+
+
+@pytest.mark.parametrize("line", ["show a", "arena --name x --policies a b"])
+def test_ends_that_an_environment_does_not_have_are_a_sentence(run, tmp_path, line):
+    for name in ("a", "b"):
+        make_policy_of(EnvSettings(env="Pendulum-v1"), tmp_path / name)
+    outcome = run(f"prefloop.cli {line} --termination life")
+    assert_one_sentence(
+        outcome, "--termination life is for Atari's games, and Pendulum-v1 is none."
     )
 
 

@@ -305,7 +305,7 @@ def _of_the_run(settings: Any, known: "Callable[[str], RunOut]") -> Any:
     Whoever trains with people goes on by giving the same command.
     """
     from prefloop import runs
-    from prefloop.envs.settings import from_facts
+    from prefloop.envs.settings import CHANGES, from_facts
     from prefloop.errors import UserError
     from prefloop.files import read_json
     from prefloop.labelling.client.calling import RefusedError
@@ -316,7 +316,7 @@ def _of_the_run(settings: Any, known: "Callable[[str], RunOut]") -> Any:
     if not environment.env and facts.is_file():
         # not the server's: what people see may be learned in, and not judged in
         begun = from_facts(read_json(facts))
-        environment = replace(begun, **environment.changes) if begun else environment
+        environment = begun.changed(environment.changes) if begun else environment
     if not environment.env:
         try:
             run_there = known(settings.people)
@@ -324,9 +324,9 @@ def _of_the_run(settings: Any, known: "Callable[[str], RunOut]") -> Any:
             if error.status != NOT_FOUND:
                 raise
             raise UserError(f"{str(error).rstrip('.')}; --env makes one.") from None
-        environment = EnvSettings(
-            env=run_there.env, **{**run_there.env_changes, **environment.changes}
-        )
+        there = from_facts({"env": run_there.env, CHANGES: run_there.env_changes})
+        assert there is not None
+        environment = there.changed(environment.changes)
     resume = facts.is_file()
     run = replace(settings.run, out=out, resume=resume)
     return replace(settings, environment=environment, run=run)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefloop.envs.settings import EnvSettings
@@ -221,7 +221,7 @@ def _environment(settings: Settings, agents: Sequence[_Agent]) -> EnvSettings:
     """The one that is given, or else that of the policies.
 
     Raises:
-        UserError: the policies are of different environments, or nothing names one.
+        UserError: the policies are of different environments, nothing names one, or it can't be changed as is said.
     """
     from prefloop import checkpoints
     from prefloop.envs.settings import from_facts
@@ -244,7 +244,7 @@ def _environment(settings: Settings, agents: Sequence[_Agent]) -> EnvSettings:
                 f"{first} was trained in {env.described} and {file} in {other.described}; an arena is "
                 "of one environment. If both can act in it, give --env."
             )
-    return replace(env, **settings.environment.changes)
+    return env.changed(settings.environment.changes)
 
 
 def _is_greedy(policy: "Policy | FunctionPolicy", settings: Settings) -> bool:

@@ -11,14 +11,14 @@ from typing import Any
 
 from prefloop.env_ids import without_module
 from prefloop.errors import UserError
-from prefloop.settings import as_listed, require_above_zero, require_between, setting
+from prefloop.settings import as_listed, as_set, require_above_zero, require_between, setting
 
 TERMINATIONS = ("own", "absorb", "never", "restart", "life")
 CHANGES = "env_changes"  # beside "env", where anything is changed
 ATARI = "ALE/"  # what the ids of its games begin with
 # what is meant where nothing is said; of Atari as in Machado et al. 2018, arXiv:1709.06009, table 5, and
 # Mnih et al. 2015
-USUAL: dict[str, Any] = {"action_repeat": 1, "frame_stack": 1}
+USUAL: dict[str, Any] = {"termination": "own", "action_repeat": 1, "frame_stack": 1}
 USUAL_OF_ATARI: dict[str, Any] = {
     "pixels": 84,
     "action_repeat": 4,
@@ -33,6 +33,8 @@ MAX_PIXELS = 256  # a side: with more, a laptop's memory is full before anything
 class EnvSettings:
     """Which environment. Source: Christiano et al. 2017, arXiv:1706.03741, appendix A (episodes of one length).
 
+    Until it is known which (`env` is ""), what is not given is None, so that what is given can be told from it.
+
     Raises:
         ValueError: a value that no environment can have.
     """
@@ -43,7 +45,7 @@ class EnvSettings:
     env: str = setting(MISSING, "which environment, for instance CartPole-v0; module:Name-v0 imports the module first")
     wrappers: tuple[str, ...] = setting((), "Gymnasium wrappers of your own to put around it, module:Class, the innermost first")
     horizon: int | None = setting(None, "steps after which an episode is cut, in place of the environment's own limit")
-    termination: str = setting("own", "absorb: what ends early stays where it ended, with a reward of 0, so that all episodes are equally long; never: it goes on, where the environment allows that (Ant, Hopper, Humanoid, Walker2d); restart: it begins anew within the episode, and nobody is told (Christiano et al. 2017); life: it ends with the first life that is lost (Atari)", choices=TERMINATIONS)
+    termination: str = setting(None, "absorb: what ends early stays where it ended, with a reward of 0, so that all episodes are equally long; never: it goes on, where the environment allows that (Ant, Hopper, Humanoid, Walker2d); restart: it begins anew within the episode, and nobody is told (Christiano et al. 2017); life: it ends with the first life that is lost (Atari); if not given, own: as its makers have it", choices=TERMINATIONS, usual="own")
     absorbing_steps: int | None = setting(None, "steps that come after an early end, in which zeros are observed; if not given, those to the limit, which observe where it ended", needs="termination absorb")
     fallen_steps: int | None = setting(None, "steps in a row in which it would have ended, after which the episode is cut all the same; if not given, it goes on to the limit", needs="termination never")
     action_repeat: int = setting(None, "how often each action is taken; rewards add up; if not given, once, in Atari 4 times", usual=1)
@@ -57,8 +59,7 @@ class EnvSettings:
     # fmt: on
 
     def __post_init__(self) -> None:
-        usual = {**USUAL, **(USUAL_OF_ATARI if self.is_atari else {})}
-        for name, value in usual.items():
+        for name, value in self._usual.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         require_above_zero(
@@ -76,7 +77,7 @@ class EnvSettings:
             raise ValueError(f"--sticky must be at least 0 and below 1, not {self.sticky}")
         self._require_pictures()
         for flag, termination in (("absorbing_steps", "absorb"), ("fallen_steps", "never")):
-            if getattr(self, flag) and self.termination != termination:
+            if getattr(self, flag) and self.termination not in (termination, None):
                 raise ValueError(f"--{flag} does nothing with --termination {self.termination}")
 
     def _require_pictures(self) -> None:
@@ -100,8 +101,37 @@ class EnvSettings:
                 raise ValueError(f"--termination life is for Atari's games, and {self.env} is none")
 
     def ending(self, termination: str) -> "EnvSettings":
-        """The same with other ends, without what is said of those that it has."""
-        return replace(self, termination=termination, absorbing_steps=None, fallen_steps=None)
+        """The same with other ends, without what is said of those that it has.
+
+        Raises:
+            UserError: it can't end so.
+        """
+        without = {"absorbing_steps": None, "fallen_steps": None}
+        return self.changed({"termination": termination, **without})
+
+    def changed(self, changes: Mapping[str, Any]) -> "EnvSettings":
+        """The same with what else is said of it.
+
+        Args:
+            changes: as `changes`, for instance of a command line that did not say which environment; other ends
+                take with them what is said of those that it has.
+
+        Raises:
+            UserError: it can't be changed so.
+        """
+        if changes.get("termination", self.termination) != self.termination:
+            changes = {"absorbing_steps": None, "fallen_steps": None, **changes}
+        try:
+            return replace(self, **{name: as_set(value) for name, value in changes.items()})
+        except ValueError as error:
+            raise UserError(f"{error}.") from None
+
+    @property
+    def _usual(self) -> dict[str, Any]:
+        """What is meant where nothing is said; nothing is, until it is known which environment."""
+        if not self.env:
+            return {}
+        return {**USUAL, **(USUAL_OF_ATARI if self.is_atari else {})}
 
     @property
     def is_atari(self) -> bool:
@@ -111,7 +141,7 @@ class EnvSettings:
     @property
     def changes(self) -> dict[str, Any]:
         """What is not as the environment's makers have it; of Atari all that its pictures depend on."""
-        plain = {f.name: f.default for f in fields(self)} | USUAL
+        plain = {f.name: f.default for f in fields(self)} | (USUAL if self.env else {})
         always = USUAL_OF_ATARI if self.is_atari else {}
         return {
             name: as_listed(value)
