@@ -93,7 +93,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tuned: list[Defaults] = []
 
         def defaults(values: Mapping[str, Any]) -> list[str]:
-            found = defaults_for(name, command.Settings, values) if "untuned" in values else None
+            found = None
+            if "untuned" in values:
+                found = defaults_for(name, command.Settings, values)
+            elif hasattr(command, "tuned_defaults"):  # whose method is not chosen yet
+                found = command.tuned_defaults(values)
             tuned.extend([found] if found else [])
             return found.arguments if found else []
 

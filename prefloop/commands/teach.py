@@ -1,6 +1,7 @@
 """`prefloop teach`: a person says what is better, and a robot learns it meanwhile."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from prefloop.training.settings import (
     RunSettings,
     WatchingSettings,
 )
-from prefloop.tuned import tuned
+from prefloop.tuned import Defaults, defaults_for, tuned
 
 DESCRIPTION = """Teaches a simulated robot what no reward describes. Opens a page on which you say which of two
 clips is better; the robot learns from that while you go on, and the page shows how it does. It goes on until
@@ -91,6 +92,21 @@ def run_name(env: str, goal: str) -> str:
     return words[:MAX_NAME].rstrip("-")
 
 
+def tuned_defaults(given: Mapping[str, Any]) -> Defaults | None:
+    """What the methods' own commands change about an environment, in which they are alike: which it is follows from it.
+
+    Args:
+        given: settings by flag.
+    """
+    sections = (defaults_for(method, EnvSettings, given, knows_all=False) for method in METHODS)
+    found = next((section for section in sections if section is not None), None)
+    if found is None:
+        return None
+    values = {f: value for f, value in found.values.items() if given[f] == found.plain[f]}
+    # "none" would be said of the method's settings, too; and nothing leaves these out
+    return replace(found, values=values, is_tuned=False) if values else None
+
+
 def main(settings: Settings) -> None:
     """Opens the page, asks and learns."""
     from prefloop.envs.make import make_env
@@ -98,10 +114,10 @@ def main(settings: Settings) -> None:
     from prefloop.errors import UserError
     from prefloop.evaluation.videos import frames_per_second
 
-    made = make_env(settings.environment)
+    env = settings.environment
+    made = make_env(env)
     method = settings.method or ("pref-ppo" if spaces_of(made).discrete else "pebble")
     made.close()
-    env = _as_tuned(settings.environment, method)
     length = settings.segment_length or round(
         min(max(CLIP_SECONDS * frames_per_second(env), FEWEST), MOST)
     )
@@ -177,11 +193,6 @@ def _horizon(env: EnvSettings, settings: PebbleSettings) -> int | None:
         return None
     steps, limit = round(SECONDS_UNTIL_IT_BEGINS_ANEW * frames_per_second(env)), time_limit(env)
     return steps if limit is None or steps < limit else None
-
-
-def _as_tuned(env: EnvSettings, method: str) -> EnvSettings:
-    """With what the method's own command changes about it, unless that is said otherwise."""
-    return replace(tuned(env, method, env.env), **env.changes)
 
 
 def _open(page: str) -> None:

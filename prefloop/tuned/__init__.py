@@ -106,7 +106,9 @@ class Defaults:
         )
 
 
-def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -> Defaults | None:
+def defaults_for(
+    command: str, settings_class: type, given: Mapping[str, Any], knows_all: bool = True
+) -> Defaults | None:
     """What stands in for the defaults of a command, by what was given on its command line.
 
     A run that goes on does so with what it began with, whatever the file says of its environment by now;
@@ -116,6 +118,7 @@ def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -
         command: its name, for instance "sac".
         given: settings by flag: `env`, `init`, `keep_termination`, `out`, `preset`, `resume`,
             `run`, `teacher` and `untuned`.
+        knows_all: as `read`.
 
     Raises:
         UserError: there is no such preset, it says nothing of the command, or a file holds what is no
@@ -138,7 +141,7 @@ def defaults_for(command: str, settings_class: type, given: Mapping[str, Any]) -
     own = _file_of(env)
     if given.get("untuned") or own is None:
         return None
-    values = read(own, command, settings_class)
+    values = read(own, command, settings_class, knows_all)
     if given.get("init"):
         values = _of_a_given_policy(values)
     if given.get("teacher") == "human" or given.get("keep_termination"):

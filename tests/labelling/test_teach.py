@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -20,8 +19,8 @@ from teaching import labelling, rows
 
 from prefloop import policy_files
 from prefloop.cli import main
-from prefloop.commands import pebble
-from prefloop.commands.teach import _as_tuned, run_name
+from prefloop.commands import pebble, teach
+from prefloop.commands.teach import run_name
 from prefloop.commands.teaching import Teaching
 from prefloop.data import dataset
 from prefloop.envs.goals import GOALS, usual_goal
@@ -340,11 +339,27 @@ def test_nobody_is_given_to_read_what_is_no_text(client, tmp_path, capsys, monke
     assert client.runs() == [] and list(tmp_path.iterdir()) == []
 
 
-def test_an_environment_is_what_the_methods_own_command_makes_of_it():
-    walker = EnvSettings(env="dm_control/walker-walk-v0")
-    assert _as_tuned(walker, "pebble").action_repeat == 2
-    assert _as_tuned(replace(walker, action_repeat=4), "pebble").action_repeat == 4
-    assert _as_tuned(EnvSettings(env="CartPole-v1"), "pref-ppo") == EnvSettings(env="CartPole-v1")
+@pytest.mark.parametrize(
+    ("flags", "changes", "said"),
+    [
+        ("--env dm_control/walker-walk-v0", {"action_repeat": 2}, "action_repeat 2.\n"),
+        ("--env dm_control/walker-walk-v0 --action_repeat 4", {"action_repeat": 4}, ""),
+        ("--env dm_control/walker-walk-v0 --action_repeat 1 --frame_stack 1", {}, ""),
+        ("--env prefloop/Dot-v0", {"frame_stack": 2}, "frame_stack 2.\n"),
+        ("--env prefloop/Dot-v0 --frame_stack 1", {}, ""),
+        ("--env CartPole-v1", {}, ""),
+        ("--env HalfCheetah-v5", {}, ""),  # whose file is about its methods alone
+    ],
+)
+def test_an_environment_is_what_the_methods_own_command_makes_of_it(
+    run, monkeypatch, flags, changes, said
+):
+    asked = []
+    monkeypatch.setattr(teach, "main", asked.append)
+    outcome = run(f"prefloop.cli teach --no-browser {flags}")
+    assert outcome.code == 0, outcome.err
+    assert [settings.environment.changes for settings in asked] == [changes]
+    assert outcome.out.endswith(said) and bool(said) == ("Settings for" in outcome.out)
 
 
 @pytest.mark.parametrize(
