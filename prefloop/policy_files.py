@@ -13,6 +13,7 @@ from prefloop import checkpoints
 from prefloop.encoders import ENCODERS, Vectors, make_encoder
 from prefloop.env_ids import is_version_of
 from prefloop.envs.spaces import Spaces, spaces_of
+from prefloop.envs.steps import note_other_steps
 from prefloop.errors import UserError, note
 from prefloop.networks import (
     ACTIVATIONS,
@@ -40,6 +41,8 @@ def load(
 ) -> Any:
     """Reads a policy that `vpg.py` or this library wrote, for the environment it was trained in.
 
+    Says so where a step is another there.
+
     Args:
         kinds: how each kind of policy is rebuilt; if not given, `KINDS`.
 
@@ -51,6 +54,7 @@ def load(
     known, env_id = facts.get("env"), envs.spec.id if envs.spec else ""
     if known and env_id and not is_version_of(known, env_id):
         raise UserError(f"{path} was trained in {known}, not in {env_id}.")
+    note_other_steps(path, facts, envs)
     described = facts.get("policy")
     described = dict(described) if isinstance(described, Mapping) else {}
     weights = checkpoints.unwrapped(checkpoints.load_weights(path))

@@ -16,6 +16,7 @@ from prefloop.envs.make import make_env, make_vector_env, reset
 from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import EnvSettings, from_facts
 from prefloop.envs.spaces import spaces_of
+from prefloop.envs.steps import steps_of
 from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.labelling.arrays import from_archive, to_archive
@@ -44,6 +45,13 @@ def played(env, steps, num_envs=3, seed=0):
         obs, rewards, terminated, truncated, _ = envs.step(actions)
         rows.append((seeds, actions, obs, rewards, terminated, truncated))
     return rows
+
+
+def test_what_a_step_is_can_be_seen():
+    for changes, steps in (({}, (4, 0.25)), ({"action_repeat": 2, "sticky": 0.0}, (2, 0))):
+        env = EnvSettings(env="ALE/Pong-v5", **changes)
+        for made in (make_env(env), make_vector_env(env, 2), make_vector_env(replace(env, termination="absorb"), 1)):  # fmt: skip
+            assert steps_of(made) == dict(zip(("action_repeat", "sticky"), steps, strict=True))
 
 
 def test_what_is_usual_is_said_and_read_back():

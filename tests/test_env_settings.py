@@ -20,6 +20,8 @@ from prefloop.envs.settings import EnvSettings, as_settings, from_facts
 from prefloop.envs.spaces import spaces_of
 from prefloop.errors import UserError
 from prefloop.policies import make_policy
+from prefloop.rewards import reward_model
+from prefloop.rewards.reward_model import RewardModel
 
 
 class Doubled(gym.RewardWrapper):
@@ -126,6 +128,41 @@ def test_ends_that_an_environment_does_not_have_are_a_sentence(run, tmp_path, li
     assert_one_sentence(
         outcome, "--termination life is for Atari's games, and Pendulum-v1 is none."
     )
+
+
+def test_a_policy_that_meets_other_steps_than_it_learned_in_says_so(run, tmp_path):
+    make_policy_of(EnvSettings(env="Pendulum-v1", action_repeat=4), tmp_path / "by-fours")
+    line = (
+        "prefloop.cli pairs --env Pendulum-v1 --horizon 40 --policies by-fours/final_policy.params "
+        "--episodes 2 --pairs 2 --segment_length 5"
+    )
+    outcome = run(f"{line} --action_repeat 4 --out a")
+    assert outcome.code == 0 and outcome.err == ""
+    outcome = run(f"{line} --out b")
+    assert outcome.code == 0
+    assert outcome.err == (
+        "Note: by-fours/final_policy.params was learned with --action_repeat 4 and is used with --action_repeat 1, "
+        "where a step is another.\n"
+    )
+
+
+@pytest.mark.parametrize("num_envs", [0, 2])
+def test_a_reward_that_meets_other_steps_than_it_learned_from_says_so(tmp_path, capsys, num_envs):
+    def made(**changes):
+        env = EnvSettings(env="Pendulum-v1", **changes)
+        return make_vector_env(env, num_envs) if num_envs else make_env(env)
+
+    model = RewardModel(spaces_of(made()), (8,), 2)
+    reward_model.save(tmp_path, model)
+    facts = EnvSettings(env="Pendulum-v1", sticky=0.5, horizon=9).facts
+    facts["reward_model"] = model.facts()
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    reward_model.load(tmp_path, made(sticky=0.5))
+    assert capsys.readouterr().err == ""
+    reward_model.load(tmp_path, made(action_repeat=2, frame_stack=1, pixels=None))
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("learned with --action_repeat 1 and is used with --action_repeat 2, where a step is another.")  # fmt: skip
+    assert "learned with --sticky 0.5 and is used with --sticky 0" in second
 
 
 @pytest.mark.parametrize("changes", [{"horizon": 0}, {"speed": 3}, {"frame_stack": "x"}, 5])

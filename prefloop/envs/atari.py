@@ -104,6 +104,7 @@ class AtariGames(gym.vector.VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.frame_stack = env.frame_stack
+        self.action_repeat, self.sticky = env.action_repeat, env.sticky or 0
         self._limit, self._restarts = limit, env.termination == "restart"
         self._has_one_life = env.termination == "life"
         self._lives = np.zeros(num_envs, np.int64)
@@ -218,6 +219,7 @@ class AtariGame(gym.Env[NDArray, np.int64]):
         self.observation_space = self._games.single_observation_space
         self.action_space = self._games.single_action_space
         self.frame_stack = env.frame_stack
+        self.action_repeat, self.sticky = self._games.action_repeat, self._games.sticky
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

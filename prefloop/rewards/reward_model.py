@@ -29,6 +29,7 @@ from prefloop.encoders import (
 )
 from prefloop.env_ids import is_version_of
 from prefloop.envs.spaces import Spaces, spaces_of
+from prefloop.envs.steps import note_other_steps
 from prefloop.errors import UserError
 from prefloop.networks import InPlaceReLU, mlp
 
@@ -308,7 +309,7 @@ def load(
     envs: gym.Env | gym.vector.VectorEnv,
     encoders: "Mapping[str, Callable[[Spaces], Encoder]] | None" = None,
 ) -> RewardModel:
-    """Reads a reward model for an environment.
+    """Reads a reward model for an environment; says so where a step is another there.
 
     Args:
         path: the folder that `prefloop reward` wrote, or `reward.params` in it.
@@ -329,6 +330,7 @@ def load(
     known = facts.get("env")
     if isinstance(known, str) and env_id and not is_version_of(known, env_id):
         raise UserError(f"{path} is a reward for {known}, not for {env_id}.")
+    note_other_steps(path, facts, envs)
     env_id = env_id or "this environment"
     wanted = spaces_of(envs)
     try:

@@ -1,0 +1,53 @@
+"""What a step is: the same observations and actions say nothing of how long one takes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gymnasium import Wrapper
+from gymnasium.wrappers import StickyAction
+
+from prefloop.envs import atari
+from prefloop.envs.settings import CHANGES, EnvSettings
+from prefloop.envs.termination import RepeatActions
+from prefloop.errors import note
+
+if TYPE_CHECKING:
+    from prefloop.envs.spaces import AnyEnv
+
+
+def steps_of(env: "AnyEnv") -> dict[str, Any]:
+    """How often an action is taken in a step, and how likely the one before in its place, by the names of flags."""
+    copies = getattr(env.unwrapped, "envs", None)
+    one: Any = copies[0] if copies else env
+    found = {"action_repeat": 1, "sticky": 0}
+    while isinstance(one, Wrapper):
+        if isinstance(one, RepeatActions):
+            found["action_repeat"] = one.times
+        elif isinstance(one, StickyAction):
+            found["sticky"] = one.repeat_action_probability
+        one = one.env
+    if isinstance(one.unwrapped, atari.AtariGame | atari.AtariGames):
+        return {"action_repeat": one.unwrapped.action_repeat, "sticky": one.unwrapped.sticky}
+    return found
+
+
+def note_other_steps(path: Path, facts: Mapping[str, Any], env: "AnyEnv") -> None:
+    """Says where something was learned in other steps than it is used in: they have the same shapes.
+
+    Args:
+        path: of what was learned.
+        facts: what run.json says of it.
+        env: where it is used, one or many.
+    """
+    known, said = facts.get("env"), facts.get(CHANGES)
+    if not isinstance(known, str) or not known:
+        return
+    changes = said if isinstance(said, Mapping) else {}
+    usual = EnvSettings(env=known)
+    for flag, now in steps_of(env).items():
+        before = changes.get(flag, getattr(usual, flag)) or 0
+        if before != now:
+            note(
+                f"{path} was learned with --{flag} {before} and is used with --{flag} {now}, where a step is another."
+            )
