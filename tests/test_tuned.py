@@ -1,6 +1,7 @@
 import importlib
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,16 @@ def test_all_commands_have_the_same_environment(file):
         if values or command == "compare"  # which runs the others, and has one for all
     }
     assert all(change == changes["compare"] for change in changes.values()), changes
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parent != PRESETS], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"action_repeat": 1}, {"action_repeat": 3, "horizon": 9}])
+def test_flags_of_an_environment_come_to_the_same_in_every_command(file, changes):
+    yaml = pytest.importorskip("yaml")
+    env = EnvSettings(env=yaml.safe_load(file.read_text(encoding="utf-8"))["env"], **changes)
+    for command in ("ppo", "sac", "pref-ppo", "pebble", "compare"):
+        flat = parsed(command, *shlex.split(env.flags))
+        assert {flag: flat[flag] for flag in as_flat(env)} == as_flat(env), command
 
 
 def test_the_environments_that_papers_on_preferences_use_are_there():

@@ -162,11 +162,18 @@ class EnvSettings:
 
     @property
     def flags(self) -> str:
-        """What a command line says of it: `--env ALE/Pong-v5 --pixels 42`."""
-        said = [f"--env {shlex.quote(self.env)}"]
-        for name, value in self._unusual.items():
-            words = [] if value is True else value if isinstance(value, list) else [value]
-            said.append(" ".join([f"--{name}", *(shlex.quote(str(word)) for word in words)]))
+        """What a command line says of it: `--env ALE/Pong-v5 --pixels 42`; what is usual, too, where a command has another default."""
+        from prefloop.tuned import of_environment
+
+        said, values = [f"--env {shlex.quote(self.env)}"], self._unusual
+        for name, value in of_environment(type(self), self.env).items():
+            own = as_listed(getattr(self, name))
+            if own not in (value, None):
+                values[name] = own
+        for name, value in values.items():
+            flag = f"--no_{name}" if value is False else f"--{name}"
+            words = [] if isinstance(value, bool) else value if isinstance(value, list) else [value]
+            said.append(" ".join([flag, *(shlex.quote(str(word)) for word in words)]))
         return " ".join(said)
 
     @property

@@ -176,6 +176,18 @@ def tuned(
     return with_flags(settings, {flag: as_set(value) for flag, value in values.items()})
 
 
+def of_environment(settings_class: type, env: str) -> dict[str, Any]:
+    """What commands change about an environment where nothing is given, by flag; those that change something are alike.
+
+    Args:
+        settings_class: of an environment.
+        env: its id.
+    """
+    file = _file_of(env)
+    sections = (read(file, name, settings_class, False) for name in COMMANDS) if file else ()
+    return {flag: value for section in sections for flag, value in section.items()}
+
+
 def _of_a_given_policy(values: Mapping[str, Any]) -> dict[str, Any]:
     return {flag: value for flag, value in values.items() if flag not in OF_A_NEW_POLICY}
 
