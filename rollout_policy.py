@@ -31,7 +31,7 @@ class Settings:
     seed: int = setting(0, "same seed, same returns")
     activation: str | None = setting(None, "of the policies' hidden layers; if not given, what run.json beside them says, or else relu", choices=("relu", "tanh"))
     greedy: bool = setting(False, "take the most probable action instead of sampling one")
-    render: bool = setting(False, "show every episode, one at a time; without a display, save videos")
+    render: bool = setting(False, "show every episode, one at a time; without a display, save videos; of several policies, each with its number")
     video_dir: str = setting("videos", "where --render saves videos")
     min_return: float | None = setting(None, "name who has a lower average, and exit with 1")
     json: str = setting("", "file to write everything to that was measured")
@@ -104,18 +104,21 @@ class Result:
         )
 
 
-def roll_out(path: Path, sizes: tuple[int, int], settings: Settings) -> Result:
+def roll_out(
+    path: Path, sizes: tuple[int, int], settings: Settings, number: int | None = None
+) -> Result:
     """Runs one checkpoint. Whatever is wrong with it becomes a sentence in the result.
 
     Args:
         sizes: the environment's size of an observation and number of actions.
+        number: of this checkpoint among several; None: it is the only one.
     """
     try:
         if path.is_dir():
             raise UserError(f"{path} is a directory without a policy checkpoint.")
         policy = load_mlp(path, *sizes, settings.activation)
         if settings.render:
-            returns = watch(policy, path, settings)
+            returns = watch(policy, path, settings, number)
         else:
             returns = evaluate(
                 policy, settings.env, settings.num_rollouts, settings.seed, settings.greedy
@@ -127,13 +130,15 @@ def roll_out(path: Path, sizes: tuple[int, int], settings: Settings) -> Result:
         return Result(str(path), error=f"{path} could not be run: {type(error).__name__}: {error}")
 
 
-def watch(policy: Policy, path: Path, settings: Settings) -> list[float]:
+def watch(policy: Policy, path: Path, settings: Settings, number: int | None) -> list[float]:
     """Plays the episodes one at a time, in a window or into videos."""
     from prefloop.evaluation.videos import watch_episode
 
+    # of a class, folders and files have the same names
+    name = f"{'' if number is None else f'{number}-'}{path.parent.name}_{path.stem}"
     returns = []
     for i in range(settings.num_rollouts):
-        video_path = Path(settings.video_dir) / f"{path.parent.name}_{path.stem}_rollout{i}.mp4"
+        video_path = Path(settings.video_dir) / f"{name}_rollout{i}.mp4"
         # an episode is the same, watched or not
         act = acting_in_episode(policy, settings.seed, i, settings.greedy)
         seed = env_seed(settings.seed, i)
@@ -164,7 +169,7 @@ def main(settings: Settings) -> int:
     paths = find_checkpoints(settings.checkpoint)
     many = len(paths) > 1
     bar = tqdm(paths, desc="rolling out", disable=None if many and not settings.render else True)
-    results = [roll_out(path, sizes, settings) for path in bar]
+    results = [roll_out(path, sizes, settings, i if many else None) for i, path in enumerate(bar)]
 
     min_return = settings.min_return
     if settings.json:

@@ -143,6 +143,14 @@ def test_render_without_a_display_saves_videos(run, poor, tmp_path, monkeypatch)
     videos = sorted((tmp_path / "videos").iterdir())
     assert len(videos) == 2
     assert all(video.name in outcome.out for video in videos)
+    # of a class, whose folders and files have the same names, each keeps their own
+    for student in ("ada", "bob"):
+        (tmp_path / "class" / student / "rlhf").mkdir(parents=True)
+        shutil.copy(poor, tmp_path / "class" / student / "rlhf" / "final_policy.params")
+    line = "rollout_policy.py --checkpoint 'class/*/rlhf' --num_rollouts 1 --render --video_dir all"
+    assert run(line).code == 0
+    names = sorted(video.name for video in (tmp_path / "all").iterdir())
+    assert names == [f"{i}-rlhf_final_policy_rollout0.mp4" for i in range(2)]
 
 
 @pytest.mark.parametrize(
