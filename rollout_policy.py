@@ -69,7 +69,7 @@ from prefloop.policy_files import load_mlp
 from prefloop.errors import UserError, one_sentence_errors
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed, evaluate
 from prefloop.evaluation.statistics import UNBOUNDED, Bounds, MeanEstimate, mean_estimate
-from prefloop.files import write_json
+from prefloop.files import require_writable, write_json
 
 
 @dataclass(frozen=True)
@@ -166,6 +166,8 @@ def main(settings: Settings) -> int:
         needed = return_threshold(settings.env)
         if needed is None:
             raise UserError(f"{settings.env} names no return that solves it: give --min_return.")
+    for file in filter(None, (settings.json, settings.gradescope)):
+        require_writable(Path(file))
     paths = find_checkpoints(settings.checkpoint)
     many = len(paths) > 1
     bar = tqdm(paths, desc="rolling out", disable=None if many and not settings.render else True)

@@ -36,7 +36,7 @@ class Settings:
     memory_gib: float = setting(2.0, "for each question to the code; on Linux")
     seed: int = setting(SEED, "of the rule that learn_reward has to find; choose your own and keep it to yourself")
     activation: str | None = setting(None, "of the policies' hidden layers; if not given, what run.json beside them says, or else relu", choices=("relu", "tanh"))
-    gradescope: str = setting("", "write Gradescope's results.json; of several students, into this folder, a file each")
+    gradescope: str = setting("", "write Gradescope's results.json; of several students, or where the name does not end in .json, into this folder, a file each")
     csv: str = setting("", "write a table with a row for each student")
     json: str = setting("", "write all checks as they are")
     # fmt: on
@@ -51,7 +51,7 @@ class Settings:
 DESCRIPTION = """Grades students' folders: Net and learn_reward by what they do, the checkpoints by
 rollouts. Students' code runs in limited processes of its own."""
 EPILOG = """Prints every check of a single student, and of several a table. Exit code: 0 when all were
-graded, 1 when one of several could not be. Details: docs/course.md."""
+graded, 1 when one of several could not be, 2 when the only one could not be. Details: docs/course.md."""
 
 if __name__ == "__main__":
     # before PyTorch is loaded: --help and a wrong flag answer at once
@@ -88,7 +88,7 @@ from prefloop.envs.spaces import policy_sizes
 from prefloop.errors import UserError, one_sentence_errors
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.evaluation.statistics import mean_estimate, rank_correlation
-from prefloop.files import write_csv, write_json
+from prefloop.files import require_writable, write_csv, write_json
 from prefloop.policies import acting
 from prefloop.policy_files import load_mlp
 from prefloop.seeding import Stream, generator, integer
@@ -463,11 +463,17 @@ def grade(
     ]
 
 
-def grade_all(settings: Settings) -> dict[str, list[Check] | str]:
-    """The checks of each student, or why there are none, by what was named."""
+def grade_all(settings: Settings) -> tuple[dict[str, list[Check] | str], Exception | None]:
+    """Grades each student.
+
+    Returns:
+        The checks of each, or why there are none, by what was named; and what kept the only one from
+        being graded, if anything did.
+    """
     limits = Limits(settings.seconds, settings.memory_gib)
     graded: dict[str, list[Check] | str] = {}
-    paths = list(dict.fromkeys(settings.folder))
+    paths = students(settings)
+    stopped: Exception | None = None
     for path in tqdm(paths, desc="grading", disable=None if len(paths) > 1 else True):
         try:
             with opened(Path(path)) as folder:
@@ -475,12 +481,16 @@ def grade_all(settings: Settings) -> dict[str, list[Check] | str]:
                     folder, limits, settings.num_rollouts, settings.seed, settings.activation
                 )
         except UserError as error:
-            graded[path] = str(error)
+            graded[path], stopped = str(error), error
         except Exception as error:  # of one's work must not stop the others from being graded
-            if len(paths) == 1:
-                raise
             graded[path] = f"{path} could not be graded: {type(error).__name__}: {error}"
-    return graded
+            stopped = error
+    return graded, stopped if len(paths) == 1 else None
+
+
+def students(settings: Settings) -> list[str]:
+    """What was named, each once."""
+    return list(dict.fromkeys(settings.folder))
 
 
 def main() -> None:
@@ -508,13 +518,15 @@ def report(settings: Settings) -> int:
     Raises:
         UserError: a single student can't be graded, or a file can't be written.
     """
-    graded = grade_all(settings)
+    places = gradescope_files(settings)
+    for path in (settings.json, settings.csv, *places):
+        if path:
+            require_writable(Path(path))
+    graded, stopped = grade_all(settings)
     many = len(graded) > 1
-    if not many and isinstance(reason := next(iter(graded.values())), str):
-        raise UserError(reason)
     if many:
         print_table(graded)
-    else:
+    elif stopped is None:
         print_checks(next(iter(graded.values())))
     if settings.json:
         content = {
@@ -526,13 +538,37 @@ def report(settings: Settings) -> int:
         write_csv(
             Path(settings.csv), [as_row(path, checks, names) for path, checks in graded.items()]
         )
-    if settings.gradescope:
-        for name, checks in zip(file_names(list(graded)), graded.values(), strict=True):
-            path = Path(settings.gradescope, f"{name}.json") if many else Path(settings.gradescope)
-            if many:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, as_gradescope(checks))
+    for place, checks in zip(places, graded.values(), strict=bool(places)):
+        write_json(place, as_gradescope(checks))
+    if stopped is not None:  # only now: Gradescope shows no reason where there is no file
+        raise stopped
     return int(any(isinstance(checks, str) for checks in graded.values()))
+
+
+def gradescope_files(settings: Settings) -> list[Path]:
+    """Where each student's results for Gradescope go; a folder for them is made.
+
+    Raises:
+        UserError: one file is named for several students, or the folder can't be made.
+    """
+    if not settings.gradescope:
+        return []
+    named, paths = Path(settings.gradescope), students(settings)
+    if named.suffix.lower() == ".json" and not named.is_dir():
+        if len(paths) > 1:
+            raise UserError(
+                f"--gradescope {named} is one file, and there are {len(paths)} students; name a folder."
+            )
+        return [named]
+    try:
+        named.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UserError(
+            f"--gradescope {named} is a file; name a folder, or a file that ends in .json."
+        ) from None
+    except OSError as error:
+        raise UserError(f"Can't make the folder {named}: {error.strerror}.") from None
+    return [named / f"{name}.json" for name in file_names(paths)]
 
 
 if __name__ == "__main__":

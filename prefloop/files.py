@@ -3,6 +3,7 @@
 import codecs
 import contextlib
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -49,6 +50,25 @@ def write_atomically(path: Path, data: bytes, durable: bool = False, private: bo
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())
             temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"Can't write {path}: {error.strerror}.") from None
+
+
+def require_writable(path: Path) -> None:
+    """Refuses a file that can't be written, before the work whose outcome it is to hold.
+
+    Raises:
+        UserError: there is no such folder, nothing may be written there, or a directory is in the way.
+    """
+    try:
+        target = link_target(path)
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            temporary.touch()
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:

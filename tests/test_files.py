@@ -15,6 +15,7 @@ from prefloop.files import (
     is_claimed,
     read_csv,
     read_json,
+    require_writable,
     whole_folder,
     write_atomically,
     write_csv,
@@ -85,6 +86,17 @@ def test_a_folder_that_a_kill_left_unfinished_blocks_nobody(tmp_path):
         codes.append(subprocess.run(line, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}))
     assert [one.returncode for one in codes] == [9, 0]
     assert (tmp_path / "out" / "a").read_text() == "whole"
+
+
+def test_what_can_not_be_written_is_told_before(tmp_path):
+    (tmp_path / "there.json").write_text("old")
+    for name in ("there.json", "new.json"):
+        require_writable(tmp_path / name)
+    assert list(tmp_path.iterdir()) == [tmp_path / "there.json"]
+    assert (tmp_path / "there.json").read_text() == "old"
+    for path in (tmp_path, tmp_path / "no" / "a.json", tmp_path / "there.json" / "a", Path()):
+        with pytest.raises(UserError, match="Can't write"):
+            require_writable(path)
 
 
 def test_csv(tmp_path):

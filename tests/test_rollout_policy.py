@@ -173,6 +173,19 @@ def test_misuse(run, poor, tmp_path, flags, words):
     assert_one_sentence(run(f"rollout_policy.py {flags}"), *words)
 
 
+def test_what_can_not_be_written_is_told_before_anything_is_run(run, poor, monkeypatch):
+    def run_at_all(*_, **__):
+        raise AssertionError("it was run")
+
+    monkeypatch.setattr("prefloop.evaluation.evaluate.evaluate", run_at_all)
+    for flag in ("json", "gradescope"):
+        line = f"rollout_policy.py --checkpoint poor.params --min_return 9 --{flag} no/where.json"
+        outcome = run(line)
+        assert_one_sentence(outcome, "Can't write no")
+        assert not outcome.out
+    assert "it was run" in run("rollout_policy.py --checkpoint poor.params").err
+
+
 def test_no_interval_above_what_cartpole_pays(poor):
     settings = rollout_policy.Settings(checkpoint=(str(poor),))
     ran = rollout_policy.roll_out(poor, (4, 2), settings)

@@ -646,6 +646,58 @@ def test_many_at_once(run, submission, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "all.json").read_text())["eve.zip"]["error"]
 
 
+def test_one_who_can_not_be_graded_has_the_files(run, submission, tmp_path, monkeypatch):
+    """Gradescope shows a broken autograder where there is none, and the student no reason."""
+    damaged(tmp_path / "ada.zip", zipfile.ZIP_STORED)
+    files = "--gradescope results.json --csv grades.csv --json all.json"
+    assert_one_sentence(run(f"course.grade ada.zip {files}"), "ada.zip")
+    result = json.loads((tmp_path / "results.json").read_text())
+    assert result["score"] == 0 and "ada.zip" in result["output"]
+    assert "ada.zip" in json.loads((tmp_path / "all.json").read_text())["error"]
+    (row,) = read_csv(tmp_path / "grades.csv")
+    assert row["student"] == "ada.zip" and row["error"] == result["output"]
+
+    def defective(*_):
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr("course.grade.grade", defective)
+    with pytest.raises(RecursionError):
+        run(f"course.grade student {files}")
+    assert "too deep" in json.loads((tmp_path / "results.json").read_text())["output"]
+
+
+def test_a_folder_for_gradescope_is_one_for_any_number(run, submission, tmp_path, monkeypatch):
+    monkeypatch.setattr("course.grade.grade", lambda *_: [Check("all", 1, 1, "right")])
+    shutil.copytree(submission, tmp_path / "bea")
+    assert run("course.grade student --gradescope grades").code == 0
+    assert run("course.grade student bea --gradescope grades").code == 0
+    assert run("course.grade bea --gradescope grades").code == 0
+    written = sorted(path.name for path in (tmp_path / "grades").iterdir())
+    assert written == ["bea.json", "student.json"]
+    (tmp_path / "of.json").mkdir()
+    assert run("course.grade student --gradescope of.json").code == 0
+    assert (tmp_path / "of.json" / "student.json").exists()
+
+
+def test_what_can_not_be_written_is_told_before_anybody_is_graded(
+    run, submission, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("course.grade.grade", lambda *_: pytest.fail("graded"))
+    (tmp_path / "grades").write_text("a file")
+    (tmp_path / "folder").mkdir()
+    for flags, words in (
+        ("student --gradescope grades", "grades is a file"),
+        ("student other --gradescope grades", "grades is a file"),
+        ("student --gradescope grades/of", "Can't make the folder"),
+        ("student other --gradescope results.json", "there are 2 students"),
+        ("student --gradescope no/results.json", "Can't write no"),
+        ("student --csv folder", "Can't write folder"),
+        ("student --json no/all.json", "Can't write no"),
+    ):
+        assert_one_sentence(run(f"course.grade {flags}"), words)
+    assert (tmp_path / "grades").read_text() == "a file"
+
+
 @pytest.mark.parametrize("name", ["../evil.py", "/tmp/evil.py", "C:/evil.py"])
 def test_a_zip_that_leads_elsewhere(tmp_path, name):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
