@@ -15,6 +15,7 @@ What is sent: docs/labelling_api.md.
 
 import argparse
 import ctypes
+import http.client
 import importlib
 import io
 import json
@@ -63,7 +64,12 @@ class Server:
         self._token = token
         self._patience = patience
         # a proxy that the system names does not reach this machine itself
-        local = urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+        try:
+            parts = urlsplit(url)
+            parts.port  # noqa: B018 - whether it is one
+        except ValueError:
+            raise _no_address(url) from None
+        local = parts.hostname in ("localhost", "127.0.0.1", "::1")
         handlers = [urllib.request.ProxyHandler({})] if local else []
         self._opener = urllib.request.build_opener(*handlers)
 
@@ -103,7 +109,10 @@ class Server:
                 sentence = _detail(error)
                 if error.code not in (408, 429, 502, 503, 504) or time.monotonic() > give_up:
                     raise CollectorError(f"The server refused: {sentence}") from None
-            except (OSError, ValueError) as error:
+            except http.client.InvalidURL:
+                raise _no_address(self._url) from None
+            # a reply that breaks off, or is none, is an HTTPException
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 if time.monotonic() > give_up:
                     reason = getattr(error, "reason", error)
                     raise CollectorError(
@@ -339,10 +348,16 @@ def _json(content: dict) -> bytes:
     return json.dumps(content).encode()
 
 
+def _no_address(url: str) -> CollectorError:
+    return CollectorError(
+        f"--server must be an address such as http://127.0.0.1:8000, not {url!r}."
+    )
+
+
 def _detail(error: urllib.error.HTTPError) -> str:
     try:
         return str(json.loads(error.read())["detail"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
         return f"{error.code} {error.reason}."
 
 

@@ -1,10 +1,13 @@
 """The collector against a real server; and in the Python environment that it is made for."""
 
+import contextlib
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 
 import gymnasium as gym
 import numpy as np
@@ -139,6 +142,48 @@ def test_what_is_no_use(url, my_envs):
         Server("127.0.0.1")
     with pytest.raises(CollectorError, match=r"No labelling server answers at http://127.0.0.1:9"):
         collect(Server("http://127.0.0.1:9", patience=0), "a", "CartPole-v1", 4, 7)
+    for address in ("http://127.0.0.1:port", "http://[", "http://a b"):
+        with pytest.raises(CollectorError, match="must be an address such as"):
+            collect(Server(address), "a", "CartPole-v1", 4, 7)
+
+
+BROKEN = (
+    b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{",  # breaks off
+    b"nonsense\r\n\r\n",
+    b"HTTP/1.1 503 Busy\r\ncontent-length: 100\r\n\r\n{",
+)
+
+
+@contextlib.contextmanager
+def replying(replies):
+    """The address of a server that has a reply for each connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def reply():
+            for said in replies:
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(said)
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join()
+
+
+def test_a_reply_that_breaks_off_is_waited_for(monkeypatch):
+    monkeypatch.setattr(prefloop_collector.time, "sleep", lambda _: None)
+    whole = b'HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{"ids": ["a"]}'
+    with replying([*BROKEN, whole]) as address:
+        assert Server(address).add_segment("r", b"segment") == "a"
+
+
+@pytest.mark.parametrize("reply", BROKEN)
+def test_replies_that_break_off_are_a_sentence_in_the_end(reply):
+    with replying([reply]) as address:
+        with pytest.raises(CollectorError, match=r"No labelling server answers|503 Busy"):
+            Server(address, patience=-1).add_segment("r", b"segment")
 
 
 def test_tokens(tmp_path, store, clips):
