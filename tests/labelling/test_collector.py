@@ -181,9 +181,9 @@ def test_a_reply_that_breaks_off_is_waited_for(monkeypatch):
 
 @pytest.mark.parametrize("reply", BROKEN)
 def test_replies_that_break_off_are_a_sentence_in_the_end(reply):
-    with replying([reply]) as address:
-        with pytest.raises(CollectorError, match=r"No labelling server answers|503 Busy"):
-            Server(address, patience=-1).add_segment("r", b"segment")
+    told = pytest.raises(CollectorError, match=r"No labelling server answers|503 Busy")
+    with replying([reply]) as address, told:
+        Server(address, patience=-1).add_segment("r", b"segment")
 
 
 def test_tokens(tmp_path, store, clips):

@@ -16,6 +16,7 @@ import pytest
 from conftest import ROOT, assert_one_sentence
 from made_up import make_segments
 from serving import ServerProcess
+from serving import serving as served
 
 from prefloop.envs.make import make_env
 from prefloop.envs.spaces import Spaces
@@ -31,7 +32,9 @@ from prefloop.labelling.home import (
     running_server,
 )
 from prefloop.labelling.server import serving
-from prefloop.labelling.server.clips import examine
+from prefloop.labelling.server.app import create_app
+from prefloop.labelling.server.clips import ClipStore, examine
+from prefloop.labelling.server.config import SettingsFile
 from prefloop.labelling.server.guard import origin_of
 from prefloop.labelling.server.security import make_tokens, write_tokens
 from prefloop.labelling.server.storage.store import Store
@@ -238,14 +241,36 @@ def test_any_other_host_demands_tokens():
     [
         ("https://Labels.example.org/some/page", "https://labels.example.org"),
         ("http://labels:8080", "http://labels:8080"),
-        ("http://[::1]:80/", "http://[::1]:80"),
+        ("http://[::1]:8080/", "http://[::1]:8080"),
+        ("http://[::1]:80/", "http://[::1]"),
+        ("https://labels.example.org:443", "https://labels.example.org"),
+        ("https://labels.example.org:80", "https://labels.example.org:80"),
+        ("https://[2001:DB8:0::1]/", "https://[2001:db8::1]"),
+        ("https://bücher.example/", "https://xn--bcher-kva.example"),
     ],
 )
 def test_origins(url, origin):
+    """As browsers name them."""
     assert origin_of(url) == origin
 
 
-@pytest.mark.parametrize("url", ["labels.example.org", "ftp://x", "http://", "http://x:y", "//x"])
+@pytest.mark.parametrize("public", ["https://labels.example.org:8443", "https://[2001:db8::1]"])
+def test_the_public_name_is_one_of_the_servers_own(tmp_path, public):
+    hosts = serving._hosts(serving.Address(public_url=public))
+    store = Store(f"sqlite:///{tmp_path / 'labels.sqlite3'}")
+    app = create_app(
+        store, ClipStore(tmp_path / "clips", 10**6), SettingsFile(tmp_path / "s.yaml"), hosts=hosts
+    )
+    with served(app) as api:
+        for host in (public.partition("://")[2], "127.0.0.1", "[::1]:8000"):
+            assert api.get("/api/health", headers={"host": host}).status_code == 200
+        assert api.get("/api/health", headers={"host": "[2001:db8::2]"}).status_code == 400
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["labels.example.org", "ftp://x", "http://", "http://x:y", "//x", "http://[x:y]"]
+)
 def test_what_is_no_origin(url):
     with pytest.raises(UserError, match="no address such as"):
         origin_of(url)

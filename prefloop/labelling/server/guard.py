@@ -3,6 +3,7 @@
 `Guard` is outermost: nothing that it refuses is acted on, and nothing leaves without its headers.
 """
 
+import ipaddress
 import logging
 import re
 from collections.abc import Collection
@@ -19,6 +20,7 @@ from prefloop.labelling.server.bodies import MAX_JSON, Body, body_limit
 logger = logging.getLogger(__name__)
 
 OWN_PATHS = frozenset({"api", "clips", "css", "js"})  # of the server, and of the page's files
+USUAL_PORTS = {"http": 80, "https": 443}  # which browsers leave out
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 HEADERS = {
@@ -174,7 +176,7 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
         host = headers.get(b"host", b"").decode("latin-1").lower()
-        if self._hosts is not None and _host_name(host) not in self._hosts:
+        if self._hosts is not None and host_name(host) not in self._hosts:
             return (
                 400,
                 "This server is not known by that name; --public-url says what it is called.",
@@ -208,13 +210,20 @@ def origin_of(url: str) -> str:
     try:
         parts = urlsplit(url.lower())
         named = parts.scheme in ("http", "https") and parts.hostname
-        port = f":{parts.port}" if parts.port else ""
+        name = _as_browsers_write(parts.hostname or "")
+        port = f":{parts.port}" if parts.port not in (None, USUAL_PORTS.get(parts.scheme)) else ""
     except ValueError:
         named = False
     if not named:
         raise UserError(f"{url} is no address such as https://labels.example.org.")
-    name = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
     return f"{parts.scheme}://{name}{port}"
+
+
+def _as_browsers_write(name: str) -> str:
+    """A host's name without what is no ASCII, or its address in the shortest form, of IPv6 in brackets."""
+    if ":" in name:
+        return f"[{ipaddress.IPv6Address(name)}]"
+    return name if name.isascii() else name.encode("idna").decode()
 
 
 def base_path_of(url: str) -> str:
@@ -243,8 +252,8 @@ def _logged(path: str) -> str:
     return re.sub(r"(/participants/)[^/]+", r"\1...", path)
 
 
-def _host_name(host: str) -> str:
-    """A Host header without its port."""
+def host_name(host: str) -> str:
+    """A host without its port, as Host headers and origins have it."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]

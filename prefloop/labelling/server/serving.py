@@ -265,7 +265,7 @@ def _hosts(address: Address) -> set[str] | None:
     if address.host not in guard.LOOPBACK:
         return None
     public = guard.origin_of(address.public_url) if address.public_url else ""
-    return {*guard.LOOPBACK, public.partition("://")[2].partition(":")[0]} - {""}
+    return {*guard.LOOPBACK, guard.host_name(public.partition("://")[2])} - {""}
 
 
 def _tokens(path: Path, new_tokens: bool) -> tuple[security.Tokens, security.NewTokens | None]:
