@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from course.handout import handed_out
 from prefloop.errors import UserError
+from prefloop.startup import group_of_its_own
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = ("grading_supervisor.py", "grading_worker.py")
@@ -333,7 +334,7 @@ def supervise(directory: Path, order: dict[str, Any]) -> dict[str, Any]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        **group_of_its_own(),
     )
     assert process.stdin is not None and process.stdout is not None
     try:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType, ModuleType
+from typing import Any
 
 from prefloop.errors import Terminated, UserError
 
@@ -159,3 +160,12 @@ def terminated_as_interrupted() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _raised.clear()
+
+
+def group_of_its_own() -> dict[str, Any]:
+    """For `subprocess.Popen`: Ctrl-C reaches this program alone, and not the one that it starts."""
+    if sys.platform == "win32":  # where sessions mean nothing
+        import subprocess
+
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}

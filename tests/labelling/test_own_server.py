@@ -1,10 +1,12 @@
 """A trainer's own server, and what happens when either is killed."""
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
 import time
+from unittest import mock
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,6 +19,7 @@ from prefloop.labelling.client import connecting
 from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.client.settings import ServerSettings
 from prefloop.labelling.home import running_server
+from prefloop.startup import group_of_its_own
 
 pytest_plugins = ["teaching_fixtures"]
 pytestmark = pytest.mark.usefixtures("known_server")
@@ -53,6 +56,20 @@ def test_a_port_that_somebody_takes_in_between_is_left_to_them(tmp_path, monkeyp
         with connecting.connected(ServerSettings(profile="mine"), start="a test") as client:
             assert client.health()
             assert urlsplit(client.url).port != port
+
+
+def test_ctrl_c_reaches_the_trainer_alone_also_on_windows(tmp_path, monkeypatch):
+    """Where a session of its own is accepted and does nothing."""
+    with pytest.raises(InterruptedError), contextlib.ExitStack() as stack:
+        given = mock.Mock(side_effect=InterruptedError)
+        monkeypatch.setattr(connecting.subprocess, "Popen", given)
+        monkeypatch.setattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 512, raising=False)
+        monkeypatch.setattr(sys, "platform", "win32")
+        connecting._start(stack, tmp_path, 0, "a test")
+    assert given.call_args.kwargs["creationflags"] == 512
+    monkeypatch.undo()
+    if sys.platform != "win32":
+        assert group_of_its_own() == {"start_new_session": True}
 
 
 def test_a_trainer_that_was_killed_leaves_no_server_and_goes_on(tmp_path):

@@ -15,6 +15,7 @@ from urllib.parse import urldefrag, urlsplit
 from prefloop.errors import UserError
 from prefloop.labelling.client.settings import DEFAULT_SERVER, ServerSettings
 from prefloop.labelling.home import Running, home_directory, named_profile, running_server
+from prefloop.startup import group_of_its_own
 
 if TYPE_CHECKING:
     from prefloop.labelling.client.client import LabellingClient
@@ -141,12 +142,12 @@ def _start(stack: contextlib.ExitStack, home: Path, port: int, program: str) -> 
     """Starts a server there; None where that fails, for a reason that it has said."""
     name = f"{program} (process {os.getpid()})"
     flags = ["--home", str(home), "--port", str(port), "--started_by", name]
-    # a group of its own, so that Ctrl-C reaches the trainer alone, which then ends the server
+    # so that Ctrl-C reaches the trainer alone, which then ends the server
     process = subprocess.Popen(
         [sys.executable, "-m", "prefloop", "label", *flags],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        start_new_session=True,
+        **group_of_its_own(),
     )
     stack.callback(_end, process)
     give_up = time.monotonic() + START_SECONDS
