@@ -92,9 +92,18 @@ def test_a_study_from_a_file(run, api, name, tmp_path):
     fill(api, f"{name}-practice")
     say(api, lease(api, f"{name}-practice")["queries"][0])
     (tmp_path / "study.yaml").write_text(FILE.format(run=name))
-    outcome = run(f"prefloop.cli study new {name} --file study.yaml --open_link")
+    line = f"prefloop.cli study new {name} --file study.yaml --open_link --links open.csv"
+    (tmp_path / "open.csv").write_text("another study's")
+    assert_one_sentence(run(line), "open.csv exists already")
+    assert api.get(f"/api/studies/{name}").status_code == 404
+    (tmp_path / "open.csv").unlink()
+    outcome = run(line)
     assert outcome.code == 0, outcome.err
     (link,) = [line for line in outcome.out.splitlines() if "#token=" in line]
+    (row,) = csv.DictReader((tmp_path / "open.csv").read_text().splitlines())
+    assert row == {"participant": "", "link": link} and "open.csv" in outcome.out
+    if os.name != "nt":
+        assert stat.S_IMODE((tmp_path / "open.csv").stat().st_mode) == 0o600
     assert "?PROLIFIC_PID={{%PROLIFIC_PID%}}#token=" in link
     door = Person(api, link.rpartition("=")[2])
     assert door.get().json()["title"] == "Which pole is steadier?"

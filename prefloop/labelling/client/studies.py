@@ -114,7 +114,7 @@ def new(client: LabellingClient, name: str, study: StudyFile, address: str, file
 
     Args:
         address: of the server, as browsers call it; empty: as this program does.
-        file: where the links go; empty: NAME-links.csv.
+        file: where the links go; empty: NAME-links.csv, and an open link is only printed.
 
     Raises:
         UserError: the file is there already, or the server refuses the study.
@@ -132,14 +132,16 @@ def new(client: LabellingClient, name: str, study: StudyFile, address: str, file
     )
     base = address or client.url
     if study.open_link:
-        link = links.address(base, tokens["01"])
-        made = client.put_study(name, body)
+        link = _with_parameter(links.address(base, tokens["01"]), study.id_parameter)
+        with _written(Path(file), {"": link}) if file else contextlib.nullcontext():
+            made = client.put_study(name, body)
         most = counted(study.about.most_participants, "participant")
-        print(f"{name}: one link for at most {most}, not shown again:")
-        print(_with_parameter(link, study.id_parameter))
+        kept = f"also in {file}" if file else "not shown again"
+        print(f"{name}: one link for at most {most}, {kept}:")
+        print(link)
     else:
         path = Path(file or f"{name}-links.csv")
-        with _written(path, base, tokens):
+        with _written(path, _addresses(base, tokens)):
             made = client.put_study(name, body)
         print(f"{name}: {counted(count, 'link')} in {path}, each for one participant; keep the file to yourself.")  # fmt: skip
     _say_what_is_missing(client, made, study.participants or count)
@@ -172,8 +174,13 @@ def _refs(count: int, after: int = 0) -> list[str]:
     return [f"{number:02}" for number in range(after + 1, after + count + 1)]
 
 
+def _addresses(base: str, tokens: Mapping[str, str]) -> dict[str, str]:
+    """Participants' links, by what they are called."""
+    return {ref: links.address(base, token) for ref, token in tokens.items()}
+
+
 @contextlib.contextmanager
-def _written(path: Path, base: str, tokens: Mapping[str, str]) -> Iterator[None]:
+def _written(path: Path, addresses: Mapping[str, str]) -> Iterator[None]:
     """Writes links, which are nowhere else, before the server knows them; takes them back if it says no.
 
     Where it does not answer, it may have taken them all the same: then they stay.
@@ -184,7 +191,7 @@ def _written(path: Path, base: str, tokens: Mapping[str, str]) -> Iterator[None]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["participant", "link"])
-    table.writerows([ref, links.address(base, token)] for ref, token in tokens.items())
+    table.writerows(addresses.items())
     try:
         # for its owner alone, from its beginning
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -270,7 +277,7 @@ def add(client: LabellingClient, name: str, count: int, address: str, file: str)
     last = max((int(ref) for ref in known if re.fullmatch(r"\d{1,6}", ref)), default=0)
     tokens = {ref: links.new_token() for ref in _refs(count, last)}
     path = Path(file or f"{name}-links-{last + 1}.csv")
-    with _written(path, address or client.url, tokens):
+    with _written(path, _addresses(address or client.url, tokens)):
         client.add_participants(name, {ref: links.digest(t) for ref, t in tokens.items()})
     print(f"{name}: {counted(count, 'link')} more in {path}.")
 
