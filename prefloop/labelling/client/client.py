@@ -122,7 +122,7 @@ class LabellingClient(Caller):
     def delete(self, name: str, although_it_trains: bool = False) -> None:
         """Removes a run with all its labels; a program that trains on it then ends with an error."""
         params = {"although_it_trains": although_it_trains}
-        self._call("DELETE", _path(name), once=True, params=params)
+        self._call("DELETE", _path(name), once=True, params=params, timeout=EXPORT_SECONDS)
 
     def label_again(self, name: str) -> RunOut:
         """Asks every query again."""

@@ -5,7 +5,8 @@ import { refusalText, word } from "./words.js";
 
 // the page's own folder: a proxy may have put the server below a path of its own
 const FOLDER = new URL(".", document.baseURI);
-const PATIENCE = 20_000; // milliseconds until a reply counts as lost
+const PATIENCE = 20_000; // milliseconds without anything of a reply, after which it counts as lost
+const LONG = { patience: 600_000 }; // of what takes minutes in a large run; programs wait for as long
 const PING = 1000; // milliseconds between looks whether the server is back
 
 /** The server has replied, and says no, with a sentence; `reason` is its name for why, if it has one. */
@@ -66,53 +67,99 @@ function addressOf(path) {
   return new URL(path.replace(/^\//, ""), FOLDER);
 }
 
-async function send(method, path, body) {
+/** Ends a request when nothing has come of it for so many milliseconds. */
+class Patience {
+  #controller = new AbortController();
+  #milliseconds;
+  #timer = null;
+  signal = this.#controller.signal;
+
+  constructor(milliseconds) {
+    this.#milliseconds = milliseconds;
+    this.renew();
+  }
+
+  renew() {
+    this.end();
+    this.#timer = setTimeout(() => this.#controller.abort(), this.#milliseconds);
+  }
+
+  end() {
+    clearTimeout(this.#timer);
+  }
+}
+
+/** What the server replies, all of it. However long that is, it counts as lost only where nothing more comes. */
+async function send(method, path, body, { patience = PATIENCE, cutShort = "cutShort" } = {}) {
   const headers = credentials();
   if (body !== undefined) headers["content-type"] = "application/json";
-  let reply;
+  const waiting = new Patience(patience);
   try {
-    reply = await fetch(addressOf(path), {
-      method,
-      headers,
-      body: body === undefined ? undefined : JSON.stringify(body),
-      signal: AbortSignal.timeout(PATIENCE),
-    });
+    const reply = await begun(method, path, { headers, body: JSON.stringify(body), signal: waiting.signal });
+    if (reply.status >= 500) {
+      connection.report(false);
+      throw new Unreachable(refusalText(reply.status, (await said(reply, waiting)).sentence));
+    }
+    connection.report(true);
+    const date = Date.parse(reply.headers.get("date") ?? "");
+    if (!Number.isNaN(date)) ahead = date - Date.now();
+    if (reply.status === 401) connection.demandToken();
+    if (!reply.ok) {
+      const { sentence, reason } = await said(reply, waiting);
+      throw new Refused(reply.status, sentence, reason);
+    }
+    try {
+      return await whole(reply, waiting);
+    } catch {
+      // the connection broke in the middle of the reply, or nothing more came
+      throw new Unreachable(word(cutShort));
+    }
+  } finally {
+    waiting.end();
+  }
+}
+
+/** A reply of which there are the headers. */
+async function begun(method, path, request) {
+  try {
+    return await fetch(addressOf(path), { method, ...request });
   } catch {
     connection.report(false);
     throw new Unreachable(word("unreachable"));
   }
-  if (reply.status >= 500) {
-    connection.report(false);
-    throw new Unreachable(refusalText(reply.status, (await said(reply)).sentence));
+}
+
+/** A reply's body. */
+async function whole(reply, waiting) {
+  const pieces = [];
+  if (reply.body) {
+    const reader = reply.body.getReader();
+    while (true) {
+      waiting.renew();
+      const { done, value } = await reader.read();
+      if (done) break;
+      pieces.push(value);
+    }
   }
-  connection.report(true);
-  const date = Date.parse(reply.headers.get("date") ?? "");
-  if (!Number.isNaN(date)) ahead = date - Date.now();
-  if (reply.status === 401) connection.demandToken();
-  if (!reply.ok) {
-    const { sentence, reason } = await said(reply);
-    throw new Refused(reply.status, sentence, reason);
-  }
-  return reply;
+  return new Blob(pieces, { type: reply.headers.get("content-type") ?? "" });
 }
 
 /** What the server says of what went wrong. */
-async function said(reply) {
+async function said(reply, waiting) {
   try {
-    const { detail, code } = await reply.json();
+    const { detail, code } = JSON.parse(await (await whole(reply, waiting)).text());
     return { sentence: String(detail), reason: code };
   } catch {
     return { sentence: word("replied", { status: String(reply.status) }) };
   }
 }
 
-async function json(method, path, body) {
-  const reply = await send(method, path, body);
+async function json(method, path, body, options) {
+  const reply = await send(method, path, body, options);
   try {
-    return await reply.json();
+    return JSON.parse(await reply.text());
   } catch {
-    // the connection broke in the middle of the reply
-    throw new Unreachable(word("cutShort"));
+    throw new Unreachable(word("cutShort")); // by a proxy perhaps, which ends such a reply in order
   }
 }
 
@@ -128,7 +175,7 @@ export const renameRun = (name, newName) => json("POST", `${run(name)}/rename`, 
 export const archiveRun = (name) => json("POST", `${run(name)}/archive`);
 export const bringRunBack = (name) => json("POST", `${run(name)}/bring-back`);
 /** Removes a run with its labels; `althoughItTrains`: also where a program trains on it. */
-export const deleteRun = (name, althoughItTrains) => send("DELETE", `${run(name)}?although_it_trains=${althoughItTrains}`);
+export const deleteRun = (name, althoughItTrains) => send("DELETE", `${run(name)}?although_it_trains=${althoughItTrains}`, undefined, LONG);
 export const getRunSettings = (name) => json("GET", `${run(name)}/settings`);
 export const putRunSettings = (name, changes) => json("PUT", `${run(name)}/settings`, changes);
 /** Leaves an annotator's labels out of training and agreement, or takes them in again. */
@@ -170,28 +217,21 @@ export const getStudy = (name) => json("GET", `/api/studies/${encodeURIComponent
 export const getStudyDoubts = (name) => json("GET", `/api/studies/${encodeURIComponent(name)}/doubts`);
 export const revokeLink = (name, ref) => json("POST", `/api/studies/${encodeURIComponent(name)}/participants/${encodeURIComponent(ref)}/revoke`);
 /** Deletes a study; `withAnswers`: and what its participants answered. */
-export const deleteStudy = (name, withAnswers) => json("DELETE", `/api/studies/${encodeURIComponent(name)}?answers=${withAnswers}`);
+export const deleteStudy = (name, withAnswers) => json("DELETE", `/api/studies/${encodeURIComponent(name)}?answers=${withAnswers}`, undefined, LONG);
 /** What is stored of somebody; their name stands in no address. */
 export const getDataOf = (annotator) => json("POST", "/api/people/stored", { annotator });
 /** Deletes all that is stored of somebody. */
-export const forget = (annotator) => json("POST", "/api/people/forget", { annotator });
+export const forget = (annotator) => json("POST", "/api/people/forget", { annotator }, LONG);
 /** A run's labels as a preference dataset, in a zip; with `pseudonyms`, nobody is named. */
-export const exportRun = async (name, pseudonyms) => (await send("GET", `${run(name)}/export?pseudonyms=${pseudonyms}`)).blob();
+export const exportRun = (name, pseudonyms) => send("GET", `${run(name)}/export?pseudonyms=${pseudonyms}`, undefined, LONG);
 export const getSettings = () => json("GET", "/api/settings");
 export const putSettings = (changes) => json("PUT", "/api/settings", changes);
 
 /** A clip's bytes. They are fetched here and not by the video, which could send no token. */
-export async function getClip(url) {
-  const reply = await send("GET", url);
-  try {
-    return await reply.blob();
-  } catch {
-    throw new Unreachable(word("clipCutShort"));
-  }
-}
+export const getClip = (url) => send("GET", url, undefined, { cutShort: "clipCutShort" });
 
 /** The pictures that were observed in a segment, on one sheet. */
-export const getObserved = async (id) => (await send("GET", `/api/segments/${id}/observed.png`)).blob();
+export const getObserved = (id) => send("GET", `/api/segments/${id}/observed.png`);
 
 /** Does something until the server can be reached; `signal` ends it. Refusals are passed on. */
 export async function persist(job, signal) {
