@@ -519,9 +519,8 @@ def report(settings: Settings) -> int:
         UserError: a single student can't be graded, or a file can't be written.
     """
     places = gradescope_files(settings)
-    for path in (settings.json, settings.csv, *places):
-        if path:
-            require_writable(Path(path))
+    for path in (*map(Path, filter(None, (settings.json, settings.csv))), *places):
+        require_writable(path)
     graded, stopped = grade_all(settings)
     many = len(graded) > 1
     if many:
