@@ -40,7 +40,10 @@ NUM_ENVS, STEPS, PASSES, PAIRS = 8, 128, 4, 200
 
 
 # the layers of our encoders, in their libraries' words: convolutions (channels, size, stride) and what comes after
-LAYERS = {42: ([(16, 8, 4), (32, 4, 2)], 256), 84: ([(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512)}
+LAYERS = {
+    42: ([(16, 4, 2), (32, 4, 2), (32, 3, 2)], 256),
+    84: ([(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512),
+}
 THEIRS = """
 import builtins, json, re, sys, time, warnings
 warnings.simplefilter("ignore")

@@ -207,9 +207,9 @@ def nature(spaces: Spaces) -> Convolutions:
 
 
 def small(spaces: Spaces) -> Convolutions:
-    """Convolutions that a laptop trains: for 42 pixels those of the first DQN, and finer ones below 32, where each counts.
+    """Convolutions that a laptop trains, for 42 pixels, and finer ones below 32, where each counts.
 
-    Source: Mnih et al. 2013, arXiv:1312.5602, section 4.1.
+    Strides are of two where DQN's first is of four, by which a ball of a pixel or two is lost: docs/pictures.md.
     """
     _, channels, shape = _layout(spaces)
     if min(shape) < 32:
@@ -220,8 +220,9 @@ def small(spaces: Spaces) -> Convolutions:
         ]  # fmt: skip
         return Convolutions("small", spaces, fine, features=128)
     coarse = [
-        nn.Conv2d(channels, 16, 8, stride=4), nn.ReLU(),
+        nn.Conv2d(channels, 16, 4, stride=2), nn.ReLU(),
         nn.Conv2d(16, 32, 4, stride=2), nn.ReLU(),
+        nn.Conv2d(32, 32, 3, stride=2), nn.ReLU(),
     ]  # fmt: skip
     return Convolutions("small", spaces, coarse, features=256)
 
