@@ -34,6 +34,7 @@ CLIP_SECONDS = (
     1.0  # of a clip, by the environment's clock, where that gives neither few steps nor many
 )
 FEWEST, MOST = 20, 60  # steps of one
+EXPLORATION_STEPS = 4000
 RECENT_EPISODES = 50  # that PEBBLE asks about: what it does now, rather than what it did at first
 # of an episode that a fall does not end: Ant on its back would not even have ended one, and does not get up
 SECONDS_UNTIL_IT_BEGINS_ANEW = 10.0
@@ -54,7 +55,7 @@ class Settings:
     labels: int | None = setting(None, "ask about so many pairs at most, and learn on until it is stopped; if not given, you decide")
     queue: int = setting(10, "pairs that are kept ahead of you")
     segment_length: int | None = setting(None, "steps of each clip; if not given, about a second's")
-    exploration_steps: int = setting(4000, "steps before the first questions, with pebble: a minute or a few, and none the next time")
+    exploration_steps: int | None = setting(None, f"steps before the first questions, with pebble, {EXPLORATION_STEPS} if not given: a minute or a few, and none the next time")
     iteration_steps: int | None = setting(None, "steps between two sessions of questions; if not given, 1000 with pebble, 4096 with pref-ppo")
     learning_horizon: int | None = setting(None, "steps after which an episode that it learns from is cut, with pebble; if not given, ten seconds of those that a fall does not end")
     steps: int = setting(10_000_000, "end after so many steps of experience; days")
@@ -164,14 +165,17 @@ def main(settings: Settings) -> None:
                 iteration_steps=settings.iteration_steps or 1000,
                 evaluation_episodes=1,  # by a reward that is not what is wanted
             ),
-            exploration=replace(own.exploration, steps=settings.exploration_steps),
+            exploration=replace(
+                own.exploration, steps=settings.exploration_steps or EXPLORATION_STEPS
+            ),
         )
         horizon = settings.learning_horizon or _horizon(env, own)
         line = pebble.Settings(pebble=own, learning_horizon=horizon, **common)
         pebble.train(line, ready, goal, quiet=True)
         return
-    if settings.learning_horizon:
-        raise UserError("--learning_horizon is for --method pebble.")
+    for flag in ("exploration_steps", "learning_horizon"):
+        if getattr(settings, flag) is not None:
+            raise UserError(f"--{flag} is for --method pebble.")
     plain = tuned(PrefPPOSettings(), "pref-ppo", env.env, has_people=True)
     plain = replace(
         plain,

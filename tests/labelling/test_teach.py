@@ -264,6 +264,7 @@ def test_two_that_teach_one_run(run, client, tmp_path):
         ("--env CartPole-v1 --run ../up", ["run"]),
         ("--env CartPole-v1 --segment-length 9999", ["--segment_length"]),
         ("--env CartPole-v1 --learning-horizon 50", ["--learning_horizon is for --method pebble"]),
+        ("--env CartPole-v1 --exploration-steps 5", ["--exploration_steps is for --method pebble"]),
     ],
 )
 def test_what_can_not_be_taught(run, client, tmp_path, flags, words):
