@@ -85,7 +85,7 @@ def test_nothing_to_learn(segments, answers, words):
 def test_nothing_was_asked(segments, prefs):
     with pytest.raises(UserError, match="there is no query"):
         prefs[:0].require_something_to_learn()
-    with pytest.raises(UserError, match="from 1 segments: a preference needs two"):
+    with pytest.raises(UserError, match="from 1 segment: a preference needs two"):
         preferences(segments[:1], (0, 0, 1.0)).require_something_to_learn()
 
 

@@ -316,8 +316,8 @@ def one_segment():
 @pytest.mark.parametrize(
     ("prefs", "words"),
     [
-        (Preferences(one_segment(), *np.zeros((2, 0), int), np.zeros(0)), "from 1 segments"),
-        (preferences(one_segment(), (0, 0, 1.0)), "from 1 segments"),
+        (Preferences(one_segment(), *np.zeros((2, 0), int), np.zeros(0)), "from 1 segment"),
+        (preferences(one_segment(), (0, 0, 1.0)), "from 1 segment"),
         (preferences(random_segments(2, 3, RNG(0)), (0, 1, 0.5)), "all 1 answers are ties"),
         (preferences(random_segments(2, 3, RNG(0)), *[(0, 1, np.nan)] * 3), "all 3 queries were"),
         (preferences(random_segments(2, 3, RNG(0)), (0, 1, np.nan), (0, 1, 0.5)), "are ties"),
