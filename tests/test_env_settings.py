@@ -58,7 +58,7 @@ def test_what_is_changed_is_said_and_read_back():
 
 def test_what_is_given_is_told_from_what_is_not_until_it_is_known_which():
     assert EnvSettings(env="").changes == {}
-    usual = {"termination": "own", "action_repeat": 1, "frame_stack": 1}
+    usual = {"action_repeat": 1, "frame_stack": 1}
     assert EnvSettings(env="", **usual).changes == usual
     assert EnvSettings(env="CartPole-v1", **usual) == EnvSettings(env="CartPole-v1")
     run = EnvSettings(
@@ -66,7 +66,8 @@ def test_what_is_given_is_told_from_what_is_not_until_it_is_known_which():
     )
     assert run.changed({}) == run.changed({"wrappers": ["a:B"]}) == run
     assert run.changed({"action_repeat": 1}) == replace(run, action_repeat=1)
-    assert run.changed(usual) == EnvSettings(env="Hopper-v5", wrappers=("a:B",))
+    assert run.changed(usual) == replace(run, action_repeat=1)
+    assert run.changed({"termination": "restart"}) == run.ending("restart")
     with pytest.raises(UserError, match="--termination life is for Atari's games"):
         run.changed({"termination": "life"})
 

@@ -18,7 +18,7 @@ CHANGES = "env_changes"  # beside "env", where anything is changed
 ATARI = "ALE/"  # what the ids of its games begin with
 # what is meant where nothing is said; of Atari as in Machado et al. 2018, arXiv:1709.06009, table 5, and
 # Mnih et al. 2015
-USUAL: dict[str, Any] = {"termination": "own", "action_repeat": 1, "frame_stack": 1}
+USUAL: dict[str, Any] = {"action_repeat": 1, "frame_stack": 1}
 USUAL_OF_ATARI: dict[str, Any] = {
     "pixels": 84,
     "action_repeat": 4,
@@ -33,7 +33,7 @@ MAX_PIXELS = 256  # a side: with more, a laptop's memory is full before anything
 class EnvSettings:
     """Which environment. Source: Christiano et al. 2017, arXiv:1706.03741, appendix A (episodes of one length).
 
-    Until it is known which (`env` is ""), what is not given is None, so that what is given can be told from it.
+    Until it is known which (`env` is ""), numbers that are not given are None, so that 1 can be told from them.
 
     Raises:
         ValueError: a value that no environment can have.
@@ -45,7 +45,7 @@ class EnvSettings:
     env: str = setting(MISSING, "which environment, for instance CartPole-v0; module:Name-v0 imports the module first")
     wrappers: tuple[str, ...] = setting((), "Gymnasium wrappers of your own to put around it, module:Class, the innermost first")
     horizon: int | None = setting(None, "steps after which an episode is cut, in place of the environment's own limit")
-    termination: str = setting(None, "absorb: what ends early stays where it ended, with a reward of 0, so that all episodes are equally long; never: it goes on, where the environment allows that (Ant, Hopper, Humanoid, Walker2d); restart: it begins anew within the episode, and nobody is told (Christiano et al. 2017); life: it ends with the first life that is lost (Atari); if not given, own: as its makers have it", choices=TERMINATIONS, usual="own")
+    termination: str = setting("own", "absorb: what ends early stays where it ended, with a reward of 0, so that all episodes are equally long; never: it goes on, where the environment allows that (Ant, Hopper, Humanoid, Walker2d); restart: it begins anew within the episode, and nobody is told (Christiano et al. 2017); life: it ends with the first life that is lost (Atari)", choices=TERMINATIONS)
     absorbing_steps: int | None = setting(None, "steps that come after an early end, in which zeros are observed; if not given, those to the limit, which observe where it ended", needs="termination absorb")
     fallen_steps: int | None = setting(None, "steps in a row in which it would have ended, after which the episode is cut all the same; if not given, it goes on to the limit", needs="termination never")
     action_repeat: int = setting(None, "how often each action is taken; rewards add up; if not given, once, in Atari 4 times", usual=1)
@@ -77,7 +77,7 @@ class EnvSettings:
             raise ValueError(f"--sticky must be at least 0 and below 1, not {self.sticky}")
         self._require_pictures()
         for flag, termination in (("absorbing_steps", "absorb"), ("fallen_steps", "never")):
-            if getattr(self, flag) and self.termination not in (termination, None):
+            if getattr(self, flag) and self.termination != termination:
                 raise ValueError(f"--{flag} does nothing with --termination {self.termination}")
 
     def _require_pictures(self) -> None:

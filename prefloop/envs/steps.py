@@ -20,7 +20,7 @@ def steps_of(env: "AnyEnv") -> dict[str, Any]:
     """How often an action is taken in a step, and how likely the one before in its place, by the names of flags."""
     copies = getattr(env.unwrapped, "envs", None)
     one: Any = copies[0] if copies else env
-    found: dict[str, float] = {"action_repeat": 1, "sticky": 0}
+    found: dict[str, Any] = {"action_repeat": 1, "sticky": 0}
     while isinstance(one, Wrapper):
         if isinstance(one, RepeatActions):
             found["action_repeat"] = one.times
