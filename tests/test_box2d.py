@@ -61,9 +61,9 @@ def test_a_segment_is_drawn_again(env_id):
     ],
 )
 def test_preferences_teach_it_for_some_steps(run, tmp_path, line):
-    more = " --num-envs 2 --rollout-steps 50" if line.startswith("pref-ppo") else ""
+    more = " --num-envs 2 --rollout-steps 25" if line.startswith("pref-ppo") else ""
     outcome = run(
-        f"prefloop.cli {line}{more} --steps 400 --iteration-steps 100 --labels 8 --segment-length 10 --horizon 60 "
+        f"prefloop.cli {line}{more} --steps 200 --iteration-steps 50 --labels 8 --segment-length 10 --horizon 30 "
         "--reward-hidden-sizes 8 --reward-epochs 2 --out p"
     )
     assert outcome.code == 0, outcome.err

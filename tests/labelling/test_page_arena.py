@@ -45,14 +45,19 @@ def test_votes_by_keyboard_rank_three_policies(run, server, client, browser, tmp
     line = "prefloop.cli arena --name poles --env CartPole-v1 --starts 5 --segment-length 60"
     outcome = run(f"{line} --policies {POLICIES}")
     assert outcome.code == 0, outcome.err
-    heard = []
+    bodies = []
+
+    def listen(route):
+        reply = route.fetch()
+        bodies.append(reply.text())
+        route.fulfill(response=reply)
+
     with opened(browser) as page:
-        page.on("response", lambda reply: heard.append(reply))
+        page.route("**/api/**", listen)
         page.goto(f"{server.url}/#/label/poles")
         page.wait_for_selector("video")  # a clip, not a plot
         assert give_votes(page, 6) == 6
         page.wait_for_selector("[data-state=pair]")
-        bodies = [reply.text() for reply in heard if "/api/" in reply.url and reply.ok]
         assert len(bodies) > 6 and not any("zebra" in body for body in bodies)
         # and here the browser is closed, in the middle of a vote
     with opened(browser) as page:
