@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.util
 import io
 import os
 import runpy
@@ -27,6 +28,11 @@ from prefloop.startup import multiply_on_one_thread
 multiply_on_one_thread()  # before NumPy is there, which comes with PyTorch
 
 import torch  # noqa: E402
+
+# PyTorch's compiler, which some tests meet, and what Mesa draws by each bring an LLVM of their own; the compiler's comes
+# with builds for CUDA, and ends the process where it comes second
+if importlib.util.find_spec("triton"):
+    importlib.import_module("triton")
 
 if TYPE_CHECKING:
     from people import Clock

@@ -17,6 +17,7 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 from prefloop.files import read_json, write_json
 from prefloop.settings import as_flat, leaves
+from prefloop.sweeps.settings import CompareSettings, as_tuned
 from prefloop.tuned import COMMANDS, FOLDER, PRESETS, defaults_for, read, tuned
 
 FILES = sorted(FOLDER.rglob("*.yaml"))
@@ -100,6 +101,18 @@ def test_what_is_given_wins_and_any_version_of_an_environment_is_meant():
     assert parsed("sac", "--env", "Pendulum-v1")["gamma"] == 0.99
     assert parsed("sac", "--env", "../../etc/passwd")["gamma"] == 0.99
     assert parsed("pebble", "--env", "presets/pebble-2021")["batch_size"] == 128
+
+
+@pytest.mark.parametrize("command", ["ppo", "pref-ppo"])
+def test_what_is_of_vectors_is_left_out_where_pictures_are_observed(command):
+    env = ("--env", "HalfCheetah-v5")
+    assert parsed(command, *env)["normalise_obs"]
+    assert not parsed(command, *env, "--pixels", "42")["normalise_obs"]
+    assert not tuned(PPOSettings(), command, env[1], has_pictures=True).normalise_obs
+    pictures = CompareSettings(
+        methods=("true-reward",), out="c", environment=EnvSettings(env=env[1], pixels=42)
+    )
+    assert not as_tuned(PPOSettings(), pictures).normalise_obs
 
 
 def test_people_see_what_comes_after_an_end():

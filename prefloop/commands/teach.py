@@ -176,7 +176,13 @@ def main(settings: Settings) -> None:
     for flag in ("exploration_steps", "learning_horizon"):
         if getattr(settings, flag) is not None:
             raise UserError(f"--{flag} is for --method pebble.")
-    plain = tuned(PrefPPOSettings(), "pref-ppo", env.env, has_people=True)
+    plain = tuned(
+        PrefPPOSettings(),
+        "pref-ppo",
+        env.env,
+        has_people=True,
+        has_pictures=env.pixels is not None,
+    )
     plain = replace(
         plain,
         questions=replace(plain.questions, **questions),

@@ -191,7 +191,14 @@ def as_tuned(own: Own, settings: CompareSettings) -> Own:
     if settings.untuned or command is None:
         return own
     # PrefPPO starts from the weaker demonstrator; demonstrators, PEBBLE and SAC from scratch
-    return tuned(own, command, settings.environment.env, has_init=command == "pref-ppo")
+    env = settings.environment
+    return tuned(
+        own,
+        command,
+        env.env,
+        has_init=command == "pref-ppo",
+        has_pictures=env.pixels is not None,
+    )
 
 
 def _owners(settings: CompareSettings) -> dict[str, Any]:

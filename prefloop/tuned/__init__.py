@@ -144,6 +144,8 @@ def defaults_for(
     values = read(own, command, settings_class, knows_all)
     if given.get("init"):
         values = _of_a_given_policy(values)
+    if given.get("pixels"):
+        values = _of_pictures(values)
     if given.get("teacher") == "human" or given.get("keep_termination"):
         values = _whatever_ends(values)
     if not values:
@@ -155,7 +157,12 @@ def defaults_for(
 
 
 def tuned(
-    settings: T, command: str, env: str, has_init: bool = False, has_people: bool = False
+    settings: T,
+    command: str,
+    env: str,
+    has_init: bool = False,
+    has_people: bool = False,
+    has_pictures: bool = False,
 ) -> T:
     """Settings of a method with what comes with the program for an environment, for who runs it without its command.
 
@@ -164,11 +171,14 @@ def tuned(
         command: whose section; the files that come with the program were checked against it.
         has_init: it starts from a policy that is given.
         has_people: people say what is better.
+        has_pictures: pictures are observed, in place of vectors.
     """
     file = _file_of(env)
     if file is None:
         return settings
     values = read(file, command, type(settings), knows_all=False)
+    if has_pictures:
+        values = _of_pictures(values)
     if has_init:
         values = _of_a_given_policy(values)
     if has_people:
@@ -190,6 +200,11 @@ def of_environment(settings_class: type, env: str) -> dict[str, Any]:
 
 def _of_a_given_policy(values: Mapping[str, Any]) -> dict[str, Any]:
     return {flag: value for flag, value in values.items() if flag not in OF_A_NEW_POLICY}
+
+
+def _of_pictures(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is of vectors, where pictures are observed in their place."""
+    return {flag: value for flag, value in values.items() if flag != "normalise_obs"}
 
 
 def _whatever_ends(values: Mapping[str, Any]) -> dict[str, Any]:
