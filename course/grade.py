@@ -432,9 +432,11 @@ def grade_policies(folder: Path, num_rollouts: int, activation: str | None = Non
 def _stays_in(folder: Path, path: Path) -> bool:
     """Whether a path is within a folder when its links are followed."""
     try:
-        return path.resolve().is_relative_to(folder.resolve())
+        found = path.resolve()
     except (OSError, RuntimeError):  # a circle, before Python 3.13
         return False
+    # what still is a link leads round in one, from there on
+    return found.is_relative_to(folder.resolve()) and not found.is_symlink()
 
 
 def grade(
