@@ -84,20 +84,19 @@ def say_yes(page, name):
     page.get_by_role("button", name="Delete for good").click()
 
 
-def test_a_clip_that_comes_slowly_is_loaded_once(tmp_path, browser):
-    with slow(tmp_path, "GET", "/clips/", between=0.4) as site, opened(browser) as page:
+@pytest.mark.parametrize(
+    ("how", "patience", "asked"),
+    [
+        pytest.param({"between": 0.4}, 3000, 2, id="that come slowly are loaded once"),
+        pytest.param({"stopping": 2}, 1500, 4, id="that stop in the middle are loaded again"),
+    ],
+)
+def test_clips(tmp_path, browser, how, patience, asked):
+    with slow(tmp_path, "GET", "/clips/", **how) as site, opened(browser) as page:
         make_run(site.api, num_queries=1)
-        less_patient(page, 3000)
+        less_patient(page, patience)
         begin(page, site.url)
-        assert site.app.asked == 2
-
-
-def test_a_clip_that_stops_in_the_middle_is_loaded_again(tmp_path, browser):
-    with slow(tmp_path, "GET", "/clips/", stopping=2) as site, opened(browser) as page:
-        make_run(site.api, num_queries=1)
-        less_patient(page, 1500)
-        begin(page, site.url)
-        assert site.app.asked == 4
+        assert site.app.asked == asked
 
 
 def to_exports(page, site):
