@@ -20,8 +20,8 @@ sys.path.insert(0, str(ROOT))
 
 from tqdm import tqdm
 
+from course.checks import LEARNING, NETWORK, grade_learning, grade_network
 from course.example_class import CLASS, Student
-from course.grade import LEARNING, NETWORK, grade_learning, grade_network
 from course.grades import Check
 from course.sandbox import Limits
 

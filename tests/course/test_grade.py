@@ -16,11 +16,9 @@ import pytest
 import torch
 from conftest import ROOT, assert_one_sentence
 
-from course.example_class import CLASS
-from course.grade import (
+from course.checks import (
     LEARNING,
     REFERENCE,
-    Limits,
     grade,
     grade_learning,
     grade_network,
@@ -30,9 +28,16 @@ from course.grade import (
     pair_accuracy,
     partial,
 )
+from course.example_class import CLASS
 from course.grades import Check, file_names
 from course.handout import build
-from course.sandbox import another_user, can_run_as_another, hidden_and_kept, read_answers
+from course.sandbox import (
+    Limits,
+    another_user,
+    can_run_as_another,
+    hidden_and_kept,
+    read_answers,
+)
 from course.submissions import opened
 from prefloop.errors import UserError
 from prefloop.files import read_csv
@@ -621,7 +626,7 @@ def test_missing_and_damaged_files(submission):
 def test_many_at_once(run, submission, tmp_path, monkeypatch):
     """A zip with a folder in it, a folder within, one without rlhf/, and no submission."""
     passed = [Check(name, most, most, "as elsewhere") for name, most in LEARNING.items()]
-    monkeypatch.setattr("course.grade.grade_learning", lambda *_: passed)  # which takes its time
+    monkeypatch.setattr("course.checks.grade_learning", lambda *_: passed)  # which takes its time
     nested = tmp_path / "bea" / "my homework" / "part-2"
     shutil.copytree(submission, nested)
     shutil.make_archive(str(tmp_path / "cy"), "zip", tmp_path, "student")

@@ -6,7 +6,7 @@ import pytest
 from conftest import assert_one_sentence
 
 from course.assignment import compare
-from course.grade import REFERENCE
+from course.checks import REFERENCE
 from course.report import checkpoint_returns, draw_controls, draw_learning_curves, metrics
 from prefloop.evaluation.statistics import mean_estimate
 
