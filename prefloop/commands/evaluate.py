@@ -101,12 +101,13 @@ def main(settings: Settings) -> None:
         for i, (path, env, policy) in enumerate(loaded):
             ways = _ways(policy, settings)
             for greedy in ways:
+                is_written = bool(settings.minari) and not rows
                 with progress(settings.episodes, "episodes", leave=False) as bar:
                     episodes = play(
                         policy, env, settings.episodes, settings.seed, greedy,
-                        lambda ended: bar.update(units=ended),
+                        lambda ended: bar.update(units=ended), observed=is_written,
                     )  # fmt: skip
-                if not rows and settings.minari:
+                if is_written:
                     from prefloop.data.minari import write_minari
 
                     write_minari(episodes, settings.minari, env)

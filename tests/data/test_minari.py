@@ -1,3 +1,4 @@
+import csv
 import sys
 
 import numpy as np
@@ -38,6 +39,21 @@ def test_round_trip(tmp_path, env_id, dataset_id):
     path = write_minari(played, dataset_id, env_id)
     assert path == tmp_path / "minari" / dataset_id
     assert_same_trajectories(played, read_minari(dataset_id, env_id))
+
+
+def test_evaluate_writes_the_first_policys_episodes(tmp_path, monkeypatch):
+    from prefloop.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    small = "--steps 20 --iteration_steps 20 --random_steps 5 --evaluation_episodes 1"
+    main(f"sac --env Pendulum-v1 {small} --out p".split())
+    dataset_id = "pendulum/weak-v0"
+    main(f"evaluate p --episodes 2 --minari {dataset_id}".split())
+    evaluated = read_minari(dataset_id, "Pendulum-v1")
+    with (tmp_path / "evaluation" / "evaluation.csv").open() as file:
+        mean_actions, _ = csv.DictReader(file)
+    assert evaluated.obs.shape == (400, 3)
+    assert evaluated.returns.mean() == pytest.approx(float(mean_actions["mean_return"]))
 
 
 def test_how_an_episode_ended():
