@@ -1,5 +1,7 @@
 """Every environment of Gymnasium's Box2D, by its id."""
 
+from functools import partial
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ from conftest import assert_one_sentence
 from test_rendering import act, as_segment
 
 from prefloop.data.segments import ACTIONS, SEED
-from prefloop.envs.make import make_env
+from prefloop.envs.make import make_env, make_vector_env
+from prefloop.envs.settings import EnvSettings
 from prefloop.envs.spaces import spaces_of
 from prefloop.files import read_csv
 from prefloop.labelling.server.rendering import Renderer
@@ -38,6 +41,25 @@ def test_made_and_seeded(env_id):
         env.close()
         played.append(np.array(seen).tobytes())
     assert played[0] == played[1] != played[2]
+
+
+@pytest.mark.parametrize(
+    "make", [make_env, partial(make_vector_env, num_envs=1)], ids=["one", "many"]
+)
+@pytest.mark.parametrize("changes", [{}, {"horizon": 200}])
+def test_what_was_done_before_shows_nowhere(make, changes):
+    """Or a run that is resumed would not end where the unbroken one does."""
+
+    def play(env, seed):
+        rng, seen = np.random.default_rng(seed), [env.reset(seed=seed)[0]]
+        for _ in range(120):
+            seen.append(env.step(rng.uniform(-1, 1, env.action_space.shape))[0])
+        return np.array(seen)
+
+    env = EnvSettings(env="BipedalWalker-v3", **changes)
+    used = make(env)
+    for seed in range(4):
+        np.testing.assert_array_equal(play(make(env), seed), play(used, seed))
 
 
 @pytest.mark.parametrize("env_id", IDS)

@@ -5,6 +5,7 @@ import inspect
 import logging
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -51,8 +52,7 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
     # some take no render_mode
     kwargs: dict[str, Any] = {"render_mode": render_mode} if render_mode else {}
     if not env.changes:
-        made = _make(gym.make, env.env, **kwargs)
-        return CutWhereItDiverged(made) if _is_mujoco(env.env) else made
+        return _with_ours(_make(gym.make, env.env, **kwargs), env.env)
     if env.termination == "never":
         _require_going_on(env)
         kwargs[GOES_ON] = False
@@ -64,9 +64,7 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
     made.close()
     if env.pixels is not None and not is_picture(made.observation_space):  # drawn to be observed
         kwargs.setdefault("render_mode", "rgb_array")
-    made = _make(gym.make, env.env, max_episode_steps=-1, **kwargs)
-    if _is_mujoco(env.env):
-        made = CutWhereItDiverged(made)
+    made = _with_ours(_make(gym.make, env.env, max_episode_steps=-1, **kwargs), env.env)
     if env.fallen_steps:
         made = CutAfterFall(made, env.fallen_steps * env.action_repeat)
     made = _wrapped(made, env)
@@ -96,6 +94,13 @@ def _require_going_on(env: EnvSettings) -> None:
             f"{env} has no way to go on where it would end early, so --termination never is not for it; "
             "--termination absorb and --termination restart make all episodes equally long, too."
         )
+
+
+def _with_ours(made: gym.Env, env_id: str) -> gym.Env:
+    """With what its makers' simulator lacks."""
+    if _is_mujoco(env_id):
+        return CutWhereItDiverged(made)
+    return InWorldsOfTheirOwn(made) if _keeps_its_world(env_id) else made
 
 
 def _wrapped(made: gym.Env, env: EnvSettings) -> gym.Env:
@@ -134,10 +139,31 @@ def can_go_on(env_id: str) -> bool:
     return creator is not None and GOES_ON in inspect.signature(creator).parameters
 
 
+class InWorldsOfTheirOwn(gym.Wrapper, gym.utils.RecordConstructorArgs):
+    """Begins each episode of BipedalWalker in a new world of Box2D.
+
+    Its own reset leaves the old one, whose contacts are solved in another order after what was done before: the same
+    seed and actions then lead elsewhere, and a run that is resumed away from the unbroken one.
+    """
+
+    def __init__(self, env: gym.Env) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begins an episode."""
+        base: Any = self.env.unwrapped
+        base._destroy()  # while its bodies have their world
+        base.world = type(base.world)()
+        return self.env.reset(seed=seed, options=options)
+
+
 class SeededEpisodes(gym.Wrapper):
     """A new copy with a seed for every episode, so that any can be acted again without the others.
 
-    A reset is not enough: in some environments (BipedalWalker) what was done before shows after it.
+    A reset is not enough: in some environments what was done before shows after it.
 
     Attributes:
         episode_seed: what the episode under way was reset with.
@@ -193,8 +219,7 @@ def make_vector_env(
         kwargs["wrappers"] = [_not_too_large]
         if seeded_episodes:
             kwargs["wrappers"] += [SeededEpisodes]
-        if _is_mujoco(env.env):
-            kwargs["wrappers"] += [CutWhereItDiverged]
+        kwargs["wrappers"] += [partial(_with_ours, env_id=env.env)]
     if env.changes:
 
         def copy() -> gym.Env:
@@ -348,6 +373,12 @@ def _is_mujoco(env_id: str | EnvSpec | None) -> bool:
             return True
         env_id = gym.registry.get(without_module(env_id))
     return env_id is not None and "mujoco" in str(env_id.entry_point)
+
+
+def _keeps_its_world(env_id: str) -> bool:
+    """Whether a reset leaves the simulator as what was done before has made it."""
+    spec = gym.registry.get(without_module(env_id))
+    return spec is not None and "box2d.bipedal_walker:" in str(spec.entry_point)
 
 
 def _wrapper(name: str) -> Any:
