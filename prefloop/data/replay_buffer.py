@@ -19,7 +19,7 @@ import io
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -327,22 +327,24 @@ class ReplayBuffer:
             obs, next_obs = (self._columns["obs"][i % self._all_rows] for i in (rows, rows + 1))
             self._columns["rewards"][rows] = reward(obs, self._columns["actions"][rows], next_obs)
 
-    def mean_rewards(self, rows: int, times: int) -> NDArray:
-        """Of the steps in so many rows at a time, the newest last; NaN where they are not here any more.
+    def mean_rewards(self, rows: Sequence[int]) -> NDArray:
+        """Of the steps in so many rows one after the other; NaN where they are not all here any more.
 
         Args:
-            rows: of each environment, those that only reset among them.
-            times: how often.
+            rows: how many each time, the newest last; of each environment, those that only reset among them.
 
         Returns:
-            float64; [times].
+            float64; as many.
         """
-        means = np.full(times, np.nan)
-        for ago in range(min(times, self.size // rows)):
-            places = self._places(np.arange(ago * rows, (ago + 1) * rows))
+        means, stop = np.full(len(rows), np.nan), 0
+        for i in reversed(range(len(rows))):
+            start, stop = stop, stop + rows[i]
+            if stop > self.size:
+                break
+            places = self._places(np.arange(start, stop))
             counts = ~(self._columns["resets"][places] | self._columns[DROPPED][places])
             if counts.any():
-                means[times - 1 - ago] = self._columns["rewards"][places].mean(where=counts)
+                means[i] = self._columns["rewards"][places].mean(where=counts)
         return means
 
     def write(self, path: Path) -> None:

@@ -130,7 +130,9 @@ class Pebble:
         """
         if not self.taught.fitted:
             return None
-        return self.replay.mean_rewards(self.plan.iteration_steps + 1, iterations)
+        # a row more for each, for what its last step led to; the last one may be shorter
+        rows = [len(self.plan.updates(i)) + 1 for i in range(iterations)]
+        return self.replay.mean_rewards(rows)
 
     def _learn_reward(self, iteration: int) -> dict[str, float]:
         """Lines 6 to 13; what the row says of the fit."""

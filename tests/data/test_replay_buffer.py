@@ -64,12 +64,16 @@ def test_the_mean_reward_of_each_iteration(tmp_path):
     buffer = ReplayBuffer(tmp_path, VECTORS, num_envs=1, capacity=40, between_states=20)
     fill(buffer, 40)  # rewards count the steps; steps 7, 14, 21 … only reset
     np.testing.assert_allclose(
-        buffer.mean_rewards(10, 3),
+        buffer.mean_rewards([10] * 3),
         [np.mean([t for t in range(a, a + 10) if t % 7]) for a in (10, 20, 30)],
+    )
+    np.testing.assert_allclose(
+        buffer.mean_rewards([10, 5]),
+        [np.mean([t for t in range(25, 35) if t % 7]), np.mean([36, 37, 38, 39])],
     )
     buffer.drop_episodes(np.array([True]))  # the one under way, from step 36 on
     np.testing.assert_allclose(
-        buffer.mean_rewards(10, 6),
+        buffer.mean_rewards([10] * 6),
         [np.nan, np.nan, *(np.mean([t for t in range(a, a + 10) if t == 0 or t % 7]) for a in (0, 10, 20)),
          np.mean([30, 31, 32, 33, 34])],
     )  # fmt: skip

@@ -92,6 +92,17 @@ def test_every_step_of_the_past_is_worth_what_the_reward_says_now(pebble):
     np.testing.assert_allclose(episodes.rewards, true, rtol=1e-3, atol=1e-3)
 
 
+def test_an_iteration_that_is_cut_short_is_judged_by_its_own_steps(pebble):
+    experience = ReplaySettings(
+        steps=850, iteration_steps=250, evaluation_episodes=1, updates_per_step=0.1
+    )
+    learner = pebble(experience=experience)
+    rows = [learner.iterate(i) for i in range(4)]
+    judged = learner.judged_now(4)
+    assert np.isfinite(judged).all()
+    assert judged[-1] == pytest.approx(rows[-1]["reward"], rel=1e-4)
+
+
 def test_without_relabelling_the_past_keeps_the_first_reward(pebble):
     learner = pebble(relabel=False)
     for i in range(3):
