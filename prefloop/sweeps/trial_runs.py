@@ -142,7 +142,8 @@ class TrialRuns:
         """Has them done.
 
         Args:
-            has_enough: told the number and the value of each run that is done, whether the rest may be left out.
+            has_enough: told the number and the value of each run that is done, whether the rest may be left out;
+                what it says of the last one counts.
 
         Returns:
             The values of those that were done, by the numbers of their instances.
@@ -168,7 +169,8 @@ class TrialRuns:
                 zero, one_ = self._scales[instance.comparison.folder]
                 found = read_json(job.folder / RESULT)["mean_return"]
                 values[instance.number] = (found - zero) / (one_ - zero)
-                is_enough = has_enough(instance.number, values[instance.number]) or is_enough
+                # whatever was said before: runs under way may make up for it
+                is_enough = has_enough(instance.number, values[instance.number])
         if failure is not None:
             raise UserError(failure)
         return values

@@ -4,6 +4,8 @@ import csv
 import signal
 import subprocess
 import sys
+from collections import namedtuple
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
@@ -228,6 +230,45 @@ def test_what_is_clearly_worse_is_given_up_before_all_its_seeds(study, done, tmp
     study.write_text(study.read_text().replace("trials: 6", "p_threshold: 0\n  trials: 6"))
     searching.tune(as_given(study, out=str(tmp_path / "d")))
     assert {row["runs"] for row in rows(tmp_path / "d")} == {"8"}
+
+
+def test_a_trial_goes_on_whose_runs_under_way_make_up_for_the_others(
+    study, done, tmp_path, monkeypatch
+):
+    """Or what was given up, and had a part of its runs, would be the best one."""
+    waiting, waited = [], namedtuple("Waited", ["done", "not_done"])
+
+    class ThreeAtOnce(Inline):
+        at_once = 3
+
+        def __init__(self, num_processes):
+            pass
+
+        def submit(self, function, job):
+            future = Future()
+            waiting.append((future, function, job))
+            return future
+
+    def wait(futures, **how):
+        """The one that began first is done."""
+        future, function, job = waiting.pop(0)
+        future.set_result(function(job))
+        return waited({future}, set(futures) - {future})
+
+    def value(job):
+        seed = job.what.seed
+        if rate(job) == 1e-3:  # the usual settings
+            return 10 + seed / 100
+        return 9 if seed < 4 else 100
+
+    monkeypatch.setattr(trial_runs, "ThisMachine", ThreeAtOnce)
+    monkeypatch.setattr(trial_runs, "wait", wait)
+    done.value = value
+    study.write_text(study.read_text().replace("0-1", "0-7").replace("trials: 6", "trials: 2"))
+    searching.tune(as_given(study))
+    usual, other = rows(tmp_path / "c")
+    assert usual["state"] == other["state"] == "done" and other["runs"] == "8"
+    assert float(other["return"]) == pytest.approx(54.5)
 
 
 def test_scores_of_several_environments(study, done, tmp_path):
