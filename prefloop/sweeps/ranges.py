@@ -64,6 +64,8 @@ class Range:
         """The setting of a number that was drawn."""
         if self.whole:
             return int(drawn)
+        if self.step is not None:  # which may need more digits
+            return float(f"{drawn:.12g}")
         return min(max(float(f"{drawn:.{DIGITS}g}"), self.low), self.high)
 
 

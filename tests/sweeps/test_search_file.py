@@ -62,6 +62,8 @@ def test_a_value_that_was_drawn_is_one_that_reads_well():
     )
     sizes = Choice(((16, 16), (64,)))
     assert [sizes.as_set(sizes.drawn(value)) for value in sizes.values] == list(sizes.values)
+    steps = Range(0.99, 0.99975, step=0.00025)
+    assert steps.as_set(0.99 + 0.00025) == 0.99025 and steps.holds(steps.as_set(0.9905))
     assert not Range(1, 3).holds(None) and not sizes.holds((16,))
 
 
