@@ -184,11 +184,11 @@ class RewardModel(nn.Module):
         to the reward explains the labels just as well, so the mean is taken out, too. Of many segments of
         pictures some will do.
         """
+        lengths_differ = bool(np.ptp(segments.lengths))  # of all, as the fit looks at them
         if self.encoder_learns and len(segments) > SCALE_SEGMENTS:
             segments = segments[np.linspace(0, len(segments) - 1, SCALE_SEGMENTS).astype(np.int64)]
         mask = torch.as_tensor(segments.mask)
         rewards = self._members_rewards(segments.obs, segments.actions).mean(0).cpu()[mask].double()
-        lengths_differ = bool(np.ptp(segments.lengths))
         mean = torch.zeros(()) if lengths_differ else rewards.mean()
         std = (rewards - mean).square().mean().sqrt()
         self.reward_mean.copy_(mean)

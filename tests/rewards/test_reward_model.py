@@ -7,6 +7,7 @@ from made_up import make_segments, preferences, random_segments
 
 from prefloop import checkpoints
 from prefloop.data.preferences import Queries
+from prefloop.encoders import make_encoder
 from prefloop.envs.make import make_env, make_vector_env
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
@@ -107,6 +108,20 @@ def test_the_zero_of_a_reward_stays_where_lengths_differ():
     # root of the mean square of 1, 2 and 2
     assert (model.reward_mean, model.reward_std) == (0, pytest.approx(3**0.5))
     assert model.reward(obs_of([0]), np.array([0])).tolist() == [0]
+
+
+def test_of_many_pictures_all_say_whether_lengths_differ(monkeypatch):
+    """Not those alone that the scale is taken from: the fit has learned whether longer is better."""
+    monkeypatch.setattr(reward_model, "SCALE_SEGMENTS", 2)
+    spaces = Spaces((16, 16), "uint8", True, 2)
+    model = RewardModel(spaces, (4,), 1, encoder=make_encoder(spaces))
+    lengths = np.array([2, 2, 1, 2])
+    obs = np.random.default_rng(0).integers(256, size=(4, 2, 16, 16), dtype=np.uint8)
+    reward_model.last_layer(model.networks[0]).bias.data.fill_(1.0)
+    model.set_scale(make_segments(obs, np.zeros((4, 2), int), lengths))
+    assert model.reward_mean == 0
+    model.set_scale(make_segments(obs, np.zeros((4, 2), int)))
+    assert model.reward_mean == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize("lengths", [[2, 2], [1, 2]])
