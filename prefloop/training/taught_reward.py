@@ -213,7 +213,8 @@ class TaughtReward:
             obs, actions: of the steps; [steps, ...].
         """
         said = self.answers.current()
-        lengths = said.answered.segments.lengths if said is not None else np.zeros(1)
+        # of what was answered, as the fit has them
+        lengths = said.answered.compact.segments.lengths if said is not None else np.zeros(1)
         self.model.rescale(self.model.reward(obs, actions), centre=not np.ptp(lengths))
 
     def require_fitted(self) -> None:

@@ -1,19 +1,23 @@
 import contextlib
 import copy
 import re
+from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from conftest import assert_one_sentence
+from made_up import preferences, random_segments
 from small_pebble import SMALL, assert_absorbed
 
 from prefloop import runs
 from prefloop.agents.settings import SACSettings
 from prefloop.data import dataset
+from prefloop.envs.spaces import Spaces
 from prefloop.files import read_csv, read_json, write_json
 from prefloop.rewards.settings import ReedSettings, RewardSettings, RuneSettings, SurfSettings
+from prefloop.rewards.training import make_model
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training import methods
 from prefloop.training.on_policy import stepping_in
@@ -23,6 +27,7 @@ from prefloop.training.settings import (
     QuerySettings,
     ReplaySettings,
 )
+from prefloop.training.taught_reward import TaughtReward
 
 CPU, ENV = torch.device("cpu"), "Pendulum-v1"
 
@@ -369,3 +374,20 @@ def test_the_reward_is_on_a_scale_of_one_over_all_that_was_done(pebble):
     for i in range(3):
         asked.iterate(i)
     assert asked.taught.model.reward_std != learner.taught.model.reward_std
+
+
+def test_what_was_skipped_does_not_say_that_lengths_differ():
+    """Its segments are not fitted, and a reward of segments of one length has mean 0."""
+    rng = np.random.default_rng(0)
+    segments = random_segments(3, 4, rng, lengths=np.array([4, 4, 2]))
+    said = preferences(segments, (0, 1, 1.0), (2, 0, np.nan))
+    answers = SimpleNamespace(shown=2, current=lambda: said)
+    own = RewardSettings(hidden_sizes=(8,), epochs=3, held_out=0)
+    model = make_model(Spaces((3,), "float32", True, 2), own, 0)
+    taught = TaughtReward(model, answers, QuerySettings(segment_length=4), own, 0)
+    taught.fit()
+    steps = rng.normal(size=(500, 3)).astype(np.float32) + 1, np.zeros(500, np.int64)
+    taught.rescale(*steps)
+    rewards = taught.model.reward(*steps)
+    assert rewards.mean() == pytest.approx(0, abs=1e-4)
+    assert rewards.std() == pytest.approx(1, abs=1e-4)
