@@ -54,8 +54,8 @@ def state_entropy(
 
     Args:
         obs: [batch, *obs_shape].
-        past: [states, *obs_shape]; those that stand in both count as neighbours of themselves, at
-            distance 0.
+        past: [states, *obs_shape]. The nearest does not count: it is the state itself, at distance 0, where that
+            stands in both.
 
     Returns:
         float64; [batch].
@@ -64,6 +64,6 @@ def state_entropy(
     scale = others.std(0)
     scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
     distances = torch.cdist(states / scale, others / scale)
-    # itself may be among them; topk finds the few in a third of kthvalue's time
+    # the nearest may be itself; topk finds the few in a third of kthvalue's time
     nearest = distances.topk(min(neighbours + 1, len(others)), dim=1, largest=False).values[:, -1]
     return torch.log1p(nearest).cpu().double().numpy()
