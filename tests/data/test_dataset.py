@@ -131,6 +131,19 @@ def test_datasets_of_schema_1_are_read_and_added_to(tmp_path):
     assert dataset.read_metadata(tmp_path)["schema"] == 2  # an earlier prefloop would see a part
 
 
+def test_the_lines_of_the_docs_read_such_a_dataset_in_its_order(tmp_path, monkeypatch, capsys):
+    place = tmp_path / "prefs"
+    written(place, some(seed=0))
+    (place / "segments-0000.npz").rename(place / "segments.npz")
+    (place / "metadata.json").write_text(json.dumps({"schema": 1, **ABOUT}))
+    written(place, some(seed=1))
+    text = (ROOT / "docs" / "data_format.md").read_text(encoding="utf-8")
+    lines = text.partition("```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(lines, {})
+    assert capsys.readouterr().out == "12 shown, 12 answered, 100% as the true returns say\n"
+
+
 def test_a_segment_that_stands_there_twice_shifts_nothing(tmp_path):
     first, second = some(seed=0), some(seed=1)
     path = written(tmp_path, first) / "segments-0000.npz"
