@@ -76,6 +76,10 @@ def main(settings: Settings) -> None:
     from prefloop.files import claimed_directory, read_csv, write_csv
     from prefloop.progress import progress
 
+    if settings.minari:
+        from prefloop.data.minari import require_new
+
+        require_new(settings.minari)
     loaded = []
     for path in (checkpoints.policy_file(Path(name)) for name in settings.policy):
         env = from_facts(checkpoints.run_facts(path), settings.env)

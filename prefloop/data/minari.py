@@ -38,19 +38,13 @@ def write_minari(trajectories: Trajectories, dataset_id: str, env: Env) -> Path:
     from prefloop.envs.make import make_env
     from prefloop.envs.spaces import as_stored, spaces_of
 
-    minari, _ = import_optional("Writing a Minari dataset", "data", "minari", "h5py")
-    namespace, path = _minari_path(minari, dataset_id)
+    minari, namespace, path = _new(dataset_id)
     made = make_env(env)
     if not spaces_of(made).allows(as_stored(np.asarray(trajectories.obs)), trajectories.actions):
         raise UserError(f"These episodes are not of {env}: their steps have other sizes.")
     episode_buffer = minari.data_collector.EpisodeBuffer
     episodes = [episode_buffer(**episode) for episode in _minari_episodes(trajectories)]
-    taken = UserError(
-        f"There is a Minari dataset {dataset_id} already, in {path}; choose another id."
-    )
     try:
-        if path.exists():
-            raise taken
         if namespace is not None and namespace not in minari.namespace.list_local_namespaces():
             minari.namespace.create_namespace(namespace)
         # under a name that Minari does not list, and renamed once whole
@@ -71,14 +65,22 @@ def write_minari(trajectories: Trajectories, dataset_id: str, env: Env) -> Path:
             }
             storage.update_metadata(about)
             storage.update_episodes(episodes)
-            if path.exists():  # since we looked
-                raise taken
+            _new(dataset_id)  # since we looked
             whole.rename(path)
     except OSError as error:
         raise UserError(f"Can't write {path}: {error.strerror or error}.") from None
     finally:
         made.close()
     return path
+
+
+def require_new(dataset_id: str) -> None:
+    """To be called before the episodes are played that `write_minari` is to write.
+
+    Raises:
+        UserError: Minari or h5py is missing; or the id is none or is taken.
+    """
+    _new(dataset_id)
 
 
 def read_minari(dataset_id: str, env: Env | None = None) -> Trajectories:
@@ -147,6 +149,17 @@ def read_minari(dataset_id: str, env: Env | None = None) -> Trajectories:
         terminated=terminated,
         truncated=truncated | ~terminated,
     )
+
+
+def _new(dataset_id: str) -> tuple[ModuleType, str | None, Path]:
+    """Minari, and namespace and place of a dataset that is not there yet."""
+    minari, _ = import_optional("Writing a Minari dataset", "data", "minari", "h5py")
+    namespace, path = _minari_path(minari, dataset_id)
+    if path.exists():
+        raise UserError(
+            f"There is a Minari dataset {dataset_id} already, in {path}; choose another id."
+        )
+    return minari, namespace, path
 
 
 def _minari_path(minari: ModuleType, dataset_id: str) -> tuple[str | None, Path]:

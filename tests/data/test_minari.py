@@ -41,7 +41,7 @@ def test_round_trip(tmp_path, env_id, dataset_id):
     assert_same_trajectories(played, read_minari(dataset_id, env_id))
 
 
-def test_evaluate_writes_the_first_policys_episodes(tmp_path, monkeypatch):
+def test_evaluate_writes_the_first_policys_episodes(tmp_path, monkeypatch, capsys):
     from prefloop.cli import main
 
     monkeypatch.chdir(tmp_path)
@@ -54,6 +54,12 @@ def test_evaluate_writes_the_first_policys_episodes(tmp_path, monkeypatch):
         mean_actions, _ = csv.DictReader(file)
     assert evaluated.obs.shape == (400, 3)
     assert evaluated.returns.mean() == pytest.approx(float(mean_actions["mean_return"]))
+    # told before anything is played, whose returns would be lost
+    monkeypatch.setattr("prefloop.evaluation.evaluate.play", None)
+    for taken, words in ((dataset_id, "already"), ("weak", "is no id of a Minari dataset")):
+        with pytest.raises(SystemExit):
+            main(f"evaluate p --episodes 2 --minari {taken}".split())
+        assert words in capsys.readouterr().err
 
 
 def test_how_an_episode_ended():
