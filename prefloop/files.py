@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ import filelock
 from prefloop.errors import UserError
 
 logger = logging.getLogger(__name__)
+# on Windows a file can't be replaced while a virus scanner or a spreadsheet reads it
+HELD_SECONDS = 2.0 if os.name == "nt" else 0.0
 
 
 def write_atomically(path: Path, data: bytes, durable: bool = False, private: bool = False) -> None:
@@ -49,11 +52,25 @@ def write_atomically(path: Path, data: bytes, durable: bool = False, private: bo
             if durable:
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())
-            temporary.replace(target)
+            put_in_place(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"Can't write {path}: {error.strerror}.") from None
+
+
+def put_in_place(temporary: Path, target: Path) -> None:
+    """Renames; as soon as nobody holds `target` open where that hinders, for `HELD_SECONDS` at most."""
+    until = time.monotonic() + HELD_SECONDS
+    while True:
+        try:
+            temporary.replace(target)
+        except PermissionError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def require_writable(path: Path) -> None:

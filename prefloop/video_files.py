@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefloop.errors import UserError
-from prefloop.files import keep_mode, link_target
+from prefloop.files import keep_mode, link_target, put_in_place
 
 # Quick to write, and quick to jump about in. A browser that shows some frame decodes from the last
 # keyframe before it: at most ten small pictures here, while every frame a keyframe would be three
@@ -64,7 +64,7 @@ def write_video(
                     container.mux(stream.encode(picture))
                 container.mux(stream.encode())
             keep_mode(target, temporary)
-            temporary.replace(target)
+            put_in_place(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
     except (OSError, av.FFmpegError) as error:

@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 import subprocess
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prefloop import files
 from prefloop.errors import UserError
 from prefloop.files import (
     LOCK,
@@ -39,6 +41,25 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         write_atomically(path, b"new one")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_held_open_is_waited_for(tmp_path, monkeypatch):
+    """As on Windows, where what others read can't be replaced."""
+    path, replace, held = tmp_path / "metrics.csv", Path.replace, [True, True]
+    path.write_text("old")
+
+    def replace_when_free(self, target):
+        if held and held.pop():
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace_when_free)
+    with pytest.raises(UserError, match="Permission denied"):
+        write_atomically(path, b"new")
+    assert path.read_text() == "old" and len(held) == 1
+    monkeypatch.setattr(files, "HELD_SECONDS", 60)
+    write_atomically(path, b"new")
+    assert path.read_text() == "new" and not held and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_directory_is_not_overwritten(tmp_path):

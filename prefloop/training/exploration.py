@@ -63,7 +63,9 @@ def state_entropy(
     states, others = (to_tensor(x, device).float().flatten(1) for x in (obs, past))
     scale = others.std(0)
     scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
-    distances = torch.cdist(states / scale, others / scale)
+    # around 0: distances come of squares and products, in which a large offset leaves no digits for what differs
+    centre = others.mean(0)
+    distances = torch.cdist((states - centre) / scale, (others - centre) / scale)
     # the nearest may be itself; topk finds the few in a third of kthvalue's time
     nearest = distances.topk(min(neighbours + 1, len(others)), dim=1, largest=False).values[:, -1]
     return torch.log1p(nearest).cpu().double().numpy()

@@ -34,6 +34,14 @@ def test_units_do_not_matter_and_what_never_varies_does_not_either(unit):
     np.testing.assert_allclose(state_entropy(scaled, scaled, 3), expected, rtol=1e-3)
 
 
+def test_an_offset_does_not_matter():
+    """Where distances are small beside it, as with positions far from the origin."""
+    past = np.random.default_rng(0).normal(0, 0.05, (200, 3))
+    expected = state_entropy(past, past, 3)
+    found = state_entropy(past + 100, past + 100, 3)
+    np.testing.assert_allclose(found, expected, rtol=1e-2)
+
+
 def test_it_is_paid_when_steps_are_drawn_on_a_scale_of_one(tmp_path):
     replay, rng = ReplayBuffer(tmp_path, SPACES, 1, 400), np.random.default_rng(0)
     no = np.zeros(1, bool)
