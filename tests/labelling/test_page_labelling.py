@@ -20,6 +20,7 @@ from pages import (
     until,
 )
 from people import Clock
+from taking_part import make_study
 
 from prefloop.labelling.server.storage.store import utc_now
 
@@ -235,6 +236,31 @@ def test_an_empty_queue_says_so_and_fills_by_itself(site, browser):
         press(page, "1")
         settled(page)
     assert len(labels(site.api)) == 1  # of the new round
+
+
+def test_a_name_that_the_server_refuses_is_told_and_can_be_changed(site, browser):
+    make_study(site.api)
+    make_run(site.api, "cartpole-02", num_queries=1, seed=1)
+    with opened(browser, AWAY, annotator="pilot-01") as page:
+        page.goto(f"{site.url}/#/label/cartpole-02")
+        page.wait_for_selector("[data-state=refused]")
+        assert "pilot-01 takes part in a study" in shown(page, ".message")
+        page.locator("#name-button").click()
+        for unseen in ("\u200b\u2060", "\x7f"):
+            page.locator("#name-field").fill(unseen)
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#name-mistake:not(:empty)")
+            page.locator("#name-field").fill("")
+        page.locator("#name-field").fill("\u3164")  # a letter, of which there is nothing to be seen
+        page.keyboard.press("Enter")
+        until(page, "document.querySelector('.message')?.textContent.includes('letters that can be seen')")  # fmt: skip
+        page.locator("#name-button").click()
+        page.locator("#name-field").fill("a\u200bda")
+        page.keyboard.press("Enter")
+        press(page, "1")
+        settled(page)
+        assert shown(page, "#name-shown") == "ada"
+    assert [event["annotator"] for event in labels(site.api, "cartpole-02")] == ["ada"]
 
 
 def test_a_page_that_is_closed_gives_its_pairs_to_the_others_at_once(site, browser):

@@ -87,9 +87,13 @@ export function annotator() {
   return browser.read("annotator", "");
 }
 
+/** A name as it is kept: what was pasted may hold tabs and the like, which the server takes for no name, and what is not seen. */
+export function asName(text) {
+  return text.replace(/\p{Cf}/gu, "").replace(/[\p{Cc}\p{Z}]+/gu, " ").trim();
+}
+
 export function setAnnotator(name) {
-  // what was pasted may hold tabs and the like, which the server takes for no name
-  browser.write("annotator", name.replace(/[\p{Cc}\p{Z}]+/gu, " ").trim());
+  browser.write("annotator", name);
 }
 
 /** Calls `act` when another tab has changed the name. */

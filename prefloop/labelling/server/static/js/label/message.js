@@ -15,6 +15,7 @@ function wording(queue, isEmpty) {
     return ["Nothing to compare right now", others + MORE];
   }
   if (state === "gone") return ["This run is gone", "Somebody has removed, renamed or archived it, or made it part of a study."];
+  if (state === "refused") return ["There are no pairs under this name", `${queue.refusal} The button with the name, above, takes another.`];
   if (state !== "finished") return ["Fetching pairs …", ""];
   if (isEmpty) return ["No pairs yet", MORE];
   if (!leftOver) return ["All pairs so far are done", "Thank you! If training asks for more, they appear here by themselves."];

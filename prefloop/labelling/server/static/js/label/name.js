@@ -1,7 +1,7 @@
 // The annotator's name: asked once, shown in the head of the page, changed there.
 
 import { setText } from "../common/dom.js";
-import { annotator, setAnnotator, whenRenamedElsewhere } from "../common/session.js";
+import { annotator, asName, setAnnotator, whenRenamedElsewhere } from "../common/session.js";
 
 const dialog = document.getElementById("name-dialog");
 const field = document.getElementById("name-field");
@@ -50,7 +50,7 @@ export function startName(changed) {
   for (const id of ["name-cancel", "name-data"]) document.getElementById(id).addEventListener("click", () => dialog.close());
   document.getElementById("name-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    const name = field.value.trim();
+    const name = asName(field.value);
     if (!name) {
       mistake.textContent = "A name has at least one letter.";
       field.focus();

@@ -27,8 +27,9 @@ export function pairsOf(run, annotator, seen) {
 /** Tells "change" when there is another pair to show or the state has changed. */
 export class PairQueue extends EventTarget {
   pairs = [];
-  /** "loading"; "queries"; "waiting" for others; "finished"; "gone": there is no such run. */
+  /** "loading"; "queries"; "waiting" for others; "finished"; "gone": there is no such run; "refused": none under this name. */
   state = "loading";
+  refusal = ""; // why
   leftOver = 0;
   settings = null;
   #settingsAt = 0;
@@ -151,8 +152,9 @@ export class PairQueue extends EventTarget {
         wait = this.pairs.some((pair) => !pair.rendered) ? UNRENDERED_POLL : idle;
       } catch (error) {
         if (this.#signal.aborted) return;
-        if (error instanceof Refused && [404, 409].includes(error.status)) this.#setGone(); // or archived
-        else if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
+        if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
+        if ([404, 409].includes(error.status)) this.#setNone("gone"); // or archived
+        if ([403, 422].includes(error.status)) this.#setNone("refused", error.message); // a participant's name, or none
       }
       if (this.#signal.aborted) return;
       if (this.#woken) continue;
@@ -232,9 +234,9 @@ export class PairQueue extends EventTarget {
     });
   }
 
-  #setGone() {
-    if (this.state === "gone") return;
-    this.state = "gone";
+  #setNone(state, refusal = "") {
+    if (this.state === state) return;
+    [this.state, this.refusal] = [state, refusal];
     this.#changed();
   }
 
