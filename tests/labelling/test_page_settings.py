@@ -1,6 +1,18 @@
 """The settings, and who may change them."""
 
-from pages import AWAY, NEEDS_CHROMIUM, Site, begin, labels, make_run, opened, press, settled, shown
+from pages import (
+    AWAY,
+    NEEDS_CHROMIUM,
+    Site,
+    begin,
+    labels,
+    make_run,
+    opened,
+    press,
+    settled,
+    shown,
+    until,
+)
 
 from prefloop.labelling.server.config import KEYS
 from prefloop.labelling.server.security import make_tokens
@@ -89,3 +101,16 @@ def test_a_token_comes_by_the_address_or_by_hand(tmp_path, browser):
             page.keyboard.press("Enter")
             page.wait_for_selector(".run")
         assert len(labels(site.api)) == 1
+
+
+def test_a_token_that_was_damaged_on_its_way_is_asked_for_again(tmp_path, browser):
+    tokens = make_tokens()
+    with Site(tmp_path, tokens=tokens.hashed) as site, opened(browser, AWAY) as page:
+        page.goto(f"{site.url}/#token={tokens.trainer}%")
+        page.wait_for_selector("text=does not hold here")
+        page.locator("#token-field").fill(f"\u201c{tokens.trainer}\u201d")  # in no header
+        page.keyboard.press("Enter")
+        until(page, "document.querySelector('#token-field')?.value === ''")
+        page.locator("#token-field").fill(tokens.trainer)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=There is nothing to label yet")

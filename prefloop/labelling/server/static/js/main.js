@@ -10,7 +10,7 @@ import { startNotices } from "./label/notices.js";
 import { outbox } from "./label/outbox.js";
 import { showResults } from "./results/results.js";
 import { showRuns } from "./runs/runs.js";
-import { isLink, setToken, takeToken, token } from "./common/session.js";
+import { decoded, isLink, setToken, takeToken, token } from "./common/session.js";
 import { browser } from "./common/storage.js";
 import { showSettings } from "./settings/settings.js";
 import { showStudies } from "./studies/studies.js";
@@ -31,12 +31,7 @@ async function route() {
   leave = new AbortController();
   const { signal } = leave;
   const [kind, ...rest] = window.location.hash.replace(/^#\/?/, "").split("/");
-  let name;
-  try {
-    name = decodeURIComponent(rest.join("/"));
-  } catch {
-    name = rest.join("/");
-  }
+  const name = decoded(rest.join("/"));
   const [page, show] = isLink() ? OWN_STUDY : (PAGES[kind] ?? PAGES[""]);
   document.title = name ? `${name} · prefloop` : "prefloop";
   view.dataset.page = page;

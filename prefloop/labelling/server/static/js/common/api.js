@@ -58,7 +58,8 @@ export function serverNow() {
 /** Who asks: a token, and with a participant's link on which device. */
 function credentials() {
   if (!token()) return {};
-  const headers = { authorization: `Bearer ${token()}` };
+  // of whatever was pasted a header holds ASCII alone; in a token of ours there is nothing to encode
+  const headers = { authorization: `Bearer ${encodeURIComponent(token())}` };
   return isLink() ? { ...headers, "prefloop-device": device() } : headers;
 }
 

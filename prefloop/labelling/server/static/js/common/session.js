@@ -32,11 +32,20 @@ export function setToken(given) {
   tab.write("token", given);
 }
 
+/** A part of an address as it was meant; as it stands where it was damaged on its way. */
+export function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 /** Takes the token out of the address (#token=...), so that it stands in no history. */
 export function takeToken() {
   const found = /^#token=([^&/?]+)(.*)/.exec(window.location.hash);
   if (!found) return;
-  setToken(decodeURIComponent(found[1]));
+  setToken(decoded(found[1]));
   tab.write("parameters", found[2].replace(/^[?&]/, ""));
   window.history.replaceState(null, "", "#/");
 }
