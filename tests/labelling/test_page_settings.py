@@ -100,6 +100,15 @@ def test_a_token_comes_by_the_address_or_by_hand(tmp_path, browser):
             page.locator("#token-field").fill(tokens.annotator)
             page.keyboard.press("Enter")
             page.wait_for_selector(".run")
+            assert not page.is_visible("#studies-link")
+        with opened(browser) as page:
+            page.goto(site.url)
+            page.wait_for_selector("#token-field")
+            page.keyboard.type(tokens.trainer)
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#studies-link:visible")
+            page.evaluate(f"location.hash = '#token={tokens.annotator}'")
+            page.wait_for_selector("#studies-link", state="hidden")
         assert len(labels(site.api)) == 1
 
 

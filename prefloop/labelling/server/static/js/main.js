@@ -54,6 +54,26 @@ async function route() {
 
 let isFirst = true;
 
+/** Shows what the token allows, or asks for one. */
+async function begin() {
+  try {
+    const { role } = isLink() ? {} : await persist(health);
+    document.getElementById("studies-link").hidden = role !== "trainer";
+    if (role === null) {
+      askToken();
+    } else if (isLink()) {
+      await greet();
+      await route();
+    } else {
+      outbox.send(); // what was left over when the page was closed
+      await route();
+    }
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    view.replaceChildren(make("p", { class: "empty" }, error.message));
+  }
+}
+
 /** Speaks, as far as nobody knows of which study somebody comes, what they spoke here before or like best. */
 async function greet() {
   const before = browser.read("language");
@@ -70,8 +90,8 @@ function askToken() {
   const enter = (event) => {
     event.preventDefault();
     setToken(field.value.trim());
-    route();
-    outbox.send();
+    delete view.dataset.page;
+    begin();
   };
   view.replaceChildren(
     make(
@@ -105,23 +125,10 @@ connection.addEventListener("token", askToken);
 window.addEventListener("hashchange", () => {
   const [before, wasLink] = [token(), isLink()];
   takeToken();
+  const isAnother = token() !== before;
   // as somebody else, with nothing left of the one before
-  if (token() !== before && (wasLink || isLink())) window.location.reload();
-  if (window.location.hash !== "#view") route();
+  if (isAnother && (wasLink || isLink())) window.location.reload();
+  else if (isAnother) begin();
+  else if (window.location.hash !== "#view") route();
 });
-try {
-  const { role } = isLink() ? {} : await persist(health);
-  document.getElementById("studies-link").hidden = role !== "trainer";
-  if (role === null) {
-    askToken();
-  } else if (isLink()) {
-    await greet();
-    await route();
-  } else {
-    outbox.send(); // what was left over when the page was closed
-    await route();
-  }
-} catch (error) {
-  if (!(error instanceof Refused)) throw error;
-  view.replaceChildren(make("p", { class: "empty" }, error.message));
-}
+begin();
