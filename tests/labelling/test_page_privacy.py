@@ -51,6 +51,10 @@ def test_an_annotator_reads_what_is_stored(site, browser):
             "1 answer, 0 pairs skipped, 0 answers taken back" in said and "in the study" not in said
         )
         assert "say this name: ada" in said and faults(page) == []
+        page.locator("#name-button").click()
+        page.locator("#name-field").fill("eve")
+        page.keyboard.press("Enter")
+        until(page, "document.body.textContent.includes('Nothing is stored under this name.')")
         page.get_by_role("button", name="Back").click()
         page.wait_for_selector("[data-page=runs]")
 

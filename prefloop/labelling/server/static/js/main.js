@@ -120,7 +120,7 @@ inWords(writeWords);
 startTheme();
 startHelp();
 startNotices();
-startName(() => view.dataset.page === "label" && route()); // no other page is anybody's own
+startName(() => ["label", "data"].includes(view.dataset.page) && route()); // no other page is anybody's own
 connection.addEventListener("token", askToken);
 window.addEventListener("hashchange", () => {
   const [before, wasLink] = [token(), isLink()];
