@@ -46,6 +46,17 @@ def test_settings_are_changed_and_a_bad_value_gets_the_servers_sentence(site, br
         save.click()
         page.wait_for_selector("text=Saved")
         assert site.settings.current.max_queries_per_annotator is None
+        disk = page.get_by_label("Disk for clips", exact=True)
+        assert "10,000,000" in shown(page, "#setting-cache_size_mb-help")
+        for typed, megabytes in (("20,000", 20_000), ("1,000,000", 1_000_000)):
+            disk.fill(typed)
+            save.click()
+            until(page, "n => document.querySelector('#setting-cache_size_mb').value === n", str(megabytes))  # fmt: skip
+            assert site.settings.current.cache_size_mb == megabytes
+        page.get_by_label("Speed").fill("0,125")
+        save.click()
+        page.wait_for_selector("text=Saved")
+        assert site.settings.current.playback_speed == 0.125
 
 
 def test_every_key_is_told_in_words_and_can_be_found(site, browser):

@@ -121,7 +121,9 @@ function makeField(key, otherwise) {
       if (isSwitch) return input.checked;
       const text = input.value.trim();
       if (!text) return null;
-      const number = Number(text.replace(",", "."));
+      // thousands as this page writes them; any other comma stands before a fraction
+      const isGrouped = /^[1-9]\d{0,2}(,\d{3})+$/.test(text);
+      const number = Number(isGrouped ? text.replaceAll(",", "") : text.replace(",", "."));
       return Number.isFinite(number) ? number : text; // what it is not, the server says
     },
     show(value) {
