@@ -190,6 +190,18 @@ def test_answers_that_are_refused_are_counted_and_each_is_seen(site, browser):
         assert page.evaluate(kept) == []
 
 
+def test_an_answer_waits_where_too_many_have_tried_tokens(site, browser):
+    make_run(site.api)
+    told = {"status": 429, "json": {"detail": "The token is not this server's."}}
+    with opened(browser, AWAY) as page:
+        begin(page, site.url)
+        page.route("**/api/answers", lambda route: route.fulfill(**told), times=2)
+        press(page, "1")
+        settled(page)
+        assert page.locator(".notice").count() == 0
+    assert kinds(site) == ["answer"]
+
+
 def test_a_page_goes_on_when_everything_is_asked_again(site, browser):
     make_run(site.api, num_queries=4)
     with opened(browser, AWAY) as page:

@@ -8,6 +8,7 @@ import { browser, whenOthersWrite } from "../common/storage.js";
 const KEY = "answer.";
 const REFUSED = "refused.";
 const SEND = { answer, undo };
+const LATER = [401, 408, 429]; // the token is wrong, perhaps tried by too many at once; or the body came too slowly
 
 /**
  * An entry is {kind, said, run, annotator, owner, session, at, tried}: `said` is what the server is told, as
@@ -96,7 +97,7 @@ class Outbox extends EventTarget {
           this.#done(next, await SEND[next.kind](next.said));
           wait = 250;
         } catch (error) {
-          if (error instanceof Unreachable || error.status === 401 || error.status === 408) {
+          if (error instanceof Unreachable || LATER.includes(error.status)) {
             await pause(wait);
             wait = Math.min(2 * wait, 4000);
           } else if (error instanceof Refused) {
