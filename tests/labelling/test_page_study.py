@@ -211,7 +211,7 @@ def test_who_stops_and_the_table(site, browser):
         assert "left" in shown(page, "[data-ref='01']")
         assert faults(page) == []
         page.get_by_role("button", name="End the link of 02").click()
-        page.get_by_role("button", name="End the link of 02").click()
+        page.get_by_role("button", name="Really end it? End the link of 02").click()
         until(
             page, "document.querySelector(\"[data-ref='02']\").textContent.includes('link ended')"
         )

@@ -134,16 +134,22 @@ async function showTable(view, signal, name) {
 function row(person, end, erase) {
   const { ref } = person;
   const cells = COLUMNS.slice(1, -1).map(() => make("td"));
-  const button = make("button", { type: "button", class: "plain", "aria-label": `End the link of ${ref}` }, "End link");
+  const name = `End the link of ${ref}`;
+  const button = make("button", { type: "button", class: "plain", "aria-label": name }, "End link");
   let asked = false;
   button.addEventListener("click", () => {
     if (asked) end(ref);
-    else setText(button, "Really end it?");
+    else {
+      setText(button, "Really end it?");
+      button.setAttribute("aria-label", `Really end it? ${name}`);
+      say("Really end it?");
+    }
     asked = true;
   });
   button.addEventListener("blur", () => {
     asked = false;
     setText(button, "End link");
+    button.setAttribute("aria-label", name);
   });
   const gone = make("button", { type: "button", class: "plain", "aria-label": `Delete all that is stored of ${ref}`, onclick: () => erase(person) }, "Delete data …");
   const node = make("tr", { "data-ref": ref }, make("th", { scope: "row" }, ref), cells, make("td", {}, button, " ", gone));
