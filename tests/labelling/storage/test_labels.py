@@ -182,6 +182,16 @@ def test_labels_from_elsewhere(store):
     assert done_is_what_stands(store)
 
 
+def test_a_label_from_elsewhere_takes_nothing_from_whoever_looks_at_the_pair(store):
+    (query,) = make_run(store, num_queries=1)
+    (lease,) = store.queue.lease(RUN, "ada", SESSION, 1).queries
+    store.labels.add(RUN, [NewLabel(uuid.uuid4(), query, "bob", 1.0, None, None)])
+    assert store.queue.lease(RUN, "eve", SESSION, 1).queries == []
+    store.labels.answer(uuid.uuid4(), lease.id, "tie")
+    assert [event.annotator for event in store.labels.current(RUN)] == ["bob", "ada"]
+    assert store.runs.get(RUN).counts.left == 0
+
+
 def test_a_label_from_elsewhere_is_of_steps_that_there_are(store):
     (query,) = make_run(store, num_queries=1)
     for trim in ((100, 2_000_000_000), (4, 6)):

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -238,7 +238,9 @@ class Labels:
                         f"{label.annotator} has labelled the query {label.query} already."
                     )
                 if query.repeat_of is not None or label.annotator not in out:
-                    wanted = max(query.wanted, query.done + 1)
+                    # whoever has it before them can answer it all the same
+                    taken = _taken_by_others(connection, query.id, label.annotator, self._now())
+                    wanted = max(query.wanted, query.done + 1 + taken)
                     more = update(queries).where(queries.c.id == query.id)
                     connection.execute(more.values(done=query.done + 1, wanted=wanted))
                 values = {
@@ -320,8 +322,7 @@ class Labels:
         now, taken = self._now(), 0
         # a clock that was set back and forth may have given the query to two people
         if not parts.is_live(row, now):
-            asked = {"query": row.query, "annotator": row.annotator, **parts.at(now)}
-            taken = connection.execute(answering.TAKEN_BY_OTHERS, asked).scalar_one()
+            taken = _taken_by_others(connection, row.query, row.annotator, now)
         if row.done + taken >= row.wanted:
             raise ConflictError(
                 "The time for this query had run out and somebody else has it now.", "late"
@@ -368,6 +369,12 @@ def _asked(connection: Connection, ids: Sequence[UUID]) -> list[Asked]:
         rows = connection.execute(select(*columns).where(queries.c.id.in_(some)))
         found += [Asked(*row) for row in rows]
     return found
+
+
+def _taken_by_others(connection: Connection, query: UUID, annotator: str, now: datetime) -> int:
+    """How many live leases of a query others have."""
+    asked = {"query": query, "annotator": annotator, **parts.at(now)}
+    return int(connection.execute(answering.TAKEN_BY_OTHERS, asked).scalar_one())
 
 
 def _has_labelled(connection: Connection, query: UUID, annotator: str, round: int) -> bool:
