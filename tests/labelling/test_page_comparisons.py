@@ -71,7 +71,7 @@ def test_everything_by_keyboard(compared, browser):
         at_step(page, 2)
         press(",")
         at_step(page, 1)
-        press("n")
+        press("N")  # with caps lock, too
         until(page, "document.querySelector('.start').textContent === 'episode 2 of 2'")
         at_step(page, 0)
         assert policies(page) == ["the last policy, 2,000 steps, 20 labels", "the last policy, 2,000 steps"]  # fmt: skip

@@ -65,6 +65,11 @@ export function keyShortcuts(action) {
   return ACTIONS[action].keys.map((key) => (key === " " ? "Space" : key)).join(" ");
 }
 
+/** Which key was pressed, with caps lock or without. */
+export function keyOf({ key }) {
+  return key.length === 1 ? key.toLowerCase() : key;
+}
+
 /** Whether the focused element has a use of its own for a key. */
 export function isTaken(target, key) {
   if (!(target instanceof Element)) return false;
@@ -83,7 +88,7 @@ export function listen(act, signal) {
   const pressed = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (document.querySelector("dialog[open]")) return;
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const key = keyOf(event);
     const action = actions.get(key);
     if (!action || isTaken(event.target, key)) return;
     event.preventDefault();

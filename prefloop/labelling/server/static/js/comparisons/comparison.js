@@ -3,7 +3,7 @@
 // Both the labelling page and the folder that `prefloop show` writes show it (showing/page.py).
 
 import { draw, make } from "../common/dom.js";
-import { isTaken } from "../common/keys.js";
+import { isTaken, keyOf } from "../common/keys.js";
 import { Gallery } from "./gallery.js";
 import { returnChart } from "./returnchart.js";
 import { Stage } from "./stage.js";
@@ -58,7 +58,7 @@ export function showComparison(node, data, address = (video) => video, signal = 
   const pressed = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || isTaken(event.target, event.key)) return;
     if (document.querySelector("dialog[open]")) return;
-    const key = KEYS.find(({ keys }) => keys.includes(event.key));
+    const key = KEYS.find(({ keys }) => keys.includes(keyOf(event)));
     if (!key || (event.repeat && !key.repeats)) return;
     event.preventDefault();
     key.act(stage, transport, event.key);
