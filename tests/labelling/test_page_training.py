@@ -6,12 +6,16 @@ from pages import (
     NEEDS_CHROMIUM,
     PHONE,
     Site,
+    add_pairs,
     begin,
     clip_of,
+    labels,
+    lease,
     make_run,
     make_segments,
     opened,
     press,
+    settled,
     shown,
     until,
 )
@@ -70,6 +74,20 @@ def test_whoever_has_answered_everything_watches_the_training(site, browser):
             page,
             "document.querySelector('.training-facts').textContent.includes('right about 75% of those')",
         )
+        # its own keys answer nothing; whoever uses it by mouse goes on by keys
+        add_pairs(site.api, "cartpole-01", 2, seed=1)
+        page.wait_for_selector("[data-state=pair]")
+        pair = lease(page)
+        page.locator(".training-video").focus()
+        page.keyboard.press(" ")
+        until(page, "document.querySelector('.training-video').paused")
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_timeout(100)
+        assert lease(page) == pair
+        page.locator(".training-video").click()
+        press(page, "ArrowLeft")
+        settled(page)
+    assert len(labels(site.api)) == 2
 
 
 def test_buttons_steer_it(site, browser):
@@ -173,6 +191,13 @@ def test_what_the_reward_says_is_shown_to_who_asks(site, browser):
         page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 10)
         until(page, f"{shown_step}.every(step => step === 12)")
         assert "13 / 25" in shown(page, ".frame")
+        # keys go on answering then; whoever comes to it by keyboard moves along it, and answers nothing
+        assert not page.evaluate("document.activeElement.matches('.reward-trace')")
+        pair = lease(page)
+        page.locator(".microscope svg").first.focus()
+        page.keyboard.press("ArrowRight")
+        until(page, f"{shown_step}.every(step => step === 13)")
+        assert (lease(page), labels(site.api)) == (pair, [])
         assert traces(site, []).status_code == 204
         press(page, "1")  # of the other pair nothing is said any more
         page.wait_for_selector("text=No reward was learned yet that says anything of this clip")

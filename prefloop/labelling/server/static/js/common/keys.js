@@ -74,7 +74,8 @@ export function keyOf({ key }) {
 export function isTaken(target, key) {
   if (!(target instanceof Element)) return false;
   if (target.closest("textarea, select, input:not([type=range]):not([type=checkbox])")) return true;
-  if (target.closest("input[type=range]")) return key.startsWith("Arrow");
+  if (target.closest("input[type=range], [role=slider]")) return key.startsWith("Arrow");
+  if (target.closest("video[controls]")) return key === " " || key.startsWith("Arrow");
   if (target.closest("button, a, summary, input")) return key === " " || key === "Enter";
   return false;
 }

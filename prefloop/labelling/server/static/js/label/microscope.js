@@ -43,6 +43,7 @@ export class Microscope extends UnderClips {
     const ranges = rewardRanges(traces);
     this.#traces = SIDES.map((side, i) => {
       const trace = new RewardTrace(traces[i], ranges, `Reward of each step of the ${side} clip`, (step) => this.player.scrub(step));
+      trace.node.addEventListener("mousedown", (event) => event.preventDefault()); // keys go on answering
       this.places[side].replaceChildren(trace.node);
       return trace;
     });

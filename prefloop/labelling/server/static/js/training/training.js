@@ -146,6 +146,7 @@ export class Training {
       "aria-label": "The policy now, from a start that is always the same",
     });
     video.muted = true; // the attribute alone does not count where it was made by a script
+    video.addEventListener("pointerup", () => video.blur()); // keys go on answering
     this.#seen.replaceChildren(video, make("figcaption", {}, "The policy now, always from the same start"));
     this.#seen.hidden = false;
   }
