@@ -11,6 +11,7 @@ from pages import (
     make_run,
     opened,
     press,
+    say,
     settled,
     shown,
     until,
@@ -86,6 +87,21 @@ def test_on_a_phone_both_clips_and_all_buttons_are_in_sight(site, browser):
             page.wait_for_selector("main h1")
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), place
         settled(page)
+
+
+def test_nothing_is_wider_than_the_narrowest_phone_however_long_names_are(site, browser):
+    long = "W" * 64
+    make_run(site.api, long, num_queries=2)
+    say(site.api, long, ["left"], run=long)
+    with opened(browser, AWAY, viewport={"width": 320, "height": 640}, annotator=long) as page:
+        for place in ("", f"label/{long}", f"label/{long[1:]}", f"results/{long}", "settings", "data"):  # fmt: skip
+            page.goto(f"{site.url}/#/{place}")
+            page.wait_for_selector("h1")
+            until(page, "document.documentElement.scrollWidth <= window.innerWidth")
+        page.goto(f"{site.url}/#/results/{long}")
+        page.get_by_role("button", name="Delete all").click()
+        page.wait_for_selector("#confirm-dialog[open]")
+        assert page.evaluate("(d => d.scrollWidth <= d.clientWidth)(document.querySelector('#confirm-dialog'))")  # fmt: skip
 
 
 def test_help_and_colours(site, browser):
