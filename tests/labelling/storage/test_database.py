@@ -30,6 +30,21 @@ def test_migrations_make_the_tables_that_the_code_expects(database_url):
     again.close()
 
 
+def test_an_export_is_of_one_moment(database_url, monkeypatch):
+    store = Store(database_url)
+    make_run(store, num_queries=1)
+    label_one(store)
+
+    def contests_of(connection, run):  # what is said while it is read
+        store.labels.undo(uuid.uuid4(), RUN, "ada", SESSION)
+        return {}
+
+    monkeypatch.setattr("prefloop.labelling.server.storage.store.contests_of", contests_of)
+    exported = store.export(RUN)
+    assert len(exported.labels) == 1 and len(exported.segments) == 2
+    store.close()
+
+
 def test_a_newer_schema_is_refused(database_url):
     store = Store(database_url)
     store._database.write(

@@ -94,7 +94,7 @@ class Store:
         Raises:
             NotFoundError: there is no such run.
         """
-        with self._database.reading() as connection:
+        with self._database.snapshot() as connection:
             row = find_run(connection, name)
             run = with_counts(connection, row)
             out = excluded_from(connection, row.id)
@@ -131,7 +131,7 @@ class Store:
         Raises:
             NotFoundError: there is no such run, or it is no arena.
         """
-        with self._database.reading() as connection:
+        with self._database.snapshot() as connection:
             run = find_run(connection, name).id
             agents = sorted(agents_of(connection, run))
             if not agents:
