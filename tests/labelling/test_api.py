@@ -1,11 +1,13 @@
 import io
 import json
+import re
 import uuid
 import zipfile
 
 import numpy as np
 import pytest
 from calls import ADA, RUN, fill, lease, lease_reply, say
+from conftest import ROOT
 from made_up import random_segments
 from people import SCHEMA, make_segment
 
@@ -294,6 +296,11 @@ def test_the_openapi_document_names_every_operation(api):
         "get_clip",
     } <= operations.keys()
     assert len(operations) == sum(len(methods) for methods in document["paths"].values())
+    told = (ROOT / "docs" / "labelling_api.md").read_text(encoding="utf-8")
+    errors = set(re.findall(r"\b[45]\d\d\b", told.partition("## Errors")[2].partition("##")[0]))
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            assert errors - {"500"} <= operation["responses"].keys()
 
 
 def test_the_page_is_served_under_a_strict_policy(api):

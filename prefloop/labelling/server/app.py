@@ -67,6 +67,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     409: {"model": ErrorOut, "description": "It contradicts what is stored."},
     413: {"model": ErrorOut, "description": "Too much was sent."},
     422: {"model": ErrorOut, "description": "A value is missing or can't be meant."},
+    429: {"model": ErrorOut, "description": "Too many wrong tokens came from there at once."},
     503: {"model": ErrorOut, "description": "The database does not answer; try again."},
     507: {"model": ErrorOut, "description": "There is no room for more clips."},
 }
