@@ -15,6 +15,8 @@ from prefloop.devices import to_tensor
 from prefloop.running_moments import RunningMoments
 from prefloop.training.settings import ExplorationSettings
 
+FAR = 100  # deviations from 0
+
 
 class StateEntropy:
     """Pays for a state what it adds to the entropy of all states: how far away the next ones lie.
@@ -63,8 +65,9 @@ def state_entropy(
     states, others = (to_tensor(x, device).float().flatten(1) for x in (obs, past))
     scale = others.std(0)
     scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
-    # around 0: distances come of squares and products, in which a large offset leaves no digits for what differs
-    centre = others.mean(0)
+    # distances come of squares and products, in which a large offset leaves no digits for what differs
+    mean = others.mean(0)
+    centre = torch.where(mean.abs() > FAR * scale, mean, torch.zeros_like(mean))
     distances = torch.cdist((states - centre) / scale, (others - centre) / scale)
     # the nearest may be itself; topk finds the few in a third of kthvalue's time
     nearest = distances.topk(min(neighbours + 1, len(others)), dim=1, largest=False).values[:, -1]
