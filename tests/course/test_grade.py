@@ -102,7 +102,7 @@ def test_a_wrong_sign_learns_nothing_but_keeps_the_rest(submission):
         "returns[first], returns[second]",
         "returns[second], returns[first]",
     )
-    checks = grade(submission, LIMITS)
+    checks = grade(submission, LIMITS, num_rollouts=20)
     assert network(checks) == 35
     assert scores(checks)["learn_reward learns the preferences"] == 0
     assert scores(checks)["learn_reward generalises"] == 0
@@ -617,7 +617,7 @@ def test_missing_and_damaged_files(submission):
     (submission / "reward.params").write_bytes(b"x")
     shutil.rmtree(submission / "rlhf")
     (submission / "synthetic" / "policy_checkpoint4.params").unlink()
-    checks = {check.name: check for check in grade(submission, LIMITS)}
+    checks = {check.name: check for check in grade(submission, LIMITS, num_rollouts=20)}
     assert checks["reward.params ranks demonstrations"].score == 0
     assert "policy_checkpoint4.params" in checks["synthetic/ has ten demonstrators"].reason
     assert "run Part 3" in checks["rlhf/ solves CartPole"].reason
