@@ -192,6 +192,12 @@ def test_settings_of_one_run_hold_on_its_page(site, browser):
     make_run(site.api, num_queries=8, length=100)
     make_run(site.api, "other", num_queries=1, seed=9, length=100)
     leases = []
+
+    def listen(route):  # a browser does not keep every body
+        reply = route.fetch()
+        leases.append(reply.json()["queries"])
+        route.fulfill(response=reply)
+
     with opened(browser, AWAY) as page:
         page.goto(site.url)
         manage(page)
@@ -208,11 +214,12 @@ def test_settings_of_one_run_hold_on_its_page(site, browser):
         page.get_by_label("Pairs that a page holds").fill("2")
         page.get_by_role("button", name="Save").click()
         page.wait_for_selector("text=Saved")
-        page.on("response", lambda reply: leases.append(reply) if "/leases" in reply.url else None)
+        page.route("**/leases", listen)
         begin(page, site.url)
         until(page, "document.querySelector('.speed').textContent.startsWith('0.5')")
         page.wait_for_timeout(500)
-        assert sum(len(reply.json()["queries"]) for reply in leases) == 2
+        assert sum(len(queries) for queries in leases) == 2
+        page.unroute("**/leases")
         begin(page, site.url, "other")
         until(page, "document.querySelector('.speed').textContent.startsWith('1')")
         page.goto(f"{site.url}/#/settings/cartpole-01")
