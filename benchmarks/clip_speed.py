@@ -4,8 +4,8 @@
 
 CartPole: from the segment to the stored clip, as the labelling server's worker does it, in seconds
 of this process's processor time; the median of ten. MuJoCo, where it and a GL library are
-installed: frames drawn per second of wall-clock time, with all that Gymnasium draws and without
-shadows, reflections and multisampling, in the same run; the environment stands still.
+installed: frames drawn per second of wall-clock time, with all that Gymnasium or DM Control draws and
+without shadows, reflections and multisampling, in the same run; the environment stands still.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from prefloop.envs.dm_control import NAMESPACE, SIZE
 from prefloop.envs.make import make_env
 from prefloop.errors import UserError
 from prefloop.labelling.arrays import Segment
@@ -56,10 +57,28 @@ def frames_per_second(draw: Callable[[], Any], frames: int) -> float:
     return frames / (time.perf_counter() - start)
 
 
+def as_its_makers_draw(env_id: str, frames: int) -> float:
+    """Frames per second of a robot with all that its makers draw of it."""
+    if env_id.startswith(NAMESPACE):
+        from dm_control import suite  # type: ignore[import-untyped]
+
+        domain, _, task = env_id.removeprefix(NAMESPACE).removesuffix("-v0").partition("-")
+        physics = suite.load(domain, task).physics
+        return frames_per_second(lambda: physics.render(**SIZE, camera_id=0), frames)
+    env = make_env(env_id, render_mode="rgb_array")
+    env.reset(seed=0)
+    try:
+        return frames_per_second(env.unwrapped.render, frames)
+    finally:
+        env.close()
+
+
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mujoco", nargs="*", default=["HalfCheetah-v5", "Hopper-v5"])
+    parser.add_argument(
+        "--mujoco", nargs="*", default=["HalfCheetah-v5", "Hopper-v5", f"{NAMESPACE}walker-walk-v0"]
+    )
     parser.add_argument("--frames", type=int, default=60)
     arguments = parser.parse_args()
     renderer, segment = Renderer("CartPole-v1"), cartpole(50)
@@ -76,17 +95,13 @@ def main() -> None:
         except UserError as error:
             print(f"{env_id}: not measured: {error}")
             continue
-        full = make_env(env_id, render_mode="rgb_array")
-        full.reset(seed=0)
-        rates = [
-            frames_per_second(env.unwrapped.render, arguments.frames) for env in (full, quick._env)
-        ]
-        print(
-            f"{env_id}: {rates[0]:.0f} frames/s as Gymnasium draws it, {rates[1]:.0f} as clips "
-            f"are drawn: {rates[1] / rates[0]:.1f} times as fast"
-        )
-        full.close()
+        rate = frames_per_second(quick._picture, arguments.frames)
         quick.close()
+        full = as_its_makers_draw(env_id, arguments.frames)
+        print(
+            f"{env_id}: {full:.0f} frames/s as its makers draw it, {rate:.0f} as clips and videos "
+            f"are drawn: {rate / full:.1f} times as fast"
+        )
 
 
 if __name__ == "__main__":

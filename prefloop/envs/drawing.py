@@ -3,9 +3,9 @@
 import ctypes
 import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,20 +31,64 @@ def is_mujoco(base: Any) -> bool:
     return all(hasattr(base, name) for name in ("set_state", "model", "data", "mujoco_renderer"))
 
 
-def keep_in_picture(base: Any, viewer: Any) -> None:
-    """Turns the camera to a robot that runs, which Gymnasium 1.4's free camera does not.
+class DrawnRobot(gym.Wrapper, gym.utils.RecordConstructorArgs):
+    """One of Gymnasium's MuJoCo robots that is drawn quickly, in the picture, and beside other robots.
 
-    Args:
-        base: one of Gymnasium's MuJoCo robots, without its wrappers.
-        viewer: what it is drawn by, of its `mujoco_renderer`.
+    Gymnasium draws on whatever was made current last, be it another robot's, and leaves what it drew on to the
+    garbage collector, which takes it out of what is current then: the other robot's pictures are black after it.
     """
-    if base.mujoco_renderer.camera_id == -1:  # or else it is a camera of the model itself
+
+    def __init__(self, env: gym.Env) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+
+    def render(self) -> Any:
+        """A picture of now; uint8 RGB, [height, width, 3]."""
+        return draw_robot(self.env.unwrapped)
+
+    def close(self) -> None:
+        """Lets go of the simulator, and of what it is drawn on."""
+        base: Any = self.env.unwrapped
+        if (viewer := base.mujoco_renderer.viewer) is not None:
+            viewer.make_context_current()
+            viewer.con.free()
+            base.mujoco_renderer.viewer = None  # to close twice is no fault
+        super().close()
+
+
+def draw_robot(base: Any) -> NDArray:
+    """A picture of now of a robot without its wrappers, made for pictures and reset; uint8 RGB, [height, width, 3]."""
+    renderer = base.mujoco_renderer
+    viewer = renderer.viewer or plain_viewer(base)
+    viewer.make_context_current()
+    if renderer.camera_id == -1:  # or else it is a camera of the model itself
         _follow(base, viewer.cam)
+    picture: NDArray = base.render()
+    return picture
+
+
+def plain_viewer(base: Any) -> Any:
+    """Makes what such a robot is drawn by, without what takes most of a processor's time.
+
+    Shadows, reflections and multisampling show nothing of the behaviour. It must not be drawn yet.
+    """
+    import mujoco  # type: ignore[import-untyped]
+
+    quality = base.model.vis.quality
+    quality.offsamples = quality.shadowsize = 0  # before the first picture, which makes the context
+    base.render()
+    viewer = base.mujoco_renderer.viewer
+    for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+        viewer.scn.flags[flag] = 0
+    return viewer
 
 
 def _follow(base: Any, camera: Any) -> None:
-    """Turns a free camera to the body that the model, or Gymnasium, would have it track."""
-    import mujoco  # type: ignore[import-untyped]
+    """Turns a free camera to the body that the model, or Gymnasium, would have it track.
+
+    Gymnasium 1.4's free camera does not.
+    """
+    import mujoco
 
     body = camera.trackbodyid
     if body < 0:
@@ -54,36 +98,42 @@ def _follow(base: Any, camera: Any) -> None:
         camera.lookat[:2] = base.data.subtree_com[body][:2]
 
 
-def small_pictures(base: Any, side: int) -> Callable[[], NDArray]:
+class SmallPictures:
     """How one of Gymnasium's MuJoCo robots is drawn in a few pixels, as it is seen when it is drawn for people.
 
-    Its own pictures of 480 pixels take a processor many times as long. Shadows and reflections are left
-    out, which take most of the time and show nothing of the behaviour.
-
-    Returns:
-        Draws what is now; uint8 RGB, [side, side, 3].
+    Its own pictures of 480 pixels take a processor many times as long; what `plain_viewer` leaves out is left
+    out here, too.
     """
-    import mujoco
 
-    renderer = mujoco.Renderer(base.model, side, side)
-    for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
-        renderer.scene.flags[flag] = 0
-    camera = mujoco.MjvCamera()
-    mujoco.mjv_defaultFreeCamera(base.model, camera)
-    camera.trackbodyid = -1
-    for name, value in (base.mujoco_renderer.default_cam_config or {}).items():
-        if isinstance(value, np.ndarray):
-            getattr(camera, name)[:] = value
-        else:
-            setattr(camera, name, value)
-    camera.type = mujoco.mjtCamera.mjCAMERA_FREE
+    def __init__(self, base: Any, side: int) -> None:
+        """For pictures of `side` x `side` pixels of a robot without its wrappers."""
+        import mujoco
 
-    def draw() -> NDArray:
-        _follow(base, camera)
-        renderer.update_scene(base.data, camera)
-        return renderer.render()
+        self._base = base
+        self._renderer = mujoco.Renderer(base.model, side, side)
+        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+            self._renderer.scene.flags[flag] = 0
+        self._camera = camera = mujoco.MjvCamera()
+        mujoco.mjv_defaultFreeCamera(base.model, camera)
+        camera.trackbodyid = -1
+        for name, value in (base.mujoco_renderer.default_cam_config or {}).items():
+            if isinstance(value, np.ndarray):
+                getattr(camera, name)[:] = value
+            else:
+                setattr(camera, name, value)
+        camera.type = mujoco.mjtCamera.mjCAMERA_FREE
 
-    return draw
+    def __call__(self) -> NDArray:
+        """Draws what is now; uint8 RGB, [side, side, 3]."""
+        _follow(self._base, self._camera)
+        self._renderer.update_scene(self._base.data, self._camera)
+        picture: NDArray = self._renderer.render()
+        return picture
+
+    def close(self) -> None:
+        """Lets go of what it draws on."""
+        self._renderer.render()  # makes that current, which it must be to be taken down: see `DrawnRobot`
+        self._renderer.close()
 
 
 NEEDED = "on a machine without a display, install Debian's libegl1 or libosmesa6"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from prefloop.env_ids import without_module
 from prefloop.envs import atari, dm_control, dot, minatar
-from prefloop.envs.drawing import choose_mujoco_gl
+from prefloop.envs.drawing import DrawnRobot, choose_mujoco_gl, is_mujoco
 from prefloop.envs.names import require_known
 from prefloop.envs.pictures import Pictures, is_picture
 from prefloop.envs.settings import ATARI, MAX_PIXELS, Env, EnvSettings, as_settings
@@ -98,6 +98,8 @@ def _require_going_on(env: EnvSettings) -> None:
 
 def _with_ours(made: gym.Env, env_id: str) -> gym.Env:
     """With what its makers' simulator lacks."""
+    if is_mujoco(made.unwrapped) and made.render_mode == "rgb_array":
+        made = DrawnRobot(made)
     if _is_mujoco(env_id):
         return CutWhereItDiverged(made)
     return InWorldsOfTheirOwn(made) if _keeps_its_world(env_id) else made

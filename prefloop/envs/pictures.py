@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from prefloop.envs.dm_control import SuiteTask
-from prefloop.envs.drawing import is_mujoco, small_pictures
+from prefloop.envs.drawing import SmallPictures, is_mujoco
 from prefloop.errors import UserError
 
 
@@ -67,7 +67,14 @@ class Pictures(gym.ObservationWrapper, gym.utils.RecordConstructorArgs):
             if isinstance(base, SuiteTask):
                 self._drawn = partial(base.drawn, self._side, self._side)
             elif is_mujoco(base):
-                self._drawn = small_pictures(base, self._side)
+                self._drawn = SmallPictures(base, self._side)
             else:
                 self._drawn = self.env.render
         return self._drawn()
+
+    def close(self) -> None:
+        """Lets go of the environment, and of what it was drawn on."""
+        if isinstance(self._drawn, SmallPictures):
+            self._drawn.close()
+            self._drawn = None
+        super().close()

@@ -18,7 +18,7 @@ from gymnasium.wrappers import HumanRendering
 from numpy.typing import NDArray
 
 from prefloop.data.rollouts import Act
-from prefloop.envs.drawing import is_mujoco, keep_in_picture, why_not_drawn
+from prefloop.envs.drawing import why_not_drawn
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env, as_settings
 from prefloop.envs.termination import USUAL_FPS
@@ -250,22 +250,11 @@ def _play(
             obs, reward, terminated, truncated, _ = made.step(action)
             done = terminated or truncated
             is_drawn = render_mode == "rgb_array" and i % every == 0
-            frame = _picture(made) if is_drawn else None
+            frame: Any = made.render() if is_drawn else None
             step = _Step(before, np.asarray(action), float(reward), bool(terminated))
             yield step, frame
     finally:
         made.close()
-
-
-def _picture(made: gym.Env) -> Any:
-    """What is seen of an environment now, with the robot in it."""
-    base: Any = made.unwrapped
-    if not is_mujoco(base):
-        return made.render()
-    if base.mujoco_renderer.viewer is None:
-        made.render()  # makes it
-    keep_in_picture(base, base.mujoco_renderer.viewer)
-    return made.render()
 
 
 def steps_a_picture(env: Env) -> int:

@@ -14,7 +14,6 @@ An environment that can't be drawn can still be judged by `trace_frames`: its ob
 actions over time.
 """
 
-import importlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +27,13 @@ from numpy.typing import NDArray
 from prefloop.data.recording import STATE_OF, what_to_record
 from prefloop.data.segments import ACTIONS, SEED, STATES
 from prefloop.envs.dm_control import SuiteTask
-from prefloop.envs.drawing import choose_mujoco_gl, is_mujoco, keep_in_picture, why_not_drawn
+from prefloop.envs.drawing import (
+    choose_mujoco_gl,
+    draw_robot,
+    is_mujoco,
+    plain_viewer,
+    why_not_drawn,
+)
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env, as_settings
 from prefloop.envs.termination import USUAL_FPS
@@ -66,7 +71,9 @@ class Renderer:
         self._call(self._env.reset, seed=0)  # some can't be drawn before
         # at once: where the camera looks is taken from the state it is made in, and must not
         # depend on which segment comes first
-        self._viewer: Any = self._prepare_mujoco() if is_mujoco(self._env.unwrapped) else None
+        self._is_robot = is_mujoco(self._env.unwrapped)
+        if self._is_robot:
+            self._call(plain_viewer, self._env.unwrapped)
 
     def frames(self, segment: Segment) -> Iterator[NDArray]:
         """Draws each of the segment's steps.
@@ -122,14 +129,13 @@ class Renderer:
                 self._call(base.set_simulator_state, state)
             else:
                 self._call(base.set_state, state[: base.model.nq], state[base.model.nq :])
-                keep_in_picture(base, self._viewer)
             yield self._picture()
 
     def _from_seed(self, segment: Segment) -> Iterator[NDArray]:
         actions, first = segment.replay[ACTIONS], segment.first_step
         if len(actions) < first + segment.length:
             raise UserError(f"{self._settings} needs all actions from the episode's first step on.")
-        if self._viewer is None and not self._begins_as_new:
+        if not self._is_robot and not self._begins_as_new:
             # as `SeededEpisodes`: what was drawn before must not show
             self._env.close()
             self._env = self._call(make_env, self._settings, render_mode="rgb_array")
@@ -164,22 +170,11 @@ class Renderer:
         return np.asarray(action, dtype=space.dtype).reshape(space.shape)
 
     def _picture(self) -> NDArray:
-        frame = self._call(self._env.unwrapped.render)
+        base = self._env.unwrapped
+        frame = self._call(draw_robot, base) if self._is_robot else self._call(base.render)
         if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3:
             raise self._cannot("it makes no pictures")
         return frame.astype(np.uint8, copy=False)
-
-    def _prepare_mujoco(self) -> Any:
-        """Leaves out what takes most of the time on a CPU and shows nothing of the behaviour."""
-        mujoco = _mujoco()
-        base: Any = self._env.unwrapped
-        base.model.vis.quality.offsamples = 0  # before the first picture, which makes the context
-        base.model.vis.quality.shadowsize = 0
-        self._picture()
-        viewer = base.mujoco_renderer.viewer
-        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
-            viewer.scn.flags[flag] = 0
-        return viewer
 
     def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Calls what others wrote; its exceptions become a sentence."""
@@ -204,10 +199,6 @@ def write_clip(path: Path, frames: Iterator[NDArray], fps: float) -> None:
         UserError: the frames can't be drawn, or the file can't be written.
     """
     write_video(path, frames, fps, max_side=MAX_SIDE, clip=True)
-
-
-def _mujoco() -> Any:
-    return importlib.import_module("mujoco")  # has no types, and is not everywhere
 
 
 def _draw_without_display() -> None:
