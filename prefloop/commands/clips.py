@@ -46,6 +46,11 @@ class Drawn:
         """As `Answers`."""
         return self._answers.shown
 
+    @property
+    def open(self) -> int:
+        """As `Answers`."""
+        return self._answers.open
+
     def resume(self, shown: int) -> None:
         """As `Answers`."""
         self._answers.resume(shown)

@@ -22,6 +22,11 @@ class Answers(Protocol):
         """Goes on where so many queries were asked in the iterations that are over."""
         ...
 
+    @property
+    def open(self) -> int:
+        """How many of them are not answered yet."""
+        ...
+
     def missing(self, labels: int) -> int:
         """How many queries more it takes to come to so many labels, if none of them is skipped."""
         ...
@@ -35,7 +40,7 @@ class Answers(Protocol):
         ...
 
     def current(self) -> Preferences | None:
-        """All that was said so far, skips included; None while that is nothing."""
+        """All that was said so far, skips included; the same object while nothing is new, None while that is nothing."""
         ...
 
 
@@ -53,6 +58,12 @@ class SimulatedAnswers:
         """Asks nothing yet."""
         self.shown = 0
         self._teacher, self._kept = teacher, kept
+        self._said: Preferences | None = None  # the same one as long as nothing was added
+
+    @property
+    def open(self) -> int:
+        """A program has answered when it was asked."""
+        return 0
 
     def resume(self, shown: int) -> None:
         """As `Answers`; what was asked after that is asked again, and finds its answer."""
@@ -81,4 +92,8 @@ class SimulatedAnswers:
     def current(self) -> Preferences | None:
         """What was said in the iterations that are over, and in this one."""
         known = self._kept.preferences
-        return known[: self.shown] if known is not None and self.shown else None
+        if known is None or not self.shown:
+            return None
+        if self._said is None or len(self._said) != self.shown:
+            self._said = known[: self.shown]
+        return self._said

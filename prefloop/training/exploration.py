@@ -16,6 +16,9 @@ from prefloop.running_moments import RunningMoments
 from prefloop.training.settings import ExplorationSettings
 
 FAR = 100  # deviations from 0
+FORMAT = (
+    2  # raise it with each change of what is paid: what was explored by another is not gone on from
+)
 
 
 class StateEntropy:
@@ -35,7 +38,8 @@ class StateEntropy:
         self, batch: Transitions, replay: ReplayBuffer, rng: np.random.Generator
     ) -> Transitions:
         """The same steps, with its reward."""
-        past = replay.sample(self._settings.states, rng).next_obs
+        # each once: the same one drawn twice would be its own neighbour
+        past = replay.states(self._settings.states, rng)
         paid = state_entropy(batch.next_obs, past, self._settings.neighbours, self._device)
         self._scale.update(paid)
         return replace(batch, rewards=(paid / self._scale.std).astype(np.float32))
@@ -63,7 +67,7 @@ def state_entropy(
         float64; [batch].
     """
     states, others = (to_tensor(x, device).float().flatten(1) for x in (obs, past))
-    scale = others.std(0)
+    scale = others.std(0, correction=min(1, len(others) - 1))  # of a single one there is none
     scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
     # distances come of squares and products, in which a large offset leaves no digits for what differs
     mean = others.mean(0)

@@ -25,6 +25,7 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 from prefloop.files import read_json, sha256, write_json
 from prefloop.settings import as_flat
+from prefloop.training.exploration import FORMAT
 from prefloop.training.settings import PebbleSettings
 
 FACTS, STATE, STEPS = "facts.json", "state.pt", "replay.npz"
@@ -67,6 +68,7 @@ def depends_on(
         # what is pushed out while it explores is not learned from
         "capacity": experience.capacity if experience.capacity < explored else None,
         "exploration": [exploration.steps, exploration.neighbours, exploration.states],
+        "exploration_format": FORMAT,
         "agent": as_flat(settings.agent),
         "state_format": STATE_FORMAT,
         "versions": checkpoints.versions(),

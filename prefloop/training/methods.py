@@ -285,7 +285,9 @@ def pebble(
         model, answers, settings.questions, settings.reward, seed, wait, on_fit, settings.surf,
         settings.reed,
     )  # fmt: skip
-    learner = Pebble(agent, stepping, env, taught, replay, plan, settings, seed)
+    learner = Pebble(
+        agent, stepping, env, taught, replay, plan, settings, seed, is_given=init is not None
+    )
     method = Method(
         learner,
         plan.iterations,

@@ -53,12 +53,14 @@ class Pebble:
         plan: Plan,
         settings: PebbleSettings,
         seed: int,
+        is_given: bool = False,
     ) -> None:
         """Plans when the labels are spent.
 
         Args:
             env: what it is judged in.
             replay: keeps true rewards besides.
+            is_given: whether the agent's policy has learned before.
 
         Raises:
             UserError: as `plan_labels`.
@@ -79,7 +81,8 @@ class Pebble:
             if settings.rune.rune_beta
             else None
         )
-        if not settings.exploration.explores:  # random until the first questions
+        self._only_acts = not settings.exploration.explores  # until the first questions
+        if self._only_acts and not is_given:  # and at random, as it has learned nothing
             agent.random_steps = max(agent.random_steps, before * plan.steps(plan.every))
 
     def iterate(self, iteration: int) -> dict[str, float]:
@@ -96,9 +99,10 @@ class Pebble:
             self.reward_seconds += time.monotonic() - begin
         # lines 2 to 4 and 14 to 19: act, and improve at every step
         reward = from_model(taught.model) if taught.fitted else true_reward
+        only_acts = self._only_acts and iteration < self.exploration_iterations
         rollout, row = act_and_learn(
             self.agent, self.stepping, reward, self.replay, self.plan,
-            self.settings.experience.updates_per_step, self.seed, iteration,
+            0 if only_acts else self.settings.experience.updates_per_step, self.seed, iteration,
             self._rune if taught.fitted else self._exploration,
         )  # fmt: skip
         if not taught.fitted:

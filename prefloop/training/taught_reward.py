@@ -32,10 +32,10 @@ OnFit = Callable[[RewardModel, Preferences], None]
 
 def moving(segments: Segments) -> NDArray:
     """Whether anything is observed to change in each segment; bool, [segments]."""
-    obs = np.asarray(segments.obs)
-    same = obs == obs[:, :1]
-    changes = ~same.reshape(*segments.mask.shape, -1).all(axis=2) & segments.mask
-    found: NDArray = changes.any(axis=1)
+    found = np.zeros(len(segments), bool)
+    for i, steps in enumerate(segments.mask):  # of pictures, all at once would take gigabytes
+        obs = segments.obs[i][steps]
+        found[i] = (obs != obs[0]).any()
     return found
 
 
@@ -76,7 +76,6 @@ class TaughtReward:
         self._settings, self._seed, self._on_fit = settings, seed, on_fit
         self.fitted = False
         self._fitted_to: Preferences | None = None
-        self._row: dict[str, float] = {}  # of the last fit
         self._known: frozenset[bytes] = (
             frozenset()
         )  # pairs of that fit, where later ones are to be about what is new
@@ -94,28 +93,38 @@ class TaughtReward:
 
         Args:
             episodes: gives them; it is called only if there is anything to ask.
-            labels: how many there are to be; with a queue, as many as came and those ahead of them.
+            labels: how many there are to be; with a queue, as many as it takes to keep it full.
             again: how often there was something to ask in this iteration before; above 0 it does not
-                wait for answers.
+                wait for answers, and where too little was done it asks about what there is.
         """
-        if self.questions.queue is not None:
-            came = int(self.counts()["labels"])
-            labels = min(self.questions.labels, came + self.questions.queue)
-        wanted = self.answers.missing(labels)
+        if self.questions.queue is None:
+            wanted = self.answers.missing(labels)
+        else:
+            ahead = self.questions.queue - self.answers.open
+            wanted = min(ahead, self.answers.missing(self.questions.labels))
         if wanted > 0:
             rng = generator(self._seed, Stream.QUERIES, iteration, *([again] if again else []))
-            self._put(episodes(), wanted, iteration, rng)
+            self._put(episodes(), wanted, iteration, rng, as_far_as_possible=again > 0)
         # without any label there is nothing to go on with
         if (self.wait or not self.fitted) and not again:
             self.answers.wait()
 
     def _put(
-        self, episodes: Trajectories, wanted: int, iteration: int, rng: np.random.Generator
+        self,
+        episodes: Trajectories,
+        wanted: int,
+        iteration: int,
+        rng: np.random.Generator,
+        as_far_as_possible: bool,
     ) -> None:
         candidates = self.questions.candidates * wanted
         # two segments for each candidate pair, as far as there are any
         pool = self._segments(episodes, 2 * candidates, wanted, rng)
         possible = pairs_of(len(pool))
+        if as_far_as_possible:
+            wanted = min(wanted, possible)
+        if not wanted:
+            return
         if wanted > possible:
             raise UserError(
                 f"{wanted} pairs are to be asked about now, and what was done so far gives only {possible}, of "
@@ -155,15 +164,15 @@ class TaughtReward:
             episodes: gives what else is learned from, where there is anything; called if needed.
 
         Returns:
-            What the row of metrics.csv says of it; empty where there is nothing to learn from yet:
-            later sessions may tell.
+            What the row of metrics.csv says of it; empty where there is nothing to learn from yet,
+            or nothing new: later sessions may tell.
         """
         said = self.answers.current()
         if said is None or (said.answered.labels == 0.5).all():
             return {}
         # sessions that follow each other quickly often bring no answer
         if self.questions.queue is not None and said is self._fitted_to:
-            return self._row
+            return {}
         device, unlabelled = self.model.input_mean.device, None
         if episodes is not None and self._reed is not None:
             self._reed.learn(self.model, episodes(), iteration)
@@ -188,9 +197,7 @@ class TaughtReward:
         if self._on_fit is not None:
             self._on_fit(self.model, said)
         best = min(rows, key=lambda row: row["held_out_loss"])
-        accuracy = best["held_out_accuracy"]
-        self._row = {"held_out_accuracy": accuracy, "reward_epochs": len(rows)}
-        return self._row
+        return {"held_out_accuracy": best["held_out_accuracy"], "reward_epochs": len(rows)}
 
     def _unlabelled(
         self, episodes: Trajectories, wanted: int, selection: str, iteration: int

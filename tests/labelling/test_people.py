@@ -1,6 +1,7 @@
 """People as those who answer: asked through the client, read on by cursor."""
 
 import uuid
+from collections import Counter
 from datetime import datetime, timezone
 from types import SimpleNamespace
 
@@ -11,7 +12,13 @@ from made_up import random_segments
 from prefloop.data import dataset
 from prefloop.data.preferences import Queries
 from prefloop.data.segments import concatenate
+from prefloop.data.trajectories import Trajectories
+from prefloop.envs.spaces import Spaces
 from prefloop.labelling.client.people import People
+from prefloop.rewards.settings import RewardSettings
+from prefloop.rewards.training import make_model
+from prefloop.training.settings import QuerySettings
+from prefloop.training.taught_reward import TaughtReward
 
 
 class FakeServer:
@@ -20,6 +27,7 @@ class FakeServer:
     def __init__(self):
         self.kept, self.queries, self.events = {}, {}, []
         self.round, self.page_size, self.looks, self.sent = 1, 2, 0, 0
+        self.annotators_per_query = 1
 
     def add_segments(self, name, segments):
         ids = []
@@ -40,10 +48,9 @@ class FakeServer:
             self.queries.setdefault(id, known)
 
     def run(self, name):
-        said = {event.query for event in self.events}
-        counts = SimpleNamespace(
-            queries=len(self.queries), skipped=0, left=len(self.queries.keys() - said)
-        )
+        said = Counter(event.query for event in self.events)
+        left = sum(said[query] < self.annotators_per_query for query in self.queries)
+        counts = SimpleNamespace(queries=len(self.queries), skipped=0, left=left)
         return SimpleNamespace(
             name=name, env="CartPole-v1", env_changes={}, instructions="", counts=counts
         )
@@ -218,3 +225,26 @@ def test_what_is_missing_counts_what_is_asked_and_not_answered_yet(server, peopl
     server.say(next(iter(server.queries)), 1.0)
     assert people.missing(10) == 6
     assert people.shown == 4
+
+
+@pytest.mark.parametrize("annotators", [1, 2, 3])
+def test_a_queue_is_kept_full_of_questions_however_many_answer_each(server, people, annotators):
+    """With two to a question each session asked twice as much as the one before: 10, 20, 40, 80."""
+    rng, own = np.random.default_rng(0), RewardSettings(hidden_sizes=(8,), epochs=1)
+    model = make_model(Spaces((3,), "float32", True, 2), own, 0)
+    questions = QuerySettings(labels=14, queue=4, segment_length=5)
+    taught = TaughtReward(model, people, questions, own, 0, wait=False)
+    taught.fitted = True
+    server.annotators_per_query, server.page_size = annotators, 100
+    asked = []
+    for session in range(5):
+        obs, actions = rng.normal(size=(200, 3)).astype(np.float32), rng.integers(2, size=200)
+        ends = np.array([False] * 4), np.array([True] * 4)
+        columns = obs, actions, np.zeros(200, np.float32), obs, np.full(4, 50), *ends
+        taught.ask(lambda columns=columns: Trajectories(*columns), 0, session)
+        asked.append(len(server.queries))
+        for query in list(server.queries)[: asked[-1] - (session == 0)]:
+            for _ in range(annotators - sum(event.query == query for event in server.events)):
+                server.say(query, 1.0)
+    # one of the first was left open
+    assert asked == [4, 7, 11, 14, 14]

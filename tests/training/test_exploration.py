@@ -34,6 +34,28 @@ def test_units_do_not_matter_and_what_never_varies_does_not_either(unit):
     np.testing.assert_allclose(state_entropy(scaled, scaled, 3), expected, rtol=1e-3)
 
 
+def test_a_state_is_not_its_own_neighbour_while_there_are_few(tmp_path):
+    """Where each was drawn ten times, nearly all were paid nothing."""
+    replay, rng = ReplayBuffer(tmp_path, SPACES, 1, 400), np.random.default_rng(0)
+    no = np.zeros(1, bool)
+    for _ in range(201):
+        replay.add(rng.normal(size=(1, 2)), np.zeros((1, 1)), np.zeros(1), no, no, no)
+    batch = replay.sample(64, rng)
+    entropy = StateEntropy(ExplorationSettings(states=2048), "cpu")
+    paid = entropy(batch, replay, rng).rewards
+    every = replay.states(2048, rng)
+    assert len(np.unique(every, axis=0)) == len(every) == 200
+    expected = state_entropy(batch.next_obs, every, 5)
+    assert (expected > 0).all()
+    np.testing.assert_allclose(paid / paid.std(), expected / expected.std(), rtol=1e-4)
+
+
+def test_the_first_steps_have_few_neighbours():
+    past = np.array([[-1.0], [1.0]], np.float32)
+    assert state_entropy(past, past, 5) == pytest.approx([np.log(1 + 2 / np.sqrt(2))] * 2, rel=1e-5)
+    assert state_entropy(past[:1], past[:1], 5) == [0]
+
+
 def test_an_offset_does_not_matter():
     """Where distances are small beside it, as with positions far from the origin."""
     past = np.random.default_rng(0).normal(0, 0.05, (200, 3))

@@ -1,6 +1,7 @@
 import contextlib
 import copy
 import re
+import tracemalloc
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -14,6 +15,7 @@ from small_pebble import SMALL, assert_absorbed
 from prefloop import runs
 from prefloop.agents.settings import SACSettings
 from prefloop.data import dataset
+from prefloop.data.segments import Segments
 from prefloop.envs.spaces import Spaces
 from prefloop.files import read_csv, read_json, write_json
 from prefloop.rewards.settings import ReedSettings, RewardSettings, RuneSettings, SurfSettings
@@ -27,7 +29,7 @@ from prefloop.training.settings import (
     QuerySettings,
     ReplaySettings,
 )
-from prefloop.training.taught_reward import TaughtReward
+from prefloop.training.taught_reward import TaughtReward, moving
 
 CPU, ENV = torch.device("cpu"), "Pendulum-v1"
 
@@ -38,7 +40,7 @@ def pebble(tmp_path):
     with contextlib.ExitStack() as stack:
         opened = {}
 
-        def make(folder="run", teacher="oracle", resume=False, seed=0, **settings):
+        def make(folder="run", teacher="oracle", resume=False, seed=0, init=None, **settings):
             own = PebbleSettings(
                 **{
                     "experience": ReplaySettings(
@@ -64,7 +66,7 @@ def pebble(tmp_path):
                     "prefloop pebble", resume,
                 )
             )  # fmt: skip
-            return methods.pebble(ENV, stepping, answers, own, seed, CPU, place)[1]
+            return methods.pebble(ENV, stepping, answers, own, seed, CPU, place, init)[1]
 
         yield make
 
@@ -338,6 +340,38 @@ def test_without_exploration_actions_are_random_until_the_first_questions(pebble
     assert [row["updates"] for row in rows] == [0, 0, 50]
 
 
+def test_or_a_policy_that_was_given_acts_as_it_is_until_then(pebble, run, tmp_path):
+    outcome = run(f"{SMALL} given")
+    assert outcome.code == 0, outcome.err
+    exploration = ExplorationSettings(steps=500, states=64, explores=False)
+    init = tmp_path / "given" / "final_policy.params"
+    learner = pebble(exploration=exploration, init=init)
+    before = copy.deepcopy(learner.agent.policy.state_dict())
+    rows = [learner.iterate(i) for i in range(2)]
+    assert [row["updates"] for row in rows] == [0, 0]
+    assert learner.agent.is_ready  # none of its steps was random
+    for name, weights in learner.agent.policy.state_dict().items():
+        assert torch.equal(weights, before[name])
+    assert learner.iterate(2)["updates"] == 50
+
+
+def test_asked_for_before_there_are_enough_pairs_it_asks_about_those(pebble):
+    learner = pebble(questions=QuerySettings(labels=20, segment_length=20, queue=10))
+    learner.stepping.begin(0, 0)
+    learner.agent.begin(0, 0)
+    asked = []
+    for _ in range(60):
+        made = learner.stepping.act(learner.agent.act, 1)
+        learner.replay.add(
+            made.obs[0], made.applied[0], made.rewards[0], made.terminated[0], made.truncated[0],
+            ~made.valid[0], true_rewards=made.rewards[0],
+        )  # fmt: skip
+        learner.ask_now()
+        asked.append(learner.taught.answers.shown)
+    # segments of 20 steps from one episode: a single one makes no pair
+    assert asked[19] == 0 < asked[30] and asked[-1] == 20
+
+
 @pytest.mark.parametrize(
     "switch",
     [
@@ -374,6 +408,29 @@ def test_the_reward_is_on_a_scale_of_one_over_all_that_was_done(pebble):
     for i in range(3):
         asked.iterate(i)
     assert asked.taught.model.reward_std != learner.taught.model.reward_std
+
+
+def test_whether_pictures_move_is_looked_at_without_copies_of_all():
+    frames = np.zeros((40, 13, 32, 32), np.uint8)
+    frames[7, 9] = 1
+    obs = np.moveaxis(np.lib.stride_tricks.sliding_window_view(frames, 4, axis=1), -1, 2)
+    segments = Segments(
+        obs=obs,
+        actions=np.zeros((40, 10), np.int64),
+        mask=np.ones((40, 10), bool),
+        rewards=np.zeros((40, 10), np.float32),
+        policy=np.zeros(40, np.int64),
+        first_step=np.zeros(40, np.int64),
+        frame_stack=4,
+    )
+    tracemalloc.start()
+    try:
+        found = moving(segments)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.flatnonzero(found).tolist() == [7]
+    assert peak < frames.nbytes / 2  # where each frame was copied four times, and compared
 
 
 def test_what_was_skipped_does_not_say_that_lengths_differ():

@@ -226,6 +226,9 @@ def test_with_a_queue_so_many_are_asked_each_time_until_the_labels_are_spent(tmp
     # after the first answers at once, so that nobody waits for the next session
     assert learner.teacher.asked == [8, 8, 4]
     assert [row["labels"] for row in rows] == [16, 20, 20, 20]
+    # and where no answer is new nothing is fitted
+    assert [row["reward_epochs"] for row in rows] == [5, 5, 0, 0]
+    assert np.isnan([row["held_out_accuracy"] for row in rows]).tolist() == [False] * 2 + [True] * 2
     learner.save(tmp_path)
     assert not (tmp_path / "schedule.png").exists()  # there is no plan to draw
 

@@ -67,6 +67,11 @@ class People:
         """Queries of the run, whoever asked them."""
         return self.counts().queries
 
+    @property
+    def open(self) -> int:
+        """Queries that want more annotators than have labelled them."""
+        return self.counts().left
+
     def resume(self, shown: int) -> None:
         """What was asked stands on the server."""
 
