@@ -29,7 +29,8 @@ reference: $(INSTALLED) ## write course/reference/ again, which the grader holds
 	$(RUN) -m course.assignment --directory course/reference
 
 test: $(INSTALLED) ## the fast tests, on all cores
-	$(RUN) -m pytest -n auto --dist worksteal --durations 25
+	@# bytecode is kept, whatever the shell says: hundreds of processes would compile all of it anew
+	PYTHONDONTWRITEBYTECODE= $(RUN) -m pytest -n auto --dist worksteal --durations 25
 
 test-slow: $(INSTALLED) ## the tests that learn for minutes
 	$(RUN) -m pytest -m slow
