@@ -229,23 +229,11 @@ class ReplayBuffer:
             terminated=self._columns["terminated"][rows, envs],
         )
 
-    def states(self, most: int, rng: np.random.Generator) -> NDArray:
-        """What steps led to, each of them once at most; no more than `most`, all alike likely; [states, *obs_shape].
-
-        Raises:
-            NothingToDrawError: no step can be drawn yet.
-        """
-        left_out, steps = self._columns, (self.size - 1) * self.num_envs
-        rows, envs = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        if steps > 0:
-            # as many of those that are drawn are left out as of all, so a few more are drawn
-            drawn = rng.choice(steps, min(most + most // 8, steps), replace=False)
-            rows, envs = self._places(1 + drawn // self.num_envs), drawn % self.num_envs
-            may_be = ~(left_out["resets"][rows, envs] | left_out[DROPPED][rows, envs])
-            rows, envs = rows[may_be][:most], envs[may_be][:most]
-        if not len(rows):
-            raise NothingToDrawError("there is no step yet")
-        states: NDArray = left_out["obs"][(rows + 1) % self._all_rows, envs]
+    def every_state(self) -> NDArray:
+        """What each of the steps led to that can be drawn; [states, *obs_shape]."""
+        rows = self._places(np.arange(1, self.size))
+        may_be = ~(self._columns["resets"][rows] | self._columns[DROPPED][rows])
+        states: NDArray = self._columns["obs"][(rows + 1) % self._all_rows][may_be]
         return states
 
     def drop_episodes(self, envs: NDArray) -> None:

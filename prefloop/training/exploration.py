@@ -16,6 +16,7 @@ from prefloop.running_moments import RunningMoments
 from prefloop.training.settings import ExplorationSettings
 
 FAR = 100  # deviations from 0
+FEW = 4  # times that each state would be drawn: so often it would be its own neighbour, and worth nothing
 FORMAT = (
     2  # raise it with each change of what is paid: what was explored by another is not gone on from
 )
@@ -38,8 +39,8 @@ class StateEntropy:
         self, batch: Transitions, replay: ReplayBuffer, rng: np.random.Generator
     ) -> Transitions:
         """The same steps, with its reward."""
-        # each once: the same one drawn twice would be its own neighbour
-        past = replay.states(self._settings.states, rng)
+        few = FEW * len(replay) <= self._settings.states
+        past = replay.every_state() if few else replay.sample(self._settings.states, rng).next_obs
         paid = state_entropy(batch.next_obs, past, self._settings.neighbours, self._device)
         self._scale.update(paid)
         return replace(batch, rewards=(paid / self._scale.std).astype(np.float32))

@@ -232,7 +232,7 @@ class ExplorationSettings:
     explore_from: str = setting("", "folder of an exploration that was kept, to go on from; if not given, that of an earlier run that would explore alike, if there is one in ~/.prefloop/PROFILE/explorations", needs="exploration")
     keep: bool = setting(True, "keep what was explored for runs that would explore alike", flag="keep_exploration", needs="exploration")
     neighbours: int = setting(5, "a state is worth the distance to the one that is so many-th nearest", flag="exploration_neighbours")
-    states: int = setting(2048, "states of the past that it is compared with, each once, drawn anew for each update", flag="exploration_states")
+    states: int = setting(2048, "states of the past that it is compared with, drawn anew for each update", flag="exploration_states")
     # fmt: on
 
     def __post_init__(self) -> None:

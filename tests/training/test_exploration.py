@@ -43,7 +43,7 @@ def test_a_state_is_not_its_own_neighbour_while_there_are_few(tmp_path):
     batch = replay.sample(64, rng)
     entropy = StateEntropy(ExplorationSettings(states=2048), "cpu")
     paid = entropy(batch, replay, rng).rewards
-    every = replay.states(2048, rng)
+    every = replay.every_state()
     assert len(np.unique(every, axis=0)) == len(every) == 200
     expected = state_entropy(batch.next_obs, every, 5)
     assert (expected > 0).all()
