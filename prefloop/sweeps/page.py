@@ -39,9 +39,12 @@ def write_page(
 
 
 def _of_rows(settings: CompareSettings, rows: Rows) -> CompareSettings:
-    """The same with those methods alone of which there is a result."""
+    """The same with those methods alone of which there is a result, if there is one."""
     there = {row["method"] for row in rows}
-    return replace(settings, methods=tuple(name for name in settings.methods if name in there))
+    methods = tuple(name for name in settings.methods if name in there) or settings.methods
+    # which a command refuses where nobody has demonstrators
+    has_use = any(METHODS[name].has_demonstrators for name in methods)
+    return replace(settings, methods=methods, policies=settings.policies if has_use else ())
 
 
 def command(settings: CompareSettings) -> str:

@@ -85,7 +85,7 @@ def _as_text(results: Results, tables: list) -> str:
     if len(tables) == 1:
         return as_markdown(tables[0])
     return "\n\n".join(
-        f"{part.task} ({part.comparison.folder.name})\n\n{as_markdown(table)}"
+        f"{part.task} ({part.comparison.folder.name})\n\n{as_markdown(table) or 'Nothing came of it.'}"
         for part, table in zip(results.parts, tables, strict=True)
     )
 

@@ -228,7 +228,9 @@ def _interval(row: Mapping[str, Any], name: str) -> Interval:
 
 
 def as_markdown(table: Table) -> str:
-    """A table in Markdown."""
+    """A table in Markdown; nothing where it has no lines."""
+    if not table:
+        return ""
     columns = list(table[0])
     lines = [" | ".join(columns), *(" | ".join(line.values()) for line in table)]
     return "\n".join(

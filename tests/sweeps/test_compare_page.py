@@ -146,6 +146,20 @@ def test_a_page_explains_what_its_table_holds(tmp_path, methods, said, unsaid):
     assert not [words for words in unsaid if words in page]
 
 
+def test_policies_that_are_of_no_method_with_results_stand_in_the_command(tmp_path):
+    settings = CompareSettings(
+        environment=CARTPOLE, labels=(20,), methods=("bc", "sac"), policies=("a.params", "b.params"),
+        out=str(tmp_path),
+    )  # fmt: skip
+    rows = [{**result("sac", 0, i, 150.0), **dict.fromkeys(SHOWN)} for i in range(5)]
+    write_page(tmp_path, settings, rows)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    again = page.partition("<pre>")[2].partition("</pre>")[0]
+    # what refuses policies beside sac alone would refuse them in the command, too
+    given = parse_settings(CompareSettings, shlex.split(again)[2:])
+    assert given.methods == ("sac",) and not given.policies
+
+
 def test_again_is_what_was_given(tmp_path):
     for repeats in (1, 2):
         line = f"--env dm_control/walker-walk-v0 --action_repeat {repeats} --methods sac --out c"

@@ -185,6 +185,20 @@ def test_the_page_names_what_failed_and_has_a_filter(tmp_path):
     assert [about["task"] for about in abouts] == ["Acrobot-v1", "CartPole-v0"]
 
 
+def test_a_task_of_which_every_run_failed_does_not_hide_the_others(tmp_path):
+    root = made(tmp_path / "c")
+    for file in root.glob("CartPole*/runs/**/result.json"):
+        write_json(file.with_name("failed.json"), {"reason": "It rained."})
+        file.unlink()
+    text = report(root)
+    assert "| dpo |" in text and "CartPole-v0 (" in text and "Nothing came of it." in text
+    page = (root / "index.html").read_text(encoding="utf-8")
+    assert page.count("It rained.") == 3 * (2 + 2 * 2 + 1)
+    # nor where it is merged
+    merge([root], tmp_path / "d")
+    assert "It rained." in (tmp_path / "d" / "index.html").read_text(encoding="utf-8")
+
+
 def test_what_two_machines_ran_is_one_study(tmp_path):
     ours = made(tmp_path / "a", STUDY.replace("0-2", "0-1"))
     theirs = made(
