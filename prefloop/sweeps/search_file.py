@@ -205,22 +205,24 @@ def _filled(known: Mapping[str, Leaf], said: Mapping[str, Any]) -> Iterator[tupl
 def _check_terms(reader: Reader, settings: SearchSettings, study: Study) -> None:
     """Refuses a study of which no trial could be one number."""
     others = [m for m in study.comparisons[0].settings.methods if m != settings.method]
-    wanted = REFERENCES if settings.maximise == SCORE else ()
+    # what is searched can't be its own measure
+    references = tuple(name for name in REFERENCES if name != settings.method)
+    wanted = references if settings.maximise == SCORE else ()
     for name in others:
         if name not in wanted:
             raise UserError(
                 f"{reader.where('methods')}: {name} does nothing beside the search of {settings.method}"
-                + (f"; a score needs {' or '.join(REFERENCES)} alone." if wanted else ".")
+                + (f"; a score needs {' or '.join(references)} alone." if wanted else ".")
             )
-    if wanted and not others and settings.method not in wanted:
+    if wanted and not others:
         raise UserError(
-            f"{reader.where(SEARCH, 'maximise')}: a score needs {' or '.join(REFERENCES)} among the methods."
+            f"{reader.where(SEARCH, 'maximise')}: a score needs {' or '.join(references)} among the methods."
         )
     tasks = {comparison.settings.environment for comparison in study.comparisons}
     if settings.maximise == RETURN and len(tasks) > 1:
         raise UserError(
             f"{reader.where('env')}: returns of several environments have no mean; `maximise: score`, with "
-            f"{' or '.join(REFERENCES)} among the methods."
+            f"{' or '.join(references)} among the methods."
         )
     for comparison in study.comparisons:
         if METHODS[settings.method].uses_labels and len(comparison.settings.labels) > 1:

@@ -10,13 +10,14 @@ from typing import Any
 import filelock
 
 from prefloop.errors import UserError, note
+from prefloop.evaluation.statistics import interquartile_mean
 from prefloop.files import read_json, write_atomically, write_json
 from prefloop.sweeps.cells import Cell
 from prefloop.sweeps.changes import changes_at
 from prefloop.sweeps.engines import Engine, RayCluster, ThisMachine
 from prefloop.sweeps.jobs import Job, do_with_patience
 from prefloop.sweeps.remembering import remember
-from prefloop.sweeps.results import collect
+from prefloop.sweeps.results import REFERENCES, Part, collect, grouped
 from prefloop.sweeps.search_file import COPY, SCORE, Instance, Search
 from prefloop.sweeps.settings import RESULT
 
@@ -127,11 +128,12 @@ class TrialRuns:
             return {c.folder: (0.0, 1.0) for c in search.study.comparisons}
         found = {}
         for part in collect(search.root).parts:
-            if part.zero is None or part.one is None:
+            zero, one = part.zero, _reached(part, without=search.settings.method)
+            if zero is None or one is None or one <= zero:
                 raise UserError(
                     f"There are no scores in {part.task}: what is to be a score of 1 does no better than chance."
                 )
-            found[part.comparison.folder] = (part.zero, part.one)
+            found[part.comparison.folder] = (zero, one)
         return found
 
     def values(
@@ -174,6 +176,23 @@ class TrialRuns:
         if failure is not None:
             raise UserError(failure)
         return values
+
+
+def _reached(part: Part, without: str) -> float | None:
+    """What our own agent on the true reward reaches, with the best of its settings.
+
+    Args:
+        without: the method that is searched. A trial with the usual settings is a run of the comparison, too, and
+            the scale would be another one after it.
+    """
+    runs = [
+        (folder.parent, row["mean_return"])
+        for folder, row in zip(part.folders, part.rows, strict=True)
+        if row["method"] in REFERENCES and row["method"] != without
+    ]
+    by_settings = grouped(runs, lambda one: one[0]).values()
+    means = (float(interquartile_mean([value for _, value in same])) for same in by_settings)
+    return max(means, default=None)
 
 
 def _one_at_a_time(path: Path) -> AbstractContextManager:

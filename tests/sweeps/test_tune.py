@@ -293,6 +293,26 @@ def test_scores_of_several_environments(study, done, tmp_path):
         searching.tune(as_given(study, out=str(tmp_path / "d")))
 
 
+def test_what_is_searched_is_no_end_of_its_own_scale(study, done, tmp_path):
+    text = study.read_text().partition("    ensemble")[0].replace("CartPole-v1", "Pendulum-v1")
+    text = text.replace("  trials: 6", "  method: sac\n  trials: 2\n  maximise: score")
+
+    def value(job):
+        if job.function == "play_at_random":
+            return -1000.0
+        return {"true-reward": -500.0, "sac": -200.0}[job.what.method]
+
+    done.value = value
+    study.write_text(text.replace("[pref-ppo]", "[sac, true-reward]"))
+    searching.tune(as_given(study))
+    study.write_text(study.read_text().replace("trials: 2", "trials: 4"))
+    searching.tune(as_given(study))  # the first trial's settings are the usual ones
+    assert [float(row["score"]) for row in rows(tmp_path / "c")] == [pytest.approx(1.6)] * 4
+    study.write_text(text.replace("[pref-ppo]", "[sac]"))
+    with pytest.raises(UserError, match="a score needs true-reward among the methods"):
+        searching.tune(as_given(study, out=str(tmp_path / "d")))
+
+
 def test_usual_settings_that_were_left_are_still_known(study, done, tmp_path):
     search = read_search(as_given(study))
     search.root.mkdir()
