@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from prefloop.errors import UserError, note
+from prefloop.files import read_json, write_json
 from prefloop.runs import difference
 from prefloop.seeding import Stream, integer
 from prefloop.startup import import_optional
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 JOURNAL = "journal.log"
+NAME = "search"  # of the study in a journal, whose folder may be moved
+FOLDER = ".search.json"  # in the folder of a search in a database: of which study it is, and which folder
 LOCK = ".trials.lock"  # of whoever takes a trial
 OWNERS = "owners"  # in the search's folder: a lock for each process that takes part
 # what we say of a trial beside Optuna's own
@@ -38,6 +41,7 @@ OWNER, AGAIN, REASON, GIVEN_UP = "owner", "again", "reason", "given_up"
 SWEEP = "sweep"  # of W&B's that drew it; empty if somebody else did; not there if Optuna did
 # and of the study: on what results depend, and whether its first trial is of the usual settings
 FACTS, USUAL = "facts", "usual"
+KEPT_IN = "folder"  # and where the runs of a database's trials are, and the locks of their owners
 
 
 def import_optuna() -> ModuleType:
@@ -62,7 +66,8 @@ class Trials:
         """Opens the search, or begins it.
 
         Raises:
-            UserError: Optuna is not installed, the database can't be used, or the folder's search is another.
+            UserError: Optuna is not installed, the database can't be used, the folder's search is another, or
+                that in the database is another folder's.
         """
         self._optuna: Any = import_optuna()
         self._search, self._root = search, search.root
@@ -71,6 +76,8 @@ class Trials:
         self._kept = contextlib.ExitStack()
         with self._alone():
             self.study: optuna.Study = self._open()
+            if search.settings.storage:
+                self._require_same_folder()
             before, now = self.study.user_attrs.get(FACTS), search.facts
             if before is None:
                 self.study.set_user_attr(FACTS, now)
@@ -87,9 +94,10 @@ class Trials:
                 else optuna.pruners.NopPruner()
             )
         try:
+            storage = self._storage()
             return optuna.create_study(
-                storage=self._storage(),
-                study_name=self._root.resolve().name,
+                storage=storage,
+                study_name=self._study_name(storage),
                 pruner=pruner,
                 direction="maximize",
                 load_if_exists=True,
@@ -107,6 +115,33 @@ class Trials:
         # the usual lock is a symbolic link, which not everybody may make on Windows
         lock = journal.JournalFileOpenLock(file) if os.name == "nt" else None
         return storages.JournalStorage(journal.JournalFileBackend(file, lock))
+
+    def _study_name(self, storage: Any) -> str:
+        """What a database has many of, by their folders' names; of a folder that was moved, what it had at first."""
+        own = self._root.resolve().name
+        if self._search.settings.storage:
+            file = self._root / FOLDER
+            return read_json(file)["study"] if file.exists() else own
+        there = self._optuna.get_all_study_names(storage)
+        if own in there:  # which had it before all had one
+            return own
+        return there[-1] if there else NAME
+
+    def _require_same_folder(self) -> None:
+        """Refuses a database's search whose runs, and owners' locks, are in another folder: all would seem dead."""
+        file = self._root / FOLDER
+        if not file.exists():
+            write_json(file, {"study": self.study.study_name, "folder": uuid.uuid4().hex})
+        mine = read_json(file)["folder"]
+        if self.study.user_attrs.get(KEPT_IN) is None:
+            place = str(self._root.resolve())
+            self.study.set_user_attr(KEPT_IN, {"folder": mine, "place": place})
+        kept = self.study.user_attrs[KEPT_IN]
+        if kept["folder"] != mine:
+            raise UserError(
+                f"The database has a search {self.study.study_name} already, whose runs are in another folder, "
+                f"{kept['place']}; take part from there, or choose another name by --out."
+            )
 
     def __enter__(self) -> "Trials":
         owners = self._root / OWNERS

@@ -400,6 +400,49 @@ def test_processes_share_a_search_and_what_one_leaves_is_given_to_another(study,
     assert not list((search.root / "owners").iterdir())
 
 
+@pytest.mark.parametrize("storage", ["", "sqlite:///{root}/search.db"])
+def test_a_folder_that_was_moved_is_the_same_search(study, tmp_path, storage):
+    where = storage.format(root=tmp_path)
+    study.write_text(study.read_text().replace("trials: 6", f"trials: 6\n  storage: '{where}'"))
+    search = read_search(as_given(study))
+    search.root.mkdir()
+    with Trials(search) as trials:
+        trials.tell(trials.ask(), 7.0, is_given_up=False)
+    search.root.rename(tmp_path / "d")
+    with Trials(read_search(as_given(study, out=str(tmp_path / "d")))) as trials:
+        assert [trial.value for trial in trials.all] == [7.0]
+
+
+def test_a_journal_that_names_its_study_after_a_folder_that_was_moved(study, tmp_path):
+    optuna = pytest.importorskip("optuna")
+    search = read_search(as_given(study))
+    search.root.mkdir()
+    backend = optuna.storages.journal.JournalFileBackend(str(search.root / "journal.log"))
+    storage = optuna.storages.JournalStorage(backend)
+    before = optuna.create_study(storage=storage, study_name="earlier", direction="maximize")
+    before.enqueue_trial({"learning_rate": 1e-3, "ensemble": 3})
+    with Trials(search) as trials:
+        assert trials.study.study_name == "earlier" and trials.ask().params["ensemble"] == 3
+
+
+def test_a_database_is_shared_with_the_folder_alone(study, tmp_path):
+    """Or each would take what the other runs for left, and nobody's runs would be there."""
+    where = f"sqlite:///{tmp_path}/search.db"
+    study.write_text(study.read_text().replace("trials: 6", f"trials: 6\n  storage: '{where}'"))
+    one, two = (read_search(as_given(study, out=str(tmp_path / name / "c"))) for name in ("1", "2"))
+    for search in (one, two):
+        search.root.mkdir(parents=True)
+    with Trials(one) as trials:
+        trial = trials.ask()
+        with pytest.raises(UserError, match=r"a search c already, .* another folder, .*1.c; "):
+            Trials(two)
+        trials.tell(trial, 1.0, is_given_up=False)
+    other = read_search(as_given(study, out=str(tmp_path / "2" / "d")))
+    other.root.mkdir()
+    with Trials(other) as trials:
+        assert not trials.all
+
+
 def test_a_search_that_is_stopped_draws_what_it_would_have(study, tmp_path):
     def drawn(out, stops):
         found = []
