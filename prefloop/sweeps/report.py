@@ -68,6 +68,8 @@ def write(results: Results) -> str | None:
         note(f"No normalised scores: {_why_no_scores(results)}.")
     if pairs := improvements(results):
         write_csv(root / "improvements.csv", pairs)
+    else:  # or that of fewer lines would stand beside these
+        (root / "improvements.csv").unlink(missing_ok=True)
     text = _as_text(results, tables)
     printed = for_print(results, tables, aggregates)
     if aggregates:

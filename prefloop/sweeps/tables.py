@@ -1,5 +1,6 @@
 """Tables of what was found: per task, across tasks, and as Markdown and LaTeX."""
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from prefloop.errors import note
 from prefloop.evaluation.across_tasks import improvement_across, iqm_across, optimality_gap
 from prefloop.evaluation.statistics import (
     FEW_SEEDS,
@@ -23,6 +25,7 @@ Rows = Sequence[Mapping[str, Any]]
 Table = list[dict[str, str]]
 IQM, IMPROVES = "IQM of the return [95 %]", "P(improves on the weaker) [95 %]"
 ABOVE, SCORE = "seeds above it, intervals apart", "IQM of the score [95 %]"
+MOST_PAIRS = 2000  # lines of tables that are held against each other: a few seconds for each task
 FEW = f"""Some intervals are over fewer than {FEW_SEEDS} seeds. From so few nobody can tell how often
 runs fail: what happens in one of five is not seen in three at all, half of the time."""
 
@@ -140,23 +143,37 @@ def aggregate(results: Results) -> list[Row]:
 
 
 def improvements(results: Results) -> list[Row]:
-    """Of each two lines of the same budget, how likely a run of one beats a run of the other."""
-    found, rows = list(scores_of(results).items()), []
-    for i, (first, ours) in enumerate(found):
-        for second, theirs in found[i + 1 :]:
-            both = [task for task in ours if task in theirs]
-            if not both or (first[-1] != second[-1] and first[-1] and second[-1]):
-                continue  # of another budget; what uses no labels is beside all
-            share = improvement_across([ours[t] for t in both], [theirs[t] for t in both])
-            names = {"labels": first[-1] or second[-1], "better": _name(results, first)}
-            rows.append(
-                {
-                    **names,
-                    "than": _name(results, second),
-                    "tasks": len(both),
-                    **_columns("probability", share),
-                }
-            )
+    """Of each two lines of the same budget, how likely a run of one beats a run of the other.
+
+    None, and a note, where there are more than `MOST_PAIRS`: their number grows as that of the lines squared.
+    """
+    scores = scores_of(results)
+    pairs = [
+        (first, second)
+        for first, second in itertools.combinations(scores, 2)
+        # of the same budget; what uses no labels is beside all
+        if (first[-1] == second[-1] or not first[-1] or not second[-1])
+        and scores[first].keys() & scores[second].keys()
+    ]
+    if len(pairs) > MOST_PAIRS:
+        note(
+            f"No improvements.csv: {len(scores)} lines have {len(pairs)} pairs of the same budget, more than {MOST_PAIRS}."
+        )
+        return []
+    rows = []
+    for first, second in pairs:
+        ours, theirs = scores[first], scores[second]
+        both = [task for task in ours if task in theirs]
+        share = improvement_across([ours[t] for t in both], [theirs[t] for t in both])
+        names = {"labels": first[-1] or second[-1], "better": _name(results, first)}
+        rows.append(
+            {
+                **names,
+                "than": _name(results, second),
+                "tasks": len(both),
+                **_columns("probability", share),
+            }
+        )
     return rows
 
 

@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import gymnasium as gym
 import numpy as np
@@ -7,9 +8,11 @@ import scipy.stats
 
 from prefloop.envs.registered import return_bounds
 from prefloop.evaluation.statistics import (
+    bootstrap_of_wins,
     iqm_interval,
     mean_estimate,
     newcombe,
+    percentile_bootstrap,
     probability_of_improvement,
     rank_correlation,
     share_interval,
@@ -125,6 +128,35 @@ def test_probability_of_improvement_by_known_cases():
     assert probability_of_improvement([1, 1], [1, 1]).value == 0.5
     assert probability_of_improvement([0, 2], [1, 1]).value == 0.5
     assert math.isnan(probability_of_improvement([1], [0, 2]).low)
+
+
+def test_the_bootstrap_of_wins_by_counts_is_scipys_of_runs():
+    rng = np.random.default_rng(0)
+    for n, m in ((2, 3), (5, 5), (7, 4)):
+        x, y = rng.integers(4, size=n), rng.integers(4, size=m)  # with ties
+
+        def share_of_wins(a, b, axis=-1):
+            wins = np.sign(
+                np.moveaxis(a, axis, -1)[..., :, None] - np.moveaxis(b, axis, -1)[..., None, :]
+            )
+            return (0.5 * (wins + 1)).mean(axis=(-2, -1))
+
+        expected = percentile_bootstrap((x, y), share_of_wins, 3)
+        assert bootstrap_of_wins(x, y, 3) == expected
+
+
+def test_wins_of_many_runs_take_the_memory_of_runs_and_not_of_pairs():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=500), rng.normal(size=400)
+    tracemalloc.start()
+    try:
+        interval = probability_of_improvement(x, y)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert interval.low < 0.5 < interval.high
+    # all pairs of 2,000 resamples would be 3.2 GB
+    assert peak < 2e8
 
 
 def test_five_wins_of_five_are_not_certain():

@@ -14,6 +14,7 @@ from prefloop import errors
 from prefloop.errors import UserError
 from prefloop.evaluation.statistics import iqm_interval
 from prefloop.files import write_json
+from prefloop.sweeps import tables
 from prefloop.sweeps.merging import merge
 from prefloop.sweeps.remembering import remember
 from prefloop.sweeps.report import report
@@ -130,6 +131,17 @@ def test_across_tasks(tmp_path):
     expected = iqm_interval(np.array([0.99, 1.0, 1.01]) * 180 + 20, (0.0, 200.0))
     assert float(last["iqm"]) == pytest.approx(expected.value)
     assert float(last["low"]) == pytest.approx(expected.low)
+
+
+def test_more_pairs_than_anybody_reads_are_left_out(tmp_path, capsys, monkeypatch):
+    root = made(tmp_path / "c", STUDY.replace("[CartPole-v0, Acrobot-v1]", "CartPole-v0"))
+    monkeypatch.setattr(tables, "MOST_PAIRS", 12)
+    assert len(tables.improvements(collect(root))) == 12
+    monkeypatch.setattr(tables, "MOST_PAIRS", 11)
+    (root / "improvements.csv").write_text("of a smaller study\n")
+    report(root)
+    assert "7 lines have 12 pairs of the same budget, more than 11" in capsys.readouterr().err
+    assert not (root / "improvements.csv").exists()
 
 
 def test_without_an_agent_on_the_true_reward_there_are_no_scores(tmp_path, capsys, monkeypatch):
