@@ -14,7 +14,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def write_atomically(path: Path, data: bytes, durable: bool = False, private: bo
             file is untouched.
     """
     target = link_target(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = unfinished(target, "tmp")
     try:
         try:
             if private or target.exists():
@@ -57,6 +57,15 @@ def write_atomically(path: Path, data: bytes, durable: bool = False, private: bo
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"Can't write {path}: {error.strerror}.") from None
+
+
+def unfinished(target: Path, ending: str) -> Path:
+    """A name beside `target` for what is to take its place.
+
+    By the process alone two would have the same: in containers all have one number, and a killed one's file is
+    there still.
+    """
+    return target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.{ending}")
 
 
 def put_in_place(temporary: Path, target: Path) -> None:
@@ -83,7 +92,7 @@ def require_writable(path: Path) -> None:
         target = link_target(path)
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        temporary = unfinished(target, "tmp")
         try:
             temporary.touch()
         finally:
@@ -105,22 +114,33 @@ def make_private(path: Path) -> None:
         path.chmod(0o600)
 
 
+def require_empty(path: Path) -> None:
+    """Refuses a place at which something stands.
+
+    Raises:
+        UserError: it does.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path} holds something by now, which stays as it is; choose another.")
+
+
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(
+    path: Path, require_free: Callable[[Path], None] = require_empty
+) -> Iterator[Path]:
     """Gives a folder to write into, which takes the place of `path` when all is written.
 
     Until then it stands beside it under another name, and it is removed if that does not come to
     pass. What stood at `path` goes with it only then.
 
+    Args:
+        require_free: refuses what is to stay, which may have come while this one was written.
+
     Raises:
         UserError: it can't be made, or can't take the place.
     """
     target = Path(os.path.abspath(link_target(path)))  # noqa: PTH100 - `.` has no name to stand beside
-    # not by the process alone: in containers all have one number, and a killed one's is there still
-    token = f"{os.getpid()}-{secrets.token_hex(4)}"
-    temporary, earlier = (
-        target.with_name(f".{target.name}.{token}.{kind}") for kind in ("tmp", "old")
-    )
+    temporary, earlier = unfinished(target, "tmp"), unfinished(target, "old")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
@@ -129,6 +149,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         try:
+            require_free(path)
             if target.exists():
                 target.rename(earlier)
             try:
@@ -148,7 +169,7 @@ def remove_unfinished(folder: Path) -> None:
     """Removes what a process that was killed had under another name, in a folder that this one has claimed."""
     with contextlib.suppress(OSError):  # they take room, and do no harm
         for path in folder.iterdir():
-            if re.fullmatch(r"\..+\.\d+\.(tmp|mp4)", path.name):
+            if re.fullmatch(r"\..+\.\d+(-[0-9a-f]{8})?\.(tmp|mp4)", path.name):
                 path.unlink()
 
 

@@ -2,7 +2,6 @@
 
 import io
 import math
-import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefloop.errors import UserError
-from prefloop.files import keep_mode, link_target, put_in_place
+from prefloop.files import keep_mode, link_target, put_in_place, unfinished
 
 # x264's own choice takes twice as long for a twentieth less
 _VIDEO_OPTIONS: dict[str, object] = {"preset": "veryfast"}
@@ -42,7 +41,7 @@ def write_video(
         UserError: the file can't be written; an old one is untouched.
     """
     target = link_target(path)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}{path.suffix}")
+    temporary = unfinished(target.with_suffix(""), path.suffix[1:])
     try:
         try:
             with av.open(str(temporary), "w", options={"movflags": "faststart"}) as container:

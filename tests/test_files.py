@@ -1,5 +1,6 @@
 import errno
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -62,6 +63,43 @@ def test_a_file_that_is_held_open_is_waited_for(tmp_path, monkeypatch):
     assert path.read_text() == "new" and not held and list(tmp_path.iterdir()) == [path]
 
 
+def test_processes_of_one_number_write_each_by_itself(tmp_path, monkeypatch):
+    """As in containers that share a folder, in each of which the first process is 1."""
+    path, video, write_bytes = tmp_path / "x.json", tmp_path / "x.mp4", Path.write_bytes
+    pictures = [np.zeros((16, 16, 3), dtype=np.uint8)] * 2
+    written = []
+
+    def slowly(self, data):
+        written.append(self)
+        write_bytes(self, data[:2])
+        if len(written) == 1:  # meanwhile another one does the same from begin to end
+            write_atomically(path, b"another")
+        assert self.read_bytes() == data[:2]
+        return write_bytes(self, data)
+
+    def frames():
+        yield pictures[0]
+        write_video(video, iter(pictures), 30)
+        assert video.exists()
+        yield pictures[1]
+
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    monkeypatch.setattr(Path, "write_bytes", slowly)
+    write_atomically(path, b"this one")
+    write_video(video, frames(), 30)
+    assert path.read_bytes() == b"this one" and len(set(written)) == 2
+    assert sorted(tmp_path.iterdir()) == [path, video]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    left = [".a.json.12.tmp", "..a.12.34.mp4", files.unfinished(tmp_path / "a.json", "tmp").name]
+    left.append(files.unfinished(files.unfinished(tmp_path / "a", "mp4"), "mp4").name)
+    for name in (*left, "a.json", ".a.tmp", "a.12.tmp"):
+        (tmp_path / name).write_text("half")
+    files.remove_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", ".a.tmp", "a.12.tmp"}
+
+
 def test_a_directory_is_not_overwritten(tmp_path):
     (tmp_path / "file").mkdir()
     with pytest.raises(UserError, match="Can't write"):
@@ -69,12 +107,16 @@ def test_a_directory_is_not_overwritten(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
+def anything_goes(path):
+    """What may be replaced by `whole_folder`."""
+
+
 def test_a_folder_is_whole_or_as_it_was(tmp_path, monkeypatch):
     folder = tmp_path / "page"
     with whole_folder(folder) as unfinished:
         (unfinished / "a").write_text("old")
         assert not folder.exists()
-    with pytest.raises(KeyboardInterrupt), whole_folder(folder) as unfinished:
+    with pytest.raises(KeyboardInterrupt), whole_folder(folder, anything_goes) as unfinished:
         (unfinished / "b").write_text("half")
         raise KeyboardInterrupt
     rename = Path.rename
@@ -85,13 +127,32 @@ def test_a_folder_is_whole_or_as_it_was(tmp_path, monkeypatch):
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fails)
-    with pytest.raises(UserError, match="No space left"), whole_folder(folder) as unfinished:
+    with (
+        pytest.raises(UserError, match="No space left"),
+        whole_folder(folder, anything_goes) as unfinished,
+    ):
         (unfinished / "c").write_text("new")
     assert list(tmp_path.rglob("*")) == [folder, folder / "a"]
     monkeypatch.undo()
-    with whole_folder(folder) as unfinished:
+    with whole_folder(folder, anything_goes) as unfinished:
         (unfinished / "d").write_text("new")
     assert list(tmp_path.rglob("*")) == [folder, folder / "d"]
+
+
+def test_what_came_to_a_folder_meanwhile_stays(tmp_path):
+    folder = tmp_path / "page"
+    for come, there in ((folder / "theirs", [folder, folder / "theirs"]), (folder, [folder])):
+        with pytest.raises(UserError, match="holds something by now"), whole_folder(folder) as made:
+            (made / "mine").write_text("x")
+            come.parent.mkdir(exist_ok=True)
+            come.write_text("y")
+        assert list(tmp_path.rglob("*")) == there and come.read_text() == "y"
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.unlink()
+    with whole_folder(folder) as made:
+        (made / "mine").write_text("x")
+        folder.mkdir()  # nothing is lost with it
+    assert list(tmp_path.rglob("*")) == [folder, folder / "mine"]
 
 
 def test_a_folder_that_a_kill_left_unfinished_blocks_nobody(tmp_path):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,7 @@ def _write(settings: Settings, folder: Path) -> Mapping[str, Any]:
     from prefloop.progress import progress
     from prefloop.showing.gathering import Starts, gather, load
     from prefloop.showing.kept_policies import common_env, read_runs
-    from prefloop.showing.page import write_page
+    from prefloop.showing.page import require_free, write_page
 
     runs = read_runs([Path(path) for path in settings.run], settings.checkpoints, settings.env)
     env = common_env(runs, settings.steps)
@@ -114,7 +115,8 @@ def _write(settings: Settings, folder: Path) -> Mapping[str, Any]:
     require_pictures(env, "prefloop show")
     starts = Starts(settings.episodes, settings.clips, settings.seed, settings.greedy)
     policies = sum(len(run.policies) for run in runs)
-    with whole_folder(folder) as unfinished:
+    may_replace = partial(require_free, is_own=not settings.export)
+    with whole_folder(folder, may_replace) as unfinished:
         with progress(policies * (starts.episodes + starts.clips), "episodes", leave=False) as bar:
             about = gather(
                 loaded,
