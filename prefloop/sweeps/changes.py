@@ -29,12 +29,16 @@ def usual(settings: CompareSettings, method: str) -> dict[str, Any]:
 
 
 def changes_at(
-    settings: CompareSettings, method: str, point: Mapping[str, Any]
+    settings: CompareSettings,
+    method: str,
+    point: Mapping[str, Any],
+    plain: Mapping[str, Any] | None = None,
 ) -> tuple[Changes, dict[str, str]]:
     """What is not as usual at one place.
 
     Args:
         point: by flag; what does nothing beside the others there is left out.
+        plain: what is `usual`, where many places are asked about.
 
     Returns:
         That, and of what was left out because it does nothing, why.
@@ -42,7 +46,7 @@ def changes_at(
     Raises:
         ValueError: the method refuses it; names flags.
     """
-    plain = usual(settings, method)
+    plain = usual(settings, method) if plain is None else plain
     known = list(leaves(type(METHODS[method].settings)))
     without = idle(known, point, {**plain, **point})
     changes = tuple(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prefloop.command_line import require_needed
+from prefloop.command_line import home_expanded, require_needed
 from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 from prefloop.settings import Leaf, as_flat, as_set, assembled, defaults_of, leaves, read_as
@@ -24,6 +24,7 @@ from prefloop.sweeps.changes import (
     idle,
     product,
     settings_of,
+    usual,
 )
 from prefloop.sweeps.engines import EngineSettings
 from prefloop.sweeps.methods import METHODS
@@ -151,7 +152,7 @@ class Reader:
         if value is None and leaf.field.default is None:
             return None
         try:
-            return read_as(leaf, value)
+            return read_as(leaf, _home_expanded(value))
         except (TypeError, ValueError):
             where = self.where(*place)
             choices = leaf.field.metadata["choices"]
@@ -299,10 +300,11 @@ class Reader:
 
     def _changes(self, settings: CompareSettings, method: str, axes: Axes) -> list[Changes]:
         """The settings that a method has in turn, as far as they are not as usual."""
-        found = []
+        found, plain = [], None
         for point in product(axes):
             try:
-                changes, without = changes_at(settings, method, point)
+                plain = plain or usual(settings, method)
+                changes, without = changes_at(settings, method, point, plain)
             except ValueError as error:
                 raise self.located(error, method) from None
             self._note(point, without)
@@ -320,3 +322,10 @@ class Reader:
         places = [place for flag in flags for place in ((method, flag), (flag,))]
         where = next((self.lines[place] for place in places if place in self.lines), str(self.file))
         return UserError(f"{where}: {as_keys(error)}.")
+
+
+def _home_expanded(value: Any) -> Any:
+    """A value, or each of a list, as a command line has it; no shell does that in a file."""
+    if isinstance(value, list):
+        return [_home_expanded(x) for x in value]
+    return home_expanded(value) if isinstance(value, str) else value

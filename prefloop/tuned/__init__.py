@@ -6,6 +6,7 @@ A file has a section for each command that it says something of. They stand in f
 flags that are not given. Free of PyTorch, and of PyYAML where nothing is read, so that `--help` is quick.
 """
 
+import functools
 import re
 import reprlib
 from collections.abc import Mapping
@@ -233,6 +234,28 @@ def read(file: Path, command: str, settings_class: type, knows_all: bool = True)
     Raises:
         UserError: it can't be read, or a key is no setting, or a value none that it takes.
     """
+    values = _read(file, command, settings_class, knows_all, _written(file))
+    return {key: list(x) if isinstance(x, list) else x for key, x in values.items()}
+
+
+def _written(file: Path) -> tuple[int, int] | None:
+    """What changes when a file is written again; None where there is none."""
+    try:
+        facts = file.stat()
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_size
+
+
+@functools.lru_cache(maxsize=256)
+def _read(
+    file: Path,
+    command: str,
+    settings_class: type,
+    knows_all: bool,
+    written: tuple[int, int] | None,
+) -> dict[str, Any]:
+    """Read once for all places of a grid: YAML takes milliseconds."""
     sections = read_entries(file)
     for name, section in sections.items():
         if name not in (*COMMANDS, *TEXTS):

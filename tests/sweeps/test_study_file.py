@@ -1,10 +1,16 @@
+from collections import Counter
+from pathlib import Path
+
 import pytest
 from conftest import assert_one_sentence
 from given import as_given
 
+from prefloop import tuned
+from prefloop.commands import sac
 from prefloop.errors import UserError
 from prefloop.files import claimed_directory
 from prefloop.sweeps import compare
+from prefloop.sweeps import study as study_file
 from prefloop.sweeps.cells import Cell, name_of
 from prefloop.sweeps.study import read_study
 
@@ -153,6 +159,60 @@ def test_a_name_of_a_folder_is_one_on_every_system():
     strange = [name_of([("encoder", text)]) for text in ("a/b", "a:b")]
     assert len(set(strange)) == 2 and not any(letter in "".join(strange) for letter in "/:")
     assert len(name_of([("x", "y" * 500)])) <= 80
+
+
+def test_a_grid_is_read_without_reading_the_tuned_file_at_each_place(study, monkeypatch):
+    counts = Counter()
+
+    def counted(module, name):
+        function = getattr(module, name)
+
+        def count(*given):
+            counts[name] += 1
+            return function(*given)
+
+        monkeypatch.setattr(module, name, count)
+
+    counted(tuned, "read_entries")
+    counted(study_file, "usual")
+    counted(study_file, "changes_at")
+    text = SMALL.replace("[CartPole-v0, Acrobot-v1]", "HalfCheetah-v5")
+    text = text.replace("[dpo, ppo-rlhf, constant]", "[pebble, sac]")
+    places = ", ".join(str(i) for i in range(1, 21))
+    (found,) = study(f"{text}reward_epochs: [{places}]\nensemble: [2, 3]\n").comparisons
+    assert len(found.changes["pebble"]) == 40 and counts["changes_at"] == 41
+    # for compare, and each of the two methods; fewer where they were read before
+    assert counts["usual"] == 2 and counts["read_entries"] <= 8
+
+
+def test_a_tuned_file_that_was_written_again_is_read_again(tmp_path):
+    file = tmp_path / "mine.yaml"
+    for text, expected in (
+        ("tau: 0.01", {"tau": 0.01}),
+        ("tau: 0.02\n  batch_size: 64", {"tau": 0.02, "batch_size": 64}),
+    ):
+        file.write_text(f"sac:\n  {text}\n")
+        found = tuned.read(file, "sac", sac.Settings)
+        assert found == expected
+        found["tau"] = 5  # whoever is given it may change it
+        assert tuned.read(file, "sac", sac.Settings) == expected
+
+
+def test_a_home_in_a_file_is_that_of_the_user(study, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("USERPROFILE", "/home/ada")
+    found = study(
+        "out: ~/c\nenv: CartPole-v0\nmethods: dpo\npolicies: [~/strong.params, weak~.params]\n"
+    )
+    home = Path("/home/ada")
+    assert Path(found.out) == home / "c"
+    (comparison,) = found.comparisons
+    assert comparison.folder.parent == home / "c"
+    assert comparison.settings.policies == (str(home / "strong.params"), "weak~.params")
+    found = study("out: c\nenv: CartPole-v0\nmethods: dpo\npolicies: [[~/a, ~/b], [~/c, ~/d]]\n")
+    assert [c.settings.policies for c in found.comparisons] == [
+        (str(home / first), str(home / second)) for first, second in ("ab", "cd")
+    ]
 
 
 def test_forms_of_the_command(run, tmp_path):
