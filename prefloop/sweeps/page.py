@@ -161,8 +161,7 @@ def _across(results: Results, aggregates: Sequence[Row]) -> str:
     if not aggregates:
         return ""
     lines = [
-        {k: _figure(row[k]) for k in (*results.keys, "tasks", "runs")} | scores_in_words(row)
-        for row in aggregates
+        _cells(row, (*results.keys, "tasks", "runs")) | scores_in_words(row) for row in aggregates
     ]
     what = ", ".join(
         f"{html.escape(part.task)} {part.zero:.1f} to {part.one:.1f}"
@@ -200,7 +199,13 @@ def _failed(parts: Sequence[Part]) -> str:
 
 def _runs(results: Results) -> list[dict[str, str]]:
     names = ("task", *results.keys, "seed", *OF_RUNS)
-    return [{name: _figure(row.get(name)) for name in names} for row in results.rows]
+    return [_cells(row, names) for row in results.rows]
+
+
+def _cells(row: Row, names: Iterable[str]) -> dict[str, str]:
+    """What a table shows of a row; no labels are a dash, as in every table, or one filter would not do for all."""
+    found = {name: _figure(row.get(name)) for name in names}
+    return found | ({} if row["labels"] else {"labels": "-"})
 
 
 def _figure(value: Any) -> str:

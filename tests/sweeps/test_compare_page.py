@@ -1,5 +1,6 @@
 """The page and the tables of comparisons, and the command that makes one again."""
 
+import re
 import shlex
 from dataclasses import replace
 
@@ -144,6 +145,27 @@ def test_a_page_explains_what_its_table_holds(tmp_path, methods, said, unsaid):
     page = page.partition("<details>")[0]
     assert said in page and "airl" not in page
     assert not [words for words in unsaid if words in page]
+
+
+def test_no_labels_are_the_same_in_all_tables_so_that_one_filter_finds_them(tmp_path):
+    settings = CompareSettings(
+        environment=CARTPOLE, labels=(20,), methods=("dpo", "sac"), out=str(tmp_path)
+    )
+    found = [result("dpo", 20, 0, 100.0), result("sac", 0, 0, 200.0)]
+    rows = [{"task": "CartPole-v0", **row, "score": row["mean_return"] / 200} for row in found]
+    runs = [tmp_path / row["method"] for row in rows]
+    for run in runs:
+        run.mkdir()
+        (run / "metrics.csv").write_text("epoch,loss\n0,1.0\n")
+    report.write(Results(tmp_path, [Part(Comparison(settings), rows, runs, [], 0.0, 200.0)], ()))
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    tables = re.findall(r"<table>\n<thead><tr>(.*?)</tr></thead>\n<tbody>(.*?)</tbody>", page, re.S)
+    told = []
+    for head, body in tables:
+        place = re.findall(r"<th[^>]*>(.*?)</th>", head).index("labels")
+        lines = [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in body.strip().splitlines()]
+        told.append({line[place] for line in lines})
+    assert told == [{"20", "-"}] * 3
 
 
 def test_policies_that_are_of_no_method_with_results_stand_in_the_command(tmp_path):
