@@ -1,17 +1,19 @@
 """What is shown of runs side by side: every policy plays from the same starts, and the first are filmed."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from prefloop import policy_files
 from prefloop.envs.make import make_env, make_vector_env
 from prefloop.envs.registered import return_bounds
 from prefloop.envs.settings import EnvSettings
+from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed, play
 from prefloop.evaluation.statistics import mean_estimate
 from prefloop.evaluation.videos import (
@@ -96,7 +98,7 @@ def gather(
         What show.json holds, arrays among it: `docs/show.md`.
 
     Raises:
-        UserError: a video can't be written.
+        UserError: a video can't be written, or a reward is no finite number.
     """
     return {
         "env": env.described,
@@ -137,15 +139,29 @@ def _shown(
     # SAC's policies draw actions to learn, and are judged by their mean
     greedy = starts.greedy or getattr(policy, "is_judged_by_its_mean", False)
     returns = play(policy, env, starts.episodes, starts.seed, greedy, tell).returns
+    _require_finite(loaded, kept, {"true": returns})
     clips, every = [], steps_a_picture(env)
     for episode in range(starts.clips):
         video = f"{CLIPS}/{stem}-{episode}.mp4"
         act = acting_in_episode(policy, starts.seed, episode, greedy)
         seed = env_seed(starts.seed, episode)
         drawn = draw_episode(env, act, seed, folder / video, MAX_SIDE, clip=True, every=every)
-        clips.append({**_clip(video, drawn, loaded.reward), "steps_a_frame": every})
+        clip = _clip(video, drawn, loaded.reward)
+        _require_finite(loaded, kept, clip["reward"])
+        clips.append({**clip, "steps_a_frame": every})
         tell(1)
     return {**_described(kept, returns, env), "greedy": greedy, "clips": clips}
+
+
+def _require_finite(loaded: Loaded, kept: KeptPolicy, rewards: Mapping[str, NDArray]) -> None:
+    """Refuses what no browser reads, and what has no mean."""
+    for name, values in rewards.items():
+        if not np.isfinite(values).all():
+            kind = "true" if name == "true" else "learned"
+            raise UserError(
+                f"{loaded.run.name}, {kept.path.name}: the {kind} reward is NaN or infinite in an episode, which can't "
+                "be shown."
+            )
 
 
 def _described(kept: KeptPolicy, returns: NDArray, env: EnvSettings) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from conftest import assert_one_sentence
+from gymnasium.envs.classic_control import PendulumEnv
 from kept_runs import make_run, show
 from test_video_files import read
 
@@ -17,6 +18,7 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.evaluation import videos
 from prefloop.evaluation.evaluate import play
 from prefloop.evaluation.statistics import mean_estimate
+from prefloop.rewards.reward_model import RewardModel
 from prefloop.showing import gathering
 from prefloop.showing.gathering import Starts, gather, load
 from prefloop.showing.kept_policies import read_runs
@@ -166,6 +168,29 @@ def test_what_cannot_be_drawn_or_never_ends_is_a_sentence(run, tmp_path, monkeyp
     assert_one_sentence(run("prefloop.cli show a"), "Blind-v0 has no time limit", "give --steps")
     assert_one_sentence(run("prefloop.cli show a --steps 5"), "Blind-v0 can't be drawn")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+class PaysNoNumber(PendulumEnv):
+    """What each step is worth can neither be drawn nor added."""
+
+    def step(self, action):
+        obs, _, *others = super().step(action)
+        return obs, np.nan, *others
+
+
+@pytest.mark.filterwarnings("ignore:.*The reward is a NaN")
+def test_a_reward_that_is_no_number_is_a_sentence(run, tmp_path, monkeypatch):
+    """Browsers read no NaN: the page would stay empty."""
+    spec = gym.envs.registration.EnvSpec("PaysNoNumber-v0", entry_point=PaysNoNumber)
+    monkeypatch.setitem(gym.registry, "PaysNoNumber-v0", spec)
+    make_run(tmp_path / "a", "PaysNoNumber-v0", kept=())
+    line = "prefloop.cli show {} --steps 5 --episodes 1 --clips 1"
+    assert_one_sentence(run(line.format("a")), "a, final_policy.params: the true reward", "NaN")
+    make_run(tmp_path / "b", kept=(), reward=True)
+    learned = dict.fromkeys(("learned", "lowest", "highest"), np.full(5, np.inf))
+    monkeypatch.setattr(RewardModel, "step_by_step", lambda *given: learned)
+    assert_one_sentence(run(line.format("b")), "b, final_policy.params: the learned reward")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
 def test_nothing_is_left_of_what_was_stopped_or_found_no_room(run, tmp_path, monkeypatch):
