@@ -9,6 +9,7 @@ import scipy.stats
 from prefloop.envs.registered import return_bounds
 from prefloop.evaluation.statistics import (
     bootstrap_of_wins,
+    iqm_band,
     iqm_interval,
     mean_estimate,
     newcombe,
@@ -113,6 +114,21 @@ def test_intervals_of_the_interquartile_mean_by_known_cases():
     interval = iqm_interval(runs)
     assert interval.value == interval.high == 200 and interval.low < 160
     assert iqm_interval(runs, seed=1).low == pytest.approx(interval.low, abs=1)
+
+
+def test_a_band_is_that_of_each_point_whatever_their_number():
+    curves = np.random.default_rng(0).normal(size=(20, 400))
+    tracemalloc.start()
+    try:
+        band = iqm_band(curves)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # all resamples of all points would be 128 MB, several times over
+    assert peak < 1.5e8
+    for point in (0, 123, 399):
+        one = iqm_interval(curves[:, point])
+        assert [values[point] for values in band] == pytest.approx([one.value, one.low, one.high])
 
 
 @pytest.mark.parametrize("num_runs", [3, 5, 10])
