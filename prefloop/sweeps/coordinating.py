@@ -130,7 +130,9 @@ def leave(queue: Queue, first: Sequence[Job], then: dict[Job, list[Job]], root: 
         # patiently: whoever was killed before what was given was noted has it given twice
         numbers = dict(zip(jobs, queue.submit(do_with_patience, jobs, after), strict=True))
         there.update(numbers)
-        write_json(file, {_name(job, root): number for job, number in there.items()})
+        # with what this command is not about: another one is, and must not give it twice
+        waiting = {name: number for name, number in given.items() if number in states}
+        write_json(file, waiting | {_name(job, root): number for job, number in there.items()})
         return numbers
 
     numbers = give(new)
@@ -149,7 +151,9 @@ def leave(queue: Queue, first: Sequence[Job], then: dict[Job, list[Job]], root: 
 
 
 def _name(job: Job, root: Path) -> str:
-    return job.folder.relative_to(root).as_posix()
+    """What it is kept under; one that makes fewer pairs is another, which runs of more labels can't follow."""
+    place = job.folder.relative_to(root).as_posix()
+    return f"{place}, {max(job.settings.labels)} labels" if job.function == "prepare" else place
 
 
 def _follow(engine: Engine, first: Sequence[Job], then: dict[Job, list[Job]], total: int) -> None:

@@ -58,6 +58,7 @@ from prefloop.training.settings import (
     PebbleSettings,
     RunSettings,
 )
+from prefloop.words import counted
 
 STRONG, WEAK = "strong", "weak"
 SPENT = "seconds.json"  # in the folder of a run that may go on: how long it has taken so far
@@ -270,9 +271,18 @@ class Bench:
         return KeptExploration.under(home, facts, own.exploration_iterations, quiet=True)
 
     def answers(self) -> Preferences:
-        """The first answers, as many as the budget; nothing of them depends on larger budgets."""
-        preferences = dataset.read(seed_folder(self._settings, self.seed) / "preferences")
-        first = preferences.answered[slice(0, self._cell.labels)].compact
+        """The first answers, as many as the budget; nothing of them depends on larger budgets.
+
+        Raises:
+            UserError: there are fewer; or they say nothing about what is better.
+        """
+        place = seed_folder(self._settings, self.seed) / "preferences"
+        answered = dataset.read(place).answered
+        if len(answered) < self._cell.labels:
+            raise UserError(
+                f"{place} holds {counted(len(answered), 'answer')}, fewer than the {self._cell.labels} of this run."
+            )
+        first = answered[slice(0, self._cell.labels)].compact
         first.require_something_to_learn()
         return first
 

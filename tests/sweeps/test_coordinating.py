@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,46 @@ def test_what_was_given_is_not_given_again(study, capsys):
     assert again == [prepared, lost]
     # what is over is forgotten; what waits is not
     assert len(read_json(root / QUEUED)) == len(cells) - 2 + len(again)
+
+
+def test_more_labels_wait_for_more_pairs(study):
+    cells, then, root = study
+    queue = Waiting()
+
+    def of(labels):
+        """The same comparison, with these budgets alone."""
+        found: dict[Job, list[Job]] = {}
+        for prepared, after in then.items():
+            settings = replace(prepared.settings, labels=labels)
+            cells = [job for job in after if job.what.labels in (0, *labels)]
+            found[prepared._replace(settings=settings)] = [
+                job._replace(settings=settings) for job in cells
+            ]
+        return found
+
+    few, many = of((20,)), of((20, 50))
+    leave(queue, list(few), few, root)
+    num_few = len(queue.jobs)
+    leave(queue, list(many), many, root)
+    # those that wait would make 20 pairs, and runs with 50 labels do not follow them
+    new = {number: job for number, job in queue.jobs.items() if int(number.split("_")[0]) > 2}
+    assert len(queue.jobs) == num_few + len(new) == 2 * len(then) + len(cells)
+    prepared = [number for number, job in new.items() if job.function == "prepare"]
+    assert [new[number].settings.labels for number in prepared] == [(20, 50)] * len(then)
+    assert all(queue.after[n] == prepared for n, job in new.items() if job.function == "run_cell")
+    leave(queue, list(many), many, root)
+    assert len(queue.jobs) == num_few + len(new)
+
+
+def test_what_a_command_is_not_about_is_not_given_again_by_the_next(study):
+    cells, then, root = study
+    queue = Waiting()
+    leave(queue, list(then), then, root)
+    num = len(queue.jobs)
+    some = {prepared: after[:1] for prepared, after in list(then.items())[:1]}
+    leave(queue, list(some), some, root)
+    leave(queue, list(then), then, root)
+    assert len(queue.jobs) == num == len(then) + len(cells)
 
 
 def test_an_engine_that_is_not_there(study, tmp_path, monkeypatch):

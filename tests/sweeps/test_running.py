@@ -1,20 +1,24 @@
 """One run of a comparison, whoever has it done."""
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_up import ask, random_segments
 
 from prefloop import policy_files, runs
 from prefloop.agents.settings import SACSettings
+from prefloop.data import dataset
 from prefloop.envs.make import make_vector_env
 from prefloop.envs.settings import EnvSettings
+from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.files import read_csv, read_json
 from prefloop.rewards.settings import RewardSettings
 from prefloop.sweeps.cells import Cell, cells
 from prefloop.sweeps.methods import METHODS, SACAlone
-from prefloop.sweeps.running import prepare, run_cell
+from prefloop.sweeps.running import Bench, prepare, run_cell, seed_folder
 from prefloop.sweeps.settings import RESULT, CompareSettings
 from prefloop.training.kept_exploration import KeptExploration
 from prefloop.training.settings import ExplorationSettings, PebbleSettings, ReplaySettings
@@ -66,6 +70,20 @@ def test_a_run_that_acts_goes_on_where_it_was_killed(tmp_path, monkeypatch):
         **read_json(tmp_path / "c" / cell.folder / RESULT),
         "seconds": 0,
     }
+
+
+def test_no_run_learns_from_fewer_answers_than_its_labels(tmp_path):
+    settings = CompareSettings(
+        environment=CARTPOLE, methods=("dpo",), labels=(9,), out=str(tmp_path)
+    )
+    place, rng = seed_folder(settings, 0) / "preferences", np.random.default_rng(0)
+    with dataset.writing(place, CARTPOLE.facts) as writer:
+        writer.append(ask(random_segments(8, 5, rng), 5, rng))
+    with contextlib.ExitStack() as stack:
+        bench = [Bench(settings, Cell("dpo", n, 0), None, tmp_path, stack) for n in (5, 9)]
+        assert len(bench[0].answers()) == 5
+        with pytest.raises(UserError, match="holds 5 answers, fewer than the 9 of this run"):
+            bench[1].answers()
 
 
 ASKING = ("pebble", "pebble+surf", "pebble+rune", "pebble+reed")
