@@ -10,6 +10,10 @@ class UserError(Exception):
     """Something the person at the keyboard can put right; its text is the sentence they read."""
 
 
+class CanNotGoOnError(UserError):
+    """What a run left does not let it go on; whatever else ends it, it can still be gone on with."""
+
+
 class Terminated(KeyboardInterrupt):
     """The system, or a cluster's, asked the program to end (SIGTERM): it does as after Ctrl-C."""
 

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from prefloop import checkpoints
-from prefloop.errors import UserError
+from prefloop.errors import CanNotGoOnError, UserError
 from prefloop.files import (
     LOCK,
     claimed_directory,
@@ -133,8 +133,9 @@ def resume(
         What was last given to `save_state`; None if the run was stopped in its first epoch.
 
     Raises:
-        UserError: the run was started with other settings, has more epochs already, or what it
+        CanNotGoOnError: the run was started with other settings, has more epochs already, or what it
             left is damaged or incomplete.
+        UserError: `run.json` can't be read or written.
     """
     _require_same(directory, read_json(directory / FACTS), facts, may_differ, defaults)
     _require_state(directory)
@@ -148,7 +149,7 @@ def resume(
         raise no_going_on(f"{directory / STATE} is damaged: it holds no state of a run")
     done, wanted = len(state["rows"]), _settings(facts, directory).get("epochs")
     if isinstance(wanted, int) and wanted < done:
-        raise UserError(
+        raise CanNotGoOnError(
             f"{directory} holds {done} epochs already; --epochs {wanted} would lose some."
         )
     write_json(directory / FACTS, {**facts, "versions": checkpoints.versions()})
@@ -188,14 +189,14 @@ def _require_same(
 ) -> None:
     program = before.get("program")
     if isinstance(program, str) and program != now.get("program"):
-        raise UserError(
+        raise CanNotGoOnError(
             f"{directory} holds a run of {program}, not of {now.get('program')}; choose another "
             "directory."
         )
     old, new = ({**f, **_settings(f, directory)} for f in (before, now))
     other = difference(old, new, {"program", "settings", "versions", *may_differ}, defaults)
     if other is not None:
-        raise UserError(
+        raise CanNotGoOnError(
             f"{directory} holds a run with {other}; resume it with the settings in its {FACTS}, "
             "or start anew in another directory."
         )
@@ -217,13 +218,13 @@ def _is_lost(directory: Path) -> bool:
     return metrics.exists() and len(read_csv(metrics)) > 1
 
 
-def no_going_on(reason: object) -> UserError:
+def no_going_on(reason: object) -> CanNotGoOnError:
     """What to say where the files that a run left can't be gone on with.
 
     Args:
         reason: the beginning of the sentence.
     """
-    return UserError(
+    return CanNotGoOnError(
         f"{str(reason).rstrip('.')}, so the run can't go on; start anew in another directory."
     )
 
@@ -265,5 +266,5 @@ def difference(
 def _settings(facts: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     settings = facts.get("settings", {})
     if not isinstance(settings, dict):
-        raise UserError(f"{directory / FACTS} is damaged: its settings are no object.")
+        raise CanNotGoOnError(f"{directory / FACTS} is damaged: its settings are no object.")
     return settings

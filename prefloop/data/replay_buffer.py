@@ -32,7 +32,7 @@ from prefloop.data.digests import Block, RowDigests
 from prefloop.data.stepping import NO_EPISODE, Rollout
 from prefloop.data.trajectories import Trajectories
 from prefloop.envs.spaces import Spaces
-from prefloop.errors import UserError
+from prefloop.errors import CanNotGoOnError, UserError
 from prefloop.files import write_atomically
 
 DROPPED = "dropped"  # steps of episodes that are left out
@@ -97,7 +97,8 @@ class ReplayBuffer:
             extras: what else is kept of each step, by name: `TRUE_REWARDS`, `STATES`.
 
         Raises:
-            UserError: the files are of another buffer, or can't be written.
+            CanNotGoOnError: the files are of another buffer, or damaged.
+            UserError: they can't be written.
         """
         self.directory, self.spaces, self.num_envs = directory, spaces, num_envs
         self.rows = max(2, capacity // num_envs)
@@ -136,9 +137,9 @@ class ReplayBuffer:
         except OSError as error:
             raise UserError(f"Can't use {path}: {error.strerror or error}.") from None
         except ValueError as error:
-            raise UserError(f"{path} is damaged: {error}.") from None
+            raise CanNotGoOnError(f"{path} is damaged: {error}.") from None
         if found.shape != shape or found.dtype != dtype:
-            raise UserError(
+            raise CanNotGoOnError(
                 f"{path} holds {found.dtype} of {list(found.shape)}, not {dtype} of {list(shape)}; it is "
                 "of another run."
             )

@@ -21,7 +21,7 @@ from prefloop.devices import usable_device
 from prefloop.envs.make import make_vector_env
 from prefloop.envs.registered import return_bounds, without_early_end
 from prefloop.envs.spaces import Spaces, spaces_of
-from prefloop.errors import UserError
+from prefloop.errors import CanNotGoOnError, UserError
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.evaluation.statistics import mean_estimate
 from prefloop.files import LOCK, claimed_directory, read_json, write_json
@@ -146,9 +146,8 @@ def run_cell(settings: CompareSettings, cell: Cell) -> None:
     with runs.claimed(directory, resume=False):
         try:
             policy = _train(settings, cell, directory, goes_on, start - before)
-        except UserError as error:
-            if not goes_on:
-                raise
+        except CanNotGoOnError as error:
+            # whatever else it is, a full disk for instance, the same command goes on after it
             print(f"It begins anew, since it can't go on: {error}")
             before, start = 0.0, time.monotonic()
             policy = _train(settings, cell, directory, False, start)

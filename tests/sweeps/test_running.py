@@ -41,12 +41,14 @@ def test_a_run_that_acts_goes_on_where_it_was_killed(tmp_path, monkeypatch):
     for out in "ab":
         prepare(of(out), 0)
     run_cell(of("a"), cell)
-    save, saved = runs.save_state, []
+    save, saved, full = runs.save_state, [], ["the disk is full, once"]
 
     class Killed(BaseException):
         pass
 
     def killed_after_two(directory, state):
+        if len(state["rows"]) == 3 and full:
+            raise UserError(f"Can't write {directory}: {full.pop()}.")
         save(directory, state)
         saved.append(len(state["rows"]))
         if len(saved) == 2:
@@ -56,6 +58,8 @@ def test_a_run_that_acts_goes_on_where_it_was_killed(tmp_path, monkeypatch):
     with pytest.raises(Killed):
         run_cell(of("b"), cell)
     (tmp_path / "b").rename(tmp_path / "c")  # the folder is another one there
+    with pytest.raises(UserError, match="the disk is full"):
+        run_cell(of("c"), cell)  # which is no reason to begin anew
     run_cell(of("c"), cell)
     assert saved == [1, 2, 3, 4]  # nothing was done twice
     unbroken, broken = (read_json(tmp_path / out / cell.folder / RESULT) for out in "ac")
