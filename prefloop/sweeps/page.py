@@ -199,7 +199,7 @@ def _failed(parts: Sequence[Part]) -> str:
 
 def _runs(results: Results) -> list[dict[str, str]]:
     names = ("task", *results.keys, "seed", *OF_RUNS)
-    return [_cells(row, names) for row in results.rows]
+    return [_cells(row, names) for row in results.lines]
 
 
 def _cells(row: Row, names: Iterable[str]) -> dict[str, str]:

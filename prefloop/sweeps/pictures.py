@@ -62,7 +62,7 @@ def plot_budgets(path: Path, part: Part, varied: Sequence[str]) -> None:
     """Draws the IQM over seeds against the budget, with intervals for methods that use labels."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes, settings = figure.subplots(), part.comparison.settings
-    by_kind = grouped(part.rows, lambda row: kind_of(row, varied))
+    by_kind = grouped(part.lines, lambda row: kind_of(row, varied))
     styles = _styles(by_kind, varied)
     levels = [kind for kind in by_kind if not METHODS[kind[0]].uses_labels]
     for kind, rows in by_kind.items():
@@ -115,7 +115,7 @@ def _level(axes: Axes, value: float, style: Mapping[str, Any], place: int, num: 
 def curves_of(part: Part, varied: Sequence[str]) -> list[Curve]:
     """What the methods that act did on the way, for each budget."""
     found = []
-    pairs = zip(part.rows, part.folders, strict=True)
+    pairs = zip(part.lines, part.folders, strict=True)
     by_line = grouped(pairs, lambda pair: (kind_of(pair[0], varied), pair[0]["labels"]))
     for (kind, labels), group in by_line.items():
         runs = [run for _, folder in group if (run := _read_curve(folder)) is not None]

@@ -45,7 +45,7 @@ def write(results: Results) -> str | None:
     root, parts = results.root, results.parts
     write_tables(results)
     scored = any(row["score"] is not None for row in results.rows)
-    tables = [summarise(p.rows, p.bounds, results.varied, scored) for p in parts]
+    tables = [summarise(p.lines, p.bounds, results.varied, scored) for p in parts]
     aggregates = aggregate(results)
     drawn, rows = [], []
     for part in parts:

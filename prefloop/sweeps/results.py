@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeVar
@@ -45,6 +45,7 @@ class Part:
         folders: of the runs, one for each row.
         failed: why runs that there are not could not be done, and where that stands.
         zero, one: returns that a score of 0 and of 1 stand for; None where they are not known.
+        terms: what is not the same in all comparisons of the folder, as it is in this one.
     """
 
     comparison: Comparison
@@ -53,6 +54,15 @@ class Part:
     failed: list[tuple[Cell, str]]
     zero: float | None
     one: float | None
+    terms: Row = field(default_factory=dict)
+
+    @property
+    def lines(self) -> list[Row]:
+        """The rows as they are told apart: by the comparison's own terms.
+
+        A method may make the same of two of them, as `pref-ppo` of `segment_length` full and 50, and its runs are there twice.
+        """
+        return [{**row, **self.terms} for row in self.rows] if self.terms else self.rows
 
     @property
     def task(self) -> str:
@@ -81,6 +91,11 @@ class Results:
     def rows(self) -> list[Row]:
         """All of them."""
         return [row for part in self.parts for row in part.rows]
+
+    @property
+    def lines(self) -> list[Row]:
+        """The same as `Part.lines`."""
+        return [line for part in self.parts for line in part.lines]
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -113,6 +128,10 @@ def collect(root: Path) -> Results:
         for changes in many
         for flag, _ in changes
     )
+    parts = [
+        replace(part, terms={flag: _plain(one[flag]) for flag in terms})
+        for part, one in zip(parts, flat, strict=True)
+    ]
     rows = [row for part in parts for row in part.rows]
     own = [flag for flag in changed if _differs(rows, flag)]
     return Results(root, parts, tuple(dict.fromkeys((*terms, *own))))

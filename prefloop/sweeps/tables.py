@@ -36,7 +36,7 @@ def summarise(
     """One line for each method and budget of a task: IQM, probability of improvement, counts.
 
     Args:
-        rows: of results.csv, of one comparison.
+        rows: `Part.lines`, of one comparison.
         bounds: of a return, where they are known.
         varied: settings that have a column.
         scored: with a column of normalised scores.
@@ -113,7 +113,7 @@ def has_few_seeds(table: Table) -> bool:
 
 def scores_of(results: Results) -> dict[tuple, dict[str, np.ndarray]]:
     """Normalised scores of runs by `results.keys`, and by task; tasks without scores are not among them."""
-    scored = [row for row in results.rows if row["score"] is not None]
+    scored = [row for row in results.lines if row["score"] is not None]
     return {
         key: {
             task: np.array([row["score"] for row in runs])

@@ -167,6 +167,32 @@ def test_demonstrators_have_the_settings_of_their_comparison(tmp_path):
     assert [line.split(" & ")[1:3] for line in lines] == [["20000", ""], ["100000", ""]]
 
 
+def test_a_method_that_makes_the_same_of_two_comparisons_is_counted_once_in_each(tmp_path):
+    text = """
+env: CartPole-v0
+methods: [ppo-rlhf, pref-ppo, true-reward]
+labels: 20
+seeds: 0-4
+segment_length: [full, 50]
+"""
+    root = made(tmp_path / "c", text, shares={**SHARES, "pref-ppo": 0.6})
+    report(root)
+    # pref-ppo asks in segments of 50 steps in both
+    asked = {
+        r["segment_length"] for r in rows_of(root / "results.csv") if r["method"] == "pref-ppo"
+    }
+    assert asked == {"50"}
+    found = rows_of(root / "aggregates.csv")
+    methods = ("ppo-rlhf", "pref-ppo", "true-reward")
+    told = {(r["method"], r["segment_length"]): r["runs"] for r in found}
+    assert told == {(method, length): "5" for method in methods for length in ("", "50")}
+    profiles = {(r["method"], r["segment_length"]) for r in rows_of(root / "profiles.csv")}
+    curves = {(r["method"], r["segment_length"]) for r in rows_of(root / "curves.csv")}
+    assert profiles == curves == told.keys()
+    lines = [x.strip().split(" & ")[:3] for x in (root / "table.tex").read_text().splitlines()]
+    assert ["pref-ppo", "", "20"] in lines and ["pref-ppo", "50", "20"] in lines
+
+
 def test_tables_for_print(tmp_path):
     root = made(tmp_path / "c")
     report(root)
