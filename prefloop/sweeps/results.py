@@ -16,12 +16,16 @@ from prefloop.settings import as_flat, leaves
 from prefloop.startup import import_optional
 from prefloop.sweeps import remembering
 from prefloop.sweeps.cells import Cell, Comparison, shown
+from prefloop.sweeps.jobs import SEEDS
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.settings import (
     FAILURE,
     OF_RUNNING,
+    PREPARED,
     RANDOM,
     RESULT,
+    STRONG,
+    WEAK,
     CompareSettings,
     with_shared,
 )
@@ -32,6 +36,7 @@ REFERENCES = (
     "true-reward",
     "sac",
 )  # our own agents on the true reward: the better one is a score of 1
+OF_SEED = ("strong_return", "weak_return", "weak_high")  # in a row, of its seed's demonstrators
 OF_ENV = {leaf.flag for leaf in leaves(EnvSettings)}
 
 
@@ -148,14 +153,28 @@ def _part(comparison: Comparison) -> Part:
     rows: list[Row] = []
     folders, failed = [], []
     runs: dict[Any, list[float]] = {}  # of agents on the true reward, their returns
+    task = comparison.settings.environment.described
+    by_seed = {seed: _demonstrators(comparison, seed) for seed in comparison.settings.seed_numbers}
     for cell in comparison.cells:
         folder = comparison.folder / cell.folder
         if (folder / RESULT).exists():
             kind = (cell.method, cell.labels, cell.changes)
             if kind not in known:
                 known[kind] = _settings(comparison.settings, cell)
-            task = comparison.settings.environment.described
-            rows.append({"task": task, **read_json(folder / RESULT), "score": None, **known[kind]})
+            result = read_json(folder / RESULT)
+            # earlier versions kept what was there when the run ended, which others may have made later
+            of_seed = by_seed[cell.seed] or {name: result.pop(name, None) for name in OF_SEED}
+            seconds = result.pop("seconds", None)
+            rows.append(
+                {
+                    "task": task,
+                    **result,
+                    **of_seed,
+                    "seconds": seconds,
+                    "score": None,
+                    **known[kind],
+                }
+            )
             folders.append(folder)
             if cell.method in REFERENCES:
                 runs.setdefault(kind, []).append(rows[-1]["mean_return"])
@@ -171,6 +190,17 @@ def _part(comparison: Comparison) -> Part:
         for row in rows:
             row["score"] = (row["mean_return"] - zero) / (one - zero)
     return Part(comparison, rows, folders, failed, zero, one)
+
+
+def _demonstrators(comparison: Comparison, seed: int) -> Row | None:
+    """What a seed's demonstrators came to; None where there are none, or not yet."""
+    file = comparison.folder / SEEDS / f"seed-{seed}" / PREPARED
+    if not file.exists():
+        return None
+    found = read_json(file)
+    strong, weak = found.get(STRONG, {}), found.get(WEAK, {})
+    returns = (strong.get("mean_return"), weak.get("mean_return"), weak.get("high"))
+    return dict(zip(OF_SEED, returns, strict=True))
 
 
 def _settings(settings: CompareSettings, cell: Cell) -> Row:

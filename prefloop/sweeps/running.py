@@ -37,6 +37,8 @@ from prefloop.sweeps.settings import (
     PREPARED,
     RANDOM,
     RESULT,
+    STRONG,
+    WEAK,
     CompareSettings,
     as_tuned,
     with_shared,
@@ -60,7 +62,6 @@ from prefloop.training.settings import (
 )
 from prefloop.words import counted
 
-STRONG, WEAK = "strong", "weak"
 SPENT = "seconds.json"  # in the folder of a run that may go on: how long it has taken so far
 
 
@@ -153,16 +154,11 @@ def run_cell(settings: CompareSettings, cell: Cell) -> None:
             policy = _train(settings, cell, directory, False, start)
         checkpoints.save(directory / outputs.POLICY, policy.state_dict())
         judged = _judge(settings, policy, cell.seed)
-        prepared = seed_folder(settings, cell.seed) / PREPARED
-        shown: dict[str, Any] = read_json(prepared) if prepared.exists() else {STRONG: {}, WEAK: {}}
         result = {
             "method": cell.method,
             "labels": cell.labels,
             "seed": cell.seed,
             **judged,
-            "strong_return": shown[STRONG].get("mean_return"),
-            "weak_return": shown[WEAK].get("mean_return"),
-            "weak_high": shown[WEAK].get("high"),
             "seconds": round(before + time.monotonic() - start, 2),
         }
         write_json(directory / RESULT, result)

@@ -18,6 +18,7 @@ DEMONSTRATORS = "demonstrators"  # among methods, where it is said what each was
 STUDY = "study.yaml"  # in a study's folder: what the last command was given; after a merge there are more
 RESULT = "result.json"  # in a run's folder, once it is done
 PREPARED = "prepared.json"  # in the folder of a seed's demonstrators and pairs, likewise
+STRONG, WEAK = "strong", "weak"  # there: the two demonstrators
 FAILURE = "failed.json"  # in its place, where that could not be
 RANDOM = "random"  # in a comparison's folder: what actions drawn at random reach, for each seed
 LOG = "log.txt"  # what was said meanwhile, if anything was

@@ -1,6 +1,7 @@
 """What a folder's runs come to, by runs that nobody ran."""
 
 import csv
+import itertools
 import json
 import re
 import shutil
@@ -13,7 +14,7 @@ from given import as_given
 from prefloop import errors
 from prefloop.errors import UserError
 from prefloop.evaluation.statistics import iqm_interval
-from prefloop.files import write_json
+from prefloop.files import read_json, write_json
 from prefloop.sweeps import tables
 from prefloop.sweeps.merging import merge
 from prefloop.sweeps.remembering import remember
@@ -258,6 +259,36 @@ def test_what_two_machines_ran_is_one_study(tmp_path):
     assert all(len(remember(c).settings.seed_numbers) == 3 for c in grown)
     with pytest.raises(UserError, match="holds something already"):
         merge([ours, theirs], tmp_path / "c")
+
+
+def test_demonstrators_that_came_later_are_those_of_all_runs_of_their_seed(tmp_path):
+    text = "{env: CartPole-v0, methods: [constant, true-reward], labels: 20, seeds: 0-2}"
+    shares = {"constant": 0.7, "true-reward": 1.0}
+    ours, theirs = (made(tmp_path / out, text, shares=shares) for out in "ab")
+    shown = ("strong_return", "weak_return", "weak_high")
+    for file in ours.glob("*/runs/*/*/*/result.json"):
+        result = read_json(file)
+        if "constant" in file.parts:  # of an earlier version, and done before they were there
+            result |= dict.fromkeys(shown)
+        else:
+            result = {name: value for name, value in result.items() if name not in shown}
+        write_json(file, result)
+    for root, seed in itertools.product((ours, theirs), range(3)):
+        (folder,) = root.glob("Cart*")
+        place = folder / "seeds" / f"seed-{seed}"
+        place.mkdir(parents=True)
+        weak = {"mean_return": 20.0 + seed, "low": 1.0, "high": 40.0}
+        strong = {"mean_return": 200.0, "low": 199.0, "high": 200.0}
+        write_json(place / "prepared.json", {"strong": strong, "weak": weak})
+    merge([ours, theirs], tmp_path / "c")
+    report(ours)
+    for root in (ours, tmp_path / "c"):
+        rows = rows_of(root / "results.csv")
+        first = ["task", "method", "labels", "seed", "mean_return", "low", "high", *shown]
+        assert list(rows[0])[:12] == [*first, "seconds", "score"]
+        assert [r["weak_return"] for r in rows] == ["20.0", "21.0", "22.0"] * 2
+        assert {(r["strong_return"], r["weak_high"]) for r in rows} == {("200.0", "40.0")}
+        assert re.search(r"\| constant .* \| 3 of 3 \|", (root / "table.md").read_text())
 
 
 def test_what_is_not_the_same_is_not_merged(tmp_path, run):
