@@ -11,10 +11,10 @@ from prefloop.envs.registered import time_limit
 from prefloop.envs.spaces import spaces_of
 from prefloop.errors import UserError, note
 from prefloop.files import LOCK, claimed_directory, is_file, sha256, write_atomically
-from prefloop.sweeps.cells import Cell, Comparison
+from prefloop.sweeps.cells import Comparison
 from prefloop.sweeps.coordinating import Running, at_random, do_all
 from prefloop.sweeps.engines import require_installed
-from prefloop.sweeps.jobs import Job
+from prefloop.sweeps.jobs import Job, why_not
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.planning import say_what_there_is
 from prefloop.sweeps.remembering import remember
@@ -81,9 +81,9 @@ def run(
     if table is not None:
         print(table)
         print(f"Wrote {root / 'results.csv'}, and {root / 'index.html'} with plots to look at.")
-    failed = [job for job in undone if why(job)[1] is not None]
+    failed = [job for job in undone if why_not(job)[1] is not None]
     if failed:
-        raise UserError(_what_failed(len(missing), failed))
+        raise UserError(_what_failed(len(missing), failed, has_page=table is not None))
     for job in at_random(comparisons):
         if job.failure is not None:
             raise UserError(
@@ -152,27 +152,17 @@ def _say_what_is_tuned(settings: CompareSettings) -> None:
         )
 
 
-def why(job: Job) -> tuple[Job, str | None]:
-    """What failed of a run that there is not, itself or its demonstrators, and why; None: it only waits."""
-    assert isinstance(job.what, Cell)
-    if job.failure is None and METHODS[job.what.method].has_demonstrators:
-        prepared = Job("prepare", job.settings, job.what.seed)
-        if prepared.failure is not None:
-            return prepared, prepared.failure
-    return job, job.failure
-
-
-def _what_failed(num_missing: int, undone: Sequence[Job]) -> str:
+def _what_failed(num_missing: int, undone: Sequence[Job], has_page: bool) -> str:
     """Says of each run why there is none, and returns it of the first."""
     told = []
-    for failed, reason in map(why, undone):
+    for failed, reason in map(why_not, undone):
         log = f" ({failed.log})" if failed.log.exists() else ""
         told.append(f"{failed}{log}: {reason}")
     lines = list(dict.fromkeys(told))
     for line in lines[:MOST_TOLD]:
         print(f"Could not be done: {line}")
     if len(lines) > MOST_TOLD:
-        print(f"And {len(lines) - MOST_TOLD} more, which the page names.")
+        print(f"And {len(lines) - MOST_TOLD} more{', which the page names' if has_page else ''}.")
     return (
         f"{len(undone)} of {counted(num_missing, 'run')} could not be done. The first, {told[0]} "
         "What is done stays; the same command with --retry_failed tries the others again."

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from prefloop.errors import UserError
 from prefloop.files import ClaimedError, is_claimed, read_json, write_json
 from prefloop.sweeps.cells import Cell
+from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.settings import FAILURE, LOG, PREPARED, RANDOM, RESULT, CompareSettings
 
 SEEDS = "seeds"
@@ -75,6 +76,19 @@ class Job(NamedTuple):
     def log(self) -> Path:
         """What it said, if anything."""
         return self.folder / LOG
+
+
+def why_not(run: Job) -> tuple[Job, str | None]:
+    """What failed of a run that there is not, its demonstrators or itself, and why; None: it only waits.
+
+    Demonstrators come first: a run that a queue began without them can only say which file it misses.
+    """
+    assert isinstance(run.what, Cell)
+    if METHODS[run.what.method].has_demonstrators:
+        prepared = Job("prepare", run.settings, run.what.seed)
+        if (reason := prepared.failure) is not None:
+            return prepared, reason
+    return run, run.failure
 
 
 def do(job: Job, patience: float = PATIENCE) -> None:

@@ -115,10 +115,13 @@ def _take_file(source: Path, target: Path, what: str) -> None:
 
 
 def _take_seed(source: Path, target: Path) -> None:
-    """Demonstrators and pairs of a seed; of pairs the most, since fewer are the beginning of more."""
+    """Demonstrators and pairs of a seed, or why there are none; of pairs the most, since fewer are the beginning of more."""
     if not (source / PREPARED).exists():
+        if (source / FAILURE).exists() and not target.exists():
+            shutil.copytree(source, target, ignore=LEFT_OUT)
         return
-    if not target.exists():
+    if not (target / PREPARED).exists():
+        shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target, ignore=LEFT_OUT)
         return
     _take_file(source / PREPARED, target / PREPARED, f"the demonstrators in {source}")

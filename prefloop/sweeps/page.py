@@ -190,9 +190,9 @@ def _pictures(results: Results, part: Part, has_curves: bool) -> str:
 
 def _failed(parts: Sequence[Part]) -> str:
     lines = [
-        {"task": part.task, "run": str(cell), "why": reason, "folder": str(cell.folder)}
+        {"task": part.task, "run": str(cell), "why": reason, "folder": folder.as_posix()}
         for part in parts
-        for cell, reason in part.failed
+        for cell, reason, folder in part.failed
     ]
     return f"<h2>Could not be done</h2>{table_of(lines)}" if lines else ""
 

@@ -5,8 +5,9 @@ from statistics import fmean
 
 from prefloop.files import read_json
 from prefloop.sweeps.cells import Comparison
+from prefloop.sweeps.jobs import Job, why_not
 from prefloop.sweeps.methods import METHODS
-from prefloop.sweeps.settings import FAILURE, RESULT, CompareSettings
+from prefloop.sweeps.settings import RESULT, CompareSettings
 from prefloop.words import counted
 
 HEAD = ("environment", "method", "runs", "done", "failed", "labels", "hours to go")
@@ -29,8 +30,9 @@ def say_what_there_is(comparisons: Sequence[Comparison], processes: int) -> None
         labels += max(settings.labels) * len(settings.seed_numbers) if shared else 0
         for method in dict.fromkeys(settings.methods):
             own = [cell for cell in cells if cell.method == method]
-            done = [cell for cell in own if (comparison.folder / cell.folder / RESULT).exists()]
-            failed = [c for c in own if (comparison.folder / c.folder / FAILURE).exists()]
+            jobs = [Job("run_cell", settings, cell) for cell in own]
+            done = [job for job in jobs if job.is_done]
+            failed = [job for job in jobs if not job.is_done and why_not(job)[1] is not None]
             asked = sum(cell.labels for cell in own) if METHODS[method].asks else 0
             left, speed = len(own) - len(done), speeds.get((settings.environment.env, method))
             told = "0"

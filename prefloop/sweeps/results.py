@@ -16,10 +16,9 @@ from prefloop.settings import as_flat, leaves
 from prefloop.startup import import_optional
 from prefloop.sweeps import remembering
 from prefloop.sweeps.cells import Cell, Comparison, shown
-from prefloop.sweeps.jobs import SEEDS
+from prefloop.sweeps.jobs import SEEDS, Job, why_not
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.settings import (
-    FAILURE,
     OF_RUNNING,
     PREPARED,
     RANDOM,
@@ -48,7 +47,7 @@ class Part:
         comparison: with all that its folder holds.
         rows: of its runs, in the order of its cells.
         folders: of the runs, one for each row.
-        failed: why runs that there are not could not be done, and where that stands.
+        failed: why runs that there are not could not be done, and where in the comparison's folder that stands.
         zero, one: returns that a score of 0 and of 1 stand for; None where they are not known.
         terms: what is not the same in all comparisons of the folder, as it is in this one.
     """
@@ -56,7 +55,7 @@ class Part:
     comparison: Comparison
     rows: list[Row]
     folders: list[Path]
-    failed: list[tuple[Cell, str]]
+    failed: list[tuple[Cell, str, Path]]
     zero: float | None
     one: float | None
     terms: Row = field(default_factory=dict)
@@ -178,8 +177,10 @@ def _part(comparison: Comparison) -> Part:
             folders.append(folder)
             if cell.method in REFERENCES:
                 runs.setdefault(kind, []).append(rows[-1]["mean_return"])
-        elif (folder / FAILURE).exists():
-            failed.append((cell, str(read_json(folder / FAILURE).get("reason"))))
+            continue
+        stopped, reason = why_not(Job("run_cell", comparison.settings, cell))
+        if reason is not None:
+            failed.append((cell, reason, stopped.folder.relative_to(comparison.folder)))
     chance = [read_json(file) for file in sorted(comparison.folder.glob(f"{RANDOM}/*/{RESULT}"))]
     zero = fmean(float(one["mean_return"]) for one in chance) if chance else None
     # with several settings of it, the best one is what there is to reach

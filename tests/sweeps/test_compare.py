@@ -13,9 +13,10 @@ from inline import Inline
 
 from prefloop.data import dataset
 from prefloop.envs.settings import EnvSettings
-from prefloop.files import read_json
+from prefloop.files import read_json, write_json
 from prefloop.sweeps import coordinating
 from prefloop.sweeps.cells import Cell, cells
+from prefloop.sweeps.merging import merge
 from prefloop.sweeps.settings import CompareSettings
 
 CARTPOLE = EnvSettings(env="CartPole-v0")
@@ -161,6 +162,29 @@ def test_what_fails_does_not_hide_what_is_done(run, line, tmp_path):
     assert planned.code == 0 and "2 runs, 5 labels" in planned.out
 
 
+def test_runs_without_demonstrators_are_named(run, line, tmp_path):
+    line = line.replace("checkpoint0.params", "checkpoint{seed}.params")
+    line = f"prefloop.cli {line} --methods bc constant --labels 5 --seeds 0 77"
+    missing = "policy_checkpoint77.params does not exist"
+    assert_one_sentence(run(line), "2 of 4 runs", "the demonstrators of seed 77", missing)
+    page = (tmp_path / "c" / "index.html").read_text()
+    named = page.partition("Could not be done")[2]
+    assert "bc with 5 labels, seed 77" in named and "constant, seed 77" in named
+    assert named.count(missing) == 2 and "seeds/seed-77" in named
+    planned = run(f"{line} --dry-run").out
+    assert re.search(r" bc +2 +1 +1 ", planned) and re.search(r" constant +2 +1 +1 ", planned)
+    # a queue begins a run also where what it waited for has failed
+    failure = tmp_path / "c" / "runs" / "bc" / "labels-5" / "seed-77" / "failed.json"
+    failure.parent.mkdir(parents=True)
+    write_json(failure, {"reason": "c/seeds/seed-77/weak/final_policy.params does not exist."})
+    assert_one_sentence(run(line), "2 of 2 runs", missing)
+    page = (tmp_path / "c" / "index.html").read_text()
+    assert page.partition("Could not be done")[2].count(missing) == 2
+    merge([tmp_path / "c"], tmp_path / "d")
+    page = (tmp_path / "d" / "index.html").read_text()
+    assert page.partition("Could not be done")[2].count(missing) == 2
+
+
 def test_what_scores_are_told_by_does_not_fail_in_silence(run, line, tmp_path):
     line = f"prefloop.cli {line} --methods constant --labels 5 --seeds 0"
     assert run(line).code == 0
@@ -212,9 +236,11 @@ def test_given_policies_and_what_is_wrong_with_them(run, line, tmp_path):
     outcome = run(line)
     assert outcome.code == 0, outcome.err
     missing = line.replace("0.params", "{seed}.params.missing").replace("--out c", "--out d")
+    missing = run(missing.replace("--seeds 0", "--seeds 0-10"))
     assert_one_sentence(
-        run(missing), "demonstrators of seed 0", "policy_checkpoint0.params.missing does not exist"
+        missing, "demonstrators of seed 0", "policy_checkpoint0.params.missing does not exist"
     )
+    assert "And 1 more.\n" in missing.out
     assert not (tmp_path / "d" / "results.csv").exists()
 
 
