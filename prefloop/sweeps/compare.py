@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from prefloop.devices import usable_device
 from prefloop.envs.make import make_env
 from prefloop.envs.registered import time_limit
 from prefloop.envs.spaces import spaces_of
@@ -56,7 +57,7 @@ def run(
             (nothing is written); or some runs could not be done (all others are).
     """
     for comparison in comparisons:
-        check(comparison)
+        check(comparison, running.engine.engine)
         _say_what_is_tuned(comparison.settings)
     if running.dry_run:
         say_what_there_is(comparisons, running.processes or os.cpu_count() or 1)
@@ -122,13 +123,18 @@ def run_study(given: StudySettings, retry_failed: bool = False) -> None:
             )
 
 
-def check(comparison: Comparison) -> None:
+def check(comparison: Comparison, engine: str = "") -> None:
     """Refuses what no run could do, before any is begun.
 
+    Args:
+        engine: who does them; which devices there are is known of this machine alone.
+
     Raises:
-        UserError: the environment can't be used, or a method's labels have no place in its run.
+        UserError: the environment or the device can't be used, or a method's labels have no place in its run.
     """
     settings = comparison.settings
+    if engine == "local":
+        usable_device(settings.device)
     spaces_of(make_env(settings.environment))
     limit = time_limit(settings.environment)
     for method in settings.methods:

@@ -42,7 +42,7 @@ def tune(given: StudySettings) -> None:
     fingerprint = sha256(given.file)
     search = read_search(given)
     for comparison in search.study.comparisons:
-        check(comparison)
+        check(comparison, search.study.engine.engine)
     import_optuna()  # before anything is written
     require_installed(search.study.engine.engine)
     require_own_folder(search)

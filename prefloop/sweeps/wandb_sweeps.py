@@ -52,7 +52,7 @@ def write_sweep(given: StudySettings, to: Path, method: str) -> None:
     """
     search = read_search(given)
     for comparison in search.study.comparisons:
-        check(comparison)
+        check(comparison)  # agents have devices of their own
         for policy in comparison.settings.policies:
             if not Path(policy).is_absolute():
                 raise UserError(
@@ -131,7 +131,7 @@ def run_trial(given: StudySettings, drawn: str) -> None:
     """
     search = read_search(given)
     for comparison in search.study.comparisons:
-        check(comparison)
+        check(comparison, search.study.engine.engine)
     params = read_drawn(search, drawn)
     import_optuna()
     (wandb,) = import_optional("prefloop tune --trial", "tracking", "wandb")

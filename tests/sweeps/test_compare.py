@@ -69,6 +69,7 @@ def test_what_is_run():
             "longer than any episode here",
         ),
         ("--env FrozenLake-v1", "FrozenLake-v1 has observations in Discrete(16)"),
+        ("--device cuda:99", "--device cuda:99 can't be used here"),
         ("--seeds x", "invalid seed or range value: 'x'"),
         ("--labels 0", "--labels must be above 0"),
         ("--methods bogus", "invalid choice: 'bogus'"),
