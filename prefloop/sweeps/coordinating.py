@@ -127,12 +127,15 @@ def leave(queue: Queue, first: Sequence[Job], then: dict[Job, list[Job]], root: 
     new = [job for job in first if job not in {*there, *over} and job.failure is None]
 
     def give(jobs: Sequence[Job], after: Sequence[str] = ()) -> dict[Job, str]:
-        # patiently: whoever was killed before what was given was noted has it given twice
-        numbers = dict(zip(jobs, queue.submit(do_with_patience, jobs, after), strict=True))
-        there.update(numbers)
+        numbers: dict[Job, str] = {}
         # with what this command is not about: another one is, and must not give it twice
         waiting = {name: number for name, number in given.items() if number in states}
-        write_json(file, waiting | {_name(job, root): number for job, number in there.items()})
+        for i in range(0, max(len(jobs), 1), queue.most):
+            some = jobs[i : i + queue.most]
+            # patiently: whoever was killed before what was given was noted has it given twice
+            numbers |= zip(some, queue.submit(do_with_patience, some, after), strict=True)
+            there.update(numbers)
+            write_json(file, waiting | {_name(job, root): n for job, n in there.items()})
         return numbers
 
     numbers = give(new)

@@ -89,10 +89,15 @@ class Engine(Protocol):
 class Queue(Protocol):
     """What takes jobs and does them when nobody waits."""
 
+    @property
+    def most(self) -> int:
+        """How many jobs it takes together."""
+        ...
+
     def submit(
         self, function: Callable[[Any], None], jobs: Sequence[Any], after: Sequence[str] = ()
     ) -> list[str]:
-        """Takes jobs, together, to begin when others are over.
+        """Takes jobs, together, `most` at most, to begin when others are over.
 
         Returns:
             Their ids.
@@ -221,6 +226,10 @@ def _call(function: Callable[[Any], None], job: Any) -> None:
 
 class Slurm:
     """SLURM's job arrays, by submitit."""
+
+    most = (
+        1000  # jobs of an array, which has fewer than MaxArraySize; that is 1001 if nobody set it
+    )
 
     def __init__(self, root: Path, settings: EngineSettings) -> None:
         submitit, utils = import_optional(

@@ -22,6 +22,8 @@ from prefloop.sweeps.study import read_study
 class Waiting:
     """A queue in which everything waits until it is told otherwise."""
 
+    most = 1000
+
     def __init__(self):
         self.jobs: dict[str, Job] = {}
         self.after: dict[str, list[str]] = {}
@@ -206,6 +208,30 @@ def test_demonstrators_are_made_by_one_at_a_time(study, monkeypatch):
     for one in both:
         one.join(20)
     assert most == [1, 1] and prepared.failure is None
+
+
+def test_more_jobs_than_a_queue_takes_together_are_given_in_several_arrays(study):
+    cells, then, root = study
+
+    class Small(Waiting):
+        most, left = 3, 3
+
+        def submit(self, function, jobs, after=()):
+            assert len(jobs) <= self.most
+            if not self.left:
+                raise UserError("SLURM took no jobs: the limit is reached.")
+            self.left -= 1
+            return super().submit(function, jobs, after)
+
+    queue = Small()
+    with pytest.raises(UserError, match="the limit is reached"):
+        leave(queue, list(then), then, root)
+    assert len(read_json(root / QUEUED)) == len(queue.jobs) == len(then) + 2 * queue.most
+    queue.left = 100
+    leave(queue, list(then), then, root)
+    assert sorted(map(str, queue.jobs.values())) == sorted(map(str, (*then, *cells)))
+    prepared = [number for number, job in queue.jobs.items() if job.function == "prepare"]
+    assert {tuple(after) for after in queue.after.values()} == {(), tuple(prepared)}
 
 
 def test_what_the_queue_took_is_noted_before_it_refuses_the_rest(study):
