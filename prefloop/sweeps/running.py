@@ -4,7 +4,7 @@ import contextlib
 import functools
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from prefloop.sweeps.settings import (
     as_tuned,
     with_shared,
 )
+from prefloop.teachers.simulated import SimulatedTeacher
 from prefloop.training import demonstrations as demos
 from prefloop.training import loop, outputs
 from prefloop.training.kept_exploration import KeptExploration, depends_on
@@ -62,6 +63,7 @@ from prefloop.training.settings import (
 )
 from prefloop.words import counted
 
+IN_VAIN = 4000  # pairs that are shown before a teacher is given up who skipped all of them
 SPENT = "seconds.json"  # in the folder of a run that may go on: how long it has taken so far
 
 
@@ -111,24 +113,41 @@ def _prepare(settings: CompareSettings, seed: int, folder: Path) -> None:
     teacher = demos.make_teacher(
         settings.teacher.teacher, segments, seed, settings.teacher.overrides
     )
-    place = folder / "preferences"
-    answered, shown = 0, max(settings.labels)
+    facts = {"program": "prefloop compare", **settings.environment.facts}
+    _ask(folder / "preferences", segments, max(settings.labels), teacher, facts, seed)
+
+
+def _ask(
+    place: Path,
+    segments: Segments,
+    labels: int,
+    teacher: SimulatedTeacher,
+    facts: Mapping[str, Any],
+    seed: int,
+) -> None:
+    """Fills a dataset until it holds so many answers: skipped pairs are shown, but don't count.
+
+    Raises:
+        UserError: as `ask_for_pairs`; or the teacher skips too many.
+    """
+    possible = len(segments) * (len(segments) - 1) // 2
+    answered, shown = 0, labels
     if not dataset.is_empty(place):
         known = dataset.read(place)
         answered, shown = len(known.answered), max(shown, len(known))
-    while answered < max(settings.labels):
-        # skipped queries are shown, but don't count as labels
-        known = demos.ask_for_pairs(
-            place,
-            segments,
-            shown,
-            teacher,
-            {"program": "prefloop compare", **settings.environment.facts},
-            seed,
-            resume=dataset.exists(place),
-        )
+    while answered < labels:
+        resume = dataset.exists(place)
+        known = demos.ask_for_pairs(place, segments, shown, teacher, facts, seed, resume=resume)
         answered = len(known.answered)
-        shown += max(settings.labels) - answered
+        if answered < labels and (shown == possible or (shown >= IN_VAIN and not answered)):
+            all_of = "" if shown < possible else f", all that {len(segments)} segments make"
+            raise UserError(
+                f"Of {shown} pairs{all_of}, the teacher skipped {shown - answered}, so that there are "
+                f"{counted(answered, 'answer')}, not {labels}; lower --skip_below, choose another --teacher, or give it more --episodes."
+            )
+        # each turn labels all of them again, so where answers are few there must not be many turns
+        are_few = 2 * answered < shown
+        shown = min(shown + max(labels - answered, shown * are_few), possible)
 
 
 def run_cell(settings: CompareSettings, cell: Cell) -> None:

@@ -15,11 +15,16 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.files import read_csv, read_json
+from prefloop.queries.selection import select_queries
 from prefloop.rewards.settings import RewardSettings
+from prefloop.seeding import Stream, generator
+from prefloop.sweeps import running
 from prefloop.sweeps.cells import Cell, cells
 from prefloop.sweeps.methods import METHODS, SACAlone
 from prefloop.sweeps.running import Bench, prepare, run_cell, seed_folder
 from prefloop.sweeps.settings import RESULT, CompareSettings
+from prefloop.teachers.simulated import SimulatedTeacher
+from prefloop.training import demonstrations
 from prefloop.training.kept_exploration import KeptExploration
 from prefloop.training.settings import ExplorationSettings, PebbleSettings, ReplaySettings
 
@@ -88,6 +93,40 @@ def test_no_run_learns_from_fewer_answers_than_its_labels(tmp_path):
         assert len(bench[0].answers()) == 5
         with pytest.raises(UserError, match="holds 5 answers, fewer than the 9 of this run"):
             bench[1].answers()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.7, 1.0])
+def test_a_teacher_who_skips_is_asked_a_few_times_and_not_for_ever(tmp_path, monkeypatch, share):
+    segments = random_segments(150, 5, np.random.default_rng(0))
+    # skipped are pairs of which both are below this, so pairs are answered as often as
+    threshold = np.quantile(segments.returns, (1 - share) ** 0.5) if share else 1e9
+    teacher = SimulatedTeacher(skip_below=float(threshold))
+    turns, one_turn = [], demonstrations.ask_for_pairs
+
+    def counting(place, segments, shown, *arguments, **more):
+        turns.append(shown)
+        return one_turn(place, segments, shown, *arguments, **more)
+
+    monkeypatch.setattr(demonstrations, "ask_for_pairs", counting)
+    place, facts = tmp_path / "preferences", {"env": "CartPole-v0"}
+    if not share:
+        with pytest.raises(UserError, match="skipped 5120, so that there are 0 answers, not 20"):
+            running._ask(place, segments, 20, teacher, facts, 0)
+        assert turns == [20 * 2**i for i in range(9)]
+        with pytest.raises(UserError, match="pairs, all that 8 segments make, the teacher skipped"):
+            running._ask(tmp_path / "few", segments[np.arange(8)], 20, teacher, facts, 0)
+        return
+    running._ask(place, segments, 20, teacher, facts, 0)
+    assert len(turns) <= 9
+    # they are those that are asked for one after the other
+    found = dataset.read(place).answered[slice(0, 20)]
+    pairs = select_queries("uniform", segments, turns[-1], generator(0, Stream.QUERIES))
+    labels = teacher.label(pairs)
+    first = np.flatnonzero(~np.isnan(labels))[:20]
+    assert (found.labels == labels[first]).all()
+    assert (found.segments.obs[found.first] == segments.obs[pairs.first[first]]).all()
+    if share > 0.5:  # where they are not scarce, nothing is asked beyond what is needed
+        assert turns[-1] < 40
 
 
 ASKING = ("pebble", "pebble+surf", "pebble+rune", "pebble+reed")
