@@ -22,6 +22,7 @@ from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.networks import (
     ACTIVATIONS,
+    NORMALISATION,
     as_numpy_function,
     mlp,
     sample_categorical,
@@ -77,20 +78,26 @@ class Policy(Protocol):
 
 
 ENCODER = "encoder"  # its name in a network, and so in a checkpoint
+BEFORE_FEATURES = (ENCODER, NORMALISATION)
 
 
 class _Network(nn.Sequential):
-    """The layers of an `mlp`, and before them, where pictures are observed, an encoder."""
+    """The layers of an `mlp`, and before them an encoder of pictures, or a normalisation of vectors."""
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        """Observations [..., *obs_shape] to what the last layer gives, [..., num_outputs]."""
+        return self.outputs(self.features(obs))
 
     def features(self, obs: torch.Tensor) -> torch.Tensor:
-        """What the layers after the encoder see; observations themselves where there is none."""
-        encoder = self._modules.get(ENCODER)
-        return obs if encoder is None else encoder(obs)
+        """What the layers of the `mlp` see, in float32, and a value function beside them."""
+        encoder, normalise = (self._modules.get(name) for name in BEFORE_FEATURES)
+        features = obs.float() if encoder is None else encoder(obs)
+        return features if normalise is None else normalise(features)
 
     def outputs(self, features: torch.Tensor) -> torch.Tensor:
         """What these layers make of `features`."""
         for name, layer in self._modules.items():
-            if name != ENCODER and layer is not None:
+            if name not in BEFORE_FEATURES and layer is not None:
                 features = layer(features)
         return features
 

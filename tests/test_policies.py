@@ -89,6 +89,18 @@ def test_gaussian_agrees_with_torch():
     torch.testing.assert_close(policy.log_prob(obs, actions), log_prob)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64, np.uint8])
+@pytest.mark.parametrize("normalises", [False, True])
+@pytest.mark.parametrize("policy", [categorical(), gaussian()], ids=["discrete", "continuous"])
+def test_whole_numbers_are_judged_as_the_same_numbers_in_float32(policy, normalises, dtype):
+    if normalises:
+        policy = policies.with_normalised_input(policy, np.full(4, 2.0), np.full(4, 3.0))
+    obs = np.random.default_rng(0).integers(10, size=(7, 4))
+    actions = torch.ones(7, dtype=torch.int64) if policy.kind == "categorical" else torch.ones(7, 2)
+    expected = policy.log_prob(torch.tensor(obs, dtype=torch.float32), actions)
+    assert torch.equal(policy.log_prob(torch.tensor(obs.astype(dtype)), actions), expected)
+
+
 def test_discrete_actions_come_as_often_as_they_are_probable():
     policy = constant([math.log(p) for p in (0.5, 0.3, 0.2)])
     actions = policies.acting(policy, np.random.default_rng(0))(np.zeros((20_000, 4), np.float32))

@@ -174,7 +174,9 @@ class PPO:
         """What the policy sees of observations; pictures stay as they came, a quarter of the memory."""
         if self._pictures:
             return self._tensor(np.asarray(obs))
-        return self._tensor((np.asarray(obs) - self.obs_mean) / self.obs_std)
+        # whole numbers become float32 first, as where it acts: less a mean, those of 32 bits were float64
+        vectors = np.asarray(obs).astype(np.float32, copy=False)
+        return self._tensor((vectors - self.obs_mean) / self.obs_std)
 
     @torch.no_grad()
     def _judged(

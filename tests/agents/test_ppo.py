@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from acting import ActingPPO
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up import ReusedBuffers
@@ -252,6 +252,52 @@ def test_observations_are_normalised_by_what_was_seen():
     torch.testing.assert_close(
         ppo.acting_policy(torch.as_tensor(seen)), ppo.policy(normalised), rtol=1e-3, atol=1e-5
     )
+
+
+def test_a_value_sees_what_the_policy_that_it_starts_from_sees():
+    torch.manual_seed(0)
+    spaces = spaces_of(make_vector_env("Pendulum-v1", 1))
+    mean, std = np.full(3, 100, np.float32), np.full(3, 10, np.float32)
+    init = policies.with_normalised_input(policies.make_policy(spaces, (16,)), mean, std)
+    ppo = make("Pendulum-v1", init=init)
+    obs = torch.tensor([[110.0, 90.0, 100.0]])
+    assert ppo.policy.features(obs).tolist() == [[1.0, -1.0, 0.0]]
+    outputs = ppo.policy.outputs(ppo.policy.features(obs))
+    assert torch.equal(outputs, ppo.policy(obs)) and torch.equal(outputs, init(obs))
+
+
+class Counters(gym.Env):
+    """Observes a vector of whole numbers."""
+
+    def __init__(self, dtype, discrete=True, **_):
+        self.observation_space = Box(0, 9, (2,), dtype)
+        self.action_space = Discrete(2) if discrete else Box(-1, 1, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        obs = self.np_random.integers(10, size=2).astype(self.observation_space.dtype)
+        return obs, float(obs[0]), False, False, {}
+
+
+gym.register("Counters-v0", Counters, max_episode_steps=8)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64])
+@pytest.mark.parametrize("start", ["new", "normalise_obs", "init"])
+@pytest.mark.parametrize("discrete", [True, False])
+def test_it_learns_from_vectors_of_whole_numbers(dtype, start, discrete):
+    envs = gym.make_vec("Counters-v0", num_envs=2, dtype=dtype, discrete=discrete)
+    init = policies.make_policy(spaces_of(envs), (16,)) if start == "init" else None
+    settings = PPOSettings(
+        **SMALL, normalise_obs=start == "normalise_obs", kl_coef=0.1 * (init is not None)
+    )
+    ppo = ActingPPO(settings, envs, torch.device("cpu"), init)
+    before = weights(ppo)
+    improve(ppo, 0)
+    assert not same(weights(ppo), before)
 
 
 def test_it_learns_to_balance():
