@@ -24,7 +24,12 @@ from prefloop.files import read_json, write_atomically
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 WRAPPERS = ("module.", "_orig_mod.")
-MAX_BYTES = 64 * 2**20  # networks here take kilobytes; a larger file is no checkpoint of ours
+MAX_BYTES = (
+    64 * 2**20
+)  # the course's networks take kilobytes; what strangers hand in may not fill the memory
+# of what this library builds: ten encoders of the largest pictures (MAX_PIXELS) take that much
+LARGEST = 2**30
+BESIDE_WEIGHTS = 2**20  # in a file: their names, sizes and places
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -87,13 +92,31 @@ def load(path: Path, max_bytes: float = MAX_BYTES) -> dict[str, Any]:
     return dict(content)
 
 
-def load_weights(path: Path) -> dict[str, torch.Tensor]:
+def require_readable(network: torch.nn.Module) -> None:
+    """To be called when a network is built, whose weights `load_weights` is to read up to `LARGEST`.
+
+    Raises:
+        UserError: they take more.
+    """
+    tensors = network.state_dict().values()
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    if size > LARGEST - BESIDE_WEIGHTS:
+        raise UserError(
+            f"A network of {size / 2**20:.0f} MiB could not be read again, where {LARGEST / 2**20:.0f} MiB is the "
+            "limit; take smaller pictures, another encoder, or smaller hidden layers."
+        )
+
+
+def load_weights(path: Path, max_bytes: float = MAX_BYTES) -> dict[str, torch.Tensor]:
     """Reads a state_dict of finite floating-point tensors, and the counts of batch normalisation.
+
+    Args:
+        max_bytes: of a file, and of each tensor in it.
 
     Raises:
         UserError: as `load`; or an entry is no such tensor, NaN or infinite.
     """
-    weights = load(path)
+    weights = load(path, max_bytes)
     if not weights:
         raise UserError(f"{path} holds no weights.")
     for name, value in weights.items():
@@ -104,7 +127,7 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
         # BatchNorm counts its batches
         is_count = name.endswith("num_batches_tracked") and value.dtype == torch.int64
         # a tensor may claim to be larger than what is stored of it
-        fits = value.numel() * value.element_size() <= MAX_BYTES
+        fits = value.numel() * value.element_size() <= max_bytes
         if not fits or not (value.dtype in FLOATS or is_count):
             raise UserError(f"{path}: {name!r} holds {value.numel()} values of {value.dtype}.")
         if not torch.isfinite(value.float()).all():  # networks here compute in float32

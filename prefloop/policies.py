@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from prefloop.checkpoints import require_readable
 from prefloop.devices import to_tensor
 from prefloop.encoders import make_encoder
 from prefloop.envs.spaces import Spaces
@@ -310,7 +311,8 @@ def make_policy(
         encoder: of pictures, a kind of `prefloop.encoders.ENCODERS`; the usual one if not given.
 
     Raises:
-        UserError: observations are neither vectors nor pictures, or actions have no bounds.
+        UserError: observations are neither vectors nor pictures, actions have no bounds, or it is too large for
+            a checkpoint.
 
     Source: Andrychowicz et al. 2020, arXiv:2006.05990, section 3.2 (small last layer).
     """
@@ -320,10 +322,14 @@ def make_policy(
     named = _named(layers)
     if isinstance(seen, nn.Module):
         named = OrderedDict([(ENCODER, seen), *named.items()])
+    policy: MlpPolicy
     if spaces.discrete:
-        return CategoricalPolicy(named)
-    low, high = spaces.finite_bounds
-    return GaussianPolicy(named, torch.from_numpy(low), torch.from_numpy(high))
+        policy = CategoricalPolicy(named)
+    else:
+        low, high = spaces.finite_bounds
+        policy = GaussianPolicy(named, torch.from_numpy(low), torch.from_numpy(high))
+    require_readable(policy)
+    return policy
 
 
 def initialise(network: nn.Sequential, output_gain: float) -> None:

@@ -57,7 +57,7 @@ def load(
     note_other_steps(path, facts, envs)
     described = facts.get("policy")
     described = dict(described) if isinstance(described, Mapping) else {}
-    weights = checkpoints.unwrapped(checkpoints.load_weights(path))
+    weights = checkpoints.unwrapped(checkpoints.load_weights(path, checkpoints.LARGEST))
     kind = described.get("kind", "gaussian" if "log_std" in weights else "categorical")
     rebuild = (KINDS if kinds is None else kinds).get(kind)
     if rebuild is None:

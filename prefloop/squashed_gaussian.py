@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from prefloop.checkpoints import require_readable
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.networks import NETWORKS, Normalisation, as_numpy_function
@@ -51,7 +52,8 @@ class SquashedGaussianPolicy(nn.Module):
             network: one of `prefloop.networks.NETWORKS`.
 
         Raises:
-            UserError: observations are no vectors, or actions are discrete or have no bounds.
+            UserError: observations are no vectors, actions are discrete or have no bounds, or it is too large for a
+                checkpoint.
         """
         super().__init__()
         if len(spaces.obs_shape) != 1:
@@ -68,6 +70,7 @@ class SquashedGaussianPolicy(nn.Module):
         half = (high - low) / 2
         # what can't be chosen is not to be divided by
         self.register_buffer("scale", torch.where(half > 0, half, 1).float())
+        require_readable(self)
 
     def in_units(self, actions: torch.Tensor) -> torch.Tensor:
         """The environment's actions in units of the bounds; [..., action_dim]."""

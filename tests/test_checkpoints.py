@@ -3,13 +3,21 @@ import os
 import pickle
 import zipfile
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete
 from torch import nn
 
-from prefloop import checkpoints, policy_files
+from prefloop import checkpoints, policies, policy_files
+from prefloop.envs.settings import MAX_PIXELS
+from prefloop.envs.spaces import Spaces, spaces_of
 from prefloop.errors import UserError
 from prefloop.networks import mlp
+from prefloop.rewards.settings import RewardSettings
+from prefloop.rewards.training import make_model
+from prefloop.squashed_gaussian import SquashedGaussianPolicy
 
 
 class Bomb:
@@ -104,6 +112,40 @@ def test_large_files_are_not_read(tmp_path):
         assert name == "huge.params" or (tmp_path / name).stat().st_size < 2**20
         with pytest.raises(UserError, match="too large"):
             checkpoints.load(tmp_path / name)
+
+
+def test_what_the_largest_pictures_need_is_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(nn.init, "orthogonal_", lambda weight, gain: weight)  # takes seconds here
+    env = gym.Env()
+    env.observation_space = Box(0, 255, (MAX_PIXELS, MAX_PIXELS), np.uint8)
+    env.action_space = Discrete(2)
+    policy = policies.make_policy(spaces_of(env), ())  # by DQN's encoder, the largest
+    checkpoints.save(tmp_path / "p.params", policy.state_dict())
+    assert (tmp_path / "p.params").stat().st_size > checkpoints.MAX_BYTES
+    (tmp_path / "run.json").write_text(
+        json.dumps({"policy": policy.description(), "activation": "relu"})
+    )
+    again = policy_files.load(tmp_path / "p.params", env).state_dict()
+    assert all(torch.equal(again[name], value) for name, value in policy.state_dict().items())
+    with pytest.raises(UserError, match="too large"):  # what strangers hand in
+        policy_files.load_mlp(tmp_path / "p.params", 4, 2)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda spaces: policies.make_policy(spaces, (512, 512)),
+        lambda spaces: SquashedGaussianPolicy(spaces, (512, 512)),
+        lambda spaces: make_model(spaces, RewardSettings(hidden_sizes=(512, 512)), seed=0),
+    ],
+    ids=["ppo", "sac", "reward"],
+)
+def test_what_could_not_be_read_again_is_not_begun_with(monkeypatch, make):
+    spaces = Spaces((3,), "float32", False, 1, (-1.0,), (1.0,))
+    make(spaces)
+    monkeypatch.setattr(checkpoints, "LARGEST", 2**20 + 2**19)
+    with pytest.raises(UserError, match="could not be read again"):
+        make(spaces)
 
 
 def test_a_tensor_that_claims_to_be_larger_than_it_is(tmp_path):

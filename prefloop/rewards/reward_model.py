@@ -320,7 +320,7 @@ def load(
     """
     env_id = envs.spec.id if envs.spec else ""
     path = file(path)
-    weights = checkpoints.unwrapped(checkpoints.load_weights(path))
+    weights = checkpoints.unwrapped(checkpoints.load_weights(path, checkpoints.LARGEST))
     facts = checkpoints.run_facts(path)
     described = facts.get("reward_model")
     if not isinstance(described, Mapping):

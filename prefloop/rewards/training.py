@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from prefloop.bradley_terry import agreement, bradley_terry_loss
+from prefloop.checkpoints import require_readable
 from prefloop.data.preferences import Preferences, Queries
 from prefloop.devices import to_tensor
 from prefloop.early_stopping import EarlyStopping
@@ -41,7 +42,7 @@ def make_model(spaces: Spaces, settings: RewardSettings, seed: int) -> RewardMod
 
     Raises:
         UserError: observations are neither vectors nor pictures, or vectors where each member is to have an
-            encoder.
+            encoder; or it is too large for a checkpoint.
     """
     torch.manual_seed(integer(seed, Stream.WEIGHTS, Stream.REWARD_MODEL))
     encoder: Encoder
@@ -49,9 +50,11 @@ def make_model(spaces: Spaces, settings: RewardSettings, seed: int) -> RewardMod
         encoder = make_encoders(spaces, settings.encoder, settings.ensemble)
     else:
         encoder = make_encoder(spaces, settings.encoder)
-    return RewardModel(
+    model = RewardModel(
         spaces, settings.hidden_sizes, settings.ensemble, settings.inputs == "obs-actions", encoder
     )
+    require_readable(model)
+    return model
 
 
 class RewardFit:
