@@ -31,7 +31,7 @@ class Settings:
     name: str = setting(MISSING, "the run's name on the server: letters, digits, dots, dashes")
     policies: tuple[str, ...] = setting((), "who acts: checkpoints of vpg.py or of prefloop, or module:function, a Python function from observations to actions; if none, an untrained policy does")
     pairs: int = setting(50, "queries of this command in all; those that are there already stay")
-    segment_length: str = setting("", f"full (whole episodes) or a number of steps; if not given, {STEPS}, or full where no episode is that long")
+    segment_length: str = setting("", f"full (whole episodes) or a number of steps, fewer for a policy whose episodes are shorter; if not given, {STEPS}, or full where no episode is that long")
     segments: int = setting(500, "fixed-length segments that are cut from each policy's episodes")
     episodes: int = setting(50, "episodes of each policy")
     instructions: str = setting("", "what annotators read before they begin")
@@ -66,8 +66,7 @@ def main(settings: Settings) -> None:
 
     from prefloop import policies, policy_files
     from prefloop.data.preferences import Queries
-    from prefloop.data.recording import record_episodes
-    from prefloop.data.segments import concatenate, cut, whole_episodes
+    from prefloop.data.recording import MAX_ENVS, RecordedEnvs
     from prefloop.envs.make import make_vector_env
     from prefloop.envs.spaces import spaces_of
     from prefloop.errors import UserError
@@ -76,6 +75,7 @@ def main(settings: Settings) -> None:
     from prefloop.labelling.server.rendering import Renderer
     from prefloop.queries.selection import random_pairs
     from prefloop.seeding import Stream, generator, integer
+    from prefloop.training import demonstrations as demos
 
     env = settings.environment
     envs = make_vector_env(env, 1)
@@ -90,27 +90,18 @@ def main(settings: Settings) -> None:
         policies.make_policy(spaces, (64, 64))
     ]
     with connected(settings.server) as client:
-        collected = []
-        seed = integer(settings.seed, Stream.DEMONSTRATIONS)
-        for i, policy in enumerate(acting):
-            act = policies.acting(policy, generator(seed, Stream.POLICY, i))
-            stream = (Stream.ENVIRONMENTS, i)
-            collected.append(record_episodes(env, act, settings.episodes, seed, stream))
+        recorded = RecordedEnvs.make(env, min(settings.episodes, MAX_ENVS))
+        collected = demos.act(
+            recorded.envs, acting, settings.episodes, settings.seed, recorded.record
+        )
+        recorded.envs.close()
         longest = max(int(episodes.lengths.max()) for episodes in collected)
         length = (
             int(settings.segment_length or STEPS) if settings.segment_length != "full" else None
         )
         if not settings.segment_length and longest < STEPS:
             length = None
-        rng = generator(settings.seed, Stream.SEGMENTS)
-        segments = concatenate(
-            [
-                whole_episodes(episodes, i)
-                if length is None
-                else cut(episodes, length, settings.segments, rng, i)
-                for i, episodes in enumerate(collected)
-            ]
-        )
+        segments = demos.as_segments(collected, length, settings.segments, settings.seed)
         rng = generator(settings.seed, Stream.QUERIES)
         first, second = random_pairs(len(segments), settings.pairs, rng).T
         before = client.put_run(

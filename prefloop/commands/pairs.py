@@ -37,7 +37,7 @@ class Settings:
     minari: str = setting("", "take the episodes from this Minari dataset, not from --policies")
     episodes: int = setting(50, "episodes of each policy", needs="policies")
     pairs: int = setting(200, "queries in all, skipped ones included")
-    segment_length: int | None = setting(None, "full (whole episodes; the default) or a number of steps", parse=segment_length)
+    segment_length: int | None = setting(None, "full (whole episodes; the default) or a number of steps, fewer for a policy whose episodes are shorter", parse=segment_length)
     segments: int = setting(500, "fixed-length segments that are cut from each policy's episodes", needs="segment_length")
     selection: str = setting("uniform", "which pairs; all but uniform need --reward", "--selection", flag="queries", choices=SELECTIONS)
     candidates: int = setting(10, "random pairs that each query is chosen from", needs="queries disagreement entropy")

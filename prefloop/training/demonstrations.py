@@ -13,7 +13,7 @@ from prefloop import policies
 from prefloop.checkpoints import versions
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
-from prefloop.data.rollouts import collect_episodes
+from prefloop.data.rollouts import Record, collect_episodes
 from prefloop.data.segments import Segments, concatenate, cut, whole_episodes
 from prefloop.data.trajectories import Trajectories
 from prefloop.errors import UserError
@@ -32,8 +32,12 @@ def act(
     acting_policies: Sequence[Policy | FunctionPolicy],
     episodes: int,
     seed: int,
+    record: Record | None = None,
 ) -> list[Trajectories]:
     """Whole episodes of each policy.
+
+    Args:
+        record: gives what shows them again, if they are to be shown (`RecordedEnvs.record`).
 
     Raises:
         UserError: the environment gave NaN or infinite observations or rewards.
@@ -42,7 +46,8 @@ def act(
     collected = []
     for i, policy in enumerate(acting_policies):
         draw = policies.acting(policy, generator(seed, Stream.POLICY, i))
-        collected.append(collect_episodes(envs, draw, episodes, seed, (Stream.ENVIRONMENTS, i)))
+        stream = (Stream.ENVIRONMENTS, i)
+        collected.append(collect_episodes(envs, draw, episodes, seed, stream, record))
     return collected
 
 
@@ -52,17 +57,23 @@ def as_segments(
     """Segments of every policy's episodes.
 
     Args:
-        length: steps of a segment; None for whole episodes.
+        length: steps of a segment; None for whole episodes. A policy none of whose episodes is that long is
+            shown in shorter ones.
         num_segments: how many are cut from each policy's episodes, if they are cut.
 
     Raises:
-        UserError: no episode is as long as a segment, or there are NaN among the numbers.
+        UserError: no policy's episode is as long as a segment, or there are NaN among the numbers.
     """
     rng = generator(seed, Stream.SEGMENTS)
+    longest = [int(episodes.lengths.max()) for episodes in trajectories]
+    if length is not None and length > max(longest):
+        raise UserError(
+            f"Can't cut segments of {length} steps from episodes of at most {max(longest)}."
+        )
     parts = [
         whole_episodes(episodes, i)
         if length is None
-        else cut(episodes, length, num_segments, rng, i)
+        else cut(episodes, min(length, longest[i]), num_segments, rng, i)
         for i, episodes in enumerate(trajectories)
     ]
     segments = concatenate(parts)

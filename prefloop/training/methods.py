@@ -333,7 +333,9 @@ def simulated_answers(
     pool = None
     if teacher.teacher in RELATIVE:
         episodes = act(stepping.envs, [begins_as()], FIRST_EPISODES * stepping.num_envs, seed)
-        pool = as_segments(episodes, segment_length, FIRST_SEGMENTS, seed)
+        # a policy that falls sooner is shown in shorter segments, as where the loop asks
+        length = min(segment_length, int(episodes[0].lengths.max()))
+        pool = as_segments(episodes, length, FIRST_SEGMENTS, seed)
     answering = make_teacher(teacher.teacher, pool, seed, teacher.overrides)
     facts = {"program": program, **as_settings(env).facts, "teacher": answering.facts()}
     with dataset.writing(place, facts) as kept:

@@ -65,6 +65,20 @@ def test_pairs_writes_what_it_says(run, demonstrations, tmp_path):
     assert_one_sentence(run(line + " --resume"), "p holds 20 queries already, more than 12")
 
 
+def test_pairs_of_a_policy_that_falls_soon(run, demonstrations, tmp_path, monkeypatch):
+    (tmp_path / "weak.py").write_text(
+        "import numpy as np\ndef left(obs): return np.zeros(len(obs), np.int64)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    line = "prefloop.cli pairs --env CartPole-v0 --episodes 8 --pairs 12 --segment-length 15 --policies"
+    outcome = run(f"{line} weak:left {demonstrations}/strong.params --out p")
+    assert outcome.code == 0, outcome.err
+    segments = dataset.read(tmp_path / "p").segments
+    assert segments.lengths[segments.policy == 0].max() < 12
+    assert segments.lengths[segments.policy == 1].max() == 15
+    assert_one_sentence(run(f"{line} weak:left --out q"), "Can't cut segments of 15 steps")
+
+
 def test_pairs_go_on_by_what_files_hold_not_by_what_they_are_called(run, demonstrations, tmp_path):
     weak = tmp_path / "weak.params"
     weak.write_bytes((demonstrations / "weak.params").read_bytes())

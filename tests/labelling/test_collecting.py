@@ -1,5 +1,7 @@
 """`prefloop collect`, as a user meets it."""
 
+import uuid
+
 import pytest
 from conftest import assert_one_sentence
 from teaching import COLLECT
@@ -30,6 +32,20 @@ def test_collecting_with_policies_and_instructions(run, client, demonstrators):
     # a command that says nothing of them leaves them
     assert run(f"{COLLECT} --policies {policies} --pairs 5 --segment-length full").code == 0
     assert client.run("cartpole-01").instructions == "Which stands longer?"
+
+
+def test_a_policy_that_falls_soon_is_shown_in_shorter_segments(run, client, tmp_path, monkeypatch):
+    (tmp_path / "weak.py").write_text(
+        "import numpy as np\n"
+        "def left(obs): return np.zeros(len(obs), np.int64)\n"
+        "def good(obs): return (obs[:, 2] + obs[:, 3] > 0).astype(np.int64)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    outcome = run(f"{COLLECT} --policies weak:left weak:good --pairs 8")
+    assert outcome.code == 0, outcome.err
+    shown = client.lease("cartpole-01", "ada", uuid.uuid4(), 8).queries
+    lengths = {side.length for query in shown for side in (query.left, query.right)}
+    assert min(lengths) < 12 and max(lengths) == 50
 
 
 @pytest.mark.parametrize(

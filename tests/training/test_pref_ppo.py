@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from prefloop import checkpoints
+from prefloop import checkpoints, policies
 from prefloop.agents.settings import PPOSettings
 from prefloop.data import dataset
 from prefloop.errors import UserError
 from prefloop.files import read_csv
 from prefloop.rewards.settings import RewardSettings
+from prefloop.teachers.settings import TeacherSettings
 from prefloop.teachers.simulated import SimulatedTeacher
 from prefloop.training import methods, taught_reward
 from prefloop.training.answers import SimulatedAnswers
@@ -212,6 +213,18 @@ def test_a_teacher_who_sees_no_difference_teaches_nothing(tmp_path):
         # all has been asked: from here on there is nothing to improve on
         with pytest.raises(UserError, match="of 30 queries 30 were answered with a tie"):
             learner.iterate(learner.plan.iterations - 1)
+
+
+@pytest.mark.parametrize("name", ["skip", "equal"])
+def test_thresholds_are_set_also_where_no_first_episode_is_as_long_as_a_segment(tmp_path, name):
+    stepping = methods.stepping_in("CartPole-v1", 4)
+    falls = policies.make_policy(stepping.spaces, (8,))
+    with methods.simulated_answers(
+        "CartPole-v1", stepping, TeacherSettings(teacher=name), 400, lambda: falls, 0, tmp_path
+    ):
+        pass
+    teacher = dataset.read_metadata(tmp_path / methods.PREFERENCES)["teacher"]
+    assert 0 < teacher["skip_below" if name == "skip" else "equal_within"] < 60
 
 
 def test_same_seed_same_run(tmp_path, unbroken):
