@@ -133,6 +133,7 @@ def train(
     def check(env: EnvSettings) -> None:
         plan_labels(questions, plan, time_limit(learns_in(env)), own.exploration_iterations)
         require_watchable(settings.watching, env)
+        methods.require_pebble(env, learns_in(env), own, seed, init)
 
     with answering.answering(
         settings,

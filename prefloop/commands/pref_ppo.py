@@ -97,6 +97,7 @@ def train(
     def check(env: EnvSettings) -> None:
         plan_labels(questions, Plan.of(experience), time_limit(env))
         require_watchable(settings.watching, env)
+        methods.require_pref_ppo(env, settings.pref_ppo, seed, init)
 
     with answering.answering(
         settings,

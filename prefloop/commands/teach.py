@@ -50,7 +50,7 @@ class Settings:
 
     # fmt: off
     goal: str = setting("", "what is better, in a sentence: it stands above the clips; if not given, what is usually wanted in the environment, where that is known")
-    method: str = setting("", "how it learns; if not given, pebble where actions are continuous, pref-ppo where they are discrete", choices=METHODS)
+    method: str = setting("", "how it learns; if not given, pref-ppo where actions are discrete or pictures are observed, and else pebble", choices=METHODS)
     people: str = setting("", "the run on the labelling server; if not given, it is named after environment and goal", flag="run")
     labels: int | None = setting(None, "ask about so many pairs at most, and learn on until it is stopped; if not given, you decide")
     queue: int = setting(10, "pairs that are kept ahead of you")
@@ -117,8 +117,10 @@ def main(settings: Settings) -> None:
 
     env = settings.environment
     made = make_env(env)
-    method = settings.method or ("pref-ppo" if spaces_of(made).discrete else "pebble")
+    spaces = spaces_of(made)
     made.close()
+    has_pictures = len(spaces.obs_shape) > 1  # which SAC does not learn from
+    method = settings.method or ("pref-ppo" if spaces.discrete or has_pictures else "pebble")
     length = settings.segment_length or round(
         min(max(CLIP_SECONDS * frames_per_second(env), FEWEST), MOST)
     )

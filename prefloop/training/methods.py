@@ -56,6 +56,7 @@ PREFERENCES = "preferences"  # the folder of a run's answers in the run's own
 # what the untrained policy shows teachers whose thresholds depend on what returns there are: episodes
 # of each environment, and segments of them
 FIRST_EPISODES, FIRST_SEGMENTS = 4, 1000
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,21 @@ def airl(
     )
 
 
+def require_pref_ppo(env: Env, settings: PrefPPOSettings, seed: int, init: Path | None) -> None:
+    """To be called before anything is made of a run that people may be asked in.
+
+    Args:
+        env: what is to be acted in.
+
+    Raises:
+        UserError: `pref_ppo` would, once it is.
+    """
+    stepping = stepping_in(env, 1)
+    make_ppo(stepping, settings.agent, seed, CPU, init)
+    make_model(stepping.spaces, settings.reward, seed)
+    stepping.envs.close()
+
+
 def pref_ppo(
     env: Env,
     stepping: Stepping,
@@ -249,6 +265,26 @@ def pref_ppo(
         Acting(plan, stepping),
     )
     return method, learner
+
+
+def require_pebble(
+    env: Env, learns_in: Env, settings: PebbleSettings, seed: int, init: Path | None
+) -> None:
+    """To be called before anything is made of a run that people may be asked in.
+
+    Args:
+        env: what it is to be judged in.
+        learns_in: what is to be acted in.
+
+    Raises:
+        UserError: `pebble` would, once it is.
+    """
+    require_time_limit(env)
+    stepping = stepping_in(learns_in, 1)
+    agent = make_sac(stepping, settings.agent, seed, CPU, init)
+    _require_learning(agent, Plan.of(settings.experience.divided))
+    make_model(stepping.spaces, settings.reward, seed)
+    stepping.envs.close()
 
 
 def pebble(

@@ -19,7 +19,7 @@ from teaching import labelling, rows
 
 from prefloop import policy_files
 from prefloop.cli import main
-from prefloop.commands import pebble, teach
+from prefloop.commands import pebble, pref_ppo, teach
 from prefloop.commands.teach import run_name
 from prefloop.commands.teaching import Teaching
 from prefloop.data import dataset
@@ -265,11 +265,31 @@ def test_two_that_teach_one_run(run, client, tmp_path):
         ("--env CartPole-v1 --segment-length 9999", ["--segment_length"]),
         ("--env CartPole-v1 --learning-horizon 50", ["--learning_horizon is for --method pebble"]),
         ("--env CartPole-v1 --exploration-steps 5", ["--exploration_steps is for --method pebble"]),
+        ("--env Pendulum-v1 --pixels 42 --method pebble", ["SAC's policy observes vectors"]),
     ],
 )
 def test_what_can_not_be_taught(run, client, tmp_path, flags, words):
-    assert_one_sentence(run(f"prefloop.cli teach --no-browser {flags}"), *words)
-    assert list(tmp_path.iterdir()) == []
+    outcome = run(f"prefloop.cli teach --no-browser {flags}")
+    assert_one_sentence(outcome, *words)
+    assert "Teach it at" not in outcome.out
+    assert list(tmp_path.iterdir()) == [] and client.runs() == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "method"),
+    [
+        ("--env Pendulum-v1", "pebble"),
+        ("--env Pendulum-v1 --pixels 42", "pref-ppo"),
+        ("--env CartPole-v1", "pref-ppo"),
+    ],
+)
+def test_how_it_is_taught_follows_from_the_environment(run, monkeypatch, flags, method):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    begun = []
+    for name, module in (("pebble", pebble), ("pref-ppo", pref_ppo)):
+        monkeypatch.setattr(module, "train", lambda *_, name=name, **__: begun.append(name))
+    assert run(f"prefloop.cli teach --no-browser {flags}").code == 0
+    assert begun == [method]
 
 
 def test_who_is_refused_changes_nothing_of_the_run(run, client, tmp_path):

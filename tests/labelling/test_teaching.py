@@ -146,6 +146,24 @@ def test_a_trainer_that_can_not_begin_leaves_nothing(run, client, tmp_path, flag
     assert client.runs() == []
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("pebble --env CartPole-v1", "SAC needs continuous actions"),
+        ("pebble --env Pendulum-v1 --pixels 42", "SAC's policy observes vectors"),
+        ("pebble --env Pendulum-v1 --init nothing.params", "nothing.params does not exist"),
+        ("pebble --env Pendulum-v1 --reward_encoders apart", "vectors have no encoder"),
+        ("pref-ppo --env Pendulum-v1 --init nothing.params", "nothing.params does not exist"),
+        ("pref-ppo --env Pendulum-v1 --encoder impala", "An encoder of pictures"),
+    ],
+)
+def test_what_no_method_can_learn_from_leaves_nothing(run, client, tmp_path, command, words):
+    outcome = run(f"prefloop.cli {command} --teacher human --run cp --labels 8")
+    assert_one_sentence(outcome, words)
+    assert list(tmp_path.iterdir()) == []
+    assert client.runs() == []
+
+
 def test_waiting_is_said_again_when_it_is_another_number(tmp_path, monkeypatch):
     said, left = [], iter([3, 3, 2, 1, 4, 0])
     people = People(None, "cp", tmp_path, say=said.append, pause=0)
