@@ -74,6 +74,7 @@ def main(settings: Settings) -> None:
     from prefloop import policy_files
     from prefloop.devices import usable_device
     from prefloop.envs.make import make_vector_env
+    from prefloop.envs.spaces import as_stored, spaces_of
     from prefloop.errors import UserError
     from prefloop.files import sha256
     from prefloop.rewards import reward_model
@@ -87,6 +88,11 @@ def main(settings: Settings) -> None:
         from prefloop.data.minari import read_minari
 
         trajectories = [read_minari(settings.minari, env)]
+        played = trajectories[0]
+        if not spaces_of(envs).allows(as_stored(played.obs), played.actions):
+            raise UserError(
+                f"{settings.minari} holds steps that are not of {env.described}: they have other sizes."
+            )
         contents["minari_sha256"] = trajectories[0].sha256
     else:
         acting = [policy_files.load_acting(name, envs) for name in settings.policies]

@@ -3,16 +3,19 @@
 Needs minari and h5py, which nothing else here needs: pip install 'prefloop[data]'.
 """
 
+import json
 import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
+import prefloop
 from prefloop.data.trajectories import Trajectories
 from prefloop.env_ids import without_module
-from prefloop.envs.settings import Env
+from prefloop.envs.settings import Env, EnvSettings, as_settings
 from prefloop.errors import UserError
 from prefloop.startup import import_optional
 
@@ -95,7 +98,7 @@ def read_minari(dataset_id: str, env: Env | None = None) -> Trajectories:
 
     Raises:
         UserError: Minari or what it needs is missing; there is no such dataset; it is of another
-            environment, has observations that are no flat Box or actions that are neither Discrete
+            environment or one that is changed otherwise, has observations that are no flat Box or actions that are neither Discrete
             nor a flat Box, holds no episodes, or is damaged.
     """
     from gymnasium.spaces import Box, Discrete
@@ -113,6 +116,8 @@ def read_minari(dataset_id: str, env: Env | None = None) -> Trajectories:
         acted_in = dataset.env_spec.id if dataset.env_spec is not None else None
         if env is not None and acted_in not in (None, without_module(env)):
             raise UserError(f"{dataset_id} holds episodes of {acted_in}, not {env}.")
+        if env is not None and acted_in is not None:
+            _require_same_changes(dataset_id, dataset.env_spec, as_settings(env))
         if not isinstance(obs_space, Box) or len(obs_space.shape) != 1:
             raise UserError(f"{dataset_id} has observations in {obs_space}; a flat Box is needed.")
         if not isinstance(action_space, Discrete) and (
@@ -149,6 +154,38 @@ def read_minari(dataset_id: str, env: Env | None = None) -> Trajectories:
         terminated=terminated,
         truncated=truncated | ~terminated,
     )
+
+
+def _require_same_changes(dataset_id: str, acted_in: EnvSpec, env: EnvSettings) -> None:
+    """Refuses changes that the episodes never had, and those that nobody asked for.
+
+    Wrappers of others that the dataset names are left to whoever collected it: not every one changes a step.
+
+    Args:
+        acted_in: the environment as the dataset has it.
+    """
+    from prefloop.envs.make import make_env
+
+    made = make_env(env)
+    made.close()
+    assert made.spec is not None
+    had, asked = _wrappers(acted_in), _wrappers(made.spec)
+    cut, limit = acted_in.max_episode_steps, made.spec.max_episode_steps
+    ours = [wrapper for wrapper in had if wrapper[0].startswith(f"{prefloop.__name__}.")]
+    if not set(ours) <= set(asked) <= set(had) or (env.horizon is not None and cut != limit):
+        said = [f"{name.rpartition(':')[2]} {kwargs}" for name, kwargs in had]
+        raise UserError(
+            f"{dataset_id} holds episodes that were not played in {env.described}: its environment has "
+            f"{' and '.join(said) or 'no wrappers'} and a limit of {cut} steps."
+        )
+
+
+def _wrappers(spec: EnvSpec) -> list[tuple[str, str]]:
+    """What an environment is wrapped in, and how; the innermost first."""
+    return [
+        (wrapper.entry_point, json.dumps(wrapper.kwargs or {}, sort_keys=True, default=str))
+        for wrapper in spec.additional_wrappers
+    ]
 
 
 def _new(dataset_id: str) -> tuple[ModuleType, str | None, Path]:

@@ -3,11 +3,13 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import assert_one_sentence
 
 from prefloop.data.minari import _minari_episodes, read_minari, write_minari
 from prefloop.data.rollouts import collect_episodes
 from prefloop.data.trajectories import Trajectories
 from prefloop.envs.make import make_vector_env
+from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 
 
@@ -112,6 +114,45 @@ def test_of_minaris_own_making():
     np.testing.assert_array_equal(read.obs, [[0, 1], [2, 3]])
     np.testing.assert_array_equal(read.next_obs, [[2, 3], [4, 5]])
     assert (read.returns.tolist(), read.lengths.tolist()) == ([1.5], [2])
+
+
+CHANGES = [{}, {"action_repeat": 2}, {"horizon": 10}, {"termination": "absorb"}, {"frame_stack": 4}]
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+@pytest.mark.parametrize("played_in", CHANGES[:-1], ids=str)
+def test_changes_of_the_environment_are_those_that_the_episodes_had(played_in, changes):
+    played_in, asked = (EnvSettings(env="CartPole-v1", **said) for said in (played_in, changes))
+    played = episodes(played_in)
+    write_minari(played, "changed-v0", played_in)
+    # a limit is said by nobody who takes the environment's own
+    if asked == played_in or (played_in.changes.keys() == {"horizon"} and not changes):
+        assert_same_trajectories(played, read_minari("changed-v0", asked))
+    else:
+        with pytest.raises(UserError, match="changed-v0 holds episodes that were not played in"):
+            read_minari("changed-v0", asked)
+
+
+def test_pairs_of_steps_with_other_sizes_are_not_written(run, tmp_path):
+    import minari
+    from gymnasium.spaces import Box, Discrete
+    from minari.data_collector import EpisodeBuffer
+
+    flags = [False, False], [False, True]
+    buffer = EpisodeBuffer(
+        observations=np.zeros((3, 2), np.float32),
+        actions=np.array([1, 0]),
+        rewards=[1.0, 1.0],
+        terminations=flags[0],
+        truncations=flags[1],
+    )
+    with pytest.warns(UserWarning):  # it names no environment
+        minari.create_dataset_from_buffers(
+            "own-v0", [buffer], observation_space=Box(-9, 9, (2,)), action_space=Discrete(2)
+        )
+    outcome = run("prefloop.cli pairs --minari own-v0 --env CartPole-v1 --pairs 1 --out p")
+    assert_one_sentence(outcome, "own-v0 holds steps that are not of CartPole-v1")
+    assert not (tmp_path / "p").exists()
 
 
 @pytest.mark.parametrize("space", ["observation_space", "action_space"])
