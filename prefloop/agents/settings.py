@@ -17,7 +17,7 @@ class PPOSettings:
     group = "PPO"
 
     # fmt: off
-    hidden_sizes: tuple[int, ...] = setting(None, "width of each hidden layer, of policy and value; if not given, 64 64 (P, table 3), and none after an encoder", usual=(64, 64))
+    hidden_sizes: tuple[int, ...] = setting(None, "width of each hidden layer, of policy and value, of the value alone with --init; if not given, 64 64 (P, table 3), and none after an encoder", usual=(64, 64))
     encoder: str = setting("", "of pictures, for policy and value together: small (42 pixels), nature (84), impala (GPUs) or keypoints (where things are, for few answers); if not given, by their size", choices=ENCODERS_OF_PICTURES)
     gamma: float = setting(0.995, "discount; near 1, since preferences are about undiscounted returns")
     gae_lambda: float = setting(0.95, "0 trusts the values, 1 the rewards (P)")
@@ -57,8 +57,8 @@ class SACSettings:
     group = "SAC"
 
     # fmt: off
-    network: str = setting("mlp", "of policy and critics: layers one after the other, or residual blocks on observations of mean 0 and deviation 1 (L)", choices=("mlp", "residual"))
-    hidden_sizes: tuple[int, ...] = setting((), "width of each hidden layer, or residual block; if not given, 256 256 (H), or one block of 128")
+    network: str = setting("mlp", "of policy and critics, of the critics alone with --init: layers one after the other, or residual blocks on observations of mean 0 and deviation 1 (L)", choices=("mlp", "residual"))
+    hidden_sizes: tuple[int, ...] = setting((), "width of each hidden layer, or residual block, of the critics alone with --init; if not given, 256 256 (H), or one block of 128")
     gamma: float = setting(0.99, "discount (H)")
     tau: float = setting(0.005, "how far the target critics follow at each update (H)")
     learning_rate: float = setting(1e-3, "step size of Adam, for policy, critics and temperature")

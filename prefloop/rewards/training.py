@@ -42,7 +42,7 @@ def make_model(spaces: Spaces, settings: RewardSettings, seed: int) -> RewardMod
 
     Raises:
         UserError: observations are neither vectors nor pictures, or vectors where each member is to have an
-            encoder; or it is too large for a checkpoint.
+            encoder or pictures are to be moved; or it is too large for a checkpoint.
     """
     torch.manual_seed(integer(seed, Stream.WEIGHTS, Stream.REWARD_MODEL))
     encoder: Encoder
@@ -53,6 +53,10 @@ def make_model(spaces: Spaces, settings: RewardSettings, seed: int) -> RewardMod
     model = RewardModel(
         spaces, settings.hidden_sizes, settings.ensemble, settings.inputs == "obs-actions", encoder
     )
+    if settings.shift and not model.moves_pictures:
+        raise UserError(
+            f"--reward_shift is for rewards of pictures; {model.encoder.kind} are not moved."
+        )
     require_readable(model)
     return model
 

@@ -240,6 +240,12 @@ def test_it_starts_from_the_policy_it_is_given_and_leaves_that_alone():
     assert same(ppo.reference.parameters(), before)
 
 
+def test_beside_a_policy_that_is_given_hidden_sizes_are_of_the_value():
+    ppo = make(init=leaning(3.0), hidden_sizes=(8, 8))
+    assert ppo.policy.description()["hidden_sizes"] == [16]
+    assert [p.shape[0] for p in ppo.value.parameters() if p.ndim > 1] == [8, 8, 1]
+
+
 def test_observations_are_normalised_by_what_was_seen():
     ppo = make("Pendulum-v1", normalise_obs=True)
     ppo.begin(seed=0)

@@ -31,6 +31,12 @@ def run(prefs, seed=0, **settings):
     return fit(make_model(spaces, settings, seed), prefs, settings, seed)
 
 
+def test_vectors_are_not_moved():
+    spaces = Spaces((3,), "float32", True, 2)
+    with pytest.raises(UserError, match="shift is for rewards of pictures; vectors are not moved"):
+        make_model(spaces, RewardSettings(shift=4), seed=0)
+
+
 def tensors(model):
     return model.state_dict().values()
 
