@@ -257,7 +257,7 @@ class ReplayBuffer:
             newest: only so many, the last ones.
 
         Raises:
-            UserError: all were dropped.
+            UserError: all were dropped, or their beginnings pushed out.
             ValueError: nothing was added yet.
         """
         if self.size < 2:  # what the last step led to is not known yet
@@ -280,7 +280,12 @@ class ReplayBuffer:
         places = places[np.argsort(places[:, 0], kind="stable")]
         places = places[places[:, 2] > 0]
         if not len(places):
-            raise UserError(NO_EPISODE)
+            if self._columns[DROPPED][rows].any():
+                raise UserError(NO_EPISODE)
+            raise UserError(
+                f"No episode is kept from its beginning on: the last {len(self)} steps are (--capacity), and an "
+                "episode is longer; keep more of them."
+            )
         starts, envs, lengths = places[-newest if newest else 0 :].T
         step = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         row, env = rows[np.repeat(starts, lengths) + step], np.repeat(envs, lengths)

@@ -228,6 +228,16 @@ def test_there_are_no_episodes_in_nothing(tmp_path):
         ReplayBuffer(tmp_path, VECTORS, 1, 10).trajectories()
 
 
+def test_it_is_said_why_no_episode_is_whole(tmp_path):
+    buffer = ReplayBuffer(tmp_path, VECTORS, num_envs=2, capacity=20)
+    fill(buffer, 50, episode=70)
+    with pytest.raises(UserError, match=r"the last 20 steps are \(--capacity\)"):
+        buffer.trajectories()
+    buffer.drop_episodes(np.ones(2, bool))
+    with pytest.raises(UserError, match="The simulator could go on in no episode"):
+        buffer.trajectories()
+
+
 def test_the_newest_steps_are_a_rollout(tmp_path):
     buffer = ReplayBuffer(tmp_path, VECTORS, num_envs=2, capacity=20, between_states=30)
     fill(buffer, 40)
