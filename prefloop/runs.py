@@ -59,9 +59,8 @@ def claimed(directory: Path, resume: bool, keep_earlier: bool = False) -> Iterat
             raise UserError(
                 f"{directory} holds a run without its {STATE}, which can't go on; choose another --out."
             )
-    there = [name for name in (*ANEW, "reward.params") if (directory / name).exists()]
-    if keep_earlier and not has_run and there:
-        raise UserError(f"{directory / there[0]} is of no run; choose another --out.")
+    if keep_earlier and not has_run and (foreign := _written_by_runs(directory)):
+        raise UserError(f"{foreign[0]} is of no run; choose another --out.")
     if keep_earlier and any((directory / other).exists() for other in OTHERS):
         raise UserError(f"{directory} holds something else than a run; choose another --out.")
     is_made = not directory.exists()
@@ -77,6 +76,15 @@ def claimed(directory: Path, resume: bool, keep_earlier: bool = False) -> Iterat
                     with contextlib.suppress(OSError):
                         path.unlink()
             raise
+
+
+def _written_by_runs(directory: Path) -> list[Path]:
+    """What is there of the files that a run writes over, or takes for its own where they are there already."""
+    if not directory.is_dir():
+        return []
+    named = [directory / name for name in (*ANEW, "reward.params")]
+    kept = [checkpoints.checkpoint_path(directory, n) for n in checkpoints.saved_epochs(directory)]
+    return [path for path in (*named, *kept) if path.exists()]
 
 
 def _contents(directory: Path) -> list[Path]:

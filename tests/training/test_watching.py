@@ -51,6 +51,16 @@ def unwatched(folder):
     return {k: v for k, v in result(folder).items() if not k.startswith("videos")}
 
 
+def test_checkpoints_of_no_run_are_not_taken_for_its_own(run, tmp_path):
+    (tmp_path / "p").mkdir()
+    foreign = tmp_path / "p/policy_checkpoint1.params"
+    foreign.write_bytes(b"of somebody else")
+    outcome = run(f"{PPO} p --checkpoint-every 1")
+    assert_one_sentence(outcome, "policy_checkpoint1.params is of no run; choose another --out")
+    assert list((tmp_path / "p").iterdir()) == [foreign]
+    assert foreign.read_bytes() == b"of somebody else"
+
+
 def frames(path):
     with av.open(str(path)) as container:
         return sum(1 for _ in container.decode(video=0))
