@@ -71,6 +71,8 @@ def main(settings: Settings) -> None:
     from pathlib import Path
     from typing import Any
 
+    import numpy as np
+
     from prefloop import policy_files
     from prefloop.devices import usable_device
     from prefloop.envs.make import make_vector_env
@@ -89,7 +91,7 @@ def main(settings: Settings) -> None:
 
         trajectories = [read_minari(settings.minari, env)]
         played = trajectories[0]
-        if not spaces_of(envs).allows(as_stored(played.obs), played.actions):
+        if not spaces_of(envs).allows(as_stored(np.asarray(played.obs)), played.actions):
             raise UserError(
                 f"{settings.minari} holds steps that are not of {env.described}: they have other sizes."
             )
