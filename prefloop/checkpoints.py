@@ -24,9 +24,8 @@ from prefloop.files import read_json, write_atomically
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 WRAPPERS = ("module.", "_orig_mod.")
-MAX_BYTES = (
-    64 * 2**20
-)  # the course's networks take kilobytes; what strangers hand in may not fill the memory
+# the course's networks take kilobytes; what strangers hand in may not fill the memory
+MAX_BYTES = 64 * 2**20
 # of what this library builds: ten encoders of the largest pictures (MAX_PIXELS) take that much
 LARGEST = 2**30
 BESIDE_WEIGHTS = 2**20  # in a file: their names, sizes and places

@@ -229,9 +229,8 @@ def _environment(settings: Settings, agents: Sequence[_Agent]) -> EnvSettings:
 
     files = [agent.file for agent in agents if agent.file is not None]
     for file in files:
-        checkpoints.load_weights(
-            file, checkpoints.LARGEST
-        )  # what is wrong with the file comes first
+        # what is wrong with the file comes first
+        checkpoints.load_weights(file, checkpoints.LARGEST)
     if settings.environment.env:
         return settings.environment
     known = [(file, env) for file in files if (env := from_facts(checkpoints.run_facts(file)))]

@@ -84,9 +84,8 @@ def main(settings: Settings) -> None:
     for path in (checkpoints.policy_file(Path(name)) for name in settings.policy):
         env = from_facts(checkpoints.run_facts(path), settings.env)
         if env is None:
-            checkpoints.load_weights(
-                path, checkpoints.LARGEST
-            )  # what is wrong with the file comes first
+            # what is wrong with the file comes first
+            checkpoints.load_weights(path, checkpoints.LARGEST)
             raise UserError(f"Nothing beside {path} says which environment it is for; give --env.")
         loaded.append((path, env, policy_files.load(path, make_vector_env(env, 1))))
         if time_limit(env) is None:
