@@ -57,9 +57,11 @@ def read_values(path: Path) -> tuple[dict[str, Any], dict[Place, str]]:
 
     top = Entry(f"{path}, line 1", root)
     entries_of(top, path)  # that it is a mapping
-    look(top, ())
     try:
+        look(top, ())
         return yaml.SafeLoader("").construct_document(root), lines
+    except RecursionError:  # of an alias that stands in what it stands for
+        raise UserError(f"{path} is nested too deeply to be settings.") from None
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)

@@ -145,6 +145,7 @@ def test_a_study_is_refused_as_a_whole(study, text, words, tmp_path):
         ("out: c\nenv: CartPole-v0\nmethods: [dpo]\nlabels: [5, x]", "line 4: labels can't be 'x'"),
         ("out: c\nenv: CartPole-v0\nmethods: [dpo]\nseeds: 0-9999\nbeta: [1, 2, 3, 4, 5, 6]", "180000 runs, more than 100000"),
         ("- a list", "`key: value` lines are needed"),
+        ("out: c\nenv: &all [*all]\nmethods: [dpo]", "nested too deeply"),
     ],
 )  # fmt: skip
 def test_a_study_that_is_none(study, text, words):
