@@ -356,7 +356,8 @@ def _no_address(url: str) -> CollectorError:
 
 def _detail(error: urllib.error.HTTPError) -> str:
     try:
-        return str(json.loads(error.read())["detail"])
+        with error:
+            return str(json.loads(error.read())["detail"])
     except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
         return f"{error.code} {error.reason}."
 

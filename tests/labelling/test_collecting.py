@@ -35,13 +35,13 @@ def test_collecting_with_policies_and_instructions(run, client, demonstrators):
 
 
 def test_a_policy_that_falls_soon_is_shown_in_shorter_segments(run, client, tmp_path, monkeypatch):
-    (tmp_path / "weak.py").write_text(
+    (tmp_path / "who_falls_soon.py").write_text(
         "import numpy as np\n"
         "def left(obs): return np.zeros(len(obs), np.int64)\n"
         "def good(obs): return (obs[:, 2] + obs[:, 3] > 0).astype(np.int64)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    outcome = run(f"{COLLECT} --policies weak:left weak:good --pairs 8")
+    outcome = run(f"{COLLECT} --policies who_falls_soon:left who_falls_soon:good --pairs 8")
     assert outcome.code == 0, outcome.err
     shown = client.lease("cartpole-01", "ada", uuid.uuid4(), 8).queries
     lengths = {side.length for query in shown for side in (query.left, query.right)}
