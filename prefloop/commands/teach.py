@@ -110,6 +110,7 @@ def tuned_defaults(given: Mapping[str, Any]) -> Defaults | None:
 
 def main(settings: Settings) -> None:
     """Opens the page, asks and learns."""
+    from prefloop.encoders import is_pictures
     from prefloop.envs.make import make_env
     from prefloop.envs.spaces import spaces_of
     from prefloop.errors import UserError
@@ -119,8 +120,8 @@ def main(settings: Settings) -> None:
     made = make_env(env)
     spaces = spaces_of(made)
     made.close()
-    has_pictures = len(spaces.obs_shape) > 1  # which SAC does not learn from
-    method = settings.method or ("pref-ppo" if spaces.discrete or has_pictures else "pebble")
+    needs_ppo = spaces.discrete or is_pictures(spaces)  # which SAC does not learn from
+    method = settings.method or ("pref-ppo" if needs_ppo else "pebble")
     length = settings.segment_length or round(
         min(max(CLIP_SECONDS * frames_per_second(env), FEWEST), MOST)
     )

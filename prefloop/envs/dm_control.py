@@ -74,6 +74,7 @@ class SuiteTask(gym.Env[NDArray, NDArray]):
 
     def __init__(self, domain: str, task: str, render_mode: str | None = None) -> None:
         self._name, self._random = (domain, task), np.random.RandomState(0)
+        self._is_drawn = False
         self._env = _loaded(domain, task, self._random)
         quality = self.physics.model.vis.quality
         quality.offsamples = quality.shadowsize = 0
@@ -131,13 +132,25 @@ class SuiteTask(gym.Env[NDArray, NDArray]):
 
     def drawn(self, height: int, width: int) -> NDArray:
         """As `render`, in another size."""
+        self._is_drawn = True
+        self._make_current()
         # a copy: the simulator draws into the same memory again
         drawn = self.physics.render(height, width, camera_id=0, render_flag_overrides=LEFT_OUT)
         return np.array(drawn)
 
     def close(self) -> None:
-        """Lets go of the simulator."""
+        """Lets go of the simulator, and of what it is drawn on."""
+        if self._is_drawn:  # which the suite leaves to the garbage collector
+            self._is_drawn = False
+            self._make_current()
+            self.physics.free()
         self._env.close()
+
+    def _make_current(self) -> None:
+        """Draws on what is its own: the suite knows which of its robots was drawn last, and of no others (`DrawnRobot`)."""
+        own = self.physics.contexts.gl
+        with own.make_current() as thread:
+            thread.call(own._platform_make_current)
 
     def simulator_state(self) -> NDArray:
         """All that shows what is now: the simulator's state, and what this task changes in its model.
