@@ -227,9 +227,8 @@ def _call(function: Callable[[Any], None], job: Any) -> None:
 class Slurm:
     """SLURM's job arrays, by submitit."""
 
-    most = (
-        1000  # jobs of an array, which has fewer than MaxArraySize; that is 1001 if nobody set it
-    )
+    # jobs of an array, whose numbers are below MaxArraySize; that is 1001 if nobody set it
+    most = 1000
 
     def __init__(self, root: Path, settings: EngineSettings) -> None:
         submitit, utils = import_optional(

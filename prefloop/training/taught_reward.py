@@ -76,9 +76,8 @@ class TaughtReward:
         self._settings, self._seed, self._on_fit = settings, seed, on_fit
         self.fitted = False
         self._fitted_to: Preferences | None = None
-        self._known: frozenset[bytes] = (
-            frozenset()
-        )  # pairs of that fit, where later ones are to be about what is new
+        # pairs of that fit, where later ones are to be about what is new
+        self._known: frozenset[bytes] = frozenset()
         self._surf = surf if surf is not None and surf.surf else None
         self._reed: Reed | None = None
         if reed is not None and reed.reed:
