@@ -59,6 +59,15 @@ def is_ended(connection, within=5.0):
     return True
 
 
+def test_head_is_get_without_what_is_got(serve):
+    client = serve()
+    for path in ("/", "/api/health", "/api/runs", "/nowhere"):
+        got, head = client.get(path), client.head(path)
+        assert (head.status_code, head.text) == (got.status_code, "")
+        assert head.headers["content-length"] == got.headers["content-length"]
+    assert client.get("/api/health").status_code == 200  # on the connection of the last
+
+
 # time
 
 

@@ -253,6 +253,18 @@ def test_an_annotator_is_left_out_by_a_button(site, browser):
     assert eve["annotator"] == "eve" and eve["excluded"]
 
 
+def test_an_annotator_that_can_not_be_left_out_is_said_to_be_so(site, browser):
+    make_run(site.api)
+    say(site.api, "eve", ["left"])
+    with opened(browser, AWAY) as page:
+        page.goto(f"{site.url}/#/results/cartpole-01")
+        button = page.get_by_role("button", name="Leave out: the labels of eve")
+        button.wait_for()
+        assert site.api.delete("/api/runs/cartpole-01").status_code < 300
+        button.click()
+        page.get_by_role("alert").get_by_text("There is no run cartpole-01").wait_for()
+
+
 @pytest.mark.parametrize(
     ("text", "html"),
     [

@@ -93,6 +93,8 @@ class Guard:
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send, host: str | None) -> None:
         scope = self._without_base_path(scope)
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # of whose reply the headers alone are sent
         started = False
 
         async def guarded_send(message: Message) -> None:

@@ -1,14 +1,14 @@
 // A question before something is deleted for good: whoever types its name has said yes.
 
-import { Refused, Unreachable } from "./api.js";
-import { count, make, setText } from "./dom.js";
+import { count, make } from "./dom.js";
+import { mistakeLine, orSay } from "./mistake.js";
 
 /**
  * Asks; `act(checked)` deletes, and is told whether the box was ticked, if there is one that says `option`. Where nothing of
  * worth is lost, `typed` is false and the name need not be typed.
  */
 export function askToDelete({ title, text, name, button, act, option = null, typed = true }) {
-  const mistake = make("p", { class: "mistake", role: "alert" });
+  const mistake = mistakeLine();
   const field = make("input", { id: "confirm-typed", autocomplete: "off", spellcheck: "false" });
   const box = option ? make("input", { type: "checkbox", id: "confirm-option" }) : null;
   const last = make("button", { type: "submit", class: "danger", disabled: typed }, button);
@@ -17,15 +17,8 @@ export function askToDelete({ title, text, name, button, act, option = null, typ
     event.preventDefault();
     if (last.disabled) return;
     last.disabled = true;
-    setText(mistake, "");
-    try {
-      await act(box?.checked ?? false);
-      dialog.close();
-    } catch (error) {
-      if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
-      setText(mistake, error.message);
-      last.disabled = false;
-    }
+    if (await orSay(mistake, () => act(box?.checked ?? false))) dialog.close();
+    else last.disabled = false;
   };
   const dialog = make(
     "dialog",

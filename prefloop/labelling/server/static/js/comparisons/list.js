@@ -2,6 +2,7 @@
 
 import { attempt, health, listComparisons, persist, Refused, removeComparison, repeat, Unreachable } from "../common/api.js";
 import { count, make, setText } from "../common/dom.js";
+import { mistakeLine } from "../common/mistake.js";
 import { say } from "../common/say.js";
 import { showOne } from "./one.js";
 
@@ -99,7 +100,7 @@ class Removal {
   }
 
   open(comparison) {
-    const mistake = make("p", { class: "mistake", role: "alert" });
+    const mistake = mistakeLine();
     const remove = async () => {
       setText(mistake, "");
       try {

@@ -6,6 +6,7 @@ import { askToForget } from "../common/confirm.js";
 import { count, make, percent } from "../common/dom.js";
 import { doubtList, marks } from "./doubts.js";
 import { HardPairs } from "./hardest.js";
+import { mistakeLine, orSay } from "../common/mistake.js";
 import { picturesOf } from "../common/observed.js";
 import { legend, section, table } from "./parts.js";
 import { blind, rankingCard } from "./ranking.js";
@@ -22,12 +23,13 @@ export async function showResults(view, signal, name) {
   };
   const body = make("div", { class: "results" });
   const hardPairs = new HardPairs(signal);
+  const mistake = mistakeLine();
   const leaveOut = async (annotator, out) => {
-    await attempt(() => exclude(name, annotator, out));
+    await orSay(mistake, () => exclude(name, annotator, out));
     await attempt(refresh);
   };
-  const erase = (annotator) => attempt(async () => askToForget(annotator, await getDataOf(annotator), forget, () => attempt(refresh)));
-  const update = upToDate(body, ({ run, results, ranking }) => sections(run, results, ranking, hardPairs, isTrainer ? { leaveOut, erase } : null));
+  const erase = (annotator) => orSay(mistake, async () => askToForget(annotator, await getDataOf(annotator), forget, () => attempt(refresh)));
+  const update = upToDate(body, ({ run, results, ranking }) => sections(run, results, ranking, hardPairs, isTrainer ? { leaveOut, erase, mistake } : null));
   const show = (found) => {
     update(found);
     hardPairs.update(found.results.reward?.hardest ?? []);
@@ -180,7 +182,7 @@ const quantiles = ({ n, low, median, high }) => (n ? [low, median, high].map((va
 
 function annotatorSection(annotators, acts) {
   const [list, rule] = doubtList(annotators);
-  return section("Annotators", ...(list ? [list] : []), annotatorTable(annotators, acts), rule);
+  return section("Annotators", ...(list ? [list] : []), annotatorTable(annotators, acts), acts?.mistake ?? null, rule);
 }
 
 /** `acts` are what a trainer may do: `leaveOut(annotator, out)` and `erase(annotator)`; null where it is not theirs to do. */

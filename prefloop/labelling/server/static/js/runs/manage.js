@@ -1,14 +1,15 @@
 // What a trainer may do with a run: another name, the archive, and the end of it.
 
-import { archiveRun, bringRunBack, deleteRun, exportRun, Refused, renameRun, Unreachable } from "../common/api.js";
+import { archiveRun, attempt, bringRunBack, deleteRun, exportRun, renameRun } from "../common/api.js";
 import { askToDelete } from "../common/confirm.js";
 import { count, make, setText } from "../common/dom.js";
+import { mistakeLine, orSay } from "../common/mistake.js";
 import { say } from "../common/say.js";
 import { inBrief } from "../common/phase.js";
 
 export class Manage {
   #dialog = make("dialog", { id: "manage-dialog", "aria-labelledby": "manage-title" });
-  #mistake = make("p", { class: "mistake", role: "alert" });
+  #mistake = mistakeLine();
   #changed;
 
   /** `changed(name)` is called when a run was changed, with the name that it has now. */
@@ -57,16 +58,10 @@ export class Manage {
   }
 
   #exporting({ name, counts }) {
-    const save = (pseudonyms) => async () => {
-      setText(this.#mistake, "");
-      try {
-        download(await exportRun(name, pseudonyms), `${name}.zip`);
-        say(`${name} is exported.`);
-      } catch (error) {
-        if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
-        setText(this.#mistake, error.message);
-      }
-    };
+    const save = (pseudonyms) => () => orSay(this.#mistake, async () => {
+      download(await exportRun(name, pseudonyms), `${name}.zip`);
+      say(`${name} is exported.`);
+    });
     const button = (text, pseudonyms) => make("button", { type: "button", disabled: !counts.labels, onclick: save(pseudonyms) }, text);
     const buttons = make("span", { class: "manage-row" }, button("Export", false), button("Export without names", true));
     return part("The labels as a preference dataset, in a zip; without names, each annotator has a pseudonym, always the same.", buttons);
@@ -104,25 +99,14 @@ export class Manage {
   }
 
   async #do(job, name, done) {
-    setText(this.#mistake, "");
-    try {
-      await job();
-    } catch (error) {
-      if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
-      setText(this.#mistake, error.message);
-      return;
-    }
+    if (!(await orSay(this.#mistake, job))) return;
     this.#dialog.close();
     await this.#end(name, done);
   }
 
   async #end(name, done) {
     say(done);
-    try {
-      await this.#changed(name);
-    } catch (error) {
-      if (!(error instanceof Refused || error instanceof Unreachable)) throw error; // the next look shows it
-    }
+    await attempt(() => this.#changed(name)); // else the next look shows it
   }
 }
 

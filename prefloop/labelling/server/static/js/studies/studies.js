@@ -1,10 +1,11 @@
 // Studies, for those who run them: a list, and the table of who has come how far.
 
 import {
-  deleteStudy, forget, getDataOf, getStudy, getStudyDoubts, listStudies, persist, Refused, repeat, revokeLink, Unreachable,
+  deleteStudy, forget, getDataOf, getStudy, getStudyDoubts, listStudies, persist, repeat, revokeLink,
 } from "../common/api.js";
 import { askToDelete, askToForget } from "../common/confirm.js";
 import { count, make, setText } from "../common/dom.js";
+import { mistakeLine, orSay } from "../common/mistake.js";
 import { foundOrShown } from "../common/refusal.js";
 import { say } from "../common/say.js";
 import { doubtList, marks } from "../results/doubts.js";
@@ -52,7 +53,7 @@ async function showTable(view, signal, name) {
   if (!found) return;
   const summary = make("p", { class: "faint" });
   const body = make("tbody");
-  const mistake = make("p", { class: "mistake", role: "alert" });
+  const mistake = mistakeLine();
   const rows = new Map();
   const suspicious = make("div", { class: "study-doubts" });
   let told = "";
@@ -77,30 +78,18 @@ async function showTable(view, signal, name) {
     const [list, rule] = doubtList(doubted);
     suspicious.replaceChildren(...[list, rule].filter(Boolean));
   };
-  const end = async (ref) => {
-    setText(mistake, "");
-    try {
-      await revokeLink(name, ref);
-      update(await load());
-      say(`The link of ${ref} holds no longer.`);
-    } catch (error) {
-      if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
-      setText(mistake, error.message);
-    }
-  };
+  const end = (ref) => orSay(mistake, async () => {
+    await revokeLink(name, ref);
+    update(await load());
+    say(`The link of ${ref} holds no longer.`);
+  });
   /** Asks whether all that is stored of somebody is to go. */
-  const erase = async ({ ref, annotator }) => {
-    setText(mistake, "");
-    try {
-      askToForget(annotator, await getDataOf(annotator), forget, async () => {
-        update(await load());
-        say(`All that was stored of ${ref} is deleted.`);
-      });
-    } catch (error) {
-      if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
-      setText(mistake, error.message);
-    }
-  };
+  const erase = ({ ref, annotator }) => orSay(mistake, async () => {
+    askToForget(annotator, await getDataOf(annotator), forget, async () => {
+      update(await load());
+      say(`All that was stored of ${ref} is deleted.`);
+    });
+  });
   const remove = () => askToDelete({
     title: `Delete the study ${name}?`,
     text: `${count(rows.size, "participant")} with their links, consents and codes would be gone for good. Their answers stay in the runs under their names, unless you say otherwise.`,

@@ -1,6 +1,6 @@
 // Pairs that are shown and not asked about: examples, and those to practise on.
 
-import { getWay, pause, Refused, Unreachable } from "../common/api.js";
+import { attempt, getWay, pause } from "../common/api.js";
 import { make } from "../common/dom.js";
 import { Player } from "../common/player.js";
 import { word } from "../common/words.js";
@@ -15,12 +15,10 @@ export async function loaded(side, find, signal) {
     if (pair.rendered) await new Promise((resolve) => pair.prepare(resolve));
     else {
       await pause(POLL, signal);
-      try {
+      await attempt(async () => {
         const now = find(await getWay());
         if (now) Object.assign(pair, { left: now.left, right: now.right });
-      } catch (error) {
-        if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
-      }
+      });
     }
   }
   return pair;

@@ -1,7 +1,7 @@
 // What the steps of a study are made of.
 
-import { Refused, Unreachable } from "../common/api.js";
-import { make, setText } from "../common/dom.js";
+import { make } from "../common/dom.js";
+import { mistakeLine, orSay } from "../common/mistake.js";
 import { word } from "../common/words.js";
 
 /** A card with a title, on its own page; `lines` are nodes under it. */
@@ -18,22 +18,13 @@ export function prose(nodes) {
 export function action(text, job, mistake, attributes = {}) {
   const button = make("button", { type: "button", ...attributes, onclick: async () => {
     button.disabled = true;
-    setText(mistake, "");
     try {
-      await job();
-    } catch (error) {
-      if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
-      setText(mistake, error.message);
+      await orSay(mistake, job);
     } finally {
       button.disabled = false;
     }
   } }, text);
   return button;
-}
-
-/** Where a refusal is told. */
-export function mistakeLine() {
-  return make("p", { class: "mistake", role: "alert" });
 }
 
 /** A row of buttons at a card's end. */

@@ -5,6 +5,7 @@ import {
 } from "../common/api.js";
 import { make, setText } from "../common/dom.js";
 import { explain } from "../common/keys.js";
+import { mistakeLine } from "../common/mistake.js";
 import { say } from "../common/say.js";
 import { newLinkToken, parameter, setParticipant, setToken, token } from "../common/session.js";
 import { browser } from "../common/storage.js";
@@ -14,7 +15,7 @@ import { example } from "./clips.js";
 import { dataCard } from "./data.js";
 import { markdown } from "./markdown.js";
 import { nextPause, showStudyPairs } from "./pairs.js";
-import { action, buttons, card, leaveButton, mistakeLine, prose } from "./parts.js";
+import { action, buttons, card, leaveButton, prose } from "./parts.js";
 import { Practice } from "./practice.js";
 
 /** Shows where a participant is, until the signal says stop. */

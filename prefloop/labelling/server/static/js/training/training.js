@@ -1,7 +1,8 @@
 // The training behind a run: what it does now, how the policy looks, and buttons that steer it.
 
-import { getClip, getTraining, health, Refused, repeat, Unreachable, wish } from "../common/api.js";
+import { attempt, getClip, getTraining, health, repeat, wish } from "../common/api.js";
 import { count, make, percent, setText } from "../common/dom.js";
+import { mistakeLine, orSay } from "../common/mistake.js";
 import { curve } from "./curve.js";
 
 const REFRESH = 2000; // milliseconds
@@ -45,7 +46,7 @@ export class Training {
   #seen = make("figure", { class: "training-seen", hidden: true });
   #curves = make("div", { class: "training-curves" });
   #buttons = {};
-  #mistake = make("p", { class: "mistake", role: "alert" });
+  #mistake = mistakeLine();
   #shown = null; // the video's address on the server
   #source = null; // and here
   #drawn = ""; // the curve
@@ -85,22 +86,14 @@ export class Training {
       if (!signal.aborted) await this.#show(training);
     };
     repeat(look, REFRESH, signal);
-    try {
+    await attempt(async () => {
       const [{ role }] = await Promise.all([health(), look()]);
       this.node.querySelector(".buttons").hidden = role !== "trainer";
-    } catch (error) {
-      if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
-    }
+    });
   }
 
   async #wish(name) {
-    setText(this.#mistake, "");
-    try {
-      await this.#show(await wish(this.#run, name));
-    } catch (error) {
-      if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
-      setText(this.#mistake, error.message);
-    }
+    await orSay(this.#mistake, async () => this.#show(await wish(this.#run, name)));
   }
 
   async #show(training) {
