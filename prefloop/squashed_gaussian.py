@@ -62,7 +62,8 @@ class SquashedGaussianPolicy(nn.Module):
             )
         if spaces.discrete:
             raise UserError(f"This policy has continuous actions; here are {spaces}.")
-        low, high = (torch.from_numpy(bound).double() for bound in spaces.finite_bounds)
+        self._bounds = spaces.finite_bounds
+        low, high = (torch.from_numpy(bound).double() for bound in self._bounds)
         self._said = {"network": network, "hidden_sizes": list(hidden_sizes)}
         self.normalise = Normalisation(torch.zeros(spaces.obs_size), torch.ones(spaces.obs_size))
         self.network = NETWORKS[network]([spaces.obs_size, *hidden_sizes, 2 * spaces.num_actions])
@@ -104,7 +105,7 @@ class SquashedGaussianPolicy(nn.Module):
 
         What lies on a bound has none; it is taken to lie just inside.
         """
-        mean, log_std = self.normal(self.normalise(obs))
+        mean, log_std = self.normal(self.normalise(obs.float()))
         before = torch.atanh(self.in_units(actions).clamp(-EDGE, EDGE))
         noise = (before - mean) * torch.exp(-log_std)
         log_prob = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
@@ -114,6 +115,7 @@ class SquashedGaussianPolicy(nn.Module):
         """How it acts with the weights of now."""
         network = as_numpy_function(nn.Sequential(self.normalise, *self.network))
         shift, scale = (x.cpu().numpy() for x in (self.shift, self.scale))
+        lowest, highest = self._bounds
         low, high = LOG_STD
 
         def act(obs: NDArray, rng: Rng, greedy: bool) -> NDArray:
@@ -121,7 +123,8 @@ class SquashedGaussianPolicy(nn.Module):
             if not greedy:
                 std = np.exp(low + (high - low) / 2 * (np.tanh(log_std) + 1))
                 mean = mean + std * rng.standard_normal(mean.shape, dtype=np.float32)
-            return shift + scale * np.tanh(mean)
+            # the sum may round to what is just outside
+            return np.clip(shift + scale * np.tanh(mean), lowest, highest)
 
         return act
 

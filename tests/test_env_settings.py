@@ -6,6 +6,7 @@ from dataclasses import replace
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from conftest import assert_one_sentence
 
 from prefloop import checkpoints
@@ -22,6 +23,7 @@ from prefloop.errors import UserError
 from prefloop.policies import make_policy
 from prefloop.rewards import reward_model
 from prefloop.rewards.reward_model import RewardModel
+from prefloop.squashed_gaussian import SquashedGaussianPolicy
 
 
 class Doubled(gym.RewardWrapper):
@@ -308,3 +310,37 @@ def test_a_policy_is_judged_in_what_it_was_trained_in(run, tmp_path):
     outcome = run("prefloop.cli bc --preferences d --bc_epochs 2 --out b")
     assert outcome.code == 0, outcome.err
     assert json.loads((tmp_path / "b" / "run.json").read_text())["env_changes"]["horizon"] == 25
+
+
+class Narrow(gym.Env):
+    """Its actions are between numbers that no float32 is."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Box(np.array([-1.3, -0.1]), np.array([0.2, 0.1]), dtype=np.float64)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        assert self.action_space.contains(np.asarray(action, np.float64))
+        return np.ones(2, np.float32), 1.0, False, False, {}
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "squashed"])
+def test_actions_stay_within_bounds_that_no_float32_is(kind):
+    spaces = spaces_of(Narrow())
+    low, high = spaces.bounds
+    assert (low.astype(np.float64) >= Narrow.action_space.low).all()
+    assert (high.astype(np.float64) <= Narrow.action_space.high).all()
+    assert high[0] == pytest.approx(0.2) and low[1] == pytest.approx(-0.1)
+    policy = (
+        make_policy(spaces, (4,)) if kind == "gaussian" else SquashedGaussianPolicy(spaces, (4,))
+    )
+    env, rng = Narrow(), np.random.default_rng(0)
+    for sign in (-1e4, 1e4):
+        with torch.no_grad():
+            for parameter in policy.parameters():
+                parameter.fill_(sign)
+        for action in policy.act(np.ones((20, 2), np.float32), rng):
+            env.step(action)

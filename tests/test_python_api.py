@@ -12,6 +12,7 @@ from conftest import ROOT, assert_one_sentence
 
 from prefloop.envs.learned_reward import TRUE_REWARD, LearnedReward, LearnedRewardVector
 from prefloop.envs.make import make_env, make_vector_env
+from prefloop.errors import UserError
 
 EXAMPLES = re.findall(
     r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(encoding="utf-8"), re.DOTALL
@@ -102,6 +103,13 @@ def test_one_environment_pays_what_was_learned():
         assert reward == 100 * np.sign(obs[0] - before[0]) + action
         assert (info[TRUE_REWARD], ends) == (true_reward, true_ends)
         before = obs
+
+
+def test_environments_that_reset_at_once_are_refused():
+    mode = gym.vector.AutoresetMode.SAME_STEP
+    envs = gym.vector.SyncVectorEnv([lambda: make_env("CartPole-v1")] * 2, autoreset_mode=mode)
+    with pytest.raises(UserError, match="SAME_STEP, and only NEXT_STEP is supported"):
+        LearnedRewardVector(envs, count)
 
 
 def test_many_environments_are_judged_at_once():

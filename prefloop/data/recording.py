@@ -30,6 +30,7 @@ from prefloop.envs.dm_control import SuiteTask
 from prefloop.envs.drawing import is_mujoco
 from prefloop.envs.make import episode_seeds, make_env, make_vector_env, mujoco_states
 from prefloop.envs.settings import Env
+from prefloop.envs.spaces import is_observed_as_made
 from prefloop.seeding import Stream
 
 MAX_ENVS = 64
@@ -58,7 +59,8 @@ def what_to_record(env: gym.Env) -> str:
     """What must be recorded to show this environment again: "observations", "states" or "seed"."""
     base = env.unwrapped
     if type(base) in STATE_OF and env.observation_space == base.observation_space:
-        return "observations"  # a wrapper may have changed them, and then they are no states
+        # a wrapper may have changed them, and then they are no states
+        return "observations" if is_observed_as_made(env) else "seed"
     if is_mujoco(base) or (isinstance(base, SuiteTask) and base.is_shown_by_its_state):
         return "states"
     return "seed"

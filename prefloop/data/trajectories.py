@@ -59,7 +59,12 @@ class Trajectories:
         """Fingerprint of all that happened in them."""
         digest = hashlib.sha256()
         for name in _COLUMNS:
-            digest.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+            column = getattr(self, name)
+            if column is None:
+                continue
+            array = np.ascontiguousarray(column)
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            digest.update(array.tobytes())
         return digest.hexdigest()
 
     def visited_states(self) -> list[NDArray]:

@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 
 from prefloop.envs.dm_control import SuiteTask
-from prefloop.envs.spaces import spaces_of
+from prefloop.envs.spaces import is_observed_as_made, spaces_of
 
 # Gymnasium's, which say it in their documentation alone
 CLASSIC = {
@@ -38,22 +38,13 @@ def input_names(env: gym.Env) -> tuple[list[str], list[str]]:
     its number: `observation 3`. Of discrete actions each action has one.
     """
     spaces = spaces_of(env)
-    known = [] if _are_changed(env) else _observations(env.unwrapped)
+    known = _observations(env.unwrapped) if is_observed_as_made(env) else []
     if len(known) != spaces.obs_size:
         known = [f"observation {i}" for i in range(spaces.obs_size)]
     actions = [] if spaces.discrete else _actuators(env.unwrapped)
     if len(actions) != spaces.num_actions:
         actions = [str(i) for i in range(spaces.num_actions)]
     return known, [f"action {name}" for name in actions]
-
-
-def _are_changed(env: gym.Env) -> bool:
-    """Whether a wrapper hands out other observations than the environment makes."""
-    while isinstance(env, gym.Wrapper):
-        if isinstance(env, gym.ObservationWrapper):
-            return True
-        env = env.env
-    return False
 
 
 def _observations(env: gym.Env) -> list[str]:

@@ -7,6 +7,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from prefloop.envs.steps import require_next_step
+
 TRUE_REWARD = "true_reward"  # in `info`: what the environment paid itself
 
 # observations [steps, *obs_shape], actions as the environment received them, next observations -> [steps]
@@ -50,9 +52,13 @@ class LearnedRewardVector(gym.vector.VectorWrapper):
     Args:
         env: environments that reset on the step after an episode's end.
         reward: `RewardModel.reward`, or any function of steps.
+
+    Raises:
+        UserError: they reset otherwise.
     """
 
     def __init__(self, env: gym.vector.VectorEnv, reward: Reward) -> None:
+        require_next_step(env, env)
         super().__init__(env)
         self._reward, self._obs = reward, np.zeros(0)
         self._resets = np.zeros(env.num_envs, dtype=bool)

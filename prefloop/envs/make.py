@@ -23,6 +23,7 @@ from prefloop.envs.drawing import DrawnRobot, choose_mujoco_gl, is_mujoco
 from prefloop.envs.names import require_known
 from prefloop.envs.pictures import Pictures, is_picture
 from prefloop.envs.settings import ATARI, MAX_PIXELS, Env, EnvSettings, as_settings
+from prefloop.envs.steps import require_next_step
 from prefloop.envs.termination import (
     AbsorbAfterEnd,
     CutAfterFall,
@@ -232,9 +233,7 @@ def make_vector_env(
         envs.spec = envs.envs[0].spec  # type: ignore[attr-defined]
     else:
         envs = _make(gym.make_vec, env.env, num_envs=num_envs, **kwargs)
-    mode = envs.metadata.get("autoreset_mode")
-    if mode != gym.vector.AutoresetMode.NEXT_STEP:
-        raise UserError(f"{env} resets in mode {mode}, and only NEXT_STEP is supported.")
+    require_next_step(envs, env)
     return envs
 
 

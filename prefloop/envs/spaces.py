@@ -159,9 +159,18 @@ def spaces_of(env: "AnyEnv") -> Spaces:
     if isinstance(actions, Discrete) and actions.start == 0:
         return Spaces(obs.shape, kept, True, int(actions.n), frame_stack=frame_stack(env))
     if isinstance(actions, Box) and len(actions.shape) == 1:
-        low, high = (tuple(map(float, x.astype(np.float32))) for x in (actions.low, actions.high))
+        low, high = (tuple(map(float, bound)) for bound in _within(actions.low, actions.high))
         return Spaces(obs.shape, kept, False, actions.shape[0], low, high, frame_stack(env))
     raise UserError(f"{name} has actions in {actions}; Discrete from 0 or a flat Box is needed.")
+
+
+def _within(low: NDArray, high: NDArray) -> tuple[NDArray, NDArray]:
+    """Bounds in float32 that lie within those given: the nearest number to 0.1 is above it."""
+    low_32, high_32 = low.astype(np.float32), high.astype(np.float32)
+    return (
+        np.where(low_32 < low, np.nextafter(low_32, np.float32(np.inf)), low_32),
+        np.where(high_32 > high, np.nextafter(high_32, np.float32(-np.inf)), high_32),
+    )
 
 
 def policy_sizes(env: "AnyEnv") -> tuple[int, int]:
@@ -196,6 +205,20 @@ def flat_obs_dim(env: "AnyEnv") -> int:
             f"{name} has observations in {obs}; this policy needs a Box with one dimension."
         )
     return obs.shape[0]
+
+
+def is_observed_as_made(env: "gym.Env") -> bool:
+    """Whether wrappers hand on the observations that the environment makes, as far as that is known of them."""
+    import gymnasium as gym
+
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, gym.ObservationWrapper) or getattr(env, "observes_zeros", False):
+            return False
+        is_known = type(env).__module__.partition(".")[0] in ("gymnasium", "prefloop")
+        if not is_known and not isinstance(env, gym.ActionWrapper | gym.RewardWrapper):
+            return False
+        env = env.env
+    return True
 
 
 def frame_stack(env: Any) -> int:

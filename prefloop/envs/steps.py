@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gymnasium import Wrapper
+from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers import StickyAction
 
 from prefloop.envs import atari
 from prefloop.envs.settings import CHANGES, EnvSettings
 from prefloop.envs.termination import RepeatActions
-from prefloop.errors import note
+from prefloop.errors import UserError, note
 
 if TYPE_CHECKING:
     from prefloop.envs.spaces import AnyEnv
@@ -30,6 +31,20 @@ def steps_of(env: "AnyEnv") -> dict[str, Any]:
     if isinstance(one.unwrapped, atari.AtariGame | atari.AtariGames):
         return {"action_repeat": one.unwrapped.action_repeat, "sticky": one.unwrapped.sticky}
     return found
+
+
+def require_next_step(envs: VectorEnv, name: object) -> None:
+    """Refuses environments that step together and do not reset on the step after an episode's end.
+
+    Args:
+        name: what they are called in the sentence.
+
+    Raises:
+        UserError: they reset otherwise.
+    """
+    mode = envs.metadata.get("autoreset_mode")
+    if mode != AutoresetMode.NEXT_STEP:
+        raise UserError(f"{name} resets in mode {mode}, and only NEXT_STEP is supported.")
 
 
 def note_other_steps(path: Path, facts: Mapping[str, Any], env: "AnyEnv") -> None:

@@ -32,6 +32,7 @@ class AbsorbAfterEnd(gym.Wrapper, gym.utils.RecordConstructorArgs):
         """
         gym.utils.RecordConstructorArgs.__init__(self, steps=steps)
         gym.Wrapper.__init__(self, env)
+        self.observes_zeros = steps is not None  # after an end
         self._steps = steps
         self._last: Any = None  # what was observed at the end; None before it
         self._stayed = 0

@@ -72,7 +72,7 @@ def openings(
     tell: Callable[[int], None] | None = None,
     dice: int | None = None,
 ) -> Segments:
-    """How the episodes of `play` begin, with what shows them again.
+    """How episodes begin, with what shows them again.
 
     Two policies that are played with the same seed meet the same beginnings, so the segments of one
     can be compared with those of the other, each with the one of its number.

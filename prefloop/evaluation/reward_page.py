@@ -24,6 +24,7 @@ FIGURES = {
     "answers": "answers",
     "ties": "of them ties, which no accuracy counts",
     "held_out_answers": "answers that it has not learned from",
+    "held_out_ties": "of them ties",
     "held_out_accuracy": "share of these that it predicts",
     "training_accuracy": "share of those that it has learned from",
     "held_out_loss": "cross-entropy of answers that it has not learned from; 0.693 is a toss",
@@ -106,8 +107,9 @@ def _in_words(about: Mapping[str, Any]) -> list[str]:
             sentences[0] += f" It explains {_percent(learned)} of those that it has learned from."
         return sentences if math.isnan(said["constant"]) else [*sentences, others]
     best = max(said["constant"], said["flipped"], said["untrained_highest"])
+    decided = about["held_out_answers"] - about["held_out_ties"]
     sentences = [
-        f"It predicts <strong>{_percent(accuracy)}</strong> of {about['held_out_answers']} answers that it has not "
+        f"It predicts <strong>{_percent(accuracy)}</strong> of {decided} decided answers that it has not "
         f"learned from (95 % interval {_percent(low)} to {_percent(high)})"
         + ("." if math.isnan(learned) else f", and {_percent(learned)} of those that it has."),
         others,
@@ -201,13 +203,19 @@ def _groups(heading: str, name: str, rows: Sequence[Mapping[str, Any]]) -> str:
             row["name"],
             row["answers"],
             _shown(row["accuracy"]),
-            row["held_out_answers"],
+            row["held_out_answers"] - row["held_out_ties"],
             _shown(row["held_out_accuracy"], row["low"], row["high"]),
             *([_rate(row["error"])] if has_errors else []),
         )
         for row in rows
     ]
-    head = [name, "answers", "it explains", "not learned from", "of these it predicts"]
+    head = [
+        name,
+        "answers",
+        "it explains",
+        "not learned from, without ties",
+        "of these it predicts",
+    ]
     if not has_errors:
         return f"<h2>{heading}</h2>{_table(head, lines)}"
     about = (

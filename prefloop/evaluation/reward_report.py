@@ -120,11 +120,13 @@ def write_report(
     decided = judged[preferences.labels[judged] != 0.5]
     floor, highest = _calibration_floor(mean[decided])
     accuracy = _accuracy(gap[held_out], preferences.labels[held_out])
+    ties = _ties(preferences.labels[held_out])
     worst = np.argsort(-loss, kind="stable")[:WORST_PAIRS]
     figures = {
         "answers": len(preferences),
         "ties": preferences.num_ties,
         "held_out_answers": len(held_out),
+        "held_out_ties": ties,
         "held_out_accuracy": accuracy.value,
         "held_out_accuracy_low": accuracy.low,
         "held_out_accuracy_high": accuracy.high,
@@ -161,8 +163,9 @@ def write_report(
     if math.isnan(accuracy.value):
         judged_by = f"No decided answer was held out (training {training})"
     else:
+        beside = f" and {counted(ties, 'tie')}" if ties else ""
         judged_by = (
-            f"Held-out accuracy {accuracy.value:.1%} on {counted(len(held_out), 'answer')} (95 % interval "
+            f"Held-out accuracy {accuracy.value:.1%} on {counted(len(held_out) - ties, 'answer')}{beside} (95 % interval "
             f"{accuracy.low:.0%} to {accuracy.high:.0%}{f'; training {training}' if len(train) else ''})"
         )
     return (
@@ -287,6 +290,7 @@ def _by(
                 "answers": len(positions),
                 "accuracy": _accuracy(gap[positions], preferences.labels[positions]).value,
                 "held_out_answers": len(unseen),
+                "held_out_ties": _ties(preferences.labels[unseen]),
                 "held_out_accuracy": accuracy.value,
                 "low": accuracy.low,
                 "high": accuracy.high,
@@ -362,6 +366,11 @@ def _side(
 def _accuracy(gap: NDArray, labels: NDArray) -> Interval:
     """Share of the answers, ties left out, that are predicted; NaN without any."""
     return share_interval(agreement(torch.as_tensor(gap), torch.as_tensor(labels)).numpy())
+
+
+def _ties(labels: NDArray) -> int:
+    """How many answers nothing can be said of that is right or wrong."""
+    return int((labels == 0.5).sum())
 
 
 def _mean(values: NDArray) -> float:

@@ -52,8 +52,8 @@ class Discriminator(nn.Module):
     obs_std: torch.Tensor
 
     def forward(self, obs: torch.Tensor, next_obs: torch.Tensor) -> torch.Tensor:
-        """F for steps [n, obs_dim]; [n]."""
-        obs, next_obs = ((x - self.obs_mean) / self.obs_std for x in (obs, next_obs))
+        """F of steps [n, obs_dim]; [n]."""
+        obs, next_obs = ((x.float() - self.obs_mean) / self.obs_std for x in (obs, next_obs))
         f = self.reward(obs) + self.gamma * self.shaping(next_obs) - self.shaping(obs)
         return f[:, 0]
 

@@ -169,7 +169,7 @@ class QuerySettings:
     labels: int = setting(700, "answers in all; a skipped query is shown, not answered, and asked for again but in the last session")
     selection: str = setting("disagreement", "which pairs are asked about", "--selection", flag="queries", choices=SELECTIONS)
     candidates: int = setting(10, "random pairs that each query is chosen from; with uniform, how many segments there are to draw from")
-    schedule: str = setting("hyperbolic", "when the labels are spent", choices=SCHEDULES)
+    schedule: str = setting("hyperbolic", "when the labels are spent", choices=SCHEDULES, needs="not queue")
     segment_length: int = setting(50, "steps of each segment")
     queue: int | None = setting(None, "in place of a schedule, keep so many questions ahead of whoever answers, as long as there are labels to come")
     refit: str = setting("all", "what each later fit of the reward learns from: all answers, or those that are new with as many of the others, drawn anew in each pass (new), which costs what they cost", choices=REFITS)
@@ -179,9 +179,13 @@ class QuerySettings:
         require_above_zero(self, "labels", "candidates", "segment_length", "queue")
 
 
-def _require_members(questions: QuerySettings, reward: RewardSettings) -> None:
-    if questions.selection == "disagreement" and reward.ensemble < 2:
-        raise ValueError("--queries disagreement needs an --ensemble of 2 or more, not 1")
+def _require_members(questions: QuerySettings, reward: RewardSettings, surf: SurfSettings) -> None:
+    selections = {"--queries": questions.selection}
+    if surf.surf:
+        selections["--surf_selection"] = surf.unlabelled_selection
+    for flag, selection in selections.items():
+        if selection == "disagreement" and reward.ensemble < 2:
+            raise ValueError(f"{flag} disagreement needs an --ensemble of 2 or more, not 1")
 
 
 def _require_layers(reed: ReedSettings, reward: RewardSettings) -> None:
@@ -207,7 +211,7 @@ class PrefPPOSettings:
     # fmt: on
 
     def __post_init__(self) -> None:
-        _require_members(self.questions, self.reward)
+        _require_members(self.questions, self.reward, self.surf)
         _require_layers(self.reed, self.reward)
 
     @property
@@ -270,7 +274,7 @@ class PebbleSettings:
         require_above_zero(self, "recent_episodes")
         if self.critic_updates < 0:
             raise ValueError(f"--critic_updates must be at least 0, not {self.critic_updates}")
-        _require_members(self.questions, self.reward)
+        _require_members(self.questions, self.reward, self.surf)
         if self.rune.rune_beta and self.reward.ensemble < 2:
             raise ValueError("--rune_beta needs an --ensemble of 2 or more, not 1")
         _require_layers(self.reed, self.reward)

@@ -1,5 +1,6 @@
 """A reward that answers teach: asked for, fitted, judged and saved alike in every loop that learns one."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,14 @@ def pairs_of(segments: int) -> int:
     return segments * (segments - 1) // 2
 
 
+def _fingerprint(preferences: Preferences) -> str:
+    """Of which queries were answered how; another one where anything was added or taken back."""
+    digest = hashlib.sha256()
+    for column in (preferences.first, preferences.second, preferences.labels):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
 class TaughtReward:
     """A reward model, and whoever answers the questions that it is fitted to.
 
@@ -75,7 +84,7 @@ class TaughtReward:
         self.model, self.answers, self.questions, self.wait = model, answers, questions, wait
         self._settings, self._seed, self._on_fit = settings, seed, on_fit
         self.fitted = False
-        self._fitted_to: Preferences | None = None
+        self._fitted_to = ""  # the fingerprint of those answers
         # pairs of that fit, where later ones are to be about what is new
         self._known: frozenset[bytes] = frozenset()
         self._surf = surf if surf is not None and surf.surf else None
@@ -170,7 +179,8 @@ class TaughtReward:
         if said is None or (said.answered.labels == 0.5).all():
             return {}
         # sessions that follow each other quickly often bring no answer
-        if self.questions.queue is not None and said is self._fitted_to:
+        fingerprint = _fingerprint(said)
+        if self.questions.queue is not None and fingerprint == self._fitted_to:
             return {}
         device, unlabelled = self.model.input_mean.device, None
         if episodes is not None and self._reed is not None:
@@ -192,7 +202,7 @@ class TaughtReward:
         )
         if self.questions.refit == "new":
             self._known = frozenset(answered.pairs)
-        self.fitted, self._fitted_to = True, said
+        self.fitted, self._fitted_to = True, fingerprint
         if self._on_fit is not None:
             self._on_fit(self.model, said)
         best = min(rows, key=lambda row: row["held_out_loss"])
@@ -275,6 +285,7 @@ class TaughtReward:
             "model": self.model.state_dict(),
             "shown": self.answers.shown,
             "fitted": self.fitted,
+            "fitted_to": self._fitted_to,
             "known": sorted(pair.hex() for pair in self._known),
             "reed": self._reed.state_dict() if self._reed is not None else None,
         }
@@ -283,7 +294,7 @@ class TaughtReward:
         """Takes over what `state_dict` gave."""
         self.model.load_state_dict(state["model"])
         self.answers.resume(state["shown"])
-        self.fitted = state["fitted"]
+        self.fitted, self._fitted_to = state["fitted"], state.get("fitted_to", "")
         self._known = frozenset(bytes.fromhex(pair) for pair in state.get("known", ()))
         if self._reed is not None:
             self._reed.load_state_dict(state["reed"])

@@ -54,6 +54,8 @@ def test_density_is_that_of_a_squashed_normal(network):
     unit = torch.stack([actions[:, 0] / 2, actions[:, 1] / 500 - 1], -1)
     expected = known.log_prob(unit).sum(-1)
     torch.testing.assert_close(policy.log_prob(obs, actions), expected, rtol=1e-4, atol=1e-4)
+    # yes and no are numbers, too
+    assert policy.log_prob(obs > 0, actions).equal(policy.log_prob((obs > 0).float(), actions))
 
 
 def test_density_integrates_to_one():

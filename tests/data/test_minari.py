@@ -1,9 +1,10 @@
 import csv
+import subprocess
 import sys
 
 import numpy as np
 import pytest
-from conftest import assert_one_sentence
+from conftest import ROOT, assert_one_sentence
 
 from prefloop.data.minari import _minari_episodes, read_minari, write_minari
 from prefloop.data.rollouts import collect_episodes
@@ -32,6 +33,28 @@ def _library(tmp_path, monkeypatch):
     pytest.importorskip("minari")
     pytest.importorskip("h5py")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+
+
+FINGERPRINT = """
+import numpy as np
+from prefloop.data.trajectories import Trajectories
+ones = np.ones((3, 1), np.float32)
+print(Trajectories(ones, ones, ones, ones, np.array([3]), np.array([True]), np.array([False])).sha256)
+"""
+
+
+def test_the_same_episodes_have_one_fingerprint_in_every_process():
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", FINGERPRINT], cwd=ROOT, capture_output=True, check=True
+        ).stdout
+        for _ in range(3)
+    }
+    assert len(said) == 1
+    ones = np.ones((3, 1), np.float32)
+    rest = (ones, ones, ones, np.array([3]), np.array([True]), np.array([False]))
+    other = Trajectories(ones.reshape(3), *rest)
+    assert Trajectories(ones, *rest).sha256 != other.sha256
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v0", "Pendulum-v1"])

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 
@@ -54,6 +55,21 @@ def test_a_model_that_is_right_has_the_calibration_error_of_chance(tmp_path):
         assert figures["calibration_error"] < 1.15 * figures["calibration_error_by_chance_95"]
         assert 0.4 * by_chance < figures["calibration_error"]
         assert 0.02 < by_chance < figures["calibration_error_by_chance_95"] < 0.12
+
+
+def test_an_accuracy_is_on_the_answers_that_were_decided(tmp_path):
+    prefs = answers(16, np.random.default_rng(0))
+    tied = dataclasses.replace(prefs, labels=np.where(np.arange(16) < 6, 0.5, prefs.labels))
+    facts = [{"annotator": "ann" if i % 2 else "bob"} for i in range(16)]
+    model = model_of_the_first_number()
+    said = write_report(
+        tmp_path, model, tied, np.arange(16), NOISE, "A reward", AnswerFacts(facts=facts)
+    )
+    assert "on 10 answers and 6 ties (95 % interval" in said
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "of 10 decided answers that it has not learned from" in page
+    figures = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert [row["held_out_ties"] for row in figures["by_answerer"]] == [3, 3]
 
 
 def test_one_that_is_too_sure_has_more(tmp_path):

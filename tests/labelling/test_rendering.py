@@ -96,6 +96,30 @@ def test_what_must_be_recorded():
         make_env("CartPole-v1"), lambda obs: obs / 2, Box(-1, 1, (4,))
     )
     assert recording.what_to_record(changed) == "seed"
+    # a wrapper of the user's may hand out anything, and a reward's alone nothing else
+    assert recording.what_to_record(Blind(make_env("CartPole-v1"))) == "seed"
+    paid = gym.wrappers.TransformReward(make_env("CartPole-v1"), lambda reward: -reward)
+    assert recording.what_to_record(paid) == "observations"
+
+
+class Blind(gym.Wrapper):
+    """Observes nothing but zeros, in the same space."""
+
+    def step(self, action):
+        obs, *rest = super().step(action)
+        return 0 * obs, *rest
+
+
+def test_what_ended_is_drawn_as_it_ended_for_as_long_as_it_is_absorbed():
+    env = EnvSettings(env="CartPole-v1", termination="absorb", absorbing_steps=5)
+    episodes = recording.record_episodes(env, lambda obs: np.zeros(len(obs), np.int64), 1, seed=0)
+    assert not episodes.obs[-4:].any() and episodes.obs[-5].any()
+    replay = {SEED: np.int64(episodes.states[0]), ACTIONS: episodes.actions}
+    segment = as_segment(episodes.obs, episodes.actions, 0, replay)
+    drawn = list(Renderer(env).frames(segment))
+    for frame in drawn[-4:]:
+        np.testing.assert_array_equal(frame, drawn[-5])
+    assert (drawn[-5] != drawn[0]).any()
 
 
 def replayable(env_id, steps, seed, first):

@@ -51,6 +51,8 @@ def test_the_discriminator_by_hand():
     f.obs_std.fill_(3)
     # what it sees is 0 and 1: g = 1, h = -1 and 2
     assert f(torch.tensor([[1.0]]), torch.tensor([[4.0]])).item() == pytest.approx(1 + 1 + 1)
+    # yes and no are numbers, too: 0 and -1/3
+    assert f(torch.tensor([[True]]), torch.tensor([[False]])).item() == pytest.approx(1 - 1 + 1)
 
 
 def test_its_logit_is_the_probability_that_a_step_was_demonstrated(demonstrations):

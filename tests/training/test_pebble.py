@@ -207,6 +207,11 @@ def test_the_command_leaves_policy_reward_answers_and_pictures(run, tmp_path):
         ("--exploration-steps 0", ["--exploration_steps must be above 0"]),
         ("--recent-episodes 0", ["--recent_episodes must be above 0"]),
         ("--ensemble 1", ["--queries disagreement needs an --ensemble of 2"]),
+        (
+            "--ensemble 1 --queries uniform --surf --surf_selection disagreement",
+            ["--surf_selection disagreement needs an --ensemble of 2"],
+        ),
+        ("--queue 5 --schedule constant", ["--schedule does nothing with --queue"]),
         ("--teacher human", ["--teacher human and --run NAME go together"]),
     ],
 )
@@ -395,6 +400,20 @@ def test_each_switch_changes_what_is_learned_and_goes_on_from_a_state(pebble, tm
         learner.taught.model.parameters(), again.taught.model.parameters(), strict=True
     ):
         assert torch.equal(a, b)
+
+
+def test_where_nothing_new_was_said_a_resumed_run_does_not_fit_either(pebble, tmp_path):
+    questions = QuerySettings(labels=20, segment_length=20, queue=20)
+    learner = pebble(questions=questions)
+    for i in range(3):
+        learner.iterate(i)
+    state = copy.deepcopy(learner.state_dict())
+    row = learner.iterate(3)
+    assert row["labels"] == 20 and row["reward_epochs"] == 0
+    (tmp_path / "run" / runs.STATE).touch()
+    again = pebble(questions=questions, resume=True)
+    again.load_state_dict(state)
+    assert again.iterate(3) == pytest.approx(row, nan_ok=True, abs=0)
 
 
 def test_the_reward_is_on_a_scale_of_one_over_all_that_was_done(pebble):
