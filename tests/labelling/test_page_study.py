@@ -37,6 +37,9 @@ ABOUT = {
     "return_address": "https://app.example.org/done?cc={code}",
 }  # fmt: skip
 PAIR = "[data-step=pairs][data-state=pair]"
+KEEPS_ONE_ANSWER = (
+    "Object.keys(localStorage).filter(key => key.startsWith('prefloop.answer.')).length === 1"
+)
 
 
 def join(page, site, person):
@@ -226,13 +229,13 @@ def test_answers_of_one_participant_are_not_sent_by_another(site, browser):
         page.wait_for_selector(PAIR)
         page.route("**/api/answers", lambda route: route.abort())
         page.keyboard.press("1")
-        page.wait_for_selector("#offline:not([hidden])")
+        until(page, KEEPS_ONE_ANSWER)
         other = page.context.new_page()  # at the same computer
         page.goto("about:blank")  # one that closes takes its route along, and may yet send
         join(other, site, bob)
         with other.expect_response("**/api/answers"):
             press(other, "2")
-        until(other, "Object.keys(localStorage).filter(key => key.startsWith('prefloop.answer.')).length === 1")  # fmt: skip
+        until(other, KEEPS_ONE_ANSWER)
         assert [event["annotator"] for event in labels(site.api)] == ["pilot-02"]
         again = page.context.new_page()
         join(again, site, ada)
