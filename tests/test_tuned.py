@@ -17,7 +17,7 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 from prefloop.files import read_json, write_json
 from prefloop.settings import as_flat, leaves
-from prefloop.sweeps.settings import CompareSettings, as_tuned
+from prefloop.sweeps.settings import CompareSettings, demonstrator_settings
 from prefloop.tuned import COMMANDS, FOLDER, PRESETS, defaults_for, read, tuned
 
 FILES = sorted(FOLDER.rglob("*.yaml"))
@@ -112,7 +112,7 @@ def test_what_is_of_vectors_is_left_out_where_pictures_are_observed(command):
     pictures = CompareSettings(
         methods=("true-reward",), out="c", environment=EnvSettings(env=env[1], pixels=42)
     )
-    assert not as_tuned(PPOSettings(), pictures).normalise_obs
+    assert not demonstrator_settings(pictures).normalise_obs
 
 
 def test_people_see_what_comes_after_an_end():

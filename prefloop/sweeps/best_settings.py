@@ -12,7 +12,7 @@ from prefloop.sweeps.cells import shown
 from prefloop.sweeps.changes import NOBODYS, changes_at
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.search_file import Search
-from prefloop.sweeps.settings import with_shared
+from prefloop.sweeps.settings import run_settings
 from prefloop.sweeps.study import SEARCH
 from prefloop.sweeps.trials import SWEEP
 from prefloop.words import counted
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
 PRESET, FRESH = "best.yaml", "fresh.yaml"
 FRESH_SEEDS = 5  # of the study, at least
-# methods that a command with --preset is, too
-COMMANDS = {"pref-ppo": "pref-ppo", "sac": "sac", "true-reward": "ppo"} | {
-    name: "pebble" for name in METHODS if name.startswith("pebble")
-}
 
 
 def write_best(
@@ -43,7 +39,7 @@ def write_best(
         usual: the trial of the usual settings, if there was one.
         rows: of all trials.
     """
-    if command := COMMANDS.get(search.settings.method):
+    if command := METHODS[search.settings.method].command:
         said = {
             "env": search.study.comparisons[0].settings.environment.env,
             "source": _source(search, best, rows),
@@ -67,14 +63,13 @@ def _preset(search: Search, point: Mapping[str, Any]) -> dict[str, Any]:
     With what is changed of the environment: a preset stands in the place of the file that would have said it.
     Not how long they were, nor how many labels they had: that is for whoever uses it to say.
     """
-    method = METHODS[search.settings.method].settings
-    plain, found = as_flat(type(method)()) | as_flat(EnvSettings(env="")), []
+    method = search.settings.method
+    plain = as_flat(type(METHODS[method].settings)()) | as_flat(EnvSettings(env=""))
+    found = []
     for comparison in search.study.comparisons:
         settings = comparison.settings
-        changes, _ = changes_at(
-            settings, search.settings.method, {**search.fixed(comparison), **point}
-        )
-        flat = as_flat(with_shared(method, settings, search.labels, changes))
+        changes, _ = changes_at(settings, method, {**search.fixed(comparison), **point})
+        flat = as_flat(run_settings(method, settings, search.labels, changes))
         found.append(
             {
                 flag: value

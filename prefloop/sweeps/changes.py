@@ -9,7 +9,7 @@ from prefloop.command_line import require_needed
 from prefloop.settings import Leaf, as_flat, leaves
 from prefloop.sweeps.cells import Changes
 from prefloop.sweeps.methods import METHODS
-from prefloop.sweeps.settings import CompareSettings, with_shared
+from prefloop.sweeps.settings import CompareSettings, run_settings
 
 NOBODYS = ("explore_from", "keep_exploration")  # a sweep keeps explorations by itself
 Axes = Mapping[str, Sequence[Any]]  # by flag, the values that it has in turn
@@ -25,7 +25,7 @@ def settings_of(method: str) -> dict[str, Leaf]:
 
 def usual(settings: CompareSettings, method: str) -> dict[str, Any]:
     """All settings of a method in a comparison, by flag, where nothing is changed."""
-    return as_flat(with_shared(METHODS[method].settings, settings, settings.labels[0]))
+    return as_flat(run_settings(method, settings, settings.labels[0]))
 
 
 def changes_at(
@@ -54,7 +54,7 @@ def changes_at(
         for flag in settings_of(method)
         if flag in point and flag not in without and point[flag] != plain[flag]
     )
-    with_shared(METHODS[method].settings, settings, settings.labels[0], changes)
+    run_settings(method, settings, settings.labels[0], changes)
     return changes, without
 
 

@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from prefloop.devices import usable_device
 from prefloop.envs.make import make_env
@@ -25,8 +24,8 @@ from prefloop.sweeps.settings import (
     STUDY,
     CompareSettings,
     StudySettings,
+    run_settings,
     tuned_flags,
-    with_shared,
 )
 from prefloop.sweeps.study import read_study
 from prefloop.training.plans import Plan, plan_labels
@@ -138,11 +137,11 @@ def check(comparison: Comparison, engine: str = "") -> None:
     spaces_of(make_env(settings.environment))
     limit = time_limit(settings.environment)
     for method in settings.methods:
-        if METHODS[method].asks is None:
+        if not METHODS[method].asks:
             continue
         for changes in comparison.changes.get(method, [()]):
             for labels in settings.labels:
-                own: Any = with_shared(METHODS[method].settings, settings, labels, changes)
+                own = run_settings(method, settings, labels, changes)
                 plan = Plan.of(own.experience.divided)
                 plan_labels(own.questions, plan, limit, own.exploration_iterations)
 

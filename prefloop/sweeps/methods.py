@@ -69,18 +69,33 @@ class SACOnModel(SACAlone):
     reward: RewardSettings = part(RewardSettings)
 
 
+# rewards that say nothing about what is preferred, and what the page says of them
+CONTROLS = {
+    "constant": "a reward of 1",
+    "flipped": "the learned reward with its sign turned",
+    "random": "an untrained network",
+}
+
+
 @dataclass(frozen=True)
 class Compared:
-    """A method in a comparison.
+    """A method in a comparison: all that is known of it there.
 
     Attributes:
         make: puts it together for one run, from what the run is given and its settings there.
         colour: wherever it is drawn.
-        settings: what can be set of it, as it is if nothing is said.
+        settings: what can be set of it, as it is if nothing is said; with `experience` where it acts, and with
+            `questions` and `exploration_iterations` where it asks for its labels itself.
         uses_labels: without labels it has one result for all budgets.
         by_default: it is compared if nothing else is said.
         is_quick: it does not act, and takes seconds.
         has_demonstrators: it starts as the weaker one, or learns from what was said of what both did.
+        from_scratch: it starts with a network of its own, and not as the weaker demonstrator.
+        learns_without_ends: it learns in episodes without early ends, which `experience.absorb_termination` is about.
+        tuned_as: the section of `prefloop/tuned` whose settings it takes for an environment; none if empty.
+        command: the command that takes its best settings as a preset; none if empty.
+        control: the reward that it learns from, if that is one of `CONTROLS`.
+        is_reference: it is our own agent on the true reward, and the best of these is a score of 1.
     """
 
     make: "Callable[[Bench, Any], Method]"
@@ -90,17 +105,17 @@ class Compared:
     by_default: bool = True
     is_quick: bool = False
     has_demonstrators: bool = True
+    from_scratch: bool = False
+    learns_without_ends: bool = False
+    tuned_as: str = ""
+    command: str = ""
+    control: str = ""
+    is_reference: bool = False
 
     @property
-    def asks(self) -> PrefPPOSettings | PebbleSettings | None:
-        """Settings of a method that asks for its labels itself."""
-        own = self.settings
-        return own if isinstance(own, PrefPPOSettings | PebbleSettings) else None
-
-    @property
-    def is_tuned(self) -> bool:
-        """Whether it takes what comes with the program for an environment, as its own command does."""
-        return isinstance(self.settings, PrefPPOSettings | PebbleSettings | SACAlone)
+    def asks(self) -> bool:
+        """Whether it asks for its labels itself."""
+        return hasattr(self.settings, "questions")
 
 
 def _dpo(bench: "Bench", own: DPOSettings) -> "Method":
@@ -220,34 +235,49 @@ PEBBLE = PebbleSettings()
 SAC, SAC_ON_MODEL = SACAlone(agent=PEBBLE.agent), SACOnModel(agent=PEBBLE.agent)
 
 
-def _from_scratch(
-    make: "Callable[[Bench, Any], Method]", colour: str, settings: Any, **facts: bool
+def _by_sac(
+    make: "Callable[[Bench, Any], Method]",
+    colour: str,
+    settings: Any,
+    has_demonstrators: bool = False,
+    **facts: Any,
 ) -> Compared:
-    """A method that has no demonstrators, and is for continuous actions."""
-    return Compared(make, colour, settings, by_default=False, has_demonstrators=False, **facts)
+    """A method whose agent is SAC: for continuous actions, from scratch, with what is tuned for PEBBLE.
+
+    Args:
+        facts: what else `Compared` holds.
+    """
+    return Compared(
+        make, colour, settings, by_default=False, has_demonstrators=has_demonstrators,
+        from_scratch=True, learns_without_ends=True, tuned_as="pebble", **facts,
+    )  # fmt: skip
 
 
+def _pebble_with(colour: str, settings: PebbleSettings = PEBBLE) -> Compared:
+    return _by_sac(_pebble, colour, settings, command="pebble")
+
+
+# fmt: off
 # in the order in which they stand in tables and plots
 METHODS: dict[str, Compared] = {
     "dpo": Compared(_dpo, "C1", DPOSettings(), is_quick=True),
     "ppo-rlhf": Compared(_on_reward("learned"), "C0", PPOOnModel()),
-    "pref-ppo": Compared(_pref_ppo, "C2", PrefPPOSettings(), by_default=False),
-    "pebble": _from_scratch(_pebble, "C9", PEBBLE),
-    "pebble+surf": _from_scratch(_pebble, "navy", PebbleSettings(surf=SurfSettings(surf=True))),
-    "pebble+rune": _from_scratch(
-        _pebble, "teal", PebbleSettings(rune=RuneSettings(rune_beta=0.05))
-    ),
-    "pebble+reed": _from_scratch(_pebble, "olive", PebbleSettings(reed=ReedSettings(reed=True))),
+    "pref-ppo": Compared(_pref_ppo, "C2", PrefPPOSettings(), by_default=False, tuned_as="pref-ppo", command="pref-ppo"),
+    "pebble": _pebble_with("C9"),
+    "pebble+surf": _pebble_with("navy", PebbleSettings(surf=SurfSettings(surf=True))),
+    "pebble+rune": _pebble_with("teal", PebbleSettings(rune=RuneSettings(rune_beta=0.05))),
+    "pebble+reed": _pebble_with("olive", PebbleSettings(reed=ReedSettings(reed=True))),
     "bc": Compared(_bc, "C3", BCSettings(), is_quick=True),
     "airl": Compared(_airl, "C4", AIRLAlone()),
-    "constant": Compared(_on_reward("constant"), "C6", PPOAlone(), uses_labels=False),
-    "flipped": Compared(_on_reward("flipped"), "C5", PPOOnModel()),
-    "random": Compared(_on_reward("random"), "C7", PPOOnModel(), uses_labels=False),
-    "true-reward": Compared(_on_reward("true"), "C8", PPOAlone(), uses_labels=False),
-    "sac-constant": _from_scratch(_sac("constant"), "tan", SAC, uses_labels=False),
-    "sac-flipped": Compared(_sac("flipped"), "brown", SAC_ON_MODEL, by_default=False),
-    "sac-random": Compared(
-        _sac("random"), "silver", SAC_ON_MODEL, uses_labels=False, by_default=False
-    ),
-    "sac": _from_scratch(_sac("true"), "black", SAC, uses_labels=False),
+    "constant": Compared(_on_reward("constant"), "C6", PPOAlone(), uses_labels=False, control="constant"),
+    "flipped": Compared(_on_reward("flipped"), "C5", PPOOnModel(), control="flipped"),
+    "random": Compared(_on_reward("random"), "C7", PPOOnModel(), uses_labels=False, control="random"),
+    "true-reward": Compared(_on_reward("true"), "C8", PPOAlone(), uses_labels=False, command="ppo", is_reference=True),
+    "sac-constant": _by_sac(_sac("constant"), "tan", SAC, uses_labels=False, control="constant"),
+    # the rewards of these two need the demonstrators' episodes
+    "sac-flipped": _by_sac(_sac("flipped"), "brown", SAC_ON_MODEL, has_demonstrators=True, control="flipped"),
+    "sac-random": _by_sac(_sac("random"), "silver", SAC_ON_MODEL, has_demonstrators=True, uses_labels=False, control="random"),
+    "sac": _by_sac(_sac("true"), "black", SAC, uses_labels=False, command="sac", is_reference=True),
 }
+# fmt: on
+REFERENCES = tuple(name for name, method in METHODS.items() if method.is_reference)

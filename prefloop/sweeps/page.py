@@ -12,7 +12,7 @@ from prefloop.files import encodable, write_atomically
 from prefloop.settings import as_flat, defaults_of
 from prefloop.sweeps.cells import shown
 from prefloop.sweeps.markup import table_of, whole_page
-from prefloop.sweeps.methods import METHODS
+from prefloop.sweeps.methods import CONTROLS, METHODS
 from prefloop.sweeps.results import Part, Results, Row
 from prefloop.sweeps.settings import CompareSettings, settings_by_method, studies_in
 from prefloop.sweeps.tables import FEW, Rows, Table, by_seed, has_few_seeds, scores_in_words
@@ -65,44 +65,42 @@ def command(settings: CompareSettings) -> str:
 
 def _how(parts: Sequence[Part]) -> str:
     """What the table is about, as HTML: no more than what stands in it."""
-    methods = {row["method"] for part in parts for row in part.rows}
+    done = {row["method"] for part in parts for row in part.rows}
+    methods = {name: method for name, method in METHODS.items() if name in done}
     episodes = dict.fromkeys(str(p.comparison.settings.evaluation_episodes) for p in parts)
 
     def named(names: Iterable[str]) -> str:
-        return _listed([f"<em>{html.escape(name)}</em>" for name in names if name in methods])
+        return _listed([f"<em>{html.escape(name)}</em>" for name in names])
 
-    asks = [name for name, method in METHODS.items() if method.asks is not None]
-    scratch = [name for name in METHODS if name.startswith(("pebble", "sac"))]
     sentences = []
-    given = [name for name, method in METHODS.items() if method.uses_labels and name not in asks]
-    if shared := named(given):
+    if shared := named(name for name, m in methods.items() if m.uses_labels and not m.asks):
         sentences.append(
             f"The same labelled pairs were given to {shared}; a smaller budget is the beginning of a "
             "larger one."
         )
-    if asking := named(asks):
+    if asking := named(name for name, m in methods.items() if m.asks):
         sentences.append(f"Questions of their own, as many as the budget, were asked by {asking}.")
-    if start := named(name for name in METHODS if name not in scratch):
+    if start := named(name for name, m in methods.items() if not m.from_scratch):
         sentences.append(f"The weaker demonstrator is what {start} started as.")
-    if from_scratch := named(scratch):
+    if from_scratch := named(name for name, m in methods.items() if m.from_scratch):
         sentences.append(f"From scratch, with a network of their own, started {from_scratch}.")
     sentences.append(
         "Returns are the environment's own, the mean of "
         f"{_listed(list(episodes))} episodes for each run."
     )
-    controls = {
-        "constant": "a reward of 1",
-        "flipped": "the learned reward with its sign turned",
-        "random": "an untrained network",
-    }
-    there = [
-        f"{on}: {found}" for name, on in controls.items() if (found := named((name, f"sac-{name}")))
-    ]
-    if there:
-        by_sac = any(name.startswith("sac-") for name in methods)
+    controls = [name for name, m in methods.items() if m.control]
+    if controls:
+        rewards = [
+            f"{reward}: {learned_from}"
+            for control, reward in CONTROLS.items()
+            if (
+                learned_from := named(name for name in controls if methods[name].control == control)
+            )
+        ]
+        by_sac = any(name.startswith("sac-") for name in controls)
         by = "PPO, or by SAC where their name begins with <em>sac-</em>," if by_sac else "PPO"
         sentences.append(
-            f"Controls learn by {by} from {'; from '.join(there)}. What they reach, the task gives "
+            f"Controls learn by {by} from {'; from '.join(rewards)}. What they reach, the task gives "
             "away without any preference."
         )
     return "\n".join(sentences)

@@ -142,7 +142,7 @@ def _filled(own: Mapping[str, Any], methods: Sequence[str]) -> dict[str, Any]:
         filled.setdefault(DEMONSTRATORS, {})
     plain = {name: METHODS[name].settings for name in methods} | {DEMONSTRATORS: PPOSettings()}
     for name in methods:
-        if not METHODS[name].is_tuned:
+        if not METHODS[name].tuned_as:
             filled.setdefault(name, {})
     return {
         name: {**_as_json(as_flat(plain[name])), **flags} if name in plain else flags

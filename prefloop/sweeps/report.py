@@ -4,6 +4,7 @@ from pathlib import Path
 
 from prefloop.errors import note
 from prefloop.files import encodable, write_atomically, write_csv
+from prefloop.sweeps.methods import REFERENCES
 from prefloop.sweeps.page import write_page
 from prefloop.sweeps.pictures import (
     curve_rows,
@@ -13,7 +14,7 @@ from prefloop.sweeps.pictures import (
     plot_profiles,
     profile_rows,
 )
-from prefloop.sweeps.results import REFERENCES, Results, collect, write_tables
+from prefloop.sweeps.results import Results, collect, write_tables
 from prefloop.sweeps.tables import (
     FEW,
     aggregate,

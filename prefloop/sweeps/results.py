@@ -17,7 +17,7 @@ from prefloop.startup import import_optional
 from prefloop.sweeps import remembering
 from prefloop.sweeps.cells import Cell, Comparison, shown
 from prefloop.sweeps.jobs import SEEDS, Job, why_not
-from prefloop.sweeps.methods import METHODS
+from prefloop.sweeps.methods import REFERENCES
 from prefloop.sweeps.settings import (
     OF_RUNNING,
     PREPARED,
@@ -26,15 +26,11 @@ from prefloop.sweeps.settings import (
     STRONG,
     WEAK,
     CompareSettings,
-    with_shared,
+    run_settings,
 )
 
 Row = dict[str, Any]
 T = TypeVar("T")
-REFERENCES = (
-    "true-reward",
-    "sac",
-)  # our own agents on the true reward: the better one is a score of 1
 OF_SEED = ("strong_return", "weak_return", "weak_high")  # in a row, of its seed's demonstrators
 OF_ENV = {leaf.flag for leaf in leaves(EnvSettings)}
 
@@ -206,7 +202,7 @@ def _demonstrators(comparison: Comparison, seed: int) -> Row | None:
 
 def _settings(settings: CompareSettings, cell: Cell) -> Row:
     """All that is set of a run, by flag; where method and comparison both have a word, what counts."""
-    own = as_flat(with_shared(METHODS[cell.method].settings, settings, cell.labels, cell.changes))
+    own = as_flat(run_settings(cell.method, settings, cell.labels, cell.changes))
     terms = {
         flag: value
         for flag, value in as_flat(settings).items()

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from prefloop import checkpoints, policy_files, runs
-from prefloop.agents.settings import PPOSettings
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
 from prefloop.data.segments import Segments
+from prefloop.data.stepping import Rollout
 from prefloop.devices import usable_device
 from prefloop.envs.make import make_vector_env
 from prefloop.envs.registered import return_bounds, without_early_end
@@ -31,7 +31,7 @@ from prefloop.rewards.training import fit, make_model
 from prefloop.seeding import Stream, generator, integer
 from prefloop.settings import as_flat
 from prefloop.sweeps.cells import Cell
-from prefloop.sweeps.methods import METHODS, SACAlone
+from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.settings import (
     LOG,
     PREPARED,
@@ -40,8 +40,8 @@ from prefloop.sweeps.settings import (
     STRONG,
     WEAK,
     CompareSettings,
-    as_tuned,
-    with_shared,
+    demonstrator_settings,
+    run_settings,
 )
 from prefloop.teachers.simulated import SimulatedTeacher
 from prefloop.training import demonstrations as demos
@@ -195,7 +195,7 @@ def _train(
         _clear(directory)
     with contextlib.ExitStack() as stack:
         compared = METHODS[cell.method]
-        own = with_shared(compared.settings, settings, cell.labels, cell.changes)
+        own = run_settings(cell.method, settings, cell.labels, cell.changes)
         bench = Bench(settings, cell, own, directory, stack, goes_on)
         method = compared.make(bench, own)
         run = RunSettings(
@@ -262,7 +262,7 @@ class Bench:
         self._settings, self._cell = settings, cell
         self.env, self.teacher = settings.environment, settings.teacher
         self.learns_in = self.env
-        if isinstance(own, PebbleSettings | SACAlone):  # a control would be paid for surviving
+        if METHODS[cell.method].learns_without_ends:  # a control would be paid for surviving
             absorbs = own.experience.absorb_termination
             self.learns_in = without_early_end(self.env, absorbs)
         self._reward: RewardSettings = getattr(own, "reward", RewardSettings())
@@ -272,7 +272,7 @@ class Bench:
 
     @functools.cached_property
     def weak(self) -> Policy:
-        """The weaker demonstrator, whom every method begins as that has demonstrators."""
+        """The weaker demonstrator, whom every method begins as that does not begin from scratch."""
         return _load(self._settings, self.seed, WEAK)
 
     def kept_exploration(self, own: PebbleSettings, states: Any) -> KeptExploration | None:
@@ -301,19 +301,38 @@ class Bench:
         return first
 
     def reward(self, name: str, spaces: Spaces) -> RewardOfRollout:
-        """What PPO improves on: `learned`, or one of the controls."""
-        if name == "true":
-            return true_reward
-        if name == "constant":
-            return lambda rollout: np.ones(rollout.valid.shape)
+        """What an agent improves on, by its name: `true`, `learned`, or one of `methods.CONTROLS`."""
+        rewards: dict[str, Callable[[Spaces], RewardOfRollout]] = {
+            "true": lambda spaces: true_reward,
+            "learned": self._learned,
+            "constant": lambda spaces: _constant,
+            "flipped": self._flipped,
+            "random": self._random,
+        }
+        return rewards[name](spaces)
+
+    def _learned(self, spaces: Spaces) -> RewardOfRollout:
+        """A reward fitted to the run's answers."""
         model = make_model(spaces, self._reward, self.seed)
-        if name == "random":
-            # of the whole pool: what is asked about depends on the budgets, and this control on none
-            model.set_scale(_segments(self._settings, self.seed))
-            return from_model(model.to(self.device))
         model, _ = fit(model, self.answers(), self._reward, self.seed, self.device)
-        learned = from_model(model)
-        return learned if name == "learned" else lambda rollout: -learned(rollout)
+        return from_model(model)
+
+    def _flipped(self, spaces: Spaces) -> RewardOfRollout:
+        """The learned reward with its sign turned."""
+        learned = self._learned(spaces)
+        return lambda rollout: -learned(rollout)
+
+    def _random(self, spaces: Spaces) -> RewardOfRollout:
+        """An untrained network."""
+        model = make_model(spaces, self._reward, self.seed)
+        # of the whole pool: what is asked about depends on the budgets, and this control on none
+        model.set_scale(_segments(self._settings, self.seed))
+        return from_model(model.to(self.device))
+
+
+def _constant(rollout: Rollout) -> NDArray:
+    """A reward of 1 for every step."""
+    return np.ones(rollout.valid.shape)
 
 
 def _segments(settings: CompareSettings, seed: int) -> Segments:
@@ -343,8 +362,7 @@ def _demonstrators(settings: CompareSettings, seed: int) -> dict[str, Policy]:
     every = ExperienceSettings().rollout_steps * ExperienceSettings().num_envs
     plan = Plan.of(ExperienceSettings(steps=settings.demonstrator_steps, iteration_steps=every))
     stepping = stepping_in(settings.environment, plan.num_envs)
-    agent = as_tuned(PPOSettings(), settings)
-    ppo = make_ppo(stepping, agent, seed, torch.device("cpu"))
+    ppo = make_ppo(stepping, demonstrator_settings(settings), seed, torch.device("cpu"))
     on_the_way = [ppo.acting_policy]
     for iteration in range(plan.iterations):
         act_and_improve(ppo, stepping, true_reward, plan, seed, iteration)

@@ -24,9 +24,8 @@ from prefloop.settings import (
 )
 from prefloop.sweeps.cells import Comparison, shown
 from prefloop.sweeps.changes import as_keys, changes_at, product, settings_of
-from prefloop.sweeps.methods import METHODS
+from prefloop.sweeps.methods import METHODS, REFERENCES
 from prefloop.sweeps.ranges import Choice, Range, Ranges, read_range
-from prefloop.sweeps.results import REFERENCES
 from prefloop.sweeps.settings import OF_RUNNING, StudySettings
 from prefloop.sweeps.study import SEARCH, Reader, Study
 

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from prefloop.agents.settings import PPOSettings
 from prefloop.envs.settings import EnvSettings
 from prefloop.settings import as_flat, part, require_above_zero, setting, with_flags
-from prefloop.sweeps.methods import METHODS, SACAlone
+from prefloop.sweeps.methods import METHODS
 from prefloop.teachers.settings import TeacherSettings
-from prefloop.training.settings import PebbleSettings, PrefPPOSettings, segment_length
+from prefloop.training.settings import segment_length
 from prefloop.tuned import tuned, untuned_setting
 
 DEMONSTRATORS = "demonstrators"  # among methods, where it is said what each was set by
@@ -180,43 +180,42 @@ class StudySettings:
 Own = TypeVar("Own")
 
 
-def as_tuned(own: Own, settings: CompareSettings) -> Own:
-    """Settings of a method, for the environment as in the method's own command, if it has one there."""
-    kinds = {
-        PPOSettings: "ppo",
-        PrefPPOSettings: "pref-ppo",
-        PebbleSettings: "pebble",
-        SACAlone: "pebble",
-    }
-    command = next((name for kind, name in kinds.items() if isinstance(own, kind)), None)
-    if settings.untuned or command is None:
+def _as_tuned(own: Own, section: str, settings: CompareSettings, has_init: bool) -> Own:
+    """Settings with what comes with the program for the comparison's environment.
+
+    Args:
+        section: of `prefloop/tuned`; none if empty.
+        has_init: they are of what starts as a policy that is given.
+    """
+    if settings.untuned or not section:
         return own
-    # PrefPPO starts from the weaker demonstrator; demonstrators, PEBBLE and SAC from scratch
     env = settings.environment
-    return tuned(
-        own,
-        command,
-        env.env,
-        has_init=command == "pref-ppo",
-        has_pictures=env.pixels is not None,
-    )
+    return tuned(own, section, env.env, has_init=has_init, has_pictures=env.pixels is not None)
 
 
-def _owners(settings: CompareSettings) -> dict[str, Any]:
-    """Who has settings of its own in a comparison, and which if nothing comes with the program."""
-    trained = settings.has_demonstrators and not settings.policies
-    own: dict[str, Any] = {DEMONSTRATORS: PPOSettings()} if trained else {}
-    return own | {name: METHODS[name].settings for name in settings.methods}
+def demonstrator_settings(settings: CompareSettings) -> PPOSettings:
+    """Settings of the PPO that trains demonstrators."""
+    return _as_tuned(PPOSettings(), "ppo", settings, has_init=False)
+
+
+def method_settings(method: str, settings: CompareSettings) -> Any:
+    """Settings of a method before anything is changed: for the environment as in its own command, if it has one there."""
+    compared = METHODS[method]
+    has_init = not compared.from_scratch
+    return _as_tuned(compared.settings, compared.tuned_as, settings, has_init)
 
 
 def settings_by_method(settings: CompareSettings) -> dict[str, dict[str, Any]]:
     """All settings of each method, and of the demonstrators, by flag, before anything is changed."""
-    return {name: as_flat(as_tuned(own, settings)) for name, own in _owners(settings).items()}
+    trained = settings.has_demonstrators and not settings.policies
+    own: dict[str, Any] = {DEMONSTRATORS: demonstrator_settings(settings)} if trained else {}
+    own |= {name: method_settings(name, settings) for name in settings.methods}
+    return {name: as_flat(one) for name, one in own.items()}
 
 
 def tuned_flags(settings: CompareSettings) -> dict[str, dict[str, Any]]:
     """Those of them that came with the program for the environment; nobody who has none."""
-    plain = {name: as_flat(own) for name, own in _owners(settings).items()}
+    plain = settings_by_method(replace(settings, untuned=True))
     found = {
         name: {flag: value for flag, value in flat.items() if value != plain[name][flag]}
         for name, flat in settings_by_method(settings).items()
@@ -224,16 +223,19 @@ def tuned_flags(settings: CompareSettings) -> dict[str, dict[str, Any]]:
     return {name: flags for name, flags in found.items() if flags}
 
 
-def with_shared(
-    own: Own, settings: CompareSettings, labels: int, changes: Iterable[tuple[str, Any]] = ()
-) -> Own:
+def run_settings(
+    method: str, settings: CompareSettings, labels: int, changes: Iterable[tuple[str, Any]] = ()
+) -> Any:
     """Settings of a method in a run: tuned, then changed, with what all methods share.
 
     Args:
         labels: of the run.
         changes: what is not as usual, by flag.
+
+    Raises:
+        ValueError: the method refuses a change; names flags.
     """
-    own = with_flags(as_tuned(own, settings), dict(changes))
+    own = with_flags(method_settings(method, settings), dict(changes))
     shared: Any = {}
     if hasattr(own, "experience"):
         shared["experience"] = replace(own.experience, steps=settings.steps)
@@ -243,4 +245,4 @@ def with_shared(
             shared["questions"] = replace(
                 shared["questions"], segment_length=settings.segment_length
             )
-    return replace(own, **shared) if shared else own  # type: ignore[type-var]
+    return replace(own, **shared) if shared else own

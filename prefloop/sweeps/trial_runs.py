@@ -16,8 +16,9 @@ from prefloop.sweeps.cells import Cell
 from prefloop.sweeps.changes import changes_at
 from prefloop.sweeps.engines import Engine, RayCluster, ThisMachine
 from prefloop.sweeps.jobs import Job, do_with_patience
+from prefloop.sweeps.methods import REFERENCES
 from prefloop.sweeps.remembering import remember
-from prefloop.sweeps.results import REFERENCES, Part, collect, grouped
+from prefloop.sweeps.results import Part, collect, grouped
 from prefloop.sweeps.search_file import COPY, SCORE, Instance, Search
 from prefloop.sweeps.settings import RESULT
 

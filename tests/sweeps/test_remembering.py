@@ -6,9 +6,8 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 from prefloop.files import read_json, write_json
 from prefloop.sweeps.cells import Comparison
-from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.remembering import remember
-from prefloop.sweeps.settings import CompareSettings, tuned_flags, with_shared
+from prefloop.sweeps.settings import CompareSettings, run_settings, tuned_flags
 
 
 def test_methods_have_their_settings_for_the_environment(tmp_path):
@@ -23,15 +22,15 @@ def test_methods_have_their_settings_for_the_environment(tmp_path):
         "sac",
     }  # none of PrefPPO's, none of demonstrators'
     assert tuned_flags(walker)["sac"] == {"network": "residual"}
-    assert with_shared(METHODS["pebble"].asks, walker, 30).agent.network == "residual"
-    assert with_shared(METHODS["pebble"].asks, walker, 30).questions.labels == 30
+    assert run_settings("pebble", walker, 30).agent.network == "residual"
+    assert run_settings("pebble", walker, 30).questions.labels == 30
     assert not tuned_flags(of("dm_control/walker-walk-v0", untuned=True))
     assert not tuned_flags(of("Pendulum-v1"))
     swingup = tuned_flags(of("dm_control/cartpole-swingup-v0"))
     assert swingup["sac"] == swingup["pebble"] == {"updates_per_step": 2.0}
     # the weaker demonstrator, whom PrefPPO begins as, has observations of its own
     cheetah = of("HalfCheetah-v5")
-    assert not with_shared(METHODS["pref-ppo"].asks, cheetah, 30).agent.normalise_obs
+    assert not run_settings("pref-ppo", cheetah, 30).agent.normalise_obs
     assert tuned_flags(cheetah)["demonstrators"] == {"normalise_obs": True}
 
 

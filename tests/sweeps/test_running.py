@@ -12,6 +12,7 @@ from prefloop.agents.settings import SACSettings
 from prefloop.data import dataset
 from prefloop.envs.make import make_vector_env
 from prefloop.envs.settings import EnvSettings
+from prefloop.envs.spaces import spaces_of
 from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import evaluate
 from prefloop.files import read_csv, read_json
@@ -26,6 +27,7 @@ from prefloop.sweeps.settings import RESULT, CompareSettings
 from prefloop.teachers.simulated import SimulatedTeacher
 from prefloop.training import demonstrations
 from prefloop.training.kept_exploration import KeptExploration
+from prefloop.training.on_policy import true_reward
 from prefloop.training.settings import ExplorationSettings, PebbleSettings, ReplaySettings
 
 CARTPOLE = EnvSettings(env="CartPole-v0")
@@ -95,6 +97,16 @@ def test_no_run_learns_from_fewer_answers_than_its_labels(tmp_path):
             bench[1].answers()
 
 
+def test_a_reward_that_there_is_not_is_no_other_one(tmp_path):
+    settings = CompareSettings(environment=CARTPOLE, methods=("constant",), out=str(tmp_path))
+    spaces = spaces_of(make_vector_env(CARTPOLE, 1))
+    with contextlib.ExitStack() as stack:
+        bench = Bench(settings, Cell("constant", 0, 0), None, tmp_path, stack)
+        assert bench.reward("true", spaces) is true_reward
+        with pytest.raises(KeyError):
+            bench.reward("lerned", spaces)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.7, 1.0])
 def test_a_teacher_who_skips_is_asked_a_few_times_and_not_for_ever(tmp_path, monkeypatch, share):
     segments = random_segments(150, 5, np.random.default_rng(0))
@@ -151,13 +163,13 @@ def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
         "agent": SACSettings(hidden_sizes=(8,), batch_size=16, random_steps=100),
         "reward": RewardSettings(hidden_sizes=(8,), epochs=2),
     }
-    asking = {name: m for name, m in METHODS.items() if isinstance(m.asks, PebbleSettings)}
+    asking = {name: m for name, m in METHODS.items() if isinstance(m.settings, PebbleSettings)}
     assert set(asking) == set(ASKING)
     alone = SACAlone(experience=small["experience"], agent=small["agent"])
     for name in ("sac-constant", "sac-flipped", "sac-random", "sac"):
         monkeypatch.setitem(METHODS, name, replace(METHODS[name], settings=alone))
     for name, method in asking.items():
-        own = replace(method.asks, **small)
+        own = replace(method.settings, **small)
         monkeypatch.setitem(METHODS, name, replace(method, settings=own))
     settings = CompareSettings(
         environment=EnvSettings(env=env),
