@@ -12,7 +12,6 @@ from prefloop.files import write_atomically
 from prefloop.progress import say
 from prefloop.startup import import_optional
 
-TRACKERS = ("tensorboard", "wandb")
 PROJECT = "prefloop"  # of W&B's, where nobody names another
 VIDEO = "video"  # what videos are called beside the names of metrics
 MOST_ROWS = 1000  # that wait for a tracker; one that is so far behind hangs
@@ -46,7 +45,7 @@ class Tracker(Protocol):
 class TensorBoard:
     """Event files in the run's folder: `tensorboard --logdir RUN/tensorboard`."""
 
-    def __init__(self, directory: Path, first_step: int) -> None:
+    def __init__(self, directory: Path, config: Mapping[str, Any], first_step: int) -> None:
         names = ("tensorboard", "torch.utils.tensorboard")
         _, tensorboard = import_optional("--track tensorboard", "tracking", *names)
         self._writer = tensorboard.SummaryWriter(
@@ -124,6 +123,13 @@ class WeightsAndBiases:
     def close(self) -> None:
         """Writes what is still under way."""
         self._run.finish()
+
+
+# by the names that --track takes: made with the run's directory, its settings and its first step
+TRACKERS: dict[str, Callable[[Path, Mapping[str, Any], int], Tracker]] = {
+    "tensorboard": TensorBoard,
+    "wandb": WeightsAndBiases,
+}
 
 
 class InBackground:
@@ -226,11 +232,7 @@ def opened(
     with contextlib.ExitStack() as stack:
         for name in names:
             try:
-                tracker: Tracker = (
-                    TensorBoard(directory, first_step)
-                    if name == "tensorboard"
-                    else WeightsAndBiases(directory, config, first_step)
-                )
+                tracker = TRACKERS[name](directory, config, first_step)
             except UnicodeEncodeError:
                 raise UserError(
                     f"--track {name} can't write to {directory}: its name is no UTF-8."

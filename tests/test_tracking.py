@@ -146,13 +146,13 @@ def test_what_was_opened_is_closed_when_the_next_is_missing(tmp_path, monkeypatc
     closed = []
 
     class Noting:
-        def __init__(self, directory: Path, first_step: int):
+        def __init__(self, directory: Path, config: dict, first_step: int):
             pass
 
         def close(self):
             closed.append(True)
 
-    monkeypatch.setattr(tracking, "TensorBoard", Noting)
+    monkeypatch.setitem(tracking.TRACKERS, "tensorboard", Noting)
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match="wandb"):
         log(("tensorboard", "wandb"), tmp_path)
@@ -212,7 +212,7 @@ class Hanging:
 
 def opened_as(monkeypatch, tracker, directory, rows):
     """What `opened` does with a tracker that stands in for TensorBoard's."""
-    monkeypatch.setattr(tracking, "TensorBoard", lambda *_: tracker)
+    monkeypatch.setitem(tracking.TRACKERS, "tensorboard", lambda *_: tracker)
     log(("tensorboard",), directory, rows)
 
 

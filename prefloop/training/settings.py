@@ -37,7 +37,7 @@ class RunSettings:
     seed: int = setting(0, "same seed, same result")
     device: str = setting("cpu", "where tensors live: cpu, cuda, mps")
     resume: bool = setting(False, "go on with what was stopped in --out, as it began where nothing else is given")
-    track: tuple[str, ...] = setting((), "send metrics to these as well as to metrics.csv", choices=TRACKERS)
+    track: tuple[str, ...] = setting((), "send metrics to these as well as to metrics.csv", choices=tuple(TRACKERS))
     # fmt: on
 
     def __post_init__(self) -> None:

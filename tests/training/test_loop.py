@@ -291,7 +291,7 @@ def test_a_row_for_every_tracker(tmp_path, monkeypatch):
     class Noting:
         rows, closed = (), False
 
-        def __init__(self, directory, first_step):
+        def __init__(self, directory, config, first_step):
             assert directory == tmp_path
 
         def log(self, row, step):
@@ -300,7 +300,7 @@ def test_a_row_for_every_tracker(tmp_path, monkeypatch):
         def close(self):
             Noting.closed = True
 
-    monkeypatch.setattr(loop.tracking, "TensorBoard", Noting)
+    monkeypatch.setitem(loop.tracking.TRACKERS, "tensorboard", Noting)
     settings = RunSettings(out=str(tmp_path), track=("tensorboard",))
     with runs.claimed(tmp_path, resume=False):
         loop.turn(Counter(), settings, {"settings": {}}, 3, ("count",), quiet=True)
