@@ -6,9 +6,8 @@ from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
-from given import as_given
+from given import SEARCH, as_given
 from inline import Inline
-from search_fixtures import STUDY
 
 from prefloop import tuned
 from prefloop.command_line import parse_settings
@@ -318,7 +317,7 @@ def test_a_folder_of_another_search_or_of_something_else(study, done, tmp_path):
 
 def test_a_file_that_is_changed_while_it_is_searched(study, done, tmp_path, capsys):
     def value(job):
-        study.write_text(STUDY.format(root=tmp_path).replace("trials: 6", "trials: 600"))
+        study.write_text(SEARCH.format(root=tmp_path).replace("trials: 6", "trials: 600"))
         return 1.0
 
     done.value = value
