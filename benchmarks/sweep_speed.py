@@ -28,7 +28,8 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.files import read_json, write_json
 from prefloop.sweeps import remembering
 from prefloop.sweeps.cells import Cell, Comparison
-from prefloop.sweeps.engines import ENGINES, EngineSettings, RayCluster, Slurm, ThisMachine
+from prefloop.sweeps.engine_settings import ENGINES, EngineSettings
+from prefloop.sweeps.engines import ThisMachine, make_engine
 from prefloop.sweeps.jobs import Job, do
 from prefloop.sweeps.planning import say_what_there_is
 from prefloop.sweeps.settings import RESULT, CompareSettings
@@ -47,14 +48,13 @@ def naps(engine: str, root: Path) -> float:
     """Seconds for all of them."""
     start = time.monotonic()
     settings = EngineSettings(engine=engine)
-    if engine == "slurm":
-        with Slurm(root, settings) as queue:
-            given = set(queue.submit(nap, [1.0] * NAPS))
-            while given & set(queue.states()):
+    with make_engine(settings, root, NUM_PROCESSES) as workers:
+        if workers.is_queue:
+            given = set(workers.submit(nap, [1.0] * NAPS))
+            while given & set(workers.states()):
                 time.sleep(0.2)
-        return time.monotonic() - start
-    with RayCluster(settings) if engine == "ray" else ThisMachine(NUM_PROCESSES) as workers:
-        wait([workers.submit(nap, 1.0) for _ in range(NAPS)])
+        else:
+            wait([workers.submit(nap, 1.0) for _ in range(NAPS)])
     return time.monotonic() - start
 
 

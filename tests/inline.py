@@ -8,6 +8,8 @@ from prefloop.errors import UserError
 class Inline:
     """In place of `ThisMachine`, whose processes take seconds to start."""
 
+    is_queue = False
+
     def __init__(self, num_processes):
         self.at_once = 1
 

@@ -79,7 +79,7 @@ def command(run, monkeypatch, tmp_path):
 
         counts = type("Counts", (), dict.fromkeys(("queries", "answered", "skipped", "left"), 0))
 
-    monkeypatch.setattr("prefloop.sweeps.coordinating.ThisMachine", Inline)
+    monkeypatch.setattr("prefloop.sweeps.engines.ThisMachine", Inline)
     monkeypatch.setattr("prefloop.labelling.client.connecting.connected", lambda *_: Nobody())
     monkeypatch.setattr("prefloop.labelling.client.asking.ask", lambda *_: Nobody())
     monkeypatch.setattr("prefloop.labelling.client.contests.ask_contests", lambda *_: {})

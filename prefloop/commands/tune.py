@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prefloop.settings import setting
+from prefloop.sweeps.engine_settings import engines_in_help
 from prefloop.sweeps.settings import StudySettings
 
 DESCRIPTION = """Searches for settings of a method. The file is a study of prefloop compare with a section
@@ -32,7 +33,7 @@ class Settings(StudySettings):
     """
 
     # fmt: off
-    engine: str = setting("", "who does the runs: local (this machine) or ray; if not given, as the file says, or this machine")
+    engine: str = setting("", f"who does the runs: {engines_in_help(in_searches=True)}; if not given, as the file says, or this machine")
     dry_run: bool = setting(False, "say what there is to run, and end")
     wandb: str = setting("", "write the search as a sweep of Weights & Biases to this file, for `wandb sweep`, and end")
     wandb_method: str = setting("bayes", "how the sweep draws settings", choices=("bayes", "random", "grid"), needs="wandb")

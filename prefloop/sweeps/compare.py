@@ -13,6 +13,7 @@ from prefloop.errors import UserError, note
 from prefloop.files import LOCK, claimed_directory, is_file, sha256, write_atomically
 from prefloop.sweeps.cells import Comparison
 from prefloop.sweeps.coordinating import Running, at_random, do_all
+from prefloop.sweeps.engine_settings import EngineSettings
 from prefloop.sweeps.engines import require_installed
 from prefloop.sweeps.jobs import Job, why_not
 from prefloop.sweeps.methods import METHODS
@@ -56,12 +57,12 @@ def run(
             (nothing is written); or some runs could not be done (all others are).
     """
     for comparison in comparisons:
-        check(comparison, running.engine.engine)
+        check(comparison, running.engine)
         _say_what_is_tuned(comparison.settings)
     if running.dry_run:
         say_what_there_is(comparisons, running.processes or os.cpu_count() or 1)
         return
-    require_installed(running.engine.engine)
+    require_installed(running.engine)
     with claimed_directory(root):
         if study is not None:
             write_atomically(root / STUDY, study)
@@ -122,17 +123,17 @@ def run_study(given: StudySettings, retry_failed: bool = False) -> None:
             )
 
 
-def check(comparison: Comparison, engine: str = "") -> None:
+def check(comparison: Comparison, engine: EngineSettings | None = None) -> None:
     """Refuses what no run could do, before any is begun.
 
     Args:
-        engine: who does them; which devices there are is known of this machine alone.
+        engine: who does them, if that is known; which devices there are is known of this machine alone.
 
     Raises:
         UserError: the environment or the device can't be used, or a method's labels have no place in its run.
     """
     settings = comparison.settings
-    if engine == "local":
+    if engine is not None and engine.kind.is_here:
         usable_device(settings.device)
     spaces_of(make_env(settings.environment))
     limit = time_limit(settings.environment)

@@ -11,7 +11,8 @@ from prefloop.errors import UserError
 from prefloop.files import read_json, write_json
 from prefloop.progress import progress
 from prefloop.sweeps.cells import Cell, Comparison
-from prefloop.sweeps.engines import Engine, EngineSettings, Queue, RayCluster, Slurm, ThisMachine
+from prefloop.sweeps.engine_settings import EngineSettings
+from prefloop.sweeps.engines import Engine, Queue, make_engine
 from prefloop.sweeps.jobs import Job, do, do_with_patience
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.settings import RESULT
@@ -75,19 +76,17 @@ def do_all(
     ]
     if not (then or at_once or measures):
         return
-    settings, first = running.engine, [*then, *at_once, *measures]
+    first = [*then, *at_once, *measures]
     if running.retry_failed:
         for job in (*first, *(one for after in then.values() for one in after)):
             job.forget_failure()
-    if settings.engine == "slurm":
-        with Slurm(root, settings) as queue:
-            leave(queue, first, then, root)
-        return
     num_jobs = sum(map(len, then.values())) + len(first)
-    most = min(running.processes or os.cpu_count() or 1, num_jobs)
-    is_ray = settings.engine == "ray"
-    with RayCluster(settings) if is_ray else ThisMachine(most) as engine:
-        _follow(engine, first, then, num_jobs)
+    processes = min(running.processes or os.cpu_count() or 1, num_jobs)
+    with make_engine(running.engine, root, processes) as engine:
+        if engine.is_queue:
+            leave(engine, first, then, root)
+        else:
+            _follow(engine, first, then, num_jobs)
 
 
 def leave(queue: Queue, first: Sequence[Job], then: dict[Job, list[Job]], root: Path) -> None:

@@ -13,58 +13,43 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from prefloop.errors import UserError
-from prefloop.settings import require_above_zero, setting
 from prefloop.startup import import_optional
+from prefloop.sweeps.engine_settings import EngineSettings
 from prefloop.sweeps.jobs import KILLED
 
-ENGINES = ("local", "slurm", "ray")
-PACKAGES = {"slurm": "submitit", "ray": "ray"}
 
+def make_engine(settings: EngineSettings, root: Path, processes: int) -> "Engine | Queue":
+    """The engine that settings name, which begins in a `with`.
 
-@dataclass(frozen=True, kw_only=True)
-class EngineSettings:
-    """Who does the jobs, and what each of them gets there.
+    Args:
+        root: the folder of all that is run.
+        processes: how many there may be at once, of this machine.
 
     Raises:
-        ValueError: a value that can't be meant.
+        UserError: its package is not here, or there is no such cluster.
     """
-
-    # fmt: off
-    engine: str = setting("local", "who does it: this machine (local), a SLURM cluster by submitit, or a Ray cluster", choices=ENGINES)
-    cpus: int = setting(1, "cores for each run", needs="engine slurm ray")
-    gpus: int = setting(0, "GPUs for each run", needs="engine slurm ray")
-    address: str = setting("", "of the Ray cluster; if not given, one on this machine", needs="engine ray")
-    partition: str = setting("", "SLURM's; if not given, its default", needs="engine slurm")
-    minutes: int = setting(60, "that a job has", needs="engine slurm")
-    memory: float = setting(4.0, "GB that a job has", needs="engine slurm")
-    at_once: int = setting(256, "jobs of an array that run at once", needs="engine slurm")
-    setup: tuple[str, ...] = setting((), "lines of the shell before a job, for instance to load a module", needs="engine slurm")
-    # fmt: on
-
-    def __post_init__(self) -> None:
-        require_above_zero(self, "cpus", "minutes", "memory", "at_once")
-        if self.gpus < 0:
-            raise ValueError(f"--gpus must be at least 0, not {self.gpus}")
+    return settings.kind.make(settings, root, processes)
 
 
-def require_installed(engine: str) -> None:
+def require_installed(settings: EngineSettings) -> None:
     """Refuses an engine whose package is not here.
 
     Raises:
         UserError: says how to install it.
     """
-    if engine in PACKAGES:
-        import_optional(f"--engine {engine}", engine, PACKAGES[engine])
+    if settings.kind.package:
+        import_optional(f"--engine {settings.engine}", settings.engine, settings.kind.package)
 
 
 class Engine(Protocol):
     """What takes jobs; left by `with`, it takes no more of them."""
+
+    is_queue: Literal[False]
 
     @property
     def at_once(self) -> int:
@@ -89,6 +74,8 @@ class Engine(Protocol):
 class Queue(Protocol):
     """What takes jobs and does them when nobody waits."""
 
+    is_queue: Literal[True]
+
     @property
     def most(self) -> int:
         """How many jobs it takes together."""
@@ -112,12 +99,24 @@ class Queue(Protocol):
         """What a job said to the cluster."""
         ...
 
+    def __enter__(self) -> "Queue":
+        """Begins."""
+        ...
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        """Leaves what was submitted where it is."""
+        ...
+
 
 class ThisMachine:
     """So many processes, one job at a time in each.
 
     Every process has a pool of its own: one that is killed takes its own job with it, not all that wait.
     """
+
+    is_queue: Literal[False] = False
 
     def __init__(self, num_processes: int) -> None:
         self._threads = ThreadPoolExecutor(num_processes)
@@ -191,6 +190,8 @@ def _begin_worker() -> None:
 class RayCluster:
     """Ray's tasks, which it gives to another node where one is lost."""
 
+    is_queue: Literal[False] = False
+
     def __init__(self, settings: EngineSettings) -> None:
         (self._ray,) = import_optional("--engine ray", "ray", "ray")
         self._settings = settings
@@ -227,6 +228,7 @@ def _call(function: Callable[[Any], None], job: Any) -> None:
 class Slurm:
     """SLURM's job arrays, by submitit."""
 
+    is_queue: Literal[True] = True
     # jobs of an array, whose numbers are below MaxArraySize; that is 1001 if nobody set it
     most = 1000
 

@@ -17,7 +17,7 @@ from prefloop.sweeps.results import Part, Results, Row
 from prefloop.sweeps.settings import CompareSettings, settings_by_method, studies_in
 from prefloop.sweeps.tables import FEW, Rows, Table, by_seed, has_few_seeds, scores_in_words
 from prefloop.tuned import defaults_for
-from prefloop.words import counted
+from prefloop.words import counted, listed
 
 NOT_AGAIN = ("dry_run", "retry_failed")  # flags of one command
 OF_RUNS = ("mean_return", "low", "high", "score", "seconds")  # figures of a run that the page shows
@@ -70,7 +70,7 @@ def _how(parts: Sequence[Part]) -> str:
     episodes = dict.fromkeys(str(p.comparison.settings.evaluation_episodes) for p in parts)
 
     def named(names: Iterable[str]) -> str:
-        return _listed([f"<em>{html.escape(name)}</em>" for name in names])
+        return listed([f"<em>{html.escape(name)}</em>" for name in names])
 
     sentences = []
     if shared := named(name for name, m in methods.items() if m.uses_labels and not m.asks):
@@ -86,7 +86,7 @@ def _how(parts: Sequence[Part]) -> str:
         sentences.append(f"From scratch, with a network of their own, started {from_scratch}.")
     sentences.append(
         "Returns are the environment's own, the mean of "
-        f"{_listed(list(episodes))} episodes for each run."
+        f"{listed(list(episodes))} episodes for each run."
     )
     controls = [name for name, m in methods.items() if m.control]
     if controls:
@@ -104,11 +104,6 @@ def _how(parts: Sequence[Part]) -> str:
             "away without any preference."
         )
     return "\n".join(sentences)
-
-
-def _listed(words: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def _html(

@@ -145,10 +145,9 @@ def read_search(given: StudySettings) -> Search:
     section = reader.values.get(SEARCH)
     if not isinstance(section, dict):
         raise UserError(f"{reader.where(SEARCH)}: a search needs a section `search:`.")
-    if study.engine.engine == "slurm":
+    if instead := study.engine.kind.instead_in_searches:
         raise UserError(
-            f"{reader.where('engine')}: a search asks what came of a trial before it begins the next. Give the "
-            "command itself to SLURM, as often as you like: sbatch --array=1-8 --wrap 'prefloop tune ...'."
+            f"{reader.where('engine')}: a search asks what came of a trial before it begins the next. {instead}"
         )
     settings = _settings(reader, section, study)
     tried = section.get(RANGES)

@@ -42,9 +42,9 @@ def tune(given: StudySettings) -> None:
     fingerprint = sha256(given.file)
     search = read_search(given)
     for comparison in search.study.comparisons:
-        check(comparison, search.study.engine.engine)
+        check(comparison, search.study.engine)
     import_optuna()  # before anything is written
-    require_installed(search.study.engine.engine)
+    require_installed(search.study.engine)
     require_own_folder(search)
     if given.dry_run:
         _say_what_there_is(search)

@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 from prefloop.agents.settings import PPOSettings
 from prefloop.envs.settings import EnvSettings
 from prefloop.settings import as_flat, part, require_above_zero, setting, with_flags
+from prefloop.sweeps.engine_settings import ENGINES, engines_in_help
 from prefloop.sweeps.methods import METHODS
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training.settings import segment_length
 from prefloop.tuned import tuned, untuned_setting
+from prefloop.words import listed
 
 DEMONSTRATORS = "demonstrators"  # among methods, where it is said what each was set by
 STUDY = "study.yaml"  # in a study's folder: what the last command was given; after a merge there are more
@@ -155,14 +157,14 @@ class StudySettings:
     out: str = setting("", "folder that everything is written to, in place of the file's")
     processes: int | None = setting(None, "how many runs at once; if not given, as the file says, or one per core")
     device: str = setting("", "where tensors live: cpu, cuda, mps; if not given, as the file says, or cpu")
-    engine: str = setting("", "who does it: local (this machine), slurm or ray; if not given, as the file says, or this machine")
+    engine: str = setting("", f"who does it: {engines_in_help()}; if not given, as the file says, or this machine")
     address: str = setting("", "of the Ray cluster, in place of the file's")
     dry_run: bool = dry_run_setting()
     # fmt: on
 
     def __post_init__(self) -> None:
-        if self.engine not in ("", "local", "slurm", "ray"):
-            raise ValueError(f"--engine is local, slurm or ray, not {self.engine}")
+        if self.engine not in ("", *ENGINES):
+            raise ValueError(f"--engine is {listed(tuple(ENGINES), 'or')}, not {self.engine}")
         if self.processes is not None and self.processes < 0:
             raise ValueError(f"--processes must be at least 0, not {self.processes}")
 

@@ -26,7 +26,7 @@ from prefloop.sweeps.changes import (
     settings_of,
     usual,
 )
-from prefloop.sweeps.engines import EngineSettings
+from prefloop.sweeps.engine_settings import EngineSettings
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.settings import CompareSettings, StudySettings
 from prefloop.tuned import SHORT, defaults_for
@@ -106,7 +106,7 @@ class Reader:
             raise UserError(
                 f"{self.file} says no folder to write to; give --out, or `out: FOLDER`."
             )
-        if engine.engine != "local":  # where workers begin in folders of their own
+        if not engine.kind.is_here:  # where workers begin in folders of their own
             out = str(Path(out).absolute())
         shared = {key: self._list(key) for key in LISTS if key in self.values}
         methods = tuple(dict.fromkeys(shared["methods"]))

@@ -14,7 +14,7 @@ from prefloop.evaluation.statistics import interquartile_mean
 from prefloop.files import read_json, write_atomically, write_json
 from prefloop.sweeps.cells import Cell
 from prefloop.sweeps.changes import changes_at
-from prefloop.sweeps.engines import Engine, RayCluster, ThisMachine
+from prefloop.sweeps.engines import Engine, make_engine
 from prefloop.sweeps.jobs import Job, do_with_patience
 from prefloop.sweeps.methods import REFERENCES
 from prefloop.sweeps.remembering import remember
@@ -47,17 +47,17 @@ def open_folder(search: Search) -> None:
         write_atomically(copy, search.file.read_bytes())
 
 
-def engine_of(search: Search, processes: int | None) -> "RayCluster | ThisMachine":
+def engine_of(search: Search, processes: int | None) -> Engine:
     """Who does the runs.
 
     Args:
         processes: of this machine, in place of what the file says.
     """
-    settings = search.study.engine
-    if settings.engine == "ray":
-        return RayCluster(settings)
     at_once = search.study.processes if processes is None else processes
-    return ThisMachine(min(at_once or os.cpu_count() or 1, len(search.instances)))
+    most = min(at_once or os.cpu_count() or 1, len(search.instances))
+    engine = make_engine(search.study.engine, search.root, most)
+    assert not engine.is_queue  # which `read_search` refuses
+    return engine
 
 
 def jobs_of(search: Search, point: Mapping[str, Any]) -> list[tuple[Instance, Job]]:

@@ -131,11 +131,11 @@ def run_trial(given: StudySettings, drawn: str) -> None:
     """
     search = read_search(given)
     for comparison in search.study.comparisons:
-        check(comparison, search.study.engine.engine)
+        check(comparison, search.study.engine)
     params = read_drawn(search, drawn)
     import_optuna()
     (wandb,) = import_optional("prefloop tune --trial", "tracking", "wandb")
-    require_installed(search.study.engine.engine)
+    require_installed(search.study.engine)
     require_own_folder(search)
     point = {flag: one.as_set(params[flag]) for flag, one in search.ranges.items()}
     told = ", ".join(f"{flag} {shown(value)}" for flag, value in point.items())

@@ -14,7 +14,7 @@ from inline import Inline
 from prefloop.data import dataset
 from prefloop.envs.settings import EnvSettings
 from prefloop.files import read_json, write_json
-from prefloop.sweeps import coordinating
+from prefloop.sweeps import engines
 from prefloop.sweeps.cells import Cell, cells
 from prefloop.sweeps.merging import merge
 from prefloop.sweeps.settings import CompareSettings
@@ -29,7 +29,7 @@ SMALL = (
 @pytest.fixture
 def line(demonstrators, monkeypatch):
     """A comparison whose demonstrators are there already, by this process, where neither is what is tested."""
-    monkeypatch.setattr(coordinating, "ThisMachine", Inline)
+    monkeypatch.setattr(engines, "ThisMachine", Inline)
     given = " ".join(f"{demonstrators}/policy_checkpoint{epoch}.params" for epoch in (9, 0))
     return (
         f"compare --env CartPole-v0 --policies {given} --episodes 4 --steps 1000 "
@@ -127,7 +127,7 @@ def test_a_grown_comparison_is_one_that_was_made_at_once(run, tmp_path, monkeypa
     """And one made in many processes is the one made in a single one."""
     line = f"prefloop.cli {SMALL} --methods ppo-rlhf random --seeds 0"
     with monkeypatch.context() as here:
-        here.setattr(coordinating, "ThisMachine", Inline)
+        here.setattr(engines, "ThisMachine", Inline)
         for budgets in ("5", "5 9"):
             assert run(f"{line} --labels {budgets}").code == 0
     assert run(f"{line} --labels 5 9 --out d --processes 2").code == 0

@@ -14,7 +14,8 @@ from prefloop.files import ClaimedError, claimed_directory, read_json, write_jso
 from prefloop.sweeps import running
 from prefloop.sweeps.compare import run_study
 from prefloop.sweeps.coordinating import QUEUED, Running, do_all, leave
-from prefloop.sweeps.engines import EngineSettings, RayCluster, Slurm
+from prefloop.sweeps.engine_settings import EngineSettings
+from prefloop.sweeps.engines import RayCluster, Slurm
 from prefloop.sweeps.jobs import Job, do, do_with_patience
 from prefloop.sweeps.study import read_study
 

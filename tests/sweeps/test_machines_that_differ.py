@@ -13,7 +13,7 @@ from test_sweep_results import made
 
 from prefloop.errors import UserError
 from prefloop.files import read_json
-from prefloop.sweeps import coordinating, running
+from prefloop.sweeps import engines, running
 from prefloop.sweeps.compare import run_study
 
 STUDY = """
@@ -46,7 +46,7 @@ class WithoutAtari(Inline):
 def test_a_folder_that_is_not_shared(tmp_path, monkeypatch):
     file = tmp_path / "s.yaml"
     file.write_text(STUDY)
-    monkeypatch.setattr(coordinating, "ThisMachine", Elsewhere)
+    monkeypatch.setattr(engines, "ThisMachine", Elsewhere)
     with pytest.raises(UserError, match=r"nothing came to .*; do all machines share it") as refused:
         run_study(as_given(file, out=str(tmp_path / "c")))
     assert str(refused.value).startswith("4 of 4 runs could not be done.")
@@ -56,7 +56,7 @@ def test_a_node_without_what_the_environment_needs(tmp_path, monkeypatch):
     pytest.importorskip("ale_py")
     file = tmp_path / "s.yaml"
     file.write_text(STUDY.replace("CartPole-v0", "ALE/Pong-v5").replace("dpo, ", ""))
-    monkeypatch.setattr(coordinating, "ThisMachine", WithoutAtari)
+    monkeypatch.setattr(engines, "ThisMachine", WithoutAtari)
     with pytest.raises(UserError, match=r"2 of 2 runs .* pip install 'prefloop\[atari\]'"):
         run_study(as_given(file, out=str(tmp_path / "c")))
     (failure,) = tmp_path.glob("c/*/random/seed-0/failed.json")
@@ -72,7 +72,7 @@ def test_results_of_a_machine_whose_clock_differs(tmp_path, monkeypatch, capsys,
         os.utime(path, (then, then))
     ran = []
     monkeypatch.setattr(running, "run_cell", lambda settings, cell: ran.append(cell))
-    monkeypatch.setattr(coordinating, "ThisMachine", Inline)
+    monkeypatch.setattr(engines, "ThisMachine", Inline)
     run_study(as_given(tmp_path / "c.yaml", out=str(tmp_path / "c")))
     assert not ran and "4 of 4 runs are there already" in capsys.readouterr().out
     assert not re.search("failed", (tmp_path / "c" / "results.csv").read_text())

@@ -12,7 +12,7 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.settings import part
 from prefloop.sweeps import best_settings
 from prefloop.sweeps.cells import Comparison
-from prefloop.sweeps.engines import EngineSettings
+from prefloop.sweeps.engine_settings import EngineSettings
 from prefloop.sweeps.methods import CONTROLS, METHODS, Compared
 from prefloop.sweeps.remembering import read, remember
 from prefloop.sweeps.search_file import Search, SearchSettings

@@ -15,7 +15,7 @@ from prefloop.commands import pebble, ppo, pref_ppo, sac
 from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 from prefloop.files import write_json
-from prefloop.sweeps import best_settings, running, searching, trial_runs
+from prefloop.sweeps import best_settings, engines, running, searching, trial_runs
 from prefloop.sweeps.jobs import Job
 from prefloop.sweeps.search_file import read_search
 from prefloop.sweeps.study import read_study
@@ -42,7 +42,7 @@ def done(monkeypatch):
 
     for function in ("prepare", "play_at_random", "run_cell"):
         monkeypatch.setattr(running, function, runs(function))
-    monkeypatch.setattr(trial_runs, "ThisMachine", Inline)
+    monkeypatch.setattr(engines, "ThisMachine", Inline)
     return found
 
 
@@ -237,7 +237,7 @@ def test_a_trial_goes_on_whose_runs_under_way_make_up_for_the_others(
             return 10 + seed / 100
         return 9 if seed < 4 else 100
 
-    monkeypatch.setattr(trial_runs, "ThisMachine", ThreeAtOnce)
+    monkeypatch.setattr(engines, "ThisMachine", ThreeAtOnce)
     monkeypatch.setattr(trial_runs, "wait", wait)
     done.value = value
     study.write_text(study.read_text().replace("0-1", "0-7").replace("trials: 6", "trials: 2"))

@@ -16,7 +16,7 @@ from inline import Inline
 from prefloop import cli
 from prefloop.errors import UserError
 from prefloop.files import write_json
-from prefloop.sweeps import running, trial_runs, wandb_sweeps
+from prefloop.sweeps import engines, running, wandb_sweeps
 from prefloop.sweeps.jobs import Job
 from prefloop.sweeps.search_file import read_search
 from prefloop.sweeps.searching import tune
@@ -76,7 +76,7 @@ def done(monkeypatch):
 
     monkeypatch.setattr(running, "run_cell", run_cell)
     monkeypatch.setattr(running, "prepare", prepare)
-    monkeypatch.setattr(trial_runs, "ThisMachine", Inline)
+    monkeypatch.setattr(engines, "ThisMachine", Inline)
     return found
 
 
