@@ -15,9 +15,8 @@ from prefloop.errors import UserError
 from prefloop.files import ClaimedError, is_claimed, read_json, write_json
 from prefloop.sweeps.cells import Cell
 from prefloop.sweeps.methods import METHODS
-from prefloop.sweeps.settings import FAILURE, LOG, PREPARED, RANDOM, RESULT, CompareSettings
+from prefloop.sweeps.settings import FAILURE, LOG, PREPARED, RESULT, CompareSettings
 
-SEEDS = "seeds"
 PATIENCE = 10.0  # seconds: the workers of a command that was killed live on for one
 KILLED = "Its process was killed; is there enough memory?"
 
@@ -38,11 +37,11 @@ class Job(NamedTuple):
     @property
     def folder(self) -> Path:
         """Where what comes of it stands."""
-        folder = Path(self.settings.out)
         if isinstance(self.what, Cell):
-            return folder / self.what.folder
-        place = SEEDS if self.function == "prepare" else RANDOM
-        return folder / place / f"seed-{self.what}"
+            return Path(self.settings.out) / self.what.folder
+        if self.function == "prepare":
+            return self.settings.seed_folder(self.what)
+        return self.settings.random_folder(self.what)
 
     def __str__(self) -> str:
         """As sentences name it."""

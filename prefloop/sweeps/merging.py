@@ -14,15 +14,18 @@ from prefloop.runs import STATE, difference
 from prefloop.settings import as_flat
 from prefloop.sweeps import remembering
 from prefloop.sweeps.cells import Comparison
-from prefloop.sweeps.jobs import SEEDS
 from prefloop.sweeps.report import report
 from prefloop.sweeps.results import OF_SEED, folders_in
 from prefloop.sweeps.settings import (
+    EXPLORATIONS,
     FAILURE,
+    OF_CELLS,
     OF_RUNNING,
+    PREFERENCES,
     PREPARED,
     RANDOM,
     RESULT,
+    SEEDS,
     STUDY,
     studies_in,
 )
@@ -82,9 +85,9 @@ def _merge(sources: Sequence[Path], target: Path) -> None:
             _take_file(file, place, f"what actions at random reach in {file.parent}")
         for folder in sorted((source / SEEDS).glob("seed-*")):
             _take_seed(folder, target / SEEDS / folder.name)
-        for folder in sorted((source / "explorations").glob("*")):
-            if folder.is_dir() and not (target / "explorations" / folder.name).exists():
-                shutil.copytree(folder, target / "explorations" / folder.name)
+        for folder in sorted((source / EXPLORATIONS).glob("*")):
+            if folder.is_dir() and not (target / EXPLORATIONS / folder.name).exists():
+                shutil.copytree(folder, target / EXPLORATIONS / folder.name)
         for cell in comparison.cells:
             _take_run(source / cell.folder, target / cell.folder, str(cell))
     remembering.write(replace(merged, settings=replace(merged.settings, out=str(target))), own)
@@ -98,7 +101,7 @@ def _require_same(
     now: Comparison,
     its_own: Mapping[str, Any],
 ) -> None:
-    grows = (*remembering.MAY_GROW, *OF_RUNNING)
+    grows = (*OF_CELLS, *OF_RUNNING)
     other = difference(as_flat(before.settings), as_flat(now.settings), grows)
     if other is not None:
         raise UserError(f"{first} and {second} differ: {other}.")
@@ -125,7 +128,7 @@ def _take_seed(source: Path, target: Path) -> None:
         shutil.copytree(source, target, ignore=LEFT_OUT)
         return
     _take_file(source / PREPARED, target / PREPARED, f"the demonstrators in {source}")
-    ours, theirs = source / "preferences", target / "preferences"
+    ours, theirs = source / PREFERENCES, target / PREFERENCES
     if _answers(ours) > _answers(theirs):
         shutil.rmtree(theirs, ignore_errors=True)
         shutil.copytree(ours, theirs, ignore=LEFT_OUT)

@@ -14,12 +14,16 @@ from prefloop.sweeps.cells import shown
 from prefloop.sweeps.markup import table_of, whole_page
 from prefloop.sweeps.methods import CONTROLS, METHODS
 from prefloop.sweeps.results import Part, Results, Row
-from prefloop.sweeps.settings import CompareSettings, settings_by_method, studies_in
+from prefloop.sweeps.settings import (
+    OF_COMMAND,
+    CompareSettings,
+    settings_by_method,
+    studies_in,
+)
 from prefloop.sweeps.tables import FEW, Rows, Table, by_seed, has_few_seeds, scores_in_words
 from prefloop.tuned import defaults_for
 from prefloop.words import counted, listed
 
-NOT_AGAIN = ("dry_run", "retry_failed")  # flags of one command
 OF_RUNS = ("mean_return", "low", "high", "score", "seconds")  # figures of a run that the page shows
 
 
@@ -56,7 +60,7 @@ def command(settings: CompareSettings) -> str:
     if tuned is not None:  # what a command line without them would have
         defaults |= tuned.values
     for flag, value in as_flat(settings).items():
-        if value == defaults[flag] or value is None or flag in NOT_AGAIN:
+        if value == defaults[flag] or value is None or flag in OF_COMMAND:
             continue
         values = value if isinstance(value, tuple) else () if value is True else (value,)
         words += [f"--{flag}", *map(str, values)]
@@ -217,6 +221,6 @@ def _again(results: Results) -> str:
 
 def _everything(part: Part) -> str:
     settings = part.comparison.settings
-    said = {k: v for k, v in as_flat(settings).items() if k not in ("dry_run", "retry_failed")}
+    said = {k: v for k, v in as_flat(settings).items() if k not in OF_COMMAND}
     text = html.escape(json.dumps(said | {"by_method": settings_by_method(settings)}, indent=2))
     return f"<details><summary>All settings: {html.escape(part.task)}</summary><pre>{text}</pre></details>\n"

@@ -15,6 +15,8 @@ from prefloop.sweeps.cells import Changes, Comparison
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.settings import (
     DEMONSTRATORS,
+    OF_CELLS,
+    OF_COMMAND,
     OF_RUNNING,
     CompareSettings,
     settings_by_method,
@@ -23,9 +25,7 @@ from prefloop.sweeps.settings import (
 SETTINGS = "compare.json"
 OWN = "by_method"  # in it: all settings of methods, and of the demonstrators, before anything is changed
 CHANGES = "changes"  # and what is changed of them in turn, by method
-# which folder it is, it says itself, also where it was moved to; the others are of one command
-NOT_SAID = ("out", "dry_run", "retry_failed")
-MAY_GROW = ("methods", "labels", "seeds")
+NOT_SAID = ("out", *OF_COMMAND)  # which folder it is, it says itself, also where it was moved to
 
 
 def remember(comparison: Comparison) -> Comparison:
@@ -45,14 +45,14 @@ def remember(comparison: Comparison) -> Comparison:
         there = read_json(file)
         before = there.get("settings", {})
         other = difference(
-            before, as_flat(settings), (*MAY_GROW, *OF_RUNNING), meant_by_default(CompareSettings)
+            before, as_flat(settings), (*OF_CELLS, *OF_RUNNING), meant_by_default(CompareSettings)
         )
         if other is not None:
             raise UserError(f"{directory} holds a comparison with {other}; choose another --out.")
         try:
             own_before = _filled(there.get(OWN, {}), before["methods"])
             done = {*before["methods"], *own_before}
-            sizes = {name: as_set(before[name]) for name in MAY_GROW}
+            sizes = {name: as_set(before[name]) for name in OF_CELLS}
             earlier = Comparison(replace(settings, **sizes), _changes(there, before["methods"]))
             grown = together(earlier, comparison)
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -75,7 +75,7 @@ def remember(comparison: Comparison) -> Comparison:
 def together(first: Comparison, second: Comparison) -> Comparison:
     """All that two comparisons of the same settings run, in the first one's folder."""
     sizes: dict[str, Any] = {
-        name: (*getattr(first.settings, name), *getattr(second.settings, name)) for name in MAY_GROW
+        name: (*getattr(first.settings, name), *getattr(second.settings, name)) for name in OF_CELLS
     }
     settings = replace(first.settings, **sizes).without_repeats
     changes = {

@@ -16,9 +16,10 @@ from prefloop.settings import as_flat, leaves
 from prefloop.startup import import_optional
 from prefloop.sweeps import remembering
 from prefloop.sweeps.cells import Cell, Comparison, shown
-from prefloop.sweeps.jobs import SEEDS, Job, why_not
+from prefloop.sweeps.jobs import Job, why_not
 from prefloop.sweeps.methods import REFERENCES
 from prefloop.sweeps.settings import (
+    OF_CELLS,
     OF_RUNNING,
     PREPARED,
     RANDOM,
@@ -118,7 +119,7 @@ def collect(root: Path) -> Results:
     terms = [
         flag
         for flag in (flat[0] if flat else ())
-        if flag not in ("methods", "labels", "seeds", *OF_RUNNING, *OF_ENV)
+        if flag not in (*OF_CELLS, *OF_RUNNING, *OF_ENV)
         and any(one[flag] != flat[0][flag] for one in flat)
     ]
     changed = dict.fromkeys(
@@ -191,7 +192,7 @@ def _part(comparison: Comparison) -> Part:
 
 def _demonstrators(comparison: Comparison, seed: int) -> Row | None:
     """What a seed's demonstrators came to; None where there are none, or not yet."""
-    file = comparison.folder / SEEDS / f"seed-{seed}" / PREPARED
+    file = comparison.settings.seed_folder(seed) / PREPARED
     if not file.exists():
         return None
     found = read_json(file)
@@ -206,7 +207,7 @@ def _settings(settings: CompareSettings, cell: Cell) -> Row:
     terms = {
         flag: value
         for flag, value in as_flat(settings).items()
-        if flag not in ("methods", "labels", "seeds", *OF_RUNNING)
+        if flag not in (*OF_CELLS, *OF_RUNNING)
         and not (flag in own and (value is None or flag == "segment_length"))
     }
     own.pop("labels", None)

@@ -33,9 +33,10 @@ from prefloop.settings import as_flat
 from prefloop.sweeps.cells import Cell
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.settings import (
+    EXPLORATIONS,
     LOG,
+    PREFERENCES,
     PREPARED,
-    RANDOM,
     RESULT,
     STRONG,
     WEAK,
@@ -79,7 +80,7 @@ def play_at_random(settings: CompareSettings, seed: int) -> None:
         return rng.uniform(low, high, (len(obs), len(low))).astype(np.float32)
 
     judged = _judge(settings, FunctionPolicy(draw, "actions at random"), seed)
-    write_json(Path(settings.out) / RANDOM / f"seed-{seed}" / RESULT, judged)
+    write_json(settings.random_folder(seed) / RESULT, judged)
 
 
 def prepare(settings: CompareSettings, seed: int) -> None:
@@ -90,7 +91,7 @@ def prepare(settings: CompareSettings, seed: int) -> None:
         UserError: the environment or the given policies can't be used.
     """
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
-    folder = seed_folder(settings, seed)
+    folder = settings.seed_folder(seed)
     with claimed_directory(folder):
         _prepare(settings, seed, folder)
 
@@ -107,14 +108,14 @@ def _prepare(settings: CompareSettings, seed: int, folder: Path) -> None:
             write_json(place / runs.FACTS, {**facts, "versions": checkpoints.versions()})
             checkpoints.save(place / outputs.POLICY, policy.state_dict())
             returns[name] = _judge(settings, policy, seed)
-        shutil.rmtree(folder / "preferences", ignore_errors=True)  # of an attempt that was killed
+        shutil.rmtree(folder / PREFERENCES, ignore_errors=True)  # of an attempt that was killed
         write_json(folder / PREPARED, returns)
     segments = _segments(settings, seed)
     teacher = demos.make_teacher(
         settings.teacher.teacher, segments, seed, settings.teacher.overrides
     )
     facts = {"program": "prefloop compare", **settings.environment.facts}
-    _ask(folder / "preferences", segments, max(settings.labels), teacher, facts, seed)
+    _ask(folder / PREFERENCES, segments, max(settings.labels), teacher, facts, seed)
 
 
 def _ask(
@@ -268,7 +269,7 @@ class Bench:
         self._reward: RewardSettings = getattr(own, "reward", RewardSettings())
         self.seed, self.device = cell.seed, usable_device(settings.device)
         self.directory, self.stack, self.goes_on = directory, stack, goes_on
-        self.weak_file = seed_folder(settings, cell.seed) / WEAK / outputs.POLICY
+        self.weak_file = settings.seed_folder(cell.seed) / WEAK / outputs.POLICY
 
     @functools.cached_property
     def weak(self) -> Policy:
@@ -281,7 +282,7 @@ class Bench:
             return None
         device = self._settings.device
         facts = depends_on(own, self.learns_in, self.env, states, self.seed, device)
-        home = Path(self._settings.out) / "explorations"
+        home = Path(self._settings.out) / EXPLORATIONS
         return KeptExploration.under(home, facts, own.exploration_iterations, quiet=True)
 
     def answers(self) -> Preferences:
@@ -290,7 +291,7 @@ class Bench:
         Raises:
             UserError: there are fewer; or they say nothing about what is better.
         """
-        place = seed_folder(self._settings, self.seed) / "preferences"
+        place = self._settings.seed_folder(self.seed) / PREFERENCES
         answered = dataset.read(place).answered
         if len(answered) < self._cell.labels:
             raise UserError(
@@ -383,11 +384,6 @@ def _demonstrators(settings: CompareSettings, seed: int) -> dict[str, Policy]:
     return {STRONG: on_the_way[-1], WEAK: weak}
 
 
-def seed_folder(settings: CompareSettings, seed: int) -> Path:
-    """Where the demonstrators and pairs of a seed stand."""
-    return Path(settings.out) / "seeds" / f"seed-{seed}"
-
-
 def _load(settings: CompareSettings, seed: int, name: str) -> Policy:
-    file = seed_folder(settings, seed) / name / outputs.POLICY
+    file = settings.seed_folder(seed) / name / outputs.POLICY
     return policy_files.load(file, make_vector_env(settings.environment, 1))

@@ -22,10 +22,17 @@ RESULT = "result.json"  # in a run's folder, once it is done
 PREPARED = "prepared.json"  # in the folder of a seed's demonstrators and pairs, likewise
 STRONG, WEAK = "strong", "weak"  # there: the two demonstrators
 FAILURE = "failed.json"  # in its place, where that could not be
+SEEDS = "seeds"  # in a comparison's folder: each seed's demonstrators and pairs
+PREFERENCES = "preferences"  # there: the labelled pairs
 RANDOM = "random"  # in a comparison's folder: what actions drawn at random reach, for each seed
+EXPLORATIONS = (
+    "explorations"  # likewise: what runs of PEBBLE explored, for those that would explore alike
+)
 LOG = "log.txt"  # what was said meanwhile, if anything was
-# settings of how it is run, on which no result depends
-OF_RUNNING = ("out", "processes", "device", "dry_run", "retry_failed")
+OF_CELLS = ("methods", "labels", "seeds")  # settings of which a comparison has many, and later more
+OF_COMMAND = ("dry_run", "retry_failed")  # settings of one command, which no file says
+OF_MACHINE = ("out", "processes", "device")  # where it is run, of which a study has one value each
+OF_RUNNING = (*OF_MACHINE, *OF_COMMAND)  # how it is run, on which no result depends
 MAX_SEEDS = 10_000  # of one comparison: more is a slip of the finger
 
 
@@ -122,6 +129,14 @@ class CompareSettings:
         """All seeds, in order."""
         ranges = map(_ends, self.seeds)
         return sorted({seed for first, last in ranges for seed in range(first, last + 1)})
+
+    def seed_folder(self, seed: int) -> Path:
+        """The folder of a seed's demonstrators and pairs."""
+        return Path(self.out) / SEEDS / f"seed-{seed}"
+
+    def random_folder(self, seed: int) -> Path:
+        """The folder of what actions drawn at random reach with a seed."""
+        return Path(self.out) / RANDOM / f"seed-{seed}"
 
     @property
     def has_demonstrators(self) -> bool:

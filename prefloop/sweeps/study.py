@@ -28,13 +28,17 @@ from prefloop.sweeps.changes import (
 )
 from prefloop.sweeps.engine_settings import EngineSettings
 from prefloop.sweeps.methods import METHODS
-from prefloop.sweeps.settings import CompareSettings, StudySettings
+from prefloop.sweeps.settings import (
+    OF_CELLS,
+    OF_COMMAND,
+    OF_MACHINE,
+    OF_RUNNING,
+    CompareSettings,
+    StudySettings,
+)
 from prefloop.tuned import SHORT, defaults_for
 from prefloop.yaml_files import Place, read_values
 
-RUNNING = ("out", "processes", "device")  # how it is run: one value each
-LISTS = ("methods", "labels", "seeds")  # of which a comparison has many anyway
-NOT_HERE = ("dry_run", "retry_failed")  # what a command line says
 MAX_RUNS = 100_000  # of one study: more is a slip of the finger
 SEARCH = "search"  # what prefloop tune reads besides
 
@@ -99,7 +103,7 @@ class Reader:
         for needed in ("env", "methods"):
             if needed not in self.values:
                 raise UserError(f"{self.file} names no {needed}.")
-        running = {key: self._one(key) for key in RUNNING if key in self.values}
+        running = {key: self._one(key) for key in OF_MACHINE if key in self.values}
         out = self.given.out or running.get("out", "")
         engine = self._engine()
         if not out:
@@ -108,7 +112,7 @@ class Reader:
             )
         if not engine.kind.is_here:  # where workers begin in folders of their own
             out = str(Path(out).absolute())
-        shared = {key: self._list(key) for key in LISTS if key in self.values}
+        shared = {key: self._list(key) for key in OF_CELLS if key in self.values}
         methods = tuple(dict.fromkeys(shared["methods"]))
         terms = self._terms()
         changed = self._changed(methods)
@@ -214,7 +218,7 @@ class Reader:
         return {
             key: self._axis(SHARED[key], value, key)
             for key, value in self.values.items()
-            if key in SHARED and key not in (*RUNNING, *LISTS, *NOT_HERE, "env")
+            if key in SHARED and key not in (*OF_CELLS, *OF_RUNNING, "env")
         }
 
     def _changed(self, methods: Sequence[str]) -> dict[str, Axes]:
@@ -223,7 +227,7 @@ class Reader:
         found: dict[str, dict[str, Sequence[Any]]] = {name: {} for name in methods}
         own: dict[str, dict[str, Sequence[Any]]] = {name: {} for name in methods}
         for key, value in self.values.items():
-            if key in NOT_HERE:
+            if key in OF_COMMAND:
                 raise UserError(f"{self.where(key)}: {key} is a flag of the command line alone.")
             if key == SEARCH and not self.has_search:
                 raise UserError(f"{self.where(key)}: {key} is what prefloop tune reads.")
@@ -285,7 +289,7 @@ class Reader:
         said = sorted(
             (flag, value)
             for flag, value in flat.items()
-            if flag not in (*RUNNING, *LISTS, *NOT_HERE, "env") and value != usually[flag]
+            if flag not in (*OF_CELLS, *OF_RUNNING, "env") and value != usually[flag]
         )
         env = re.sub(r"[^\w.-]", "_", flat["env"])
         name = f"{env}-{digest([flat['env'], *said])}"

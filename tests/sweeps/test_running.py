@@ -22,7 +22,7 @@ from prefloop.seeding import Stream, generator
 from prefloop.sweeps import running
 from prefloop.sweeps.cells import Cell, cells
 from prefloop.sweeps.methods import METHODS, SACAlone
-from prefloop.sweeps.running import Bench, prepare, run_cell, seed_folder
+from prefloop.sweeps.running import Bench, prepare, run_cell
 from prefloop.sweeps.settings import RESULT, CompareSettings
 from prefloop.teachers.simulated import SimulatedTeacher
 from prefloop.training import demonstrations
@@ -87,7 +87,7 @@ def test_no_run_learns_from_fewer_answers_than_its_labels(tmp_path):
     settings = CompareSettings(
         environment=CARTPOLE, methods=("dpo",), labels=(9,), out=str(tmp_path)
     )
-    place, rng = seed_folder(settings, 0) / "preferences", np.random.default_rng(0)
+    place, rng = settings.seed_folder(0) / "preferences", np.random.default_rng(0)
     with dataset.writing(place, CARTPOLE.facts) as writer:
         writer.append(ask(random_segments(8, 5, rng), 5, rng))
     with contextlib.ExitStack() as stack:
