@@ -117,3 +117,13 @@ def entries_of(entry: Entry, path: Path) -> dict[str, Entry]:
             raise UserError(f"{where}: {name} stands here for the second time.")
         entries[name] = Entry(where, value)
     return entries
+
+
+def value_of(node: "yaml.Node") -> Any:
+    """What Python makes of a value; its text where that is tagged as what it is not, or no such day."""
+    import yaml
+
+    try:
+        return yaml.SafeLoader("").construct_object(node, deep=True)
+    except (ValueError, AttributeError, KeyError, yaml.YAMLError):
+        return node.value

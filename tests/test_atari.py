@@ -22,6 +22,7 @@ from prefloop.evaluation.evaluate import evaluate
 from prefloop.labelling.arrays import from_archive, to_archive
 from prefloop.labelling.server.rendering import Renderer
 from prefloop.policies import FunctionPolicy
+from prefloop.tuned import flags_of
 
 pytest.importorskip("ale_py")
 PONG = EnvSettings(env="ALE/Pong-v5", pixels=42)
@@ -63,7 +64,7 @@ def test_what_is_usual_is_said_and_read_back():
     assert from_facts(plain.facts) == plain and plain.sticky == 0
     assert plain.described == "ALE/Pong-v5 (frame_stack 1, sticky 0, noop_max 0)"
     masked = EnvSettings(env="ALE/Pong-v5", pixels=42, mask_score=True, mask_rows=(0, 9))
-    assert masked.flags == "--env ALE/Pong-v5 --pixels 42 --mask_score --mask_rows 0 9"
+    assert flags_of(masked) == "--env ALE/Pong-v5 --pixels 42 --mask_score --mask_rows 0 9"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from prefloop.errors import UserError
 from prefloop.files import read_json, write_json
 from prefloop.settings import as_flat, leaves
 from prefloop.sweeps.settings import CompareSettings, demonstrator_settings
-from prefloop.tuned import COMMANDS, FOLDER, PRESETS, defaults_for, read, tuned
+from prefloop.tuned import COMMANDS, FOLDER, PRESETS, defaults_for, flags_of, read, tuned
 
 FILES = sorted(FOLDER.rglob("*.yaml"))
 SMALL = "--steps 40 --iteration-steps 20 --hidden-sizes 8 --batch-size 8 --random-steps 10 --evaluation-episodes 1"
@@ -79,7 +79,7 @@ def test_flags_of_an_environment_come_to_the_same_in_every_command(file, changes
     yaml = pytest.importorskip("yaml")
     env = EnvSettings(env=yaml.safe_load(file.read_text(encoding="utf-8"))["env"], **changes)
     for command in ("ppo", "sac", "pref-ppo", "pebble", "compare"):
-        flat = parsed(command, *shlex.split(env.flags))
+        flat = parsed(command, *shlex.split(flags_of(env)))
         assert {flag: flat[flag] for flag in as_flat(env)} == as_flat(env), command
 
 

@@ -78,6 +78,7 @@ def main(settings: Settings) -> None:
     from prefloop.rewards.training import RewardFit, make_model
     from prefloop.training import loop, outputs
     from prefloop.training.methods import PREFERENCES
+    from prefloop.tuned import flags_of
 
     torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
     run, reward = settings.run, settings.reward
@@ -147,7 +148,7 @@ def main(settings: Settings) -> None:
     print(
         f"Wrote {directory / reward_model.PARAMS}, run.json, metrics.csv and report.html, a page to look at."
     )
-    print(f"Next: prefloop ppo {env.flags} --reward {run.out} --out policy")
+    print(f"Next: prefloop ppo {flags_of(env)} --reward {run.out} --out policy")
 
 
 def _in_words(annotators: Mapping[str, Mapping[str, Any]]) -> str:

@@ -4,7 +4,6 @@ It stands in run.json and in a dataset's metadata, so that a policy is judged, f
 what it was trained in.
 """
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
@@ -157,27 +156,11 @@ class EnvSettings:
     @property
     def described(self) -> str:
         """Its id and what is changed about it, where a number would be misread without."""
-        said = ", ".join(f"{name} {value}" for name, value in self._unusual.items())
+        said = ", ".join(f"{name} {value}" for name, value in self.unusual.items())
         return f"{self.env} ({said})" if said else self.env
 
     @property
-    def flags(self) -> str:
-        """What a command line says of it: `--env ALE/Pong-v5 --pixels 42`; what is usual, too, where a command has another default."""
-        from prefloop.tuned import of_environment
-
-        said, values = [f"--env {shlex.quote(self.env)}"], self._unusual
-        for name, value in of_environment(type(self), self.env).items():
-            own = as_listed(getattr(self, name))
-            if own not in (value, None):
-                values[name] = own
-        for name, value in values.items():
-            flag = f"--no_{name}" if value is False else f"--{name}"
-            words = [] if isinstance(value, bool) else value if isinstance(value, list) else [value]
-            said.append(" ".join([flag, *(shlex.quote(str(word)) for word in words)]))
-        return " ".join(said)
-
-    @property
-    def _unusual(self) -> dict[str, Any]:
+    def unusual(self) -> dict[str, Any]:
         """`changes` that somebody has made."""
         usual = USUAL_OF_ATARI if self.is_atari else {}
         return {k: v for k, v in self.changes.items() if k not in usual or v != usual[k]}

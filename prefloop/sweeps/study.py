@@ -3,7 +3,6 @@
 It is read and refused as a whole before anything is run; sentences name the key and its line.
 """
 
-import difflib
 import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +36,7 @@ from prefloop.sweeps.settings import (
     StudySettings,
 )
 from prefloop.tuned import SHORT, defaults_for
+from prefloop.words import perhaps
 from prefloop.yaml_files import Place, read_values
 
 MAX_RUNS = 100_000  # of one study: more is a slip of the finger
@@ -267,10 +267,9 @@ class Reader:
                 )
         return {name: {**found[name], **own[name]} for name in methods}
 
-    def unknown(self, key: Any, known: Any, whose: str, *place: str | int) -> UserError:
+    def unknown(self, key: Any, known: Iterable[str], whose: str, *place: str | int) -> UserError:
         """A refusal of a key, with the known one that is meant, perhaps."""
-        close = difflib.get_close_matches(str(key), list(known), 1)
-        meant = f"; did you mean {close[0]}?" if close else "."
+        meant = perhaps(str(key), known, most=1)
         return UserError(f"{self.where(*place)}: {key} is no setting of {whose}{meant}")
 
     def _comparison(self, given: Mapping[str, Any], root: Path) -> tuple[CompareSettings, str]:

@@ -3,7 +3,6 @@
 W&B has the search, its queue and its page; a trial has the runs that one of `prefloop tune` has.
 """
 
-import difflib
 import json
 import os
 import time
@@ -33,7 +32,7 @@ from prefloop.sweeps.trial_runs import (
 from prefloop.sweeps.trials import Trials, import_optuna
 from prefloop.tracking import PROJECT, begin_run
 from prefloop.tuned import SHORT
-from prefloop.words import counted
+from prefloop.words import counted, perhaps
 
 MOST_VALUES = 1000  # of one setting, in a list: more of them is a slip of the finger
 SWEEP_ID = "WANDB_SWEEP_ID"  # as an agent tells what it calls
@@ -187,8 +186,7 @@ def read_drawn(search: Search, text: str) -> dict[str, Any]:
         raise UserError(f"--trial takes settings as JSON, {example}, not {SHORT.repr(text)}.")
     for flag in given:
         if flag not in search.ranges:
-            close = difflib.get_close_matches(flag, list(search.ranges), 1)
-            meant = f"; did you mean {close[0]}?" if close else "."
+            meant = perhaps(flag, search.ranges, most=1)
             raise UserError(f"--trial: {flag} is not among the {RANGES} of {search.file}{meant}")
     found = {}
     for flag, one in search.ranges.items():

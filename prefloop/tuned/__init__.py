@@ -9,6 +9,7 @@ flags that are not given. Free of PyTorch, and of PyYAML where nothing is read, 
 import functools
 import re
 import reprlib
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from prefloop.env_ids import without_module
 from prefloop.errors import UserError
 from prefloop.files import is_file
 from prefloop.settings import (
+    as_listed,
     as_set,
     defaults_of,
     leaves,
@@ -27,7 +29,7 @@ from prefloop.settings import (
     setting,
     with_flags,
 )
-from prefloop.yaml_files import Entry, entries_of, read_entries
+from prefloop.yaml_files import entries_of, read_entries, value_of
 
 T = TypeVar("T")
 FOLDER = Path(__file__).parent
@@ -187,16 +189,25 @@ def tuned(
     return with_flags(settings, {flag: as_set(value) for flag, value in values.items()})
 
 
-def of_environment(settings_class: type, env: str) -> dict[str, Any]:
-    """What commands change about an environment where nothing is given, by flag; those that change something are alike.
+def flags_of(environment: Any) -> str:
+    """An environment on the line of any command: `--env ALE/Pong-v5 --pixels 42`; what is usual, too, where a command has another default.
 
     Args:
-        settings_class: of an environment.
-        env: its id.
+        environment: its `EnvSettings`.
     """
-    file = _file_of(env)
-    sections = (read(file, name, settings_class, False) for name in COMMANDS) if file else ()
-    return {flag: value for section in sections for flag, value in section.items()}
+    values, kind, file = environment.unusual, type(environment), _file_of(environment.env)
+    sections = [read(file, command, kind, knows_all=False) for command in COMMANDS] if file else []
+    for section in sections:  # those that change something about an environment change the same
+        for name, value in section.items():
+            own = as_listed(getattr(environment, name))
+            if own not in (value, None):
+                values[name] = own
+    line = [f"--env {shlex.quote(environment.env)}"]
+    for name, value in values.items():
+        flag = f"--no_{name}" if value is False else f"--{name}"
+        words = [] if isinstance(value, bool) else value if isinstance(value, list) else [value]
+        line.append(" ".join([flag, *(shlex.quote(str(word)) for word in words)]))
+    return " ".join(line)
 
 
 def _of_a_given_policy(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,7 +271,7 @@ def _read(
     for name, section in sections.items():
         if name not in (*COMMANDS, *TEXTS):
             raise UserError(f"{section.where}: {name} is none of {', '.join((*COMMANDS, *TEXTS))}.")
-    if command not in sections or _constructed(sections[command]) is None:
+    if command not in sections or value_of(sections[command].node) is None:
         return {}
     known = {leaf.flag: leaf for leaf in leaves(settings_class) if not leaf.required}
     entries, values = entries_of(sections[command], file), {}
@@ -269,7 +280,7 @@ def _read(
     for key, entry in entries.items():
         if key not in known or key in ("preset", "untuned", "resume"):
             raise UserError(f"{entry.where}: {key} is no setting of prefloop {command}.")
-        value = _constructed(entry)
+        value = value_of(entry.node)
         try:
             values[key] = read_as(known[key], value)
         except ValueError:
@@ -280,13 +291,3 @@ def _read(
         named = [entry for key, entry in entries.items() if re.search(rf"--{key}\b", str(error))]
         raise UserError(f"{(named or [sections[command]])[0].where}: {error}.") from None
     return {key: list(x) if isinstance(x, tuple) else x for key, x in values.items()}
-
-
-def _constructed(entry: Entry) -> Any:
-    """What Python makes of a value; its text where that is tagged as what it is not, or no such day."""
-    import yaml
-
-    try:
-        return yaml.SafeLoader("").construct_object(entry.node, deep=True)
-    except (ValueError, AttributeError, KeyError, yaml.YAMLError):
-        return entry.node.value

@@ -3,9 +3,8 @@
 from prefloop.errors import UserError, note
 from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.client.managing import agreed_to
-from prefloop.labelling.names import perhaps
 from prefloop.labelling.schemas.people import StoredOut
-from prefloop.words import counted
+from prefloop.words import counted, perhaps
 
 
 def forget(client: LabellingClient, name: str, ask: bool) -> None:

@@ -12,7 +12,7 @@ import yaml
 from prefloop.errors import UserError
 from prefloop.files import write_atomically
 from prefloop.labelling.limits import MAX_AHEAD
-from prefloop.yaml_files import read_entries
+from prefloop.yaml_files import read_entries, value_of
 
 logger = logging.getLogger(__name__)
 
@@ -118,10 +118,7 @@ def _value(node: yaml.Node) -> Any:
     """A number, a word, true, false or null; anything else as its text, which no key accepts."""
     if not isinstance(node, yaml.ScalarNode):
         return "a list or a mapping"
-    try:
-        return yaml.SafeLoader("").construct_object(node)
-    except (ValueError, AttributeError, KeyError, yaml.YAMLError):
-        return node.value  # tagged as what it is not
+    return value_of(node)
 
 
 def as_yaml(config: LabellingConfig) -> str:

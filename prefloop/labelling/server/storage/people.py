@@ -21,7 +21,6 @@ from sqlalchemy import (
     update,
 )
 
-from prefloop.labelling.names import perhaps
 from prefloop.labelling.server.storage.counting import give_back
 from prefloop.labelling.server.storage.database import Database, chunks
 from prefloop.labelling.server.storage.errors import NotFoundError
@@ -44,6 +43,7 @@ from prefloop.labelling.server.storage.tables import (
     studies,
     study_runs,
 )
+from prefloop.words import perhaps
 
 # every column that holds somebody's name, but for texts that a researcher wrote
 NAMED = (
