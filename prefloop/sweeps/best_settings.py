@@ -58,7 +58,7 @@ def as_yaml(values: Mapping[str, Any]) -> bytes:
 
 
 def _preset(search: Search, point: Mapping[str, Any]) -> dict[str, Any]:
-    """What is not a command's default in the best runs; of several comparisons, what is alike in all.
+    """Settings of the best runs that are not a command's defaults; of several comparisons, those that are alike in all.
 
     With what is changed of the environment: a preset stands in the place of the file that would have said it.
     Not how long they were, nor how many labels they had: that is for whoever uses it to say.

@@ -34,14 +34,14 @@ def changes_at(
     point: Mapping[str, Any],
     plain: Mapping[str, Any] | None = None,
 ) -> tuple[Changes, dict[str, str]]:
-    """What is not as usual at one place.
+    """Settings of a method that are not as usual at one place.
 
     Args:
         point: by flag; what does nothing beside the others there is left out.
         plain: what is `usual`, where many places are asked about.
 
     Returns:
-        That, and of what was left out because it does nothing, why.
+        These settings, and of each that was left out because it does nothing, why.
 
     Raises:
         ValueError: the method refuses it; names flags.

@@ -39,7 +39,7 @@ class Running:
 
 
 def at_random(comparisons: Iterable[Comparison]) -> list[Job]:
-    """What measures returns of actions at random, where scores are 0: one job for each comparison and seed."""
+    """Jobs that measure returns of actions at random, where scores are 0: one for each comparison and seed."""
     return [
         Job("play_at_random", comparison.settings, seed)
         for comparison in comparisons
@@ -98,16 +98,16 @@ def leave(queue: Queue, first: Sequence[Job], then: dict[Job, list[Job]], root: 
     """
     file = root / QUEUED
     given: dict[str, str] = read_json(file, MAX_QUEUED) if file.exists() else {}
-    states, told = queue.states(), {"waits": 0, "runs": 0, "failed": 0}
-    there: dict[Job, str] = {}
+    states, counts = queue.states(), {"waits": 0, "runs": 0, "failed": 0}
+    queued: dict[Job, str] = {}
     for job in (*first, *(one for after in then.values() for one in after)):
         number = given.pop(_name(job, root), None)
         if number is None:
             continue
         state = states.get(number)
         if state is not None:
-            there[job] = number
-            told["runs" if state == "RUNNING" else "waits"] += 1
+            queued[job] = number
+            counts["runs" if state == "RUNNING" else "waits"] += 1
         elif job.failure is None and not job.is_done:
             log = queue.log_of(number)
             says = (
@@ -116,14 +116,14 @@ def leave(queue: Queue, first: Sequence[Job], then: dict[Job, list[Job]], root: 
                 else "is not there: it never began, or not all machines share the folder"
             )
             job.failed(f"Its job {number} ended without a word; {log} {says}.")
-        told["failed"] += state is None and not job.is_done
+        counts["failed"] += state is None and not job.is_done
     # demonstrators are looked after again only for runs that are yet to be given
     over = {
         job
         for job, after in then.items()
-        if all(one in there or one.failure is not None for one in after)
+        if all(one in queued or one.failure is not None for one in after)
     }
-    new = [job for job in first if job not in {*there, *over} and job.failure is None]
+    new = [job for job in first if job not in {*queued, *over} and job.failure is None]
 
     def give(jobs: Sequence[Job], after: Sequence[str] = ()) -> dict[Job, str]:
         numbers: dict[Job, str] = {}
@@ -133,27 +133,27 @@ def leave(queue: Queue, first: Sequence[Job], then: dict[Job, list[Job]], root: 
             some = jobs[i : i + queue.most]
             # patiently: whoever was killed before what was given was noted has it given twice
             numbers |= zip(some, queue.submit(do_with_patience, some, after), strict=True)
-            there.update(numbers)
-            write_json(file, waiting | {_name(job, root): n for job, n in there.items()})
+            queued.update(numbers)
+            write_json(file, waiting | {_name(job, root): n for job, n in queued.items()})
         return numbers
 
     numbers = give(new)
     later = [
         one
         for job, after in then.items()
-        if job in there
+        if job in queued
         for one in after
-        if one not in there and one.failure is None
+        if one not in queued and one.failure is None
     ]
-    numbers |= give(later, [there[job] for job in then if job in there])
+    numbers |= give(later, [queued[job] for job in then if job in queued])
     print(
-        f"The queue was given {len(numbers)} jobs; of earlier ones {told['waits']} wait, {told['runs']} run, "
-        f"{told['failed']} ended without a result. The same command collects what is done."
+        f"The queue was given {len(numbers)} jobs; of earlier ones {counts['waits']} wait, {counts['runs']} run, "
+        f"{counts['failed']} ended without a result. The same command collects what is done."
     )
 
 
 def _name(job: Job, root: Path) -> str:
-    """What it is kept under; one that makes fewer pairs is another, which runs of more labels can't follow."""
+    """The name that a job is kept under in `QUEUED`; one that makes fewer pairs is another, which runs of more labels can't follow."""
     place = job.folder.relative_to(root).as_posix()
     return f"{place}, {max(job.settings.labels)} labels" if job.function == "prepare" else place
 

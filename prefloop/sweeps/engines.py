@@ -92,11 +92,11 @@ class Queue(Protocol):
         ...
 
     def states(self) -> dict[str, str]:
-        """Of all jobs of ours that wait or run, by their ids."""
+        """The states of all jobs of ours that wait or run, by their ids."""
         ...
 
     def log_of(self, job_id: str) -> Path:
-        """What a job said to the cluster."""
+        """The file of what a job said to the cluster."""
         ...
 
     def __enter__(self) -> "Queue":

@@ -73,12 +73,12 @@ class Job(NamedTuple):
 
     @property
     def log(self) -> Path:
-        """What it said, if anything."""
+        """The file of what it said, which is there if it said anything."""
         return self.folder / LOG
 
 
 def why_not(run: Job) -> tuple[Job, str | None]:
-    """What failed of a run that there is not, its demonstrators or itself, and why; None: it only waits.
+    """The job that failed (the demonstrators' or this run's) and its reason; None if it has not failed.
 
     Demonstrators come first: a run that a queue began without them can only say which file it misses.
     """
@@ -122,7 +122,7 @@ def do(job: Job, patience: float = PATIENCE) -> None:
 
 
 def _call(job: Job) -> None:
-    """Does it now, as `do`."""
+    """Does a job now, whoever else may be at it."""
     with job.log.open("a", encoding="utf-8", errors="backslashreplace") as log:
         try:
             with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
@@ -144,5 +144,5 @@ def _call(job: Job) -> None:
 
 
 def do_with_patience(job: Job) -> None:
-    """The same where others may do the same for hours, whose result is then this one's, too."""
+    """Does a job, or waits as long as another process does it, whose result is then this one's, too."""
     do(job, math.inf)

@@ -71,7 +71,7 @@ def merge(folders: Sequence[Path], out: Path) -> None:
 
 
 def _merge(sources: Sequence[Path], target: Path) -> None:
-    """Of one comparison."""
+    """Brings the folders of one comparison together in a new one."""
     target.mkdir(parents=True, exist_ok=True)
     merged, own = remembering.read(sources[0])
     for source in sources:

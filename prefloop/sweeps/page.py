@@ -43,7 +43,7 @@ def write_page(
 
 
 def _of_rows(settings: CompareSettings, rows: Rows) -> CompareSettings:
-    """The same with those methods alone of which there is a result, if there is one."""
+    """Settings of a comparison with those methods alone of which there is a result, if there is one."""
     there = {row["method"] for row in rows}
     methods = tuple(name for name in settings.methods if name in there) or settings.methods
     # which a command refuses where nobody has demonstrators
@@ -149,7 +149,7 @@ def _html(
 
 
 def _terms(results: Results, part: Part) -> dict[str, str]:
-    """What is varied between comparisons, of one; its demonstrators have it, too."""
+    """A comparison's values of the settings that are varied between comparisons; its demonstrators have them, too."""
     flat = as_flat(part.comparison.settings)
     return {name: shown(flat[name]) for name in results.varied if name in flat}
 
@@ -173,7 +173,7 @@ def _across(results: Results, aggregates: Sequence[Row]) -> str:
 
 
 def _pictures(results: Results, part: Part, has_curves: bool) -> str:
-    """Of one comparison, marked with what tells it from others, so that filters find it."""
+    """Pictures of one comparison, marked with what tells it from others, so that filters find them."""
     place = part.comparison.folder.relative_to(results.root).as_posix()
     names = ["return_against_labels", *(["learning_curves"] if has_curves else [])]
     about = html.escape(json.dumps({"task": part.task, **_terms(results, part)}), quote=True)
@@ -200,7 +200,7 @@ def _runs(results: Results) -> list[dict[str, str]]:
 
 
 def _cells(row: Row, names: Iterable[str]) -> dict[str, str]:
-    """What a table shows of a row; no labels are a dash, as in every table, or one filter would not do for all."""
+    """Cells of a table for a row; no labels are a dash, as in every table, or one filter would not do for all."""
     found = {name: _figure(row.get(name)) for name in names}
     return found | ({} if row["labels"] else {"labels": "-"})
 
@@ -210,7 +210,7 @@ def _figure(value: Any) -> str:
 
 
 def _again(results: Results) -> str:
-    """What makes it again: commands, or the studies' files."""
+    """Commands that make it all again, or the studies' files."""
     if files := studies_in(results.root):
         return "\n".join(
             f"prefloop compare {file.name}\n\n# {file.name}\n{file.read_text(encoding='utf-8')}"

@@ -43,7 +43,7 @@ class Curve(NamedTuple):
 
 
 def kind_of(row: Mapping[str, Any], varied: Sequence[str]) -> Kind:
-    """What has a line of its own."""
+    """The kind of run that a row is of; each has a line of its own."""
     return row["method"], tuple(row.get(name) for name in varied)
 
 
@@ -113,7 +113,7 @@ def _level(axes: Axes, value: float, style: Mapping[str, Any], place: int, num: 
 
 
 def curves_of(part: Part, varied: Sequence[str]) -> list[Curve]:
-    """What the methods that act did on the way, for each budget."""
+    """Learning curves of the methods that act, one for each budget."""
     found = []
     pairs = zip(part.lines, part.folders, strict=True)
     by_line = grouped(pairs, lambda pair: (kind_of(pair[0], varied), pair[0]["labels"]))
@@ -139,7 +139,7 @@ def _read_curve(run: Path) -> tuple[NDArray, NDArray] | None:
 
 
 def curve_rows(part: Part, varied: Sequence[str], curves: Sequence[Curve]) -> list[Row]:
-    """The same as rows of curves.csv."""
+    """Learning curves as rows of curves.csv."""
     return [
         {
             "task": part.task,
@@ -161,7 +161,7 @@ def curve_rows(part: Part, varied: Sequence[str], curves: Sequence[Curve]) -> li
 def plot_learning_curves(
     path: Path, part: Part, varied: Sequence[str], curves: Sequence[Curve]
 ) -> bool:
-    """Draws them, a panel for each budget, methods that use no labels in all; False if none acts."""
+    """Draws learning curves, a panel for each budget, methods that use no labels in all; False if none acts."""
     if not curves:
         return False
     budgets = sorted({curve.labels for curve in curves} - {0}) or [0]
@@ -208,7 +208,7 @@ def profile_rows(results: Results) -> list[Row]:
 
 
 def plot_profiles(path: Path, results: Results, rows: Sequence[Row]) -> None:
-    """Draws them, a panel for each budget, methods that use no labels in all."""
+    """Draws profiles of scores, a panel for each budget, methods that use no labels in all."""
     lines = grouped(rows, lambda row: (kind_of(row, results.varied), row["labels"]))
     budgets = sorted({labels for _, labels in lines} - {0}) or [0]
     styles = _styles((kind for kind, _ in lines), results.varied)

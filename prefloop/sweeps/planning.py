@@ -35,34 +35,34 @@ def say_what_there_is(comparisons: Sequence[Comparison], processes: int) -> None
             failed = [job for job in jobs if not job.is_done and why_not(job)[1] is not None]
             asked = sum(cell.labels for cell in own) if METHODS[method].asks else 0
             left, speed = len(own) - len(done), speeds.get((settings.environment.env, method))
-            told = "0"
+            hours_to_go = "0"
             if left and speed is None:
-                told, unknown = "not known", unknown + left
+                hours_to_go, unknown = "not known", unknown + left
             elif left and speed is not None:
                 needed = left * speed * _size(settings, method) / 3600
-                told, hours = f"{needed:.2g}", hours + needed
+                hours_to_go, hours = f"{needed:.2g}", hours + needed
             runs, labels = runs + len(own), labels + asked
             numbers = map(str, (len(own), len(done), len(failed), asked or "-"))
-            print(ALIGN.format(settings.environment.described[:24], method, *numbers, told))
+            print(ALIGN.format(settings.environment.described[:24], method, *numbers, hours_to_go))
     at_once = f", {hours / processes:.2g} with {processes} at once" if processes > 1 else ""
-    told = (
+    summary = (
         f"about {hours:.2g} hours of computing to go{at_once}"
         if hours or not unknown
         else "how long they take is not known yet"
     )
     if hours and unknown:
-        told += f", without {unknown} runs of methods of which none is done there"
-    print(f"{counted(runs, 'run')}, {counted(labels, 'label')}; {told}.")
+        summary += f", without {unknown} runs of methods of which none is done there"
+    print(f"{counted(runs, 'run')}, {counted(labels, 'label')}; {summary}.")
     print("Nothing was run.")
 
 
 def _size(settings: CompareSettings, method: str) -> float:
-    """What the time of a run is in proportion to."""
+    """A number that the time of a run is in proportion to: its steps, or 1 for quick methods."""
     return 1.0 if METHODS[method].is_quick else float(settings.steps)
 
 
 def _seconds_a_step(comparisons: Sequence[Comparison]) -> dict[tuple[str, str], float]:
-    """By environment and method, of runs that are done; of quick methods the seconds of a run."""
+    """Mean seconds of a step, by environment and method, of runs that are done; of quick methods the seconds of a run."""
     found: dict[tuple[str, str], list[float]] = {}
     for comparison in comparisons:
         settings = comparison.settings

@@ -98,7 +98,7 @@ class Choice:
 
     @property
     def names(self) -> tuple[Any, ...]:
-        """What stands for each: a text for what is no plain value."""
+        """Names that stand for the values: a text for what is no plain value."""
         return tuple(shown(v) if isinstance(v, tuple) else v for v in self.values)
 
     def as_set(self, drawn: Any) -> Any:

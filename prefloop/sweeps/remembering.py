@@ -106,7 +106,7 @@ def write(comparison: Comparison, own: Mapping[str, Any]) -> None:
 
 
 def read(directory: Path) -> tuple[Comparison, dict[str, Any]]:
-    """What a folder is of, and all settings of its methods, by method and flag.
+    """The comparison that a folder is of, and all settings of its methods, by method and flag.
 
     Raises:
         UserError: it holds no comparison, or what it says is damaged.
@@ -124,7 +124,7 @@ def read(directory: Path) -> tuple[Comparison, dict[str, Any]]:
 
 
 def _changes(there: Mapping[str, Any], methods: Sequence[str]) -> dict[str, list[Changes]]:
-    """Of a file; earlier versions changed nothing."""
+    """Changes of each method, as a file says them; earlier versions changed nothing."""
     said = there.get(CHANGES, {})
     return {
         name: [
@@ -136,7 +136,7 @@ def _changes(there: Mapping[str, Any], methods: Sequence[str]) -> dict[str, list
 
 
 def _filled(own: Mapping[str, Any], methods: Sequence[str]) -> dict[str, Any]:
-    """By method, with what earlier versions did not write down, since nobody could set it."""
+    """Settings by method, with those that earlier versions did not write down, since nobody could set them."""
     filled = dict(own)
     if any(METHODS[name].has_demonstrators for name in methods):
         filled.setdefault(DEMONSTRATORS, {})

@@ -28,7 +28,7 @@ from prefloop.sweeps.tables import (
 
 
 def report(root: Path) -> str | None:
-    """Writes it.
+    """Writes results, tables, curves, pictures and the page of a folder.
 
     Returns:
         The table as text, with a note where its intervals are over few seeds; None where nothing is done.
@@ -37,7 +37,7 @@ def report(root: Path) -> str | None:
 
 
 def write(results: Results) -> str | None:
-    """The same, of what was read."""
+    """Writes all this about results that were read, as `report`."""
     results = Results(
         results.root, [p for p in results.parts if p.rows or p.failed], results.varied
     )

@@ -72,7 +72,7 @@ class Part:
 
     @property
     def bounds(self) -> Bounds:
-        """Of a return."""
+        """The lowest and the highest return that is possible."""
         return return_bounds(self.comparison.settings.environment)
 
 
@@ -95,7 +95,7 @@ class Results:
 
     @property
     def lines(self) -> list[Row]:
-        """The same as `Part.lines`."""
+        """All rows as `Part.lines` tells them apart."""
         return [line for part in self.parts for line in part.lines]
 
     @property
@@ -145,7 +145,7 @@ def _differs(rows: Sequence[Row], flag: str) -> bool:
 
 
 def _part(comparison: Comparison) -> Part:
-    known: dict[Any, Row] = {}
+    settings_of: dict[Any, Row] = {}
     rows: list[Row] = []
     folders, failed = [], []
     runs: dict[Any, list[float]] = {}  # of agents on the true reward, their returns
@@ -155,8 +155,8 @@ def _part(comparison: Comparison) -> Part:
         folder = comparison.folder / cell.folder
         if (folder / RESULT).exists():
             kind = (cell.method, cell.labels, cell.changes)
-            if kind not in known:
-                known[kind] = _settings(comparison.settings, cell)
+            if kind not in settings_of:
+                settings_of[kind] = _settings(comparison.settings, cell)
             result = read_json(folder / RESULT)
             # earlier versions kept what was there when the run ended, which others may have made later
             of_seed = by_seed[cell.seed] or {name: result.pop(name, None) for name in OF_SEED}
@@ -168,7 +168,7 @@ def _part(comparison: Comparison) -> Part:
                     **of_seed,
                     "seconds": seconds,
                     "score": None,
-                    **known[kind],
+                    **settings_of[kind],
                 }
             )
             folders.append(folder)
@@ -191,7 +191,7 @@ def _part(comparison: Comparison) -> Part:
 
 
 def _demonstrators(comparison: Comparison, seed: int) -> Row | None:
-    """What a seed's demonstrators came to; None where there are none, or not yet."""
+    """Returns of a seed's demonstrators; None where there are none, or not yet."""
     file = comparison.settings.seed_folder(seed) / PREPARED
     if not file.exists():
         return None
@@ -245,7 +245,7 @@ def write_tables(results: Results) -> None:
 
 
 def _column(values: list[Any]) -> list[Any]:
-    """Of one type, as Parquet's columns are: methods may have the same setting in different types."""
+    """Values of one type, as Parquet's columns are: methods may have the same setting in different types."""
     kinds = {type(value) for value in values if value is not None}
     if len(kinds) <= 1:
         return values

@@ -97,7 +97,7 @@ def prepare(settings: CompareSettings, seed: int) -> None:
 
 
 def _prepare(settings: CompareSettings, seed: int, folder: Path) -> None:
-    """The same in a folder that this process has claimed."""
+    """Makes them, as `prepare`, in a folder that this process has claimed."""
     if not (folder / PREPARED).exists():
         demonstrators = _demonstrators(settings, seed)
         returns = {}
@@ -187,7 +187,7 @@ def run_cell(settings: CompareSettings, cell: Cell) -> None:
 def _train(
     settings: CompareSettings, cell: Cell, directory: Path, goes_on: bool, start: float
 ) -> Policy:
-    """What the commands do, one after the other, with the run's settings.
+    """Trains a method with the run's settings, as its command does, and gives its policy.
 
     Args:
         start: when it began, as `time.monotonic` counts, and as if it had never been stopped.
@@ -337,7 +337,7 @@ def _constant(rollout: Rollout) -> NDArray:
 
 
 def _segments(settings: CompareSettings, seed: int) -> Segments:
-    """What a seed's pairs are made of; the same whenever it is asked for."""
+    """Segments that a seed's pairs are made of; the same ones whenever they are asked for."""
     envs = make_vector_env(settings.environment, min(settings.episodes, 64))
     acting = [_load(settings, seed, name) for name in (STRONG, WEAK)]
     trajectories = demos.act(envs, acting, settings.episodes, seed)

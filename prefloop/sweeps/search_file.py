@@ -95,7 +95,7 @@ class Search:
 
     @property
     def labels(self) -> int:
-        """What each run gets; 0 if it uses none."""
+        """Labels of each run; 0 if it uses none."""
         settings = self.study.comparisons[0].settings
         return settings.labels[0] if METHODS[self.settings.method].uses_labels else 0
 
@@ -111,7 +111,7 @@ class Search:
         return [Instance(number, *one) for number, one in enumerate(found)]
 
     def fixed(self, comparison: Comparison) -> dict[str, Any]:
-        """What the file changes of the method in every trial."""
+        """Settings of the method that the file changes in every trial."""
         (changes,) = comparison.changes[self.settings.method]
         return dict(changes)
 

@@ -101,12 +101,12 @@ class _Turn:
         """Has the runs of a trial done, until it is clear that they come to less than the best one's."""
         trials = self.trials
         start, point = time.monotonic(), trials.point(trial)
-        told = ", ".join(f"{flag} {shown(value)}" for flag, value in point.items())
+        drawn = ", ".join(f"{flag} {shown(value)}" for flag, value in point.items())
         try:
             jobs = jobs_of(self.search, point)
         except ValueError as error:
             trials.fail(trial, f"{as_keys(error)}.")
-            print(f"Trial {trial.number} can't be meant ({told}): {as_keys(error)}.")
+            print(f"Trial {trial.number} can't be meant ({drawn}): {as_keys(error)}.")
             return
 
         def is_given_up_after(number: int, value: float) -> bool:
@@ -117,7 +117,7 @@ class _Turn:
             values = runs.values(jobs, is_given_up_after)
         except UserError as error:
             trials.fail(trial, str(error))
-            print(f"Trial {trial.number} failed ({told}): {error}")
+            print(f"Trial {trial.number} failed ({drawn}): {error}")
             return
         seconds = time.monotonic() - start
         value, is_given_up = fmean(values.values()), len(values) < len(jobs)
@@ -127,4 +127,4 @@ class _Turn:
         )
         best = trials.best
         is_best = f"; the best is trial {best.number}, {best.value:.4g}" if best else ""
-        print(f"Trial {trial.number}: {value:.4g}{given_up} ({told}), {seconds:.0f} s{is_best}.")
+        print(f"Trial {trial.number}: {value:.4g}{given_up} ({drawn}), {seconds:.0f} s{is_best}.")

@@ -150,7 +150,7 @@ class CompareSettings:
 
     @property
     def without_repeats(self) -> "CompareSettings":
-        """The same, with each method, budget and range of seeds named once."""
+        """These settings, with each method, budget and range of seeds named once."""
         return replace(
             self,
             methods=tuple(dict.fromkeys(self.methods)),
@@ -231,7 +231,7 @@ def settings_by_method(settings: CompareSettings) -> dict[str, dict[str, Any]]:
 
 
 def tuned_flags(settings: CompareSettings) -> dict[str, dict[str, Any]]:
-    """Those of them that came with the program for the environment; nobody who has none."""
+    """Settings by method, or demonstrators, that came with the program for the environment; nobody who has none."""
     plain = settings_by_method(replace(settings, untuned=True))
     found = {
         name: {flag: value for flag, value in flat.items() if value != plain[name][flag]}

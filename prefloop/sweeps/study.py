@@ -176,7 +176,7 @@ class Reader:
         return list(dict.fromkeys(found))
 
     def _engine(self) -> EngineSettings:
-        """What stands under `engine`: a name, or settings of which one is `engine`."""
+        """Settings that stand under `engine`: a name, or several of which one is `engine`."""
         known = {leaf.flag: leaf for leaf in leaves(EngineSettings)}
         given = self.values.get("engine", {})
         if not isinstance(given, dict):
@@ -214,7 +214,7 @@ class Reader:
         return found
 
     def _terms(self) -> Axes:
-        """What is equal for all methods of a comparison, in turn."""
+        """Settings that are equal for all methods of a comparison, each with its values in turn."""
         return {
             key: self._axis(SHARED[key], value, key)
             for key, value in self.values.items()
@@ -222,7 +222,7 @@ class Reader:
         }
 
     def _changed(self, methods: Sequence[str]) -> dict[str, Axes]:
-        """What is said of each method: what stands under its name, or else under none."""
+        """Settings of each method: what stands under its name, or else under none, each with its values in turn."""
         known = {name: settings_of(name) for name in METHODS}
         found: dict[str, dict[str, Sequence[Any]]] = {name: {} for name in methods}
         own: dict[str, dict[str, Sequence[Any]]] = {name: {} for name in methods}

@@ -143,9 +143,9 @@ def aggregate(results: Results) -> list[Row]:
 
 
 def improvements(results: Results) -> list[Row]:
-    """Of each two lines of the same budget, how likely a run of one beats a run of the other.
+    """How likely a run of one line beats a run of another, of each two of the same budget.
 
-    None, and a note, where there are more than `MOST_PAIRS`: their number grows as that of the lines squared.
+    No rows, and a note, where there are more than `MOST_PAIRS`: their number grows as that of the lines squared.
     """
     scores = scores_of(results)
     pairs = [

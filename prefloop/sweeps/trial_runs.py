@@ -48,7 +48,7 @@ def open_folder(search: Search) -> None:
 
 
 def engine_of(search: Search, processes: int | None) -> Engine:
-    """Who does the runs.
+    """The engine that does the runs.
 
     Args:
         processes: of this machine, in place of what the file says.
@@ -123,7 +123,7 @@ class TrialRuns:
                 raise UserError(f"{job}: {job.failure or 'nothing came of it.'}")
 
     def _found_scales(self) -> dict[Path, tuple[float, float]]:
-        """By comparison, what a value of 0 and of 1 stand for."""
+        """Returns that a value of 0 and of 1 stand for, by the comparison's folder."""
         search = self._search
         if search.settings.maximise != SCORE:
             return {c.folder: (0.0, 1.0) for c in search.study.comparisons}
@@ -142,7 +142,7 @@ class TrialRuns:
         jobs: Sequence[tuple[Instance, Job]],
         has_enough: Callable[[int, float], bool] = lambda number, value: False,
     ) -> dict[int, float]:
-        """Has them done.
+        """Has runs of a trial done.
 
         Args:
             has_enough: told the number and the value of each run that is done, whether the rest may be left out;
@@ -159,9 +159,9 @@ class TrialRuns:
         waiting, running = iter(jobs), dict[Future, tuple[Instance, Job]]()
         while True:
             while len(running) < self._engine.at_once and not (is_enough or failure):
-                if (one := next(waiting, None)) is None:
+                if (pair := next(waiting, None)) is None:
                     break
-                running[self._engine.submit(do_with_patience, one[1])] = one
+                running[self._engine.submit(do_with_patience, pair[1])] = pair
             if not running:
                 break
             for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
@@ -169,9 +169,9 @@ class TrialRuns:
                 if not job.is_done:
                     failure = failure or f"{job}: {job.failure or future.exception()}"
                     continue
-                zero, one_ = self._scales[instance.comparison.folder]
-                found = read_json(job.folder / RESULT)["mean_return"]
-                values[instance.number] = (found - zero) / (one_ - zero)
+                zero, top = self._scales[instance.comparison.folder]
+                mean_return = read_json(job.folder / RESULT)["mean_return"]
+                values[instance.number] = (mean_return - zero) / (top - zero)
                 # whatever was said before: runs under way may make up for it
                 is_enough = has_enough(instance.number, values[instance.number])
         if failure is not None:
@@ -180,7 +180,7 @@ class TrialRuns:
 
 
 def _reached(part: Part, without: str) -> float | None:
-    """What our own agent on the true reward reaches, with the best of its settings.
+    """The return that our own agent on the true reward reaches, with the best of its settings.
 
     Args:
         without: the method that is searched. A trial with the usual settings is a run of the comparison, too, and

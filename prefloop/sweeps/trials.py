@@ -56,7 +56,7 @@ def import_optuna() -> ModuleType:
 
 
 class Trials:
-    """Those of one search, for one of the processes that share it.
+    """The trials of one search, for one of the processes that share it.
 
     Attributes:
         study: Optuna's.
@@ -117,7 +117,7 @@ class Trials:
         return storages.JournalStorage(journal.JournalFileBackend(file, lock))
 
     def _study_name(self, storage: Any) -> str:
-        """What a database has many of, by their folders' names; of a folder that was moved, what it had at first."""
+        """The study's name: the folder's in a database, which has many; of a folder that was moved, the one that it had at first."""
         own = self._root.resolve().name
         if self._search.settings.storage:
             file = self._root / FOLDER
@@ -176,7 +176,7 @@ class Trials:
 
     @property
     def usual(self) -> "FrozenTrial | None":
-        """That of the usual settings, if it is done; where it was left and given again, the last of these."""
+        """The trial of the usual settings, if it is done; where it was left and given again, the last of these."""
         if not self.study.user_attrs.get(USUAL):
             return None
         number, found = 0, None
@@ -288,7 +288,7 @@ class Trials:
 
     @property
     def all(self) -> "list[FrozenTrial]":
-        """Those that count, in the order in which they began."""
+        """The trials that count, in the order in which they began."""
         return counted(self.study.get_trials(deepcopy=False))
 
     @property
@@ -309,7 +309,7 @@ class Trials:
 
 
 def counted(trials: "list[FrozenTrial]") -> "list[FrozenTrial]":
-    """Without those whose settings were given again, and those that nobody has begun."""
+    """Trials without those whose settings were given again, and those that nobody has begun."""
     again = {trial.user_attrs.get(AGAIN) for trial in trials}
     return [t for t in trials if t.number not in again and t.state.name != "WAITING"]
 

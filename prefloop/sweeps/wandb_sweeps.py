@@ -137,13 +137,15 @@ def run_trial(given: StudySettings, drawn: str) -> None:
     require_installed(search.study.engine)
     require_own_folder(search)
     point = {flag: one.as_set(params[flag]) for flag, one in search.ranges.items()}
-    told = ", ".join(f"{flag} {shown(value)}" for flag, value in point.items())
+    settings_drawn = ", ".join(f"{flag} {shown(value)}" for flag, value in point.items())
     try:
         jobs = jobs_of(search, point)
     except ValueError as error:
-        raise UserError(f"This trial can't be meant ({told}): {as_keys(error)}.") from None
+        raise UserError(
+            f"This trial can't be meant ({settings_drawn}): {as_keys(error)}."
+        ) from None
     if given.dry_run:
-        print(f"A trial of {counted(len(jobs), 'run')} ({told}). Nothing was run.")
+        print(f"A trial of {counted(len(jobs), 'run')} ({settings_drawn}). Nothing was run.")
         return
     sweep = os.environ.get(SWEEP_ID, "")
     # an agent has said already what its run is of
@@ -165,7 +167,7 @@ def run_trial(given: StudySettings, drawn: str) -> None:
             report(search, trials)
             best = trials.best
     is_best = f"; the best is trial {best.number}, {best.value:.4g}" if best else ""
-    print(f"A trial: {value:.4g} ({told}), {seconds:.0f} s{is_best}.")
+    print(f"A trial: {value:.4g} ({settings_drawn}), {seconds:.0f} s{is_best}.")
 
 
 def read_drawn(search: Search, text: str) -> dict[str, Any]:

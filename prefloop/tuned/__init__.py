@@ -79,7 +79,7 @@ class Defaults:
 
     @property
     def arguments(self) -> list[str]:
-        """The same as on a command line."""
+        """These settings as on a command line."""
         line = []
         for flag, value in self.values.items():
             if as_set(value) == self.plain[flag]:
@@ -215,17 +215,17 @@ def _of_a_given_policy(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_pictures(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is of vectors, where pictures are observed in their place."""
+    """Settings without those of vectors, where pictures are observed in their place."""
     return {flag: value for flag, value in values.items() if flag != "normalise_obs"}
 
 
 def _whatever_ends(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what becomes of an early end: people may want what ends an episode, a back flip, and others have said it."""
+    """Settings without what becomes of an early end: people may want what ends an episode, a back flip, and others have said it."""
     return {flag: value for flag, value in values.items() if flag != "absorb_termination"}
 
 
 def _file_of(env: str) -> Path | None:
-    """What comes with the program for an environment, of whichever version, or for all of its namespace."""
+    """The file that comes with the program for an environment, of whichever version, or for all of its namespace."""
     name = re.sub(r"-v[0-9]+$", "", without_module(env))
     files = (FOLDER / f"{known}.yaml" for known in (name, name.rpartition("/")[0]) if known)
     return next((file for file in files if _is_ours(file)), None)
@@ -250,7 +250,7 @@ def read(file: Path, command: str, settings_class: type, knows_all: bool = True)
 
 
 def _written(file: Path) -> tuple[int, int] | None:
-    """What changes when a file is written again; None where there is none."""
+    """A file's time and size, one of which changes when it is written again; None where there is none."""
     try:
         facts = file.stat()
     except OSError:
