@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.limits import require_readable
 from prefloop.settings import part, require_above_zero, setting
-from prefloop.teachers.settings import TeacherSettings
+from prefloop.teachers.settings import SIMULATED, TeacherSettings
 from prefloop.teachers.simulated import PRESETS
 from prefloop.training.settings import (
     QuerySettings,
@@ -66,7 +66,7 @@ def run_part() -> Any:
 
 def teacher_part() -> Any:
     """`--teacher`, of whom people are one."""
-    return part(TeacherSettings, teacher=setting("oracle", "who answers: people (human), or one of B-Pref's simulated teachers, who judge by the true return (L)", choices=(HUMAN, *PRESETS)))  # fmt: skip
+    return part(TeacherSettings, teacher=setting("oracle", f"who answers: people (human), or {SIMULATED}", choices=(HUMAN, *PRESETS)))  # fmt: skip
 
 
 def require_somebody(settings: Any) -> None:

@@ -1,9 +1,12 @@
 """What can be set of simulated teachers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from prefloop.settings import require_above_zero, require_between, require_finite, setting
-from prefloop.teachers.simulated import PRESETS
+from prefloop.settings import setting
+from prefloop.teachers.simulated import PRESETS, SimulatedTeacher
+
+# what --help says of them, where people may be asked in their place, too
+SIMULATED = "one of B-Pref's simulated teachers, who judge by the true return (L)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +20,7 @@ class TeacherSettings:
     group = "the teacher"
 
     # fmt: off
-    teacher: str = setting("oracle", "who answers, one of B-Pref's simulated teachers, who judge by the true return (L)", choices=PRESETS)
+    teacher: str = setting("oracle", f"who answers, {SIMULATED}", choices=tuple(PRESETS))
     rationality: float | None = setting(None, "beta: the larger, the fewer errors between close returns; in place of the teacher's own (L)")
     myopia: float | None = setting(None, "gamma: a step counts this much of the one after it; in place of the teacher's own (L)")
     mistakes: float | None = setting(None, "epsilon: share of the answers that is turned round; in place of the teacher's own (L)")
@@ -26,16 +29,10 @@ class TeacherSettings:
     # fmt: on
 
     def __post_init__(self) -> None:
-        require_above_zero(self, "rationality", "myopia")
-        require_finite(self, "skip_below")
-        for name in ("myopia", "mistakes"):
-            if getattr(self, name) is not None:
-                require_between(self, 0, 1, name)
-        if self.equal_within is not None:
-            require_between(self, 0, float("inf"), "equal_within")
+        SimulatedTeacher(**self.overrides)  # type: ignore[arg-type]
 
     @property
     def overrides(self) -> dict[str, float]:
-        """The knobs that were set by hand."""
-        knobs = ("rationality", "myopia", "mistakes", "skip_below", "equal_within")
+        """The knobs of `SimulatedTeacher` that were set by hand."""
+        knobs = [field.name for field in fields(self) if field.name != "teacher"]
         return {knob: getattr(self, knob) for knob in knobs if getattr(self, knob) is not None}

@@ -1,15 +1,16 @@
 """Teachers who judge by the true return, and err as people do (B-Pref)."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prefloop.bradley_terry import probability_second
 from prefloop.data.preferences import Queries
 from prefloop.data.segments import Segments
 from prefloop.seeding import Stream, generator
-
-PRESETS = ("oracle", "stoc", "mistake", "skip", "equal", "myopic")
+from prefloop.settings import require_between
 
 
 @dataclass(frozen=True)
@@ -45,20 +46,14 @@ class SimulatedTeacher:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.rationality > 0:
-            raise ValueError(f"a teacher's rationality must be above 0, not {self.rationality}")
-        if not 0 < self.myopia <= 1:
-            raise ValueError(f"a teacher's myopia must be above 0 and at most 1, not {self.myopia}")
-        if not 0 <= self.mistakes <= 1:
-            raise ValueError(
-                f"a teacher's share of mistakes must be in [0, 1], not {self.mistakes}"
-            )
+        for name in ("rationality", "myopia"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"--{name} must be above 0, not {getattr(self, name)}")
+        require_between(self, 0, 1, "myopia", "mistakes")
         if np.isnan(self.skip_below):
-            raise ValueError(f"a teacher's skip_below must be a number, not {self.skip_below}")
+            raise ValueError(f"--skip_below must be a number, not {self.skip_below}")
         if not self.equal_within >= 0:
-            raise ValueError(
-                f"a teacher's equal_within must be at least 0, not {self.equal_within}"
-            )
+            raise ValueError(f"--equal_within must be at least 0, not {self.equal_within}")
 
     def facts(self) -> dict[str, float | str]:
         """Its knobs as JSON can hold them, which knows no infinity."""
@@ -76,9 +71,7 @@ class SimulatedTeacher:
         if np.isinf(self.rationality):
             labels = np.where(difference == 0, 0.5, difference > 0).astype(np.float64)
         else:
-            # exp overflows to infinity where the probability is 0 to machine precision anyway
-            with np.errstate(over="ignore"):
-                probability = 1 / (1 + np.exp(-self.rationality * difference))
+            probability = probability_second(self.rationality * difference)
             labels = (noise[:, 0] < probability).astype(np.float64)
         labels = np.where(noise[:, 1] < self.mistakes, 1 - labels, labels)
         labels[np.abs(second - first) < self.equal_within] = 0.5
@@ -101,7 +94,18 @@ class SimulatedTeacher:
         return (segments.rewards * weights).sum(axis=1, where=segments.mask)
 
 
-RELATIVE = ("skip", "equal")  # their thresholds depend on what returns there are
+Knobs = Mapping[str, float]
+# what each of B-Pref's teachers does unlike one who never errs. Where a threshold depends on what returns there
+# are, a function gives it, from the lowest and the highest
+PRESETS: Mapping[str, Knobs | Callable[[float, float], Knobs]] = {
+    "oracle": {},
+    "stoc": {"rationality": 1.0},
+    "mistake": {"mistakes": 0.1},
+    "skip": lambda low, high: {"skip_below": low + 0.1 * (high - low)},
+    "equal": lambda low, high: {"equal_within": 0.1 * (high - low)},
+    "myopic": {"myopia": 0.9},
+}
+RELATIVE = tuple(name for name, knobs in PRESETS.items() if callable(knobs))
 
 
 def preset(name: str, returns: NDArray | None = None, seed: int = 0) -> SimulatedTeacher:
@@ -123,18 +127,9 @@ def preset(name: str, returns: NDArray | None = None, seed: int = 0) -> Simulate
     """
     if name not in PRESETS:
         raise ValueError(f"teacher must be one of {', '.join(PRESETS)}, not {name!r}")
-    if name in RELATIVE:
+    knobs = PRESETS[name]
+    if callable(knobs):
         if returns is None or not len(returns):
             raise ValueError(f"teacher {name!r} needs returns to set its threshold by")
-        low, high = float(np.min(returns)), float(np.max(returns))
-        tenth = 0.1 * (high - low)
-        if name == "skip":
-            return SimulatedTeacher(skip_below=low + tenth, seed=seed)
-        return SimulatedTeacher(equal_within=tenth, seed=seed)
-    if name == "stoc":
-        return SimulatedTeacher(rationality=1.0, seed=seed)
-    if name == "mistake":
-        return SimulatedTeacher(mistakes=0.1, seed=seed)
-    if name == "myopic":
-        return SimulatedTeacher(myopia=0.9, seed=seed)
-    return SimulatedTeacher(seed=seed)
+        knobs = knobs(float(np.min(returns)), float(np.max(returns)))
+    return SimulatedTeacher(**knobs, seed=seed)

@@ -8,6 +8,8 @@ from made_up import make_segments, random_segments
 
 from prefloop.data.preferences import Queries
 from prefloop.data.segments import concatenate
+from prefloop.teachers import simulated
+from prefloop.teachers.settings import TeacherSettings
 from prefloop.teachers.simulated import PRESETS, SimulatedTeacher, preset
 from prefloop.teachers.teacher import Teacher
 
@@ -176,6 +178,24 @@ def test_every_preset_is_tested():
     assert set(PRESETS) == {"oracle", "stoc", "mistake", "skip", "equal", "myopic"}
 
 
+def test_a_teacher_costs_one_entry(monkeypatch):
+    more = {**PRESETS, "harsh": {"mistakes": 0.5}, "picky": lambda low, high: {"skip_below": high}}
+    monkeypatch.setattr(simulated, "PRESETS", more)
+    assert preset("harsh", seed=3) == SimulatedTeacher(mistakes=0.5, seed=3)
+    assert preset("picky", RETURNS) == SimulatedTeacher(skip_below=30.0)
+    with pytest.raises(ValueError, match=r"must be one of oracle, .*, harsh, picky, not 'human'"):
+        preset("human")
+
+
+def test_every_knob_can_be_set_by_hand():
+    knobs = {field.name for field in dataclasses.fields(SimulatedTeacher)} - {"seed"}
+    values = dict.fromkeys(knobs, 0.5)
+    assert TeacherSettings(**values).overrides == values
+    assert TeacherSettings().overrides == {}
+    with pytest.raises(ValueError, match="--mistakes must be between 0 and 1, not 2"):
+        TeacherSettings(mistakes=2)
+
+
 @pytest.mark.parametrize("name", ["skip", "equal"])
 @pytest.mark.parametrize("returns", [None, np.zeros(0)])
 def test_presets_that_need_returns(name, returns):
@@ -207,7 +227,7 @@ def test_no_such_preset():
 )
 def test_teachers_that_can_not_be(knobs):
     ((name, value),) = knobs.items()
-    with pytest.raises(ValueError, match=f"{name}.*{value}|share of mistakes.*{value}"):
+    with pytest.raises(ValueError, match=f"--{name} must be .*, not {value}"):
         SimulatedTeacher(**knobs)
 
 
