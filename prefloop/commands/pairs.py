@@ -3,7 +3,7 @@
 from dataclasses import MISSING, dataclass
 
 from prefloop.envs.settings import EnvSettings
-from prefloop.queries.selection import SELECTIONS
+from prefloop.query_strategies import STRATEGIES
 from prefloop.settings import (
     as_flat,
     meant_by_default,
@@ -22,6 +22,10 @@ EPILOG = """Example: prefloop pairs --env CartPole-v0 --policies strong.params w
 200 --segment-length full --teacher oracle --out prefs. Writes a preference dataset
 (docs/data_format.md); with --resume, an existing one grows to --pairs."""
 IMPORTS = ("torch", "gymnasium")
+# ways to choose queries: among candidates; by a reward; and without one
+CHOOSING = [name for name, strategy in STRATEGIES.items() if strategy.choose is not None]
+BY_REWARD = [name for name, strategy in STRATEGIES.items() if strategy.min_members]
+WITHOUT_REWARD = [name for name in STRATEGIES if name not in BY_REWARD]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +43,8 @@ class Settings:
     pairs: int = setting(200, "queries in all, skipped ones included")
     segment_length: int | None = setting(None, "full (whole episodes; the default) or a number of steps, fewer for a policy whose episodes are shorter", parse=segment_length)
     segments: int = setting(500, "fixed-length segments that are cut from each policy's episodes", needs="segment_length")
-    selection: str = setting("uniform", "which pairs; all but uniform need --reward", "--selection", flag="queries", choices=SELECTIONS)
-    candidates: int = setting(10, "random pairs that each query is chosen from", needs="queries disagreement entropy")
+    selection: str = setting("uniform", f"which pairs; all but {' and '.join(WITHOUT_REWARD)} need --reward", "--selection", flag="queries", choices=tuple(STRATEGIES))
+    candidates: int = setting(10, "random pairs that each query is chosen from", needs=f"queries {' '.join(CHOOSING)}")
     reward: str = setting("", "the reward model whose members disagree or are uncertain")
     out: str = setting(MISSING, "the dataset's folder; made if missing")
     seed: int = setting(0, "same seed, same pairs")
@@ -55,10 +59,13 @@ class Settings:
         require_above_zero(self, "episodes", "pairs", "segment_length", "segments", "candidates")
         if bool(self.policies) == bool(self.minari):
             raise ValueError("give either --policies or --minari")
-        if self.selection != "uniform" and not self.reward:
+        needs_reward = self.selection in BY_REWARD
+        if needs_reward and not self.reward:
             raise ValueError(f"--queries {self.selection} needs --reward, an ensemble's folder")
-        if self.selection == "uniform" and self.reward:
-            raise ValueError("--reward is for --queries disagreement or entropy, not uniform")
+        if self.reward and not needs_reward:
+            raise ValueError(
+                f"--reward is for --queries {' or '.join(BY_REWARD)}, not {self.selection}"
+            )
 
     @property
     def when_interrupted(self) -> str:
@@ -107,10 +114,14 @@ def main(settings: Settings) -> None:
         trajectories, settings.segment_length, settings.segments, settings.seed
     )
     predict = None
-    if settings.selection != "uniform":
+    if settings.reward:
         model = reward_model.load(Path(settings.reward), envs)
-        if settings.selection == "disagreement" and model.members < 2:
-            raise UserError(f"{settings.reward} has one member, which can't disagree.")
+        needed = STRATEGIES[settings.selection].min_members
+        if model.members < needed:
+            raise UserError(
+                f"{settings.reward} has {counted(model.members, 'member')}, and --queries "
+                f"{settings.selection} needs {needed} or more."
+            )
         contents["reward_sha256"] = sha256(reward_model.file(Path(settings.reward)))
         predict = model.to(usable_device(settings.device)).probabilities
     preferences = demos.ask_for_pairs(

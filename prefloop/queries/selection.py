@@ -5,15 +5,18 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from prefloop.bradley_terry import cross_entropy
 from prefloop.data.preferences import Queries
 from prefloop.data.segments import Segments
 from prefloop.errors import UserError
-
-SELECTIONS = ("uniform", "disagreement", "entropy")
+from prefloop.query_strategies import STRATEGIES
 
 # queries -> each ensemble member's probability that the second is preferred; [members, queries]
 Predict = Callable[[Queries], NDArray]
+
+
+def number_of_pairs(num_segments: int) -> int:
+    """How many pairs of different segments there are, whichever of the two comes first."""
+    return num_segments * (num_segments - 1) // 2
 
 
 def random_pairs(num_segments: int, num_pairs: int, rng: np.random.Generator) -> NDArray:
@@ -27,7 +30,7 @@ def random_pairs(num_segments: int, num_pairs: int, rng: np.random.Generator) ->
     Raises:
         UserError: there are not so many pairs.
     """
-    possible = num_segments * (num_segments - 1) // 2
+    possible = number_of_pairs(num_segments)
     if num_pairs > possible:
         raise UserError(
             f"{num_pairs} pairs are wanted, but {num_segments} segments make only {possible}; "
@@ -57,45 +60,33 @@ def select_queries(
     """Chooses queries among the pairs of a pool of segments.
 
     Args:
-        selection: `uniform` takes pairs at random. The others draw `num_candidates` pairs at
-            random and take those where, by an ensemble's predictions, the members disagree most
-            (`disagreement`: standard deviation of their probabilities) or the mean prediction is
-            least certain (`entropy`).
-        num_candidates: the candidate pool; ten times `num_queries` if not given, and never more
-            than there are pairs.
-        predict: what the ensemble predicts; not needed for `uniform`.
+        selection: one of `STRATEGIES`, by its name.
+        num_candidates: how many random pairs are looked at by a strategy that looks at any; ten
+            times `num_queries` if not given, and never more than there are pairs.
+        predict: what the ensemble predicts; not needed for a strategy that goes by no reward.
 
     Raises:
         UserError: there are fewer pairs than queries.
         ValueError: no such selection, or one that needs `predict`.
-
-    Source: Christiano et al. 2017, arXiv:1706.03741, section 2.2.4; Lee et al. 2021,
-    arXiv:2111.03026, section 4.2.
     """
-    if selection not in SELECTIONS:
-        raise ValueError(f"selection must be one of {', '.join(SELECTIONS)}, not {selection!r}")
-    if selection == "uniform":
+    if selection not in STRATEGIES:
+        raise ValueError(f"selection must be one of {', '.join(STRATEGIES)}, not {selection!r}")
+    strategy = STRATEGIES[selection]
+    if strategy.choose is None:
         return _queries(segments, random_pairs(len(segments), num_queries, rng))
-    if predict is None:
+    if strategy.min_members and predict is None:
         raise ValueError(f"selection {selection!r} needs an ensemble's predictions")
-    possible = len(segments) * (len(segments) - 1) // 2
     wanted = num_candidates or 10 * num_queries
     if wanted < num_queries:
         raise UserError(f"{num_queries} queries can't be chosen from {wanted} candidates.")
-    num_candidates = max(num_queries, min(wanted, possible))
-    candidates = random_pairs(len(segments), num_candidates, rng)
-    probabilities = predict(_queries(segments, candidates))
-    score = (
-        probabilities.std(axis=0)
-        if selection == "disagreement"
-        else binary_entropy(probabilities.mean(axis=0))
-    )
-    return _queries(segments, candidates[np.argsort(-score, kind="stable")[:num_queries]])
-
-
-def binary_entropy(probability: NDArray) -> NDArray:
-    """Entropy of a yes-or-no question, in nats; 0 at 0 and 1."""
-    return cross_entropy(probability, np.clip(probability, 1e-12, 1 - 1e-12))
+    num_candidates = max(num_queries, min(wanted, number_of_pairs(len(segments))))
+    pairs = random_pairs(len(segments), num_candidates, rng)
+    candidates = _queries(segments, pairs)
+    if strategy.min_members and predict is not None:
+        probabilities = predict(candidates)
+    else:
+        probabilities = np.zeros((0, len(candidates)))
+    return _queries(segments, pairs[strategy.choose(candidates, probabilities, num_queries)])
 
 
 def _queries(segments: Segments, pairs: NDArray) -> Queries:

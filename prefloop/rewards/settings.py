@@ -4,11 +4,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from prefloop.encoder_kinds import ENCODERS_OF_PICTURES, OF_ENSEMBLES
+from prefloop.query_strategies import STRATEGIES
 from prefloop.settings import require_above_zero, require_between, setting
 
 INPUTS = ("obs", "obs-actions")
-# those of prefloop/queries/selection.py: rewards and queries do not know each other
-UNLABELLED_SELECTIONS = ("uniform", "disagreement", "entropy")
 ANNOTATOR_ERRORS = ("none", "learned")
 # Passes over the answers before the first rate moves: a reward that knows nothing yet takes careful people for
 # careless ones as often as the other way round, and would then learn from the wrong ones.
@@ -77,7 +76,7 @@ class SurfSettings:
     # fmt: off
     surf: bool = setting(False, "learn from pairs that nobody answered, too, where the model is sure of the answer, and from crops of all pairs")
     unlabelled_ratio: float = setting(4.0, "pairs without an answer for each one with", flag="surf_unlabelled_ratio", needs="surf")
-    unlabelled_selection: str = setting("uniform", "which pairs these are", flag="surf_selection", choices=UNLABELLED_SELECTIONS, needs="surf")
+    unlabelled_selection: str = setting("uniform", "which pairs these are", flag="surf_selection", choices=tuple(STRATEGIES), needs="surf")
     confidence: float = setting(0.99, "probability of an answer above which the model is sure", flag="surf_confidence", needs="surf")
     surf_weight: float = setting(1.0, "what these pairs count beside those with an answer", needs="surf")
     smallest_crop: float = setting(0.75, "share of a segment that is seen of it, at least", flag="surf_smallest_crop", needs="surf")

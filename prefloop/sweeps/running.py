@@ -26,6 +26,7 @@ from prefloop.evaluation.evaluate import evaluate
 from prefloop.evaluation.statistics import mean_estimate
 from prefloop.files import LOCK, claimed_directory, read_json, write_json
 from prefloop.policies import FunctionPolicy, Policy
+from prefloop.queries.selection import number_of_pairs
 from prefloop.rewards.settings import RewardSettings
 from prefloop.rewards.training import fit, make_model
 from prefloop.seeding import Stream, generator, integer
@@ -131,7 +132,7 @@ def _ask(
     Raises:
         UserError: as `ask_for_pairs`; or the teacher skips too many.
     """
-    possible = len(segments) * (len(segments) - 1) // 2
+    possible = number_of_pairs(len(segments))
     answered, shown = 0, labels
     if not dataset.is_empty(place):
         known = dataset.read(place)

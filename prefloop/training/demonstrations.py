@@ -19,6 +19,7 @@ from prefloop.data.trajectories import Trajectories
 from prefloop.errors import UserError
 from prefloop.policies import FunctionPolicy, Policy
 from prefloop.queries.selection import Predict, select_queries
+from prefloop.query_strategies import STRATEGIES
 from prefloop.runs import difference
 from prefloop.seeding import Stream, generator, integer
 from prefloop.teachers.simulated import SimulatedTeacher, preset
@@ -151,7 +152,7 @@ def ask_for_pairs(
         asked = len(writer)
         if asked > num_pairs:
             raise UserError(f"{directory} holds {asked} queries already, more than {num_pairs}.")
-        if 0 < asked < num_pairs and selection != "uniform":
+        if 0 < asked < num_pairs and STRATEGIES[selection].choose is not None:
             raise UserError(
                 f"{directory} holds {asked} queries; only uniform ones can be added to, since others "
                 "depend on how many are chosen together."

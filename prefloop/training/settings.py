@@ -4,7 +4,7 @@ from dataclasses import MISSING, dataclass
 
 from prefloop.agents.settings import PPOSettings, SACSettings
 from prefloop.queries.schedules import SCHEDULES
-from prefloop.queries.selection import SELECTIONS
+from prefloop.query_strategies import STRATEGIES
 from prefloop.rewards.settings import ReedSettings, RewardSettings, RuneSettings, SurfSettings
 from prefloop.settings import part, require_above_zero, require_finite, require_seed, setting
 from prefloop.tracking import TRACKERS
@@ -167,7 +167,7 @@ class QuerySettings:
 
     # fmt: off
     labels: int = setting(700, "answers in all; a skipped query is shown, not answered, and asked for again but in the last session")
-    selection: str = setting("disagreement", "which pairs are asked about", "--selection", flag="queries", choices=SELECTIONS)
+    selection: str = setting("disagreement", "which pairs are asked about", "--selection", flag="queries", choices=tuple(STRATEGIES))
     candidates: int = setting(10, "random pairs that each query is chosen from; with uniform, how many segments there are to draw from")
     schedule: str = setting("hyperbolic", "when the labels are spent", choices=SCHEDULES, needs="not queue")
     segment_length: int = setting(50, "steps of each segment")
@@ -184,8 +184,11 @@ def _require_members(questions: QuerySettings, reward: RewardSettings, surf: Sur
     if surf.surf:
         selections["--surf_selection"] = surf.unlabelled_selection
     for flag, selection in selections.items():
-        if selection == "disagreement" and reward.ensemble < 2:
-            raise ValueError(f"{flag} disagreement needs an --ensemble of 2 or more, not 1")
+        needed = STRATEGIES[selection].min_members
+        if reward.ensemble < needed:
+            raise ValueError(
+                f"{flag} {selection} needs an --ensemble of {needed} or more, not {reward.ensemble}"
+            )
 
 
 def _require_layers(reed: ReedSettings, reward: RewardSettings) -> None:

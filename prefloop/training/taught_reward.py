@@ -14,7 +14,7 @@ from prefloop.data.stepping import Rollout
 from prefloop.data.trajectories import Trajectories
 from prefloop.errors import UserError
 from prefloop.evaluation.plots import plot_schedule
-from prefloop.queries.selection import select_queries
+from prefloop.queries.selection import number_of_pairs, select_queries
 from prefloop.rewards import reward_model
 from prefloop.rewards.reed import Reed
 from prefloop.rewards.reward_model import RewardModel
@@ -38,11 +38,6 @@ def moving(segments: Segments) -> NDArray:
         obs = segments.obs[i][steps]
         found[i] = (obs != obs[0]).any()
     return found
-
-
-def pairs_of(segments: int) -> int:
-    """How many pairs so many segments make."""
-    return segments * (segments - 1) // 2
 
 
 def _fingerprint(preferences: Preferences) -> str:
@@ -128,7 +123,7 @@ class TaughtReward:
         candidates = self.questions.candidates * wanted
         # two segments for each candidate pair, as far as there are any
         pool = self._segments(episodes, 2 * candidates, wanted, rng)
-        possible = pairs_of(len(pool))
+        possible = number_of_pairs(len(pool))
         if as_far_as_possible:
             wanted = min(wanted, possible)
         if not wanted:
@@ -158,7 +153,7 @@ class TaughtReward:
         # where an episode stays after its end nothing happens: a few such segments say what that is worth
         # beside others, two of them say nothing; if nearly all are of that kind, so are some questions
         moves = moving(found)
-        if pairs_of(int(moves.sum())) < pairs:
+        if number_of_pairs(int(moves.sum())) < pairs:
             return found
         few = int(moves.sum()) // MOVING_TO_STILL
         return found[np.sort(np.concatenate([np.flatnonzero(moves), np.flatnonzero(~moves)[:few]]))]
@@ -217,7 +212,7 @@ class TaughtReward:
         return select_queries(
             selection if self.fitted else "uniform",
             pool,
-            min(wanted, pairs_of(len(pool))),
+            min(wanted, number_of_pairs(len(pool))),
             rng,
             predict=self.model.probabilities,
         )

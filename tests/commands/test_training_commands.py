@@ -119,7 +119,9 @@ def test_pairs_by_disagreement(run, demonstrations, tmp_path):
     assert_one_sentence(run(f"{uniform} --reward r"), "--reward is for --queries disagreement")
     single = f"prefloop.cli reward --preferences {demonstrations}/prefs --reward-epochs 1 "
     assert run(single + "--ensemble 1 --out r1").code == 0
-    assert_one_sentence(run(line + " --reward r1"), "r1 has one member, which can't disagree")
+    assert_one_sentence(
+        run(line + " --reward r1"), "r1 has 1 member, and --queries disagreement needs 2"
+    )
     assert run(line + " --reward r").code == 0
     assert len(dataset.read(tmp_path / "q")) == 5
     grow = line.replace("--pairs 5", "--pairs 6") + " --reward r --resume"

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,7 +8,8 @@ from hypothesis import strategies as st
 from made_up import random_segments
 
 from prefloop.errors import UserError
-from prefloop.queries.selection import binary_entropy, random_pairs, select_queries
+from prefloop.queries.selection import random_pairs, select_queries
+from prefloop.query_strategies import STRATEGIES, Strategy, binary_entropy
 
 
 def segments(num):
@@ -162,3 +166,62 @@ def test_misuse():
     for selection in ("uniform", "disagreement"):
         with pytest.raises(UserError, match="7 pairs are wanted, but 4 segments make only 6"):
             select_queries(selection, segments(4), 7, rng, None, lambda q: np.zeros((2, len(q))))
+
+
+def farthest_apart(candidates, probabilities, number):
+    """By what is seen of the segments; no reward is asked."""
+    assert probabilities.shape == (0, len(candidates))
+    starts = candidates.segments.obs[:, 0, 0]
+    return np.argsort(-np.abs(starts[candidates.first] - starts[candidates.second]))[:number]
+
+
+def test_a_strategy_of_ones_own_sees_the_segments(monkeypatch):
+    monkeypatch.setitem(STRATEGIES, "far", Strategy(farthest_apart, min_members=0))
+    pool = segments(6)
+    queries = select_queries("far", pool, 2, np.random.default_rng(0))
+    starts = pool.obs[:, 0, 0]
+    assert {queries.first[0], queries.second[0]} == {starts.argmin(), starts.argmax()}
+
+
+ADDED = """
+import sys
+
+from prefloop.query_strategies import STRATEGIES, Strategy
+
+STRATEGIES["first"] = Strategy(lambda candidates, probabilities, number: range(number), min_members=3)
+from prefloop.cli import main
+
+for line in sys.argv[1:]:
+    try:
+        main(line.split())
+    except SystemExit:
+        pass
+"""
+
+
+def test_a_strategy_costs_one_entry(tmp_path):
+    plain = "pairs --env CartPole-v1 --policies p --out q --queries"
+    learning = "--env CartPole-v1 --out q --ensemble 2 --queries first"
+    lines = [
+        f"{plain} first",
+        f"{plain} uniform --reward r",
+        f"{plain} uniform --candidates 3",
+        f"pref-ppo {learning}",
+        f"pebble {learning}",
+        f"pref-ppo {learning} --ensemble 3 --surf --surf_selection third",
+    ]
+    ended = subprocess.run(
+        [sys.executable, "-c", ADDED, *lines],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    errors = [line.partition("error: ")[2] for line in ended.stderr.splitlines() if "error" in line]
+    assert [error.replace("'", "") for error in errors] == [
+        "--queries first needs --reward, an ensembles folder",
+        "--reward is for --queries disagreement or entropy or first, not uniform",
+        "--candidates does nothing with --queries uniform; give --queries disagreement or entropy or first",
+        *2 * ["--queries first needs an --ensemble of 3 or more, not 2"],
+        "argument --surf_selection: invalid choice: third (choose from uniform, disagreement, entropy, first)",
+    ]

@@ -4,9 +4,8 @@ import torch
 from made_up import ask, random_segments
 
 from prefloop.envs.spaces import Spaces
-from prefloop.queries.selection import SELECTIONS
 from prefloop.rewards.pair_returns import PairReturns
-from prefloop.rewards.settings import UNLABELLED_SELECTIONS, RewardSettings, SurfSettings
+from prefloop.rewards.settings import RewardSettings, SurfSettings
 from prefloop.rewards.surf import Surf
 from prefloop.rewards.training import RewardFit, fit, make_model
 
@@ -68,10 +67,6 @@ def test_only_what_a_member_is_sure_of_costs_it_anything():
     assert all(p.grad is None for p in model.networks[1].parameters())
     half = made(model, confidence=0.99, surf_weight=0.5)[1]
     assert half.loss(network, 10, RNG(0)).item() == pytest.approx(loss.item() / 2)
-
-
-def test_pairs_can_be_chosen_as_questions_are():
-    assert UNLABELLED_SELECTIONS == SELECTIONS
 
 
 def test_answers_that_judge_are_neither_cropped_nor_made_up():
