@@ -1,9 +1,19 @@
 """When to spend a budget of labels."""
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEDULES = ("constant", "linear", "exponential", "hyperbolic", "harmonic")
+# what each session's share of the labels is proportional to, by its number, from 0, and by t, which goes from 0 to
+# 1 over the run; [sessions] all
+SCHEDULES: Mapping[str, Callable[[NDArray, NDArray], NDArray]] = {
+    "constant": lambda session, t: np.ones_like(t),
+    "linear": lambda session, t: 1 - t,
+    "exponential": lambda session, t: np.exp(-3 * t),
+    "hyperbolic": lambda session, t: 1 / (1 + 4 * t),
+    "harmonic": lambda session, t: 1 / (session + 1),
+}
 
 
 def label_schedule(schedule: str, num_labels: int, num_sessions: int) -> NDArray:
@@ -32,14 +42,8 @@ def label_schedule(schedule: str, num_labels: int, num_sessions: int) -> NDArray
         raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
     if num_labels < 1 or num_sessions < 1:
         raise ValueError(f"{num_labels} labels can't be divided over {num_sessions} sessions")
-    t = np.arange(num_sessions) / num_sessions
-    share = {
-        "constant": np.ones_like(t),
-        "linear": 1 - t,
-        "exponential": np.exp(-3 * t),
-        "hyperbolic": 1 / (1 + 4 * t),
-        "harmonic": 1 / np.arange(1, num_sessions + 1),
-    }[schedule]
+    session = np.arange(num_sessions)
+    share = SCHEDULES[schedule](session, session / num_sessions)
     # rounding the sum so far, rather than each share, loses no label
     so_far = np.rint(num_labels * np.cumsum(share) / share.sum()).astype(np.int64)
     return np.diff(so_far, prepend=0)

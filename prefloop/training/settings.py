@@ -169,7 +169,7 @@ class QuerySettings:
     labels: int = setting(700, "answers in all; a skipped query is shown, not answered, and asked for again but in the last session")
     selection: str = setting("disagreement", "which pairs are asked about", "--selection", flag="queries", choices=tuple(STRATEGIES))
     candidates: int = setting(10, "random pairs that each query is chosen from; with uniform, how many segments there are to draw from")
-    schedule: str = setting("hyperbolic", "when the labels are spent", choices=SCHEDULES, needs="not queue")
+    schedule: str = setting("hyperbolic", "when the labels are spent", choices=tuple(SCHEDULES), needs="not queue")
     segment_length: int = setting(50, "steps of each segment")
     queue: int | None = setting(None, "in place of a schedule, keep so many questions ahead of whoever answers, as long as there are labels to come")
     refit: str = setting("all", "what each later fit of the reward learns from: all answers, or those that are new with as many of the others, drawn anew in each pass (new), which costs what they cost", choices=REFITS)

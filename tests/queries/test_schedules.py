@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from prefloop.queries.schedules import SCHEDULES, label_schedule
 
 
-@given(st.sampled_from(SCHEDULES), st.integers(1, 100_000), st.integers(1, 2000))
+@given(st.sampled_from(list(SCHEDULES)), st.integers(1, 100_000), st.integers(1, 2000))
 def test_no_label_is_lost_or_made_up(schedule, num_labels, num_sessions):
     labels = label_schedule(schedule, num_labels, num_sessions)
     assert labels.shape == (num_sessions,)
@@ -15,7 +15,7 @@ def test_no_label_is_lost_or_made_up(schedule, num_labels, num_sessions):
     assert (labels >= 0).all()
 
 
-@given(st.sampled_from(SCHEDULES), st.integers(1, 3000), st.integers(1, 300))
+@given(st.sampled_from(list(SCHEDULES)), st.integers(1, 3000), st.integers(1, 300))
 def test_shares_do_not_grow(schedule, num_labels, num_sessions):
     labels = label_schedule(schedule, num_labels, num_sessions)
     # rounding may move one label to a session's neighbour
