@@ -62,6 +62,17 @@ def mlp_names(num_layers: int) -> list[str]:
     return [f"{2 * i}.{part}" for i in range(num_layers) for part in ("weight", "bias")]
 
 
+def deviation_or_one(std: torch.Tensor) -> torch.Tensor:
+    """What inputs are divided by: their standard deviation, and 1 where they do not vary.
+
+    What never varies says nothing: it must not be blown up where it does vary later.
+
+    Args:
+        std: of each input; any shape, which the result has, too.
+    """
+    return torch.where(std > 1e-6, std, torch.ones_like(std))
+
+
 class Normalisation(nn.Module):
     """A first layer that brings inputs to mean 0 and standard deviation 1.
 

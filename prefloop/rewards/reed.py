@@ -15,7 +15,7 @@ from torch.nn import functional
 from prefloop.data.trajectories import Trajectories
 from prefloop.devices import to_tensor
 from prefloop.errors import UserError
-from prefloop.networks import InPlaceReLU, mlp
+from prefloop.networks import InPlaceReLU, deviation_or_one, mlp
 from prefloop.optimizers import Adam
 from prefloop.rewards.reward_model import RewardModel
 from prefloop.rewards.settings import ReedSettings
@@ -100,8 +100,7 @@ class Reed:
             for column in (episodes.obs, episodes.actions)
         )
         x = model.raw_inputs(obs, actions)
-        std = x.std(0, correction=0)
-        model.standardise_inputs(x.mean(0), torch.where(std > 1e-6, std, torch.ones_like(std)))
+        model.standardise_inputs(x.mean(0), deviation_or_one(x.std(0, correction=0)))
 
     def _inputs(
         self, model: RewardModel, episodes: Trajectories, steps: NDArray

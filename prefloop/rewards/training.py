@@ -17,6 +17,7 @@ from prefloop.early_stopping import EarlyStopping
 from prefloop.encoders import Encoder, make_encoder, make_encoders
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
+from prefloop.networks import deviation_or_one
 from prefloop.optimizers import Adam
 from prefloop.rewards.annotators import AnnotatorErrors
 from prefloop.rewards.pair_returns import PairReturns
@@ -293,9 +294,7 @@ class RewardFit:
             raise UserError(
                 "The segments' observations or actions are too large for 32-bit numbers; scale them."
             )
-        # what never varies says nothing: it must not be blown up where it does vary later
-        std = torch.where(std > 1e-6, std, torch.ones_like(std))
-        self.model.standardise_inputs(x.mean(0), std)
+        self.model.standardise_inputs(x.mean(0), deviation_or_one(std))
 
     def _tensor(self, array: NDArray) -> torch.Tensor:
         return to_tensor(array, self.device)

@@ -19,7 +19,7 @@ from prefloop.data.stepping import Rollout, Stepping
 from prefloop.devices import to_tensor
 from prefloop.envs.settings import Env
 from prefloop.errors import UserError
-from prefloop.networks import mlp
+from prefloop.networks import deviation_or_one, mlp
 from prefloop.optimizers import Adam
 from prefloop.seeding import Stream, generator, integer
 from prefloop.training.on_policy import act_and_improve, judged
@@ -52,7 +52,7 @@ class Discriminator(nn.Module):
     obs_std: torch.Tensor
 
     def forward(self, obs: torch.Tensor, next_obs: torch.Tensor) -> torch.Tensor:
-        """F of steps [n, obs_dim]; [n]."""
+        """f(s, s') of steps, [n, obs_dim] both; [n]."""
         obs, next_obs = ((x.float() - self.obs_mean) / self.obs_std for x in (obs, next_obs))
         f = self.reward(obs) + self.gamma * self.shaping(next_obs) - self.shaping(obs)
         return f[:, 0]
@@ -101,9 +101,8 @@ class AIRL:
         self.discriminator = Discriminator(
             obs.shape[1], settings.hidden_sizes, ppo.settings.gamma
         ).to(device)
-        std = obs.std(axis=0)
         self.discriminator.obs_mean.copy_(self._tensor(obs.mean(axis=0)))
-        self.discriminator.obs_std.copy_(self._tensor(np.where(std > 1e-6, std, 1.0)))
+        self.discriminator.obs_std.copy_(deviation_or_one(self._tensor(obs.std(axis=0))))
         self.optimizer = Adam(self.discriminator.parameters(), lr=settings.learning_rate)
         self._acting = ppo.acting_policy  # that of the rollout that is looked at
         self._losses: list[tuple[float, float]] = []

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from prefloop.data.replay_buffer import ReplayBuffer, Transitions
 from prefloop.devices import to_tensor
+from prefloop.networks import deviation_or_one
 from prefloop.running_moments import RunningMoments
 from prefloop.training.settings import ExplorationSettings
 
@@ -68,8 +69,8 @@ def state_entropy(
         float64; [batch].
     """
     states, others = (to_tensor(x, device).float().flatten(1) for x in (obs, past))
-    scale = others.std(0, correction=min(1, len(others) - 1))  # of a single one there is none
-    scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
+    deviation = others.std(0, correction=min(1, len(others) - 1))  # of a single one there is none
+    scale = deviation_or_one(deviation)
     # distances come of squares and products, in which a large offset leaves no digits for what differs
     mean = others.mean(0)
     centre = torch.where(mean.abs() > FAR * scale, mean, torch.zeros_like(mean))
