@@ -34,7 +34,7 @@ def main() -> None:
             for session in range(arguments.sessions):
                 said = answers[: arguments.session * (session + 1)].compact
                 begin = time.process_time()
-                model, _ = fit(model, said, settings, seed, known=known)
+                model, _ = fit(model, said, settings, seed, learned_before=known)
                 seconds.append(time.process_time() - begin)
                 if refit == "new":
                     known = frozenset(said.pairs)

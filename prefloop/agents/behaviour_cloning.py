@@ -79,7 +79,7 @@ class BehaviourCloning:
             loss.backward()
             self.optimizer.step()
             losses.append(loss.item())
-        held_out_loss = self._judge()
+        held_out_loss = self._held_out_loss()
         self._stopping.watch(epoch, held_out_loss)
         return {"epoch": epoch, "loss": float(np.mean(losses)), "held_out_loss": held_out_loss}
 
@@ -89,7 +89,7 @@ class BehaviourCloning:
         return self.policy
 
     @torch.no_grad()
-    def _judge(self) -> float:
+    def _held_out_loss(self) -> float:
         """The loss of held-out steps; NaN where there are none."""
         number = len(self._held_out)
         if not number:

@@ -15,7 +15,7 @@ IMPORTS = ("torch", "gymnasium", "matplotlib.figure")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """A run's."""
+    """Settings of `prefloop airl`."""
 
     # fmt: off
     preferences: str = setting(MISSING, "folder of the preference dataset")

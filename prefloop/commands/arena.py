@@ -30,7 +30,7 @@ MAX_SHOWN = 12  # policies whose table of pairs fits a terminal
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Who is compared, or whose votes are read.
+    """Settings of `prefloop arena`: who is compared, or whose votes are read.
 
     Raises:
         ValueError: a value that can't be meant.
@@ -102,12 +102,12 @@ class _Agent:
     Attributes:
         name: what the ranking calls it.
         file: where it stands; None of a function.
-        given: the text that names it to `policy_files.load_acting`.
+        source: the text that names it to `policy_files.load_acting`.
     """
 
     name: str
     file: "Path | None"
-    given: str
+    source: str
 
 
 def _fill(settings: Settings) -> None:
@@ -126,7 +126,7 @@ def _fill(settings: Settings) -> None:
     agents = _named(settings.policies)
     env = _environment(settings, agents)
     envs = make_vector_env(env, 1)
-    acting = {agent.name: load_acting(agent.given, envs) for agent in agents}
+    acting = {agent.name: load_acting(agent.source, envs) for agent in agents}
     greedy = {name: _is_greedy(policy, settings) for name, policy in acting.items()}
     digests = {agent.name: _digest(agent, greedy[agent.name]) for agent in agents}
     if not settings.trace:
@@ -172,8 +172,8 @@ def _fill(settings: Settings) -> None:
     print(f"Then: prefloop arena --name {settings.name}, or {client.results_page(settings.name)}")
 
 
-def _named(given: Sequence[str]) -> list[_Agent]:
-    """Policies with their names.
+def _named(policies: Sequence[str]) -> list[_Agent]:
+    """Reads policies, and what each is called, from the command line.
 
     Raises:
         UserError: two have one name, or one has none that can be kept.
@@ -185,7 +185,7 @@ def _named(given: Sequence[str]) -> list[_Agent]:
     from prefloop.labelling.limits import MAX_AGENTS, MAX_NAME
 
     agents: dict[str, _Agent] = {}
-    for text in given:
+    for text in policies:
         name, equals, place = text.partition("=")
         is_named = bool(equals) and not Path(text).exists()
         place = place if is_named else text
@@ -198,7 +198,7 @@ def _named(given: Sequence[str]) -> list[_Agent]:
             raise UserError(f"The ranking can't call a policy {name!r}; give NAME={place}.")
         if name in agents:
             raise UserError(
-                f"{agents[name].given} and {file} are both called {name}; give one of them another name, "
+                f"{agents[name].source} and {file} are both called {name}; give one of them another name, "
                 f"such as {name}-2={place}."
             )
         agents[name] = _Agent(
@@ -218,7 +218,7 @@ def _name_of(file: "Path") -> str:
 
 
 def _environment(settings: Settings, agents: Sequence[_Agent]) -> EnvSettings:
-    """The one that is given, or else that of the policies.
+    """Environment that is given, or else that of the policies.
 
     Raises:
         UserError: the policies are of different environments, nothing names one, or it can't be changed as is said.
@@ -233,12 +233,12 @@ def _environment(settings: Settings, agents: Sequence[_Agent]) -> EnvSettings:
         checkpoints.load_weights(file, checkpoints.LARGEST)
     if settings.environment.env:
         return settings.environment
-    known = [(file, env) for file in files if (env := from_facts(checkpoints.run_facts(file)))]
-    if not known:
+    trained_in = [(file, env) for file in files if (env := from_facts(checkpoints.run_facts(file)))]
+    if not trained_in:
         raise UserError(
             "Nothing beside the policies says which environment they are for; give --env."
         )
-    (first, env), *others = known
+    (first, env), *others = trained_in
     for file, other in others:
         if other != env:
             raise UserError(
@@ -253,14 +253,14 @@ def _is_greedy(policy: "Policy | FunctionPolicy", settings: Settings) -> bool:
 
 
 def _digest(agent: _Agent, greedy: bool) -> str:
-    """What tells an agent from another of its name; a function is known by its own name."""
+    """Digest that tells an agent from another of its name; a function is known by its own name."""
     import hashlib
 
     from prefloop.files import sha256
 
-    acts = sha256(agent.file) if agent.file is not None else agent.given
-    said = f"{agent.name}\n{acts}\n{'greedy' if greedy else 'drawn'}"
-    return hashlib.sha256(said.encode()).hexdigest()
+    acts = sha256(agent.file) if agent.file is not None else agent.source
+    text = f"{agent.name}\n{acts}\n{'greedy' if greedy else 'drawn'}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _of_dataset(folder: str) -> dict[str, Any]:
@@ -277,21 +277,21 @@ def _of_dataset(folder: str) -> dict[str, Any]:
     from prefloop.errors import UserError
     from prefloop.evaluation.agent_ranking import as_facts, rank
 
-    labels, said = dataset.read(Path(folder)).labels, dataset.read_facts(Path(folder))
-    known = ("first_agent", "second_agent")
-    if not all(isinstance(line.get(side), str) for line in said for side in known):
+    labels, lines = dataset.read(Path(folder)).labels, dataset.read_facts(Path(folder))
+    sides = ("first_agent", "second_agent")
+    if not all(isinstance(line.get(side), str) for line in lines for side in sides):
         raise UserError(
             f"{folder} does not say whose its preferences are; what `prefloop runs export` wrote of an "
             "arena does."
         )
-    for line in said:
+    for line in lines:
         if line["first_agent"] == line["second_agent"]:
             raise UserError(f"{folder} compares {line['first_agent']} with itself.")
-    names = sorted({str(line[side]) for line in said for side in known})
-    first, second = ([names.index(line[side]) for line in said] for side in known)
+    names = sorted({str(line[side]) for line in lines for side in sides})
+    first, second = ([names.index(line[side]) for line in lines] for side in sides)
     # several people's votes about one pair of clips are resampled together
     _, query = np.unique(
-        [str(line.get("query", i)) for i, line in enumerate(said)], return_inverse=True
+        [str(line.get("query", i)) for i, line in enumerate(lines)], return_inverse=True
     )
     votes = int((~np.isnan(labels)).sum())
     facts = as_facts(names, rank(len(names), first, second, labels, query), votes)
@@ -324,8 +324,10 @@ def _apart(groups: Sequence[Sequence[str]]) -> list[str]:
     alone = [name for group in groups if len(group) == 1 for name in group]
     lines = []
     if len(together) > 1:
-        said = " with ".join(", ".join(group) for group in together)
-        lines.append(f"No votes connect {said}: strengths are relative to each group's own mean.")
+        connected = " with ".join(", ".join(group) for group in together)
+        lines.append(
+            f"No votes connect {connected}: strengths are relative to each group's own mean."
+        )
     if alone:
         lines.append(f"Not ranked, since no votes are about them yet: {', '.join(alone)}.")
     return lines and ["", *lines]

@@ -21,7 +21,7 @@ STEPS = 50  # of a segment: a second of CartPole, long enough to see what happen
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What people are asked about.
+    """Settings of `prefloop collect`: what people are asked about.
 
     Raises:
         ValueError: a value that can't be meant.

@@ -30,7 +30,7 @@ WITHOUT_REWARD = [name for name in STRATEGIES if name not in BY_REWARD]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is asked about, and who answers.
+    """Settings of `prefloop pairs`: what is asked about, and who answers.
 
     Raises:
         ValueError: a value that can't be meant.

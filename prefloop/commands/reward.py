@@ -22,7 +22,7 @@ MOST_NAMED = 8  # annotators whose errors are printed; report.html has all
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """A fit's.
+    """Settings of `prefloop reward`.
 
     Raises:
         ValueError: a value that no fit can have, or not one source of preferences.
@@ -103,8 +103,9 @@ def main(settings: Settings) -> None:
             source = str(people.folder)
         preferences, env, made, file = outputs.read_preferences(source)
         model = make_model(spaces_of(made), reward, run.seed)
-        known = AnswerFacts.of(Path(source), preferences, made, model)  # people may go on meanwhile
-        who = who_answered(known.facts) if settings.annotator_errors == "learned" else None
+        # people may go on meanwhile
+        answer_facts = AnswerFacts.of(Path(source), preferences, made, model)
+        who = who_answered(answer_facts.facts) if settings.annotator_errors == "learned" else None
         if who is not None and not any(who):
             raise UserError(
                 f"{source} does not say who answered, so nobody's errors can be learned; leave "
@@ -119,14 +120,15 @@ def main(settings: Settings) -> None:
         shown = ("loss", "accuracy", "held_out_loss", "held_out_accuracy")
         loop.turn(fit, run, facts, reward.epochs, shown, False, meant_by_default(Settings))
         reward_model.save(directory, fit.finish())
-        learned = fit.annotators
-        if learned:
-            known = replace(known, errors={name: said["error"] for name, said in learned.items()})
+        annotators = fit.annotators
+        if annotators:
+            errors = {name: learned["error"] for name, learned in annotators.items()}
+            answer_facts = replace(answer_facts, errors=errors)
             there = read_json(directory / runs.FACTS)
-            write_json(directory / runs.FACTS, {**there, "annotators": learned})
+            write_json(directory / runs.FACTS, {**there, "annotators": annotators})
         noise, title = reward.label_noise, f"A reward for {env}"
         summary = write_report(
-            directory, model, preferences.answered, fit.held_out, noise, title, known
+            directory, model, preferences.answered, fit.held_out, noise, title, answer_facts
         )
         if settings.people:
             now = people.standing()
@@ -138,8 +140,8 @@ def main(settings: Settings) -> None:
                     f"now, {len(now or ())} in all; the results page does not hear of it."
                 )
     print(summary)
-    if learned:
-        print(_in_words(learned))
+    if annotators:
+        print(_in_words(annotators))
     elif fit.errors is not None:
         print(
             f"Note: nobody's errors were learned: the reward was best after {fit.best_epoch + 1} passes, before "
@@ -155,8 +157,8 @@ def _in_words(annotators: Mapping[str, Mapping[str, Any]]) -> str:
     """Who errs how often, those first who err most."""
     worst = sorted(annotators.items(), key=lambda item: -item[1]["error"])
     named = [
-        f"{name or 'not named'}: {said['error']:.0%} of {said['answers']}"
-        for name, said in worst[:MOST_NAMED]
+        f"{name or 'not named'}: {learned['error']:.0%} of {learned['answers']}"
+        for name, learned in worst[:MOST_NAMED]
     ]
     left = len(worst) - len(named)
     more = f", and {left} who err less often" if left else ""

@@ -23,7 +23,7 @@ HIGHEST_RATE = 0.49
 
 
 class AnnotatorErrors(nn.Module):
-    """Error rates, on their way.
+    """Error rates of annotators, while they are learned.
 
     Attributes:
         names: of those who answered, in the order of their first answers.
@@ -76,7 +76,7 @@ class AnnotatorErrors(nn.Module):
         self.rates.copy_(rates.clamp(max=HIGHEST_RATE))
 
     def facts(self) -> dict[str, dict[str, Any]]:
-        """Of each annotator, by name: `answers`, and the `error` rate."""
+        """Number of `answers` and `error` rate of each annotator, by name."""
         answers = torch.bincount(self._who, minlength=len(self.names)).tolist()
         rates = self.rates.tolist()
         return {
@@ -91,5 +91,5 @@ def who_answered(facts: Sequence[Mapping[str, Any]]) -> list[str]:
     Args:
         facts: of each answer: `annotator`, or `teacher` where it was a program.
     """
-    named = ((said.get("annotator") or said.get("teacher")) for said in facts)
+    named = ((answer.get("annotator") or answer.get("teacher")) for answer in facts)
     return [name if isinstance(name, str) else "" for name in named]

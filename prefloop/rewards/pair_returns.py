@@ -1,4 +1,4 @@
-"""What a reward model's members make of both segments of pairs, with gradients."""
+"""Returns that a reward model's members predict of both segments of pairs, with gradients."""
 
 from collections.abc import Iterable
 
@@ -91,7 +91,7 @@ class PairReturns:
     def _inputs_of(
         self, chosen: torch.Tensor, moves: tuple[int, np.random.Generator] | None
     ) -> torch.Tensor:
-        """What the heads see of the steps of some segments, one after the other."""
+        """Computes the inputs of the heads for the steps of some segments, one after the other."""
         if self._inputs is None:  # they stay as they came, and are converted a batch at a time
             some, segments = chosen.cpu().numpy(), self._segments
             mask = segments.mask[some]

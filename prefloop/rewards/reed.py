@@ -26,7 +26,7 @@ SCALE_STEPS = 10_000  # that inputs are standardised by
 
 
 class Reed:
-    """What tells each member of a reward model which state follows on a step.
+    """Networks that tell, for each member of a reward model, which state follows on a step.
 
     A member's layers but the last one encode observation and action; from there a linear layer
     predicts the embedding of the next state, which is to be told from those of other steps.
@@ -72,28 +72,28 @@ class Reed:
         heads = [nn.Sequential(*list(network.children())[:-2]) for network in model.networks]
         weights = [p for part in (*heads, self._predict, self._embed) for p in part.parameters()]
         optimizer = Adam(weights, lr=self._learning_rate, fused=True)
-        told = 0.0
+        accuracy = 0.0
         for _ in range(self._settings.reed_updates):
             steps = rng.integers(len(episodes.obs), size=self._settings.reed_batch_size)
             x, following = self._inputs(model, episodes, steps)
             target = torch.arange(len(steps), device=x.device)
-            loss, told = x.new_zeros(()), 0.0
+            loss, accuracy = x.new_zeros(()), 0.0
             for head, predict, embed in zip(heads, self._predict, self._embed, strict=True):
                 guess = functional.normalize(predict(head(x)), dim=1)
                 true = functional.normalize(embed(following), dim=1)
                 likeness = guess @ true.T / self._settings.reed_temperature
                 loss = loss + functional.cross_entropy(likeness, target)
-                told += (likeness.detach().argmax(1) == target).float().mean().item()
+                accuracy += (likeness.detach().argmax(1) == target).float().mean().item()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        return told / model.members
+        return accuracy / model.members
 
     @torch.no_grad()
     def _standardise(
         self, model: RewardModel, episodes: Trajectories, rng: np.random.Generator
     ) -> None:
-        """Inputs by what was done so far; a reward that was learned stays what it was."""
+        """Standardises the inputs by what was done so far; a reward that was learned stays what it was."""
         steps = rng.integers(len(episodes.obs), size=min(SCALE_STEPS, len(episodes.obs)))
         obs, actions = (
             to_tensor(np.ascontiguousarray(column[steps]), model.input_mean.device)
@@ -105,7 +105,7 @@ class Reed:
     def _inputs(
         self, model: RewardModel, episodes: Trajectories, steps: NDArray
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the heads see of steps, and the observations that they led to."""
+        """Computes the inputs of the heads, and the features of the next observations; [steps, ...] both."""
         device, features = model.input_mean.device, model.encoder.features
         obs, actions, next_obs = (
             to_tensor(np.ascontiguousarray(column[steps]), device)

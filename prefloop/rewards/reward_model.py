@@ -123,7 +123,7 @@ class RewardModel(nn.Module):
     def inputs(
         self, obs: torch.Tensor, actions: torch.Tensor, shifts: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """What the heads see of steps.
+        """Computes the inputs of the heads: encoded observations and actions, standardised.
 
         Args:
             obs: as they are stored; [..., *obs_shape].
@@ -138,7 +138,7 @@ class RewardModel(nn.Module):
     def raw_inputs(
         self, obs: torch.Tensor, actions: torch.Tensor, shifts: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """As `inputs`, before they are standardised."""
+        """Computes the inputs of the heads before they are standardised; as `inputs`."""
         if shifts is not None and isinstance(self.encoder, Convolutions | Apart):
             x = self.encoder(obs, shifts)
         else:
@@ -221,11 +221,11 @@ class RewardModel(nn.Module):
         return self._scaled(obs, actions).cpu().double().mean(dim=0).numpy()
 
     def members_rewards(self, obs: NDArray, actions: NDArray) -> NDArray:
-        """What each member says, on the agent's scale; as `reward`, [members, ...]."""
+        """Each member's reward on the agent's scale; as `reward`, [members, ...]."""
         return self._scaled(obs, actions).cpu().double().numpy()
 
     def step_by_step(self, obs: NDArray, actions: NDArray) -> dict[str, NDArray]:
-        """What is shown of a segment's reward: `learned`, and `lowest` and `highest` of the members; [steps]."""
+        """Rewards of a segment's steps, as they are shown: `learned`, and `lowest` and `highest` of the members; [steps]."""
         members = self.members_rewards(obs, actions)
         return {
             "learned": members.mean(axis=0),
@@ -242,7 +242,7 @@ class RewardModel(nn.Module):
 
     @torch.no_grad()
     def _members_rewards(self, obs: NDArray | PackedFrames, actions: NDArray) -> torch.Tensor:
-        """Of each member for each step, before they are brought to scale; [members, ...]."""
+        """Each member's reward for each step, before it is brought to scale; [members, ...]."""
         device, actions = self.input_mean.device, np.asarray(actions)
         obs = obs if isinstance(obs, PackedFrames) else np.asarray(obs)
         shape = actions.shape[: actions.ndim - len(self.spaces.action_shape)]
@@ -278,7 +278,7 @@ class RewardModel(nn.Module):
         return probability_second(gap)
 
     def facts(self) -> dict[str, Any]:
-        """What a file of its weights can't say of itself."""
+        """Description for run.json, by which `load` rebuilds the model around its weights."""
         apart = {"encoders": "apart"} if isinstance(self.encoder, Apart) else {}
         return {
             "spaces": self.spaces.facts,
@@ -327,9 +327,9 @@ def load(
         raise UserError(
             f"{path} can't be read: {path.with_name('run.json')} says nothing of a reward model."
         )
-    known = facts.get("env")
-    if isinstance(known, str) and env_id and not is_version_of(known, env_id):
-        raise UserError(f"{path} is a reward for {known}, not for {env_id}.")
+    trained_in = facts.get("env")
+    if isinstance(trained_in, str) and env_id and not is_version_of(trained_in, env_id):
+        raise UserError(f"{path} is a reward for {trained_in}, not for {env_id}.")
     note_other_steps(path, facts, envs)
     env_id = env_id or "this environment"
     wanted = spaces_of(envs)
@@ -356,7 +356,7 @@ def load(
 
 
 def described_spaces(described: Mapping[str, Any], wanted: Spaces) -> Spaces:
-    """What a reward model's description says of its steps.
+    """Spaces of a reward model's steps, by its description.
 
     Earlier versions gave sizes; what they did not say is taken to be as it is wanted.
     """

@@ -33,7 +33,7 @@ class Rune:
     def __call__(
         self, batch: Transitions, replay: ReplayBuffer, rng: np.random.Generator
     ) -> Transitions:
-        """The same steps, with what they are worth besides."""
+        """Adds to the rewards of steps what the members' disagreement about them is worth."""
         left = self._settings.rune_beta * (1 - self._settings.rune_decay) ** self._steps()
         paid = left * self._model().disagreement(batch.obs, batch.actions)
         return replace(batch, rewards=(batch.rewards + paid).astype(np.float32))

@@ -1,4 +1,4 @@
-"""What can be set of reward models, with defaults; free of PyTorch, so that `--help` is quick."""
+"""Settings of reward models, with defaults; free of PyTorch, so that `--help` is quick."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -49,7 +49,7 @@ class RewardSettings:
         require_between(self, 0, float("inf"), "weight_decay", "shift")
 
     def filled(self, pictures: bool) -> "RewardSettings":
-        """With what is meant where nothing is said, of pictures or of vectors."""
+        """Fills in the learning rate and the batch size where they are None, for pictures or for vectors."""
         usual: dict[str, Any] = (
             {"learning_rate": 1e-3, "batch_size": 16}
             if pictures
@@ -59,7 +59,7 @@ class RewardSettings:
 
     @property
     def fit_facts(self) -> dict[str, Any]:
-        """Of settings that are `filled`, what may not have been given."""
+        """Learning rate and batch size, which may not have been given; of settings that are `filled`."""
         return {"learning_rate": self.learning_rate, "batch_size": self.batch_size}
 
 

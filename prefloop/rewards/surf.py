@@ -15,7 +15,7 @@ from prefloop.rewards.settings import SurfSettings
 
 
 class Surf:
-    """What a fit learns from besides its answers, and the crops that it sees of all pairs."""
+    """Pairs without answers that a fit learns from, and the crops that it sees of all pairs."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Surf:
     def crops(
         self, returns: PairReturns, pairs: torch.Tensor, rng: np.random.Generator
     ) -> torch.Tensor:
-        """Which steps are kept of pairs' segments: one stretch of each, in a pair of equal shares.
+        """Draws the steps that are kept of pairs' segments: one stretch of each, in a pair of equal shares.
 
         Returns:
             As `PairReturns` takes it; bool, [2 * pairs, length].
@@ -50,7 +50,7 @@ class Surf:
         return torch.as_tensor(keep, device=self._device)
 
     def loss(self, network: nn.Module, answers: int, rng: np.random.Generator) -> torch.Tensor:
-        """What a member's own sure answers cost it on crops; a scalar.
+        """Loss of a member on crops of pairs that it answers itself, where it is sure; a scalar.
 
         Args:
             answers: pairs of the batch that this is added to.

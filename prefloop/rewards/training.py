@@ -82,7 +82,7 @@ class RewardFit:
         surf: SurfSettings | None = None,
         unlabelled: Queries | None = None,
         annotators: Sequence[str] | None = None,
-        known: Set[bytes] = frozenset(),
+        learned_before: Set[bytes] = frozenset(),
     ) -> None:
         """Splits the answers and draws each member's bootstrap.
 
@@ -90,7 +90,7 @@ class RewardFit:
             unlabelled: pairs for SURF to learn from, where its settings are given.
             annotators: who gave each answer, if it is to be learned how often they err; [answers], those
                 of skipped queries left out.
-            known: pairs (`Queries.pairs`) that an earlier fit of this model has learned from: a pass takes as many of
+            learned_before: pairs (`Queries.pairs`) that an earlier fit of this model has learned from: a pass takes as many of
                 them, at random, as there are others, so that it costs what is new. All of them where there is nothing new.
 
         Raises:
@@ -105,9 +105,9 @@ class RewardFit:
         self.model = model.to(self.device)
         pairs = preferences.pairs
         self.held_out, self.train = split(pairs, preferences.labels, settings.held_out, seed)
-        self._is_known = np.array([pairs[i] in known for i in self.train], bool)
-        if self._is_known.all():
-            self._is_known[:] = False
+        self._was_learned = np.array([pairs[i] in learned_before for i in self.train], bool)
+        if self._was_learned.all():
+            self._was_learned[:] = False
         weights = _bootstrap(pairs, self.train, settings.ensemble, seed)
         self.errors: AnnotatorErrors | None = None
         if annotators is not None:
@@ -157,7 +157,7 @@ class RewardFit:
 
     @property
     def annotators(self) -> dict[str, dict[str, Any]]:
-        """What was learned of each annotator, by name: `answers`, and the `error` rate.
+        """Number of `answers` and learned `error` rate of each annotator, by name.
 
         Empty where it was not to be learned, or where the weights that are kept are from before it was.
         """
@@ -166,7 +166,7 @@ class RewardFit:
         return self.errors.facts()
 
     def facts(self) -> dict[str, Any]:
-        """What the settings leave open, and what it came to."""
+        """Learning rate and batch size, which the settings may leave open, for run.json."""
         return self.settings.fit_facts
 
     def iterate(self, epoch: int) -> dict[str, float]:
@@ -198,16 +198,16 @@ class RewardFit:
         row = {"epoch": epoch, "loss": losses / len(batches), "accuracy": _share(right, decided)}
         if self.errors is not None and epoch >= WARM_UP:
             self._learn_errors(self.errors)
-        row["held_out_loss"], row["held_out_accuracy"] = self._judge()
+        row["held_out_loss"], row["held_out_accuracy"] = self._held_out_loss_and_accuracy()
         self._stopping.watch(epoch, row["held_out_loss"])
         return row
 
     def _of_a_pass(self, rng: np.random.Generator) -> NDArray:
-        """Which of the answers that are learned from, as positions among them."""
-        if not self._is_known.any():
+        """Positions, among the answers that are learned from, of those that a pass takes."""
+        if not self._was_learned.any():
             return np.arange(len(self.train))
-        new, known = np.flatnonzero(~self._is_known), np.flatnonzero(self._is_known)
-        again = rng.choice(known, min(len(new), len(known)), replace=False)
+        new, old = np.flatnonzero(~self._was_learned), np.flatnonzero(self._was_learned)
+        again = rng.choice(old, min(len(new), len(old)), replace=False)
         return np.concatenate([new, again])
 
     def finish(self) -> RewardModel:
@@ -219,7 +219,7 @@ class RewardFit:
     def _members_returns(
         self, batch: torch.Tensor, rng: np.random.Generator
     ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """What each member makes of the pairs of a batch that are in its bootstrap, about two thirds.
+        """Predicts the returns of a batch's pairs, by each member of those in its bootstrap, about two thirds.
 
         Yields:
             Its number, these pairs, and what it predicts of first and second segments; [1, pairs] both.
@@ -248,7 +248,7 @@ class RewardFit:
         pairs: torch.Tensor,
         weight: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Of predicted returns, [members, pairs], and the labels of these pairs."""
+        """Loss of predicted returns, [members, pairs], under the labels of these pairs; a scalar."""
         labels = self._labels[pairs].expand_as(first)
         noise: float | torch.Tensor = self.settings.label_noise
         if self.errors is not None:
@@ -257,26 +257,27 @@ class RewardFit:
 
     @torch.no_grad()
     def _learn_errors(self, errors: AnnotatorErrors) -> None:
-        """By what members make of the pairs that they have not learned from."""
-        judged = torch.nonzero(self._unseen.any(0))[:, 0]
-        if not len(judged):
+        """Moves the error rates, by members' predictions of pairs that they have not learned from."""
+        answers = torch.nonzero(self._unseen.any(0))[:, 0]
+        if not len(answers):
             return
-        found = []
-        for pairs in judged.split(self.settings.batch_size):
+        probabilities = []
+        for pairs in answers.split(self.settings.batch_size):
             first, second = self._returns(self.model.networks, pairs)
             unseen = self._unseen[:, pairs].float()
-            found.append((torch.sigmoid(second - first) * unseen).sum(0) / unseen.sum(0))
-        errors.learn(judged, torch.cat(found), self._labels[judged])
+            members = torch.sigmoid(second - first)
+            probabilities.append((members * unseen).sum(0) / unseen.sum(0))
+        errors.learn(answers, torch.cat(probabilities), self._labels[answers])
 
     @torch.no_grad()
-    def _judge(self) -> tuple[float, float]:
-        """Held-out loss, and accuracy of the members' mean."""
+    def _held_out_loss_and_accuracy(self) -> tuple[float, float]:
+        """Loss of all members on held-out answers, and accuracy of their mean; NaN where there are none."""
         if not len(self.held_out):
             return float("nan"), float("nan")
         pairs = self._tensor(self.held_out)
         at_once = self.settings.batch_size if self.model.encoder_learns else len(pairs)
-        judged = [self._returns(self.model.networks, some) for some in pairs.split(at_once)]
-        first, second = (torch.cat(sides, dim=1) for sides in zip(*judged, strict=True))
+        returns = [self._returns(self.model.networks, some) for some in pairs.split(at_once)]
+        first, second = (torch.cat(sides, dim=1) for sides in zip(*returns, strict=True))
         loss = self._loss(first, second, pairs).item()
         agrees = self._agreement(first, second, pairs)
         return loss, _share(agrees.sum().item(), len(agrees))
@@ -284,7 +285,7 @@ class RewardFit:
     def _agreement(
         self, first: torch.Tensor, second: torch.Tensor, pairs: torch.Tensor
     ) -> torch.Tensor:
-        """Of the members' mean return with the answers that are no ties; [decided]."""
+        """Agreement of the members' mean return with the answers that are no ties; [decided]."""
         return agreement((second - first).mean(0).detach(), self._labels[pairs])
 
     def _standardise_inputs(self, obs: NDArray, actions: NDArray) -> None:
@@ -327,7 +328,7 @@ def fit(
     device: torch.device | str = "cpu",
     surf: SurfSettings | None = None,
     unlabelled: Queries | None = None,
-    known: Set[bytes] = frozenset(),
+    learned_before: Set[bytes] = frozenset(),
 ) -> tuple[RewardModel, list[dict[str, float]]]:
     """Fits until the held-out loss stops falling. Arguments as of `RewardFit`.
 
@@ -337,7 +338,9 @@ def fit(
     Raises:
         UserError: the preferences say nothing about what is better.
     """
-    fitting = RewardFit(model, preferences, settings, seed, device, surf, unlabelled, known=known)
+    fitting = RewardFit(
+        model, preferences, settings, seed, device, surf, unlabelled, learned_before=learned_before
+    )
     rows = []
     for epoch in range(settings.epochs):
         rows.append(fitting.iterate(epoch))

@@ -1,4 +1,4 @@
-"""What can be set of simulated teachers."""
+"""Settings of simulated teachers."""
 
 from dataclasses import dataclass, fields
 

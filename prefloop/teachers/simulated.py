@@ -79,11 +79,13 @@ class SimulatedTeacher:
         return labels
 
     def _noise(self, queries: Queries) -> NDArray:
-        """What chance has to say of each query, by what it shows; in [0, 1), [queries, 2]."""
+        """Random numbers for each query, which follow from what it shows; in [0, 1), [queries, 2]."""
         shown = np.unique(np.concatenate([queries.first, queries.second]))
-        of = dict(zip(shown.tolist(), queries.segments[shown].fingerprints.tolist(), strict=True))
+        prints = dict(
+            zip(shown.tolist(), queries.segments[shown].fingerprints.tolist(), strict=True)
+        )
         draws = [
-            generator(self.seed, Stream.TEACHER, of[first], of[second]).random(2)
+            generator(self.seed, Stream.TEACHER, prints[first], prints[second]).random(2)
             for first, second in zip(queries.first.tolist(), queries.second.tolist(), strict=True)
         ]
         return np.array(draws).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""What training asks of a teacher, be it a program or a person."""
+"""The protocol of a teacher, be it a program or a person."""
 
 from typing import Protocol
 

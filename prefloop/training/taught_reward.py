@@ -33,15 +33,15 @@ OnFit = Callable[[RewardModel, Preferences], None]
 
 def moving(segments: Segments) -> NDArray:
     """Whether anything is observed to change in each segment; bool, [segments]."""
-    found = np.zeros(len(segments), bool)
+    moves = np.zeros(len(segments), bool)
     for i, steps in enumerate(segments.mask):  # of pictures, all at once would take gigabytes
         obs = segments.obs[i][steps]
-        found[i] = (obs != obs[0]).any()
-    return found
+        moves[i] = (obs != obs[0]).any()
+    return moves
 
 
 def _fingerprint(preferences: Preferences) -> str:
-    """Of which queries were answered how; another one where anything was added or taken back."""
+    """Digest of which queries were answered how; another one where anything was added or taken back."""
     digest = hashlib.sha256()
     for column in (preferences.first, preferences.second, preferences.labels):
         digest.update(np.ascontiguousarray(column).tobytes())
@@ -81,7 +81,7 @@ class TaughtReward:
         self.fitted = False
         self._fitted_to = ""  # the fingerprint of those answers
         # pairs of that fit, where later ones are to be about what is new
-        self._known: frozenset[bytes] = frozenset()
+        self._learned_before: frozenset[bytes] = frozenset()
         self._surf = surf if surf is not None and surf.surf else None
         self._reed: Reed | None = None
         if reed is not None and reed.reed:
@@ -149,14 +149,15 @@ class TaughtReward:
     ) -> Segments:
         # a policy that was taught to fall sooner is shown in shorter segments
         length = min(self.questions.segment_length, int(episodes.lengths.max()))
-        found = cut(episodes, length, number, rng)
+        segments = cut(episodes, length, number, rng)
         # where an episode stays after its end nothing happens: a few such segments say what that is worth
         # beside others, two of them say nothing; if nearly all are of that kind, so are some questions
-        moves = moving(found)
+        moves = moving(segments)
         if number_of_pairs(int(moves.sum())) < pairs:
-            return found
+            return segments
         few = int(moves.sum()) // MOVING_TO_STILL
-        return found[np.sort(np.concatenate([np.flatnonzero(moves), np.flatnonzero(~moves)[:few]]))]
+        kept = np.concatenate([np.flatnonzero(moves), np.flatnonzero(~moves)[:few]])
+        return segments[np.sort(kept)]
 
     def fit(
         self, episodes: Callable[[], Trajectories] | None = None, iteration: int = 0
@@ -170,11 +171,11 @@ class TaughtReward:
             What the row of metrics.csv says of it; empty where there is nothing to learn from yet,
             or nothing new: later sessions may tell.
         """
-        said = self.answers.current()
-        if said is None or (said.answered.labels == 0.5).all():
+        preferences = self.answers.current()
+        if preferences is None or (preferences.answered.labels == 0.5).all():
             return {}
         # sessions that follow each other quickly often bring no answer
-        fingerprint = _fingerprint(said)
+        fingerprint = _fingerprint(preferences)
         if self.questions.queue is not None and fingerprint == self._fitted_to:
             return {}
         device, unlabelled = self.model.input_mean.device, None
@@ -182,9 +183,9 @@ class TaughtReward:
             self._reed.learn(self.model, episodes(), iteration)
         if episodes is not None and self._surf is not None:
             ratio, how = self._surf.unlabelled_ratio, self._surf.unlabelled_selection
-            wanted = max(1, round(ratio * len(said.answered)))
+            wanted = max(1, round(ratio * len(preferences.answered)))
             unlabelled = self._unlabelled(episodes(), wanted, how, iteration)
-        answered = said.answered.compact
+        answered = preferences.answered.compact
         self.model, rows = fit(
             self.model,
             answered,
@@ -193,13 +194,13 @@ class TaughtReward:
             device,
             self._surf,
             unlabelled,
-            self._known,
+            self._learned_before,
         )
         if self.questions.refit == "new":
-            self._known = frozenset(answered.pairs)
+            self._learned_before = frozenset(answered.pairs)
         self.fitted, self._fitted_to = True, fingerprint
         if self._on_fit is not None:
-            self._on_fit(self.model, said)
+            self._on_fit(self.model, preferences)
         best = min(rows, key=lambda row: row["held_out_loss"])
         return {"held_out_accuracy": best["held_out_accuracy"], "reward_epochs": len(rows)}
 
@@ -223,9 +224,13 @@ class TaughtReward:
         Args:
             obs, actions: of the steps; [steps, ...].
         """
-        said = self.answers.current()
+        preferences = self.answers.current()
         # of what was answered, as the fit has them
-        lengths = said.answered.compact.segments.lengths if said is not None else np.zeros(1)
+        lengths = (
+            preferences.answered.compact.segments.lengths
+            if preferences is not None
+            else np.zeros(1)
+        )
         self.model.rescale(self.model.reward(obs, actions), centre=not np.ptp(lengths))
 
     def require_fitted(self) -> None:
@@ -236,8 +241,8 @@ class TaughtReward:
         """
         if self.fitted:
             return
-        said = self.answers.current()
-        ties, shown = said.num_ties if said is not None else 0, self.answers.shown
+        preferences = self.answers.current()
+        ties, shown = preferences.num_ties if preferences is not None else 0, self.answers.shown
         raise UserError(
             f"No reward could be learned: of {shown} queries {ties} were answered with a tie "
             f"and {shown - ties} skipped. Longer segments (--segment_length, now "
@@ -251,8 +256,8 @@ class TaughtReward:
 
     def counts(self) -> dict[str, float]:
         """What the row of metrics.csv says of questions and answers."""
-        said = self.answers.current()
-        labels = len(said.answered) if said is not None else 0
+        preferences = self.answers.current()
+        labels = len(preferences.answered) if preferences is not None else 0
         return {"labels": labels, "shown": self.answers.shown}
 
     def correlation(self, rollouts: Sequence[Rollout]) -> float:
@@ -281,7 +286,7 @@ class TaughtReward:
             "shown": self.answers.shown,
             "fitted": self.fitted,
             "fitted_to": self._fitted_to,
-            "known": sorted(pair.hex() for pair in self._known),
+            "known": sorted(pair.hex() for pair in self._learned_before),
             "reed": self._reed.state_dict() if self._reed is not None else None,
         }
 
@@ -290,6 +295,6 @@ class TaughtReward:
         self.model.load_state_dict(state["model"])
         self.answers.resume(state["shown"])
         self.fitted, self._fitted_to = state["fitted"], state.get("fitted_to", "")
-        self._known = frozenset(bytes.fromhex(pair) for pair in state.get("known", ()))
+        self._learned_before = frozenset(bytes.fromhex(pair) for pair in state.get("known", ()))
         if self._reed is not None:
             self._reed.load_state_dict(state["reed"])

@@ -74,10 +74,11 @@ def test_answers_that_judge_are_neither_cropped_nor_made_up():
     model = make_model(Spaces((3,), "float32", True, 2), SETTINGS, 0)
     model, _ = fit(model, prefs, SETTINGS, 0)
     loose = RewardFit(model, prefs, SETTINGS, 0)
-    held_out = loose._judge()
+    held_out = loose._held_out_loss_and_accuracy()
     pairs = ask(random_segments(30, 20, RNG(5)), 40, RNG(5))
     settings = SurfSettings(surf=True, smallest_crop=0.1, largest_crop=0.2)
-    assert RewardFit(model, prefs, SETTINGS, 0, "cpu", settings, pairs)._judge() == held_out
+    cropped = RewardFit(model, prefs, SETTINGS, 0, "cpu", settings, pairs)
+    assert cropped._held_out_loss_and_accuracy() == held_out
 
 
 def test_a_fit_with_it_learns_another_reward_and_learns():

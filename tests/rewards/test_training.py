@@ -412,7 +412,7 @@ def test_a_pass_of_a_refit_takes_what_is_new_and_as_many_of_the_others():
         make_model(Spaces((3,), "float32", True, 2), settings, 0), prefs[:160], settings, 0
     )
     known = set(prefs[:160].pairs)
-    fitting = RewardFit(model, prefs, settings, 0, known=known)
+    fitting = RewardFit(model, prefs, settings, 0, learned_before=known)
     pairs = [prefs.pairs[i] for i in fitting.train]
     new = {i for i, pair in enumerate(pairs) if pair not in known}
     first, second = (fitting._of_a_pass(RNG(i)) for i in range(2))
@@ -420,5 +420,5 @@ def test_a_pass_of_a_refit_takes_what_is_new_and_as_many_of_the_others():
         assert new <= set(taken) and len(taken) == len(set(taken)) == 2 * len(new)
     assert set(first) != set(second), "the others are drawn anew"
     # nothing new: all of it
-    again = RewardFit(model, prefs[:160], settings, 0, known=known)
+    again = RewardFit(model, prefs[:160], settings, 0, learned_before=known)
     assert len(again._of_a_pass(RNG(0))) == len(again.train)
