@@ -1,14 +1,15 @@
 """`prefloop arena`: people compare policies without knowing whom they see, and their votes rank them."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from prefloop.commands.sending import require_clips
 from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.settings import ServerSettings
 from prefloop.labelling.limits import require_readable
 from prefloop.settings import part, require_above_zero, require_seed, setting
+from prefloop.training.settings import read_segment_length
 from prefloop.words import counted
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ class Settings:
         require_seed(self.seed)
         require_readable("--instructions", self.instructions)
         require_above_zero(self, "starts", "annotators_per_query")
-        if not re.fullmatch("full|0*[1-9][0-9]*", self.segment_length):
-            raise ValueError(f"--segment_length is full or a number, not {self.segment_length!r}")
+        read_segment_length(self.segment_length)
         if bool(self.name) == bool(self.preferences):
             raise ValueError("give either --name, of an arena on the server, or --preferences")
         if self.preferences and self.policies:
@@ -113,12 +113,11 @@ class _Agent:
 def _fill(settings: Settings) -> None:
     """Plays the policies and sends what they did."""
     from prefloop.envs.make import make_vector_env
-    from prefloop.envs.registered import time_limit
+    from prefloop.envs.registered import note_no_time_limit
     from prefloop.envs.spaces import spaces_of
-    from prefloop.errors import UserError, note
+    from prefloop.errors import note
     from prefloop.evaluation.evaluate import openings
     from prefloop.labelling.client.connecting import connected
-    from prefloop.labelling.server.rendering import Renderer
     from prefloop.policy_files import load_acting
     from prefloop.progress import progress
     from prefloop.seeding import Stream, integer
@@ -129,14 +128,10 @@ def _fill(settings: Settings) -> None:
     acting = {agent.name: load_acting(agent.source, envs) for agent in agents}
     greedy = {name: _is_greedy(policy, settings) for name, policy in acting.items()}
     digests = {agent.name: _digest(agent, greedy[agent.name]) for agent in agents}
-    if not settings.trace:
-        try:
-            Renderer(env).close()
-        except UserError as error:
-            raise UserError(f"{error} Give --trace for that.") from None
-    steps = None if settings.segment_length == "full" else int(settings.segment_length)
-    if steps is None and time_limit(env) is None:
-        note(f"{env} has no time limit, so an episode of a policy that does well may never end.")
+    require_clips(env, settings.trace)
+    steps = read_segment_length(settings.segment_length)
+    if steps is None:
+        note_no_time_limit(env)
     with connected(settings.server) as client:
         from prefloop.labelling.client.contests import ask_contests
 

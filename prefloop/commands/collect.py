@@ -1,12 +1,13 @@
 """`prefloop collect`: act, cut segments, and queue pairs of them for people to compare."""
 
-import re
 from dataclasses import MISSING, dataclass
 
+from prefloop.commands.sending import require_clips
 from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.client.settings import ServerSettings
 from prefloop.labelling.limits import require_readable
 from prefloop.settings import part, require_above_zero, require_between, require_seed, setting
+from prefloop.training.settings import read_segment_length
 from prefloop.words import counted
 
 DESCRIPTION = """Acts with one policy or several (one that nobody has trained, if none is given), cuts
@@ -47,8 +48,8 @@ class Settings:
         require_seed(self.seed)
         require_readable("--instructions", self.instructions)
         require_above_zero(self, "pairs", "segments", "episodes", "annotators_per_query")
-        if not re.fullmatch(r"(full|0*[1-9][0-9]*)?", self.segment_length):
-            raise ValueError(f"--segment_length is full or a number, not {self.segment_length!r}")
+        if self.segment_length:
+            read_segment_length(self.segment_length)
         if self.segment_length == "full" and self.segments != type(self).segments:
             raise ValueError("--segments does nothing with --segment_length full")
         if self.repeats is not None:
@@ -69,10 +70,8 @@ def main(settings: Settings) -> None:
     from prefloop.data.recording import MAX_ENVS, RecordedEnvs
     from prefloop.envs.make import make_vector_env
     from prefloop.envs.spaces import spaces_of
-    from prefloop.errors import UserError
     from prefloop.labelling.client.asking import ask
     from prefloop.labelling.client.connecting import connected
-    from prefloop.labelling.server.rendering import Renderer
     from prefloop.queries.selection import random_pairs
     from prefloop.seeding import Stream, generator, integer
     from prefloop.training import demonstrations as demos
@@ -80,11 +79,7 @@ def main(settings: Settings) -> None:
     env = settings.environment
     envs = make_vector_env(env, 1)
     spaces = spaces_of(envs)
-    if not settings.trace:
-        try:
-            Renderer(env).close()
-        except UserError as error:
-            raise UserError(f"{error} Give --trace for that.") from None
+    require_clips(env, settings.trace)
     torch.manual_seed(integer(settings.seed, Stream.WEIGHTS))
     acting = [policy_files.load_acting(name, envs) for name in settings.policies] or [
         policies.make_policy(spaces, (64, 64))
@@ -96,9 +91,7 @@ def main(settings: Settings) -> None:
         )
         recorded.envs.close()
         longest = max(int(episodes.lengths.max()) for episodes in collected)
-        length = (
-            int(settings.segment_length or STEPS) if settings.segment_length != "full" else None
-        )
+        length = read_segment_length(settings.segment_length or str(STEPS))
         if not settings.segment_length and longest < STEPS:
             length = None
         segments = demos.as_segments(collected, length, settings.segments, settings.seed)

@@ -67,9 +67,9 @@ def main(settings: Settings) -> None:
 
     from prefloop import checkpoints, policy_files
     from prefloop.envs.make import make_vector_env
-    from prefloop.envs.registered import return_bounds, time_limit
+    from prefloop.envs.registered import note_no_time_limit, return_bounds
     from prefloop.envs.settings import from_facts
-    from prefloop.errors import UserError, note
+    from prefloop.errors import UserError
     from prefloop.evaluation.evaluate import acting_in_episode, env_seed, play
     from prefloop.evaluation.plots import plot_returns
     from prefloop.evaluation.statistics import lowest_tenth, mean_estimate
@@ -88,10 +88,7 @@ def main(settings: Settings) -> None:
             checkpoints.load_weights(path, checkpoints.LARGEST)
             raise UserError(f"Nothing beside {path} says which environment it is for; give --env.")
         loaded.append((path, env, policy_files.load(path, make_vector_env(env, 1))))
-        if time_limit(env) is None:
-            note(
-                f"{env} has no time limit, so an episode of a policy that does well may never end."
-            )
+        note_no_time_limit(env)
         if settings.video:
             from prefloop.evaluation.videos import require_pictures
 

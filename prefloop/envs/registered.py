@@ -11,7 +11,7 @@ from prefloop.envs import atari
 from prefloop.envs.make import can_go_on, import_module
 from prefloop.envs.names import require_known
 from prefloop.envs.settings import Env, EnvSettings, as_settings
-from prefloop.errors import UserError
+from prefloop.errors import UserError, note
 
 # what a step can pay in Gymnasium's environments whose makers say so, lowest and highest
 REWARDS: dict[str, tuple[float, float]] = {
@@ -64,6 +64,16 @@ def require_time_limit(env: Env) -> None:
             f"{env} has no time limit, so an episode may never end, and some are played for each row of "
             "metrics.csv; give it a limit by --horizon."
         )
+
+
+def note_no_time_limit(env: Env) -> None:
+    """Notes where there is none, before episodes are played to their end.
+
+    Raises:
+        UserError: as `find_spec`.
+    """
+    if time_limit(env) is None:
+        note(f"{env} has no time limit, so an episode of a policy that does well may never end.")
 
 
 def return_threshold(env: Env) -> float | None:

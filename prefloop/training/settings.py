@@ -1,5 +1,6 @@
 """What can be set of runs and loops, with defaults; free of PyTorch, so that `--help` is quick."""
 
+import re
 from dataclasses import MISSING, dataclass
 
 from prefloop.agents.settings import PPOSettings, SACSettings
@@ -20,6 +21,17 @@ def segment_length(text: str) -> int | None:
 
 
 segment_length.__name__ = "full or a number"  # as argparse shows it
+
+
+def read_segment_length(text: str) -> int | None:
+    """Reads `--segment_length` where it was kept as a text, as `segment_length` does.
+
+    Raises:
+        ValueError: it is neither `full` nor a number above 0; names the flag.
+    """
+    if not re.fullmatch("full|0*[1-9][0-9]*", text):
+        raise ValueError(f"--segment_length is full or a number, not {text!r}")
+    return segment_length(text)
 
 
 @dataclass(frozen=True, kw_only=True)
