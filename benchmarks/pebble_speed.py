@@ -111,7 +111,12 @@ def ours(surf: bool, rune: bool) -> dict[str, float]:
     import torch
 
     from prefloop.agents.settings import SACSettings
-    from prefloop.rewards.settings import RewardSettings, RuneSettings, SurfSettings
+    from prefloop.rewards.settings import (
+        AuxiliarySettings,
+        RewardSettings,
+        RuneSettings,
+        SurfSettings,
+    )
     from prefloop.teachers.settings import TeacherSettings
     from prefloop.training import methods, pebble
     from prefloop.training.on_policy import stepping_in
@@ -138,13 +143,15 @@ def ours(surf: bool, rune: bool) -> dict[str, float]:
         reward=RewardSettings(
             hidden_sizes=(128,) * 5, epochs=16, patience=16, batch_size=10, held_out=0.2
         ),
-        surf=SurfSettings(
-            surf=surf,
-            unlabelled_ratio=1,
-            confidence=0.999,
-            surf_weight=0.1,
-            smallest_crop=54 / 64,
-            largest_crop=59 / 64,
+        auxiliary=AuxiliarySettings(
+            surf=SurfSettings(
+                surf=surf,
+                unlabelled_ratio=1,
+                confidence=0.999,
+                surf_weight=0.1,
+                smallest_crop=54 / 64,
+                largest_crop=59 / 64,
+            )
         ),
         rune=RuneSettings(rune_beta=0.05 if rune else 0, rune_decay=1e-4),
     )

@@ -116,7 +116,7 @@ def correlations(
         ) as answers,
     ):  # fmt: skip
         taught = TaughtReward(
-            model, answers, own.questions, own.reward, seed, surf=own.surf, reed=own.reed
+            model, answers, own.questions, own.reward, seed, auxiliary=own.auxiliary
         )
         for now in range(FIRST, steps - NEXT + 1, NEXT):
             session, since = divmod(now - FIRST, own.experience.iteration_steps)

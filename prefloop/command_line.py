@@ -5,7 +5,7 @@ import dataclasses
 import re
 import sys
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,6 +79,14 @@ def parse_settings(
         return built
     except ValueError as error:
         parser.error(str(error))
+
+
+def _classes(settings_class: type) -> Iterator[type]:
+    """A settings class and those of its parts, each before its own."""
+    yield settings_class
+    for field in dataclasses.fields(settings_class):
+        if "part" in field.metadata:
+            yield from _classes(field.metadata["part"])
 
 
 def _given(
@@ -157,11 +165,7 @@ def _usage(settings: Sequence[Leaf]) -> str:
 
 def _sources(settings_class: type) -> list[str]:
     """What the docstrings of a class and of its parts name as sources."""
-    classes = [settings_class]
-    for one in classes:  # grows on the way
-        fields = dataclasses.fields(one)
-        classes += [field.metadata["part"] for field in fields if "part" in field.metadata]
-    texts = [" ".join((vars(c).get("__doc__") or "").split()) for c in classes]
+    texts = [" ".join((vars(c).get("__doc__") or "").split()) for c in _classes(settings_class)]
     found = [re.search(r"Sources?: (.+?)\.(?: Raises:| [A-Z]|$)", text) for text in texts]
     return list(dict.fromkeys(match[1] for match in found if match))
 

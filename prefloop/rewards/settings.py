@@ -5,7 +5,7 @@ from typing import Any
 
 from prefloop.encoder_kinds import ENCODERS_OF_PICTURES, OF_ENSEMBLES
 from prefloop.query_strategies import STRATEGIES
-from prefloop.settings import require_above_zero, require_between, setting
+from prefloop.settings import part, require_above_zero, require_between, setting
 
 INPUTS = ("obs", "obs-actions")
 ANNOTATOR_ERRORS = ("none", "learned")
@@ -114,6 +114,14 @@ class ReedSettings:
 
     def __post_init__(self) -> None:
         require_above_zero(self, "reed_updates", "reed_batch_size", "reed_temperature", "embedding")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuxiliarySettings:
+    """What a reward learns from besides answers: settings of its parts, each of which has a switch."""
+
+    surf: SurfSettings = part(SurfSettings)
+    reed: ReedSettings = part(ReedSettings)
 
 
 @dataclass(frozen=True, kw_only=True)

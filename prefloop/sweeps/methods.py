@@ -14,7 +14,13 @@ from prefloop.agents.settings import (
     PPOSettings,
     SACSettings,
 )
-from prefloop.rewards.settings import ReedSettings, RewardSettings, RuneSettings, SurfSettings
+from prefloop.rewards.settings import (
+    AuxiliarySettings,
+    ReedSettings,
+    RewardSettings,
+    RuneSettings,
+    SurfSettings,
+)
 from prefloop.settings import part
 from prefloop.training.settings import (
     ExperienceSettings,
@@ -232,6 +238,8 @@ def _on_reward(reward: str) -> "Callable[[Bench, PPOAlone], Method]":
 
 
 PEBBLE = PebbleSettings()
+PEBBLE_SURF = PebbleSettings(auxiliary=AuxiliarySettings(surf=SurfSettings(surf=True)))
+PEBBLE_REED = PebbleSettings(auxiliary=AuxiliarySettings(reed=ReedSettings(reed=True)))
 SAC, SAC_ON_MODEL = SACAlone(agent=PEBBLE.agent), SACOnModel(agent=PEBBLE.agent)
 
 
@@ -264,9 +272,9 @@ METHODS: dict[str, Compared] = {
     "ppo-rlhf": Compared(_on_reward("learned"), "C0", PPOOnModel()),
     "pref-ppo": Compared(_pref_ppo, "C2", PrefPPOSettings(), by_default=False, tuned_as="pref-ppo", command="pref-ppo"),
     "pebble": _pebble_with("C9"),
-    "pebble+surf": _pebble_with("navy", PebbleSettings(surf=SurfSettings(surf=True))),
+    "pebble+surf": _pebble_with("navy", PEBBLE_SURF),
     "pebble+rune": _pebble_with("teal", PebbleSettings(rune=RuneSettings(rune_beta=0.05))),
-    "pebble+reed": _pebble_with("olive", PebbleSettings(reed=ReedSettings(reed=True))),
+    "pebble+reed": _pebble_with("olive", PEBBLE_REED),
     "bc": Compared(_bc, "C3", BCSettings(), is_quick=True),
     "airl": Compared(_airl, "C4", AIRLAlone()),
     "constant": Compared(_on_reward("constant"), "C6", PPOAlone(), uses_labels=False, control="constant"),

@@ -250,8 +250,7 @@ def pref_ppo(
     agent = make_ppo(stepping, settings.agent, seed, device, init)
     model = make_model(stepping.spaces, settings.reward, seed).to(device)
     taught = TaughtReward(
-        model, answers, settings.questions, settings.reward, seed, wait, on_fit, settings.surf,
-        settings.reed,
+        model, answers, settings.questions, settings.reward, seed, wait, on_fit, settings.auxiliary
     )  # fmt: skip
     learner = PrefPPO(agent, stepping, env, taught, plan, settings.questions, seed)
     method = Method(
@@ -318,8 +317,7 @@ def pebble(
     model = make_model(stepping.spaces, settings.reward, seed).to(device)
     replay = make_replay(directory, stepping, settings.experience, plan)
     taught = TaughtReward(
-        model, answers, settings.questions, settings.reward, seed, wait, on_fit, settings.surf,
-        settings.reed,
+        model, answers, settings.questions, settings.reward, seed, wait, on_fit, settings.auxiliary
     )  # fmt: skip
     learner = Pebble(
         agent, stepping, env, taught, replay, plan, settings, seed, is_given=init is not None

@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass
 from prefloop.agents.settings import PPOSettings, SACSettings
 from prefloop.queries.schedules import SCHEDULES
 from prefloop.query_strategies import STRATEGIES
-from prefloop.rewards.settings import ReedSettings, RewardSettings, RuneSettings, SurfSettings
+from prefloop.rewards.settings import AuxiliarySettings, RewardSettings, RuneSettings
 from prefloop.settings import part, require_above_zero, require_finite, require_seed, setting
 from prefloop.tracking import TRACKERS
 
@@ -191,20 +191,24 @@ class QuerySettings:
         require_above_zero(self, "labels", "candidates", "segment_length", "queue")
 
 
-def _require_members(questions: QuerySettings, reward: RewardSettings, surf: SurfSettings) -> None:
+def _require_reward(
+    questions: QuerySettings, reward: RewardSettings, auxiliary: AuxiliarySettings
+) -> None:
+    """Refuses a reward that pairs can't be chosen by, or that can't learn what it is to learn from.
+
+    Raises:
+        ValueError: names the flags.
+    """
     selections = {"--queries": questions.selection}
-    if surf.surf:
-        selections["--surf_selection"] = surf.unlabelled_selection
+    if auxiliary.surf.surf:
+        selections["--surf_selection"] = auxiliary.surf.unlabelled_selection
     for flag, selection in selections.items():
         needed = STRATEGIES[selection].min_members
         if reward.ensemble < needed:
             raise ValueError(
                 f"{flag} {selection} needs an --ensemble of {needed} or more, not {reward.ensemble}"
             )
-
-
-def _require_layers(reed: ReedSettings, reward: RewardSettings) -> None:
-    if reed.reed and not reward.hidden_sizes:
+    if auxiliary.reed.reed and not reward.hidden_sizes:
         raise ValueError("--reed needs hidden layers in the reward (--reward_hidden_sizes)")
 
 
@@ -221,13 +225,11 @@ class PrefPPOSettings:
     questions: QuerySettings = part(QuerySettings)
     agent: PPOSettings = part(PPOSettings)
     reward: RewardSettings = part(RewardSettings)
-    surf: SurfSettings = part(SurfSettings)
-    reed: ReedSettings = part(ReedSettings)
+    auxiliary: AuxiliarySettings = part(AuxiliarySettings)
     # fmt: on
 
     def __post_init__(self) -> None:
-        _require_members(self.questions, self.reward, self.surf)
-        _require_layers(self.reed, self.reward)
+        _require_reward(self.questions, self.reward, self.auxiliary)
 
     @property
     def exploration_iterations(self) -> int:
@@ -280,8 +282,7 @@ class PebbleSettings:
     questions: QuerySettings = part(QuerySettings, labels=setting(100, "answers in all; a skipped query is shown, not answered, and asked for again but in the last session"))
     agent: SACSettings = part(SACSettings, random_steps=setting(1000, "steps of random actions before anything is learned", needs="not init"))
     reward: RewardSettings = part(RewardSettings, hidden_sizes=setting((128, 128), "width of each hidden layer", flag="reward_hidden_sizes"), learning_rate=setting(1e-3, "step size of Adam", flag="reward_learning_rate"))
-    surf: SurfSettings = part(SurfSettings)
-    reed: ReedSettings = part(ReedSettings)
+    auxiliary: AuxiliarySettings = part(AuxiliarySettings)
     rune: RuneSettings = part(RuneSettings)
     # fmt: on
 
@@ -289,10 +290,9 @@ class PebbleSettings:
         require_above_zero(self, "recent_episodes")
         if self.critic_updates < 0:
             raise ValueError(f"--critic_updates must be at least 0, not {self.critic_updates}")
-        _require_members(self.questions, self.reward, self.surf)
+        _require_reward(self.questions, self.reward, self.auxiliary)
         if self.rune.rune_beta and self.reward.ensemble < 2:
             raise ValueError("--rune_beta needs an --ensemble of 2 or more, not 1")
-        _require_layers(self.reed, self.reward)
 
     @property
     def exploration_iterations(self) -> int:

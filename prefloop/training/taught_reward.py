@@ -18,7 +18,7 @@ from prefloop.queries.selection import number_of_pairs, select_queries
 from prefloop.rewards import reward_model
 from prefloop.rewards.reed import Reed
 from prefloop.rewards.reward_model import RewardModel
-from prefloop.rewards.settings import ReedSettings, RewardSettings, SurfSettings
+from prefloop.rewards.settings import AuxiliarySettings, RewardSettings
 from prefloop.rewards.training import fit
 from prefloop.seeding import Stream, generator
 from prefloop.training.answers import Answers
@@ -65,8 +65,7 @@ class TaughtReward:
         seed: int,
         wait: bool = True,
         on_fit: OnFit | None = None,
-        surf: SurfSettings | None = None,
-        reed: ReedSettings | None = None,
+        auxiliary: AuxiliarySettings | None = None,
     ) -> None:
         """Asks nothing yet.
 
@@ -74,7 +73,7 @@ class TaughtReward:
             model: not yet fitted.
             wait: for all answers before each fit; otherwise before the first one only, and later
                 with those there are.
-            surf, reed: what it learns from besides answers, where they are switched on.
+            auxiliary: what it learns from besides answers; nothing if not given.
         """
         self.model, self.answers, self.questions, self.wait = model, answers, questions, wait
         self._settings, self._seed, self._on_fit = settings, seed, on_fit
@@ -82,12 +81,12 @@ class TaughtReward:
         self._fitted_to = ""  # the fingerprint of those answers
         # pairs of that fit, where later ones are to be about what is new
         self._learned_before: frozenset[bytes] = frozenset()
-        self._surf = surf if surf is not None and surf.surf else None
+        auxiliary = auxiliary or AuxiliarySettings()
+        self._surf = auxiliary.surf if auxiliary.surf.surf else None
         self._reed: Reed | None = None
-        if reed is not None and reed.reed:
-            self._reed = Reed(
-                reed, model, settings.filled(model.encoder_learns).learning_rate, seed
-            )
+        if auxiliary.reed.reed:
+            learning_rate = settings.filled(model.encoder_learns).learning_rate
+            self._reed = Reed(auxiliary.reed, model, learning_rate, seed)
 
     def ask(
         self, episodes: Callable[[], Trajectories], labels: int, iteration: int, again: int = 0

@@ -18,7 +18,13 @@ from prefloop.data import dataset
 from prefloop.data.segments import Segments
 from prefloop.envs.spaces import Spaces
 from prefloop.files import read_csv, read_json, write_json
-from prefloop.rewards.settings import ReedSettings, RewardSettings, RuneSettings, SurfSettings
+from prefloop.rewards.settings import (
+    AuxiliarySettings,
+    ReedSettings,
+    RewardSettings,
+    RuneSettings,
+    SurfSettings,
+)
 from prefloop.rewards.training import make_model
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.training import methods
@@ -377,11 +383,15 @@ def test_asked_for_before_there_are_enough_pairs_it_asks_about_those(pebble):
     assert asked[19] == 0 < asked[30] and asked[-1] == 20
 
 
+SURF = SurfSettings(surf=True, confidence=0.5, unlabelled_selection="disagreement")
+REED = ReedSettings(reed=True, reed_updates=2, reed_batch_size=16)
+
+
 @pytest.mark.parametrize(
     "switch",
     [
-        {"surf": SurfSettings(surf=True, confidence=0.5, unlabelled_selection="disagreement")},
-        {"reed": ReedSettings(reed=True, reed_updates=2, reed_batch_size=16)},
+        {"auxiliary": AuxiliarySettings(surf=SURF)},
+        {"auxiliary": AuxiliarySettings(reed=REED)},
         {"rune": RuneSettings(rune_beta=1.0)},
     ],
 )
