@@ -112,7 +112,7 @@ def correlations(
         tempfile.TemporaryDirectory() as folder,
         methods.simulated_answers(
             env, stepping, TeacherSettings(), own.questions.segment_length, lambda: None,  # type: ignore[arg-type, return-value]
-            seed, Path(folder),
+            seed, Path(folder), "reward_choices",
         ) as answers,
     ):  # fmt: skip
         taught = TaughtReward(

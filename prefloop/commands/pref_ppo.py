@@ -119,7 +119,8 @@ def train(
             ),
             seed,
             Path(settings.run.out),
-            resume=settings.run.resume,
+            "prefloop pref-ppo",
+            settings.run.resume,
         ),
     ) as asked:
         settings, answers = asked.settings, asked.answers

@@ -152,7 +152,7 @@ def _teacher(
 
     answering = methods.simulated_answers(
         env, stepping, bench.teacher, own.questions.segment_length, begins_as, bench.seed,
-        bench.directory, resume=bench.goes_on,
+        bench.directory, bench.program, bench.goes_on,
     )  # fmt: skip
     return bench.stack.enter_context(answering)
 

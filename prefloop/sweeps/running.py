@@ -239,6 +239,7 @@ class Bench:
         env, teacher: as they were asked for.
         learns_in: the same environment, without early ends where the method learns without them.
         seed, device: of the run.
+        program: what the run is of, as run.json names it.
         directory: the run's.
         stack: what is put on it is closed after the run.
         goes_on: the run was stopped, and its directory holds what it had come to.
@@ -267,6 +268,7 @@ class Bench:
             self.learns_in = without_early_end(self.env, absorbs)
         self._reward: RewardSettings = getattr(own, "reward", RewardSettings())
         self.seed, self.device = cell.seed, usable_device(settings.device)
+        self.program = f"prefloop compare, {cell.method}"
         self.directory, self.stack, self.goes_on = directory, stack, goes_on
         self.weak_file = seed_folder(settings, cell.seed) / WEAK / outputs.POLICY
 

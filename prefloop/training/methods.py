@@ -348,7 +348,7 @@ def simulated_answers(
     begins_as: Callable[[], Policy],
     seed: int,
     directory: Path,
-    program: str = "prefloop pref-ppo",
+    program: str,
     resume: bool = False,
 ) -> Iterator[SimulatedAnswers]:
     """A simulated teacher for a loop, whose answers are kept in a run's directory.
@@ -357,7 +357,7 @@ def simulated_answers(
         segment_length: of what is asked about, in steps.
         begins_as: gives the policy that has learned nothing yet, for teachers whose thresholds depend
             on what returns there are.
-        program: that asks.
+        program: that asks, as run.json names it.
 
     Raises:
         UserError: as `dataset.writing`; or there are answers of another run, and the directory is as

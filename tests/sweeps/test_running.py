@@ -26,6 +26,7 @@ from prefloop.sweeps.settings import RESULT, CompareSettings
 from prefloop.teachers.simulated import SimulatedTeacher
 from prefloop.training import demonstrations
 from prefloop.training.kept_exploration import KeptExploration
+from prefloop.training.methods import PREFERENCES
 from prefloop.training.settings import ExplorationSettings, PebbleSettings, ReplaySettings
 
 CARTPOLE = EnvSettings(env="CartPole-v0")
@@ -201,6 +202,10 @@ def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
         rows = read_csv(tmp_path / "c" / cell.folder / "metrics.csv")
         if cell.method in asking:
             assert rows[-1]["labels"] == "8" and cell.labels == 8
+            # its answers say whose they are, as the run does
+            program = f"prefloop compare, {cell.method}"
+            assert dataset.read_metadata(folder / PREFERENCES)["program"] == program
+            assert read_json(folder / "run.json")["program"] == program
         else:
             assert "labels" not in rows[-1]
     # the variants explore alike, so once is enough

@@ -220,7 +220,14 @@ def test_thresholds_are_set_also_where_no_first_episode_is_as_long_as_a_segment(
     stepping = methods.stepping_in("CartPole-v1", 4)
     falls = policies.make_policy(stepping.spaces, (8,))
     with methods.simulated_answers(
-        "CartPole-v1", stepping, TeacherSettings(teacher=name), 400, lambda: falls, 0, tmp_path
+        "CartPole-v1",
+        stepping,
+        TeacherSettings(teacher=name),
+        400,
+        lambda: falls,
+        0,
+        tmp_path,
+        "test",
     ):
         pass
     teacher = dataset.read_metadata(tmp_path / methods.PREFERENCES)["teacher"]
