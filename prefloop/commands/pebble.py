@@ -123,7 +123,7 @@ def train(
             )
         return found
 
-    every, explores = plan.steps(plan.every), own.exploration_iterations * plan.steps(plan.every)
+    every, explores = plan.iteration_steps, own.exploration_iterations * plan.iteration_steps
     if explores != own.exploration.steps:
         print(
             f"Note: the first questions come after {explores} steps, in whole iterations of {every} "

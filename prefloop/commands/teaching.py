@@ -139,7 +139,7 @@ class Teaching:
         if len(self._points) > 1:
             (begin, before), (now, steps) = self._points[0], self._points[-1]
             speed = (steps - before) / (now - begin)
-        every = self._plan.steps(self._plan.every)
+        every = self._plan.iteration_steps
         explores = every * self._learner.exploration_iterations
         is_exploring = self._steps < explores
         left = explores - self._steps if is_exploring else every - self._steps % every

@@ -100,8 +100,8 @@ class Acting:
     random_steps: int = 0
 
     def steps(self, iterations: int) -> int:
-        """How many steps so many iterations are."""
-        return self.plan.steps(min(iterations * self.plan.every, self.plan.total))
+        """Steps of all environments in so many iterations."""
+        return min(iterations * self.plan.iteration_steps, self.plan.total_steps)
 
 
 def turn(
@@ -204,7 +204,7 @@ def _progress(
         with progress(iterations, "iterations", done, quiet) as bar:
             yield bar
         return
-    total = acting.plan.steps(acting.plan.total)
+    total = acting.plan.total_steps
     with progress(total, "steps", acting.steps(done), quiet, acting.random_steps) as bar:
 
         def told(steps: int) -> None:

@@ -181,7 +181,7 @@ def sac(
 
 
 def _require_learning(agent: SAC, plan: Plan) -> None:
-    if (steps := plan.steps(plan.total)) <= agent.random_steps:
+    if (steps := plan.total_steps) <= agent.random_steps:
         raise UserError(
             f"All {steps} steps would be random (--random_steps {agent.random_steps}), and nothing learned; "
             "more --steps are needed, or fewer of these."

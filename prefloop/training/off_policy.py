@@ -83,12 +83,12 @@ def make_replay(
     if (states := stepping.state_kind) is not None:
         extras[STATES] = states
     # an episode that is cut at an iteration's end takes a row more, for what its last step led to
-    between = (plan.iteration_steps + 1) * plan.num_envs
+    between = (plan.iteration_steps_per_env + 1) * plan.num_envs
     return ReplayBuffer(
         directory / REPLAY,
         stepping.spaces,
         plan.num_envs,
-        min(settings.capacity, plan.steps(plan.total) + plan.iterations * plan.num_envs),
+        min(settings.capacity, plan.total_steps + plan.iterations * plan.num_envs),
         between,
         extras,
     )
@@ -167,7 +167,7 @@ def act_and_learn(
     agent.begin(seed, iteration)
     rng = generator(seed, Stream.REPLAY, iteration)
     sums, updates, rewards_seen, diverged = None, 0, RunningMoments(), 0
-    numbers = plan.updates(iteration)
+    numbers = plan.rollouts_of(iteration)
     for number in numbers:
         # kept in the replay buffer alone: small arrays that stay, among large ones that come and go with
         # each update, would leave the memory in pieces, a gigabyte in 5,000 steps

@@ -197,7 +197,7 @@ def act_and_improve(
     stepping.begin(seed, iteration)
     agent.begin(seed, iteration)
     rollouts, metrics, rewards_seen = [], [], []
-    numbers = plan.updates(iteration)
+    numbers = plan.rollouts_of(iteration)
     for number in numbers:
         rollout = stepping.act(agent.act, plan.rollout_steps)
         rollouts.append(rollout)
@@ -206,7 +206,7 @@ def act_and_improve(
             continue
         rewards = np.asarray(reward(rollout))
         rewards_seen.append(rewards[rollout.valid].mean())
-        metrics.append(agent.update(rollout, rewards, progress=number / plan.total))
+        metrics.append(agent.update(rollout, rewards, progress=number / plan.total_rollouts))
     diverged = sum(int(rollout.diverged.sum()) for rollout in rollouts)
     rollouts = without_diverged(rollouts)
     if not any(rollout.valid.any() for rollout in rollouts):

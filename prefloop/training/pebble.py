@@ -83,7 +83,7 @@ class Pebble:
         )
         self._only_acts = not settings.exploration.explores  # until the first questions
         if self._only_acts and not is_given:  # and at random, as it has learned nothing
-            agent.random_steps = max(agent.random_steps, before * plan.steps(plan.every))
+            agent.random_steps = max(agent.random_steps, before * plan.iteration_steps)
 
     def iterate(self, iteration: int) -> dict[str, float]:
         """Asks, fits and relabels; then acts and improves.
@@ -135,7 +135,7 @@ class Pebble:
         if not self.taught.fitted:
             return None
         # a row more for each, for what its last step led to; the last one may be shorter
-        rows = [len(self.plan.updates(i)) + 1 for i in range(iterations)]
+        rows = [len(self.plan.rollouts_of(i)) + 1 for i in range(iterations)]
         return self.replay.mean_rewards(rows)
 
     def _learn_reward(self, iteration: int) -> dict[str, float]:
