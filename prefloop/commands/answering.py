@@ -34,7 +34,7 @@ STOPPED = (
 
 
 # what such a command can be told, the same in each
-def people_setting() -> Any:
+def labelling_run_setting() -> Any:
     """`--run NAME`."""
     return setting("", "the run on the labelling server that people label, with --teacher human; made if missing and --env is given", flag="run")  # fmt: skip
 
@@ -76,9 +76,9 @@ def require_somebody(settings: Any) -> None:
         ValueError: says what goes together.
     """
     are_asked = settings.teacher.teacher == HUMAN
-    if are_asked != bool(settings.people):
+    if are_asked != bool(settings.labelling_run):
         raise ValueError("--teacher human and --run NAME go together")
-    if not settings.people and not (settings.environment.env and settings.run.out):
+    if not settings.labelling_run and not (settings.environment.env and settings.run.out):
         raise ValueError("--env and --out are needed, or --teacher human and --run")
     require_above_zero(settings, "clips_per_session")
     require_readable("--instructions", settings.instructions)
@@ -90,7 +90,7 @@ def require_somebody(settings: Any) -> None:
 
 def when_interrupted(settings: Any) -> str:
     """What to say after Ctrl-C."""
-    if settings.people:
+    if settings.labelling_run:
         return STOPPED
     return settings.run.when_interrupted
 
@@ -150,19 +150,19 @@ def answering(
     from prefloop.training.on_policy import stepping_in
 
     with ExitStack() as stack:
-        if settings.people:
+        if settings.labelling_run:
             from prefloop.labelling.client.client import require_run_name
             from prefloop.labelling.client.connecting import connected
 
-            require_run_name(settings.people)  # a folder may be named after it
+            require_run_name(settings.labelling_run)  # a folder may be named after it
 
             # people take their time, and their server may be started again meanwhile
-            line = f"{program} --run {settings.people}"
+            line = f"{program} --run {settings.labelling_run}"
             client = stack.enter_context(connected(settings.server, line, None))
             settings = _of_the_run(settings, client.run)
         check(settings.environment)
         env = acted_in(settings.environment)
-        if settings.people:
+        if settings.labelling_run:
             from prefloop.labelling.client.client import LabellingClient
             from prefloop.labelling.client.on_page import OnPage
             from prefloop.labelling.client.people import People
@@ -171,18 +171,22 @@ def answering(
             stepping = Stepping(recorded.envs, recorded.record)
             folder = Path(settings.run.out) / methods.PREFERENCES
             stack.enter_context(outputs.claimed(settings, program))
-            _require_its_labels(settings.people, folder, client.run)
+            _require_its_labels(settings.labelling_run, folder, client.run)
             about: dict[str, Any] = {"env": env, "spaces": stepping.spaces}
-            known = client.put_run(settings.people, **about)
+            known = client.put_run(settings.labelling_run, **about)
             own = stack.enter_context(LabellingClient(client.url, client.token, patience=0))
-            page = stack.enter_context(OnPage(own, settings.people, Path(settings.run.out)).kept())
+            page = stack.enter_context(
+                OnPage(own, settings.labelling_run, Path(settings.run.out)).kept()
+            )
             # what people read is for whoever trains on the run to change, and for nobody who is refused
             said = instructions(known.instructions) if instructions else settings.instructions
             if said and said != known.instructions:
-                client.put_run(settings.people, **about, instructions=said)
+                client.put_run(settings.labelling_run, **about, instructions=said)
             say = (lambda sentence: None) if quiet else print
-            people = People(client, settings.people, folder, say, is_over=page.is_over_while_asking)
-            on_ready(client.page(settings.people))
+            people = People(
+                client, settings.labelling_run, folder, say, is_over=page.is_over_while_asking
+            )
+            on_ready(client.page(settings.labelling_run))
             yield Asked(settings, env, stepping, people, people.report, page)
         elif (clips := settings.clips_per_session) is not None:
             from prefloop.commands.clips import Drawn
@@ -265,13 +269,15 @@ def say_how_many_came(answers: "Answers", questions: QuerySettings) -> None:
         )
 
 
-def _require_its_labels(people: str, folder: Path, known: "Callable[[str], RunOut]") -> None:
+def _require_its_labels(
+    labelling_run: str, folder: Path, fetch_run: "Callable[[str], RunOut]"
+) -> None:
     """Refuses to go on where the run's labels are gone: what is kept of them would be written over.
 
     Args:
-        people: the run on the server.
+        labelling_run: its name on the server.
         folder: where they are kept.
-        known: gives what the server knows of a run.
+        fetch_run: gives what the server knows of a run, by its name.
 
     Raises:
         UserError: there are labels in the folder, and on the server no query.
@@ -285,24 +291,30 @@ def _require_its_labels(people: str, folder: Path, known: "Callable[[str], RunOu
     if not kept:
         return
     try:
-        queries = known(people).counts.queries
+        queries = fetch_run(labelling_run).counts.queries
     except RefusedError as error:
         if error.status != NOT_FOUND:
             raise
         queries = 0
     if not queries:
         raise UserError(
-            f"{folder} holds {counted(kept, 'label')}, and the run {people} has none on the server: it was "
+            f"{folder} holds {counted(kept, 'label')}, and the run {labelling_run} has none on the server: it was "
             "deleted, has another name now (--run), or is another server's (--server, --profile). `prefloop "
-            f"runs import {shlex.quote(str(folder))} {people}` brings them back; or begin anew with another "
+            f"runs import {shlex.quote(str(folder))} {labelling_run}` brings them back; or begin anew with another "
             "--out."
         )
 
 
-def _of_the_run(settings: Any, known: "Callable[[str], RunOut]") -> Any:
+def _of_the_run(settings: Any, fetch_run: "Callable[[str], RunOut]") -> Any:
     """Settings whose environment and folder are those of the run, where they are not given.
 
     Whoever trains with people goes on by giving the same command.
+
+    Args:
+        fetch_run: gives what the server knows of a run, by its name.
+
+    Raises:
+        UserError: no environment is given, and the server knows no such run.
     """
     from prefloop import runs
     from prefloop.envs.settings import CHANGES, from_facts
@@ -310,7 +322,7 @@ def _of_the_run(settings: Any, known: "Callable[[str], RunOut]") -> Any:
     from prefloop.files import read_json
     from prefloop.labelling.client.calling import RefusedError
 
-    out = settings.run.out or settings.people
+    out = settings.run.out or settings.labelling_run
     facts = Path(out) / runs.FACTS
     environment = settings.environment
     if not environment.env and facts.is_file():
@@ -319,12 +331,12 @@ def _of_the_run(settings: Any, known: "Callable[[str], RunOut]") -> Any:
         environment = begun.changed(environment.changes) if begun else environment
     if not environment.env:
         try:
-            run_there = known(settings.people)
+            on_server = fetch_run(settings.labelling_run)
         except RefusedError as error:
             if error.status != NOT_FOUND:
                 raise
             raise UserError(f"{str(error).rstrip('.')}; --env makes one.") from None
-        there = from_facts({"env": run_there.env, CHANGES: run_there.env_changes})
+        there = from_facts({"env": on_server.env, CHANGES: on_server.env_changes})
         assert there is not None
         environment = there.changed(environment.changes)
     resume = facts.is_file()

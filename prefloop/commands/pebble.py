@@ -39,7 +39,7 @@ class Settings:
         ValueError: a value that no run can have, or people without a run that they label.
     """
 
-    people: str = answering.people_setting()
+    labelling_run: str = answering.labelling_run_setting()
     wait: bool = answering.wait_setting()
     instructions: str = answering.instructions_setting()
     clips_per_session: int | None = answering.clips_setting()

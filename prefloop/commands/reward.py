@@ -30,7 +30,7 @@ class Settings:
 
     # fmt: off
     preferences: str = setting("", "folder of the preference dataset")
-    people: str = setting("", "instead of --preferences: the run on the labelling server whose labels so far are taken", flag="run")
+    labelling_run: str = setting("", "instead of --preferences: the run on the labelling server whose labels so far are taken", flag="run")
     annotator_errors: str = setting("none", "learn how often each annotator errs, so that answers count by how reliable who gave them is (learned), or hold all to be as --label_noise says (none)", choices=ANNOTATOR_ERRORS)
     run: RunSettings = part(RunSettings)
     reward: RewardSettings = part(RewardSettings)
@@ -38,7 +38,7 @@ class Settings:
     # fmt: on
 
     def __post_init__(self) -> None:
-        if bool(self.preferences) == bool(self.people):
+        if bool(self.preferences) == bool(self.labelling_run):
             raise ValueError("give either --preferences or --run")
         if self.annotator_errors == "none":
             return
@@ -84,13 +84,15 @@ def main(settings: Settings) -> None:
     device, directory = usable_device(run.device), Path(run.out)
     source = settings.preferences
     with ExitStack() as stack:
-        if settings.people:
+        if settings.labelling_run:
             client = stack.enter_context(connected(settings.server))
             from prefloop.labelling.client.people import People
 
-            people = People(client, settings.people, directory / PREFERENCES)
+            people = People(client, settings.labelling_run, directory / PREFERENCES)
             if not people.counts().labels:
-                raise UserError(f"Nobody has labelled anything of the run {settings.people} yet.")
+                raise UserError(
+                    f"Nobody has labelled anything of the run {settings.labelling_run} yet."
+                )
             if (directory / runs.FACTS).is_file() and not run.resume:
                 raise UserError(
                     f"{directory} holds a fit to earlier labels; choose another --out for those of "
@@ -113,7 +115,7 @@ def main(settings: Settings) -> None:
         facts = outputs.facts("reward", env, preferences=file)
         facts |= {"reward_model": model.facts(), "reward_fit": fit.facts()}
         facts |= {"settings": as_flat(settings)}
-        if not settings.people:
+        if not settings.labelling_run:
             stack.enter_context(outputs.claimed(settings, "prefloop reward"))
         shown = ("loss", "accuracy", "held_out_loss", "held_out_accuracy")
         loop.turn(fit, run, facts, reward.epochs, shown, False, meant_by_default(Settings))
@@ -127,7 +129,7 @@ def main(settings: Settings) -> None:
         summary = write_report(
             directory, model, preferences.answered, fit.held_out, noise, title, known
         )
-        if settings.people:
+        if settings.labelling_run:
             now = people.standing()
             if now is not None and now.say_as(preferences):
                 people.report(model, preferences)

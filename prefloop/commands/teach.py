@@ -51,7 +51,7 @@ class Settings:
     # fmt: off
     goal: str = setting("", "what is better, in a sentence: it stands above the clips; if not given, what is usually wanted in the environment, where that is known")
     method: str = setting("", "how it learns; if not given, pref-ppo where actions are discrete or pictures are observed, and else pebble", choices=METHODS)
-    people: str = setting("", "the run on the labelling server; if not given, it is named after environment and goal", flag="run")
+    labelling_run: str = setting("", "the run on the labelling server; if not given, it is named after environment and goal", flag="run")
     labels: int | None = setting(None, "ask about so many pairs at most, and learn on until it is stopped; if not given, you decide")
     queue: int = setting(10, "pairs that are kept ahead of you")
     segment_length: int | None = setting(None, "steps of each clip; if not given, about a second's")
@@ -82,7 +82,7 @@ class Settings:
     @property
     def name(self) -> str:
         """Of the run on the server."""
-        return self.people or run_name(self.environment.env, self.goal)
+        return self.labelling_run or run_name(self.environment.env, self.goal)
 
     when_interrupted = answering.STOPPED
 
@@ -131,7 +131,7 @@ def main(settings: Settings) -> None:
         "segment_length": length,
     }
     common: dict[str, Any] = {
-        "people": settings.name,
+        "labelling_run": settings.name,
         "wait": False,
         "environment": env,
         "run": replace(settings.run, out=settings.run.out or settings.name),
@@ -142,7 +142,7 @@ def main(settings: Settings) -> None:
 
     def goal(known: str) -> str:
         said = settings.goal.strip() and settings.goal
-        if known and said not in ("", known) and not settings.people:
+        if known and said not in ("", known) and not settings.labelling_run:
             # other alphabets, and what does not fit into a name, tell no two goals apart
             raise UserError(
                 f"The run {settings.name} is taught another goal already; give this one a run of its own by "
