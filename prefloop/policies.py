@@ -132,16 +132,14 @@ class CategoricalPolicy(_Network):
         log_probs = functional.log_softmax(self(obs), dim=-1)
         return log_probs.gather(-1, actions[..., None])[..., 0]
 
-    def log_prob_and_entropy(
-        self, obs: torch.Tensor, actions: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `log_prob`, and the entropy in each observation in nats; [...] both."""
-        return self.judge(self.features(obs), actions)
-
-    def judge(
+    def evaluate_actions(
         self, features: torch.Tensor, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `log_prob_and_entropy`, of observations as `features` has them."""
+        """Log-probability of actions [...], and the policy's entropy in nats; [...] both.
+
+        Args:
+            features: of the observations, as `features` gives them, so that a value function can share them.
+        """
         log_probs = functional.log_softmax(self.outputs(features), dim=-1)
         entropy = -(log_probs.exp() * log_probs).sum(-1)
         return log_probs.gather(-1, actions[..., None])[..., 0], entropy
@@ -210,18 +208,16 @@ class GaussianPolicy(_Network):
 
     def log_prob(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Log-density of actions [..., action_dim] in observations [..., *obs_shape]; [...]."""
-        return self.judge(self.features(obs), actions)[0]
+        return self.evaluate_actions(self.features(obs), actions)[0]
 
-    def log_prob_and_entropy(
-        self, obs: torch.Tensor, actions: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `log_prob`, and the differential entropy in nats; [...] both."""
-        return self.judge(self.features(obs), actions)
-
-    def judge(
+    def evaluate_actions(
         self, features: torch.Tensor, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `log_prob_and_entropy`, of observations as `features` has them."""
+        """Log-density of actions [..., action_dim], and the differential entropy in nats; [...] both.
+
+        Args:
+            features: of the observations, as `features` gives them, so that a value function can share them.
+        """
         z = (actions - self.shift) / self.scale - self.outputs(features)
         z = z * torch.exp(-self.log_std)
         constant = self.log_std.sum() + 0.5 * math.log(2 * math.pi) * len(self.log_std)

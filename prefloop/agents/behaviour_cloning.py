@@ -79,7 +79,7 @@ class BehaviourCloning:
             loss.backward()
             self.optimizer.step()
             losses.append(loss.item())
-        held_out_loss = self._judge()
+        held_out_loss = self._evaluate_held_out()
         self._stopping.watch(epoch, held_out_loss)
         return {"epoch": epoch, "loss": float(np.mean(losses)), "held_out_loss": held_out_loss}
 
@@ -89,15 +89,15 @@ class BehaviourCloning:
         return self.policy
 
     @torch.no_grad()
-    def _judge(self) -> float:
+    def _evaluate_held_out(self) -> float:
         """The loss of held-out steps; NaN where there are none."""
         number = len(self._held_out)
         if not number:
             return float("nan")
         at_once = self.settings.batch_size if self._held_out.are_pictures else number
         parts = torch.arange(number, device=self.device).split(at_once)
-        judged = [self.policy.log_prob(*self._held_out[part]) for part in parts]
-        return -torch.cat(judged).mean().item()
+        log_probs = [self.policy.log_prob(*self._held_out[part]) for part in parts]
+        return -torch.cat(log_probs).mean().item()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next pass depends on."""

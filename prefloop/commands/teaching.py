@@ -46,8 +46,8 @@ class Teachable(Protocol):
         """Asks about what was done so far, as long as there are labels to come."""
         ...
 
-    def judged_now(self, iterations: int) -> NDArray | None:
-        """What the reward as it stands says of a step, in the mean; of each iteration that is known."""
+    def mean_predicted_rewards(self, iterations: int) -> NDArray | None:
+        """Mean reward of the steps of each iteration, as the learned reward predicts it now; None where that is not known."""
         ...
 
     def save(self, directory: Path) -> None:
@@ -153,12 +153,12 @@ class Teaching:
 
     def _curve(self, rows: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
         """How it did so far, as the reward that there is now has it."""
-        judged = self._learner.judged_now(len(rows))
+        predicted_now = self._learner.mean_predicted_rewards(len(rows))
         points = []
         for i, row in enumerate(rows):
             # where none ends early all are equally long, and the row's are of what it is judged in
             length = None if self._limit else row.get("episode_length")
-            mean = row["reward"] if judged is None else judged[i]
+            mean = row["reward"] if predicted_now is None else predicted_now[i]
             predicted = float(mean) * (self._limit or length or 1.0)
             points.append(
                 {

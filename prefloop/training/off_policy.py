@@ -124,11 +124,13 @@ class OffPolicyTraining:
 
     def iterate(self, iteration: int) -> dict[str, float]:
         """Acts and learns for an iteration of the plan, then plays some episodes."""
-        rollout, row = act_and_learn(
+        rollout, row = act_and_improve(
             self.agent, self.stepping, self.reward, self.replay, self.plan,
             self.settings.updates_per_step, self.seed, iteration,
         )  # fmt: skip
-        return row | played(self.agent, rollout, self.env, self.settings, self.seed, iteration)
+        return row | evaluation_row(
+            self.agent, rollout, self.env, self.settings, self.seed, iteration
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """The agent's, and how far the replay buffer is, which stands in its own files."""
@@ -140,7 +142,7 @@ class OffPolicyTraining:
         self.replay.load_state_dict(state["replay"])
 
 
-def act_and_learn(
+def act_and_improve(
     agent: SAC,
     stepping: Stepping,
     reward: RewardOfRollout,
@@ -231,7 +233,7 @@ def _extras(step: Rollout) -> dict[str, NDArray]:
     return {TRUE_REWARDS: step.rewards[0], STATES: step.states[0]}
 
 
-def played(
+def evaluation_row(
     agent: SAC,
     rollout: Rollout,
     env: Env,
@@ -239,9 +241,14 @@ def played(
     seed: int,
     iteration: int,
 ) -> dict[str, float]:
-    """What episodes come to: of the policy's mean action, and of those that it learned from."""
-    judging = integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
-    episodes = play(agent.policy, env, settings.evaluation_episodes, judging, greedy=True)
+    """The part of a row of metrics.csv that evaluates the policy.
+
+    Returns:
+        `true_return`, `lowest_return` and `episode_length` of episodes that are played by the policy's mean
+        action; `training_return`, a mean, and how many `episodes` that it learned from it is of.
+    """
+    evaluation_seed = integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
+    episodes = play(agent.policy, env, settings.evaluation_episodes, evaluation_seed, greedy=True)
     finished = finished_returns([rollout], time_limit(env))
     return {
         "true_return": float(episodes.returns.mean()),

@@ -163,7 +163,7 @@ class OnPolicyTraining:
         rollouts, row = act_and_improve(
             self.agent, self.stepping, self.reward, self.plan, self.seed, iteration
         )
-        return row | judged(self.agent, rollouts, self.env, self.seed, iteration)
+        return row | evaluation_row(self.agent, rollouts, self.env, self.seed, iteration)
 
     def state_dict(self) -> dict[str, Any]:
         """The agent's."""
@@ -225,10 +225,12 @@ def act_and_improve(
     return rollouts, row
 
 
-def judged(
+def evaluation_row(
     agent: Agent, rollouts: list[Rollout], env: Env, seed: int, iteration: int
 ) -> dict[str, float]:
-    """What the episodes of an iteration came to; or some that are played for it where it is too short.
+    """The part of a row of metrics.csv that evaluates the policy.
+
+    By the episodes of the iteration; or by some that are played for it where it is too short.
 
     Where a full episode outlasts the iteration, only short ones would be counted.
 

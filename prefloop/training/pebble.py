@@ -18,7 +18,7 @@ from prefloop.envs.settings import Env
 from prefloop.rewards.rune import Rune
 from prefloop.seeding import Stream, generator, integer
 from prefloop.training.exploration import StateEntropy
-from prefloop.training.off_policy import act_and_learn, played
+from prefloop.training.off_policy import act_and_improve, evaluation_row
 from prefloop.training.on_policy import from_model, true_reward
 from prefloop.training.plans import Plan, plan_labels
 from prefloop.training.settings import PebbleSettings
@@ -100,14 +100,16 @@ class Pebble:
         # lines 2 to 4 and 14 to 19: act, and improve at every step
         reward = from_model(taught.model) if taught.fitted else true_reward
         only_acts = self._only_acts and iteration < self.exploration_iterations
-        rollout, row = act_and_learn(
+        rollout, row = act_and_improve(
             self.agent, self.stepping, reward, self.replay, self.plan,
             0 if only_acts else self.settings.experience.updates_per_step, self.seed, iteration,
             self._rune if taught.fitted else self._exploration,
         )  # fmt: skip
         if not taught.fitted:
             row["reward"] = float("nan")  # nothing is paid for but what is new
-        row |= played(self.agent, rollout, self.env, self.settings.experience, self.seed, iteration)
+        row |= evaluation_row(
+            self.agent, rollout, self.env, self.settings.experience, self.seed, iteration
+        )
         correlation = {"reward_correlation": taught.correlation([rollout])}
         self.seconds += time.monotonic() - begin
         return {**row, **taught.counts(), **fit_row, **correlation}
@@ -122,14 +124,14 @@ class Pebble:
             lambda: self.replay.trajectories(recent), labels, self._iteration, self._asked_again
         )
 
-    def judged_now(self, iterations: int) -> NDArray | None:
-        """What the reward as it stands says of a step, in the mean, whenever that was made.
+    def mean_predicted_rewards(self, iterations: int) -> NDArray | None:
+        """Mean reward of the steps of each iteration, as the learned reward predicts it now.
 
         Args:
             iterations: that are over.
 
         Returns:
-            Of each of them, NaN where its steps were pushed out; [iterations]. None before there is a
+            [iterations]; NaN where the replay buffer has pushed the steps out. None before there is a
             reward.
         """
         if not self.taught.fitted:

@@ -203,7 +203,7 @@ class Learner:
 
     exploration_iterations = 2
 
-    def judged_now(self, iterations):
+    def mean_predicted_rewards(self, iterations):
         return np.full(iterations, 0.5)
 
     def save(self, directory):

@@ -105,9 +105,9 @@ def test_an_iteration_that_is_cut_short_is_judged_by_its_own_steps(pebble):
     )
     learner = pebble(experience=experience)
     rows = [learner.iterate(i) for i in range(4)]
-    judged = learner.judged_now(4)
-    assert np.isfinite(judged).all()
-    assert judged[-1] == pytest.approx(rows[-1]["reward"], rel=1e-4)
+    predicted = learner.mean_predicted_rewards(4)
+    assert np.isfinite(predicted).all()
+    assert predicted[-1] == pytest.approx(rows[-1]["reward"], rel=1e-4)
 
 
 def test_without_relabelling_the_past_keeps_the_first_reward(pebble):

@@ -263,7 +263,7 @@ def test_asked_in_the_middle_it_asks_about_what_it_did_last(tmp_path):
         shown = learner.taught.answers.shown
         learner.ask_now()
         assert learner.taught.answers.shown == shown + 8
-        assert learner.judged_now(1) is None
+        assert learner.mean_predicted_rewards(1) is None
 
 
 def test_one_iteration_is_too_few(tmp_path):
