@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 import pygame
-import torch
 
+from prefloop.devices import use_one_thread
 from prefloop.envs.settings import Env
 from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed
@@ -87,7 +87,7 @@ class Window:
 def _play(env: Env, file: Path) -> None:
     """What the window's process does, until it is closed or whom it belongs to has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who learns
-    torch.set_num_threads(1)
+    use_one_thread()
     try:
         made = make_in_window(env)
         episode, before = 0, b""
