@@ -1,8 +1,8 @@
 """Whoever answers a command that asks while it learns: people behind the labelling server, or a program."""
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +13,24 @@ from prefloop.settings import part, require_above_zero, setting
 from prefloop.teachers.settings import TeacherSettings
 from prefloop.teachers.simulated import PRESETS
 from prefloop.training.settings import (
+    PebbleSettings,
+    PrefPPOSettings,
     QuerySettings,
     RunSettings,
 )
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from prefloop.data.stepping import Stepping
+    from prefloop.labelling.client.client import LabellingClient
     from prefloop.labelling.client.on_page import OnPage
     from prefloop.labelling.schemas.runs import RunOut
+    from prefloop.policies import Policy
     from prefloop.training.answers import Answers
-    from prefloop.training.methods import Method
+    from prefloop.training.loop import Method
+    from prefloop.training.pebble import Pebble
+    from prefloop.training.pref_ppo import PrefPPO
     from prefloop.training.taught_reward import OnFit
 
 HUMAN = "human"
@@ -96,156 +104,211 @@ def when_interrupted(settings: Any) -> str:
 
 
 @dataclass(frozen=True)
+class Presentation:
+    """How a command presents itself to whoever began it, where that was not by its own flags.
+
+    Attributes:
+        on_ready: is told where people label, once there is a run for it.
+        instructions: gives what people read, from what the run says so far; as the settings say if
+            not given. May raise `UserError`.
+        quiet: say how far it is, and that people are waited for, on their page only.
+    """
+
+    on_ready: Callable[[str], None] = lambda page: None
+    instructions: Callable[[str], str] | None = None
+    quiet: bool = False
+
+
+BY_FLAGS = Presentation()
+
+
+@dataclass(frozen=True)
 class Asked:
     """Who answers, in what is acted.
 
     Attributes:
+        command: that asks: `pebble`.
         settings: the command's, whose environment and folder are filled in.
         env: what is acted in.
         on_fit: tells people what was learned.
         page: where they follow the training.
+        quiet: as `Presentation` has it.
     """
 
+    command: str
     settings: Any
     env: EnvSettings
     stepping: "Stepping"
     answers: "Answers"
     on_fit: "OnFit | None" = None
     page: "OnPage | None" = None
+    quiet: bool = False
 
 
 @contextmanager
 def answering(
+    command: str,
     settings: Any,
-    program: str,
-    num_envs: int,
+    method_settings: PrefPPOSettings | PebbleSettings,
+    *,
     check: Callable[[EnvSettings], Any],
-    simulated: "Callable[[Any, EnvSettings, Stepping], AbstractContextManager[Answers]]",
+    begins_as: "Callable[[Stepping], Policy]",
     acted_in: Callable[[EnvSettings], EnvSettings] = lambda env: env,
-    on_ready: Callable[[str], None] = lambda page: None,
-    instructions: Callable[[str], str] | None = None,
-    quiet: bool = False,
+    presentation: Presentation = BY_FLAGS,
 ) -> Iterator[Asked]:
     """Connects to people, or has a program answer; the run's folder is this process's meanwhile.
 
     Args:
-        settings: a command's, with what stands above.
-        program: its name.
-        num_envs: environments that step together.
+        command: that asks: `pebble`.
+        settings: the command's, with what stands above.
+        method_settings: the part of them that is the method's.
         check: raises where the run can't be as it is planned, before anything is made, here or on the
             server.
-        simulated: gives the answers of the program that `settings.teacher` names, from the settings,
-            what is acted in and what steps it.
+        begins_as: gives the policy that has learned nothing yet, for what steps the environment.
         acted_in: what is acted in, where it is another environment than it is judged in.
-        on_ready: is told where people label, once there is a run for it.
-        instructions: gives what people read, from what the run says so far; as the settings say if
-            not given. May raise `UserError`.
-        quiet: say that people are waited for on their page only.
     """
     from contextlib import ExitStack
 
-    from prefloop.data.recording import RecordedEnvs
-    from prefloop.data.stepping import Stepping
-    from prefloop.training import methods, outputs
-    from prefloop.training.on_policy import stepping_in
-
     with ExitStack() as stack:
+        client = None
         if settings.labelling_run:
             from prefloop.labelling.client.client import require_run_name
             from prefloop.labelling.client.connecting import connected
 
             require_run_name(settings.labelling_run)  # a folder may be named after it
-
             # people take their time, and their server may be started again meanwhile
-            line = f"{program} --run {settings.labelling_run}"
+            line = f"prefloop {command} --run {settings.labelling_run}"
             client = stack.enter_context(connected(settings.server, line, None))
             settings = _of_the_run(settings, client.run)
         check(settings.environment)
         env = acted_in(settings.environment)
-        if settings.labelling_run:
-            from prefloop.labelling.client.client import LabellingClient
-            from prefloop.labelling.client.on_page import OnPage
-            from prefloop.labelling.client.people import People
-
-            recorded = RecordedEnvs.make(env, num_envs)
-            stepping = Stepping(recorded.envs, recorded.record)
-            folder = Path(settings.run.out) / methods.PREFERENCES
-            stack.enter_context(outputs.claimed(settings, program))
-            _require_its_labels(settings.labelling_run, folder, client.run)
-            about: dict[str, Any] = {"env": env, "spaces": stepping.spaces}
-            known = client.put_run(settings.labelling_run, **about)
-            own = stack.enter_context(LabellingClient(client.url, client.token, patience=0))
-            page = stack.enter_context(
-                OnPage(own, settings.labelling_run, Path(settings.run.out)).kept()
-            )
-            # what people read is for whoever trains on the run to change, and for nobody who is refused
-            said = instructions(known.instructions) if instructions else settings.instructions
-            if said and said != known.instructions:
-                client.put_run(settings.labelling_run, **about, instructions=said)
-            say = (lambda sentence: None) if quiet else print
-            people = People(
-                client, settings.labelling_run, folder, say, is_over=page.is_over_while_asking
-            )
-            on_ready(client.page(settings.labelling_run))
-            yield Asked(settings, env, stepping, people, people.report, page)
-        elif (clips := settings.clips_per_session) is not None:
-            from prefloop.commands.clips import Drawn
-            from prefloop.evaluation.videos import require_pictures
-
-            require_pictures(env, "--clips_per_session")
-            recorded = RecordedEnvs.make(env, num_envs)
-            stepping = Stepping(recorded.envs, recorded.record)
-            stack.enter_context(outputs.claimed(settings, program))
-            answers = stack.enter_context(simulated(settings, env, stepping))
-            folder = Path(settings.run.out) / outputs.CLIPS
-            yield Asked(settings, env, stepping, Drawn(answers, env, clips, folder))
+        if client is not None:
+            num_envs = method_settings.experience.num_envs
+            asked = _asking_people(stack, command, settings, env, num_envs, client, presentation)
         else:
-            stepping = stepping_in(env, num_envs)
-            stack.enter_context(outputs.claimed(settings, program))
-            answers = stack.enter_context(simulated(settings, env, stepping))
-            yield Asked(settings, env, stepping, answers)
+            asked = _asking_a_program(stack, command, settings, env, method_settings, begins_as)
+        yield replace(asked, quiet=presentation.quiet)
 
 
-def train(
-    asked: Asked, method: "Method", learner: Any, facts: Mapping[str, Any], quiet: bool = False
-) -> None:
+def _asking_people(
+    stack: "ExitStack",
+    command: str,
+    settings: Any,
+    env: EnvSettings,
+    num_envs: int,
+    client: "LabellingClient",
+    presentation: Presentation,
+) -> Asked:
+    """Makes the run on the server, or goes on with it; what is to be closed is put on the stack."""
+    from prefloop.labelling.client.client import LabellingClient
+    from prefloop.labelling.client.on_page import OnPage
+    from prefloop.labelling.client.people import People
+    from prefloop.training import methods, outputs
+
+    name, directory = settings.labelling_run, Path(settings.run.out)
+    stepping = _recorded(env, num_envs)
+    folder = directory / methods.PREFERENCES
+    stack.enter_context(outputs.claimed(settings, f"prefloop {command}"))
+    _require_its_labels(name, folder, client.run)
+    about: dict[str, Any] = {"env": env, "spaces": stepping.spaces}
+    run_there = client.put_run(name, **about)
+    page_client = stack.enter_context(LabellingClient(client.url, client.token, patience=0))
+    page = stack.enter_context(OnPage(page_client, name, directory).kept())
+    # what people read is for whoever trains on the run to change, and for nobody who is refused
+    instructions = settings.instructions
+    if presentation.instructions is not None:
+        instructions = presentation.instructions(run_there.instructions)
+    if instructions and instructions != run_there.instructions:
+        client.put_run(name, **about, instructions=instructions)
+    say = (lambda sentence: None) if presentation.quiet else print
+    people = People(client, name, folder, say, is_over=page.is_over_while_asking)
+    presentation.on_ready(client.page(name))
+    return Asked(command, settings, env, stepping, people, people.report, page)
+
+
+def _asking_a_program(
+    stack: "ExitStack",
+    command: str,
+    settings: Any,
+    env: EnvSettings,
+    method_settings: PrefPPOSettings | PebbleSettings,
+    begins_as: "Callable[[Stepping], Policy]",
+) -> Asked:
+    """Has the teacher answer that the settings name; what is to be closed is put on the stack."""
+    from prefloop.training import methods, outputs
+
+    directory, clips = Path(settings.run.out), settings.clips_per_session
+    num_envs = method_settings.experience.num_envs
+    if clips is None:
+        stepping = methods.stepping_in(env, num_envs)
+    else:
+        from prefloop.evaluation.videos import require_pictures
+
+        require_pictures(env, "--clips_per_session")
+        stepping = _recorded(env, num_envs)
+    stack.enter_context(outputs.claimed(settings, f"prefloop {command}"))
+    answers: Answers = stack.enter_context(
+        methods.simulated_answers(
+            env,
+            stepping,
+            settings.teacher,
+            method_settings.questions.segment_length,
+            lambda: begins_as(stepping),
+            settings.run.seed,
+            directory,
+            f"prefloop {command}",
+            settings.run.resume,
+        )
+    )
+    if clips is not None:
+        from prefloop.commands.clips import Drawn
+
+        answers = Drawn(answers, env, clips, directory / outputs.CLIPS)
+    return Asked(command, settings, env, stepping, answers)
+
+
+def _recorded(env: EnvSettings, num_envs: int) -> "Stepping":
+    """Environments that keep what shows their steps again."""
+    from prefloop.data.recording import RecordedEnvs
+    from prefloop.data.stepping import Stepping
+
+    recorded = RecordedEnvs.make(env, num_envs)
+    return Stepping(recorded.envs, recorded.record)
+
+
+def train(asked: Asked, method: "Method", learner: "PrefPPO | Pebble") -> None:
     """Runs a method that asks, in the folder that is this process's, and writes what came of it.
 
     Args:
-        learner: the method's, as `Teaching` wants it; saves what it was taught.
-        facts: what run.json is to say besides the settings.
-        quiet: without a progress bar.
+        learner: the method's.
     """
     from prefloop.training import outputs
-    from prefloop.training.stopping import reason_to_stop
-    from prefloop.training.watching import watching
 
     settings = asked.settings
-    run, env, directory = settings.run, settings.environment, Path(settings.run.out)
-    hooks: dict[str, Any] = {"stop": lambda rows: reason_to_stop(rows, settings.stopping)}
-    with watching(settings.watching, env, method.policy, run.seed, directory) as watchers:
-        hooks["watchers"] = watchers
+    env, directory = settings.environment, Path(settings.run.out)
+    facts = outputs.facts(asked.command, env, method.begins_as, init=settings.init)
+    facts |= learner.taught.facts()
+    if asked.env != env:  # "env" is what it is judged in
+        facts["learned_in"] = asked.env.facts
+    next_line = ""
+    with outputs.hooks_of(settings, method) as hooks:
         if asked.page is not None:
             from prefloop.commands.teaching import Teaching
 
             assert method.acting is not None
             teaching = Teaching(
                 asked.page, learner, method.acting.plan, asked.env, asked.env == env, method.policy,
-                run.seed, directory,
+                settings.run.seed, directory,
             )  # fmt: skip
-            hooks = {
-                "next_line": next_line(asked, directory),
-                "stop": lambda rows: teaching.stop(rows) or reason_to_stop(rows, settings.stopping),
-                "watchers": [*watchers, teaching.watch],
-                "on_steps": teaching.on_steps,
-            }
+            hooks, next_line = teaching.added_to(hooks), _showing(asked, directory)
         outputs.train(
-            method, settings, facts, env, is_claimed=True, save=learner.save, quiet=quiet, **hooks
-        )
+            method, settings, facts, env, is_claimed=True, save=learner.save, next_line=next_line,
+            quiet=asked.quiet, hooks=hooks,
+        )  # fmt: skip
 
 
-def next_line(asked: Asked, directory: Path) -> str:
-    """Shows what people have taught: what they wanted is no return that could be counted."""
+def _showing(asked: Asked, directory: Path) -> str:
+    """The command that shows what people have taught: what they wanted is no return that could be counted."""
     learned, judged = asked.env.termination, asked.settings.environment.termination
     goes_on = "" if learned == judged else f" --termination {learned}"
     return f"prefloop show {shlex.quote(str(directory))}{goes_on}"

@@ -64,10 +64,8 @@ def main(settings: Settings) -> None:
     from dataclasses import replace
     from pathlib import Path
 
-    import torch
-
     from prefloop import runs
-    from prefloop.devices import usable_device
+    from prefloop.devices import usable_device, use_one_thread
     from prefloop.envs.spaces import spaces_of
     from prefloop.errors import UserError
     from prefloop.evaluation.reward_report import AnswerFacts, write_report
@@ -79,7 +77,7 @@ def main(settings: Settings) -> None:
     from prefloop.training import loop, outputs
     from prefloop.training.methods import PREFERENCES
 
-    torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
+    use_one_thread()
     run, reward = settings.run, settings.reward
     device, directory = usable_device(run.device), Path(run.out)
     source = settings.preferences
@@ -118,7 +116,8 @@ def main(settings: Settings) -> None:
         if not settings.labelling_run:
             stack.enter_context(outputs.claimed(settings, "prefloop reward"))
         shown = ("loss", "accuracy", "held_out_loss", "held_out_accuracy")
-        loop.turn(fit, run, facts, reward.epochs, shown, False, meant_by_default(Settings))
+        training = loop.Training(learner=fit, iterations=reward.epochs, show=shown)
+        loop.turn(training, run, facts, defaults=meant_by_default(Settings))
         reward_model.save(directory, fit.finish())
         learned = fit.annotators
         if learned:

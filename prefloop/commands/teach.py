@@ -155,6 +155,7 @@ def main(settings: Settings) -> None:
         if settings.browser:
             _open(page)
 
+    presentation = answering.Presentation(on_ready=ready, instructions=goal, quiet=True)
     if method == "pebble":
         own = tuned(PebbleSettings(), "pebble", env.env, has_people=True)
         own = replace(
@@ -174,7 +175,7 @@ def main(settings: Settings) -> None:
         )
         horizon = settings.learning_horizon or _horizon(env, own)
         line = pebble.Settings(pebble=own, learning_horizon=horizon, **common)
-        pebble.train(line, ready, goal, quiet=True)
+        pebble.train(line, presentation)
         return
     for flag in ("exploration_steps", "learning_horizon"):
         if getattr(settings, flag) is not None:
@@ -193,7 +194,7 @@ def main(settings: Settings) -> None:
             plain.experience, steps=settings.steps, iteration_steps=settings.iteration_steps or 4096
         ),
     )
-    pref_ppo.train(pref_ppo.Settings(pref_ppo=plain, **common), ready, goal, quiet=True)
+    pref_ppo.train(pref_ppo.Settings(pref_ppo=plain, **common), presentation)
 
 
 def _horizon(env: EnvSettings, settings: PebbleSettings) -> int | None:

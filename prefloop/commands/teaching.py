@@ -22,6 +22,7 @@ from prefloop.policies import Policy
 from prefloop.progress import say
 from prefloop.seeding import Stream, integer
 from prefloop.startup import raise_swallowed
+from prefloop.training.loop import Hooks
 from prefloop.training.outputs import POLICY
 from prefloop.training.plans import Plan
 
@@ -133,6 +134,14 @@ class Teaching:
         if self._can_be_drawn and time.monotonic() >= self._next_video:
             self._record()
             self._next_video = time.monotonic() + VIDEO_SECONDS
+
+    def added_to(self, hooks: Hooks) -> Hooks:
+        """Hooks that tell the page, too, and end the run when that is wished there."""
+        return Hooks(
+            stop=lambda rows: self.stop(rows) or hooks.stop(rows),
+            watchers=[*hooks.watchers, self.watch],
+            on_steps=self.on_steps,
+        )
 
     def _tell(self) -> None:
         speed = None

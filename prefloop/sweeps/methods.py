@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from prefloop.policies import Policy
     from prefloop.sweeps.running import Bench
     from prefloop.training.answers import Answers
-    from prefloop.training.methods import Method
+    from prefloop.training.loop import Method
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from prefloop.agents.settings import PPOSettings
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
 from prefloop.data.segments import Segments
-from prefloop.devices import usable_device
+from prefloop.devices import usable_device, use_one_thread
 from prefloop.envs.make import make_vector_env
 from prefloop.envs.registered import return_bounds, without_early_end
 from prefloop.envs.spaces import Spaces, spaces_of
@@ -89,7 +89,7 @@ def prepare(settings: CompareSettings, seed: int) -> None:
         ClaimedError: another process is at it.
         UserError: the environment or the given policies can't be used.
     """
-    torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
+    use_one_thread()
     folder = seed_folder(settings, seed)
     with claimed_directory(folder):
         _prepare(settings, seed, folder)
@@ -158,7 +158,7 @@ def run_cell(settings: CompareSettings, cell: Cell) -> None:
     Raises:
         UserError: its labels say nothing about what is better, or it can't be done otherwise.
     """
-    torch.set_num_threads(1)
+    use_one_thread()
     start = time.monotonic()
     directory = Path(settings.out) / cell.folder
     goes_on = not METHODS[cell.method].is_quick and (directory / runs.STATE).exists()
@@ -210,10 +210,7 @@ def _train(
         def watch(rows: Sequence[Any], trackers: Sequence[Any]) -> None:
             write_json(directory / SPENT, {"seconds": time.monotonic() - start})
 
-        loop.turn(
-            method.learner, run, facts, method.iterations, show=(), quiet=True,
-            begin=method.begin, saved=method.saved, watchers=(watch,),
-        )  # fmt: skip
+        loop.turn(method, run, facts, quiet=True, hooks=loop.Hooks(watchers=(watch,)))
         return method.policy()
 
 

@@ -1,11 +1,9 @@
 """Every method, put together once: by its command, and by `compare` with the same defaults."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -33,7 +31,7 @@ from prefloop.training.airl import AIRL
 from prefloop.training.answers import Answers, SimulatedAnswers
 from prefloop.training.demonstrations import act, as_segments, make_teacher
 from prefloop.training.kept_exploration import KeptExploration
-from prefloop.training.loop import Acting, Learner
+from prefloop.training.loop import Acting, Method
 from prefloop.training.off_policy import OffPolicyTraining, make_replay, make_sac
 from prefloop.training.on_policy import (
     OnPolicyTraining,
@@ -59,33 +57,6 @@ FIRST_EPISODES, FIRST_SEGMENTS = 4, 1000
 CPU = torch.device("cpu")
 
 
-@dataclass(frozen=True)
-class Method:
-    """A method that is ready to run.
-
-    Attributes:
-        learner: what the loop turns.
-        iterations: how often, at most.
-        policy: gives what was learned.
-        begins_as: the policy before anything was learned.
-        show: metrics that a progress bar carries.
-        x, curves: metrics that are drawn over another.
-        acting: what it acts in, if it acts.
-        begin, saved: as in `loop.turn`: what a new run goes on from, and who is told of each state.
-    """
-
-    learner: Learner
-    iterations: int
-    policy: Callable[[], Policy]
-    begins_as: Policy
-    show: Sequence[str]
-    x: str
-    curves: Sequence[str]
-    acting: Acting | None = None
-    begin: Callable[[], dict[str, Any] | None] | None = None
-    saved: Callable[[dict[str, Any]], None] | None = None
-
-
 def dpo(
     reference: Policy,
     preferences: Preferences,
@@ -96,7 +67,15 @@ def dpo(
     """Direct preference optimisation, from a reference."""
     learner = DPO(reference, preferences, settings, seed, device)
     metrics = ("loss", "accuracy", "margin")
-    return Method(learner, learner.num_epochs, learner.finish, reference, metrics, "epoch", metrics)
+    return Method(
+        learner=learner,
+        iterations=learner.num_epochs,
+        policy=learner.finish,
+        begins_as=reference,
+        show=metrics,
+        x="epoch",
+        curves=metrics,
+    )
 
 
 def bc(
@@ -106,7 +85,15 @@ def bc(
     segments, shown = preferences.segments, preferences.preferred
     learner = BehaviourCloning(start, segments, shown, settings, seed, device)
     metrics = ("loss", "held_out_loss")
-    return Method(learner, settings.epochs, learner.finish, start, metrics, "epoch", metrics)
+    return Method(
+        learner=learner,
+        iterations=settings.epochs,
+        policy=learner.finish,
+        begins_as=start,
+        show=metrics,
+        x="epoch",
+        curves=metrics,
+    )
 
 
 def ppo(
@@ -127,14 +114,14 @@ def ppo(
     agent = make_ppo(stepping, settings, seed, device, init)
     learner = OnPolicyTraining(agent, stepping, env, reward(stepping), plan, seed)
     return Method(
-        learner,
-        plan.iterations,
-        lambda: agent.acting_policy,
-        agent.policy,
-        ("true_return", "reward"),
-        "steps",
-        ("true_return", "reward"),
-        Acting(plan, stepping),
+        learner=learner,
+        iterations=plan.iterations,
+        policy=lambda: agent.acting_policy,
+        begins_as=agent.policy,
+        show=("true_return", "reward"),
+        x="steps",
+        curves=("true_return", "reward"),
+        acting=Acting(plan, stepping),
     )
 
 
@@ -169,14 +156,14 @@ def sac(
         agent, stepping, env, reward(stepping), replay, plan, experience, seed
     )
     return Method(
-        learner,
-        plan.iterations,
-        lambda: agent.acting_policy,
-        agent.acting_policy,
-        ("true_return", "reward"),
-        "steps",
-        ("true_return", "training_return", "reward"),
-        Acting(plan, stepping, agent.random_steps),
+        learner=learner,
+        iterations=plan.iterations,
+        policy=lambda: agent.acting_policy,
+        begins_as=agent.acting_policy,
+        show=("true_return", "reward"),
+        x="steps",
+        curves=("true_return", "training_return", "reward"),
+        acting=Acting(plan, stepping, agent.random_steps),
     )
 
 
@@ -204,14 +191,14 @@ def airl(
     demonstrations = preferences.segments[preferences.preferred]
     learner = AIRL(agent, stepping, env, demonstrations, settings, plan, seed, device)
     return Method(
-        learner,
-        plan.iterations,
-        lambda: agent.acting_policy,
-        agent.policy,
-        ("true_return", "discriminator_accuracy"),
-        "steps",
-        ("true_return", "discriminator_accuracy"),
-        Acting(plan, stepping),
+        learner=learner,
+        iterations=plan.iterations,
+        policy=lambda: agent.acting_policy,
+        begins_as=agent.policy,
+        show=("true_return", "discriminator_accuracy"),
+        x="steps",
+        curves=("true_return", "discriminator_accuracy"),
+        acting=Acting(plan, stepping),
     )
 
 
@@ -255,14 +242,14 @@ def pref_ppo(
     )  # fmt: skip
     learner = PrefPPO(agent, stepping, env, taught, plan, settings.questions, seed)
     method = Method(
-        learner,
-        plan.iterations,
-        lambda: agent.acting_policy,
-        agent.policy,
-        ("labels", "held_out_accuracy", "true_return", "reward"),
-        "steps",
-        ("true_return", "reward", "labels", "held_out_accuracy"),
-        Acting(plan, stepping),
+        learner=learner,
+        iterations=plan.iterations,
+        policy=lambda: agent.acting_policy,
+        begins_as=agent.policy,
+        show=("labels", "held_out_accuracy", "true_return", "reward"),
+        x="steps",
+        curves=("true_return", "reward", "labels", "held_out_accuracy"),
+        acting=Acting(plan, stepping),
     )
     return method, learner
 
@@ -325,14 +312,14 @@ def pebble(
         agent, stepping, env, taught, replay, plan, settings, seed, is_given=init is not None
     )
     method = Method(
-        learner,
-        plan.iterations,
-        lambda: agent.acting_policy,
-        agent.acting_policy,
-        ("true_return", "labels", "held_out_accuracy", "reward"),
-        "steps",
-        ("true_return", "reward", "labels", "reward_correlation"),
-        Acting(plan, stepping, agent.random_steps),
+        learner=learner,
+        iterations=plan.iterations,
+        policy=lambda: agent.acting_policy,
+        begins_as=agent.acting_policy,
+        show=("true_return", "labels", "held_out_accuracy", "reward"),
+        x="steps",
+        curves=("true_return", "reward", "labels", "reward_correlation"),
+        acting=Acting(plan, stepping, agent.random_steps),
         begin=(lambda: kept.begin(replay, learner.state_dict())) if kept else None,
         saved=partial(kept.keep, replay) if kept else None,
     )

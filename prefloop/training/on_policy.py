@@ -28,6 +28,7 @@ from prefloop.envs.settings import Env
 from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import play
 from prefloop.policies import Policy
+from prefloop.rewards import reward_model
 from prefloop.rewards.reward_model import RewardModel
 from prefloop.seeding import Stream, integer
 from prefloop.training.plans import Plan
@@ -127,6 +128,21 @@ def of_rollout(reward: Reward) -> RewardOfRollout:
 def from_model(model: RewardModel) -> RewardOfRollout:
     """A reward model, asked about a rollout."""
     return of_rollout(model.reward)
+
+
+def read_reward(stepping: Stepping, folder: Path | None, device: torch.device) -> RewardOfRollout:
+    """The reward that a command is told to learn from.
+
+    Args:
+        stepping: what is acted in.
+        folder: of a reward model, or its file; None: the environment's own reward.
+
+    Raises:
+        UserError: the model can't be read, or is of another environment.
+    """
+    if folder is None:
+        return true_reward
+    return from_model(reward_model.load(folder, stepping.envs).to(device))
 
 
 EPISODES_PLAYED = 10  # for a row of metrics.csv, where an iteration is shorter than an episode

@@ -20,8 +20,10 @@ from prefloop.policies import Policy
 from prefloop.rewards import reward_model
 from prefloop.settings import as_flat, meant_by_default
 from prefloop.training import loop
-from prefloop.training.methods import Method
-from prefloop.training.settings import RunSettings
+from prefloop.training.loop import NO_HOOKS, Hooks, Method
+from prefloop.training.settings import RunSettings, StoppingSettings, WatchingSettings
+from prefloop.training.stopping import reason_to_stop
+from prefloop.training.watching import watching
 
 POLICY = "final_policy.params"
 CLIPS = "clips"  # folder of pictures of what a program was asked
@@ -105,16 +107,47 @@ def claimed(settings: TrainingCommand, program: str) -> Iterator[Path]:
         yield directory
 
 
+class WatchedCommand(TrainingCommand, Protocol):
+    """Settings of a command that acts, whose runs can be watched and end early."""
+
+    @property
+    def environment(self) -> EnvSettings:
+        """What its policies are evaluated in."""
+        ...
+
+    @property
+    def stopping(self) -> StoppingSettings:
+        """When it ends before its steps are spent."""
+        ...
+
+    @property
+    def watching(self) -> WatchingSettings:
+        """What is kept and shown of the way."""
+        ...
+
+
+@contextmanager
+def hooks_of(settings: WatchedCommand, method: Method) -> Iterator[Hooks]:
+    """What a command's settings ask for while a method runs; a window is open meanwhile."""
+    run = settings.run
+    with watching(
+        settings.watching, settings.environment, method.policy, run.seed, Path(run.out)
+    ) as watchers:
+        yield Hooks(stop=lambda rows: reason_to_stop(rows, settings.stopping), watchers=watchers)
+
+
 def train(
     method: Method,
     settings: TrainingCommand,
     facts: Mapping[str, Any],
     env: Env,
+    *,
     curves: Sequence[str] | None = None,
     is_claimed: bool = False,
     save: Callable[[Path], None] | None = None,
     next_line: str = "",
-    **hooks: Any,
+    quiet: bool = False,
+    hooks: Hooks = NO_HOOKS,
 ) -> None:
     """Runs a method in its run's folder, and writes what came of it.
 
@@ -126,7 +159,7 @@ def train(
         is_claimed: the folder is this process's already.
         save: writes into the folder what there is besides the policy.
         next_line: the command that shows what came of it; if not given, the one that counts its returns.
-        hooks: `stop` and `watchers` of `loop.turn`.
+        quiet: without a progress bar.
 
     Raises:
         UserError: the folder holds another run, or can't be written; or learning diverged.
@@ -134,18 +167,8 @@ def train(
     run, directory = settings.run, Path(settings.run.out)
     with nullcontext() if is_claimed else claimed(settings, facts["program"]):
         whole = {**facts, "settings": as_flat(settings)}
-        rows = loop.turn(
-            method.learner,
-            run,
-            whole,
-            method.iterations,
-            method.show,
-            defaults=meant_by_default(type(settings)),
-            acting=method.acting,
-            begin=method.begin,
-            saved=method.saved,
-            **hooks,
-        )
+        defaults = meant_by_default(type(settings))
+        rows = loop.turn(method, run, whole, quiet=quiet, defaults=defaults, hooks=hooks)
         checkpoints.save(directory / POLICY, method.policy().state_dict())
         picture = directory / "learning_curve.png"
         title = f"{facts['program']} on {env}, seed {run.seed}"

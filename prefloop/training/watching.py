@@ -17,12 +17,10 @@ from prefloop.policies import Policy
 from prefloop.progress import say
 from prefloop.seeding import Stream, integer
 from prefloop.tracking import Tracker, position
+from prefloop.training.loop import Watcher
 from prefloop.training.settings import WatchingSettings
 
 VIDEOS = "videos"  # their folder in the run's own
-
-# is told of the rows so far whenever there is a new one, and of where videos go besides
-Watcher = Callable[[Sequence[Mapping[str, float]], Sequence[Tracker]], None]
 
 
 def require_watchable(settings: WatchingSettings, env: Env) -> None:
