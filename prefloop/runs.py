@@ -188,6 +188,19 @@ def require_can_go_on(
     _require_state(directory)
 
 
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """Reads the rows of a metrics.csv: numbers by name, NaN where a row says nothing.
+
+    Raises:
+        UserError: it can't be read, or holds words in place of numbers.
+    """
+    rows = read_csv(path)
+    try:
+        return [{name: float(text or "nan") for name, text in row.items()} for row in rows]
+    except (TypeError, ValueError):  # of a row that is longer than the header, a list
+        raise UserError(f"{path} is damaged: it holds something else than numbers.") from None
+
+
 def _require_same(
     directory: Path,
     before: Mapping[str, Any],

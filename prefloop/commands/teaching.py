@@ -7,24 +7,22 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from prefloop import checkpoints
 from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
-from prefloop.evaluation.evaluate import acting_in_episode, env_seed
-from prefloop.evaluation.videos import frames_per_second, record_episode
+from prefloop.evaluation.videos import frames_per_second
 from prefloop.labelling.client.on_page import OnPage
 from prefloop.labelling.schemas.trainings import MAX_POINTS
 from prefloop.policies import Policy
 from prefloop.progress import say
-from prefloop.seeding import Stream, integer
 from prefloop.startup import raise_swallowed
 from prefloop.training.loop import Hooks
 from prefloop.training.outputs import POLICY
 from prefloop.training.plans import Plan
+from prefloop.training.watching import current, evaluation_seed, film
 
 PAUSE = 0.2  # seconds between two looks whether a pause is over
 SPEED_SECONDS = 10.0  # that the speed is measured over
@@ -179,25 +177,20 @@ class Teaching:
         every = -(-len(points) // MAX_POINTS)
         return points[::-every][::-1]
 
-    def _now(self) -> Policy:
-        with torch.random.fork_rng(devices=[]):  # whoever builds a policy may draw weights first
-            return self._policy()
-
     def _keep(self) -> None:
         """Policy and reward as they stand: people end it when they like, and in any way."""
-        checkpoints.save(self._directory / POLICY, self._now().state_dict())
+        checkpoints.save(self._directory / POLICY, current(self._policy).state_dict())
         self._learner.save(self._directory)
 
     def _record(self) -> None:
         """The policy's mean action from a start that is always the same."""
         file = self._directory / LATEST
-        judging = integer(self._seed, Stream.EVALUATION_ENVIRONMENTS, 0)
+        seed = evaluation_seed(self._seed, 0)
         try:
             fps = frames_per_second(self._env)
             every = max(1, round(fps / PICTURES_PER_SECOND))
-            act = acting_in_episode(self._now(), judging, 0, greedy=True)
             steps = int(SHOWN_SECONDS * fps)
-            record_episode(self._env, act, env_seed(judging, 0), file, every, steps)
+            film(current(self._policy), self._env, seed, file, every, steps)
             self._page.show(file)
         except (UserError, OSError) as error:  # what can't be drawn is plotted while it is labelled
             self._can_be_drawn = False

@@ -13,9 +13,8 @@ from prefloop import checkpoints
 from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import EnvSettings, from_facts
 from prefloop.errors import UserError, note
-from prefloop.files import read_csv
 from prefloop.labelling.limits import MAX_COMPARED
-from prefloop.runs import METRICS
+from prefloop.runs import METRICS, read_metrics
 
 
 @dataclass(frozen=True)
@@ -168,13 +167,11 @@ def read_curve(path: Path) -> list[Point]:
     """
     if not path.exists():
         return []
-    rows = read_csv(path)
-    try:
-        steps, labels, returns = (
-            [_number(row.get(name)) for row in rows] for name in ("steps", "labels", "true_return")
-        )
-    except ValueError:
-        raise UserError(f"{path} is damaged: it holds something else than numbers.") from None
+    rows = read_metrics(path)
+    steps, labels, returns = (
+        [_finite(row.get(name, math.nan)) for row in rows]
+        for name in ("steps", "labels", "true_return")
+    )
     if rows and "epoch" in rows[0]:  # vpg.py counts the steps of each epoch by themselves
         steps = np.cumsum([count or 0 for count in steps]).tolist()
     return [
@@ -183,8 +180,7 @@ def read_curve(path: Path) -> list[Point]:
     ]
 
 
-def _number(text: str | None) -> float | None:
-    value = float(text) if text else math.nan
+def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
