@@ -10,9 +10,10 @@ from typing import Any
 
 from prefloop.errors import UserError
 from prefloop.files import is_file, read_json
+from prefloop.run_files import FACTS
 from prefloop.settings import leaves, read_as
 
-DESCRIPTIONS = ("run.json", "metadata.json")  # of a run, of a preference dataset
+DESCRIPTIONS = (FACTS, "metadata.json")  # of a run, of a preference dataset
 # where it writes, how it is watched and when it may end early is for each command to say
 SAID_ANEW = (
     "out", "checkpoint_dir", "resume", "track", "render", "checkpoint_every", "video_every",

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 import prefloop
+from prefloop import run_files
 from prefloop.errors import UserError
 from prefloop.files import read_json, write_atomically
 
@@ -152,7 +153,7 @@ def run_facts(checkpoint: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is damaged.
     """
-    facts = checkpoint.with_name("run.json")
+    facts = checkpoint.with_name(run_files.FACTS)
     return read_json(facts) if facts.is_file() else {}
 
 
@@ -174,7 +175,7 @@ def checkpoint_path(directory: Path, epoch: int) -> Path:
 
 def last_checkpoint(directory: Path) -> Path | None:
     """The policy that a run ended with; None where none can be found."""
-    final = directory / "final_policy.params"
+    final = directory / run_files.POLICY
     if final.exists():
         return final
     try:

@@ -22,12 +22,10 @@ from prefloop.files import (
     remove_unfinished,
     write_json,
 )
+from prefloop.run_files import FACTS, METRICS, POLICY, REWARD, STATE
 from prefloop.settings import as_listed
 
-STATE = "training_state.pt"
-FACTS = "run.json"
-METRICS = "metrics.csv"
-ANEW = (STATE, METRICS, "final_policy.params")  # what a new run removes of an earlier one
+ANEW = (STATE, METRICS, POLICY)  # what a new run removes of an earlier one
 STATE_KEYS = {"policy", "optimizer", "rows"}  # rows: those of metrics.csv, one an epoch
 MOST_DIFFERENCES = 8  # that a sentence names
 # what a preference dataset and a comparison call their descriptions: no run belongs into theirs
@@ -82,7 +80,7 @@ def _written_by_runs(directory: Path) -> list[Path]:
     """What is there of the files that a run writes over, or takes for its own where they are there already."""
     if not directory.is_dir():
         return []
-    named = [directory / name for name in (*ANEW, "reward.params")]
+    named = [directory / name for name in (*ANEW, REWARD)]
     kept = [checkpoints.checkpoint_path(directory, n) for n in checkpoints.saved_epochs(directory)]
     return [path for path in (*named, *kept) if path.exists()]
 
@@ -232,7 +230,7 @@ def _is_lost(directory: Path) -> bool:
     """Whether a run has come further than its first epoch, and its state is gone."""
     if (directory / STATE).exists():
         return False
-    if (directory / "final_policy.params").exists():
+    if (directory / POLICY).exists():
         return True
     metrics = directory / METRICS
     # one that was killed in its first epoch may have written a row

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefloop import run_files
 from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.limits import require_readable
 from prefloop.settings import part, require_above_zero, setting
@@ -203,11 +204,11 @@ def _asking_people(
     from prefloop.labelling.client.client import LabellingClient
     from prefloop.labelling.client.on_page import OnPage
     from prefloop.labelling.client.people import People
-    from prefloop.training import methods, outputs
+    from prefloop.training import outputs
 
     name, directory = settings.labelling_run, Path(settings.run.out)
     stepping = _recorded(env, num_envs)
-    folder = directory / methods.PREFERENCES
+    folder = directory / run_files.PREFERENCES
     stack.enter_context(outputs.claimed(settings, f"prefloop {command}"))
     _require_its_labels(name, folder, client.run)
     about: dict[str, Any] = {"env": env, "spaces": stepping.spaces}
@@ -379,14 +380,13 @@ def _of_the_run(settings: Any, fetch_run: "Callable[[str], RunOut]") -> Any:
     Raises:
         UserError: no environment is given, and the server knows no such run.
     """
-    from prefloop import runs
     from prefloop.envs.settings import CHANGES, from_facts
     from prefloop.errors import UserError
     from prefloop.files import read_json
     from prefloop.labelling.client.calling import RefusedError
 
     out = settings.run.out or settings.labelling_run
-    facts = Path(out) / runs.FACTS
+    facts = Path(out) / run_files.FACTS
     environment = settings.environment
     if not environment.env and facts.is_file():
         # not the server's: what people see may be learned in, and not judged in

@@ -169,6 +169,7 @@ def _kept(settings: Settings, env: EnvSettings, states: Any) -> "KeptExploration
 
     from prefloop.files import sha256
     from prefloop.labelling.home import home_directory
+    from prefloop.run_files import EXPLORATIONS
     from prefloop.training.kept_exploration import KeptExploration, depends_on
 
     pebble, run = settings.pebble, settings.run
@@ -182,5 +183,5 @@ def _kept(settings: Settings, env: EnvSettings, states: Any) -> "KeptExploration
         return KeptExploration(facts, iterations, named, must_be_there=True)
     if not pebble.exploration.keep:
         return None
-    home = home_directory(settings.server.profile) / "explorations"
+    home = home_directory(settings.server.profile) / EXPLORATIONS
     return KeptExploration.under(home, facts, iterations)

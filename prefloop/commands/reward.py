@@ -64,7 +64,7 @@ def main(settings: Settings) -> None:
     from dataclasses import replace
     from pathlib import Path
 
-    from prefloop import runs
+    from prefloop import run_files
     from prefloop.devices import usable_device, use_one_thread
     from prefloop.envs.spaces import spaces_of
     from prefloop.errors import UserError
@@ -75,7 +75,6 @@ def main(settings: Settings) -> None:
     from prefloop.rewards.annotators import who_answered
     from prefloop.rewards.training import RewardFit, make_model
     from prefloop.training import loop, outputs
-    from prefloop.training.methods import PREFERENCES
 
     use_one_thread()
     run, reward = settings.run, settings.reward
@@ -86,12 +85,12 @@ def main(settings: Settings) -> None:
             client = stack.enter_context(connected(settings.server))
             from prefloop.labelling.client.people import People
 
-            people = People(client, settings.labelling_run, directory / PREFERENCES)
+            people = People(client, settings.labelling_run, directory / run_files.PREFERENCES)
             if not people.counts().labels:
                 raise UserError(
                     f"Nobody has labelled anything of the run {settings.labelling_run} yet."
                 )
-            if (directory / runs.FACTS).is_file() and not run.resume:
+            if (directory / run_files.FACTS).is_file() and not run.resume:
                 raise UserError(
                     f"{directory} holds a fit to earlier labels; choose another --out for those of "
                     "now, or go on with one that was stopped by --resume."
@@ -122,8 +121,8 @@ def main(settings: Settings) -> None:
         learned = fit.annotators
         if learned:
             known = replace(known, errors={name: said["error"] for name, said in learned.items()})
-            there = read_json(directory / runs.FACTS)
-            write_json(directory / runs.FACTS, {**there, "annotators": learned})
+            there = read_json(directory / run_files.FACTS)
+            write_json(directory / run_files.FACTS, {**there, "annotators": learned})
         noise, title = reward.label_noise, f"A reward for {env}"
         summary = write_report(
             directory, model, preferences.answered, fit.held_out, noise, title, known
@@ -146,7 +145,7 @@ def main(settings: Settings) -> None:
             "it could tell who errs. More answers, or another --seed, may."
         )
     print(
-        f"Wrote {directory / reward_model.PARAMS}, run.json, metrics.csv and report.html, a page to look at."
+        f"Wrote {directory / run_files.REWARD}, run.json, metrics.csv and report.html, a page to look at."
     )
     print(f"Next: prefloop ppo {env.flags} --reward {run.out} --out policy")
 

@@ -18,9 +18,9 @@ from prefloop.labelling.client.on_page import OnPage
 from prefloop.labelling.schemas.trainings import MAX_POINTS
 from prefloop.policies import Policy
 from prefloop.progress import say
+from prefloop.run_files import POLICY
 from prefloop.startup import raise_swallowed
 from prefloop.training.loop import Hooks
-from prefloop.training.outputs import POLICY
 from prefloop.training.plans import Plan
 from prefloop.training.watching import current, evaluation_seed, film
 

@@ -14,7 +14,8 @@ from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import EnvSettings, from_facts
 from prefloop.errors import UserError, note
 from prefloop.labelling.limits import MAX_COMPARED
-from prefloop.runs import METRICS, read_metrics
+from prefloop.run_files import METRICS, POLICY
+from prefloop.runs import read_metrics
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _read_run(path: Path, name: str, most_policies: int, env_id: str) -> Run:
 def _policy_files(folder: Path) -> list[Path]:
     """Policies of a run, in the order in which they came about."""
     files = [checkpoints.checkpoint_path(folder, n) for n in checkpoints.saved_epochs(folder)]
-    final = folder / "final_policy.params"
+    final = folder / POLICY
     return [*files, final] if final.exists() else files
 
 
@@ -144,7 +145,7 @@ def _at(file: Path, curve: Sequence[Point]) -> KeptPolicy:
     found = re.fullmatch(r"policy_checkpoint(\d+)", file.stem)
     if found is not None:
         number = int(found[1])
-    elif curve and file.stem == "final_policy":
+    elif curve and file.stem == Path(POLICY).stem:
         number = len(curve) - 1
     else:
         return KeptPolicy(file, None)

@@ -10,7 +10,8 @@ from typing import Any
 from prefloop.data import dataset
 from prefloop.errors import UserError
 from prefloop.files import LOCK, claimed_directory, read_json, whole_folder
-from prefloop.runs import STATE, difference
+from prefloop.run_files import EXPLORATIONS, PREFERENCES, STATE
+from prefloop.runs import difference
 from prefloop.settings import as_flat
 from prefloop.sweeps import remembering
 from prefloop.sweeps.cells import Comparison
@@ -82,9 +83,9 @@ def _merge(sources: Sequence[Path], target: Path) -> None:
             _take_file(file, place, f"what actions at random reach in {file.parent}")
         for folder in sorted((source / SEEDS).glob("seed-*")):
             _take_seed(folder, target / SEEDS / folder.name)
-        for folder in sorted((source / "explorations").glob("*")):
-            if folder.is_dir() and not (target / "explorations" / folder.name).exists():
-                shutil.copytree(folder, target / "explorations" / folder.name)
+        for folder in sorted((source / EXPLORATIONS).glob("*")):
+            if folder.is_dir() and not (target / EXPLORATIONS / folder.name).exists():
+                shutil.copytree(folder, target / EXPLORATIONS / folder.name)
         for cell in comparison.cells:
             _take_run(source / cell.folder, target / cell.folder, str(cell))
     remembering.write(replace(merged, settings=replace(merged.settings, out=str(target))), own)
@@ -125,7 +126,7 @@ def _take_seed(source: Path, target: Path) -> None:
         shutil.copytree(source, target, ignore=LEFT_OUT)
         return
     _take_file(source / PREPARED, target / PREPARED, f"the demonstrators in {source}")
-    ours, theirs = source / "preferences", target / "preferences"
+    ours, theirs = source / PREFERENCES, target / PREFERENCES
     if _answers(ours) > _answers(theirs):
         shutil.rmtree(theirs, ignore_errors=True)
         shutil.copytree(ours, theirs, ignore=LEFT_OUT)

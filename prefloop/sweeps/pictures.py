@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from prefloop.evaluation.across_tasks import performance_profile
 from prefloop.evaluation.plots import plain, save_figure
 from prefloop.evaluation.statistics import Interval, iqm_band, iqm_interval
-from prefloop.runs import METRICS, read_metrics
+from prefloop.run_files import METRICS
+from prefloop.runs import read_metrics
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.results import Part, Results, Row, grouped
 from prefloop.sweeps.tables import by_seed, line_name, scores_of

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prefloop import checkpoints, policy_files, runs
+from prefloop import checkpoints, policy_files, run_files, runs
 from prefloop.agents.settings import PPOSettings
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
@@ -104,17 +104,19 @@ def _prepare(settings: CompareSettings, seed: int, folder: Path) -> None:
             place = folder / name
             place.mkdir(exist_ok=True)
             facts = outputs.facts("compare", settings.environment, policy)
-            write_json(place / runs.FACTS, {**facts, "versions": checkpoints.versions()})
-            checkpoints.save(place / outputs.POLICY, policy.state_dict())
+            write_json(place / run_files.FACTS, {**facts, "versions": checkpoints.versions()})
+            checkpoints.save(place / run_files.POLICY, policy.state_dict())
             returns[name] = _judge(settings, policy, seed)
-        shutil.rmtree(folder / "preferences", ignore_errors=True)  # of an attempt that was killed
+        shutil.rmtree(
+            folder / run_files.PREFERENCES, ignore_errors=True
+        )  # of an attempt that was killed
         write_json(folder / PREPARED, returns)
     segments = _segments(settings, seed)
     teacher = demos.make_teacher(
         settings.teacher.teacher, segments, seed, settings.teacher.overrides
     )
     facts = {"program": "prefloop compare", **settings.environment.facts}
-    _ask(folder / "preferences", segments, max(settings.labels), teacher, facts, seed)
+    _ask(folder / run_files.PREFERENCES, segments, max(settings.labels), teacher, facts, seed)
 
 
 def _ask(
@@ -161,7 +163,7 @@ def run_cell(settings: CompareSettings, cell: Cell) -> None:
     use_one_thread()
     start = time.monotonic()
     directory = Path(settings.out) / cell.folder
-    goes_on = not METHODS[cell.method].is_quick and (directory / runs.STATE).exists()
+    goes_on = not METHODS[cell.method].is_quick and (directory / run_files.STATE).exists()
     before = _spent(directory) if goes_on else 0.0
     with runs.claimed(directory, resume=False):
         try:
@@ -171,7 +173,7 @@ def run_cell(settings: CompareSettings, cell: Cell) -> None:
             print(f"It begins anew, since it can't go on: {error}")
             before, start = 0.0, time.monotonic()
             policy = _train(settings, cell, directory, False, start)
-        checkpoints.save(directory / outputs.POLICY, policy.state_dict())
+        checkpoints.save(directory / run_files.POLICY, policy.state_dict())
         judged = _judge(settings, policy, cell.seed)
         result = {
             "method": cell.method,
@@ -267,7 +269,7 @@ class Bench:
         self.seed, self.device = cell.seed, usable_device(settings.device)
         self.program = f"prefloop compare, {cell.method}"
         self.directory, self.stack, self.goes_on = directory, stack, goes_on
-        self.weak_file = seed_folder(settings, cell.seed) / WEAK / outputs.POLICY
+        self.weak_file = seed_folder(settings, cell.seed) / WEAK / run_files.POLICY
 
     @functools.cached_property
     def weak(self) -> Policy:
@@ -280,7 +282,7 @@ class Bench:
             return None
         device = self._settings.device
         facts = depends_on(own, self.learns_in, self.env, states, self.seed, device)
-        home = Path(self._settings.out) / "explorations"
+        home = Path(self._settings.out) / run_files.EXPLORATIONS
         return KeptExploration.under(home, facts, own.exploration_iterations, quiet=True)
 
     def answers(self) -> Preferences:
@@ -289,7 +291,7 @@ class Bench:
         Raises:
             UserError: there are fewer; or they say nothing about what is better.
         """
-        place = seed_folder(self._settings, self.seed) / "preferences"
+        place = seed_folder(self._settings, self.seed) / run_files.PREFERENCES
         answered = dataset.read(place).answered
         if len(answered) < self._cell.labels:
             raise UserError(
@@ -370,5 +372,5 @@ def seed_folder(settings: CompareSettings, seed: int) -> Path:
 
 
 def _load(settings: CompareSettings, seed: int, name: str) -> Policy:
-    file = seed_folder(settings, seed) / name / outputs.POLICY
+    file = seed_folder(settings, seed) / name / run_files.POLICY
     return policy_files.load(file, make_vector_env(settings.environment, 1))

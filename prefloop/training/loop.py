@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from prefloop import runs, tracking
+from prefloop import run_files, runs, tracking
 from prefloop.data.stepping import Stepping
 from prefloop.errors import UserError
 from prefloop.files import write_csv
@@ -198,14 +198,14 @@ def turn(
             learner.load_state_dict(begun["learner"])
             rows = begun["rows"]
             runs.save_state(directory, begun)  # first: rows without it could not be gone on with
-            write_csv(directory / runs.METRICS, rows)
+            write_csv(directory / run_files.METRICS, rows)
     elif state := _stopped(directory, facts, defaults):
         try:
             learner.load_state_dict(state["learner"])
         except UserError as error:
             raise runs.no_going_on(error) from None
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
-            raise runs.no_going_on(f"{directory / runs.STATE} is not of this run") from None
+            raise runs.no_going_on(f"{directory / run_files.STATE} is not of this run") from None
         rows = state["rows"]
         if not quiet:
             print(f"Going on after iteration {len(rows)} of {iterations}.")
@@ -230,7 +230,7 @@ def turn(
             bar.update(shown, units=0 if training.acting else 1)
             for tracker in trackers:
                 tracker.log(rows[-1], step=tracking.position(rows))
-            write_csv(directory / runs.METRICS, rows)
+            write_csv(directory / run_files.METRICS, rows)
             # last, so that a run killed between these lines does the iteration again
             state = {"learner": learned, "rows": rows}
             runs.save_state(directory, state)

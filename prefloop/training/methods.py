@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from prefloop import run_files
 from prefloop.agents.behaviour_cloning import BehaviourCloning
 from prefloop.agents.dpo import DPO
 from prefloop.agents.sac import SAC
@@ -50,7 +51,6 @@ from prefloop.training.settings import (
 )
 from prefloop.training.taught_reward import OnFit, TaughtReward
 
-PREFERENCES = "preferences"  # the folder of a run's answers in the run's own
 # what the untrained policy shows teachers whose thresholds depend on what returns there are: episodes
 # of each environment, and segments of them
 FIRST_EPISODES, FIRST_SEGMENTS = 4, 1000
@@ -350,7 +350,7 @@ def simulated_answers(
         UserError: as `dataset.writing`; or there are answers of another run, and the directory is as
             it was.
     """
-    place = directory / PREFERENCES
+    place = directory / run_files.PREFERENCES
     if not resume and not dataset.is_empty(place):
         raise UserError(f"{place} holds the answers of another run; keep them elsewhere.")
     pool = None

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prefloop import policy_files, runs
+from prefloop import policy_files, run_files
 from prefloop.agents.sac import SAC
 from prefloop.agents.settings import SACSettings
 from prefloop.data.replay_buffer import (
@@ -73,7 +73,7 @@ def make_replay(
     Raises:
         UserError: there is one of another run, or something else; or it can't be written.
     """
-    if not (directory / runs.STATE).exists():
+    if not (directory / run_files.STATE).exists():
         ours = {f"{name}.{end}" for name in COLUMNS for end in ("npy", "tmp")}
         for path in sorted((directory / REPLAY).glob("*")):
             if path.name not in ours:

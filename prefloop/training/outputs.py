@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import gymnasium as gym
 
-from prefloop import checkpoints, runs
+from prefloop import checkpoints, run_files, runs
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
 from prefloop.envs.make import make_env
@@ -17,7 +17,6 @@ from prefloop.errors import UserError
 from prefloop.evaluation.plots import plot_metrics
 from prefloop.files import sha256
 from prefloop.policies import Policy
-from prefloop.rewards import reward_model
 from prefloop.settings import as_flat, meant_by_default
 from prefloop.training import loop
 from prefloop.training.loop import NO_HOOKS, Hooks, Method
@@ -25,7 +24,6 @@ from prefloop.training.settings import RunSettings, StoppingSettings, WatchingSe
 from prefloop.training.stopping import reason_to_stop
 from prefloop.training.watching import watching
 
-POLICY = "final_policy.params"
 CLIPS = "clips"  # folder of pictures of what a program was asked
 
 
@@ -169,15 +167,19 @@ def train(
         whole = {**facts, "settings": as_flat(settings)}
         defaults = meant_by_default(type(settings))
         rows = loop.turn(method, run, whole, quiet=quiet, defaults=defaults, hooks=hooks)
-        checkpoints.save(directory / POLICY, method.policy().state_dict())
+        checkpoints.save(directory / run_files.POLICY, method.policy().state_dict())
         picture = directory / "learning_curve.png"
         title = f"{facts['program']} on {env}, seed {run.seed}"
         plot_metrics(picture, rows, method.x, curves or method.curves, title)
         if save is not None:
             save(directory)
-        print(f"Wrote {directory / POLICY} and, beside it, {', '.join(_others(directory))}.")
-        print(f"Next: {next_line or f'prefloop evaluate {directory / POLICY} --episodes 100'}")
-        if (directory / reward_model.PARAMS).exists():  # of whoever asked
+        print(
+            f"Wrote {directory / run_files.POLICY} and, beside it, {', '.join(_others(directory))}."
+        )
+        print(
+            f"Next: {next_line or f'prefloop evaluate {directory / run_files.POLICY} --episodes 100'}"
+        )
+        if (directory / run_files.REWARD).exists():  # of whoever asked
             print(f"And how far its reward can be trusted: prefloop reward-report {directory}")
 
 
@@ -185,4 +187,4 @@ def _others(directory: Path) -> list[str]:
     """What a run has left besides its policy, for people: not what it goes on from."""
     found = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
     names = (path.name + "/" * path.is_dir() for path in found)
-    return [name for name in names if name not in (POLICY, runs.STATE)]
+    return [name for name in names if name not in (run_files.POLICY, run_files.STATE)]

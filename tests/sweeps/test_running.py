@@ -17,6 +17,7 @@ from prefloop.evaluation.evaluate import evaluate
 from prefloop.files import read_csv, read_json
 from prefloop.queries.selection import select_queries
 from prefloop.rewards.settings import RewardSettings
+from prefloop.run_files import PREFERENCES
 from prefloop.seeding import Stream, generator
 from prefloop.sweeps import running
 from prefloop.sweeps.cells import Cell, cells
@@ -26,7 +27,6 @@ from prefloop.sweeps.settings import RESULT, CompareSettings
 from prefloop.teachers.simulated import SimulatedTeacher
 from prefloop.training import demonstrations
 from prefloop.training.kept_exploration import KeptExploration
-from prefloop.training.methods import PREFERENCES
 from prefloop.training.settings import ExplorationSettings, PebbleSettings, ReplaySettings
 
 CARTPOLE = EnvSettings(env="CartPole-v0")

@@ -12,7 +12,7 @@ from conftest import assert_one_sentence
 from made_up import preferences, random_segments
 from small_pebble import SMALL, assert_absorbed
 
-from prefloop import runs
+from prefloop import run_files
 from prefloop.agents.settings import SACSettings
 from prefloop.data import dataset
 from prefloop.data.segments import Segments
@@ -159,7 +159,7 @@ def test_stopped_anywhere_it_goes_on_as_never_stopped(pebble, tmp_path):
         for i in range(stopped_after + 1):
             first.iterate(i)
         state = copy.deepcopy(first.state_dict())
-        (tmp_path / folder / runs.STATE).touch()
+        (tmp_path / folder / run_files.STATE).touch()
         first.iterate(stopped_after + 1)  # and was killed before its state was written
         second = pebble(folder, resume=True)
         second.load_state_dict(state)
@@ -387,7 +387,7 @@ def test_each_switch_changes_what_is_learned_and_goes_on_from_a_state(pebble, tm
     state = copy.deepcopy(learner.state_dict())
     rows = plain.iterate(3), learner.iterate(3)
     assert rows[0]["critic_loss"] != rows[1]["critic_loss"]
-    (tmp_path / "switched" / runs.STATE).touch()
+    (tmp_path / "switched" / run_files.STATE).touch()
     again = pebble("switched", resume=True, **switch)
     again.load_state_dict(state)
     assert again.iterate(3) == pytest.approx(rows[1], nan_ok=True, abs=0)

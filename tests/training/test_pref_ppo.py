@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from prefloop import checkpoints, policies
+from prefloop import checkpoints, policies, run_files
 from prefloop.agents.settings import PPOSettings
 from prefloop.data import dataset
 from prefloop.errors import UserError
@@ -230,7 +230,7 @@ def test_thresholds_are_set_also_where_no_first_episode_is_as_long_as_a_segment(
         "test",
     ):
         pass
-    teacher = dataset.read_metadata(tmp_path / methods.PREFERENCES)["teacher"]
+    teacher = dataset.read_metadata(tmp_path / run_files.PREFERENCES)["teacher"]
     assert 0 < teacher["skip_below" if name == "skip" else "equal_within"] < 60
 
 
