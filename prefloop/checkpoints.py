@@ -93,7 +93,7 @@ def load(path: Path, max_bytes: float = MAX_BYTES) -> dict[str, Any]:
 
 
 def require_readable(network: torch.nn.Module) -> None:
-    """To be called when a network is built, whose weights `load_weights` is to read up to `LARGEST`.
+    """Refuses a network that is too large for its weights to be read again: `load_weights` reads up to `LARGEST`.
 
     Raises:
         UserError: they take more.
@@ -148,7 +148,7 @@ def unwrapped(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def run_facts(checkpoint: Path) -> dict[str, Any]:
-    """What `run.json` beside a checkpoint says of it; empty where there is none.
+    """Facts in the `run.json` beside a checkpoint; empty where there is none.
 
     Raises:
         UserError: the file is damaged.

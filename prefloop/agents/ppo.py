@@ -92,7 +92,7 @@ class PPO:
         self._reward_scale = RunningMoments()
 
     def begin(self, seed: int, iteration: int = 0) -> None:
-        """To be called when the environments were reset, before anything is done in them.
+        """Draws anew from a run's streams, when the environments were reset and before anything is done in them.
 
         What follows depends on the weights, the run's seed and the iteration's number alone.
         """
@@ -171,7 +171,7 @@ class PPO:
         return {**metrics, "kl_from_init": kl, "explained_variance": float(explained)}
 
     def _observed(self, obs: Observations) -> torch.Tensor:
-        """What the policy sees of observations; pictures stay as they came, a quarter of the memory."""
+        """Observations as the policy sees them; pictures stay as they came, a quarter of the memory."""
         if self._pictures:
             return self._tensor(np.asarray(obs))
         # whole numbers become float32 first, as where it acts: less a mean, those of 32 bits were float64

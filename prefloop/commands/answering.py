@@ -1,4 +1,4 @@
-"""Whoever answers a command that asks while it learns: people behind the labelling server, or a program."""
+"""Answers for commands that ask while they learn: of people behind the labelling server, or of a program."""
 
 import shlex
 from collections.abc import Callable, Iterator
@@ -125,7 +125,7 @@ BY_FLAGS = Presentation()
 
 @dataclass(frozen=True)
 class Asked:
-    """Who answers, in what is acted.
+    """A command with whoever answers it, and what it acts in.
 
     Attributes:
         command: that asks: `pebble`.
@@ -317,15 +317,15 @@ def _showing(asked: Asked, directory: Path) -> str:
 
 def say_how_many_came(answers: "Answers", questions: QuerySettings) -> None:
     """Says how many labels came, where they are fewer than were wanted."""
-    said, labels = answers.current(), questions.labels
-    answered = len(said.answered) if said is not None else 0
+    preferences, labels = answers.current(), questions.labels
+    answered = len(preferences.answered) if preferences is not None else 0
     if answered < labels and questions.queue is None:
         never = "" if answers.shown >= labels else ", and the others were never asked"
         print(
             f"Note: {answered} of {labels} labels came; of {answers.shown} queries "
             f"{answers.shown - answered} were skipped or are still to be labelled{never}."
         )
-    ties = said.num_ties if said is not None else 0
+    ties = preferences.num_ties if preferences is not None else 0
     if 2 * ties >= max(answered, 1):
         print(
             f"Note: {ties} of {answered} answers were ties, from which little is learned; longer segments "
@@ -399,9 +399,9 @@ def _of_the_run(settings: Any, fetch_run: "Callable[[str], RunOut]") -> Any:
             if error.status != NOT_FOUND:
                 raise
             raise UserError(f"{str(error).rstrip('.')}; --env makes one.") from None
-        there = from_facts({"env": on_server.env, CHANGES: on_server.env_changes})
-        assert there is not None
-        environment = there.changed(environment.changes)
+        env_there = from_facts({"env": on_server.env, CHANGES: on_server.env_changes})
+        assert env_there is not None
+        environment = env_there.changed(environment.changes)
     resume = facts.is_file()
     run = replace(settings.run, out=out, resume=resume)
     return replace(settings, environment=environment, run=run)

@@ -85,7 +85,7 @@ class Teaching:
         self._next_video, self._can_be_drawn = 0.0, True
 
     def on_steps(self, steps: int) -> None:
-        """So many more were done; returns when it is not paused."""
+        """Counts steps that were done, and tells the page; returns when it is not paused there."""
         self._steps += steps
         now = time.monotonic()
         if not self._points:
@@ -113,7 +113,7 @@ class Teaching:
         return STOPPED
 
     def watch(self, rows: Sequence[Mapping[str, float]], trackers: Sequence[Any] = ()) -> None:
-        """There is a new row, or a run goes on."""
+        """Tells the page of a new row, and of the rows so far where a run goes on."""
         row = rows[-1]
         self._steps = int(row["steps"])
         self._points.clear()
@@ -159,7 +159,7 @@ class Teaching:
         )
 
     def _curve(self, rows: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
-        """How it did so far, as the reward that there is now has it."""
+        """Points of the learning curve, by the reward that there is now."""
         predicted_now = self._learner.mean_predicted_rewards(len(rows))
         points = []
         for i, row in enumerate(rows):

@@ -64,7 +64,7 @@ def may_differ(settings: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 class Learner(Protocol):
-    """What the loop turns: something that learns in iterations and can be put away in between."""
+    """Something that learns in iterations, and can be put away in between."""
 
     @property
     def finished(self) -> bool:
@@ -90,7 +90,7 @@ class Learner(Protocol):
 
 @dataclass(frozen=True)
 class Acting:
-    """What is done by a learner that acts: its progress is counted in steps, not in iterations.
+    """Environments that a learner acts in: its progress is counted in their steps, not in iterations.
 
     Attributes:
         random_steps: those at the beginning from which nothing is learned yet.
@@ -148,7 +148,7 @@ Watcher = Callable[[Sequence[Mapping[str, float]], Sequence[tracking.Tracker]], 
 
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
-    """Whoever is told of a run while it lasts; what they do must change nothing of what is learned.
+    """Callbacks of a run while it lasts; what they do must change nothing of what is learned.
 
     Attributes:
         stop: says, of the rows so far, why it is to end before its last iteration; None to go on.

@@ -203,7 +203,7 @@ def airl(
 
 
 def require_pref_ppo(env: Env, settings: PrefPPOSettings, seed: int, init: Path | None) -> None:
-    """To be called before anything is made of a run that people may be asked in.
+    """Refuses what the method would, before anything is made of a run that people may be asked in.
 
     Args:
         env: what is to be acted in.
@@ -257,7 +257,7 @@ def pref_ppo(
 def require_pebble(
     env: Env, learns_in: Env, settings: PebbleSettings, seed: int, init: Path | None
 ) -> None:
-    """To be called before anything is made of a run that people may be asked in.
+    """Refuses what the method would, before anything is made of a run that people may be asked in.
 
     Args:
         env: what it is to be judged in.

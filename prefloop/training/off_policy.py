@@ -220,14 +220,14 @@ def act_and_improve(
 
 
 def _close(replay: ReplayBuffer, last: Rollout) -> None:
-    """What the last step led to, as a row that belongs to no episode: the next begins with a reset."""
+    """Adds what the last step led to, as a row that belongs to no episode: the next begins with a reset."""
     nothing, no = np.zeros_like(last.rewards[0]), np.zeros_like(last.terminated[0])
     extras = {name: np.zeros_like(values) for name, values in _extras(last).items()}
     replay.add(last.obs[1], np.zeros_like(last.applied[0]), nothing, no, no, ~no, **extras)
 
 
 def _extras(step: Rollout) -> dict[str, NDArray]:
-    """What is kept besides of a step."""
+    """Columns of the replay buffer besides those that the agent learns from."""
     if step.states is None:
         return {TRUE_REWARDS: step.rewards[0]}
     return {TRUE_REWARDS: step.rewards[0], STATES: step.states[0]}

@@ -40,7 +40,7 @@ RewardOfRollout = Callable[[Rollout], NDArray]
 
 
 class Agent(Protocol):
-    """What the loop needs of somebody who acts."""
+    """Somebody who acts and improves, as the loop needs it."""
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What the commands that train leave in a run's folder."""
+"""Files that the commands that train leave in a run's folder."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -30,21 +30,21 @@ CLIPS = "clips"  # folder of pictures of what a program was asked
 def facts(
     program: str, env: Env, policy: Policy | None = None, **files: str | Path
 ) -> dict[str, Any]:
-    """What run.json says of a run, besides its settings.
+    """Facts that run.json holds of a run, besides its settings.
 
     Args:
         policy: what is trained; not everything about it is in its weights.
         files: what the run was given, of which the SHA-256 is kept; "" where it was not.
     """
-    said: dict[str, Any] = {"program": f"prefloop {program}", **as_settings(env).facts}
+    written: dict[str, Any] = {"program": f"prefloop {program}", **as_settings(env).facts}
     if policy is not None:
         described = policy.description()
-        said["policy"] = described
+        written["policy"] = described
         if "activation" in described:
-            said["activation"] = described["activation"]
+            written["activation"] = described["activation"]
     for name, path in files.items():
-        said[f"{name}_sha256"] = sha256(Path(path)) if path else None
-    return said
+        written[f"{name}_sha256"] = sha256(Path(path)) if path else None
+    return written
 
 
 def read_preferences(path: str | Path) -> tuple[Preferences, EnvSettings, gym.Env, Path]:
@@ -126,7 +126,7 @@ class WatchedCommand(TrainingCommand, Protocol):
 
 @contextmanager
 def hooks_of(settings: WatchedCommand, method: Method) -> Iterator[Hooks]:
-    """What a command's settings ask for while a method runs; a window is open meanwhile."""
+    """Hooks that a command's settings ask for, for as long as its method runs."""
     run = settings.run
     with watching(
         settings.watching, settings.environment, method.policy, run.seed, Path(run.out)
@@ -184,7 +184,7 @@ def train(
 
 
 def _others(directory: Path) -> list[str]:
-    """What a run has left besides its policy, for people: not what it goes on from."""
-    found = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
-    names = (path.name + "/" * path.is_dir() for path in found)
+    """Names of files and folders that a run has left for people, besides its policy and what it goes on from."""
+    paths = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+    names = (path.name + "/" * path.is_dir() for path in paths)
     return [name for name in names if name not in (run_files.POLICY, run_files.STATE)]

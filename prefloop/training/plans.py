@@ -1,4 +1,4 @@
-"""How long a run is and when its labels are asked for: what is known before anything is run."""
+"""Plans of a run, made before anything is run: how long it is, and when its labels are asked for."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from prefloop.training.settings import ExperienceSettings, QuerySettings
 
 @dataclass(frozen=True)
 class Plan:
-    """How the steps of a run are divided; they come in whole rollouts.
+    """Division of a run's steps into iterations, and of these into whole rollouts.
 
     Attributes:
         num_envs: environments that step together.
@@ -38,7 +38,7 @@ class Plan:
 
     @property
     def iterations(self) -> int:
-        """How many iterations make up the run."""
+        """Number of iterations in the run; the last may be shorter."""
         return math.ceil(self.total_rollouts / self.rollouts_per_iteration)
 
     @property
@@ -69,7 +69,7 @@ class Plan:
 def plan_labels(
     questions: QuerySettings, plan: Plan, time_limit: int | None = None, before: int = 1
 ) -> NDArray:
-    """How many labels each session is to bring.
+    """Plans the number of labels that each session is to bring.
 
     Args:
         time_limit: the most steps that an episode can have; None where there is no limit.

@@ -31,16 +31,16 @@ OnFit = Callable[[RewardModel, Preferences], None]
 
 
 def moving(segments: Segments) -> NDArray:
-    """Whether anything is observed to change in each segment; bool, [segments]."""
-    found = np.zeros(len(segments), bool)
+    """Tells segments in which observations change from those in which nothing does; bool, [segments]."""
+    moves = np.zeros(len(segments), bool)
     for i, steps in enumerate(segments.mask):  # of pictures, all at once would take gigabytes
         obs = segments.obs[i][steps]
-        found[i] = (obs != obs[0]).any()
-    return found
+        moves[i] = (obs != obs[0]).any()
+    return moves
 
 
 def pairs_of(segments: int) -> int:
-    """How many pairs so many segments make."""
+    """Number of pairs that so many segments make."""
     return segments * (segments - 1) // 2
 
 
@@ -145,14 +145,16 @@ class TaughtReward:
     ) -> Segments:
         # a policy that was taught to fall sooner is shown in shorter segments
         length = min(self.questions.segment_length, int(episodes.lengths.max()))
-        found = cut(episodes, length, number, rng)
+        segments = cut(episodes, length, number, rng)
         # where an episode stays after its end nothing happens: a few such segments say what that is worth
         # beside others, two of them say nothing; if nearly all are of that kind, so are some questions
-        moves = moving(found)
+        moves = moving(segments)
         if pairs_of(int(moves.sum())) < pairs:
-            return found
+            return segments
         few = int(moves.sum()) // MOVING_TO_STILL
-        return found[np.sort(np.concatenate([np.flatnonzero(moves), np.flatnonzero(~moves)[:few]]))]
+        return segments[
+            np.sort(np.concatenate([np.flatnonzero(moves), np.flatnonzero(~moves)[:few]]))
+        ]
 
     def fit(
         self, episodes: Callable[[], Trajectories] | None = None, iteration: int = 0
@@ -166,20 +168,20 @@ class TaughtReward:
             What the row of metrics.csv says of it; empty where there is nothing to learn from yet,
             or nothing new: later sessions may tell.
         """
-        said = self.answers.current()
-        if said is None or (said.answered.labels == 0.5).all():
+        preferences = self.answers.current()
+        if preferences is None or (preferences.answered.labels == 0.5).all():
             return {}
         # sessions that follow each other quickly often bring no answer
-        if self.questions.queue is not None and said is self._fitted_to:
+        if self.questions.queue is not None and preferences is self._fitted_to:
             return {}
         device, unlabelled = self.model.input_mean.device, None
         if episodes is not None and self._reed is not None:
             self._reed.learn(self.model, episodes(), iteration)
         if episodes is not None and self._surf is not None:
             ratio, how = self._surf.unlabelled_ratio, self._surf.unlabelled_selection
-            wanted = max(1, round(ratio * len(said.answered)))
+            wanted = max(1, round(ratio * len(preferences.answered)))
             unlabelled = self._unlabelled(episodes(), wanted, how, iteration)
-        answered = said.answered.compact
+        answered = preferences.answered.compact
         self.model, rows = fit(
             self.model,
             answered,
@@ -192,9 +194,9 @@ class TaughtReward:
         )
         if self.questions.refit == "new":
             self._known = frozenset(answered.pairs)
-        self.fitted, self._fitted_to = True, said
+        self.fitted, self._fitted_to = True, preferences
         if self._on_fit is not None:
-            self._on_fit(self.model, said)
+            self._on_fit(self.model, preferences)
         best = min(rows, key=lambda row: row["held_out_loss"])
         return {"held_out_accuracy": best["held_out_accuracy"], "reward_epochs": len(rows)}
 
@@ -218,21 +220,25 @@ class TaughtReward:
         Args:
             obs, actions: of the steps; [steps, ...].
         """
-        said = self.answers.current()
+        preferences = self.answers.current()
         # of what was answered, as the fit has them
-        lengths = said.answered.compact.segments.lengths if said is not None else np.zeros(1)
+        lengths = (
+            preferences.answered.compact.segments.lengths
+            if preferences is not None
+            else np.zeros(1)
+        )
         self.model.rescale(self.model.reward(obs, actions), centre=not np.ptp(lengths))
 
     def require_fitted(self) -> None:
-        """To be called when all has been asked.
+        """Refuses to go on without a reward when all has been asked.
 
         Raises:
             UserError: no answer said what is better.
         """
         if self.fitted:
             return
-        said = self.answers.current()
-        ties, shown = said.num_ties if said is not None else 0, self.answers.shown
+        preferences = self.answers.current()
+        ties, shown = preferences.num_ties if preferences is not None else 0, self.answers.shown
         raise UserError(
             f"No reward could be learned: of {shown} queries {ties} were answered with a tie "
             f"and {shown - ties} skipped. Longer segments (--segment_length, now "
@@ -240,18 +246,22 @@ class TaughtReward:
         )
 
     def facts(self) -> dict[str, Any]:
-        """What run.json says of the reward model, and of its fit what the settings leave open."""
+        """Facts for run.json: of the reward model, and of its fit what the settings leave open."""
         fit = self._settings.filled(self.model.encoder_learns).fit_facts
         return {"reward_model": self.model.facts(), "reward_fit": fit}
 
     def counts(self) -> dict[str, float]:
-        """What the row of metrics.csv says of questions and answers."""
-        said = self.answers.current()
-        labels = len(said.answered) if said is not None else 0
+        """Columns of metrics.csv: how many queries were shown, and how many have a label."""
+        preferences = self.answers.current()
+        labels = len(preferences.answered) if preferences is not None else 0
         return {"labels": labels, "shown": self.answers.shown}
 
     def correlation(self, rollouts: Sequence[Rollout]) -> float:
-        """Of learned and true reward, step by step, on what was done last; a check, never used."""
+        """Correlation of learned and true reward over the steps of some rollouts; a check, never used.
+
+        Returns:
+            Pearson's; NaN before there is a reward, and where one of the two is the same in all steps.
+        """
         if not self.fitted:
             return float("nan")
         valid = np.concatenate([r.valid for r in rollouts]).ravel()

@@ -26,10 +26,10 @@ VIDEOS = "videos"  # their folder in the run's own
 
 
 def require_watchable(settings: WatchingSettings, env: Env) -> None:
-    """To be called before anything is done.
+    """Refuses, before anything is done, settings that can't be followed here.
 
     Raises:
-        UserError: what is to be shown can't be.
+        UserError: the environment can't be drawn, or there is no display for a window.
     """
     if settings.video_every is not None:
         require_pictures(env, "--video_every")
@@ -45,7 +45,7 @@ def watching(
     seed: int,
     directory: Path,
 ) -> Iterator[list[Watcher]]:
-    """Whoever is to be told of each row of a run.
+    """Watchers that the settings ask for: they keep, film or show the policy after each row of a run.
 
     Args:
         env: what is shown: what it is judged in.
