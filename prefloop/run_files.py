@@ -8,6 +8,7 @@ STATE = "training_state.pt"
 POLICY = "final_policy.params"
 REWARD = "reward.params"
 
-# folders: the answers that were given, and what was explored before there were any
+# folders: answers, steps of the past, and what was explored before there were answers
 PREFERENCES = "preferences"
+REPLAY = "replay"
 EXPLORATIONS = "explorations"

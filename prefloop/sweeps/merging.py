@@ -10,7 +10,7 @@ from typing import Any
 from prefloop.data import dataset
 from prefloop.errors import UserError
 from prefloop.files import LOCK, claimed_directory, read_json, whole_folder
-from prefloop.run_files import EXPLORATIONS, PREFERENCES, STATE
+from prefloop.run_files import EXPLORATIONS, PREFERENCES, REPLAY, STATE
 from prefloop.runs import difference
 from prefloop.settings import as_flat
 from prefloop.sweeps import remembering
@@ -29,7 +29,7 @@ from prefloop.sweeps.settings import (
 )
 
 # what a run that is done needs no more: its replay buffer may be larger than all the rest
-LEFT_OUT = shutil.ignore_patterns("replay", STATE, LOCK)
+LEFT_OUT = shutil.ignore_patterns(REPLAY, STATE, LOCK)
 
 
 def merge(folders: Sequence[Path], out: Path) -> None:

@@ -36,7 +36,6 @@ from prefloop.training.settings import ReplaySettings
 
 # steps that were drawn, from where, and by which numbers -> the same, with another reward
 WhenDrawn = Callable[[Transitions, ReplayBuffer, np.random.Generator], Transitions]
-REPLAY = "replay"  # its folder in the run's own
 
 
 def make_sac(
@@ -75,17 +74,17 @@ def make_replay(
     """
     if not (directory / run_files.STATE).exists():
         ours = {f"{name}.{end}" for name in COLUMNS for end in ("npy", "tmp")}
-        for path in sorted((directory / REPLAY).glob("*")):
+        for path in sorted((directory / run_files.REPLAY).glob("*")):
             if path.name not in ours:
                 raise UserError(f"{path} is of no run; choose another --out.")
-        shutil.rmtree(directory / REPLAY, ignore_errors=True)
+        shutil.rmtree(directory / run_files.REPLAY, ignore_errors=True)
     extras: dict[str, Kind] = {TRUE_REWARDS: ("float32", ())}
     if (states := stepping.state_kind) is not None:
         extras[STATES] = states
     # an episode that is cut at an iteration's end takes a row more, for what its last step led to
     between = (plan.iteration_steps_per_env + 1) * plan.num_envs
     return ReplayBuffer(
-        directory / REPLAY,
+        directory / run_files.REPLAY,
         stepping.spaces,
         plan.num_envs,
         min(settings.capacity, plan.total_steps + plan.iterations * plan.num_envs),
