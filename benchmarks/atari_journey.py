@@ -39,7 +39,7 @@ from prefloop.evaluation.statistics import mean_estimate
 from prefloop.files import read_csv, read_json, write_csv, write_json
 from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.home import running_server
-from prefloop.training.outputs import POLICY
+from prefloop.run_files import POLICY
 
 TABLE = Path(__file__).with_suffix(".csv")
 PREFLOOP = [sys.executable, "-m", "prefloop"]

@@ -19,9 +19,8 @@ import numpy as np
 
 from prefloop.evaluation.statistics import mean_estimate
 from prefloop.files import read_csv, read_json, write_csv, write_json
-from prefloop.runs import METRICS, STATE
+from prefloop.run_files import METRICS, POLICY, STATE
 
-DONE = "final_policy.params"
 CPU = "cpu_seconds.json"
 
 
@@ -100,7 +99,7 @@ def summary(returns: Sequence[float]) -> str:
 
 def _finish(run: Run, out: Path) -> None:
     """Runs a run to its end; keeps how much computing it took, its processes together."""
-    if (out / DONE).exists():
+    if (out / POLICY).exists():
         return
     line = [sys.executable, "-m", "prefloop", *run.flags, "--seed", str(run.cell["seed"])]
     line += ["--out", str(out), *(["--resume"] if (out / STATE).exists() else [])]
@@ -127,7 +126,7 @@ def _merged(runs: Sequence[Run], folder: Path, table: Path) -> list[dict[str, An
         known = rows_of(rows, run)
         rows = [row for row in rows if row not in known]
         curve: list[dict[str, Any]] = [{**run.cell, **row, **run.cell} for row in read_csv(metrics)]
-        if (folder / run.name / DONE).exists():
+        if (folder / run.name / POLICY).exists():
             used = folder / run.name / CPU  # nobody counted where this was killed at the run's end
             curve[-1]["cpu_seconds"] = (
                 round(read_json(used)["seconds"]) if used.exists() else float("nan")

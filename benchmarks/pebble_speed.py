@@ -155,14 +155,15 @@ def ours(surf: bool, rune: bool) -> dict[str, float]:
         ),
         rune=RuneSettings(rune_beta=0.05 if rune else 0, rune_decay=1e-4),
     )
-    pebble.played = lambda *_: {}
+    pebble.evaluation_row = lambda *_: {}
     steps: list[float] = []
     sessions: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         stepping, place = stepping_in(ENV, 1), Path(folder)
         with methods.simulated_answers(
-            ENV, stepping, TeacherSettings(), SEGMENT, lambda: agent.acting_policy, 0, place
-        ) as answers:
+            ENV, stepping, TeacherSettings(), SEGMENT, lambda: agent.acting_policy, 0, place,
+            "pebble_speed",
+        ) as answers:  # fmt: skip
             cpu = torch.device("cpu")
             _, learner = methods.pebble(ENV, stepping, answers, settings, 0, cpu, place)
             agent, taught, replay = learner.agent, learner.taught, learner.replay

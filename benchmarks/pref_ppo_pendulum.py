@@ -59,6 +59,7 @@ def train(variant: str, seed: int, labels: int) -> tuple[float, float]:
                     lambda: untrained(stepping, settings, seed),
                     seed,
                     folder,
+                    "pref_ppo_pendulum",
                 )
             )
             method, _ = methods.pref_ppo(ENV, stepping, answers, settings, seed, cpu)

@@ -24,7 +24,7 @@ import torch
 from many_runs import seeds_of
 from tqdm import tqdm
 
-from prefloop import checkpoints, runs
+from prefloop import checkpoints, run_files
 from prefloop.command_line import parse_settings
 from prefloop.commands import pebble
 from prefloop.data.replay_buffer import TRUE_REWARDS, ReplayBuffer
@@ -78,7 +78,7 @@ def done_in(run: Path) -> Trajectories:
     spaces = spaces_of(make_vector_env(env, 1))
     rows = np.load(run / "replay" / "obs.npy", mmap_mode="r").shape[0]
     replay = ReplayBuffer(run / "replay", spaces, 1, rows, extras={TRUE_REWARDS: ("float32", ())})
-    replay.load_state_dict(checkpoints.load(run / runs.STATE, math.inf)["learner"]["replay"])
+    replay.load_state_dict(checkpoints.load(run / run_files.STATE, math.inf)["learner"]["replay"])
     return replay.trajectories()
 
 
@@ -112,7 +112,7 @@ def correlations(
         tempfile.TemporaryDirectory() as folder,
         methods.simulated_answers(
             env, stepping, TeacherSettings(), own.questions.segment_length, lambda: None,  # type: ignore[arg-type, return-value]
-            seed, Path(folder),
+            seed, Path(folder), "reward_choices",
         ) as answers,
     ):  # fmt: skip
         taught = TaughtReward(

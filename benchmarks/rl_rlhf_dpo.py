@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import vpg
-from prefloop import checkpoints, runs
+from prefloop import checkpoints, run_files
 from prefloop.command_line import parse_settings
 from prefloop.envs.settings import EnvSettings
 from prefloop.errors import one_sentence_errors
@@ -72,7 +72,7 @@ def train(env: str, seed: int, directory: Path) -> None:
         seed=seed,
         checkpoint=True,
         checkpoint_dir=str(directory),
-        resume=(directory / runs.FACTS).exists(),
+        resume=(directory / run_files.FACTS).exists(),
     )
     with contextlib.redirect_stdout(io.StringIO()):
         vpg.train(settings)
@@ -80,7 +80,7 @@ def train(env: str, seed: int, directory: Path) -> None:
 
 def true_returns(directory: Path) -> list[float]:
     """A run's, epoch by epoch."""
-    return [float(row["true_return"]) for row in read_csv(directory / runs.METRICS)]
+    return [float(row["true_return"]) for row in read_csv(directory / run_files.METRICS)]
 
 
 def demonstrators(directory: Path) -> tuple[Path, Path]:

@@ -65,7 +65,7 @@ def ours() -> tuple[float, float]:
     import torch
 
     from prefloop.agents.settings import SACSettings
-    from prefloop.training.off_policy import act_and_learn, make_replay, make_sac
+    from prefloop.training.off_policy import act_and_improve, make_replay, make_sac
     from prefloop.training.on_policy import stepping_in, true_reward
     from prefloop.training.plans import Plan
     from prefloop.training.settings import ReplaySettings
@@ -81,7 +81,7 @@ def ours() -> tuple[float, float]:
         replay = make_replay(Path(folder), stepping, settings, plan)
         for iteration in range(plan.iterations):
             start = time.perf_counter()
-            act_and_learn(agent, stepping, true_reward, replay, plan, 1.0, 0, iteration)
+            act_and_improve(agent, stepping, true_reward, replay, plan, 1.0, 0, iteration)
             seconds.append(time.perf_counter() - start)
     rate = (LAST - FIRST) / sum(seconds[1:])
     a, b = torch.randn(2, 256, 256)

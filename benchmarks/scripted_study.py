@@ -33,6 +33,7 @@ from annotator_errors import CLEAN, ENV, EPISODES, LENGTH, OTHER_EPISODES, clean
 from numpy.typing import NDArray
 from scripted_people import OF_EACH, PRACTICE, RUN, STUDY, Crowd, Person, Returns, people_of
 
+from prefloop import run_files
 from prefloop.envs.make import make_vector_env
 from prefloop.evaluation.statistics import mean_estimate
 from prefloop.labelling.client.client import LabellingClient
@@ -170,7 +171,7 @@ def accuracies(server: Server, name: str, seeds: int, *flags: str) -> NDArray:
     judged = [clean(pool(OTHER_EPISODES + i)[0], CLEAN, np.random.default_rng(i)) for i in range(2)]
     for seed in range(seeds):
         out = server.out / f"reward-{name}-{seed}"
-        if not (out / reward_model.PARAMS).exists():
+        if not (out / run_files.REWARD).exists():
             server.prefloop("reward", "--run", RUN, "--out", str(out), "--seed", str(seed), *flags)
         model = reward_model.load(out, env)
         right = []

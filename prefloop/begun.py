@@ -1,4 +1,4 @@
-"""What a run that is to go on began with, so that it need not be said again.
+"""Settings that a run that is to go on began with, so that they need not be given again.
 
 Free of PyTorch: command lines are read by it.
 """
@@ -10,9 +10,10 @@ from typing import Any
 
 from prefloop.errors import UserError
 from prefloop.files import is_file, read_json
+from prefloop.run_files import FACTS
 from prefloop.settings import leaves, read_as
 
-DESCRIPTIONS = ("run.json", "metadata.json")  # of a run, of a preference dataset
+DESCRIPTIONS = (FACTS, "metadata.json")  # of a run, of a preference dataset
 # where it writes, how it is watched and when it may end early is for each command to say
 SAID_ANEW = (
     "out", "checkpoint_dir", "resume", "track", "render", "checkpoint_every", "video_every",
@@ -21,7 +22,7 @@ SAID_ANEW = (
 
 
 def begun(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is written down of the run or dataset that goes on; empty where there is none.
+    """Facts that are written down of the run or dataset that goes on; empty where there is none.
 
     Args:
         given: settings by flag: `resume` with `out` or `checkpoint_dir`; or `run`, which people label, and
@@ -35,8 +36,8 @@ def begun(given: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     for name in DESCRIPTIONS:
         if is_file(Path(folder) / name):
-            said = read_json(Path(folder) / name)
-            return said if isinstance(said.get("settings"), dict) else {}
+            facts = read_json(Path(folder) / name)
+            return facts if isinstance(facts.get("settings"), dict) else {}
     return {}
 
 
@@ -45,7 +46,7 @@ def _folder(given: Mapping[str, Any]) -> str:
 
 
 def settings_begun_with(settings_class: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What `--resume` goes on with where nothing else is given; empty without it.
+    """Settings that `--resume` goes on with where no others are given; empty without it.
 
     Args:
         settings_class: what the flags are of.
@@ -55,17 +56,18 @@ def settings_begun_with(settings_class: type, given: Mapping[str, Any]) -> dict[
         Values by flag.
 
     Raises:
-        UserError: as `begun`; a value there is none that the flag takes; or nothing is there, and it is needed.
+        UserError: as `begun`; a value there is none that the flag takes; or there is no run, and a required flag
+            is not given.
     """
     if not given.get("resume"):
         return {}
-    known, folder = list(leaves(settings_class)), _folder(given)
+    settable, folder = list(leaves(settings_class)), _folder(given)
     before = begun(given).get("settings", {})
-    lacks = any(leaf.required and given[leaf.flag] is None for leaf in known)
+    lacks = any(leaf.required and given[leaf.flag] is None for leaf in settable)
     if folder and lacks and not before:
         raise UserError(f"There is no run to resume in {folder}: it holds no {DESCRIPTIONS[0]}.")
     values = {}
-    for leaf in known:
+    for leaf in settable:
         if leaf.flag not in before or leaf.flag in SAID_ANEW:
             continue
         value = before[leaf.flag]

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 import prefloop
+from prefloop import run_files
 from prefloop.errors import UserError
 from prefloop.files import read_json, write_atomically
 
@@ -92,7 +93,7 @@ def load(path: Path, max_bytes: float = MAX_BYTES) -> dict[str, Any]:
 
 
 def require_readable(network: torch.nn.Module) -> None:
-    """To be called when a network is built, whose weights `load_weights` is to read up to `LARGEST`.
+    """Refuses a network that is too large for its weights to be read again: `load_weights` reads up to `LARGEST`.
 
     Raises:
         UserError: they take more.
@@ -147,12 +148,12 @@ def unwrapped(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def run_facts(checkpoint: Path) -> dict[str, Any]:
-    """What `run.json` beside a checkpoint says of it; empty where there is none.
+    """Facts in the `run.json` beside a checkpoint; empty where there is none.
 
     Raises:
         UserError: the file is damaged.
     """
-    facts = checkpoint.with_name("run.json")
+    facts = checkpoint.with_name(run_files.FACTS)
     return read_json(facts) if facts.is_file() else {}
 
 
@@ -174,7 +175,7 @@ def checkpoint_path(directory: Path, epoch: int) -> Path:
 
 def last_checkpoint(directory: Path) -> Path | None:
     """The policy that a run ended with; None where none can be found."""
-    final = directory / "final_policy.params"
+    final = directory / run_files.POLICY
     if final.exists():
         return final
     try:

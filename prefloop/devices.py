@@ -1,4 +1,4 @@
-"""Where tensors live."""
+"""Where tensors live, and on how many threads they are computed."""
 
 import numpy as np
 import torch
@@ -24,6 +24,11 @@ def usable_device(name: str) -> torch.device:
             reason = "there is no such kind of device; cpu, cuda and mps are known"
         raise UserError(f"--device {name} can't be used here: {reason}.") from None
     return device
+
+
+def use_one_thread() -> None:
+    """Has PyTorch compute on one thread: on networks this small, a second one costs more than it does."""
+    torch.set_num_threads(1)
 
 
 def to_tensor(array: NDArray, device: torch.device | str) -> torch.Tensor:

@@ -18,6 +18,12 @@ class Terminated(KeyboardInterrupt):
     """The system, or a cluster's, asked the program to end (SIGTERM): it does as after Ctrl-C."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, as a part of a sentence: its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
 _noted: set[str] = set()
 
 

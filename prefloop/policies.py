@@ -37,7 +37,7 @@ P = TypeVar("P", bound="Policy")
 
 
 class Policy(Protocol):
-    """What a policy does; a PyTorch module with three methods more."""
+    """A PyTorch module with three methods more: `log_prob`, `act` and `description`."""
 
     def log_prob(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Log-probability, or log-density, of actions in observations [..., *obs_shape]; [...]."""
@@ -57,12 +57,12 @@ class Policy(Protocol):
         ...
 
     def description(self) -> dict[str, Any]:
-        """What its weights can't say, as run.json holds it: its `kind` (`KINDS`) and sizes."""
+        """Facts that its weights can't say, as run.json holds them: its `kind` (`KINDS`) and sizes."""
         ...
 
     # of nn.Module
     def parameters(self) -> Iterator[nn.Parameter]:
-        """What is learned."""
+        """Tensors that are learned."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -90,13 +90,13 @@ class _Network(nn.Sequential):
         return self.outputs(self.features(obs))
 
     def features(self, obs: torch.Tensor) -> torch.Tensor:
-        """What the layers of the `mlp` see, in float32, and a value function beside them."""
+        """Inputs of the `mlp`, and of a value function beside it; float32, [..., num_features]."""
         encoder, normalise = (self._modules.get(name) for name in BEFORE_FEATURES)
         features = obs.float() if encoder is None else encoder(obs)
         return features if normalise is None else normalise(features)
 
     def outputs(self, features: torch.Tensor) -> torch.Tensor:
-        """What these layers make of `features`."""
+        """Outputs of the `mlp` for its inputs `features`; [..., num_outputs]."""
         for name, layer in self._modules.items():
             if name not in BEFORE_FEATURES and layer is not None:
                 features = layer(features)
@@ -104,7 +104,7 @@ class _Network(nn.Sequential):
 
     @property
     def num_features(self) -> int:
-        """How many `features` there are."""
+        """Size of `features`."""
         layers = (layer for name, layer in self._modules.items() if name != ENCODER)
         return next(layer.in_features for layer in layers if isinstance(layer, nn.Linear))
 
@@ -132,22 +132,20 @@ class CategoricalPolicy(_Network):
         log_probs = functional.log_softmax(self(obs), dim=-1)
         return log_probs.gather(-1, actions[..., None])[..., 0]
 
-    def log_prob_and_entropy(
-        self, obs: torch.Tensor, actions: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `log_prob`, and the entropy in each observation in nats; [...] both."""
-        return self.judge(self.features(obs), actions)
-
-    def judge(
+    def evaluate_actions(
         self, features: torch.Tensor, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `log_prob_and_entropy`, of observations as `features` has them."""
+        """Log-probability of actions [...], and the policy's entropy in nats; [...] both.
+
+        Args:
+            features: of the observations, as `features` gives them, so that a value function can share them.
+        """
         log_probs = functional.log_softmax(self.outputs(features), dim=-1)
         entropy = -(log_probs.exp() * log_probs).sum(-1)
         return log_probs.gather(-1, actions[..., None])[..., 0], entropy
 
     def sampler(self) -> Draw:
-        """How it draws with the weights of now."""
+        """A function that draws actions with the weights of now."""
         logits = _float32_function(self)
 
         def draw(obs: NDArray, rng: Rng, greedy: bool) -> NDArray:
@@ -210,18 +208,16 @@ class GaussianPolicy(_Network):
 
     def log_prob(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Log-density of actions [..., action_dim] in observations [..., *obs_shape]; [...]."""
-        return self.judge(self.features(obs), actions)[0]
+        return self.evaluate_actions(self.features(obs), actions)[0]
 
-    def log_prob_and_entropy(
-        self, obs: torch.Tensor, actions: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `log_prob`, and the differential entropy in nats; [...] both."""
-        return self.judge(self.features(obs), actions)
-
-    def judge(
+    def evaluate_actions(
         self, features: torch.Tensor, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `log_prob_and_entropy`, of observations as `features` has them."""
+        """Log-density of actions [..., action_dim], and the differential entropy in nats; [...] both.
+
+        Args:
+            features: of the observations, as `features` gives them, so that a value function can share them.
+        """
         z = (actions - self.shift) / self.scale - self.outputs(features)
         z = z * torch.exp(-self.log_std)
         constant = self.log_std.sum() + 0.5 * math.log(2 * math.pi) * len(self.log_std)
@@ -230,7 +226,7 @@ class GaussianPolicy(_Network):
         return log_prob, entropy.expand_as(log_prob)
 
     def sampler(self) -> Draw:
-        """How it draws with the weights of now, before clipping: what `log_prob` is to be asked of."""
+        """A function that draws actions with the weights of now, before clipping: those that `log_prob` is about."""
         network = _float32_function(self)
         shift, scale = self.shift.cpu().numpy(), self.scale.cpu().numpy()
         std = (self.log_std.detach().exp() * self.scale).cpu().numpy()
@@ -244,7 +240,7 @@ class GaussianPolicy(_Network):
         return draw
 
     def actor(self) -> Draw:
-        """How it acts with the weights of now: drawn, and clipped to the bounds."""
+        """A function that draws actions with the weights of now, and clips them to the bounds."""
         draw = self.sampler()
         low, high = self.low.cpu().numpy(), self.high.cpu().numpy()
         return lambda obs, rng, greedy: np.clip(draw(obs, rng, greedy), low, high)
@@ -262,7 +258,7 @@ MlpPolicy = CategoricalPolicy | GaussianPolicy
 
 
 class FunctionPolicy:
-    """What acts by a function of another library, from observations to actions.
+    """An agent of another library, as a function from observations to actions.
 
     Args:
         function: takes observations [batch, *obs_shape], returns actions [batch, ...].
@@ -290,7 +286,7 @@ class FunctionPolicy:
 def acting(
     policy: Policy | FunctionPolicy, rng: Rng, greedy: bool = False
 ) -> Callable[[NDArray], NDArray]:
-    """How a policy acts with the weights it has now.
+    """A function that acts as a policy does with the weights it has now.
 
     One that can is translated into NumPy once, and not at every step.
 

@@ -22,12 +22,10 @@ from prefloop.files import (
     remove_unfinished,
     write_json,
 )
+from prefloop.run_files import FACTS, METRICS, POLICY, REWARD, STATE
 from prefloop.settings import as_listed
 
-STATE = "training_state.pt"
-FACTS = "run.json"
-METRICS = "metrics.csv"
-ANEW = (STATE, METRICS, "final_policy.params")  # what a new run removes of an earlier one
+ANEW = (STATE, METRICS, POLICY)  # what a new run removes of an earlier one
 STATE_KEYS = {"policy", "optimizer", "rows"}  # rows: those of metrics.csv, one an epoch
 MOST_DIFFERENCES = 8  # that a sentence names
 # what a preference dataset and a comparison call their descriptions: no run belongs into theirs
@@ -79,16 +77,16 @@ def claimed(directory: Path, resume: bool, keep_earlier: bool = False) -> Iterat
 
 
 def _written_by_runs(directory: Path) -> list[Path]:
-    """What is there of the files that a run writes over, or takes for its own where they are there already."""
+    """Files in a directory that a run would write over, or take for its own."""
     if not directory.is_dir():
         return []
-    named = [directory / name for name in (*ANEW, "reward.params")]
+    named = [directory / name for name in (*ANEW, REWARD)]
     kept = [checkpoints.checkpoint_path(directory, n) for n in checkpoints.saved_epochs(directory)]
     return [path for path in (*named, *kept) if path.exists()]
 
 
 def _contents(directory: Path) -> list[Path]:
-    """What is in a claimed directory."""
+    """Files and folders in a claimed directory, without its lock."""
     return [path for path in directory.iterdir() if path.name != LOCK]
 
 
@@ -171,7 +169,7 @@ def require_can_go_on(
     may_differ: Collection[str],
     defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """To be called before a run that is to go on opens what it left, which depends on its settings.
+    """Refuses to go on with other settings, before anything is opened that depends on them.
 
     Args:
         program: that wants to go on with it.
@@ -181,11 +179,26 @@ def require_can_go_on(
     Raises:
         UserError: the run was started by another program, or with other settings; or its state was lost.
     """
-    said = read_json(directory / FACTS)
-    before: dict[str, Any] = {name: said[name] for name in ("program", "settings") if name in said}
+    facts = read_json(directory / FACTS)
+    before: dict[str, Any] = {
+        name: facts[name] for name in ("program", "settings") if name in facts
+    }
     now = {"program": program, "settings": settings}
     _require_same(directory, before, now, may_differ, defaults)
     _require_state(directory)
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """Reads the rows of a metrics.csv: numbers by name, NaN where a row says nothing.
+
+    Raises:
+        UserError: it can't be read, or holds words in place of numbers.
+    """
+    rows = read_csv(path)
+    try:
+        return [{name: float(text or "nan") for name, text in row.items()} for row in rows]
+    except (TypeError, ValueError):  # of a row that is longer than the header, a list
+        raise UserError(f"{path} is damaged: it holds something else than numbers.") from None
 
 
 def _require_same(
@@ -219,7 +232,7 @@ def _is_lost(directory: Path) -> bool:
     """Whether a run has come further than its first epoch, and its state is gone."""
     if (directory / STATE).exists():
         return False
-    if (directory / "final_policy.params").exists():
+    if (directory / POLICY).exists():
         return True
     metrics = directory / METRICS
     # one that was killed in its first epoch may have written a row
@@ -227,7 +240,7 @@ def _is_lost(directory: Path) -> bool:
 
 
 def no_going_on(reason: object) -> CanNotGoOnError:
-    """What to say where the files that a run left can't be gone on with.
+    """The error to raise where the files that a run left can't be gone on with.
 
     Args:
         reason: the beginning of the sentence.
@@ -243,7 +256,7 @@ def difference(
     may_differ: Collection[str],
     defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> str | None:
-    """What is not the same in two descriptions, in words; None where all is.
+    """Says in words what is not the same in two descriptions; None where all is.
 
     Args:
         before: as read from JSON, which has lists where `now` may have tuples.
@@ -257,18 +270,18 @@ def difference(
         value = defaults.get(name) if value is None else value
         return as_listed(value)
 
-    found = []
+    differences = []
     for name in sorted((before.keys() | now.keys()) - set(may_differ)):
         old, new = meant(before, name), meant(now, name)
         if old != new:
             if name.endswith("_sha256"):
-                found.append(f"other contents of --{name.removesuffix('_sha256')}")
+                differences.append(f"other contents of --{name.removesuffix('_sha256')}")
             else:
-                found.append(f"{name} {old!r}, not {new!r}")
-    more = len(found) - MOST_DIFFERENCES
+                differences.append(f"{name} {old!r}, not {new!r}")
+    more = len(differences) - MOST_DIFFERENCES
     if more > 0:
-        found[MOST_DIFFERENCES:] = [f"{more} more"]
-    return " and ".join(found) or None
+        differences[MOST_DIFFERENCES:] = [f"{more} more"]
+    return " and ".join(differences) or None
 
 
 def _settings(facts: Mapping[str, Any], directory: Path) -> dict[str, Any]:

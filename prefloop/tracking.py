@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from prefloop.errors import UserError
+from prefloop.errors import UserError, first_line
 from prefloop.files import write_atomically
 from prefloop.progress import say
 from prefloop.startup import import_optional
@@ -207,8 +207,8 @@ class InBackground:
 
 def _in_a_line(error: BaseException) -> str:
     """What went wrong, as a part of a sentence."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
+    kind, reason = type(error).__name__, first_line(error)
+    return kind if reason == kind else f"{kind}: {reason}"
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ LEVELS = [
     {"prefloop.data", "prefloop.envs", "prefloop.policies", "prefloop.policy_files", "prefloop.squashed_gaussian", "prefloop.encoders", "prefloop.query_strategies"},
     {"prefloop.networks", "prefloop.returns", "prefloop.running_moments", "prefloop.bradley_terry", "prefloop.checkpoints", "prefloop.optimizers", "prefloop.devices", "prefloop.early_stopping", "prefloop.seeding"},
     {"prefloop.tracking"},  # what loops call; here because its names are flags
-    {"prefloop.files", "prefloop.errors", "prefloop.startup", "prefloop.settings", "prefloop.command_line", "prefloop.progress", "prefloop.env_ids", "prefloop.words", "prefloop"},
+    {"prefloop.files", "prefloop.errors", "prefloop.startup", "prefloop.settings", "prefloop.command_line", "prefloop.progress", "prefloop.env_ids", "prefloop.run_files", "prefloop.words", "prefloop"},
 ]  # fmt: skip
 
 

@@ -205,21 +205,20 @@ def test_a_policy_of_pictures_is_read_back(tmp_path, env):
         )
 
 
-def test_acting_and_judging_agree():
+def test_acting_and_evaluating_agree():
     envs = make_vector_env(DOT, 3)
     policy = policies.make_policy(spaces_of(envs), (8,))
     obs = envs.reset(seed=0)[0]
     with torch.no_grad():
         greedy = policy(torch.from_numpy(obs)).argmax(-1).numpy()
-        log_prob, entropy = policy.log_prob_and_entropy(
-            torch.from_numpy(obs), torch.zeros(3).long()
-        )
-        judged = policy.judge(policy.features(torch.from_numpy(obs)), torch.zeros(3).long())
+        actions, seen = torch.zeros(3).long(), torch.from_numpy(obs)
+        log_prob, _ = policy.evaluate_actions(policy.features(seen), actions)
+        alone = policy.log_prob(seen, actions)
     np.testing.assert_array_equal(policy.act(obs, np.random.default_rng(0), greedy=True), greedy)
-    torch.testing.assert_close((log_prob, entropy), judged)
+    torch.testing.assert_close(log_prob, alone)
 
 
-def test_ppo_judges_pictures_alike_in_parts_and_whole(monkeypatch):
+def test_ppo_evaluates_pictures_alike_in_parts_and_whole(monkeypatch):
     from prefloop.agents import ppo
     from prefloop.training.on_policy import stepping_in
 
@@ -231,9 +230,9 @@ def test_ppo_judges_pictures_alike_in_parts_and_whole(monkeypatch):
     rollout = stepping.act(agent.act, 10)
     obs, actions = agent._observed(rollout.obs), torch.from_numpy(rollout.actions)
     assert obs.dtype == torch.uint8
-    whole = agent._judged(rollout, obs, actions)
+    whole = agent._evaluate(rollout, obs, actions)
     monkeypatch.setattr(ppo, "CHUNK_NUMBERS", 2 * SIDE * SIDE * 3 * 4)
-    for one, other in zip(whole, agent._judged(rollout, obs, actions), strict=True):
+    for one, other in zip(whole, agent._evaluate(rollout, obs, actions), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
     assert whole[0].shape == (10, 3) and whole[1].shape == (11, 3)
 

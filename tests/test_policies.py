@@ -56,7 +56,9 @@ def drawn(policy, obs):
 
 def test_two_actions_by_hand():
     policy = constant([0.0, math.log(3)])  # probabilities 1/4 and 3/4
-    log_prob, entropy = policy.log_prob_and_entropy(torch.zeros(2, 4), torch.tensor([0, 1]))
+    log_prob, entropy = policy.evaluate_actions(
+        policy.features(torch.zeros(2, 4)), torch.tensor([0, 1])
+    )
     assert log_prob.tolist() == pytest.approx([-1.386294, -0.287682], abs=1e-5)
     assert entropy.tolist() == pytest.approx([0.562335] * 2, abs=1e-5)
 
@@ -64,7 +66,7 @@ def test_two_actions_by_hand():
 def test_one_normal_action_by_hand():
     policy = constant([1.0], [-5.0], [5.0])  # mean and standard deviation: half the bounds' width
     actions = torch.tensor([[5.0], [15.0]])
-    log_prob, entropy = policy.log_prob_and_entropy(torch.zeros(2, 4), actions)
+    log_prob, entropy = policy.evaluate_actions(policy.features(torch.zeros(2, 4)), actions)
     assert log_prob.tolist() == pytest.approx([-0.918939, -2.918939], abs=1e-5)
     assert entropy.tolist() == pytest.approx([1.418939] * 2, abs=1e-5)
 
@@ -72,7 +74,7 @@ def test_one_normal_action_by_hand():
 def test_categorical_agrees_with_torch():
     policy, obs = categorical(), torch.as_tensor(OBS)
     actions = torch.randint(3, (6, 5))
-    log_prob, entropy = policy.log_prob_and_entropy(obs, actions)
+    log_prob, entropy = policy.evaluate_actions(policy.features(obs), actions)
     expected = Categorical(logits=policy(obs))
     torch.testing.assert_close(log_prob, expected.log_prob(actions))
     torch.testing.assert_close(entropy, expected.entropy())
@@ -82,7 +84,7 @@ def test_categorical_agrees_with_torch():
 def test_gaussian_agrees_with_torch():
     policy, obs = gaussian(), torch.as_tensor(OBS)
     actions = torch.randn(6, 5, 2)
-    log_prob, entropy = policy.log_prob_and_entropy(obs, actions)
+    log_prob, entropy = policy.evaluate_actions(policy.features(obs), actions)
     expected = Independent(Normal(policy(obs), policy.log_std.exp()), 1)
     torch.testing.assert_close(log_prob, expected.log_prob(actions / policy.high))
     torch.testing.assert_close(entropy, expected.entropy())
@@ -92,7 +94,7 @@ def test_gaussian_agrees_with_torch():
 @pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64, np.uint8])
 @pytest.mark.parametrize("normalises", [False, True])
 @pytest.mark.parametrize("policy", [categorical(), gaussian()], ids=["discrete", "continuous"])
-def test_whole_numbers_are_judged_as_the_same_numbers_in_float32(policy, normalises, dtype):
+def test_whole_numbers_are_evaluated_as_the_same_numbers_in_float32(policy, normalises, dtype):
     if normalises:
         policy = policies.with_normalised_input(policy, np.full(4, 2.0), np.full(4, 3.0))
     obs = np.random.default_rng(0).integers(10, size=(7, 4))

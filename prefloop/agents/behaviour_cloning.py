@@ -96,8 +96,8 @@ class BehaviourCloning:
             return float("nan")
         at_once = self.settings.batch_size if self._held_out.are_pictures else number
         parts = torch.arange(number, device=self.device).split(at_once)
-        judged = [self.policy.log_prob(*self._held_out[part]) for part in parts]
-        return -torch.cat(judged).mean().item()
+        log_probs = [self.policy.log_prob(*self._held_out[part]) for part in parts]
+        return -torch.cat(log_probs).mean().item()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next pass depends on."""

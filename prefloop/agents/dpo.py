@@ -60,7 +60,7 @@ class DPO:
 
     @property
     def num_epochs(self) -> int:
-        """How many passes make up the updates."""
+        """Number of passes that make up the updates."""
         batches = math.ceil(len(self._labels) / self.settings.batch_size)
         return math.ceil(self.settings.updates / batches)
 

@@ -24,7 +24,7 @@ from prefloop.returns import generalized_advantages
 from prefloop.running_moments import RunningMoments
 from prefloop.seeding import Stream, generator
 
-CHUNK_NUMBERS = 2**23  # in the observations that are judged at once: 32 MiB in float32
+CHUNK_NUMBERS = 2**23  # in the observations that are evaluated at once: 32 MiB in float32
 
 
 class PPO:
@@ -92,7 +92,7 @@ class PPO:
         self._reward_scale = RunningMoments()
 
     def begin(self, seed: int, iteration: int = 0) -> None:
-        """To be called when the environments were reset, before anything is done in them.
+        """Draws anew from a run's streams, when the environments were reset and before anything is done in them.
 
         What follows depends on the weights, the run's seed and the iteration's number alone.
         """
@@ -138,7 +138,7 @@ class PPO:
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * (1 - progress)
         obs_all, actions_all = self._observed(rollout.obs), self._tensor(rollout.actions)
-        old_log_probs_all, values, log_ratio = self._judged(rollout, obs_all, actions_all)
+        old_log_probs_all, values, log_ratio = self._evaluate(rollout, obs_all, actions_all)
         # of the policy from its start, estimated on the actions taken; a penalty if asked for
         kl = float(log_ratio[valid].mean()) if self.reference is not None else 0.0
         self._watch_scale(rollout, rewards)
@@ -171,7 +171,7 @@ class PPO:
         return {**metrics, "kl_from_init": kl, "explained_variance": float(explained)}
 
     def _observed(self, obs: Observations) -> torch.Tensor:
-        """What the policy sees of observations; pictures stay as they came, a quarter of the memory."""
+        """Observations as the policy sees them; pictures stay as they came, a quarter of the memory."""
         if self._pictures:
             return self._tensor(np.asarray(obs))
         # whole numbers become float32 first, as where it acts: less a mean, those of 32 bits were float64
@@ -179,10 +179,10 @@ class PPO:
         return self._tensor((vectors - self.obs_mean) / self.obs_std)
 
     @torch.no_grad()
-    def _judged(
+    def _evaluate(
         self, rollout: Rollout, obs: torch.Tensor, actions: torch.Tensor
     ) -> tuple[torch.Tensor, NDArray, NDArray]:
-        """What the networks make of a rollout before they change.
+        """Evaluates a rollout by the networks before they change.
 
         Returns:
             Log-probabilities of its actions, [steps, num_envs]; values, [steps + 1, num_envs]; logarithms
@@ -195,7 +195,7 @@ class PPO:
             features = self.policy.features(obs[start : start + at_once])
             values.append(self.value(features)[..., 0])
             acted = actions[start : start + at_once]
-            log_prob, _ = self.policy.judge(features[: len(acted)], acted)
+            log_prob, _ = self.policy.evaluate_actions(features[: len(acted)], acted)
             log_probs.append(log_prob)
             if self.reference is not None:
                 raw = self._tensor(rollout.obs[start : start + len(acted)])
@@ -219,7 +219,7 @@ class PPO:
             order = torch.from_numpy(self._minibatches_rng.permutation(len(obs))).to(self.device)
             for batch in order.split(settings.minibatch_size):
                 features = self.policy.features(obs[batch])
-                log_prob, entropy = self.policy.judge(features, actions[batch])
+                log_prob, entropy = self.policy.evaluate_actions(features, actions[batch])
                 log_ratio = log_prob - old_log_probs[batch]
                 ratio = log_ratio.exp()
                 advantage = advantages[batch]

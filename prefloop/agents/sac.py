@@ -111,7 +111,7 @@ class SAC:
         )
 
     def begin(self, seed: int, iteration: int = 0) -> None:
-        """To be called when the environments were reset, before anything is done in them.
+        """Draws anew from a run's streams, when the environments were reset and before anything is done in them.
 
         What follows depends on the weights, the run's seed and the iteration's number alone.
         """

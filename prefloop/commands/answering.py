@@ -1,28 +1,37 @@
-"""Whoever answers a command that asks while it learns: people behind the labelling server, or a program."""
+"""Answers for commands that ask while they learn: of people behind the labelling server, or of a program."""
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefloop import run_files
 from prefloop.envs.settings import EnvSettings
 from prefloop.labelling.limits import require_readable
 from prefloop.settings import part, require_above_zero, setting
 from prefloop.teachers.settings import SIMULATED, TeacherSettings
 from prefloop.teachers.simulated import PRESETS
 from prefloop.training.settings import (
+    PebbleSettings,
+    PrefPPOSettings,
     QuerySettings,
     RunSettings,
 )
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from prefloop.data.stepping import Stepping
+    from prefloop.labelling.client.client import LabellingClient
     from prefloop.labelling.client.on_page import OnPage
     from prefloop.labelling.schemas.runs import RunOut
+    from prefloop.policies import Policy
     from prefloop.training.answers import Answers
-    from prefloop.training.methods import Method
+    from prefloop.training.loop import Method
+    from prefloop.training.pebble import Pebble
+    from prefloop.training.pref_ppo import PrefPPO
     from prefloop.training.taught_reward import OnFit
 
 HUMAN = "human"
@@ -34,7 +43,7 @@ STOPPED = (
 
 
 # what such a command can be told, the same in each
-def people_setting() -> Any:
+def labelling_run_setting() -> Any:
     """`--run NAME`."""
     return setting("", "the run on the labelling server that people label, with --teacher human; made if missing and --env is given", flag="run")  # fmt: skip
 
@@ -76,9 +85,9 @@ def require_somebody(settings: Any) -> None:
         ValueError: says what goes together.
     """
     are_asked = settings.teacher.teacher == HUMAN
-    if are_asked != bool(settings.people):
+    if are_asked != bool(settings.labelling_run):
         raise ValueError("--teacher human and --run NAME go together")
-    if not settings.people and not (settings.environment.env and settings.run.out):
+    if not settings.labelling_run and not (settings.environment.env and settings.run.out):
         raise ValueError("--env and --out are needed, or --teacher human and --run")
     require_above_zero(settings, "clips_per_session")
     require_readable("--instructions", settings.instructions)
@@ -90,158 +99,217 @@ def require_somebody(settings: Any) -> None:
 
 def when_interrupted(settings: Any) -> str:
     """What to say after Ctrl-C."""
-    if settings.people:
+    if settings.labelling_run:
         return STOPPED
     return settings.run.when_interrupted
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Who answers, in what is acted.
+class Presentation:
+    """How a command presents itself to whoever began it, where that was not by its own flags.
 
     Attributes:
+        on_ready: is told where people label, once there is a run for it.
+        instructions: gives what people read, from what the run says so far; as the settings say if
+            not given. May raise `UserError`.
+        quiet: say how far it is, and that people are waited for, on their page only.
+    """
+
+    on_ready: Callable[[str], None] = lambda page: None
+    instructions: Callable[[str], str] | None = None
+    quiet: bool = False
+
+
+BY_FLAGS = Presentation()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A command with whoever answers it, and what it acts in.
+
+    Attributes:
+        command: that asks: `pebble`.
         settings: the command's, whose environment and folder are filled in.
         env: what is acted in.
         on_fit: tells people what was learned.
         page: where they follow the training.
+        quiet: as `Presentation` has it.
     """
 
+    command: str
     settings: Any
     env: EnvSettings
     stepping: "Stepping"
     answers: "Answers"
     on_fit: "OnFit | None" = None
     page: "OnPage | None" = None
+    quiet: bool = False
 
 
 @contextmanager
 def answering(
+    command: str,
     settings: Any,
-    program: str,
-    num_envs: int,
+    method_settings: PrefPPOSettings | PebbleSettings,
+    *,
     check: Callable[[EnvSettings], Any],
-    simulated: "Callable[[Any, EnvSettings, Stepping], AbstractContextManager[Answers]]",
+    begins_as: "Callable[[Stepping], Policy]",
     acted_in: Callable[[EnvSettings], EnvSettings] = lambda env: env,
-    on_ready: Callable[[str], None] = lambda page: None,
-    instructions: Callable[[str], str] | None = None,
-    quiet: bool = False,
+    presentation: Presentation = BY_FLAGS,
 ) -> Iterator[Asked]:
     """Connects to people, or has a program answer; the run's folder is this process's meanwhile.
 
     Args:
-        settings: a command's, with what stands above.
-        program: its name.
-        num_envs: environments that step together.
+        command: that asks: `pebble`.
+        settings: the command's, with what stands above.
+        method_settings: the part of them that is the method's.
         check: raises where the run can't be as it is planned, before anything is made, here or on the
             server.
-        simulated: gives the answers of the program that `settings.teacher` names, from the settings,
-            what is acted in and what steps it.
+        begins_as: gives the policy that has learned nothing yet, for what steps the environment.
         acted_in: what is acted in, where it is another environment than it is judged in.
-        on_ready: is told where people label, once there is a run for it.
-        instructions: gives what people read, from what the run says so far; as the settings say if
-            not given. May raise `UserError`.
-        quiet: say that people are waited for on their page only.
     """
     from contextlib import ExitStack
 
-    from prefloop.data.recording import RecordedEnvs
-    from prefloop.data.stepping import Stepping
-    from prefloop.training import methods, outputs
-    from prefloop.training.on_policy import stepping_in
-
     with ExitStack() as stack:
-        if settings.people:
+        client = None
+        if settings.labelling_run:
             from prefloop.labelling.client.client import require_run_name
             from prefloop.labelling.client.connecting import connected
 
-            require_run_name(settings.people)  # a folder may be named after it
-
+            require_run_name(settings.labelling_run)  # a folder may be named after it
             # people take their time, and their server may be started again meanwhile
-            line = f"{program} --run {settings.people}"
+            line = f"prefloop {command} --run {settings.labelling_run}"
             client = stack.enter_context(connected(settings.server, line, None))
             settings = _of_the_run(settings, client.run)
         check(settings.environment)
         env = acted_in(settings.environment)
-        if settings.people:
-            from prefloop.labelling.client.client import LabellingClient
-            from prefloop.labelling.client.on_page import OnPage
-            from prefloop.labelling.client.people import People
-
-            recorded = RecordedEnvs.make(env, num_envs)
-            stepping = Stepping(recorded.envs, recorded.record)
-            folder = Path(settings.run.out) / methods.PREFERENCES
-            stack.enter_context(outputs.claimed(settings, program))
-            _require_its_labels(settings.people, folder, client.run)
-            about: dict[str, Any] = {"env": env, "spaces": stepping.spaces}
-            known = client.put_run(settings.people, **about)
-            own = stack.enter_context(LabellingClient(client.url, client.token, patience=0))
-            page = stack.enter_context(OnPage(own, settings.people, Path(settings.run.out)).kept())
-            # what people read is for whoever trains on the run to change, and for nobody who is refused
-            said = instructions(known.instructions) if instructions else settings.instructions
-            if said and said != known.instructions:
-                client.put_run(settings.people, **about, instructions=said)
-            say = (lambda sentence: None) if quiet else print
-            people = People(client, settings.people, folder, say, is_over=page.is_over_while_asking)
-            on_ready(client.page(settings.people))
-            yield Asked(settings, env, stepping, people, people.report, page)
-        elif (clips := settings.clips_per_session) is not None:
-            from prefloop.commands.clips import Drawn
-            from prefloop.evaluation.videos import require_pictures
-
-            require_pictures(env, "--clips_per_session")
-            recorded = RecordedEnvs.make(env, num_envs)
-            stepping = Stepping(recorded.envs, recorded.record)
-            stack.enter_context(outputs.claimed(settings, program))
-            answers = stack.enter_context(simulated(settings, env, stepping))
-            folder = Path(settings.run.out) / outputs.CLIPS
-            yield Asked(settings, env, stepping, Drawn(answers, env, clips, folder))
+        if client is not None:
+            num_envs = method_settings.experience.num_envs
+            asked = _asking_people(stack, command, settings, env, num_envs, client, presentation)
         else:
-            stepping = stepping_in(env, num_envs)
-            stack.enter_context(outputs.claimed(settings, program))
-            answers = stack.enter_context(simulated(settings, env, stepping))
-            yield Asked(settings, env, stepping, answers)
+            asked = _asking_a_program(stack, command, settings, env, method_settings, begins_as)
+        yield replace(asked, quiet=presentation.quiet)
 
 
-def train(
-    asked: Asked, method: "Method", learner: Any, facts: Mapping[str, Any], quiet: bool = False
-) -> None:
+def _asking_people(
+    stack: "ExitStack",
+    command: str,
+    settings: Any,
+    env: EnvSettings,
+    num_envs: int,
+    client: "LabellingClient",
+    presentation: Presentation,
+) -> Asked:
+    """Makes the run on the server, or goes on with it; what is to be closed is put on the stack."""
+    from prefloop.labelling.client.client import LabellingClient
+    from prefloop.labelling.client.on_page import OnPage
+    from prefloop.labelling.client.people import People
+    from prefloop.training import outputs
+
+    name, directory = settings.labelling_run, Path(settings.run.out)
+    stepping = _recorded(env, num_envs)
+    folder = directory / run_files.PREFERENCES
+    stack.enter_context(outputs.claimed(settings, f"prefloop {command}"))
+    _require_its_labels(name, folder, client.run)
+    about: dict[str, Any] = {"env": env, "spaces": stepping.spaces}
+    run_there = client.put_run(name, **about)
+    page_client = stack.enter_context(LabellingClient(client.url, client.token, patience=0))
+    page = stack.enter_context(OnPage(page_client, name, directory).kept())
+    # what people read is for whoever trains on the run to change, and for nobody who is refused
+    instructions = settings.instructions
+    if presentation.instructions is not None:
+        instructions = presentation.instructions(run_there.instructions)
+    if instructions and instructions != run_there.instructions:
+        client.put_run(name, **about, instructions=instructions)
+    say = (lambda sentence: None) if presentation.quiet else print
+    people = People(client, name, folder, say, is_over=page.is_over_while_asking)
+    presentation.on_ready(client.page(name))
+    return Asked(command, settings, env, stepping, people, people.report, page)
+
+
+def _asking_a_program(
+    stack: "ExitStack",
+    command: str,
+    settings: Any,
+    env: EnvSettings,
+    method_settings: PrefPPOSettings | PebbleSettings,
+    begins_as: "Callable[[Stepping], Policy]",
+) -> Asked:
+    """Has the teacher answer that the settings name; what is to be closed is put on the stack."""
+    from prefloop.training import methods, outputs
+
+    directory, clips = Path(settings.run.out), settings.clips_per_session
+    num_envs = method_settings.experience.num_envs
+    if clips is None:
+        stepping = methods.stepping_in(env, num_envs)
+    else:
+        from prefloop.evaluation.videos import require_pictures
+
+        require_pictures(env, "--clips_per_session")
+        stepping = _recorded(env, num_envs)
+    stack.enter_context(outputs.claimed(settings, f"prefloop {command}"))
+    answers: Answers = stack.enter_context(
+        methods.simulated_answers(
+            env,
+            stepping,
+            settings.teacher,
+            method_settings.questions.segment_length,
+            lambda: begins_as(stepping),
+            settings.run.seed,
+            directory,
+            f"prefloop {command}",
+            settings.run.resume,
+        )
+    )
+    if clips is not None:
+        from prefloop.commands.clips import Drawn
+
+        answers = Drawn(answers, env, clips, directory / outputs.CLIPS)
+    return Asked(command, settings, env, stepping, answers)
+
+
+def _recorded(env: EnvSettings, num_envs: int) -> "Stepping":
+    """Environments that keep what shows their steps again."""
+    from prefloop.data.recording import RecordedEnvs
+    from prefloop.data.stepping import Stepping
+
+    recorded = RecordedEnvs.make(env, num_envs)
+    return Stepping(recorded.envs, recorded.record)
+
+
+def train(asked: Asked, method: "Method", learner: "PrefPPO | Pebble") -> None:
     """Runs a method that asks, in the folder that is this process's, and writes what came of it.
 
     Args:
-        learner: the method's, as `Teaching` wants it; saves what it was taught.
-        facts: what run.json is to say besides the settings.
-        quiet: without a progress bar.
+        learner: the method's.
     """
     from prefloop.training import outputs
-    from prefloop.training.stopping import reason_to_stop
-    from prefloop.training.watching import watching
 
     settings = asked.settings
-    run, env, directory = settings.run, settings.environment, Path(settings.run.out)
-    hooks: dict[str, Any] = {"stop": lambda rows: reason_to_stop(rows, settings.stopping)}
-    with watching(settings.watching, env, method.policy, run.seed, directory) as watchers:
-        hooks["watchers"] = watchers
+    env, directory = settings.environment, Path(settings.run.out)
+    facts = outputs.facts(asked.command, env, method.begins_as, init=settings.init)
+    facts |= learner.taught.facts()
+    if asked.env != env:  # "env" is what it is judged in
+        facts["learned_in"] = asked.env.facts
+    next_line = ""
+    with outputs.hooks_of(settings, method) as hooks:
         if asked.page is not None:
             from prefloop.commands.teaching import Teaching
 
             assert method.acting is not None
             teaching = Teaching(
                 asked.page, learner, method.acting.plan, asked.env, asked.env == env, method.policy,
-                run.seed, directory,
+                settings.run.seed, directory,
             )  # fmt: skip
-            hooks = {
-                "next_line": next_line(asked, directory),
-                "stop": lambda rows: teaching.stop(rows) or reason_to_stop(rows, settings.stopping),
-                "watchers": [*watchers, teaching.watch],
-                "on_steps": teaching.on_steps,
-            }
+            hooks, next_line = teaching.added_to(hooks), _showing(asked, directory)
         outputs.train(
-            method, settings, facts, env, is_claimed=True, save=learner.save, quiet=quiet, **hooks
-        )
+            method, settings, facts, env, is_claimed=True, save=learner.save, next_line=next_line,
+            quiet=asked.quiet, hooks=hooks,
+        )  # fmt: skip
 
 
-def next_line(asked: Asked, directory: Path) -> str:
-    """Shows what people have taught: what they wanted is no return that could be counted."""
+def _showing(asked: Asked, directory: Path) -> str:
+    """The command that shows what people have taught: what they wanted is no return that could be counted."""
     learned, judged = asked.env.termination, asked.settings.environment.termination
     goes_on = "" if learned == judged else f" --termination {learned}"
     return f"prefloop show {shlex.quote(str(directory))}{goes_on}"
@@ -249,15 +317,15 @@ def next_line(asked: Asked, directory: Path) -> str:
 
 def say_how_many_came(answers: "Answers", questions: QuerySettings) -> None:
     """Says how many labels came, where they are fewer than were wanted."""
-    said, labels = answers.current(), questions.labels
-    answered = len(said.answered) if said is not None else 0
+    preferences, labels = answers.current(), questions.labels
+    answered = len(preferences.answered) if preferences is not None else 0
     if answered < labels and questions.queue is None:
         never = "" if answers.shown >= labels else ", and the others were never asked"
         print(
             f"Note: {answered} of {labels} labels came; of {answers.shown} queries "
             f"{answers.shown - answered} were skipped or are still to be labelled{never}."
         )
-    ties = said.num_ties if said is not None else 0
+    ties = preferences.num_ties if preferences is not None else 0
     if 2 * ties >= max(answered, 1):
         print(
             f"Note: {ties} of {answered} answers were ties, from which little is learned; longer segments "
@@ -265,13 +333,15 @@ def say_how_many_came(answers: "Answers", questions: QuerySettings) -> None:
         )
 
 
-def _require_its_labels(people: str, folder: Path, known: "Callable[[str], RunOut]") -> None:
+def _require_its_labels(
+    labelling_run: str, folder: Path, fetch_run: "Callable[[str], RunOut]"
+) -> None:
     """Refuses to go on where the run's labels are gone: what is kept of them would be written over.
 
     Args:
-        people: the run on the server.
+        labelling_run: its name on the server.
         folder: where they are kept.
-        known: gives what the server knows of a run.
+        fetch_run: gives what the server knows of a run, by its name.
 
     Raises:
         UserError: there are labels in the folder, and on the server no query.
@@ -285,33 +355,38 @@ def _require_its_labels(people: str, folder: Path, known: "Callable[[str], RunOu
     if not kept:
         return
     try:
-        queries = known(people).counts.queries
+        queries = fetch_run(labelling_run).counts.queries
     except RefusedError as error:
         if error.status != NOT_FOUND:
             raise
         queries = 0
     if not queries:
         raise UserError(
-            f"{folder} holds {counted(kept, 'label')}, and the run {people} has none on the server: it was "
+            f"{folder} holds {counted(kept, 'label')}, and the run {labelling_run} has none on the server: it was "
             "deleted, has another name now (--run), or is another server's (--server, --profile). `prefloop "
-            f"runs import {shlex.quote(str(folder))} {people}` brings them back; or begin anew with another "
+            f"runs import {shlex.quote(str(folder))} {labelling_run}` brings them back; or begin anew with another "
             "--out."
         )
 
 
-def _of_the_run(settings: Any, known: "Callable[[str], RunOut]") -> Any:
+def _of_the_run(settings: Any, fetch_run: "Callable[[str], RunOut]") -> Any:
     """Settings whose environment and folder are those of the run, where they are not given.
 
     Whoever trains with people goes on by giving the same command.
+
+    Args:
+        fetch_run: gives what the server knows of a run, by its name.
+
+    Raises:
+        UserError: no environment is given, and the server knows no such run.
     """
-    from prefloop import runs
     from prefloop.envs.settings import CHANGES, from_facts
     from prefloop.errors import UserError
     from prefloop.files import read_json
     from prefloop.labelling.client.calling import RefusedError
 
-    out = settings.run.out or settings.people
-    facts = Path(out) / runs.FACTS
+    out = settings.run.out or settings.labelling_run
+    facts = Path(out) / run_files.FACTS
     environment = settings.environment
     if not environment.env and facts.is_file():
         # not the server's: what people see may be learned in, and not judged in
@@ -319,14 +394,14 @@ def _of_the_run(settings: Any, known: "Callable[[str], RunOut]") -> Any:
         environment = begun.changed(environment.changes) if begun else environment
     if not environment.env:
         try:
-            run_there = known(settings.people)
+            on_server = fetch_run(settings.labelling_run)
         except RefusedError as error:
             if error.status != NOT_FOUND:
                 raise
             raise UserError(f"{str(error).rstrip('.')}; --env makes one.") from None
-        there = from_facts({"env": run_there.env, CHANGES: run_there.env_changes})
-        assert there is not None
-        environment = there.changed(environment.changes)
+        env_there = from_facts({"env": on_server.env, CHANGES: on_server.env_changes})
+        assert env_there is not None
+        environment = env_there.changed(environment.changes)
     resume = facts.is_file()
     run = replace(settings.run, out=out, resume=resume)
     return replace(settings, environment=environment, run=run)

@@ -36,12 +36,12 @@ def main(settings: Settings) -> None:
     import torch
 
     from prefloop import policies, policy_files
-    from prefloop.devices import usable_device
+    from prefloop.devices import usable_device, use_one_thread
     from prefloop.envs.spaces import spaces_of
     from prefloop.seeding import Stream, integer
     from prefloop.training import methods, outputs
 
-    torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
+    use_one_thread()
     run = settings.run
     torch.manual_seed(integer(run.seed, Stream.WEIGHTS))
     preferences, env, made, file = outputs.read_preferences(settings.preferences)

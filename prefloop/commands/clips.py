@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from prefloop.data.preferences import Preferences, Queries
 from prefloop.data.segments import Segments
 from prefloop.envs.settings import EnvSettings
+from prefloop.errors import first_line
 from prefloop.files import remove_unfinished
 from prefloop.labelling.arrays import Segment
 from prefloop.labelling.server.rendering import MAX_SIDE, Renderer
@@ -80,8 +81,7 @@ class Drawn:
                 self._draw(queries, i, said.labels[before + i], self._folder / f"{name}.mp4")
         except Exception as error:  # of the simulator, or its driver: it knows nothing of learning
             self._is_given_up = True
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            say(f"No more clips ({reason[0].rstrip('.')}); training goes on.")
+            say(f"No more clips ({first_line(error)}); training goes on.")
 
     def _draw(self, queries: Queries, i: int, label: float, path: Path) -> None:
         if path.exists():  # of an iteration that was stopped

@@ -29,13 +29,11 @@ def main(settings: Settings) -> None:
     """Trains and writes the policy."""
     from pathlib import Path
 
-    import torch
-
     from prefloop import policy_files
-    from prefloop.devices import usable_device
+    from prefloop.devices import usable_device, use_one_thread
     from prefloop.training import methods, outputs
 
-    torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
+    use_one_thread()
     run = settings.run
     preferences, env, made, file = outputs.read_preferences(settings.preferences)
     reference = policy_files.load(Path(settings.reference), made)

@@ -46,7 +46,7 @@ class Settings:
 
 
 def _identity(row: Mapping[str, Any]) -> list[str]:
-    """What says of a row, new or read, that it is the same as another."""
+    """Values of a row, new or read, by which it is the same as another."""
     from prefloop.env_ids import without_module
     from prefloop.files import encodable
 
@@ -56,7 +56,7 @@ def _identity(row: Mapping[str, Any]) -> list[str]:
 
 
 def _ways(policy: Any, settings: Settings) -> tuple[bool, ...]:
-    """Whether to play a policy by its greedy action, by drawn ones, or both."""
+    """Ways to play a policy: by its greedy action (True), by drawn ones (False), or both."""
     both = not settings.greedy and getattr(policy, "is_judged_by_its_mean", False)
     return (True, False) if both else (settings.greedy,)
 

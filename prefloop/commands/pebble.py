@@ -1,6 +1,5 @@
 """`prefloop pebble`: explore, ask, learn the reward, relabel all that was done, improve at every step."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from prefloop.tuned import TunedSettings
 
 if TYPE_CHECKING:
     from prefloop.training.kept_exploration import KeptExploration
+    from prefloop.training.plans import Plan
 
 DESCRIPTION = """Learns continuous control from few preferences (Lee et al. 2021): explores without any
 reward, asks a teacher about what it has done, fits a reward to all answers, gives it to every step it has
@@ -39,7 +39,7 @@ class Settings:
         ValueError: a value that no run can have, or people without a run that they label.
     """
 
-    people: str = answering.people_setting()
+    labelling_run: str = answering.labelling_run_setting()
     wait: bool = answering.wait_setting()
     instructions: str = answering.instructions_setting()
     clips_per_session: int | None = answering.clips_setting()
@@ -72,106 +72,91 @@ def main(settings: Settings) -> None:
     train(settings)
 
 
-def train(
-    settings: Settings,
-    on_ready: Callable[[str], None] = lambda page: None,
-    instructions: Callable[[str], str] | None = None,
-    quiet: bool = False,
-) -> None:
-    """The same, for who begins it in another way.
-
-    Args:
-        on_ready: is told where people label, once there is a run for it.
-        instructions: as `answering.answering` takes it.
-        quiet: say how far it is, and that people are waited for, on their page only.
-    """
+def train(settings: Settings, presentation: answering.Presentation = answering.BY_FLAGS) -> None:
+    """Trains, also where another command begins it, and writes the policy, the reward and the answers."""
     from pathlib import Path
 
-    import torch
-
-    from prefloop.devices import usable_device
-    from prefloop.envs.registered import time_limit, without_early_end
-    from prefloop.training import methods, outputs
-    from prefloop.training.off_policy import make_sac
+    from prefloop.data.stepping import Stepping
+    from prefloop.devices import usable_device, use_one_thread
+    from prefloop.envs.registered import time_limit
+    from prefloop.policies import Policy
+    from prefloop.training import methods
     from prefloop.training.plans import Plan, plan_labels
     from prefloop.training.watching import require_watchable
 
-    torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
+    use_one_thread()
+    pebble, seed = settings.pebble, settings.run.seed
     device = usable_device(settings.run.device)
     init = Path(settings.init) if settings.init else None
-    own, seed = settings.pebble, settings.run.seed
-    questions, plan = own.questions, Plan.of(own.experience.divided)
-
-    def learns_in(env: EnvSettings) -> EnvSettings:
-        whole = env
-        if not settings.keep_termination:
-            whole = without_early_end(env, own.experience.absorb_termination)
-        return replace(whole, horizon=settings.learning_horizon or whole.horizon)
-
-    def acted_in(env: EnvSettings) -> EnvSettings:
-        found = learns_in(env)
-        if settings.keep_termination and without_early_end(env) != env:
-            print(
-                f"Note: episodes of {env} end early, and a learned reward may then teach to survive or to "
-                "give up, whatever was preferred; that is --keep_termination."
-            )
-        if found.termination != env.termination:
-            print(f"Learning in {env} without early ends; it is judged with them.")
-        if found.horizon != env.horizon:
-            print(
-                f"Episodes that it learns from are cut after {found.horizon} steps (--learning_horizon)."
-            )
-        return found
-
-    every, explores = plan.steps(plan.every), own.exploration_iterations * plan.steps(plan.every)
-    if explores != own.exploration.steps:
-        print(
-            f"Note: the first questions come after {explores} steps, in whole iterations of {every} "
-            "(--iteration_steps)."
-        )
+    plan = Plan.of(pebble.experience.divided)
+    _say_when_it_asks_first(pebble, plan)
 
     def check(env: EnvSettings) -> None:
-        plan_labels(questions, plan, time_limit(learns_in(env)), own.exploration_iterations)
+        limit = time_limit(_learns_in(settings, env))
+        plan_labels(pebble.questions, plan, limit, pebble.exploration_iterations)
         require_watchable(settings.watching, env)
-        methods.require_pebble(env, learns_in(env), own, seed, init)
+        methods.require_pebble(env, _learns_in(settings, env), pebble, seed, init)
+
+    def acted_in(env: EnvSettings) -> EnvSettings:
+        learns_in = _learns_in(settings, env)
+        _say_what_it_learns_in(settings, env, learns_in)
+        return learns_in
+
+    def begins_as(stepping: Stepping) -> Policy:
+        return methods.make_sac(stepping, pebble.agent, seed, methods.CPU, init).acting_policy
 
     with answering.answering(
-        settings,
-        "prefloop pebble",
-        own.experience.num_envs,
-        check=check,
-        on_ready=on_ready,
-        instructions=instructions,
-        quiet=quiet,
-        simulated=lambda settings, env, stepping: methods.simulated_answers(
-            env,
-            stepping,
-            settings.teacher,
-            questions.segment_length,
-            lambda: make_sac(stepping, own.agent, seed, torch.device("cpu"), init).acting_policy,
-            seed,
-            Path(settings.run.out),
-            "prefloop pebble",
-            settings.run.resume,
-        ),
-        acted_in=acted_in,
-    ) as asked:
-        settings, answers = asked.settings, asked.answers
-        env, directory = settings.environment, Path(settings.run.out)
+        "pebble", settings, pebble, check=check, begins_as=begins_as, acted_in=acted_in,
+        presentation=presentation,
+    ) as asked:  # fmt: skip
+        settings = asked.settings
         kept = _kept(settings, asked.env, asked.stepping.state_kind)
         method, learner = methods.pebble(
-            env, asked.stepping, answers, own, seed, device, directory, init, settings.wait,
-            asked.on_fit, kept,
+            settings.environment, asked.stepping, asked.answers, pebble, seed, device,
+            Path(settings.run.out), init, settings.wait, asked.on_fit, kept,
         )  # fmt: skip
-        facts = outputs.facts("pebble", env, method.begins_as, init=settings.init)
-        facts |= learner.taught.facts()
-        if asked.env != env:  # "env" is what it is judged in
-            facts["learned_in"] = asked.env.facts
-        answering.train(asked, method, learner, facts, quiet)
+        answering.train(asked, method, learner)
         if learner.seconds:
             share = learner.reward_seconds / learner.seconds
             print(f"Asking, fitting and relabelling took {share:.0%} of the time.")
-        answering.say_how_many_came(answers, questions)
+        answering.say_how_many_came(asked.answers, pebble.questions)
+
+
+def _learns_in(settings: Settings, env: EnvSettings) -> EnvSettings:
+    """The environment that it acts in, which is that of its evaluation but for when episodes end."""
+    from prefloop.envs.registered import without_early_end
+
+    whole = env
+    if not settings.keep_termination:
+        whole = without_early_end(env, settings.pebble.experience.absorb_termination)
+    return replace(whole, horizon=settings.learning_horizon or whole.horizon)
+
+
+def _say_what_it_learns_in(settings: Settings, env: EnvSettings, learns_in: EnvSettings) -> None:
+    """Notes about when episodes end that it learns from, beside those of its evaluation."""
+    from prefloop.envs.registered import without_early_end
+
+    if settings.keep_termination and without_early_end(env) != env:
+        print(
+            f"Note: episodes of {env} end early, and a learned reward may then teach to survive or to "
+            "give up, whatever was preferred; that is --keep_termination."
+        )
+    if learns_in.termination != env.termination:
+        print(f"Learning in {env} without early ends; it is judged with them.")
+    if learns_in.horizon != env.horizon:
+        print(
+            f"Episodes that it learns from are cut after {learns_in.horizon} steps (--learning_horizon)."
+        )
+
+
+def _say_when_it_asks_first(pebble: PebbleSettings, plan: "Plan") -> None:
+    """Notes that the exploration is longer than was asked for, where it is."""
+    explored = pebble.exploration_iterations * plan.iteration_steps
+    if explored != pebble.exploration.steps:
+        print(
+            f"Note: the first questions come after {explored} steps, in whole iterations of "
+            f"{plan.iteration_steps} (--iteration_steps)."
+        )
 
 
 def _kept(settings: Settings, env: EnvSettings, states: Any) -> "KeptExploration | None":
@@ -184,18 +169,19 @@ def _kept(settings: Settings, env: EnvSettings, states: Any) -> "KeptExploration
 
     from prefloop.files import sha256
     from prefloop.labelling.home import home_directory
+    from prefloop.run_files import EXPLORATIONS
     from prefloop.training.kept_exploration import KeptExploration, depends_on
 
-    own, run = settings.pebble, settings.run
-    if not own.exploration.explores:
+    pebble, run = settings.pebble, settings.run
+    if not pebble.exploration.explores:
         return None
     init_sha256 = sha256(Path(settings.init)) if settings.init else None
-    facts = depends_on(own, env, settings.environment, states, run.seed, run.device, init_sha256)
-    iterations = own.exploration_iterations
-    if own.exploration.explore_from:
-        named = Path(own.exploration.explore_from)
+    facts = depends_on(pebble, env, settings.environment, states, run.seed, run.device, init_sha256)
+    iterations = pebble.exploration_iterations
+    if pebble.exploration.explore_from:
+        named = Path(pebble.exploration.explore_from)
         return KeptExploration(facts, iterations, named, must_be_there=True)
-    if not own.exploration.keep:
+    if not pebble.exploration.keep:
         return None
-    home = home_directory(settings.server.profile) / "explorations"
+    home = home_directory(settings.server.profile) / EXPLORATIONS
     return KeptExploration.under(home, facts, iterations)

@@ -43,26 +43,17 @@ def main(settings: Settings) -> None:
     from functools import partial
     from pathlib import Path
 
-    import torch
-
-    from prefloop.data.stepping import Stepping
-    from prefloop.devices import usable_device
+    from prefloop.devices import usable_device, use_one_thread
     from prefloop.rewards import reward_model
     from prefloop.training import methods, outputs
-    from prefloop.training.on_policy import RewardOfRollout, from_model, true_reward
-    from prefloop.training.stopping import reason_to_stop
-    from prefloop.training.watching import require_watchable, watching
+    from prefloop.training.on_policy import read_reward
+    from prefloop.training.watching import require_watchable
 
-    torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
+    use_one_thread()
     run, env = settings.run, settings.environment
     device = usable_device(run.device)
     learned = Path(settings.reward) if settings.reward else None
-
-    def reward(stepping: Stepping) -> RewardOfRollout:
-        if learned is None:
-            return true_reward
-        return from_model(reward_model.load(learned, stepping.envs).to(device))
-
+    reward = partial(read_reward, folder=learned, device=device)
     init = Path(settings.init) if settings.init else None
     require_watchable(settings.watching, env)
     method = methods.ppo(env, reward, settings.agent, settings.experience, run.seed, device, init)
@@ -74,6 +65,5 @@ def main(settings: Settings) -> None:
         init=settings.init,
     )
     curves = None if learned else ("true_return",)
-    stop = partial(reason_to_stop, settings=settings.stopping)
-    with watching(settings.watching, env, method.policy, run.seed, Path(run.out)) as watchers:
-        outputs.train(method, settings, facts, env, curves, stop=stop, watchers=watchers)
+    with outputs.hooks_of(settings, method) as hooks:
+        outputs.train(method, settings, facts, env, curves=curves, hooks=hooks)

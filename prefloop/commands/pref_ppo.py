@@ -1,6 +1,5 @@
 """`prefloop pref-ppo`: act, ask, learn the reward and improve on it, round after round."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from prefloop.commands import answering
@@ -35,7 +34,7 @@ class Settings:
         ValueError: a value that no run can have, or people without a run that they label.
     """
 
-    people: str = answering.people_setting()
+    labelling_run: str = answering.labelling_run_setting()
     wait: bool = answering.wait_setting()
     instructions: str = answering.instructions_setting()
     clips_per_session: int | None = answering.clips_setting()
@@ -65,70 +64,37 @@ def main(settings: Settings) -> None:
     train(settings)
 
 
-def train(
-    settings: Settings,
-    on_ready: Callable[[str], None] = lambda page: None,
-    instructions: Callable[[str], str] | None = None,
-    quiet: bool = False,
-) -> None:
-    """The same, for who begins it in another way.
-
-    Args:
-        on_ready: is told where people label, once there is a run for it.
-        instructions: as `answering.answering` takes it.
-        quiet: say how far it is, and that people are waited for, on their page only.
-    """
+def train(settings: Settings, presentation: answering.Presentation = answering.BY_FLAGS) -> None:
+    """Trains, also where another command begins it, and writes the policy, the reward and the answers."""
     from pathlib import Path
 
-    import torch
-
-    from prefloop.devices import usable_device
+    from prefloop.data.stepping import Stepping
+    from prefloop.devices import usable_device, use_one_thread
     from prefloop.envs.registered import time_limit
-    from prefloop.training import methods, outputs
+    from prefloop.policies import Policy
+    from prefloop.training import methods
     from prefloop.training.plans import Plan, plan_labels
     from prefloop.training.watching import require_watchable
 
-    torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
+    use_one_thread()
+    pref_ppo, seed = settings.pref_ppo, settings.run.seed
     device = usable_device(settings.run.device)
     init = Path(settings.init) if settings.init else None
-    questions, experience = settings.pref_ppo.questions, settings.pref_ppo.experience
-    seed = settings.run.seed
 
     def check(env: EnvSettings) -> None:
-        plan_labels(questions, Plan.of(experience), time_limit(env))
+        plan_labels(pref_ppo.questions, Plan.of(pref_ppo.experience), time_limit(env))
         require_watchable(settings.watching, env)
-        methods.require_pref_ppo(env, settings.pref_ppo, seed, init)
+        methods.require_pref_ppo(env, pref_ppo, seed, init)
+
+    def begins_as(stepping: Stepping) -> Policy:
+        return methods.make_ppo(stepping, pref_ppo.agent, seed, methods.CPU, init).acting_policy
 
     with answering.answering(
-        settings,
-        "prefloop pref-ppo",
-        experience.num_envs,
-        check=check,
-        on_ready=on_ready,
-        instructions=instructions,
-        quiet=quiet,
-        simulated=lambda settings, env, stepping: methods.simulated_answers(
-            env,
-            stepping,
-            settings.teacher,
-            questions.segment_length,
-            lambda: (
-                methods.make_ppo(
-                    stepping, settings.pref_ppo.agent, seed, torch.device("cpu"), init
-                ).acting_policy
-            ),
-            seed,
-            Path(settings.run.out),
-            resume=settings.run.resume,
-        ),
+        "pref-ppo", settings, pref_ppo, check=check, begins_as=begins_as, presentation=presentation
     ) as asked:
-        settings, answers = asked.settings, asked.answers
-        env = settings.environment
         method, learner = methods.pref_ppo(
-            env, asked.stepping, answers, settings.pref_ppo, seed, device, init, settings.wait,
-            asked.on_fit,
+            asked.settings.environment, asked.stepping, asked.answers, pref_ppo, seed, device, init,
+            settings.wait, asked.on_fit,
         )  # fmt: skip
-        facts = outputs.facts("pref-ppo", env, method.begins_as, init=settings.init)
-        facts |= learner.taught.facts()
-        answering.train(asked, method, learner, facts, quiet)
-        answering.say_how_many_came(answers, questions)
+        answering.train(asked, method, learner)
+        answering.say_how_many_came(asked.answers, pref_ppo.questions)

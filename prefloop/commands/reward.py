@@ -30,7 +30,7 @@ class Settings:
 
     # fmt: off
     preferences: str = setting("", "folder of the preference dataset")
-    people: str = setting("", "instead of --preferences: the run on the labelling server whose labels so far are taken", flag="run")
+    labelling_run: str = setting("", "instead of --preferences: the run on the labelling server whose labels so far are taken", flag="run")
     annotator_errors: str = setting("none", "learn how often each annotator errs, so that answers count by how reliable who gave them is (learned), or hold all to be as --label_noise says (none)", choices=ANNOTATOR_ERRORS)
     run: RunSettings = part(RunSettings)
     reward: RewardSettings = part(RewardSettings)
@@ -38,7 +38,7 @@ class Settings:
     # fmt: on
 
     def __post_init__(self) -> None:
-        if bool(self.preferences) == bool(self.people):
+        if bool(self.preferences) == bool(self.labelling_run):
             raise ValueError("give either --preferences or --run")
         if self.annotator_errors == "none":
             return
@@ -64,10 +64,8 @@ def main(settings: Settings) -> None:
     from dataclasses import replace
     from pathlib import Path
 
-    import torch
-
-    from prefloop import runs
-    from prefloop.devices import usable_device
+    from prefloop import run_files
+    from prefloop.devices import usable_device, use_one_thread
     from prefloop.envs.spaces import spaces_of
     from prefloop.errors import UserError
     from prefloop.evaluation.reward_report import AnswerFacts, write_report
@@ -77,22 +75,23 @@ def main(settings: Settings) -> None:
     from prefloop.rewards.annotators import who_answered
     from prefloop.rewards.training import RewardFit, make_model
     from prefloop.training import loop, outputs
-    from prefloop.training.methods import PREFERENCES
     from prefloop.tuned import flags_of
 
-    torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
+    use_one_thread()
     run, reward = settings.run, settings.reward
     device, directory = usable_device(run.device), Path(run.out)
     source = settings.preferences
     with ExitStack() as stack:
-        if settings.people:
+        if settings.labelling_run:
             client = stack.enter_context(connected(settings.server))
             from prefloop.labelling.client.people import People
 
-            people = People(client, settings.people, directory / PREFERENCES)
+            people = People(client, settings.labelling_run, directory / run_files.PREFERENCES)
             if not people.counts().labels:
-                raise UserError(f"Nobody has labelled anything of the run {settings.people} yet.")
-            if (directory / runs.FACTS).is_file() and not run.resume:
+                raise UserError(
+                    f"Nobody has labelled anything of the run {settings.labelling_run} yet."
+                )
+            if (directory / run_files.FACTS).is_file() and not run.resume:
                 raise UserError(
                     f"{directory} holds a fit to earlier labels; choose another --out for those of "
                     "now, or go on with one that was stopped by --resume."
@@ -115,22 +114,23 @@ def main(settings: Settings) -> None:
         facts = outputs.facts("reward", env, preferences=file)
         facts |= {"reward_model": model.facts(), "reward_fit": fit.facts()}
         facts |= {"settings": as_flat(settings)}
-        if not settings.people:
+        if not settings.labelling_run:
             stack.enter_context(outputs.claimed(settings, "prefloop reward"))
         shown = ("loss", "accuracy", "held_out_loss", "held_out_accuracy")
-        loop.turn(fit, run, facts, reward.epochs, shown, False, meant_by_default(Settings))
+        training = loop.Training(learner=fit, iterations=reward.epochs, show=shown)
+        loop.turn(training, run, facts, defaults=meant_by_default(Settings))
         reward_model.save(directory, fit.finish())
         annotators = fit.annotators
         if annotators:
             errors = {name: learned["error"] for name, learned in annotators.items()}
             answer_facts = replace(answer_facts, errors=errors)
-            there = read_json(directory / runs.FACTS)
-            write_json(directory / runs.FACTS, {**there, "annotators": annotators})
+            there = read_json(directory / run_files.FACTS)
+            write_json(directory / run_files.FACTS, {**there, "annotators": annotators})
         noise, title = reward.label_noise, f"A reward for {env}"
         summary = write_report(
             directory, model, preferences.answered, fit.held_out, noise, title, answer_facts
         )
-        if settings.people:
+        if settings.labelling_run:
             now = people.standing()
             if now is not None and now.say_as(preferences):
                 people.report(model, preferences)
@@ -148,7 +148,7 @@ def main(settings: Settings) -> None:
             "it could tell who errs. More answers, or another --seed, may."
         )
     print(
-        f"Wrote {directory / reward_model.PARAMS}, run.json, metrics.csv and report.html, a page to look at."
+        f"Wrote {directory / run_files.REWARD}, run.json, metrics.csv and report.html, a page to look at."
     )
     print(f"Next: prefloop ppo {flags_of(env)} --reward {run.out} --out policy")
 

@@ -75,7 +75,7 @@ def _named(run: "Path", facts: Mapping[str, Any]) -> "Path | None":
     from pathlib import Path
 
     from prefloop.data import dataset
-    from prefloop.training.methods import PREFERENCES
+    from prefloop.run_files import PREFERENCES
 
     if dataset.exists(run / PREFERENCES):
         return run / PREFERENCES
@@ -87,7 +87,7 @@ def _is_own(folder: "Path", run: "Path", facts: Mapping[str, Any]) -> bool:
     """Whether a dataset is what the reward was learned from, wherever it stands now."""
     from prefloop.data import dataset
     from prefloop.files import sha256
-    from prefloop.training.methods import PREFERENCES
+    from prefloop.run_files import PREFERENCES
 
     asked = run / PREFERENCES
     if asked.exists() and folder.exists() and asked.samefile(folder):

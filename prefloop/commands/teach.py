@@ -51,7 +51,7 @@ class Settings:
     # fmt: off
     goal: str = setting("", "what is better, in a sentence: it stands above the clips; if not given, what is usually wanted in the environment, where that is known")
     method: str = setting("", "how it learns; if not given, pref-ppo where actions are discrete or pictures are observed, and else pebble", choices=METHODS)
-    people: str = setting("", "the run on the labelling server; if not given, it is named after environment and goal", flag="run")
+    labelling_run: str = setting("", "the run on the labelling server; if not given, it is named after environment and goal", flag="run")
     labels: int | None = setting(None, "ask about so many pairs at most, and learn on until it is stopped; if not given, you decide")
     queue: int = setting(10, "pairs that are kept ahead of you")
     segment_length: int | None = setting(None, "steps of each clip; if not given, about a second's")
@@ -81,8 +81,8 @@ class Settings:
 
     @property
     def name(self) -> str:
-        """Of the run on the server."""
-        return self.people or run_name(self.environment.env, self.goal)
+        """Name of the run on the server."""
+        return self.labelling_run or run_name(self.environment.env, self.goal)
 
     when_interrupted = answering.STOPPED
 
@@ -94,18 +94,20 @@ def run_name(env: str, goal: str) -> str:
 
 
 def tuned_defaults(given: Mapping[str, Any]) -> Defaults | None:
-    """What the methods' own commands change about an environment, in which they are alike: which it is follows from it.
+    """Changes of the environment that come with the program, as for `prefloop pebble` and `pref-ppo`.
+
+    They are the same for both methods, since which of them is taken depends on the environment.
 
     Args:
         given: settings by flag.
     """
     sections = (defaults_for(method, EnvSettings, given, knows_all=False) for method in METHODS)
-    found = next((section for section in sections if section is not None), None)
-    if found is None:
+    section = next((s for s in sections if s is not None), None)
+    if section is None:
         return None
-    values = {f: value for f, value in found.values.items() if given[f] == found.plain[f]}
+    values = {f: value for f, value in section.values.items() if given[f] == section.plain[f]}
     # "none" would be said of the method's settings, too; and nothing leaves these out
-    return replace(found, values=values, is_tuned=False) if values else None
+    return replace(section, values=values, is_tuned=False) if values else None
 
 
 def main(settings: Settings) -> None:
@@ -131,7 +133,7 @@ def main(settings: Settings) -> None:
         "segment_length": length,
     }
     common: dict[str, Any] = {
-        "people": settings.name,
+        "labelling_run": settings.name,
         "wait": False,
         "environment": env,
         "run": replace(settings.run, out=settings.run.out or settings.name),
@@ -140,60 +142,63 @@ def main(settings: Settings) -> None:
         "server": settings.server,
     }
 
-    def goal(known: str) -> str:
-        said = settings.goal.strip() and settings.goal
-        if known and said not in ("", known) and not settings.people:
+    def goal(taught: str) -> str:
+        wanted = settings.goal.strip() and settings.goal
+        if taught and wanted not in ("", taught) and not settings.labelling_run:
             # other alphabets, and what does not fit into a name, tell no two goals apart
             raise UserError(
                 f"The run {settings.name} is taught another goal already; give this one a run of its own by "
                 "--run NAME, or say it in other words there by --run of its name."
             )
-        return said or known or usual_goal(env.env)
+        return wanted or taught or usual_goal(env.env)
 
     def ready(page: str) -> None:
         print(f"Teach it at {page} (Ctrl-C stops; the same command goes on).", flush=True)
         if settings.browser:
             _open(page)
 
+    presentation = answering.Presentation(on_ready=ready, instructions=goal, quiet=True)
     if method == "pebble":
-        own = tuned(PebbleSettings(), "pebble", env.env, has_people=True)
-        own = replace(
-            own,
+        pebble_settings = tuned(PebbleSettings(), "pebble", env.env, has_people=True)
+        pebble_settings = replace(
+            pebble_settings,
             # all that was ever done is more than there is time to look through between two sessions
-            recent_episodes=own.recent_episodes or RECENT_EPISODES,
-            questions=replace(own.questions, **questions),
+            recent_episodes=pebble_settings.recent_episodes or RECENT_EPISODES,
+            questions=replace(pebble_settings.questions, **questions),
             experience=replace(
-                own.experience,
+                pebble_settings.experience,
                 steps=settings.steps,
                 iteration_steps=settings.iteration_steps or 1000,
                 evaluation_episodes=1,  # by a reward that is not what is wanted
             ),
             exploration=replace(
-                own.exploration, steps=settings.exploration_steps or EXPLORATION_STEPS
+                pebble_settings.exploration, steps=settings.exploration_steps or EXPLORATION_STEPS
             ),
         )
-        horizon = settings.learning_horizon or _horizon(env, own)
-        line = pebble.Settings(pebble=own, learning_horizon=horizon, **common)
-        pebble.train(line, ready, goal, quiet=True)
+        horizon = settings.learning_horizon or _horizon(env, pebble_settings)
+        line = pebble.Settings(pebble=pebble_settings, learning_horizon=horizon, **common)
+        pebble.train(line, presentation)
         return
     for flag in ("exploration_steps", "learning_horizon"):
         if getattr(settings, flag) is not None:
             raise UserError(f"--{flag} is for --method pebble.")
-    plain = tuned(
+    pref_ppo_settings = tuned(
         PrefPPOSettings(),
         "pref-ppo",
         env.env,
         has_people=True,
         has_pictures=env.pixels is not None,
     )
-    plain = replace(
-        plain,
-        questions=replace(plain.questions, **questions),
+    pref_ppo_settings = replace(
+        pref_ppo_settings,
+        questions=replace(pref_ppo_settings.questions, **questions),
         experience=replace(
-            plain.experience, steps=settings.steps, iteration_steps=settings.iteration_steps or 4096
+            pref_ppo_settings.experience,
+            steps=settings.steps,
+            iteration_steps=settings.iteration_steps or 4096,
         ),
     )
-    pref_ppo.train(pref_ppo.Settings(pref_ppo=plain, **common), ready, goal, quiet=True)
+    pref_ppo.train(pref_ppo.Settings(pref_ppo=pref_ppo_settings, **common), presentation)
 
 
 def _horizon(env: EnvSettings, settings: PebbleSettings) -> int | None:

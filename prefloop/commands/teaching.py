@@ -7,23 +7,22 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from prefloop import checkpoints
 from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
-from prefloop.evaluation.evaluate import acting_in_episode, env_seed
-from prefloop.evaluation.videos import frames_per_second, record_episode
+from prefloop.evaluation.videos import frames_per_second
 from prefloop.labelling.client.on_page import OnPage
 from prefloop.labelling.schemas.trainings import MAX_POINTS
 from prefloop.policies import Policy
 from prefloop.progress import say
-from prefloop.seeding import Stream, integer
+from prefloop.run_files import POLICY
 from prefloop.startup import raise_swallowed
-from prefloop.training.outputs import POLICY
+from prefloop.training.loop import Hooks
 from prefloop.training.plans import Plan
+from prefloop.training.watching import current, evaluation_seed, film
 
 PAUSE = 0.2  # seconds between two looks whether a pause is over
 SPEED_SECONDS = 10.0  # that the speed is measured over
@@ -46,8 +45,8 @@ class Teachable(Protocol):
         """Asks about what was done so far, as long as there are labels to come."""
         ...
 
-    def judged_now(self, iterations: int) -> NDArray | None:
-        """What the reward as it stands says of a step, in the mean; of each iteration that is known."""
+    def mean_predicted_rewards(self, iterations: int) -> NDArray | None:
+        """Mean reward of the steps of each iteration, as the learned reward predicts it now; None where that is not known."""
         ...
 
     def save(self, directory: Path) -> None:
@@ -86,7 +85,7 @@ class Teaching:
         self._next_video, self._can_be_drawn = 0.0, True
 
     def on_steps(self, steps: int) -> None:
-        """So many more were done; returns when it is not paused."""
+        """Counts steps that were done, and tells the page; returns when it is not paused there."""
         self._steps += steps
         now = time.monotonic()
         if not self._points:
@@ -114,7 +113,7 @@ class Teaching:
         return STOPPED
 
     def watch(self, rows: Sequence[Mapping[str, float]], trackers: Sequence[Any] = ()) -> None:
-        """There is a new row, or a run goes on."""
+        """Tells the page of a new row, and of the rows so far where a run goes on."""
         row = rows[-1]
         self._steps = int(row["steps"])
         self._points.clear()
@@ -134,12 +133,20 @@ class Teaching:
             self._record()
             self._next_video = time.monotonic() + VIDEO_SECONDS
 
+    def added_to(self, hooks: Hooks) -> Hooks:
+        """Hooks that tell the page, too, and end the run when that is wished there."""
+        return Hooks(
+            stop=lambda rows: self.stop(rows) or hooks.stop(rows),
+            watchers=[*hooks.watchers, self.watch],
+            on_steps=self.on_steps,
+        )
+
     def _tell(self) -> None:
         speed = None
         if len(self._points) > 1:
             (begin, before), (now, steps) = self._points[0], self._points[-1]
             speed = (steps - before) / (now - begin)
-        every = self._plan.steps(self._plan.every)
+        every = self._plan.iteration_steps
         explores = every * self._learner.exploration_iterations
         is_exploring = self._steps < explores
         left = explores - self._steps if is_exploring else every - self._steps % every
@@ -152,13 +159,13 @@ class Teaching:
         )
 
     def _curve(self, rows: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
-        """How it did so far, as the reward that there is now has it."""
-        judged = self._learner.judged_now(len(rows))
+        """Points of the learning curve, by the reward that there is now."""
+        predicted_now = self._learner.mean_predicted_rewards(len(rows))
         points = []
         for i, row in enumerate(rows):
             # where none ends early all are equally long, and the row's are of what it is judged in
             length = None if self._limit else row.get("episode_length")
-            mean = row["reward"] if judged is None else judged[i]
+            mean = row["reward"] if predicted_now is None else predicted_now[i]
             predicted = float(mean) * (self._limit or length or 1.0)
             points.append(
                 {
@@ -170,25 +177,20 @@ class Teaching:
         every = -(-len(points) // MAX_POINTS)
         return points[::-every][::-1]
 
-    def _now(self) -> Policy:
-        with torch.random.fork_rng(devices=[]):  # whoever builds a policy may draw weights first
-            return self._policy()
-
     def _keep(self) -> None:
         """Policy and reward as they stand: people end it when they like, and in any way."""
-        checkpoints.save(self._directory / POLICY, self._now().state_dict())
+        checkpoints.save(self._directory / POLICY, current(self._policy).state_dict())
         self._learner.save(self._directory)
 
     def _record(self) -> None:
         """The policy's mean action from a start that is always the same."""
         file = self._directory / LATEST
-        judging = integer(self._seed, Stream.EVALUATION_ENVIRONMENTS, 0)
+        seed = evaluation_seed(self._seed, 0)
         try:
             fps = frames_per_second(self._env)
             every = max(1, round(fps / PICTURES_PER_SECOND))
-            act = acting_in_episode(self._now(), judging, 0, greedy=True)
             steps = int(SHOWN_SECONDS * fps)
-            record_episode(self._env, act, env_seed(judging, 0), file, every, steps)
+            film(current(self._policy), self._env, seed, file, every, steps)
             self._page.show(file)
         except (UserError, OSError) as error:  # what can't be drawn is plotted while it is labelled
             self._can_be_drawn = False

@@ -9,6 +9,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from prefloop.errors import first_line
+
 
 def choose_mujoco_gl() -> None:
     """Sets MUJOCO_GL on a machine without a display: EGL, or else OSMesa, whichever works.
@@ -141,7 +143,7 @@ NEEDED = "on a machine without a display, install Debian's libegl1 or libosmesa6
 
 def why_not_drawn(error: Exception) -> str:
     """The first line of what whatever draws has raised, with the packages where it lacks them."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    reason = first_line(error)
     lacks = "gl" in type(error).__module__.lower() or "opengl" in reason.lower()
     return f"{reason}; {NEEDED}" if lacks else reason
 

@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 
 import pygame
-import torch
 
+from prefloop.devices import use_one_thread
 from prefloop.envs.settings import Env
-from prefloop.errors import UserError
+from prefloop.errors import UserError, first_line
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed
 from prefloop.evaluation.videos import has_display, make_in_window, render_modes
 from prefloop.files import write_atomically
@@ -87,7 +87,7 @@ class Window:
 def _play(env: Env, file: Path) -> None:
     """What the window's process does, until it is closed or whom it belongs to has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who learns
-    torch.set_num_threads(1)
+    use_one_thread()
     try:
         made = make_in_window(env)
         episode, before = 0, b""
@@ -105,8 +105,7 @@ def _play(env: Env, file: Path) -> None:
                     made.close()
                     return
     except Exception as error:  # of whatever draws: a sentence, since the run goes on below it
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        say(f"The window is closed ({reason}); training goes on.")
+        say(f"The window is closed ({first_line(error)}); training goes on.")
     finally:
         if _is_orphan():  # it can't clean up any more
             shutil.rmtree(file.parent, ignore_errors=True)

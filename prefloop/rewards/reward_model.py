@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from prefloop import checkpoints
+from prefloop import checkpoints, run_files
 from prefloop.bradley_terry import probability_second
 from prefloop.data.frames import PackedFrames
 from prefloop.data.preferences import Queries
@@ -33,7 +33,6 @@ from prefloop.envs.steps import note_other_steps
 from prefloop.errors import UserError
 from prefloop.networks import InPlaceReLU, mlp
 
-PARAMS = "reward.params"
 SCALE_SEGMENTS = 1000  # of pictures, that the agent's scale is taken from at most
 CHUNK_NUMBERS = 2**24  # in one layer of a head, or in the observations: 64 MiB in float32
 
@@ -296,12 +295,12 @@ def save(directory: Path, model: RewardModel) -> None:
     Raises:
         UserError: it can't be written; an old file is untouched.
     """
-    checkpoints.save(directory / PARAMS, model.state_dict())
+    checkpoints.save(directory / run_files.REWARD, model.state_dict())
 
 
 def file(path: Path) -> Path:
     """The file of a reward model that is given by its folder or by itself."""
-    return path / PARAMS if path.is_dir() else path
+    return path / run_files.REWARD if path.is_dir() else path
 
 
 def load(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prefloop import policy_files
+from prefloop import policy_files, run_files
 from prefloop.envs.make import make_env, make_vector_env
 from prefloop.envs.registered import return_bounds
 from prefloop.envs.settings import EnvSettings
@@ -70,7 +70,7 @@ def load(run: Run, env: EnvSettings) -> Loaded:
     envs, made = make_vector_env(env, 1), make_env(env)
     try:
         policies = [policy_files.load(kept.path, envs) for kept in run.policies]
-        file = run.folder / reward_model.PARAMS
+        file = run.folder / run_files.REWARD
         # a reward.params of the course stands beside no policy that it belongs to
         learned = file.is_file() and "reward_model" in run.facts
         return Loaded(run, policies, reward_model.load(file, made) if learned else None)

@@ -13,9 +13,9 @@ from prefloop import checkpoints
 from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import EnvSettings, from_facts
 from prefloop.errors import UserError, note
-from prefloop.files import read_csv
 from prefloop.labelling.limits import MAX_COMPARED
-from prefloop.runs import METRICS
+from prefloop.run_files import METRICS, POLICY
+from prefloop.runs import read_metrics
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _read_run(path: Path, name: str, most_policies: int, env_id: str) -> Run:
 def _policy_files(folder: Path) -> list[Path]:
     """Policies of a run, in the order in which they came about."""
     files = [checkpoints.checkpoint_path(folder, n) for n in checkpoints.saved_epochs(folder)]
-    final = folder / "final_policy.params"
+    final = folder / POLICY
     return [*files, final] if final.exists() else files
 
 
@@ -145,7 +145,7 @@ def _at(file: Path, curve: Sequence[Point]) -> KeptPolicy:
     found = re.fullmatch(r"policy_checkpoint(\d+)", file.stem)
     if found is not None:
         number = int(found[1])
-    elif curve and file.stem == "final_policy":
+    elif curve and file.stem == Path(POLICY).stem:
         number = len(curve) - 1
     else:
         return KeptPolicy(file, None)
@@ -168,13 +168,11 @@ def read_curve(path: Path) -> list[Point]:
     """
     if not path.exists():
         return []
-    rows = read_csv(path)
-    try:
-        steps, labels, returns = (
-            [_number(row.get(name)) for row in rows] for name in ("steps", "labels", "true_return")
-        )
-    except ValueError:
-        raise UserError(f"{path} is damaged: it holds something else than numbers.") from None
+    rows = read_metrics(path)
+    steps, labels, returns = (
+        [_finite(row.get(name, math.nan)) for row in rows]
+        for name in ("steps", "labels", "true_return")
+    )
     if rows and "epoch" in rows[0]:  # vpg.py counts the steps of each epoch by themselves
         steps = np.cumsum([count or 0 for count in steps]).tolist()
     return [
@@ -183,8 +181,7 @@ def read_curve(path: Path) -> list[Point]:
     ]
 
 
-def _number(text: str | None) -> float | None:
-    value = float(text) if text else math.nan
+def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 

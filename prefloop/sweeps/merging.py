@@ -10,18 +10,17 @@ from typing import Any
 from prefloop.data import dataset
 from prefloop.errors import UserError
 from prefloop.files import LOCK, claimed_directory, read_json, whole_folder
-from prefloop.runs import STATE, difference
+from prefloop.run_files import EXPLORATIONS, PREFERENCES, REPLAY, STATE
+from prefloop.runs import difference
 from prefloop.settings import as_flat
 from prefloop.sweeps import remembering
 from prefloop.sweeps.cells import Comparison
 from prefloop.sweeps.report import report
 from prefloop.sweeps.results import OF_SEED, folders_in
 from prefloop.sweeps.settings import (
-    EXPLORATIONS,
     FAILURE,
     OF_CELLS,
     OF_RUNNING,
-    PREFERENCES,
     PREPARED,
     RANDOM,
     RESULT,
@@ -31,7 +30,7 @@ from prefloop.sweeps.settings import (
 )
 
 # what a run that is done needs no more: its replay buffer may be larger than all the rest
-LEFT_OUT = shutil.ignore_patterns("replay", STATE, LOCK)
+LEFT_OUT = shutil.ignore_patterns(REPLAY, STATE, LOCK)
 
 
 def merge(folders: Sequence[Path], out: Path) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from prefloop.policies import Policy
     from prefloop.sweeps.running import Bench
     from prefloop.training.answers import Answers
-    from prefloop.training.methods import Method
+    from prefloop.training.loop import Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +173,7 @@ def _teacher(
 
     answering = methods.simulated_answers(
         env, stepping, bench.teacher, own.questions.segment_length, begins_as, bench.seed,
-        bench.directory, resume=bench.goes_on,
+        bench.directory, bench.program, bench.goes_on,
     )  # fmt: skip
     return bench.stack.enter_context(answering)
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from prefloop.evaluation.across_tasks import performance_profile
 from prefloop.evaluation.plots import plain, save_figure
 from prefloop.evaluation.statistics import Interval, iqm_band, iqm_interval
-from prefloop.runs import METRICS
+from prefloop.run_files import METRICS
+from prefloop.runs import read_metrics
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.results import Part, Results, Row, grouped
 from prefloop.sweeps.tables import by_seed, line_name, scores_of
@@ -131,11 +132,10 @@ def curves_of(part: Part, varied: Sequence[str]) -> list[Curve]:
 
 
 def _read_curve(run: Path) -> tuple[NDArray, NDArray] | None:
-    table = np.genfromtxt(run / METRICS, delimiter=",", names=True)
-    if "true_return" not in (table.dtype.names or ()):
+    rows = read_metrics(run / METRICS)
+    if not rows or "true_return" not in rows[0]:
         return None  # it does not act
-    table = np.atleast_1d(table)
-    return table["steps"], table["true_return"]
+    return np.array([row["steps"] for row in rows]), np.array([row["true_return"] for row in rows])
 
 
 def curve_rows(part: Part, varied: Sequence[str], curves: Sequence[Curve]) -> list[Row]:

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prefloop import checkpoints, policy_files, runs
+from prefloop import checkpoints, policy_files, run_files, runs
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
 from prefloop.data.segments import Segments
 from prefloop.data.stepping import Rollout
-from prefloop.devices import usable_device
+from prefloop.devices import usable_device, use_one_thread
 from prefloop.envs.make import make_vector_env
 from prefloop.envs.registered import return_bounds, without_early_end
 from prefloop.envs.spaces import Spaces, spaces_of
@@ -29,14 +29,13 @@ from prefloop.policies import FunctionPolicy, Policy
 from prefloop.queries.selection import number_of_pairs
 from prefloop.rewards.settings import RewardSettings
 from prefloop.rewards.training import fit, make_model
+from prefloop.run_files import EXPLORATIONS, PREFERENCES
 from prefloop.seeding import Stream, generator, integer
 from prefloop.settings import as_flat
 from prefloop.sweeps.cells import Cell
 from prefloop.sweeps.methods import METHODS
 from prefloop.sweeps.settings import (
-    EXPLORATIONS,
     LOG,
-    PREFERENCES,
     PREPARED,
     RESULT,
     STRONG,
@@ -91,7 +90,7 @@ def prepare(settings: CompareSettings, seed: int) -> None:
         ClaimedError: another process is at it.
         UserError: the environment or the given policies can't be used.
     """
-    torch.set_num_threads(1)  # on networks this small, a second thread costs more than it does
+    use_one_thread()
     folder = settings.seed_folder(seed)
     with claimed_directory(folder):
         _prepare(settings, seed, folder)
@@ -106,8 +105,8 @@ def _prepare(settings: CompareSettings, seed: int, folder: Path) -> None:
             place = folder / name
             place.mkdir(exist_ok=True)
             facts = outputs.facts("compare", settings.environment, policy)
-            write_json(place / runs.FACTS, {**facts, "versions": checkpoints.versions()})
-            checkpoints.save(place / outputs.POLICY, policy.state_dict())
+            write_json(place / run_files.FACTS, {**facts, "versions": checkpoints.versions()})
+            checkpoints.save(place / run_files.POLICY, policy.state_dict())
             returns[name] = _judge(settings, policy, seed)
         shutil.rmtree(folder / PREFERENCES, ignore_errors=True)  # of an attempt that was killed
         write_json(folder / PREPARED, returns)
@@ -160,10 +159,10 @@ def run_cell(settings: CompareSettings, cell: Cell) -> None:
     Raises:
         UserError: its labels say nothing about what is better, or it can't be done otherwise.
     """
-    torch.set_num_threads(1)
+    use_one_thread()
     start = time.monotonic()
     directory = Path(settings.out) / cell.folder
-    goes_on = not METHODS[cell.method].is_quick and (directory / runs.STATE).exists()
+    goes_on = not METHODS[cell.method].is_quick and (directory / run_files.STATE).exists()
     before = _spent(directory) if goes_on else 0.0
     with runs.claimed(directory, resume=False):
         try:
@@ -173,7 +172,7 @@ def run_cell(settings: CompareSettings, cell: Cell) -> None:
             print(f"It begins anew, since it can't go on: {error}")
             before, start = 0.0, time.monotonic()
             policy = _train(settings, cell, directory, False, start)
-        checkpoints.save(directory / outputs.POLICY, policy.state_dict())
+        checkpoints.save(directory / run_files.POLICY, policy.state_dict())
         judged = _judge(settings, policy, cell.seed)
         result = {
             "method": cell.method,
@@ -212,10 +211,7 @@ def _train(
         def watch(rows: Sequence[Any], trackers: Sequence[Any]) -> None:
             write_json(directory / SPENT, {"seconds": time.monotonic() - start})
 
-        loop.turn(
-            method.learner, run, facts, method.iterations, show=(), quiet=True,
-            begin=method.begin, saved=method.saved, watchers=(watch,),
-        )  # fmt: skip
+        loop.turn(method, run, facts, quiet=True, hooks=loop.Hooks(watchers=(watch,)))
         return method.policy()
 
 
@@ -241,6 +237,7 @@ class Bench:
         env, teacher: as they were asked for.
         learns_in: the same environment, without early ends where the method learns without them.
         seed, device: of the run.
+        program: what the run is of, as run.json names it.
         directory: the run's.
         stack: what is put on it is closed after the run.
         goes_on: the run was stopped, and its directory holds what it had come to.
@@ -269,8 +266,9 @@ class Bench:
             self.learns_in = without_early_end(self.env, absorbs)
         self._reward: RewardSettings = getattr(own, "reward", RewardSettings())
         self.seed, self.device = cell.seed, usable_device(settings.device)
+        self.program = f"prefloop compare, {cell.method}"
         self.directory, self.stack, self.goes_on = directory, stack, goes_on
-        self.weak_file = settings.seed_folder(cell.seed) / WEAK / outputs.POLICY
+        self.weak_file = settings.seed_folder(cell.seed) / WEAK / run_files.POLICY
 
     @functools.cached_property
     def weak(self) -> Policy:
@@ -386,5 +384,5 @@ def _demonstrators(settings: CompareSettings, seed: int) -> dict[str, Policy]:
 
 
 def _load(settings: CompareSettings, seed: int, name: str) -> Policy:
-    file = settings.seed_folder(seed) / name / outputs.POLICY
+    file = settings.seed_folder(seed) / name / run_files.POLICY
     return policy_files.load(file, make_vector_env(settings.environment, 1))

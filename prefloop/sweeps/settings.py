@@ -23,11 +23,7 @@ PREPARED = "prepared.json"  # in the folder of a seed's demonstrators and pairs,
 STRONG, WEAK = "strong", "weak"  # there: the two demonstrators
 FAILURE = "failed.json"  # in its place, where that could not be
 SEEDS = "seeds"  # in a comparison's folder: each seed's demonstrators and pairs
-PREFERENCES = "preferences"  # there: the labelled pairs
 RANDOM = "random"  # in a comparison's folder: what actions drawn at random reach, for each seed
-EXPLORATIONS = (
-    "explorations"  # likewise: what runs of PEBBLE explored, for those that would explore alike
-)
 LOG = "log.txt"  # what was said meanwhile, if anything was
 OF_CELLS = ("methods", "labels", "seeds")  # settings of which a comparison has many, and later more
 OF_COMMAND = ("dry_run", "retry_failed")  # settings of one command, which no file says

@@ -22,7 +22,7 @@ from prefloop.errors import UserError
 from prefloop.networks import deviation_or_one, mlp
 from prefloop.optimizers import Adam
 from prefloop.seeding import Stream, generator, integer
-from prefloop.training.on_policy import act_and_improve, judged
+from prefloop.training.on_policy import act_and_improve, evaluation_row
 from prefloop.training.plans import Plan
 
 Transitions = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # obs, actions, next_obs
@@ -118,7 +118,7 @@ class AIRL:
         loss, accuracy = np.mean(self._losses, axis=0)
         return {
             **row,
-            **judged(self.ppo, rollouts, self.env, self.seed, iteration),
+            **evaluation_row(self.ppo, rollouts, self.env, self.seed, iteration),
             "discriminator_loss": float(loss),
             "discriminator_accuracy": float(accuracy),
         }

@@ -1,4 +1,4 @@
-"""Whoever answers, a loop asks in one way: a program that judges by the true return, or people.
+"""One interface for whoever answers a loop: a program that judges by the true return, or people.
 
 `People` (prefloop.labelling.client.people) is the other one that answers.
 """
@@ -11,11 +11,11 @@ from prefloop.teachers.teacher import Teacher
 
 
 class Answers(Protocol):
-    """What was asked, and what was said to it."""
+    """Queries that were asked, and the answers to them."""
 
     @property
     def shown(self) -> int:
-        """How many queries were asked, skipped ones included."""
+        """Number of queries that were asked, skipped ones included."""
         ...
 
     def resume(self, shown: int) -> None:
@@ -24,11 +24,11 @@ class Answers(Protocol):
 
     @property
     def open(self) -> int:
-        """How many of them are not answered yet."""
+        """Number of queries that were asked and are not answered yet."""
         ...
 
     def missing(self, labels: int) -> int:
-        """How many queries more it takes to come to so many labels, if none of them is skipped."""
+        """Number of queries that are still to be asked for so many labels, if none of them is skipped."""
         ...
 
     def ask(self, queries: Queries, iteration: int) -> None:
@@ -40,7 +40,7 @@ class Answers(Protocol):
         ...
 
     def current(self) -> Preferences | None:
-        """All that was said so far, skips included; the same object while nothing is new, None while that is nothing."""
+        """All answers so far, skips included; the same object while nothing is new, None while there are none."""
         ...
 
 
@@ -58,21 +58,22 @@ class SimulatedAnswers:
         """Asks nothing yet."""
         self.shown = 0
         self._teacher, self._kept = teacher, kept
-        self._said: Preferences | None = None  # the same one as long as nothing was added
+        # the same object as long as nothing was added
+        self._so_far: Preferences | None = None
 
     @property
     def open(self) -> int:
-        """A program has answered when it was asked."""
+        """0: a program has answered when it was asked."""
         return 0
 
     def resume(self, shown: int) -> None:
-        """As `Answers`; what was asked after that is asked again, and finds its answer."""
+        """Goes on after so many queries; what was asked after them is asked again, and finds its answer."""
         self.shown = shown
 
     def missing(self, labels: int) -> int:
-        """As `Answers`: skipped queries are shown, but are no labels."""
-        said = self.current()
-        return labels - (len(said.answered) if said is not None else 0)
+        """Number of queries that are still to be asked for so many labels; a skipped one was shown, and has no label."""
+        preferences = self.current()
+        return labels - (len(preferences.answered) if preferences is not None else 0)
 
     def ask(self, queries: Queries, iteration: int) -> None:
         """Has the teacher answer, and keeps what it said."""
@@ -87,13 +88,13 @@ class SimulatedAnswers:
         self.shown += len(queries)
 
     def wait(self) -> None:
-        """A program has answered when it was asked."""
+        """Returns at once: a program has answered when it was asked."""
 
     def current(self) -> Preferences | None:
-        """What was said in the iterations that are over, and in this one."""
-        known = self._kept.preferences
-        if known is None or not self.shown:
+        """Answers of the iterations that are over, and of this one."""
+        all_kept = self._kept.preferences
+        if all_kept is None or not self.shown:
             return None
-        if self._said is None or len(self._said) != self.shown:
-            self._said = known[: self.shown]
-        return self._said
+        if self._so_far is None or len(self._so_far) != self.shown:
+            self._so_far = all_kept[: self.shown]
+        return self._so_far

@@ -35,7 +35,7 @@ def act(
     seed: int,
     record: Record | None = None,
 ) -> list[Trajectories]:
-    """Whole episodes of each policy.
+    """Plays whole episodes with each policy.
 
     Args:
         record: gives what shows them again, if they are to be shown (`RecordedEnvs.record`).
@@ -141,9 +141,9 @@ def ask_for_pairs(
     )
     described = {**facts, "teacher": teacher.facts(), "versions": versions()}
     with dataset.writing(directory, described) as writer:
-        known = dataset.read_metadata(directory).get("settings", {})
+        begun_with = dataset.read_metadata(directory).get("settings", {})
         # pairs that were collected or judged in different ways are not to be mixed
-        other = difference(known, described.get("settings", known), MAY_DIFFER, defaults)
+        other = difference(begun_with, described.get("settings", begun_with), MAY_DIFFER, defaults)
         if other is not None:
             raise UserError(
                 f"{directory} was begun with {other}; go on with the settings in its metadata.json, "

@@ -39,7 +39,7 @@ class StateEntropy:
     def __call__(
         self, batch: Transitions, replay: ReplayBuffer, rng: np.random.Generator
     ) -> Transitions:
-        """The same steps, with its reward."""
+        """Gives drawn steps this reward in place of their own."""
         few = FEW * len(replay) <= self._settings.states
         past = replay.every_state() if few else replay.sample(self._settings.states, rng).next_obs
         paid = state_entropy(batch.next_obs, past, self._settings.neighbours, self._device)

@@ -1,4 +1,4 @@
-"""What was explored once, kept for the next run that would explore alike.
+"""Explorations that are kept for the next run that would explore alike.
 
     facts.json, state.pt, replay.npz
 
@@ -98,13 +98,13 @@ class KeptExploration:
     def under(
         cls, home: Path, facts: Mapping[str, Any], iterations: int, quiet: bool = False
     ) -> "KeptExploration":
-        """Its own folder among others."""
-        said = json.dumps(facts, sort_keys=True).encode()
-        folder = home / hashlib.sha256(said).hexdigest()[:16]
+        """The place of an exploration with these facts, in a folder that their digest names."""
+        written = json.dumps(facts, sort_keys=True).encode()
+        folder = home / hashlib.sha256(written).hexdigest()[:16]
         return cls(facts, iterations, folder, quiet=quiet)
 
     def begin(self, replay: ReplayBuffer, learner: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What a run begins with that need not explore; fills its replay buffer.
+        """Fills a run's replay buffer with what was explored, and gives the state after it.
 
         Args:
             learner: the state of one that has done nothing yet.
@@ -118,11 +118,11 @@ class KeptExploration:
         if not (self.folder / FACTS).exists() and not self.must_be_there:
             return None
         try:
-            known = read_json(self.folder / FACTS)
-            other = runs.difference(known, self.facts, (DIGESTS,))
+            kept_facts = read_json(self.folder / FACTS)
+            other = runs.difference(kept_facts, self.facts, (DIGESTS,))
             if other is not None:
                 raise UserError(f"it was made with {other}")
-            for name, digest in known.get(DIGESTS, {}).items():  # earlier versions kept none
+            for name, digest in kept_facts.get(DIGESTS, {}).items():  # earlier versions kept none
                 if sha256(self.folder / name) != digest:
                     raise UserError(f"{name} is damaged")
             kept = checkpoints.load(self.folder / STATE, max_bytes=math.inf)

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 import torch
 
-from prefloop import runs, tracking
+from prefloop import run_files, runs, tracking
 from prefloop.data.stepping import Stepping
 from prefloop.errors import UserError
 from prefloop.files import write_csv
+from prefloop.policies import Policy
 from prefloop.progress import Progress, progress
 from prefloop.training.plans import Plan
 from prefloop.training.settings import RunSettings
@@ -63,7 +64,7 @@ def may_differ(settings: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 class Learner(Protocol):
-    """What the loop turns: something that learns in iterations and can be put away in between."""
+    """Something that learns in iterations, and can be put away in between."""
 
     @property
     def finished(self) -> bool:
@@ -89,7 +90,7 @@ class Learner(Protocol):
 
 @dataclass(frozen=True)
 class Acting:
-    """What is done by a learner that acts: its progress is counted in steps, not in iterations.
+    """Environments that a learner acts in: its progress is counted in their steps, not in iterations.
 
     Attributes:
         random_steps: those at the beginning from which nothing is learned yet.
@@ -100,40 +101,85 @@ class Acting:
     random_steps: int = 0
 
     def steps(self, iterations: int) -> int:
-        """How many steps so many iterations are."""
-        return self.plan.steps(min(iterations * self.plan.every, self.plan.total))
+        """Steps of all environments in so many iterations."""
+        return min(iterations * self.plan.iteration_steps, self.plan.total_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A learner that is ready to be turned.
+
+    Attributes:
+        learner: what the loop turns.
+        iterations: how often, at most.
+        show: metrics that a progress bar carries.
+        acting: what it acts in, if it acts, so that progress shows while an iteration lasts.
+        begin: gives the state that a new run goes on from, if there is one.
+        saved: is told of each state that was saved.
+    """
+
+    learner: Learner
+    iterations: int
+    show: Sequence[str]
+    acting: Acting | None = None
+    begin: Callable[[], dict[str, Any] | None] | None = None
+    saved: Callable[[dict[str, Any]], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(Training):
+    """A training of a policy.
+
+    Attributes:
+        policy: gives what was learned.
+        begins_as: the policy before anything was learned.
+        x, curves: metrics that are drawn over another.
+    """
+
+    policy: Callable[[], Policy]
+    begins_as: Policy
+    x: str
+    curves: Sequence[str]
+
+
+# is told of the rows so far whenever there is a new one, and of where videos go besides
+Watcher = Callable[[Sequence[Mapping[str, float]], Sequence[tracking.Tracker]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """Callbacks of a run while it lasts; what they do must change nothing of what is learned.
+
+    Attributes:
+        stop: says, of the rows so far, why it is to end before its last iteration; None to go on.
+        watchers: are told when a run is taken up again, and after each new row.
+        on_steps: is told of steps when they are done, how many; it may take its time.
+    """
+
+    stop: Callable[[list[dict[str, float]]], str | None] = lambda rows: None
+    watchers: Sequence[Watcher] = ()
+    on_steps: Callable[[int], None] = lambda steps: None
+
+
+NO_HOOKS = Hooks()
 
 
 def turn(
-    learner: Learner,
+    training: Training,
     run: RunSettings,
     facts: Mapping[str, Any],
-    iterations: int,
-    show: Sequence[str],
+    *,
     quiet: bool = False,
     defaults: Mapping[str, Any] = MappingProxyType({}),
-    begin: Callable[[], dict[str, Any] | None] | None = None,
-    saved: Callable[[dict[str, Any]], None] | None = None,
-    stop: Callable[[list[dict[str, float]]], str | None] = lambda rows: None,
-    acting: Acting | None = None,
-    watchers: Sequence[Callable[[list[dict[str, float]], list[tracking.Tracker]], None]] = (),
-    on_steps: Callable[[int], None] = lambda steps: None,
+    hooks: Hooks = NO_HOOKS,
 ) -> list[dict[str, float]]:
     """Turns a learner until it is done, in a directory that this process has claimed.
 
     Args:
         run: where, and whether to go on with what is there.
         facts: what run.json is to say, `settings` among them.
-        show: which of a row's numbers the progress bar carries.
         quiet: without a progress bar.
         defaults: what a setting was before there was one.
-        begin: gives the state that a new run goes on from, if there is one.
-        saved: is told of each state that was saved.
-        stop: says, of the rows so far, why it is to end before its last iteration; None to go on.
-        acting: what the learner acts in, so that progress shows while an iteration lasts.
-        watchers: are told of the rows so far and of the trackers, when a run is taken up again and
-            after each new row; what they do must change nothing.
-        on_steps: is told of steps when they are done, how many; it may take its time.
 
     Returns:
         The rows of metrics.csv.
@@ -142,35 +188,36 @@ def turn(
         UserError: the directory holds another run, or can't be written; or learning diverged,
             and what stood after the last iteration stands there.
     """
+    learner, iterations = training.learner, training.iterations
     directory = Path(run.out)
     rows: list[dict[str, float]] = []
     reason = None
     if not run.resume:
         runs.start(directory, facts, epochs=0)
-        if begin is not None and (begun := begin()) is not None:
+        if training.begin is not None and (begun := training.begin()) is not None:
             learner.load_state_dict(begun["learner"])
             rows = begun["rows"]
             runs.save_state(directory, begun)  # first: rows without it could not be gone on with
-            write_csv(directory / runs.METRICS, rows)
+            write_csv(directory / run_files.METRICS, rows)
     elif state := _stopped(directory, facts, defaults):
         try:
             learner.load_state_dict(state["learner"])
         except UserError as error:
             raise runs.no_going_on(error) from None
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
-            raise runs.no_going_on(f"{directory / runs.STATE} is not of this run") from None
+            raise runs.no_going_on(f"{directory / run_files.STATE} is not of this run") from None
         rows = state["rows"]
         if not quiet:
             print(f"Going on after iteration {len(rows)} of {iterations}.")
     first_step = tracking.position(rows) + 1 if rows else 0
     with (
         tracking.opened(run.track, directory, facts["settings"], first_step) as trackers,
-        _progress(acting, iterations, len(rows), quiet, on_steps) as bar,
+        _progress(training, len(rows), quiet, hooks.on_steps) as bar,
     ):
-        for watch in watchers if rows else ():
+        for watch in hooks.watchers if rows else ():
             watch(rows, trackers)
         while len(rows) < iterations and not (rows and learner.finished):
-            if (reason := stop(rows)) is not None:
+            if (reason := hooks.stop(rows)) is not None:
                 break
             rows.append(learner.iterate(len(rows)))
             learned = learner.state_dict()
@@ -179,17 +226,17 @@ def turn(
                     f"Learning diverged: iteration {len(rows) - 1} left weights that are NaN or "
                     "infinite. Start anew with a smaller learning rate."
                 )
-            shown = {name: rows[-1][name] for name in show}
-            bar.update(shown, units=0 if acting else 1)
+            shown = {name: rows[-1][name] for name in training.show}
+            bar.update(shown, units=0 if training.acting else 1)
             for tracker in trackers:
                 tracker.log(rows[-1], step=tracking.position(rows))
-            write_csv(directory / runs.METRICS, rows)
+            write_csv(directory / run_files.METRICS, rows)
             # last, so that a run killed between these lines does the iteration again
             state = {"learner": learned, "rows": rows}
             runs.save_state(directory, state)
-            if saved is not None:
-                saved(state)
-            for watch in watchers:
+            if training.saved is not None:
+                training.saved(state)
+            for watch in hooks.watchers:
                 watch(rows, trackers)
     if reason is not None:
         print(f"Stopped after iteration {len(rows)} of {iterations}{_at(rows)}: {reason}.")
@@ -198,13 +245,19 @@ def turn(
 
 @contextlib.contextmanager
 def _progress(
-    acting: Acting | None, iterations: int, done: int, quiet: bool, on_steps: Callable[[int], None]
+    training: Training, done: int, quiet: bool, on_steps: Callable[[int], None]
 ) -> Iterator[Progress]:
+    """A bar of steps where the learner acts, else of iterations.
+
+    Args:
+        done: iterations that are over.
+    """
+    acting = training.acting
     if acting is None:
-        with progress(iterations, "iterations", done, quiet) as bar:
+        with progress(training.iterations, "iterations", done, quiet) as bar:
             yield bar
         return
-    total = acting.plan.steps(acting.plan.total)
+    total = acting.plan.total_steps
     with progress(total, "steps", acting.steps(done), quiet, acting.random_steps) as bar:
 
         def told(steps: int) -> None:

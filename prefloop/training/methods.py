@@ -1,14 +1,13 @@
 """Every method, put together once: by its command, and by `compare` with the same defaults."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from prefloop import run_files
 from prefloop.agents.behaviour_cloning import BehaviourCloning
 from prefloop.agents.dpo import DPO
 from prefloop.agents.sac import SAC
@@ -33,7 +32,7 @@ from prefloop.training.airl import AIRL
 from prefloop.training.answers import Answers, SimulatedAnswers
 from prefloop.training.demonstrations import act, as_segments, make_teacher
 from prefloop.training.kept_exploration import KeptExploration
-from prefloop.training.loop import Acting, Learner
+from prefloop.training.loop import Acting, Method
 from prefloop.training.off_policy import OffPolicyTraining, make_replay, make_sac
 from prefloop.training.on_policy import (
     OnPolicyTraining,
@@ -52,38 +51,10 @@ from prefloop.training.settings import (
 )
 from prefloop.training.taught_reward import OnFit, TaughtReward
 
-PREFERENCES = "preferences"  # the folder of a run's answers in the run's own
 # what the untrained policy shows teachers whose thresholds depend on what returns there are: episodes
 # of each environment, and segments of them
 FIRST_EPISODES, FIRST_SEGMENTS = 4, 1000
 CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method that is ready to run.
-
-    Attributes:
-        learner: what the loop turns.
-        iterations: how often, at most.
-        policy: gives what was learned.
-        begins_as: the policy before anything was learned.
-        show: metrics that a progress bar carries.
-        x, curves: metrics that are drawn over another.
-        acting: what it acts in, if it acts.
-        begin, saved: as in `loop.turn`: what a new run goes on from, and who is told of each state.
-    """
-
-    learner: Learner
-    iterations: int
-    policy: Callable[[], Policy]
-    begins_as: Policy
-    show: Sequence[str]
-    x: str
-    curves: Sequence[str]
-    acting: Acting | None = None
-    begin: Callable[[], dict[str, Any] | None] | None = None
-    saved: Callable[[dict[str, Any]], None] | None = None
 
 
 def dpo(
@@ -96,7 +67,15 @@ def dpo(
     """Direct preference optimisation, from a reference."""
     learner = DPO(reference, preferences, settings, seed, device)
     metrics = ("loss", "accuracy", "margin")
-    return Method(learner, learner.num_epochs, learner.finish, reference, metrics, "epoch", metrics)
+    return Method(
+        learner=learner,
+        iterations=learner.num_epochs,
+        policy=learner.finish,
+        begins_as=reference,
+        show=metrics,
+        x="epoch",
+        curves=metrics,
+    )
 
 
 def bc(
@@ -106,7 +85,15 @@ def bc(
     segments, shown = preferences.segments, preferences.preferred
     learner = BehaviourCloning(start, segments, shown, settings, seed, device)
     metrics = ("loss", "held_out_loss")
-    return Method(learner, settings.epochs, learner.finish, start, metrics, "epoch", metrics)
+    return Method(
+        learner=learner,
+        iterations=settings.epochs,
+        policy=learner.finish,
+        begins_as=start,
+        show=metrics,
+        x="epoch",
+        curves=metrics,
+    )
 
 
 def ppo(
@@ -127,14 +114,14 @@ def ppo(
     agent = make_ppo(stepping, settings, seed, device, init)
     learner = OnPolicyTraining(agent, stepping, env, reward(stepping), plan, seed)
     return Method(
-        learner,
-        plan.iterations,
-        lambda: agent.acting_policy,
-        agent.policy,
-        ("true_return", "reward"),
-        "steps",
-        ("true_return", "reward"),
-        Acting(plan, stepping),
+        learner=learner,
+        iterations=plan.iterations,
+        policy=lambda: agent.acting_policy,
+        begins_as=agent.policy,
+        show=("true_return", "reward"),
+        x="steps",
+        curves=("true_return", "reward"),
+        acting=Acting(plan, stepping),
     )
 
 
@@ -169,19 +156,19 @@ def sac(
         agent, stepping, env, reward(stepping), replay, plan, experience, seed
     )
     return Method(
-        learner,
-        plan.iterations,
-        lambda: agent.acting_policy,
-        agent.acting_policy,
-        ("true_return", "reward"),
-        "steps",
-        ("true_return", "training_return", "reward"),
-        Acting(plan, stepping, agent.random_steps),
+        learner=learner,
+        iterations=plan.iterations,
+        policy=lambda: agent.acting_policy,
+        begins_as=agent.acting_policy,
+        show=("true_return", "reward"),
+        x="steps",
+        curves=("true_return", "training_return", "reward"),
+        acting=Acting(plan, stepping, agent.random_steps),
     )
 
 
 def _require_learning(agent: SAC, plan: Plan) -> None:
-    if (steps := plan.steps(plan.total)) <= agent.random_steps:
+    if (steps := plan.total_steps) <= agent.random_steps:
         raise UserError(
             f"All {steps} steps would be random (--random_steps {agent.random_steps}), and nothing learned; "
             "more --steps are needed, or fewer of these."
@@ -204,19 +191,19 @@ def airl(
     demonstrations = preferences.segments[preferences.preferred]
     learner = AIRL(agent, stepping, env, demonstrations, settings, plan, seed, device)
     return Method(
-        learner,
-        plan.iterations,
-        lambda: agent.acting_policy,
-        agent.policy,
-        ("true_return", "discriminator_accuracy"),
-        "steps",
-        ("true_return", "discriminator_accuracy"),
-        Acting(plan, stepping),
+        learner=learner,
+        iterations=plan.iterations,
+        policy=lambda: agent.acting_policy,
+        begins_as=agent.policy,
+        show=("true_return", "discriminator_accuracy"),
+        x="steps",
+        curves=("true_return", "discriminator_accuracy"),
+        acting=Acting(plan, stepping),
     )
 
 
 def require_pref_ppo(env: Env, settings: PrefPPOSettings, seed: int, init: Path | None) -> None:
-    """To be called before anything is made of a run that people may be asked in.
+    """Refuses what the method would, before anything is made of a run that people may be asked in.
 
     Args:
         env: what is to be acted in.
@@ -254,14 +241,14 @@ def pref_ppo(
     )  # fmt: skip
     learner = PrefPPO(agent, stepping, env, taught, plan, settings.questions, seed)
     method = Method(
-        learner,
-        plan.iterations,
-        lambda: agent.acting_policy,
-        agent.policy,
-        ("labels", "held_out_accuracy", "true_return", "reward"),
-        "steps",
-        ("true_return", "reward", "labels", "held_out_accuracy"),
-        Acting(plan, stepping),
+        learner=learner,
+        iterations=plan.iterations,
+        policy=lambda: agent.acting_policy,
+        begins_as=agent.policy,
+        show=("labels", "held_out_accuracy", "true_return", "reward"),
+        x="steps",
+        curves=("true_return", "reward", "labels", "held_out_accuracy"),
+        acting=Acting(plan, stepping),
     )
     return method, learner
 
@@ -269,7 +256,7 @@ def pref_ppo(
 def require_pebble(
     env: Env, learns_in: Env, settings: PebbleSettings, seed: int, init: Path | None
 ) -> None:
-    """To be called before anything is made of a run that people may be asked in.
+    """Refuses what the method would, before anything is made of a run that people may be asked in.
 
     Args:
         env: what it is to be judged in.
@@ -323,14 +310,14 @@ def pebble(
         agent, stepping, env, taught, replay, plan, settings, seed, is_given=init is not None
     )
     method = Method(
-        learner,
-        plan.iterations,
-        lambda: agent.acting_policy,
-        agent.acting_policy,
-        ("true_return", "labels", "held_out_accuracy", "reward"),
-        "steps",
-        ("true_return", "reward", "labels", "reward_correlation"),
-        Acting(plan, stepping, agent.random_steps),
+        learner=learner,
+        iterations=plan.iterations,
+        policy=lambda: agent.acting_policy,
+        begins_as=agent.acting_policy,
+        show=("true_return", "labels", "held_out_accuracy", "reward"),
+        x="steps",
+        curves=("true_return", "reward", "labels", "reward_correlation"),
+        acting=Acting(plan, stepping, agent.random_steps),
         begin=(lambda: kept.begin(replay, learner.state_dict())) if kept else None,
         saved=partial(kept.keep, replay) if kept else None,
     )
@@ -346,7 +333,7 @@ def simulated_answers(
     begins_as: Callable[[], Policy],
     seed: int,
     directory: Path,
-    program: str = "prefloop pref-ppo",
+    program: str,
     resume: bool = False,
 ) -> Iterator[SimulatedAnswers]:
     """A simulated teacher for a loop, whose answers are kept in a run's directory.
@@ -355,13 +342,13 @@ def simulated_answers(
         segment_length: of what is asked about, in steps.
         begins_as: gives the policy that has learned nothing yet, for teachers whose thresholds depend
             on what returns there are.
-        program: that asks.
+        program: that asks, as run.json names it.
 
     Raises:
         UserError: as `dataset.writing`; or there are answers of another run, and the directory is as
             it was.
     """
-    place = directory / PREFERENCES
+    place = directory / run_files.PREFERENCES
     if not resume and not dataset.is_empty(place):
         raise UserError(f"{place} holds the answers of another run; keep them elsewhere.")
     pool = None

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prefloop import policy_files, runs
+from prefloop import policy_files, run_files
 from prefloop.agents.sac import SAC
 from prefloop.agents.settings import SACSettings
 from prefloop.data.replay_buffer import (
@@ -36,7 +36,6 @@ from prefloop.training.settings import ReplaySettings
 
 # steps that were drawn, from where, and by which numbers -> the same, with another reward
 WhenDrawn = Callable[[Transitions, ReplayBuffer, np.random.Generator], Transitions]
-REPLAY = "replay"  # its folder in the run's own
 
 
 def make_sac(
@@ -73,22 +72,22 @@ def make_replay(
     Raises:
         UserError: there is one of another run, or something else; or it can't be written.
     """
-    if not (directory / runs.STATE).exists():
+    if not (directory / run_files.STATE).exists():
         ours = {f"{name}.{end}" for name in COLUMNS for end in ("npy", "tmp")}
-        for path in sorted((directory / REPLAY).glob("*")):
+        for path in sorted((directory / run_files.REPLAY).glob("*")):
             if path.name not in ours:
                 raise UserError(f"{path} is of no run; choose another --out.")
-        shutil.rmtree(directory / REPLAY, ignore_errors=True)
+        shutil.rmtree(directory / run_files.REPLAY, ignore_errors=True)
     extras: dict[str, Kind] = {TRUE_REWARDS: ("float32", ())}
     if (states := stepping.state_kind) is not None:
         extras[STATES] = states
     # an episode that is cut at an iteration's end takes a row more, for what its last step led to
-    between = (plan.iteration_steps + 1) * plan.num_envs
+    between = (plan.iteration_steps_per_env + 1) * plan.num_envs
     return ReplayBuffer(
-        directory / REPLAY,
+        directory / run_files.REPLAY,
         stepping.spaces,
         plan.num_envs,
-        min(settings.capacity, plan.steps(plan.total) + plan.iterations * plan.num_envs),
+        min(settings.capacity, plan.total_steps + plan.iterations * plan.num_envs),
         between,
         extras,
     )
@@ -124,11 +123,13 @@ class OffPolicyTraining:
 
     def iterate(self, iteration: int) -> dict[str, float]:
         """Acts and learns for an iteration of the plan, then plays some episodes."""
-        rollout, row = act_and_learn(
+        rollout, row = act_and_improve(
             self.agent, self.stepping, self.reward, self.replay, self.plan,
             self.settings.updates_per_step, self.seed, iteration,
         )  # fmt: skip
-        return row | played(self.agent, rollout, self.env, self.settings, self.seed, iteration)
+        return row | evaluation_row(
+            self.agent, rollout, self.env, self.settings, self.seed, iteration
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """The agent's, and how far the replay buffer is, which stands in its own files."""
@@ -140,7 +141,7 @@ class OffPolicyTraining:
         self.replay.load_state_dict(state["replay"])
 
 
-def act_and_learn(
+def act_and_improve(
     agent: SAC,
     stepping: Stepping,
     reward: RewardOfRollout,
@@ -167,7 +168,7 @@ def act_and_learn(
     agent.begin(seed, iteration)
     rng = generator(seed, Stream.REPLAY, iteration)
     sums, updates, rewards_seen, diverged = None, 0, RunningMoments(), 0
-    numbers = plan.updates(iteration)
+    numbers = plan.rollouts_of(iteration)
     for number in numbers:
         # kept in the replay buffer alone: small arrays that stay, among large ones that come and go with
         # each update, would leave the memory in pieces, a gigabyte in 5,000 steps
@@ -218,20 +219,20 @@ def act_and_learn(
 
 
 def _close(replay: ReplayBuffer, last: Rollout) -> None:
-    """What the last step led to, as a row that belongs to no episode: the next begins with a reset."""
+    """Adds what the last step led to, as a row that belongs to no episode: the next begins with a reset."""
     nothing, no = np.zeros_like(last.rewards[0]), np.zeros_like(last.terminated[0])
     extras = {name: np.zeros_like(values) for name, values in _extras(last).items()}
     replay.add(last.obs[1], np.zeros_like(last.applied[0]), nothing, no, no, ~no, **extras)
 
 
 def _extras(step: Rollout) -> dict[str, NDArray]:
-    """What is kept besides of a step."""
+    """Columns of the replay buffer besides those that the agent learns from."""
     if step.states is None:
         return {TRUE_REWARDS: step.rewards[0]}
     return {TRUE_REWARDS: step.rewards[0], STATES: step.states[0]}
 
 
-def played(
+def evaluation_row(
     agent: SAC,
     rollout: Rollout,
     env: Env,
@@ -239,9 +240,14 @@ def played(
     seed: int,
     iteration: int,
 ) -> dict[str, float]:
-    """What episodes come to: of the policy's mean action, and of those that it learned from."""
-    judging = integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
-    episodes = play(agent.policy, env, settings.evaluation_episodes, judging, greedy=True)
+    """The part of a row of metrics.csv that evaluates the policy.
+
+    Returns:
+        `true_return`, `lowest_return` and `episode_length` of episodes that are played by the policy's mean
+        action; `training_return`, a mean, and how many `episodes` that it learned from it is of.
+    """
+    evaluation_seed = integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
+    episodes = play(agent.policy, env, settings.evaluation_episodes, evaluation_seed, greedy=True)
     finished = finished_returns([rollout], time_limit(env))
     return {
         "true_return": float(episodes.returns.mean()),

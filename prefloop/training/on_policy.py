@@ -28,6 +28,7 @@ from prefloop.envs.settings import Env
 from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import play
 from prefloop.policies import Policy
+from prefloop.rewards import reward_model
 from prefloop.rewards.reward_model import RewardModel
 from prefloop.seeding import Stream, integer
 from prefloop.training.plans import Plan
@@ -39,7 +40,7 @@ RewardOfRollout = Callable[[Rollout], NDArray]
 
 
 class Agent(Protocol):
-    """What the loop needs of somebody who acts."""
+    """Somebody who acts and improves, as the loop needs it."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -129,6 +130,21 @@ def from_model(model: RewardModel) -> RewardOfRollout:
     return of_rollout(model.reward)
 
 
+def read_reward(stepping: Stepping, folder: Path | None, device: torch.device) -> RewardOfRollout:
+    """The reward that a command is told to learn from.
+
+    Args:
+        stepping: what is acted in.
+        folder: of a reward model, or its file; None: the environment's own reward.
+
+    Raises:
+        UserError: the model can't be read, or is of another environment.
+    """
+    if folder is None:
+        return true_reward
+    return from_model(reward_model.load(folder, stepping.envs).to(device))
+
+
 EPISODES_PLAYED = 10  # for a row of metrics.csv, where an iteration is shorter than an episode
 
 
@@ -163,7 +179,7 @@ class OnPolicyTraining:
         rollouts, row = act_and_improve(
             self.agent, self.stepping, self.reward, self.plan, self.seed, iteration
         )
-        return row | judged(self.agent, rollouts, self.env, self.seed, iteration)
+        return row | evaluation_row(self.agent, rollouts, self.env, self.seed, iteration)
 
     def state_dict(self) -> dict[str, Any]:
         """The agent's."""
@@ -197,7 +213,7 @@ def act_and_improve(
     stepping.begin(seed, iteration)
     agent.begin(seed, iteration)
     rollouts, metrics, rewards_seen = [], [], []
-    numbers = plan.updates(iteration)
+    numbers = plan.rollouts_of(iteration)
     for number in numbers:
         rollout = stepping.act(agent.act, plan.rollout_steps)
         rollouts.append(rollout)
@@ -206,7 +222,7 @@ def act_and_improve(
             continue
         rewards = np.asarray(reward(rollout))
         rewards_seen.append(rewards[rollout.valid].mean())
-        metrics.append(agent.update(rollout, rewards, progress=number / plan.total))
+        metrics.append(agent.update(rollout, rewards, progress=number / plan.total_rollouts))
     diverged = sum(int(rollout.diverged.sum()) for rollout in rollouts)
     rollouts = without_diverged(rollouts)
     if not any(rollout.valid.any() for rollout in rollouts):
@@ -225,10 +241,12 @@ def act_and_improve(
     return rollouts, row
 
 
-def judged(
+def evaluation_row(
     agent: Agent, rollouts: list[Rollout], env: Env, seed: int, iteration: int
 ) -> dict[str, float]:
-    """What the episodes of an iteration came to; or some that are played for it where it is too short.
+    """The part of a row of metrics.csv that evaluates the policy.
+
+    By the episodes of the iteration; or by some that are played for it where it is too short.
 
     Where a full episode outlasts the iteration, only short ones would be counted.
 

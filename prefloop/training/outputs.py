@@ -1,4 +1,4 @@
-"""What the commands that train leave in a run's folder."""
+"""Files that the commands that train leave in a run's folder."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import gymnasium as gym
 
-from prefloop import checkpoints, runs
+from prefloop import checkpoints, run_files, runs
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
 from prefloop.envs.make import make_env
@@ -17,34 +17,34 @@ from prefloop.errors import UserError
 from prefloop.evaluation.plots import plot_metrics
 from prefloop.files import sha256
 from prefloop.policies import Policy
-from prefloop.rewards import reward_model
 from prefloop.settings import as_flat, meant_by_default
 from prefloop.training import loop
-from prefloop.training.methods import Method
-from prefloop.training.settings import RunSettings
+from prefloop.training.loop import NO_HOOKS, Hooks, Method
+from prefloop.training.settings import RunSettings, StoppingSettings, WatchingSettings
+from prefloop.training.stopping import reason_to_stop
+from prefloop.training.watching import watching
 
-POLICY = "final_policy.params"
 CLIPS = "clips"  # folder of pictures of what a program was asked
 
 
 def facts(
     program: str, env: Env, policy: Policy | None = None, **files: str | Path
 ) -> dict[str, Any]:
-    """What run.json says of a run, besides its settings.
+    """Facts that run.json holds of a run, besides its settings.
 
     Args:
         policy: what is trained; not everything about it is in its weights.
         files: what the run was given, of which the SHA-256 is kept; "" where it was not.
     """
-    said: dict[str, Any] = {"program": f"prefloop {program}", **as_settings(env).facts}
+    written: dict[str, Any] = {"program": f"prefloop {program}", **as_settings(env).facts}
     if policy is not None:
         described = policy.description()
-        said["policy"] = described
+        written["policy"] = described
         if "activation" in described:
-            said["activation"] = described["activation"]
+            written["activation"] = described["activation"]
     for name, path in files.items():
-        said[f"{name}_sha256"] = sha256(Path(path)) if path else None
-    return said
+        written[f"{name}_sha256"] = sha256(Path(path)) if path else None
+    return written
 
 
 def read_preferences(path: str | Path) -> tuple[Preferences, EnvSettings, gym.Env, Path]:
@@ -105,16 +105,47 @@ def claimed(settings: TrainingCommand, program: str) -> Iterator[Path]:
         yield directory
 
 
+class WatchedCommand(TrainingCommand, Protocol):
+    """Settings of a command that acts, whose runs can be watched and end early."""
+
+    @property
+    def environment(self) -> EnvSettings:
+        """What its policies are evaluated in."""
+        ...
+
+    @property
+    def stopping(self) -> StoppingSettings:
+        """When it ends before its steps are spent."""
+        ...
+
+    @property
+    def watching(self) -> WatchingSettings:
+        """What is kept and shown of the way."""
+        ...
+
+
+@contextmanager
+def hooks_of(settings: WatchedCommand, method: Method) -> Iterator[Hooks]:
+    """Hooks that a command's settings ask for, for as long as its method runs."""
+    run = settings.run
+    with watching(
+        settings.watching, settings.environment, method.policy, run.seed, Path(run.out)
+    ) as watchers:
+        yield Hooks(stop=lambda rows: reason_to_stop(rows, settings.stopping), watchers=watchers)
+
+
 def train(
     method: Method,
     settings: TrainingCommand,
     facts: Mapping[str, Any],
     env: Env,
+    *,
     curves: Sequence[str] | None = None,
     is_claimed: bool = False,
     save: Callable[[Path], None] | None = None,
     next_line: str = "",
-    **hooks: Any,
+    quiet: bool = False,
+    hooks: Hooks = NO_HOOKS,
 ) -> None:
     """Runs a method in its run's folder, and writes what came of it.
 
@@ -126,7 +157,7 @@ def train(
         is_claimed: the folder is this process's already.
         save: writes into the folder what there is besides the policy.
         next_line: the command that shows what came of it; if not given, the one that counts its returns.
-        hooks: `stop` and `watchers` of `loop.turn`.
+        quiet: without a progress bar.
 
     Raises:
         UserError: the folder holds another run, or can't be written; or learning diverged.
@@ -134,32 +165,26 @@ def train(
     run, directory = settings.run, Path(settings.run.out)
     with nullcontext() if is_claimed else claimed(settings, facts["program"]):
         whole = {**facts, "settings": as_flat(settings)}
-        rows = loop.turn(
-            method.learner,
-            run,
-            whole,
-            method.iterations,
-            method.show,
-            defaults=meant_by_default(type(settings)),
-            acting=method.acting,
-            begin=method.begin,
-            saved=method.saved,
-            **hooks,
-        )
-        checkpoints.save(directory / POLICY, method.policy().state_dict())
+        defaults = meant_by_default(type(settings))
+        rows = loop.turn(method, run, whole, quiet=quiet, defaults=defaults, hooks=hooks)
+        checkpoints.save(directory / run_files.POLICY, method.policy().state_dict())
         picture = directory / "learning_curve.png"
         title = f"{facts['program']} on {env}, seed {run.seed}"
         plot_metrics(picture, rows, method.x, curves or method.curves, title)
         if save is not None:
             save(directory)
-        print(f"Wrote {directory / POLICY} and, beside it, {', '.join(_others(directory))}.")
-        print(f"Next: {next_line or f'prefloop evaluate {directory / POLICY} --episodes 100'}")
-        if (directory / reward_model.PARAMS).exists():  # of whoever asked
+        print(
+            f"Wrote {directory / run_files.POLICY} and, beside it, {', '.join(_others(directory))}."
+        )
+        print(
+            f"Next: {next_line or f'prefloop evaluate {directory / run_files.POLICY} --episodes 100'}"
+        )
+        if (directory / run_files.REWARD).exists():  # of whoever asked
             print(f"And how far its reward can be trusted: prefloop reward-report {directory}")
 
 
 def _others(directory: Path) -> list[str]:
-    """What a run has left besides its policy, for people: not what it goes on from."""
-    found = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
-    names = (path.name + "/" * path.is_dir() for path in found)
-    return [name for name in names if name not in (POLICY, runs.STATE)]
+    """Names of files and folders that a run has left for people, besides its policy and what it goes on from."""
+    paths = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+    names = (path.name + "/" * path.is_dir() for path in paths)
+    return [name for name in names if name not in (run_files.POLICY, run_files.STATE)]

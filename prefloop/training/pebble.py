@@ -18,7 +18,7 @@ from prefloop.envs.settings import Env
 from prefloop.rewards.rune import Rune
 from prefloop.seeding import Stream, generator, integer
 from prefloop.training.exploration import StateEntropy
-from prefloop.training.off_policy import act_and_learn, played
+from prefloop.training.off_policy import act_and_improve, evaluation_row
 from prefloop.training.on_policy import from_model, true_reward
 from prefloop.training.plans import Plan, plan_labels
 from prefloop.training.settings import PebbleSettings
@@ -83,7 +83,7 @@ class Pebble:
         )
         self._only_acts = not settings.exploration.explores  # until the first questions
         if self._only_acts and not is_given:  # and at random, as it has learned nothing
-            agent.random_steps = max(agent.random_steps, before * plan.steps(plan.every))
+            agent.random_steps = max(agent.random_steps, before * plan.iteration_steps)
 
     def iterate(self, iteration: int) -> dict[str, float]:
         """Asks, fits and relabels; then acts and improves.
@@ -100,14 +100,16 @@ class Pebble:
         # lines 2 to 4 and 14 to 19: act, and improve at every step
         reward = from_model(taught.model) if taught.fitted else true_reward
         only_acts = self._only_acts and iteration < self.exploration_iterations
-        rollout, row = act_and_learn(
+        rollout, row = act_and_improve(
             self.agent, self.stepping, reward, self.replay, self.plan,
             0 if only_acts else self.settings.experience.updates_per_step, self.seed, iteration,
             self._rune if taught.fitted else self._exploration,
         )  # fmt: skip
         if not taught.fitted:
             row["reward"] = float("nan")  # nothing is paid for but what is new
-        row |= played(self.agent, rollout, self.env, self.settings.experience, self.seed, iteration)
+        row |= evaluation_row(
+            self.agent, rollout, self.env, self.settings.experience, self.seed, iteration
+        )
         correlation = {"reward_correlation": taught.correlation([rollout])}
         self.seconds += time.monotonic() - begin
         return {**row, **taught.counts(), **fit_row, **correlation}
@@ -122,20 +124,20 @@ class Pebble:
             lambda: self.replay.trajectories(recent), labels, self._iteration, self._asked_again
         )
 
-    def judged_now(self, iterations: int) -> NDArray | None:
-        """What the reward as it stands says of a step, in the mean, whenever that was made.
+    def mean_predicted_rewards(self, iterations: int) -> NDArray | None:
+        """Mean reward of the steps of each iteration, as the learned reward predicts it now.
 
         Args:
             iterations: that are over.
 
         Returns:
-            Of each of them, NaN where its steps were pushed out; [iterations]. None before there is a
+            [iterations]; NaN where the replay buffer has pushed the steps out. None before there is a
             reward.
         """
         if not self.taught.fitted:
             return None
         # a row more for each, for what its last step led to; the last one may be shorter
-        rows = [len(self.plan.updates(i)) + 1 for i in range(iterations)]
+        rows = [len(self.plan.rollouts_of(i)) + 1 for i in range(iterations)]
         return self.replay.mean_rewards(rows)
 
     def _learn_reward(self, iteration: int) -> dict[str, float]:

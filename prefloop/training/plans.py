@@ -1,4 +1,4 @@
-"""How long a run is and when its labels are asked for: what is known before anything is run."""
+"""Plans of a run, made before anything is run: how long it is, and when its labels are asked for."""
 
 import math
 from dataclasses import dataclass
@@ -13,52 +13,63 @@ from prefloop.training.settings import ExperienceSettings, QuerySettings
 
 @dataclass(frozen=True)
 class Plan:
-    """How the steps of a run are divided; they come in whole rollouts.
+    """Division of a run's steps into iterations, and of these into whole rollouts.
 
     Attributes:
         num_envs: environments that step together.
         rollout_steps: steps of each environment between two updates.
-        every: rollouts of an iteration.
-        total: rollouts of the run.
+        rollouts_per_iteration: of all but the last iteration, which may be shorter.
+        total_rollouts: of the run.
     """
 
     num_envs: int
     rollout_steps: int
-    every: int
-    total: int
+    rollouts_per_iteration: int
+    total_rollouts: int
 
     @classmethod
     def of(cls, settings: ExperienceSettings) -> "Plan":
         """The plan of a run."""
         size = settings.num_envs * settings.rollout_steps
-        every, total = (
+        per_iteration, total = (
             max(1, round(steps / size)) for steps in (settings.iteration_steps, settings.steps)
         )
-        return cls(settings.num_envs, settings.rollout_steps, every, total)
+        return cls(settings.num_envs, settings.rollout_steps, per_iteration, total)
 
     @property
     def iterations(self) -> int:
-        """How many iterations make up the run."""
-        return math.ceil(self.total / self.every)
+        """Number of iterations in the run; the last may be shorter."""
+        return math.ceil(self.total_rollouts / self.rollouts_per_iteration)
+
+    @property
+    def iteration_steps_per_env(self) -> int:
+        """Steps of each environment in an iteration."""
+        return self.rollouts_per_iteration * self.rollout_steps
 
     @property
     def iteration_steps(self) -> int:
-        """Steps of each environment in an iteration."""
-        return self.every * self.rollout_steps
+        """Steps of all environments in an iteration."""
+        return self.steps(self.rollouts_per_iteration)
 
-    def updates(self, iteration: int) -> range:
-        """Numbers of the rollouts of an iteration; the last one is cut short where `total` is met."""
-        return range(iteration * self.every, min((iteration + 1) * self.every, self.total))
+    @property
+    def total_steps(self) -> int:
+        """Steps of all environments in the run."""
+        return self.steps(self.total_rollouts)
+
+    def rollouts_of(self, iteration: int) -> range:
+        """Numbers of the rollouts of an iteration, counted from the run's first; the last iteration may be shorter."""
+        begin = iteration * self.rollouts_per_iteration
+        return range(begin, min(begin + self.rollouts_per_iteration, self.total_rollouts))
 
     def steps(self, rollouts: int) -> int:
-        """How many steps so many rollouts are."""
+        """Steps of all environments in so many rollouts."""
         return rollouts * self.rollout_steps * self.num_envs
 
 
 def plan_labels(
     questions: QuerySettings, plan: Plan, time_limit: int | None = None, before: int = 1
 ) -> NDArray:
-    """How many labels each session is to bring.
+    """Plans the number of labels that each session is to bring.
 
     Args:
         time_limit: the most steps that an episode can have; None where there is no limit.
@@ -73,21 +84,21 @@ def plan_labels(
     """
     sessions = plan.iterations - before
     if sessions < 1:
-        every = plan.steps(plan.every)
+        every = plan.iteration_steps
         before_it = "one" if before == 1 else str(before)
         explore = "" if before == 1 else "explore in (--exploration_steps) and "
         raise UserError(
-            f"The {plan.steps(plan.total)} steps of the run are too few: more than {before * every} "
+            f"The {plan.total_steps} steps of the run are too few: more than {before * every} "
             f"(--steps) are needed, for {before_it} of the iterations of {every} steps "
             f"(--iteration_steps) to {explore}ask about and one to learn in."
         )
-    longest = min(plan.iteration_steps, time_limit or plan.iteration_steps)
+    longest = min(plan.iteration_steps_per_env, time_limit or plan.iteration_steps_per_env)
     if questions.segment_length > longest:
         raise UserError(
             f"--segment_length {questions.segment_length} is longer than any episode here: they have "
             f"at most {longest} steps."
         )
-    most = before * plan.iteration_steps * plan.num_envs
+    most = before * plan.iteration_steps
     if questions.queue is not None:  # at most: how many come depends on whoever answers
         so_far = np.minimum(np.arange(sessions + 1) * questions.queue, questions.labels)
         return np.diff(so_far)

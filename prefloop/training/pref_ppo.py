@@ -15,8 +15,8 @@ from prefloop.envs.settings import Env
 from prefloop.training.on_policy import (
     Agent,
     act_and_improve,
+    evaluation_row,
     from_model,
-    judged,
 )
 from prefloop.training.plans import Plan, plan_labels
 from prefloop.training.settings import QuerySettings
@@ -83,7 +83,7 @@ class PrefPPO:
             self.agent, self.stepping, reward, self.plan, self.seed, iteration
         )
         self._rollouts = rollouts
-        row |= judged(self.agent, rollouts, self.env, self.seed, iteration)
+        row |= evaluation_row(self.agent, rollouts, self.env, self.seed, iteration)
         # ask, with pairs from this iteration, and learn the reward from all answers
         if is_asking:
             labels = int(self._labels_by[iteration])
@@ -108,8 +108,8 @@ class PrefPPO:
             self._iteration, self._asked_again,
         )  # fmt: skip
 
-    def judged_now(self, iterations: int) -> NDArray | None:
-        """None: what was done is not kept, so it is not judged again."""
+    def mean_predicted_rewards(self, iterations: int) -> NDArray | None:
+        """None: the steps are not kept, so a later reward can't predict for them."""
         return None
 
     def save(self, directory: Path) -> None:

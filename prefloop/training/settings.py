@@ -123,7 +123,7 @@ class ExperienceSettings:
 
     @property
     def divided(self) -> "ExperienceSettings":
-        """As a plan takes it."""
+        """These settings: they are divided as a plan takes them."""
         return self
 
 
@@ -155,7 +155,7 @@ class ReplaySettings:
 
     @property
     def divided(self) -> ExperienceSettings:
-        """The same, as a plan takes it: one step of each environment at a time."""
+        """Experience as a plan takes it, in rollouts of one step of each environment."""
         return ExperienceSettings(
             steps=self.steps,
             iteration_steps=self.iteration_steps,

@@ -32,7 +32,7 @@ OnFit = Callable[[RewardModel, Preferences], None]
 
 
 def moving(segments: Segments) -> NDArray:
-    """Whether anything is observed to change in each segment; bool, [segments]."""
+    """Tells segments in which observations change from those in which nothing does; bool, [segments]."""
     moves = np.zeros(len(segments), bool)
     for i, steps in enumerate(segments.mask):  # of pictures, all at once would take gigabytes
         obs = segments.obs[i][steps]
@@ -233,7 +233,7 @@ class TaughtReward:
         self.model.rescale(self.model.reward(obs, actions), centre=not np.ptp(lengths))
 
     def require_fitted(self) -> None:
-        """To be called when all has been asked.
+        """Refuses to go on without a reward when all has been asked.
 
         Raises:
             UserError: no answer said what is better.
@@ -249,18 +249,22 @@ class TaughtReward:
         )
 
     def facts(self) -> dict[str, Any]:
-        """What run.json says of the reward model, and of its fit what the settings leave open."""
+        """Facts for run.json: of the reward model, and of its fit what the settings leave open."""
         fit = self._settings.filled(self.model.encoder_learns).fit_facts
         return {"reward_model": self.model.facts(), "reward_fit": fit}
 
     def counts(self) -> dict[str, float]:
-        """What the row of metrics.csv says of questions and answers."""
+        """Columns of metrics.csv: how many queries were shown, and how many have a label."""
         preferences = self.answers.current()
         labels = len(preferences.answered) if preferences is not None else 0
         return {"labels": labels, "shown": self.answers.shown}
 
     def correlation(self, rollouts: Sequence[Rollout]) -> float:
-        """Of learned and true reward, step by step, on what was done last; a check, never used."""
+        """Correlation of learned and true reward over the steps of some rollouts; a check, never used.
+
+        Returns:
+            Pearson's; NaN before there is a reward, and where one of the two is the same in all steps.
+        """
         if not self.fitted:
             return float("nan")
         valid = np.concatenate([r.valid for r in rollouts]).ravel()

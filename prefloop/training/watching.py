@@ -3,12 +3,14 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from prefloop import checkpoints
 from prefloop.envs.settings import Env
+from prefloop.errors import first_line
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed
 from prefloop.evaluation.videos import record_episode, require_pictures, steps_a_picture
 from prefloop.evaluation.window import Window, require_window
@@ -17,19 +19,17 @@ from prefloop.policies import Policy
 from prefloop.progress import say
 from prefloop.seeding import Stream, integer
 from prefloop.tracking import Tracker, position
+from prefloop.training.loop import Watcher
 from prefloop.training.settings import WatchingSettings
 
 VIDEOS = "videos"  # their folder in the run's own
 
-# is told of the rows so far whenever there is a new one, and of where videos go besides
-Watcher = Callable[[Sequence[Mapping[str, float]], Sequence[Tracker]], None]
-
 
 def require_watchable(settings: WatchingSettings, env: Env) -> None:
-    """To be called before anything is done.
+    """Refuses, before anything is done, settings that can't be followed here.
 
     Raises:
-        UserError: what is to be shown can't be.
+        UserError: the environment can't be drawn, or there is no display for a window.
     """
     if settings.video_every is not None:
         require_pictures(env, "--video_every")
@@ -45,7 +45,7 @@ def watching(
     seed: int,
     directory: Path,
 ) -> Iterator[list[Watcher]]:
-    """Whoever is to be told of each row of a run.
+    """Watchers that the settings ask for: they keep, film or show the policy after each row of a run.
 
     Args:
         env: what is shown: what it is judged in.
@@ -53,11 +53,7 @@ def watching(
         seed: the run's.
         directory: the run's.
     """
-
-    def now() -> Policy:
-        with torch.random.fork_rng(devices=[]):  # whoever builds one may draw weights first
-            return policy()
-
+    now = partial(current, policy)
     watchers: list[Watcher] = []
     if settings.checkpoint_every is not None:
         watchers.append(Checkpoints(settings.checkpoint_every, now, directory))
@@ -65,19 +61,42 @@ def watching(
         watchers.append(Videos(settings.video_every, env, now, seed, directory / VIDEOS))
     with ExitStack() as stack:
         if settings.render:
-            window = Window(env, now(), _judging(seed, 0))
+            window = Window(env, now(), evaluation_seed(seed, 0))
             stack.callback(window.close)
             watchers.append(
                 lambda rows, trackers: (
-                    window.show(now(), _judging(seed, len(rows) - 1)) if window.is_open else None
+                    window.show(now(), evaluation_seed(seed, len(rows) - 1))
+                    if window.is_open
+                    else None
                 )
             )
         yield watchers
 
 
-def _judging(seed: int, iteration: int) -> int:
-    """The seed of the episodes that a row is about."""
+def current(policy: Callable[[], Policy]) -> Policy:
+    """The policy as it stands, of which learning notices nothing: whoever builds one may draw weights first."""
+    with torch.random.fork_rng(devices=[]):
+        return policy()
+
+
+def evaluation_seed(seed: int, iteration: int) -> int:
+    """The seed of the episodes that evaluate an iteration of a run with this seed."""
     return integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
+
+
+def film(
+    policy: Policy, env: Env, seed: int, path: Path, every: int, max_steps: int | None = None
+) -> float:
+    """Writes an episode of a policy's mean action as a video: the first of an evaluation with this seed.
+
+    Args:
+        every, max_steps: as `record_episode`.
+
+    Returns:
+        The episode's return, as far as it was filmed.
+    """
+    act = acting_in_episode(policy, seed, 0, greedy=True)
+    return record_episode(env, act, env_seed(seed, 0), path, every, max_steps)
 
 
 class Checkpoints:
@@ -129,19 +148,16 @@ class Videos:
             video = self._record(begin, len(rows) - 1)
         except Exception as error:  # of the simulator, or its driver: it knows nothing of learning
             self._is_given_up = True
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            say(f"No more videos ({reason[0].rstrip('.')}); training goes on.")
+            say(f"No more videos ({first_line(error)}); training goes on.")
             return
         for tracker in trackers:
             tracker.show(video, step=position(rows))
 
     def _record(self, begin: str, iteration: int) -> Path:
-        judging = _judging(self._seed, iteration)
         unfinished = self._folder / f".{begin}.{os.getpid()}.mp4"
-        act = acting_in_episode(self._policy(), judging, 0, greedy=True)
+        seed, every = evaluation_seed(self._seed, iteration), steps_a_picture(self._env)
         try:
-            every = steps_a_picture(self._env)
-            total = record_episode(self._env, act, env_seed(judging, 0), unfinished, every)
+            total = film(self._policy(), self._env, seed, unfinished, every)
             return unfinished.replace(self._folder / f"{begin}_return_{total:.1f}.mp4")
         finally:
             unfinished.unlink(missing_ok=True)

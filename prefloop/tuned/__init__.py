@@ -19,6 +19,7 @@ from prefloop.begun import begun
 from prefloop.env_ids import without_module
 from prefloop.errors import UserError
 from prefloop.files import is_file
+from prefloop.run_files import FACTS
 from prefloop.settings import (
     as_listed,
     as_set,
@@ -35,7 +36,6 @@ T = TypeVar("T")
 FOLDER = Path(__file__).parent
 PRESETS = FOLDER / "presets"
 COMMANDS = ("sac", "pebble", "ppo", "pref-ppo", "compare")
-RUN = "run.json"  # in a run's folder
 SHORT = reprlib.Repr()  # values as sentences show them: one that holds itself many times is endless
 SHORT.maxlevel = 2
 TEXTS = ("env", "source", "reached")  # what a file says besides
@@ -155,7 +155,7 @@ def defaults_for(
         return None
     if before:
         values = {flag: before["settings"].get(flag, plain[flag]) for flag in values}
-        return Defaults(env, Path(RUN), values, plain)
+        return Defaults(env, Path(FACTS), values, plain)
     return Defaults(env, own, values, plain, is_tuned=True)
 
 

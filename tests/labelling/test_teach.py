@@ -203,7 +203,7 @@ class Learner:
 
     exploration_iterations = 2
 
-    def judged_now(self, iterations):
+    def mean_predicted_rewards(self, iterations):
         return np.full(iterations, 0.5)
 
     def save(self, directory):
@@ -211,7 +211,10 @@ class Learner:
 
 
 def followed(tmp_path, env, ends_early):
-    page, plan = Page(), Plan(num_envs=1, rollout_steps=1, every=1000, total=100_000)
+    page, plan = (
+        Page(),
+        Plan(num_envs=1, rollout_steps=1, rollouts_per_iteration=1000, total_rollouts=100_000),
+    )
     make = lambda: torch.nn.Linear(1, 1)  # noqa: E731
     return page, Teaching(page, Learner(), plan, env, ends_early, make, 0, tmp_path)
 

@@ -18,6 +18,7 @@ from prefloop.evaluation.evaluate import evaluate
 from prefloop.files import read_csv, read_json
 from prefloop.queries.selection import select_queries
 from prefloop.rewards.settings import RewardSettings
+from prefloop.run_files import PREFERENCES
 from prefloop.seeding import Stream, generator
 from prefloop.sweeps import running
 from prefloop.sweeps.cells import Cell, cells
@@ -213,6 +214,10 @@ def test_methods_for_continuous_actions(tmp_path, env, methods, monkeypatch):
         rows = read_csv(tmp_path / "c" / cell.folder / "metrics.csv")
         if cell.method in asking:
             assert rows[-1]["labels"] == "8" and cell.labels == 8
+            # its answers say whose they are, as the run does
+            program = f"prefloop compare, {cell.method}"
+            assert dataset.read_metadata(folder / PREFERENCES)["program"] == program
+            assert read_json(folder / "run.json")["program"] == program
         else:
             assert "labels" not in rows[-1]
     # the variants explore alike, so once is enough

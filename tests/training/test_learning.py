@@ -43,7 +43,7 @@ def test_pref_ppo_learns_pendulum_with_the_defaults(tmp_path):
     judged["true"] = on_the_true_reward.policy()
     length = settings.questions.segment_length
     with methods.simulated_answers(
-        env, stepping, TeacherSettings(), length, lambda: judged["untrained"], 0, tmp_path
+        env, stepping, TeacherSettings(), length, lambda: judged["untrained"], 0, tmp_path, "test"
     ) as answers:
         method, _ = methods.pref_ppo(env, stepping, answers, settings, 0, CPU)
         assert run(method)[-1]["labels"] == 700

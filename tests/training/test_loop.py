@@ -78,7 +78,8 @@ def train(out, resume=False, killed_in=-1, facts=(), **settings):
     learner.killed_in = killed_in
     facts = {"env": env.env, "activation": "tanh", "settings": as_flat(settings), **dict(facts)}
     with runs.claimed(Path(out), resume):
-        rows = loop.turn(learner, settings.run, facts, plan.iterations, ("reward",), quiet=True)
+        training = loop.Training(learner=learner, iterations=plan.iterations, show=("reward",))
+        rows = loop.turn(training, settings.run, facts, quiet=True)
     return [p.detach().clone() for p in agent.parameters], rows
 
 
@@ -114,9 +115,8 @@ def count(out, iterations, learner=None, **settings):
     learner = learner or Counter()
     settings = RunSettings(out=str(out), **settings)
     with runs.claimed(Path(out), settings.resume):
-        return loop.turn(
-            learner, settings, {"settings": as_flat(settings)}, iterations, ("count",), quiet=True
-        )
+        training = loop.Training(learner=learner, iterations=iterations, show=("count",))
+        return loop.turn(training, settings, {"settings": as_flat(settings)}, quiet=True)
 
 
 def read_rows(path):
@@ -159,7 +159,11 @@ def test_the_progress_bar_is_for_terminals(tmp_path, capsys, monkeypatch, termin
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
     settings = RunSettings(out=str(tmp_path))
     with runs.claimed(tmp_path, resume=False):
-        loop.turn(Counter(), settings, {"settings": {}}, 3, ("count",))
+        loop.turn(
+            loop.Training(learner=Counter(), iterations=3, show=("count",)),
+            settings,
+            {"settings": {}},
+        )
     assert ("count=3" in capsys.readouterr().err) == terminal
 
 
@@ -303,7 +307,12 @@ def test_a_row_for_every_tracker(tmp_path, monkeypatch):
     monkeypatch.setitem(loop.tracking.TRACKERS, "tensorboard", Noting)
     settings = RunSettings(out=str(tmp_path), track=("tensorboard",))
     with runs.claimed(tmp_path, resume=False):
-        loop.turn(Counter(), settings, {"settings": {}}, 3, ("count",), quiet=True)
+        loop.turn(
+            loop.Training(learner=Counter(), iterations=3, show=("count",)),
+            settings,
+            {"settings": {}},
+            quiet=True,
+        )
     assert Noting.rows == ((0, 1), (1, 2), (2, 3))
     assert Noting.closed
 

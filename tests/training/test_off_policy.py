@@ -6,7 +6,7 @@ import torch
 from conftest import assert_one_sentence
 from small_pebble import assert_absorbed
 
-from prefloop import checkpoints, policy_files, runs
+from prefloop import checkpoints, policy_files, run_files
 from prefloop.agents.settings import SACSettings
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import EnvSettings
@@ -78,7 +78,7 @@ def test_a_learner_goes_on_from_its_state(tmp_path):
     rows = turn(whole)
     first.learner.iterate(0)
     state = copy.deepcopy(first.learner.state_dict())
-    (tmp_path / "parts" / runs.STATE).touch()
+    (tmp_path / "parts" / run_files.STATE).touch()
     first.learner.iterate(1)  # and is killed before its state was written
     second = sac(tmp_path / "parts", steps=750, seed=3)
     second.learner.load_state_dict(state)

@@ -12,7 +12,7 @@ from conftest import assert_one_sentence
 from made_up import preferences, random_segments
 from small_pebble import SMALL, assert_absorbed
 
-from prefloop import runs
+from prefloop import run_files
 from prefloop.agents.settings import SACSettings
 from prefloop.data import dataset
 from prefloop.data.segments import Segments
@@ -111,9 +111,9 @@ def test_an_iteration_that_is_cut_short_is_judged_by_its_own_steps(pebble):
     )
     learner = pebble(experience=experience)
     rows = [learner.iterate(i) for i in range(4)]
-    judged = learner.judged_now(4)
-    assert np.isfinite(judged).all()
-    assert judged[-1] == pytest.approx(rows[-1]["reward"], rel=1e-4)
+    predicted = learner.mean_predicted_rewards(4)
+    assert np.isfinite(predicted).all()
+    assert predicted[-1] == pytest.approx(rows[-1]["reward"], rel=1e-4)
 
 
 def test_without_relabelling_the_past_keeps_the_first_reward(pebble):
@@ -165,7 +165,7 @@ def test_stopped_anywhere_it_goes_on_as_never_stopped(pebble, tmp_path):
         for i in range(stopped_after + 1):
             first.iterate(i)
         state = copy.deepcopy(first.state_dict())
-        (tmp_path / folder / runs.STATE).touch()
+        (tmp_path / folder / run_files.STATE).touch()
         first.iterate(stopped_after + 1)  # and was killed before its state was written
         second = pebble(folder, resume=True)
         second.load_state_dict(state)
@@ -402,7 +402,7 @@ def test_each_switch_changes_what_is_learned_and_goes_on_from_a_state(pebble, tm
     state = copy.deepcopy(learner.state_dict())
     rows = plain.iterate(3), learner.iterate(3)
     assert rows[0]["critic_loss"] != rows[1]["critic_loss"]
-    (tmp_path / "switched" / runs.STATE).touch()
+    (tmp_path / "switched" / run_files.STATE).touch()
     again = pebble("switched", resume=True, **switch)
     again.load_state_dict(state)
     assert again.iterate(3) == pytest.approx(rows[1], nan_ok=True, abs=0)
@@ -420,7 +420,7 @@ def test_where_nothing_new_was_said_a_resumed_run_does_not_fit_either(pebble, tm
     state = copy.deepcopy(learner.state_dict())
     row = learner.iterate(3)
     assert row["labels"] == 20 and row["reward_epochs"] == 0
-    (tmp_path / "run" / runs.STATE).touch()
+    (tmp_path / "run" / run_files.STATE).touch()
     again = pebble(questions=questions, resume=True)
     again.load_state_dict(state)
     assert again.iterate(3) == pytest.approx(row, nan_ok=True, abs=0)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from prefloop import checkpoints, policies
+from prefloop import checkpoints, policies, run_files
 from prefloop.agents.settings import PPOSettings
 from prefloop.data import dataset
 from prefloop.errors import UserError
@@ -220,10 +220,17 @@ def test_thresholds_are_set_also_where_no_first_episode_is_as_long_as_a_segment(
     stepping = methods.stepping_in("CartPole-v1", 4)
     falls = policies.make_policy(stepping.spaces, (8,))
     with methods.simulated_answers(
-        "CartPole-v1", stepping, TeacherSettings(teacher=name), 400, lambda: falls, 0, tmp_path
+        "CartPole-v1",
+        stepping,
+        TeacherSettings(teacher=name),
+        400,
+        lambda: falls,
+        0,
+        tmp_path,
+        "test",
     ):
         pass
-    teacher = dataset.read_metadata(tmp_path / methods.PREFERENCES)["teacher"]
+    teacher = dataset.read_metadata(tmp_path / run_files.PREFERENCES)["teacher"]
     assert 0 < teacher["skip_below" if name == "skip" else "equal_within"] < 60
 
 
@@ -256,7 +263,7 @@ def test_asked_in_the_middle_it_asks_about_what_it_did_last(tmp_path):
         shown = learner.taught.answers.shown
         learner.ask_now()
         assert learner.taught.answers.shown == shown + 8
-        assert learner.judged_now(1) is None
+        assert learner.mean_predicted_rewards(1) is None
 
 
 def test_one_iteration_is_too_few(tmp_path):
