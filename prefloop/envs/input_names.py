@@ -42,8 +42,8 @@ def input_names(env: gym.Env) -> tuple[list[str], list[str]]:
     if len(known) != spaces.obs_size:
         known = [f"observation {i}" for i in range(spaces.obs_size)]
     actions = [] if spaces.discrete else _actuators(env.unwrapped)
-    if len(actions) != spaces.num_actions:
-        actions = [str(i) for i in range(spaces.num_actions)]
+    if len(actions) != spaces.action_dim:
+        actions = [str(i) for i in range(spaces.action_dim)]
     return known, [f"action {name}" for name in actions]
 
 
