@@ -54,6 +54,7 @@ def test_an_environment_that_knows_no_render_mode():
         ("CartPol-v1", r"did you mean 'CartPole-v1'\?"),
         ("cartpole", r"did you mean 'CartPole-v1'\?"),
         ("cartpole-v1", r"did you mean 'CartPole-v1'\?"),
+        ("MinAtar/Breakut-v1", r"did you mean 'MinAtar/Breakout-v1'\?"),
         ("nowhere/CartPole-v0", "nowhere"),
         ("no_module:CartPole-v0", "no_module"),
         ("", "Malformed"),

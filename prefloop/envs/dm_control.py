@@ -13,7 +13,6 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from prefloop.env_ids import without_module
 from prefloop.envs.drawing import choose_mujoco_gl
 from prefloop.errors import UserError
 
@@ -39,11 +38,6 @@ GROUND_VARIES = (("quadruped", "escape"),)
 SIZE = {"height": 360, "width": 480}  # of a picture, in pixels
 # what takes most of a processor's time in drawing, and shows nothing of the behaviour; nor does multisampling
 LEFT_OUT = {"shadow": False, "reflection": False}
-
-
-def is_task(env_id: str) -> bool:
-    """Whether an id is to be one of the suite's."""
-    return without_module(env_id).startswith(NAMESPACE)
 
 
 def register() -> None:

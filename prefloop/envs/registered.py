@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from prefloop.env_ids import without_module
-from prefloop.envs import atari
+from prefloop.envs.families import emulator_of
 from prefloop.envs.make import can_go_on, import_module
 from prefloop.envs.names import require_known
 from prefloop.envs.settings import Env, EnvSettings, as_settings
@@ -48,8 +48,8 @@ def time_limit(env: Env) -> int | None:
     """
     env = as_settings(env)
     own = find_spec(env).max_episode_steps
-    if env.is_atari:
-        return atari.time_limit(env)
+    if emulator := emulator_of(env.env):
+        return emulator.time_limit(env)
     return env.horizon or (None if own is None else -(-own // env.action_repeat))
 
 

@@ -16,15 +16,12 @@ from prefloop.settings import as_listed, as_set, require_above_zero, require_bet
 TERMINATIONS = ("own", "absorb", "never", "restart", "life")
 CHANGES = "env_changes"  # beside "env", where anything is changed
 ATARI = "ALE/"  # what the ids of its games begin with
-# what is meant where nothing is said; of Atari as in Machado et al. 2018, arXiv:1709.06009, table 5, and
-# Mnih et al. 2015
+# what is meant where nothing is said
 USUAL: dict[str, Any] = {"action_repeat": 1, "frame_stack": 1}
-USUAL_OF_ATARI: dict[str, Any] = {
-    "pixels": 84,
-    "action_repeat": 4,
-    "frame_stack": 4,
-    "sticky": 0.25,
-    "noop_max": 30,
+# and of environments whose ids begin so; of Atari as in Machado et al. 2018, arXiv:1709.06009, table 5, and
+# Mnih et al. 2015
+USUAL_OF: dict[str, dict[str, Any]] = {
+    ATARI: {"pixels": 84, "action_repeat": 4, "frame_stack": 4, "sticky": 0.25, "noop_max": 30},
 }
 MAX_PIXELS = 256  # a side: with more, a laptop's memory is full before anything is learned
 
@@ -131,7 +128,13 @@ class EnvSettings:
         """What is meant where nothing is said; nothing is, until it is known which environment."""
         if not self.env:
             return {}
-        return {**USUAL, **(USUAL_OF_ATARI if self.is_atari else {})}
+        return {**USUAL, **self._usual_of_family}
+
+    @property
+    def _usual_of_family(self) -> dict[str, Any]:
+        """What is meant of it alone, and of those whose ids begin alike."""
+        bare = without_module(self.env)
+        return next((usual for begin, usual in USUAL_OF.items() if bare.startswith(begin)), {})
 
     @property
     def is_atari(self) -> bool:
@@ -142,7 +145,7 @@ class EnvSettings:
     def changes(self) -> dict[str, Any]:
         """What is not as the environment's makers have it; of Atari all that its pictures depend on."""
         plain = {f.name: f.default for f in fields(self)} | (USUAL if self.env else {})
-        always = USUAL_OF_ATARI if self.is_atari else {}
+        always = self._usual_of_family
         return {
             name: as_listed(value)
             for name, value in asdict(self).items()
@@ -179,7 +182,7 @@ class EnvSettings:
     @property
     def _unusual(self) -> dict[str, Any]:
         """`changes` that somebody has made."""
-        usual = USUAL_OF_ATARI if self.is_atari else {}
+        usual = self._usual_of_family
         return {k: v for k, v in self.changes.items() if k not in usual or v != usual[k]}
 
     def __str__(self) -> str:

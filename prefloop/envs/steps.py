@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gymnasium import Wrapper
 from gymnasium.wrappers import StickyAction
 
-from prefloop.envs import atari
+from prefloop.envs.emulated import Emulated
 from prefloop.envs.settings import CHANGES, EnvSettings
 from prefloop.envs.termination import RepeatActions
 from prefloop.errors import note
@@ -20,16 +20,17 @@ def steps_of(env: "AnyEnv") -> dict[str, Any]:
     """How often an action is taken in a step, and how likely the one before in its place, by the names of flags."""
     copies = getattr(env.unwrapped, "envs", None)
     one: Any = copies[0] if copies else env
-    found: dict[str, Any] = {"action_repeat": 1, "sticky": 0}
+    steps: dict[str, Any] = {"action_repeat": 1, "sticky": 0}
     while isinstance(one, Wrapper):
         if isinstance(one, RepeatActions):
-            found["action_repeat"] = one.times
+            steps["action_repeat"] = one.times
         elif isinstance(one, StickyAction):
-            found["sticky"] = one.repeat_action_probability
+            steps["sticky"] = one.repeat_action_probability
         one = one.env
-    if isinstance(one.unwrapped, atari.AtariGame | atari.AtariGames):
-        return {"action_repeat": one.unwrapped.action_repeat, "sticky": one.unwrapped.sticky}
-    return found
+    base = one.unwrapped
+    if isinstance(base, Emulated):
+        return {"action_repeat": base.action_repeat, "sticky": base.sticky}
+    return steps
 
 
 def note_other_steps(path: Path, facts: Mapping[str, Any], env: "AnyEnv") -> None:
