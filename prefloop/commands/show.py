@@ -141,7 +141,7 @@ def _send(
     settings: Settings, client: "LabellingClient", about: Mapping[str, Any], folder: Path
 ) -> str:
     """Sends what was written; the address of its page on the server."""
-    from prefloop.evaluation.reward_page import plain
+    from prefloop.evaluation.markup import plain
     from prefloop.labelling.client.comparing import send_comparison
     from prefloop.progress import progress
 
