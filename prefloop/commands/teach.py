@@ -211,9 +211,9 @@ def _horizon(env: EnvSettings, settings: PebbleSettings) -> int | None:
 def _open(page: str) -> None:
     """Shows the page in a browser, where there is one that needs no terminal."""
     import os
-    import sys
     import webbrowser
 
-    has_window = sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
-    if has_window or "BROWSER" in os.environ:  # a text browser would take the terminal
+    from prefloop.envs.drawing import has_screen
+
+    if has_screen() or "BROWSER" in os.environ:  # a text browser would take the terminal
         webbrowser.open(page)

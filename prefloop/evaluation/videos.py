@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from gymnasium.wrappers import HumanRendering
 from numpy.typing import NDArray
 
 from prefloop.data.rollouts import Act
-from prefloop.envs.drawing import why_not_drawn
+from prefloop.envs.drawing import has_screen, why_not_drawn
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env, as_settings
 from prefloop.envs.termination import USUAL_FPS
@@ -30,7 +29,7 @@ SMOOTH = 30.0  # pictures a second
 
 def has_display() -> bool:
     """Whether a window that is opened here would be seen by somebody."""
-    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+    if not has_screen():
         return False  # SDL would find out too, with a complaint on stderr
     try:
         pygame.display.init()
