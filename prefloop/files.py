@@ -338,9 +338,8 @@ def _locked(path: Path, shared: bool = False) -> Iterator[None]:
             place = os.open(path, os.O_RDONLY)
             kept.callback(os.close, place)
             fcntl.flock(place, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            kept.callback(
-                fcntl.flock, place, fcntl.LOCK_UN
-            )  # also for whoever was forked meanwhile
+            # also for whoever was forked meanwhile
+            kept.callback(fcntl.flock, place, fcntl.LOCK_UN)
         except BlockingIOError:
             raise
         except OSError:

@@ -129,9 +129,8 @@ def test_what_has_fallen_is_not_paid_for_surviving(robot, version):
     env, makers = make_env(without_early_end(EnvSettings(env=env_id))), make_env(env_id).unwrapped
     for made in (env, makers):
         made.reset(seed=0)
-        if (
-            robot == "Ant"
-        ):  # which seldom falls by itself: from up there it takes longer than 100 steps
+        # Ant seldom falls by itself: from up there it takes longer than 100 steps
+        if robot == "Ant":
             base = made.unwrapped
             base.set_state(base.data.qpos + np.eye(base.model.nq)[2] * 200, base.data.qvel)
     rng, fallen, steps, truncated = np.random.default_rng(0), 0, 0, False

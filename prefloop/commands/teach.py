@@ -30,9 +30,8 @@ IMPORTS = ("torch", "gymnasium", "matplotlib.figure")
 
 METHODS = ("pebble", "pref-ppo")
 NO_LIMIT = 1_000_000  # labels: more than anybody gives
-CLIP_SECONDS = (
-    1.0  # of a clip, by the environment's clock, where that gives neither few steps nor many
-)
+# of a clip, by the environment's clock, where that gives neither few steps nor many
+CLIP_SECONDS = 1.0
 FEWEST, MOST = 20, 60  # steps of one
 EXPLORATION_STEPS = 4000
 RECENT_EPISODES = 50  # that PEBBLE asks about: what it does now, rather than what it did at first

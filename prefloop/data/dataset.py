@@ -43,9 +43,8 @@ REPEATS, CLIPS = "repeats.jsonl", "clips.jsonl"  # of an export, beside them
 REPLAY = "replay_"  # how arrays are named that show segments again
 FIRST_SHARD = "segments.npz"  # of datasets of schema 1, which had no others
 MAX_BYTES = 4 * 2**30  # of a shard, unpacked: more would not fit into the memory of most machines
-SHARD_BYTES = (
-    2**27
-)  # of the observations of one that is written here: read, they are all unpacked at once
+# of the observations of one that is written here: read, they are all unpacked at once
+SHARD_BYTES = 2**27
 
 
 def exists(path: Path) -> bool:

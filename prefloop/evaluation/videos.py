@@ -200,9 +200,8 @@ def require_pictures(env: Env, flag: str) -> None:
         try:
             made.reset(seed=0)
             picture = made.render()
-        except (
-            Exception
-        ) as error:  # of whatever draws: drivers, libraries, the environment's makers
+        # of whatever draws: drivers, libraries, the environment's makers
+        except Exception as error:
             reason = why_not_drawn(error)
             raise UserError(f"{env} can't be drawn here ({reason}), which {flag} needs.") from None
         finally:

@@ -13,9 +13,8 @@ from prefloop.files import make_private, write_atomically
 from prefloop.labelling.server.storage.records import Exported
 
 _SECRET = re.compile(r"[0-9a-f]{64}")
-_DIGITS = (
-    16  # of a pseudonym: two of a million people have the same with a chance of 1 in 40 million
-)
+# of a pseudonym: two of a million people have the same with a chance of 1 in 40 million
+_DIGITS = 16
 
 
 def secret_of(path: Path) -> bytes:
