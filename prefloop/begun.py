@@ -21,7 +21,7 @@ SAID_ANEW = (
 
 
 def begun(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is written down of the run or dataset that goes on; empty where there is none.
+    """Description of the run or dataset that goes on, from its file; empty where there is none.
 
     Args:
         given: settings by flag: `resume` with `out` or `checkpoint_dir`; or `run`, which people label, and
@@ -45,7 +45,7 @@ def _folder(given: Mapping[str, Any]) -> str:
 
 
 def settings_begun_with(settings_class: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What `--resume` goes on with where nothing else is given; empty without it.
+    """Settings with which `--resume` goes on where nothing else is given; empty without it.
 
     Args:
         settings_class: what the flags are of.

@@ -81,7 +81,7 @@ def probability_second(gap: NDArray) -> NDArray:
 
 
 def cross_entropy(probability: NDArray, label: NDArray) -> NDArray:
-    """What labels cost under predicted probabilities, in nats; NaN where there is no label.
+    """Cross-entropy of labels under predicted probabilities, in nats; NaN where there is no label.
 
     Args:
         probability: that the second is preferred; [...].

@@ -147,7 +147,7 @@ def unwrapped(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def run_facts(checkpoint: Path) -> dict[str, Any]:
-    """What `run.json` beside a checkpoint says of it; empty where there is none.
+    """Facts that `run.json` beside a checkpoint holds; empty where there is none.
 
     Raises:
         UserError: the file is damaged.

@@ -145,7 +145,7 @@ def command_line(arguments: Sequence[str] | None = None) -> list[str]:
 
 
 def _usage(settings: Sequence[Leaf]) -> str:
-    """What must be given; the rest would fill the screen, and stands below."""
+    """The line of flags that must be given; the rest would fill the screen, and stands below."""
     required = [leaf for leaf in settings if leaf.required]
     words = ["%(prog)s"]
     for leaf in sorted(required, key=lambda leaf: not leaf.field.metadata["positional"]):
@@ -156,7 +156,7 @@ def _usage(settings: Sequence[Leaf]) -> str:
 
 
 def _sources(settings_class: type) -> list[str]:
-    """What the docstrings of a class and of its parts name as sources."""
+    """Sources that the docstrings of a class and of its parts name."""
     classes = [settings_class]
     for one in classes:  # grows on the way
         fields = dataclasses.fields(one)
@@ -227,7 +227,7 @@ def _add_argument(parser: argparse._ActionsContainer, leaf: Leaf) -> argparse.Ac
 
 
 def _needed(words: Sequence[str]) -> str:
-    """What `--help` says of what a flag needs."""
+    """The end of a flag's help: which other flag it needs."""
     if not words:
         return ""
     if words[0] == "not":

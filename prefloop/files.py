@@ -174,7 +174,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def link_target(path: Path) -> Path:
-    """What a symbolic link leads to, be it there or not; any other path as it is.
+    """The path to which a symbolic link leads, be it there or not; any other path as it is.
 
     Raises:
         UserError: it leads round in a circle.

@@ -102,7 +102,7 @@ class _Network(nn.Sequential):
         return features if normalise is None else normalise(features)
 
     def outputs(self, features: torch.Tensor) -> torch.Tensor:
-        """What these layers make of `features`."""
+        """Outputs of these layers for `features`."""
         for name, layer in self._modules.items():
             if name not in BEFORE_FEATURES and layer is not None:
                 features = layer(features)
@@ -270,7 +270,7 @@ MlpPolicy = CategoricalPolicy | GaussianPolicy
 
 
 class FunctionPolicy:
-    """What acts by a function of another library, from observations to actions.
+    """A policy that acts by a function of another library, from observations to actions.
 
     Args:
         function: takes observations [batch, *obs_shape], returns actions [batch, ...].

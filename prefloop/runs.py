@@ -79,7 +79,7 @@ def claimed(directory: Path, resume: bool, keep_earlier: bool = False) -> Iterat
 
 
 def _written_by_runs(directory: Path) -> list[Path]:
-    """What is there of the files that a run writes over, or takes for its own where they are there already."""
+    """Files in a folder that a run writes over, or takes for its own where they are there already."""
     if not directory.is_dir():
         return []
     named = [directory / name for name in (*ANEW, "reward.params")]
@@ -88,7 +88,7 @@ def _written_by_runs(directory: Path) -> list[Path]:
 
 
 def _contents(directory: Path) -> list[Path]:
-    """What is in a claimed directory."""
+    """Paths in a claimed directory."""
     return [path for path in directory.iterdir() if path.name != LOCK]
 
 
@@ -227,7 +227,7 @@ def _is_lost(directory: Path) -> bool:
 
 
 def no_going_on(reason: object) -> CanNotGoOnError:
-    """What to say where the files that a run left can't be gone on with.
+    """The error of a run whose files can't be gone on with.
 
     Args:
         reason: the beginning of the sentence.
@@ -243,7 +243,7 @@ def difference(
     may_differ: Collection[str],
     defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> str | None:
-    """What is not the same in two descriptions, in words; None where all is.
+    """Differences of two descriptions, in words; None where all is.
 
     Args:
         before: as read from JSON, which has lists where `now` may have tuples.

@@ -144,7 +144,7 @@ class SquashedGaussianPolicy(nn.Module):
         spaces: Spaces,
         described: Mapping[str, Any],
     ) -> "SquashedGaussianPolicy":
-        """Of weights that were read from `path` and what run.json says of it.
+        """Rebuilds a policy of weights that were read from `path` and of what run.json says of it.
 
         Raises:
             UserError: they do not belong together, or to this environment.

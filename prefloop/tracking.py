@@ -200,7 +200,7 @@ class InBackground:
 
 
 def _in_a_line(error: BaseException) -> str:
-    """What went wrong, as a part of a sentence."""
+    """An error as a part of a sentence."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
 

@@ -101,7 +101,7 @@ def writing(path: Path, metadata: Mapping[str, Any]) -> Iterator["Writer"]:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What a dataset says of itself.
+    """Reads a dataset's metadata.json.
 
     Raises:
         UserError: there is none, or it is of a newer schema.
@@ -147,7 +147,7 @@ def read(path: Path) -> Preferences:
 
 
 def read_facts(path: Path) -> list[dict[str, Any]]:
-    """What each line says besides segments and label (who answered, when …), in the order of `read`.
+    """Fields of each line besides segments and label (who answered, when …), in the order of `read`.
 
     Raises:
         UserError: the lines can't be read.
@@ -169,7 +169,7 @@ def read_answers(
 
 
 def _facts(lines: Sequence[bytes]) -> list[dict[str, Any]]:
-    """What each line says besides segments and label."""
+    """Fields of each line besides segments and label."""
     said = [json.loads(line) for line in lines]
     return [{k: v for k, v in line.items() if k not in QUERY} for line in said]
 

@@ -178,7 +178,7 @@ def _require_same_changes(dataset_id: str, acted_in: EnvSpec, env: EnvSettings) 
 
 
 def _wrappers(spec: EnvSpec) -> list[tuple[str, str]]:
-    """What an environment is wrapped in, and how; the innermost first."""
+    """Wrappers of an environment and their arguments; the innermost first."""
     return [
         (wrapper.entry_point, json.dumps(wrapper.kwargs or {}, sort_keys=True, default=str))
         for wrapper in spec.additional_wrappers

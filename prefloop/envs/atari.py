@@ -160,7 +160,7 @@ class AtariGames(Emulated, gym.vector.VectorEnv):
         return obs, rewards, over, truncated, {}
 
     def pictures(self) -> NDArray:
-        """What a person would see now, uint8 RGB; [num_envs, height, width, 3].
+        """Pictures as a person would see the games now, uint8 RGB; [num_envs, height, width, 3].
 
         Raises:
             RuntimeError: it was made without.
@@ -207,7 +207,7 @@ class AtariGames(Emulated, gym.vector.VectorEnv):
         return self._seen(own)[where]
 
     def _seen(self, obs: NDArray) -> NDArray:
-        """What is handed over of the emulator's own array, which it will write into again."""
+        """Copies observations out of the emulator's own array, which it will write into again."""
         obs = np.array(obs)
         obs[:, :, slice(*self._masked)] = 0
         return obs if self.frame_stack > 1 else obs[:, 0]
@@ -217,7 +217,7 @@ class AtariGame(Emulated, gym.Env[NDArray, np.int64]):
     """One game. With `render_mode` its pictures are those that a person would see."""
 
     def __init__(self, env: EnvSettings, render_mode: str | None = None) -> None:
-        """As `AtariGames`; without a limit of steps."""
+        """Loads the game, as `AtariGames` does, without a limit of steps."""
         self._games = AtariGames(env, 1, limit=None, picture=render_mode is not None)
         self.metadata, self.spec = self._games.metadata, self._games.spec
         self.render_mode = render_mode

@@ -125,7 +125,7 @@ class SuiteTask(gym.Env[NDArray, NDArray]):
         return self.drawn(**SIZE)
 
     def drawn(self, height: int, width: int) -> NDArray:
-        """As `render`, in another size."""
+        """A picture of now in another size; uint8 RGB, [height, width, 3]."""
         self._is_drawn = True
         self._make_current()
         # a copy: the simulator draws into the same memory again
@@ -175,7 +175,7 @@ class SuiteTask(gym.Env[NDArray, NDArray]):
 
 
 def _divergence() -> type[Exception]:
-    """What the suite raises where its simulator can't go on."""
+    """The error that the suite raises where its simulator can't go on."""
     error: type[Exception] = importlib.import_module("dm_control.rl.control").PhysicsError
     return error
 

@@ -31,7 +31,7 @@ class Emulator:
 
 @dataclass(frozen=True)
 class Family:
-    """What is known of all environments whose ids begin alike.
+    """Facts about all environments whose ids begin alike.
 
     Attributes:
         namespace: what the ids begin with, for instance "ALE/".
@@ -66,6 +66,6 @@ def family_of(env_id: str) -> Family | None:
 
 
 def emulator_of(env_id: str) -> Emulator | None:
-    """What makes an environment that applies `EnvSettings` by itself; None of every other."""
+    """The emulator that makes an environment; None where Gymnasium does."""
     family = family_of(env_id)
     return family.emulator if family else None

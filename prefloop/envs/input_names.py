@@ -57,7 +57,7 @@ def _are_changed(env: gym.Env) -> bool:
 
 
 def _observations(env: gym.Env) -> list[str]:
-    """Of an environment without wrappers; empty if they are not known."""
+    """Names of the observations of an environment without wrappers; empty if they are not known."""
     if isinstance(env, SuiteTask):
         return list(_numbered(env.observation_sizes))
     structure = getattr(env, "observation_structure", None)
@@ -73,7 +73,7 @@ def _numbered(sizes: Mapping[str, int]) -> Iterator[str]:
 
 
 def _mujoco(env: Any, structure: Mapping[str, int]) -> list[str]:
-    """Of Gymnasium's robots: positions and velocities by joint, then other parts by number."""
+    """Names in Gymnasium's robots: positions and velocities by joint, then other parts by number."""
     positions, velocities = [], []
     for joint in range(env.model.njnt):
         of_position, of_velocity = JOINTS[int(env.model.jnt_type[joint])]
@@ -101,7 +101,7 @@ def _actuators(env: Any) -> list[str]:
 
 
 def _name(model: Any, kind: str, i: int) -> str:
-    """Of one of a model's things; "" if it has none."""
+    """Name of part number `i` of a kind in a model; "" if it has none."""
     if hasattr(model, "id2name"):  # dm_control's
         return str(model.id2name(i, kind) or "")
     return str(getattr(model, kind)(i).name)

@@ -97,7 +97,7 @@ def _require_going_on(env: EnvSettings) -> None:
 
 
 def _with_ours(made: gym.Env, env_id: str) -> gym.Env:
-    """With what its makers' simulator lacks."""
+    """Adds wrappers that mend faults of its simulator."""
     if is_mujoco(made.unwrapped) and made.render_mode == "rgb_array":
         made = DrawnRobot(made)
     if _is_mujoco(env_id):
@@ -106,14 +106,14 @@ def _with_ours(made: gym.Env, env_id: str) -> gym.Env:
 
 
 def _wrapped(made: gym.Env, env: EnvSettings) -> gym.Env:
-    """With wrappers of the user's own around it."""
+    """Puts the user's own wrappers around it."""
     for name in env.wrappers:
         made = _wrapper(name)(made)
     return made
 
 
 def _ending(made: gym.Env, env: EnvSettings, limit: int | None) -> gym.Env:
-    """Ending as it is to end, after so many steps at the latest."""
+    """Makes episodes end as the settings say, after so many steps at the latest."""
     if env.termination in ("absorb", "restart") and limit is None:
         raise UserError(f"{env} never ends, so --termination {env.termination} needs a --horizon.")
     if env.termination == "absorb":
@@ -270,7 +270,7 @@ def mujoco_states(envs: gym.vector.VectorEnv) -> NDArray:
 
 
 def episode_seeds(envs: gym.vector.VectorEnv) -> NDArray:
-    """What the episodes under way were reset with, of environments with `seeded_episodes`.
+    """Seeds of the episodes under way, of environments with `seeded_episodes`.
 
     Returns:
         int64; [num_envs].
@@ -289,7 +289,7 @@ def _steps_as_one(env_id: str) -> bool:
 
 
 def _not_too_large(made: gym.Env) -> gym.Env:
-    """An environment, before there are many of it.
+    """Refuses an environment whose pictures are too large to make many copies of it.
 
     Raises:
         UserError: it observes pictures with which memory is full before anything is learned.

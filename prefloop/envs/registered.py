@@ -23,7 +23,7 @@ REWARDS: dict[str, tuple[float, float]] = {
 
 
 def find_spec(env: Env) -> EnvSpec:
-    """What is registered under an id.
+    """Gymnasium's description of an id.
 
     Raises:
         UserError: there is nothing, or its module can't be imported.

@@ -98,7 +98,7 @@ class EnvSettings:
                 raise ValueError(f"--termination life is for Atari's games, and {self.env} is none")
 
     def ending(self, termination: str) -> "EnvSettings":
-        """The same with other ends, without what is said of those that it has.
+        """A copy that ends otherwise, without the settings of the ends that it has.
 
         Raises:
             UserError: it can't end so.
@@ -107,7 +107,7 @@ class EnvSettings:
         return self.changed({"termination": termination, **without})
 
     def changed(self, changes: Mapping[str, Any]) -> "EnvSettings":
-        """The same with what else is said of it.
+        """A copy with some settings changed.
 
         Args:
             changes: as `changes`, for instance of a command line that did not say which environment; other ends
@@ -125,14 +125,14 @@ class EnvSettings:
 
     @property
     def _usual(self) -> dict[str, Any]:
-        """What is meant where nothing is said; nothing is, until it is known which environment."""
+        """Defaults of this environment; none until it is known which it is."""
         if not self.env:
             return {}
         return {**USUAL, **self._usual_of_family}
 
     @property
     def _usual_of_family(self) -> dict[str, Any]:
-        """What is meant of it alone, and of those whose ids begin alike."""
+        """Defaults of its family, in place of `USUAL`; none where its family has none."""
         bare = without_module(self.env)
         return next((usual for begin, usual in USUAL_OF.items() if bare.startswith(begin)), {})
 
@@ -143,7 +143,7 @@ class EnvSettings:
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What is not as the environment's makers have it; of Atari all that its pictures depend on."""
+        """Settings that differ from what its makers have; of Atari all on which its pictures depend."""
         plain = {f.name: f.default for f in fields(self)} | (USUAL if self.env else {})
         always = self._usual_of_family
         return {
@@ -154,7 +154,7 @@ class EnvSettings:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What run.json and a dataset's metadata say of it."""
+        """Id and changes, as run.json and a dataset's metadata hold them."""
         return {"env": self.env, **({CHANGES: self.changes} if self.changes else {})}
 
     @property
@@ -165,7 +165,7 @@ class EnvSettings:
 
     @property
     def flags(self) -> str:
-        """What a command line says of it: `--env ALE/Pong-v5 --pixels 42`; what is usual, too, where a command has another default."""
+        """Flags of a command line that give this environment: `--env ALE/Pong-v5 --pixels 42`; what is usual, too, where a command has another default."""
         from prefloop.tuned import of_environment
 
         said, values = [f"--env {shlex.quote(self.env)}"], self._unusual

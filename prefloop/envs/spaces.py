@@ -65,12 +65,12 @@ class Spaces:
 
     @property
     def action_shape(self) -> tuple[int, ...]:
-        """Of one action."""
+        """Shape of one action."""
         return () if self.discrete else (self.action_dim,)
 
     @property
     def action_dtype(self) -> str:
-        """In which actions are kept."""
+        """NumPy's name of the type in which actions are kept."""
         return "int64" if self.discrete else "float32"
 
     @property
@@ -111,7 +111,7 @@ class Spaces:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a file or a request says of it."""
+        """Spaces as files and requests hold them; `from_facts` reads them."""
         facts: dict[str, Any] = {
             "obs_shape": list(self.obs_shape),
             "obs_dtype": self.obs_dtype,
@@ -141,7 +141,7 @@ class Spaces:
         )
 
     def __str__(self) -> str:
-        """In a sentence."""
+        """Sizes and kinds, as sentences name them."""
         shape = " x ".join(map(str, self.obs_shape)) or "1"
         kind = "discrete" if self.discrete else "continuous"
         return f"observations of {shape} and {self.action_dim} {kind} actions"
@@ -157,7 +157,7 @@ def single_spaces(env: "AnyEnv") -> "tuple[gym.Space, gym.Space]":
 
 
 def spaces_of(env: "AnyEnv") -> Spaces:
-    """What an environment observes and does, of one or of many.
+    """Spaces of one environment, or of each of many that step together.
 
     Raises:
         UserError: observations are no Box, or actions neither Discrete from 0 nor a flat Box.

@@ -112,7 +112,7 @@ class CutAfterFall(gym.Wrapper, gym.utils.RecordConstructorArgs):
 
 
 def is_healthy(env: gym.Env) -> bool | None:
-    """What one of Gymnasium's robots says of itself; None of what says nothing."""
+    """Whether one of Gymnasium's robots is healthy by its own account; None of environments that have none."""
     said = getattr(env.unwrapped, "is_healthy", None)
     return bool(said) if isinstance(said, bool | np.bool_) else None
 

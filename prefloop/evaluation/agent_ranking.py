@@ -24,7 +24,7 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Ranking:
-    """What votes say of agents.
+    """Ranking of agents by votes.
 
     A strength is the logarithm of Bradley-Terry's, less the mean of those it can be compared with.
     Numbers that votes say nothing of are NaN.
@@ -253,7 +253,7 @@ def _incidence(num_agents: int, pairs: NDArray) -> NDArray:
 
 
 def _probabilities(half_gap: NDArray, tie: NDArray | float) -> tuple[NDArray, NDArray, NDArray]:
-    """Of a win, a loss and a tie, each shaped as `half_gap`; from logits, so that none overflows."""
+    """Probabilities of a win, a loss and a tie, each shaped as `half_gap`; from logits, so that none overflows."""
     logits = np.stack(np.broadcast_arrays(half_gap, -half_gap, tie))
     weights = np.exp(logits - logits.max(axis=0))
     won, lost, even = weights / weights.sum(axis=0)

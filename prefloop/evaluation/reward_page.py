@@ -81,7 +81,7 @@ agent sees it, with what the members of the ensemble say, and the true reward.</
 
 
 def _in_words(about: Mapping[str, Any]) -> list[str]:
-    """What a reader should take away, first of all."""
+    """Sentences with what a reader should take away first, as HTML."""
     said = about["controls"]
     accuracy, low, high = (about[f"held_out_accuracy{end}"] for end in ("", "_low", "_high"))
     others = (

@@ -110,7 +110,7 @@ def record_episode(
 
 @dataclass(frozen=True)
 class DrawnEpisode:
-    """What happened in an episode whose pictures are in a video.
+    """An episode whose pictures are in a video.
 
     Attributes:
         obs: the observation each action was chosen in; [steps, *obs_shape].

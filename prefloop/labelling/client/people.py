@@ -73,7 +73,7 @@ class People:
         return self.counts().left
 
     def resume(self, shown: int) -> None:
-        """What was asked stands on the server."""
+        """Does nothing: what was asked stands on the server."""
 
     def missing(self, labels: int) -> int:
         """How many queries more it takes, counting those that are asked and not answered yet."""
@@ -228,7 +228,7 @@ class StandingLabels:
 
     @property
     def _state(self) -> tuple[int, int, int, set[str]]:
-        """What is another after something has happened."""
+        """Facts of which one changes whenever something has happened."""
         return self._cursor, self._round, self._forgotten, self._excluded
 
     def _fetch(self) -> None:

@@ -50,6 +50,6 @@ def pseudonyms(secret: bytes) -> Callable[[str], str]:
 
 
 def without_names(exported: Exported, pseudonym: Callable[[str], str]) -> Exported:
-    """The same export, in which nobody is named."""
+    """A copy of an export in which nobody is named."""
     labels = [replace(event, annotator=pseudonym(event.annotator)) for event in exported.labels]
     return replace(exported, labels=labels, pseudonyms=True)

@@ -256,7 +256,7 @@ def _seconds(events: Sequence[Event]) -> Seconds:
 
 
 def _curves(by_annotator: Mapping[str, Sequence[Event]]) -> list[Curve]:
-    """Of those who labelled most; of one annotator alone, the curve of all says the same."""
+    """Learning curves of those who labelled most; none of one annotator alone, of whom the curve of all says the same."""
     if len(by_annotator) < 2:
         return []
     most = sorted(by_annotator.items(), key=lambda item: (-len(item[1]), item[0]))
