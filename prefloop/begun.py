@@ -35,8 +35,8 @@ def begun(given: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     for name in DESCRIPTIONS:
         if is_file(Path(folder) / name):
-            said = read_json(Path(folder) / name)
-            return said if isinstance(said.get("settings"), dict) else {}
+            description = read_json(Path(folder) / name)
+            return description if isinstance(description.get("settings"), dict) else {}
     return {}
 
 

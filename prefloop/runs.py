@@ -181,8 +181,10 @@ def require_can_go_on(
     Raises:
         UserError: the run was started by another program, or with other settings; or its state was lost.
     """
-    said = read_json(directory / FACTS)
-    before: dict[str, Any] = {name: said[name] for name in ("program", "settings") if name in said}
+    facts = read_json(directory / FACTS)
+    before: dict[str, Any] = {
+        name: facts[name] for name in ("program", "settings") if name in facts
+    }
     now = {"program": program, "settings": settings}
     _require_same(directory, before, now, may_differ, defaults)
     _require_state(directory)

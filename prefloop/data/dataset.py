@@ -170,8 +170,8 @@ def read_answers(
 
 def _facts(lines: Sequence[bytes]) -> list[dict[str, Any]]:
     """Fields of each line besides segments and label."""
-    said = [json.loads(line) for line in lines]
-    return [{k: v for k, v in line.items() if k not in QUERY} for line in said]
+    entries = [json.loads(line) for line in lines]
+    return [{k: v for k, v in line.items() if k not in QUERY} for line in entries]
 
 
 def read_clips(path: Path) -> list[dict[str, Any]]:

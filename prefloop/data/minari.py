@@ -170,10 +170,10 @@ def _require_same_changes(dataset_id: str, acted_in: EnvSpec, env: EnvSettings) 
     cut, limit = acted_in.max_episode_steps, made.spec.max_episode_steps
     ours = [wrapper for wrapper in had if wrapper[0].startswith(f"{prefloop.__name__}.")]
     if not set(ours) <= set(asked) <= set(had) or (env.horizon is not None and cut != limit):
-        said = [f"{name.rpartition(':')[2]} {kwargs}" for name, kwargs in had]
+        wrappers = [f"{name.rpartition(':')[2]} {kwargs}" for name, kwargs in had]
         raise UserError(
             f"{dataset_id} holds episodes that were not played in {env.described}: its environment has "
-            f"{' and '.join(said) or 'no wrappers'} and a limit of {cut} steps."
+            f"{' and '.join(wrappers) or 'no wrappers'} and a limit of {cut} steps."
         )
 
 

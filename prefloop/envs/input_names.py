@@ -38,13 +38,13 @@ def input_names(env: gym.Env) -> tuple[list[str], list[str]]:
     its number: `observation 3`. Of discrete actions each action has one.
     """
     spaces = spaces_of(env)
-    known = [] if _are_changed(env) else _observations(env.unwrapped)
-    if len(known) != spaces.obs_size:
-        known = [f"observation {i}" for i in range(spaces.obs_size)]
+    names = [] if _are_changed(env) else _observations(env.unwrapped)
+    if len(names) != spaces.obs_size:
+        names = [f"observation {i}" for i in range(spaces.obs_size)]
     actions = [] if spaces.discrete else _actuators(env.unwrapped)
     if len(actions) != spaces.action_dim:
         actions = [str(i) for i in range(spaces.action_dim)]
-    return known, [f"action {name}" for name in actions]
+    return names, [f"action {name}" for name in actions]
 
 
 def _are_changed(env: gym.Env) -> bool:

@@ -380,11 +380,11 @@ def _wrapper(name: str) -> Any:
     """A class that is named by module and name."""
     module, _, attribute = name.partition(":")
     try:
-        found = getattr(import_own(module), attribute)
+        wrapper = getattr(import_own(module), attribute)
     except (ImportError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"There is no wrapper {name!r}: {error}; it is named module:Class."
         ) from None
-    if not (isinstance(found, type) and issubclass(found, gym.Wrapper)):
+    if not (isinstance(wrapper, type) and issubclass(wrapper, gym.Wrapper)):
         raise UserError(f"{name!r} is no wrapper of Gymnasium's.")
-    return found
+    return wrapper

@@ -160,15 +160,15 @@ class EnvSettings:
     @property
     def described(self) -> str:
         """Its id and what is changed about it, where a number would be misread without."""
-        said = ", ".join(f"{name} {value}" for name, value in self._unusual.items())
-        return f"{self.env} ({said})" if said else self.env
+        changes = ", ".join(f"{name} {value}" for name, value in self._unusual.items())
+        return f"{self.env} ({changes})" if changes else self.env
 
     @property
     def flags(self) -> str:
         """Flags of a command line that give this environment: `--env ALE/Pong-v5 --pixels 42`; what is usual, too, where a command has another default."""
         from prefloop.tuned import of_environment
 
-        said, values = [f"--env {shlex.quote(self.env)}"], self._unusual
+        flags, values = [f"--env {shlex.quote(self.env)}"], self._unusual
         for name, value in of_environment(type(self), self.env).items():
             own = as_listed(getattr(self, name))
             if own not in (value, None):
@@ -176,8 +176,8 @@ class EnvSettings:
         for name, value in values.items():
             flag = f"--no_{name}" if value is False else f"--{name}"
             words = [] if isinstance(value, bool) else value if isinstance(value, list) else [value]
-            said.append(" ".join([flag, *(shlex.quote(str(word)) for word in words)]))
-        return " ".join(said)
+            flags.append(" ".join([flag, *(shlex.quote(str(word)) for word in words)]))
+        return " ".join(flags)
 
     @property
     def _unusual(self) -> dict[str, Any]:
@@ -210,12 +210,12 @@ def from_facts(facts: Mapping[str, Any], env_id: str = "") -> EnvSettings | None
     Raises:
         UserError: what is said to be changed can't be.
     """
-    known = env_id or facts.get("env")
-    if not isinstance(known, str) or not known:
+    name = env_id or facts.get("env")
+    if not isinstance(name, str) or not name:
         return None
     changes = facts.get(CHANGES, {})
     try:
         values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
-        return EnvSettings(env=known, **values)
+        return EnvSettings(env=name, **values)
     except (AttributeError, TypeError, ValueError) as error:
-        raise UserError(f"The environment {known} can't be changed as is said: {error}.") from None
+        raise UserError(f"The environment {name} can't be changed as is said: {error}.") from None

@@ -41,11 +41,12 @@ def note_other_steps(path: Path, facts: Mapping[str, Any], env: "AnyEnv") -> Non
         facts: what run.json says of it.
         env: where it is used, one or many.
     """
-    known, said = facts.get("env"), facts.get(CHANGES)
-    if not isinstance(known, str) or not known:
+    env_id, changes = facts.get("env"), facts.get(CHANGES)
+    if not isinstance(env_id, str) or not env_id:
         return
-    changes = said if isinstance(said, Mapping) else {}
-    usual = EnvSettings(env=known)
+    if not isinstance(changes, Mapping):
+        changes = {}
+    usual = EnvSettings(env=env_id)
     for flag, now in steps_of(env).items():
         before = changes.get(flag, getattr(usual, flag)) or 0
         if before != now:

@@ -82,12 +82,12 @@ agent sees it, with what the members of the ensemble say, and the true reward.</
 
 def _in_words(about: Mapping[str, Any]) -> list[str]:
     """Sentences with what a reader should take away first, as HTML."""
-    said = about["controls"]
+    controls = about["controls"]
     accuracy, low, high = (about[f"held_out_accuracy{end}"] for end in ("", "_low", "_high"))
     others = (
-        f"On the same answers a constant reward is right in {_percent(said['constant'])} of the cases, the "
-        f"learned one with its sign turned in {_percent(said['flipped'])}, networks that were shown no answer in "
-        f"{_percent(said['untrained_mean'])}, the luckiest in {_percent(said['untrained_highest'])}."
+        f"On the same answers a constant reward is right in {_percent(controls['constant'])} of the cases, the "
+        f"learned one with its sign turned in {_percent(controls['flipped'])}, networks that were shown no answer in "
+        f"{_percent(controls['untrained_mean'])}, the luckiest in {_percent(controls['untrained_highest'])}."
     )
     learned = about["training_accuracy"]
     if math.isnan(accuracy):
@@ -99,8 +99,8 @@ def _in_words(about: Mapping[str, Any]) -> list[str]:
         sentences = [f"<strong>{why}, so nothing says how it does on new ones.</strong>"]
         if not math.isnan(learned):
             sentences[0] += f" It explains {_percent(learned)} of those that it has learned from."
-        return sentences if math.isnan(said["constant"]) else [*sentences, others]
-    best = max(said["constant"], said["flipped"], said["untrained_highest"])
+        return sentences if math.isnan(controls["constant"]) else [*sentences, others]
+    best = max(controls["constant"], controls["flipped"], controls["untrained_highest"])
     sentences = [
         f"It predicts <strong>{_percent(accuracy)}</strong> of {about['held_out_answers']} answers that it has not "
         f"learned from (95 % interval {_percent(low)} to {_percent(high)})"

@@ -83,12 +83,12 @@ def _modules() -> dict[str, str]:
         for room, names in SCRIPTS.items()
         for name in names
     ]
-    found = {}
+    modules = {}
     for place in places:
         # ../common/x.js has no meaning seen from such an address, x.js is looked up in this map
         text = re.sub(
             r'(from ")\.{1,2}/(?:(?:common|words)/)?', r"\1", place.read_text(encoding="utf-8")
         )
         coded = base64.b64encode(text.encode()).decode()
-        found[place.name] = f"data:text/javascript;charset=utf-8;base64,{coded}"
-    return found
+        modules[place.name] = f"data:text/javascript;charset=utf-8;base64,{coded}"
+    return modules
