@@ -266,9 +266,8 @@ def main() -> None:
     parser.add_argument("--pace", type=float, default=0.2, help="seconds for each pair")
     parser.add_argument("--runs", type=Path, default=Path("benchmark_runs/atari_journey"))
     arguments = parser.parse_args()
-    os.environ.setdefault(
-        "PREFLOOP_PROFILE", "atari-journey"
-    )  # what is explored or begun is nobody else's
+    # what is explored or begun is nobody else's
+    os.environ.setdefault("PREFLOOP_PROFILE", "atari-journey")
     rows: list[dict[str, Any]] = list(read_csv(TABLE)) if TABLE.exists() else []
     for game in arguments.games:
         cell = {

@@ -40,7 +40,7 @@ def main() -> None:
         our_bytes = sum(file.stat().st_size for file in files) // RELABELLED
         no = np.zeros(1, bool)
         for obs in rng.normal(size=(RELABELLED, 1, spaces.obs_size)):
-            action = rng.uniform(-1, 1, (1, spaces.num_actions))
+            action = rng.uniform(-1, 1, (1, spaces.action_dim))
             replay.add(obs, action, np.zeros(1), no, no, no, true_rewards=np.zeros(1))
         model = make_model(spaces, PebbleSettings().reward, 0)
         seconds = []

@@ -44,7 +44,6 @@ from prefloop.seeding import Stream, integer
 from utils import Net, load_reward_network
 
 ENV_ID = "CartPole-v0"
-MAX_RETURN = 200
 
 
 def metrics(directory: Path) -> dict[str, NDArray]:

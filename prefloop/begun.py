@@ -22,7 +22,7 @@ SAID_ANEW = (
 
 
 def begun(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts that are written down of the run or dataset that goes on; empty where there is none.
+    """Description of the run or dataset that goes on, from its file; empty where there is none.
 
     Args:
         given: settings by flag: `resume` with `out` or `checkpoint_dir`; or `run`, which people label, and
@@ -36,8 +36,8 @@ def begun(given: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     for name in DESCRIPTIONS:
         if is_file(Path(folder) / name):
-            facts = read_json(Path(folder) / name)
-            return facts if isinstance(facts.get("settings"), dict) else {}
+            description = read_json(Path(folder) / name)
+            return description if isinstance(description.get("settings"), dict) else {}
     return {}
 
 

@@ -44,7 +44,7 @@ COMMANDS = {
 
 
 def usage() -> str:
-    """What `prefloop --help` prints."""
+    """The text of `prefloop --help`."""
     width = max(map(len, COMMANDS))
     lines = "\n".join(f"  {name:{width}}  {text}" for name, text in COMMANDS.items())
     return (

@@ -153,7 +153,7 @@ def command_line(arguments: Sequence[str] | None = None) -> list[str]:
 
 
 def _usage(settings: Sequence[Leaf]) -> str:
-    """What must be given; the rest would fill the screen, and stands below."""
+    """The line of flags that must be given; the rest would fill the screen, and stands below."""
     required = [leaf for leaf in settings if leaf.required]
     words = ["%(prog)s"]
     for leaf in sorted(required, key=lambda leaf: not leaf.field.metadata["positional"]):
@@ -231,7 +231,7 @@ def _add_argument(parser: argparse._ActionsContainer, leaf: Leaf) -> argparse.Ac
 
 
 def _needed(words: Sequence[str]) -> str:
-    """What `--help` says of what a flag needs."""
+    """The end of a flag's help: which other flag it needs."""
     if not words:
         return ""
     if words[0] == "not":

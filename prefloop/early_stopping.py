@@ -55,7 +55,7 @@ class EarlyStopping:
         return {name: tensor.clone() for name, tensor in self._network.state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """What is known so far."""
+        """Everything it knows, to go on with."""
         return {
             "best": self._best,
             "best_epoch": self.best_epoch,

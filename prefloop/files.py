@@ -174,7 +174,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def link_target(path: Path) -> Path:
-    """What a symbolic link leads to, be it there or not; any other path as it is.
+    """The path to which a symbolic link leads, be it there or not; any other path as it is.
 
     Raises:
         UserError: it leads round in a circle.
@@ -338,9 +338,8 @@ def _locked(path: Path, shared: bool = False) -> Iterator[None]:
             place = os.open(path, os.O_RDONLY)
             kept.callback(os.close, place)
             fcntl.flock(place, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            kept.callback(
-                fcntl.flock, place, fcntl.LOCK_UN
-            )  # also for whoever was forked meanwhile
+            # also for whoever was forked meanwhile
+            kept.callback(fcntl.flock, place, fcntl.LOCK_UN)
         except BlockingIOError:
             raise
         except OSError:

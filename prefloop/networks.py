@@ -58,7 +58,7 @@ def layer_sizes(weights: dict[str, torch.Tensor]) -> list[int] | None:
 
 
 def mlp_names(num_layers: int) -> list[str]:
-    """What the weights of an `mlp` are called, in order."""
+    """Names of the weights of an `mlp`, in order."""
     return [f"{2 * i}.{part}" for i in range(num_layers) for part in ("weight", "bias")]
 
 
@@ -229,7 +229,7 @@ NUMPY_ACTIVATIONS: dict[type[nn.Module], Callable[[NDArray], NDArray]] = {
 
 
 def as_numpy_function(network: nn.Sequential) -> Callable[[NDArray], NDArray]:
-    """The same network as a NumPy function, for acting.
+    """Translates a network into a NumPy function, for acting.
 
     On a few dozen observations and a small network, PyTorch spends most of its time around the
     arithmetic rather than in it; NumPy is several times faster. No gradients are kept.

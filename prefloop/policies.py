@@ -37,7 +37,13 @@ P = TypeVar("P", bound="Policy")
 
 
 class Policy(Protocol):
-    """A PyTorch module with three methods more: `log_prob`, `act` and `description`."""
+    """What a policy does; a PyTorch module with three methods and a fact more.
+
+    Attributes:
+        evaluates_greedily: whether its greedy actions are what it is judged by, since what it draws is for learning.
+    """
+
+    evaluates_greedily: bool
 
     def log_prob(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Log-probability, or log-density, of actions in observations [..., *obs_shape]; [...]."""
@@ -126,6 +132,7 @@ class CategoricalPolicy(_Network):
     """Discrete actions with probabilities softmax(logits); built of the layers of an `mlp`."""
 
     kind = "categorical"
+    evaluates_greedily = False
 
     def log_prob(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Log-probability of actions [...] in observations [..., *obs_shape]; [...]."""
@@ -180,6 +187,7 @@ class GaussianPolicy(_Network):
     """
 
     kind = "gaussian"
+    evaluates_greedily = False
 
     low: torch.Tensor
     high: torch.Tensor
@@ -265,6 +273,8 @@ class FunctionPolicy:
         name: what it is called by.
     """
 
+    evaluates_greedily = False
+
     def __init__(self, function: Callable[[NDArray], Any], name: str) -> None:
         self._function, self.name = function, name
 
@@ -313,7 +323,7 @@ def make_policy(
     Source: Andrychowicz et al. 2020, arXiv:2006.05990, section 3.2 (small last layer).
     """
     seen = make_encoder(spaces, encoder)
-    layers = mlp([seen.features, *hidden_sizes, spaces.num_actions], ACTIVATIONS[activation])
+    layers = mlp([seen.features, *hidden_sizes, spaces.action_dim], ACTIVATIONS[activation])
     initialise(layers, output_gain=0.01)
     named = _named(layers)
     if isinstance(seen, nn.Module):

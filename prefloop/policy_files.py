@@ -84,7 +84,7 @@ def _rebuilt_gaussian(
         raise UserError(
             f"{path} is a policy with continuous actions; this environment has discrete ones."
         )
-    size = spaces.num_actions
+    size = spaces.action_dim
     # earlier versions drew actions in the environment's own unit
     weights = {"shift": torch.zeros(size), "scale": torch.ones(size), **weights}
     names = ("log_std", "low", "high", "shift", "scale")
@@ -115,7 +115,7 @@ def _layers(
     prefix = f"{ENCODER}."
     own = {name: weights.pop(name) for name in list(weights) if name.startswith(prefix)}
     if not own:
-        policy = load_layers(weights, path, spaces.obs_size, spaces.num_actions)
+        policy = load_layers(weights, path, spaces.obs_size, spaces.action_dim)
         return OrderedDict(policy.named_children())
     encoder = make_encoder(spaces, kind)
     try:
@@ -126,7 +126,7 @@ def _layers(
         raise UserError(
             f"{path} sees by an encoder ({kind}) that is none for {spaces}: its run.json says what it observed."
         ) from None
-    policy = load_layers(weights, path, encoder.features, spaces.num_actions)
+    policy = load_layers(weights, path, encoder.features, spaces.action_dim)
     return OrderedDict([(ENCODER, encoder), *policy.named_children()])
 
 

@@ -27,7 +27,7 @@ def say(sentence: str) -> None:
 
 
 class Progress(Protocol):
-    """What is told of every step."""
+    """Something that is told of every step."""
 
     def update(self, numbers: Mapping[str, float] | None = None, units: int = 1) -> None:
         """Some more is done.

@@ -155,14 +155,14 @@ def as_listed(value: Any) -> Any:
 
 
 def defaults_of(settings_class: type) -> dict[str, Any]:
-    """What each flag is where it is not given; None where it must be."""
+    """Default of each flag; None where it must be given."""
     return {
         leaf.flag: None if leaf.required else leaf.field.default for leaf in leaves(settings_class)
     }
 
 
 def meant_by_default(settings_class: type) -> dict[str, Any]:
-    """The same, and of a default of None what it mostly comes to: what files of earlier versions meant."""
+    """Defaults as `defaults_of`, but in place of None what it mostly comes to: what files of earlier versions meant."""
     usual = {leaf.flag: leaf.field.metadata["usual"] for leaf in leaves(settings_class)}
     plain = defaults_of(settings_class).items()
     return {flag: usual[flag] if value is None else value for flag, value in plain}
@@ -189,7 +189,7 @@ def assembled(settings_class: type[T], values: Mapping[tuple[str, ...], Any]) ->
 
 
 def with_flags(settings: T, values: Mapping[str, Any]) -> T:
-    """The same settings with other values for some flags, those of its parts included.
+    """A copy of settings with other values for some flags, those of its parts included.
 
     Args:
         values: by flag; those that these settings do not have change nothing.
@@ -239,7 +239,7 @@ def require_finite(settings: Any, *names: str) -> None:
 
 
 def _require_finite(field: dataclasses.Field, value: Any) -> None:
-    """The same of one field, whose value need not be a number."""
+    """Refuses a value of one field that is not finite; it need not be a number."""
     for number in value if isinstance(value, tuple) else (value,):
         flag = field.metadata.get("flag") or field.name
         if isinstance(number, float) and not math.isfinite(number):

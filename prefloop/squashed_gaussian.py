@@ -39,7 +39,7 @@ class SquashedGaussianPolicy(nn.Module):
     """
 
     kind = "squashed"
-    is_judged_by_its_mean = True  # what it draws is for learning
+    evaluates_greedily = True  # what it draws is for learning
 
     shift: torch.Tensor
     scale: torch.Tensor
@@ -66,7 +66,7 @@ class SquashedGaussianPolicy(nn.Module):
         low, high = (torch.from_numpy(bound).double() for bound in self._bounds)
         self._said = {"network": network, "hidden_sizes": list(hidden_sizes)}
         self.normalise = Normalisation(torch.zeros(spaces.obs_size), torch.ones(spaces.obs_size))
-        self.network = NETWORKS[network]([spaces.obs_size, *hidden_sizes, 2 * spaces.num_actions])
+        self.network = NETWORKS[network]([spaces.obs_size, *hidden_sizes, 2 * spaces.action_dim])
         self.register_buffer("shift", ((low + high) / 2).float())
         half = (high - low) / 2
         # what can't be chosen is not to be divided by
@@ -147,7 +147,7 @@ class SquashedGaussianPolicy(nn.Module):
         spaces: Spaces,
         described: Mapping[str, Any],
     ) -> "SquashedGaussianPolicy":
-        """Of weights that were read from `path` and what run.json says of it.
+        """Rebuilds a policy of weights that were read from `path` and of what run.json says of it.
 
         Raises:
             UserError: they do not belong together, or to this environment.
@@ -165,10 +165,10 @@ class SquashedGaussianPolicy(nn.Module):
         first, size = weights.get("network.0.weight"), weights.get("shift")
         if first is not None and size is not None:
             found = (first.shape[-1], size.numel())
-            if found != (spaces.obs_size, spaces.num_actions):
+            if found != (spaces.obs_size, spaces.action_dim):
                 raise UserError(
                     f"{path} is a policy for {found[0]} observations and {found[1]} actions; this "
-                    f"environment has {spaces.obs_size} and {spaces.num_actions}."
+                    f"environment has {spaces.obs_size} and {spaces.action_dim}."
                 )
         try:
             policy.load_state_dict(weights)

@@ -206,7 +206,7 @@ class InBackground:
 
 
 def _in_a_line(error: BaseException) -> str:
-    """What went wrong, as a part of a sentence."""
+    """An error as a part of a sentence."""
     kind, reason = type(error).__name__, first_line(error)
     return kind if reason == kind else f"{kind}: {reason}"
 

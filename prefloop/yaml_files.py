@@ -18,7 +18,7 @@ Place = tuple[str | int, ...]  # the keys and numbers that lead to a value
 
 @dataclass(frozen=True)
 class Entry:
-    """What stands behind a key.
+    """Value behind a key.
 
     Attributes:
         where: the file and the line, as sentences begin.
@@ -30,7 +30,7 @@ class Entry:
 
 
 def read_values(path: Path) -> tuple[dict[str, Any], dict[Place, str]]:
-    """What a file says, and where each value of it stands.
+    """Values of a file, and where each of them stands.
 
     Returns:
         The file's mapping; and by the keys and numbers that lead to a value, the file and its line, as

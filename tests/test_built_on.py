@@ -192,11 +192,12 @@ class SmallSquashed(nn.Module):
     """Normal, then tanh, then the bounds; a kind of somebody's own."""
 
     kind = "small"
+    evaluates_greedily = False
 
     def __init__(self, spaces, width=16):
         super().__init__()
         self.low, self.high = (torch.as_tensor(x) for x in spaces.bounds)
-        self.width, size = width, spaces.num_actions
+        self.width, size = width, spaces.action_dim
         self.trunk = nn.Sequential(nn.Linear(spaces.obs_size, width), nn.ReLU())
         self.mean, self.log_std = nn.Linear(width, size), nn.Linear(width, size)
 

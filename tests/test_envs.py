@@ -54,6 +54,7 @@ def test_an_environment_that_knows_no_render_mode():
         ("CartPol-v1", r"did you mean 'CartPole-v1'\?"),
         ("cartpole", r"did you mean 'CartPole-v1'\?"),
         ("cartpole-v1", r"did you mean 'CartPole-v1'\?"),
+        ("MinAtar/Breakut-v1", r"did you mean 'MinAtar/Breakout-v1'\?"),
         ("nowhere/CartPole-v0", "nowhere"),
         ("no_module:CartPole-v0", "no_module"),
         ("", "Malformed"),
@@ -128,9 +129,8 @@ def test_what_has_fallen_is_not_paid_for_surviving(robot, version):
     env, makers = make_env(without_early_end(EnvSettings(env=env_id))), make_env(env_id).unwrapped
     for made in (env, makers):
         made.reset(seed=0)
-        if (
-            robot == "Ant"
-        ):  # which seldom falls by itself: from up there it takes longer than 100 steps
+        # Ant seldom falls by itself: from up there it takes longer than 100 steps
+        if robot == "Ant":
             base = made.unwrapped
             base.set_state(base.data.qpos + np.eye(base.model.nq)[2] * 200, base.data.qvel)
     rng, fallen, steps, truncated = np.random.default_rng(0), 0, 0, False

@@ -227,9 +227,8 @@ def test_brackets_in_names_are_no_pattern_where_they_exist(run, good, tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8", "cp1252"])
 def test_names_and_terminals_that_are_no_utf8(good, tmp_path, encoding):
-    name = os.fsdecode(
-        b"caf\xe9-\xe2\x82\xac$x_1$.params"
-    )  # half Latin-1, half UTF-8, and a formula
+    # half Latin-1, half UTF-8, and a formula
+    name = os.fsdecode(b"caf\xe9-\xe2\x82\xac$x_1$.params")
     shutil.copy(good, tmp_path / name)
     for line in (
         ["rollout_policy.py", "--checkpoint", name, "--num_rollouts", "2", "--json", "all.json"],

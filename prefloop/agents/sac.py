@@ -87,7 +87,7 @@ class SAC:
         follows = settings.network == "residual" and init is None
         self._obs_moments = RunningMoments() if follows else None
         # one policy's entropy in nats, where an action's numbers are uniform in [-1, 1]: log 2 each
-        self.target_entropy = -float(spaces.num_actions)
+        self.target_entropy = -float(spaces.action_dim)
         self.log_alpha = torch.tensor(float(np.log(settings.temperature)), device=device)
         self._make_critic()
         self._policy_weights = FlatWeights(self.policy.parameters())
@@ -101,7 +101,7 @@ class SAC:
         self._make_critic()
 
     def _make_critic(self) -> None:
-        inputs = self.spaces.obs_size + self.spaces.num_actions
+        inputs = self.spaces.obs_size + self.spaces.action_dim
         self.critic = TwinCritic(inputs, self.settings).to(self.device)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self._critic_weights = FlatWeights(self.critic.parameters())
@@ -132,7 +132,7 @@ class SAC:
         self.acted += len(obs)
         if self.acted <= self.random_steps:
             low, high = self.spaces.bounds
-            size = (len(obs), self.spaces.num_actions)
+            size = (len(obs), self.spaces.action_dim)
             return self._actions_rng.uniform(low, high, size).astype(np.float32)
         return self._draw(obs, self._actions_rng, False)
 
@@ -191,7 +191,7 @@ class SAC:
         Args:
             obs: normalised; [batch, obs_dim].
         """
-        noise = self._noise_like(obs[:, : self.spaces.num_actions])
+        noise = self._noise_like(obs[:, : self.spaces.action_dim])
         actions, log_prob = self.policy.sample(obs, noise)
         value = torch.minimum(*self.critic(obs, actions))
         alpha = self.log_alpha.exp()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from prefloop.encoder_kinds import ENCODERS_OF_PICTURES
+from prefloop.encoder_kinds import ENCODERS_OF_PICTURES, KINDS_IN_WORDS
 from prefloop.settings import require_above_zero, require_between, setting
 
 
@@ -18,7 +18,7 @@ class PPOSettings:
 
     # fmt: off
     hidden_sizes: tuple[int, ...] = setting(None, "width of each hidden layer, of policy and value, of the value alone with --init; if not given, 64 64 (P, table 3), and none after an encoder", usual=(64, 64))
-    encoder: str = setting("", "of pictures, for policy and value together: small (42 pixels), nature (84), impala (GPUs) or keypoints (where things are, for few answers); if not given, by their size", choices=ENCODERS_OF_PICTURES)
+    encoder: str = setting("", f"of pictures, for policy and value together: {KINDS_IN_WORDS}; if not given, by their size", choices=tuple(ENCODERS_OF_PICTURES))
     gamma: float = setting(0.995, "discount; near 1, since preferences are about undiscounted returns")
     gae_lambda: float = setting(0.95, "0 trusts the values, 1 the rewards (P)")
     learning_rate: float = setting(1e-3, "step size of Adam; falls to 0 over the run (H, detail 4)")

@@ -244,7 +244,7 @@ def _environment(settings: Settings, agents: Sequence[_Agent]) -> EnvSettings:
 
 
 def _is_greedy(policy: "Policy | FunctionPolicy", settings: Settings) -> bool:
-    return settings.greedy or getattr(policy, "is_judged_by_its_mean", False)
+    return settings.greedy or policy.evaluates_greedily
 
 
 def _digest(agent: _Agent, greedy: bool) -> str:

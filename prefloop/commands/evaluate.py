@@ -57,7 +57,7 @@ def _identity(row: Mapping[str, Any]) -> list[str]:
 
 def _ways(policy: Any, settings: Settings) -> tuple[bool, ...]:
     """Ways to play a policy: by its greedy action (True), by drawn ones (False), or both."""
-    both = not settings.greedy and getattr(policy, "is_judged_by_its_mean", False)
+    both = not settings.greedy and policy.evaluates_greedily
     return (True, False) if both else (settings.greedy,)
 
 

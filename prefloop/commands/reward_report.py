@@ -140,8 +140,8 @@ def _unseen(
 
     if own is None:
         return np.arange(len(answered))
-    said = facts.get("settings", {})
-    share, seed = float(said.get("held_out", 0)), int(said.get("seed", 0))
+    settings = facts.get("settings", {})
+    share, seed = float(settings.get("held_out", 0)), int(settings.get("seed", 0))
     pairs = own.pairs
     seen = {pairs[i] for i in split(pairs, own.labels, share, seed)[1]}
     return np.flatnonzero([pair not in seen for pair in answered.pairs])

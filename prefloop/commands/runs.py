@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass
 from functools import partial
 
+from prefloop.commands.actions import require_action, require_words
 from prefloop.labelling.client.settings import ServerSettings
 from prefloop.settings import part, setting
 
@@ -64,18 +65,12 @@ class Settings:
     # fmt: on
 
     def __post_init__(self) -> None:
-        wanted = ACTIONS[self.action]
-        if len(self.words) != len(wanted):
-            raise ValueError(
-                f"{self.action} takes {' and '.join(wanted) or 'nothing'} after it, not "
-                f"{' '.join(self.words) or 'nothing'}"
-            )
+        require_words(self.action, self.words, ACTIONS[self.action])
         if (self.action == "copy") != bool(self.source and self.target) or (
             self.action != "copy" and (self.source or self.target)
         ):
             raise ValueError("copy takes --from and --to, and nothing else does")
-        if self.pseudonyms and self.action != "export":
-            raise ValueError(f"--pseudonyms does nothing with {self.action}")
+        require_action(self, {"pseudonyms": ("export",)})
         if self.action != "backup" and (self.home or self.database_url):
             raise ValueError(f"{self.action} has no --home and no --database_url; backup has")
         if self.action in ("copy", "backup") and self.server.server:
@@ -116,7 +111,7 @@ def main(settings: Settings) -> None:
 
 
 def _do_beside(settings: Settings) -> None:
-    """What is done with the database and the folder of a server, and not by asking it."""
+    """Copies or backs up a server's database and folder themselves, without asking the server."""
     import os
     from pathlib import Path
 

@@ -141,7 +141,7 @@ def _send(
     settings: Settings, client: "LabellingClient", about: Mapping[str, Any], folder: Path
 ) -> str:
     """Sends what was written; the address of its page on the server."""
-    from prefloop.evaluation.reward_page import plain
+    from prefloop.evaluation.markup import plain
     from prefloop.labelling.client.comparing import send_comparison
     from prefloop.progress import progress
 
@@ -152,7 +152,7 @@ def _send(
         )
 
 
-def _tell(settings: Settings, address: str, said: str) -> None:
+def _tell(settings: Settings, address: str, sentence: str) -> None:
     """Opens the page, where somebody sees it, and says where it is."""
     import webbrowser
 
@@ -160,6 +160,6 @@ def _tell(settings: Settings, address: str, said: str) -> None:
 
     is_opened = settings.browser and not settings.export and has_display()
     if is_opened and webbrowser.open(address):
-        print(f"{said}, and opened it in the browser.")
+        print(f"{sentence}, and opened it in the browser.")
     else:
-        print(f"{said}; open it in a browser.")
+        print(f"{sentence}; open it in a browser.")

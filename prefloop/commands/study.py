@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass
 from functools import partial
 
+from prefloop.commands.actions import require_action, require_words
 from prefloop.labelling.client.settings import ServerSettings
 from prefloop.settings import part, setting
 
@@ -61,14 +62,8 @@ class Settings:
     # fmt: on
 
     def __post_init__(self) -> None:
-        wanted = ACTIONS[self.action]
-        if self.action == "revoke" and self.open_link:
-            wanted = ("NAME",)
-        if len(self.words) != len(wanted):
-            raise ValueError(
-                f"{self.action} takes {' and '.join(wanted) or 'nothing'} after it, not "
-                f"{' '.join(self.words) or 'nothing'}"
-            )
+        of_the_link = self.action == "revoke" and self.open_link
+        require_words(self.action, self.words, ("NAME",) if of_the_link else ACTIONS[self.action])
         takers = {
             **dict.fromkeys(OF_NEW, ("new",)),
             "participants": ("new", "add"),
@@ -79,11 +74,7 @@ class Settings:
             "answers": ("delete",),
             "yes": ("forget", "delete"),
         }
-        for flag, actions in takers.items():
-            value = getattr(self, flag)
-            is_given = value not in (None, (), "") and value is not False
-            if is_given and self.action not in actions:
-                raise ValueError(f"--{flag} does nothing with {self.action}")
+        require_action(self, takers)
         if self.action == "add" and self.participants is None:
             raise ValueError("add needs --participants")
         if self.participants is not None and not 1 <= self.participants <= 2000:

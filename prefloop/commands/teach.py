@@ -30,9 +30,8 @@ IMPORTS = ("torch", "gymnasium", "matplotlib.figure")
 
 METHODS = ("pebble", "pref-ppo")
 NO_LIMIT = 1_000_000  # labels: more than anybody gives
-CLIP_SECONDS = (
-    1.0  # of a clip, by the environment's clock, where that gives neither few steps nor many
-)
+# of a clip, by the environment's clock, where that gives neither few steps nor many
+CLIP_SECONDS = 1.0
 FEWEST, MOST = 20, 60  # steps of one
 EXPLORATION_STEPS = 4000
 RECENT_EPISODES = 50  # that PEBBLE asks about: what it does now, rather than what it did at first
@@ -216,9 +215,9 @@ def _horizon(env: EnvSettings, settings: PebbleSettings) -> int | None:
 def _open(page: str) -> None:
     """Shows the page in a browser, where there is one that needs no terminal."""
     import os
-    import sys
     import webbrowser
 
-    has_window = sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
-    if has_window or "BROWSER" in os.environ:  # a text browser would take the terminal
+    from prefloop.envs.drawing import has_screen
+
+    if has_screen() or "BROWSER" in os.environ:  # a text browser would take the terminal
         webbrowser.open(page)

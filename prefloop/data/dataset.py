@@ -43,9 +43,8 @@ REPEATS, CLIPS = "repeats.jsonl", "clips.jsonl"  # of an export, beside them
 REPLAY = "replay_"  # how arrays are named that show segments again
 FIRST_SHARD = "segments.npz"  # of datasets of schema 1, which had no others
 MAX_BYTES = 4 * 2**30  # of a shard, unpacked: more would not fit into the memory of most machines
-SHARD_BYTES = (
-    2**27
-)  # of the observations of one that is written here: read, they are all unpacked at once
+# of the observations of one that is written here: read, they are all unpacked at once
+SHARD_BYTES = 2**27
 
 
 def exists(path: Path) -> bool:
@@ -102,7 +101,7 @@ def writing(path: Path, metadata: Mapping[str, Any]) -> Iterator["Writer"]:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What a dataset says of itself.
+    """Reads a dataset's metadata.json.
 
     Raises:
         UserError: there is none, or it is of a newer schema.
@@ -148,7 +147,7 @@ def read(path: Path) -> Preferences:
 
 
 def read_facts(path: Path) -> list[dict[str, Any]]:
-    """What each line says besides segments and label (who answered, when …), in the order of `read`.
+    """Fields of each line besides segments and label (who answered, when …), in the order of `read`.
 
     Raises:
         UserError: the lines can't be read.
@@ -170,9 +169,9 @@ def read_answers(
 
 
 def _facts(lines: Sequence[bytes]) -> list[dict[str, Any]]:
-    """What each line says besides segments and label."""
-    said = [json.loads(line) for line in lines]
-    return [{k: v for k, v in line.items() if k not in QUERY} for line in said]
+    """Fields of each line besides segments and label."""
+    entries = [json.loads(line) for line in lines]
+    return [{k: v for k, v in line.items() if k not in QUERY} for line in entries]
 
 
 def read_clips(path: Path) -> list[dict[str, Any]]:

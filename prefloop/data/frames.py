@@ -57,7 +57,7 @@ class StackedFrames:
         return StackedFrames(self.frames, self.newest[rows], self.stack)
 
     def swapped(self) -> StackedFrames:
-        """With the first two axes in each other's place."""
+        """Swaps the first two axes."""
         return StackedFrames(self.frames, self.newest.swapaxes(0, 1), self.stack)
 
     def newest_frames(self, rows: Any) -> NDArray:
@@ -69,7 +69,7 @@ Observations = NDArray | StackedFrames
 
 
 class Seen:
-    """What environments that step together observe, step by step, each frame once.
+    """Observations of environments that step together, step by step, each frame once.
 
     Whether a stack goes on from the one before it is seen in the frames: after a reset it does not.
     """
@@ -139,7 +139,7 @@ def stacked(frames: NDArray, frame_stack: int) -> NDArray:
 def single_frames(
     obs: NDArray | PackedFrames, frame_stack: int, index: Any = slice(None)
 ) -> NDArray:
-    """What `stacked` was made of: the first stack, and the newest frame of each later one.
+    """Single frames of which `stacked` was made: the first stack, and the newest frame of each later one.
 
     Args:
         index: of the segments that are asked for; the others are not looked at.
@@ -160,7 +160,7 @@ class PackedFrames:
     def __init__(
         self, packed: Sequence[bytes], shape: tuple[int, ...], dtype: np.dtype, frame_stack: int
     ) -> None:
-        """Of what was packed; `of` packs.
+        """Takes what was packed; `of` packs.
 
         Args:
             packed: frames of each segment; those at the end that are not there are 0.
@@ -198,7 +198,7 @@ class PackedFrames:
 
     @property
     def nbytes(self) -> int:
-        """What it takes in memory, packed."""
+        """Bytes in memory, packed."""
         return sum(map(len, self._packed))
 
     def __len__(self) -> int:
@@ -254,5 +254,5 @@ def rows_of(obs: Observations, rows: Any) -> Observations:
 
 
 def swapped(obs: Observations) -> Observations:
-    """With the first two axes in each other's place."""
+    """Swaps the first two axes."""
     return obs.swapped() if isinstance(obs, StackedFrames) else obs.swapaxes(0, 1)

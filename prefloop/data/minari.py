@@ -15,7 +15,9 @@ from gymnasium.envs.registration import EnvSpec
 import prefloop
 from prefloop.data.trajectories import Trajectories
 from prefloop.env_ids import without_module
+from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env, EnvSettings, as_settings
+from prefloop.envs.spaces import as_stored, spaces_of
 from prefloop.errors import UserError
 from prefloop.startup import import_optional
 
@@ -38,9 +40,6 @@ def write_minari(trajectories: Trajectories, dataset_id: str, env: Env) -> Path:
             this environment; the disk refuses.
         ValueError: within an episode, a step does not begin where the one before it led.
     """
-    from prefloop.envs.make import make_env
-    from prefloop.envs.spaces import as_stored, spaces_of
-
     minari, namespace, path = _new(dataset_id)
     made = make_env(env)
     if not spaces_of(made).allows(as_stored(np.asarray(trajectories.obs)), trajectories.actions):
@@ -164,8 +163,6 @@ def _require_same_changes(dataset_id: str, acted_in: EnvSpec, env: EnvSettings) 
     Args:
         acted_in: the environment as the dataset has it.
     """
-    from prefloop.envs.make import make_env
-
     made = make_env(env)
     made.close()
     assert made.spec is not None
@@ -173,15 +170,15 @@ def _require_same_changes(dataset_id: str, acted_in: EnvSpec, env: EnvSettings) 
     cut, limit = acted_in.max_episode_steps, made.spec.max_episode_steps
     ours = [wrapper for wrapper in had if wrapper[0].startswith(f"{prefloop.__name__}.")]
     if not set(ours) <= set(asked) <= set(had) or (env.horizon is not None and cut != limit):
-        said = [f"{name.rpartition(':')[2]} {kwargs}" for name, kwargs in had]
+        wrappers = [f"{name.rpartition(':')[2]} {kwargs}" for name, kwargs in had]
         raise UserError(
             f"{dataset_id} holds episodes that were not played in {env.described}: its environment has "
-            f"{' and '.join(said) or 'no wrappers'} and a limit of {cut} steps."
+            f"{' and '.join(wrappers) or 'no wrappers'} and a limit of {cut} steps."
         )
 
 
 def _wrappers(spec: EnvSpec) -> list[tuple[str, str]]:
-    """What an environment is wrapped in, and how; the innermost first."""
+    """Wrappers of an environment and their arguments; the innermost first."""
     return [
         (wrapper.entry_point, json.dumps(wrapper.kwargs or {}, sort_keys=True, default=str))
         for wrapper in spec.additional_wrappers

@@ -125,7 +125,7 @@ def read_parquet(path: Path) -> tuple[Preferences, dict[str, Any]]:
 
 
 def _side_type(pa: ModuleType, obs_dim: int, action_dim: int | None) -> Any:
-    """Of a segment in a row; `action_dim` is None where actions are discrete."""
+    """Arrow type of a segment in a row; `action_dim` is None where actions are discrete."""
 
     def required(name: str, kind: Any) -> Any:
         return pa.field(name, kind, nullable=False)
@@ -153,7 +153,7 @@ def _schema(pa: ModuleType, side_type: Any) -> Any:
 
 
 def _own_side_type(pa: ModuleType, schema: Any) -> Any:
-    """What a file's segments would be if it holds preferences, sizes as it has them."""
+    """Arrow type of a file's segments if it holds preferences, in the sizes that it has."""
 
     def size(name: str) -> int | None:
         try:

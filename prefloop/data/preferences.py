@@ -95,7 +95,7 @@ class Preferences(Queries):
 
     @property
     def compact(self) -> "Preferences":
-        """The same preferences, with only those segments that a query names."""
+        """These preferences, with only those segments that a query names."""
         used, place = np.unique(np.concatenate([self.first, self.second]), return_inverse=True)
         if len(used) == len(self.segments):
             return self
@@ -109,7 +109,7 @@ class Preferences(Queries):
 
     @property
     def flipped(self) -> "Preferences":
-        """The same queries, each answered the other way round."""
+        """These queries, each answered the other way round."""
         return Preferences(self.segments, self.first, self.second, 1 - self.labels)
 
     @property

@@ -56,7 +56,7 @@ STATE_OF: dict[type, Callable[[NDArray], NDArray]] = {
 
 
 def what_to_record(env: gym.Env) -> str:
-    """What must be recorded to show this environment again: "observations", "states" or "seed"."""
+    """The kind of recording that shows this environment again: "observations", "states" or "seed"."""
     base = env.unwrapped
     if type(base) in STATE_OF and env.observation_space == base.observation_space:
         # a wrapper may have changed them, and then they are no states

@@ -231,7 +231,7 @@ class ReplayBuffer:
         )
 
     def every_state(self) -> NDArray:
-        """What each of the steps led to that can be drawn; [states, *obs_shape]."""
+        """Observations that the steps that can be drawn led to; [states, *obs_shape]."""
         rows = self._places(np.arange(1, self.size))
         may_be = ~(self._columns["resets"][rows] | self._columns[DROPPED][rows])
         states: NDArray = self._columns["obs"][(rows + 1) % self._all_rows][may_be]
@@ -341,7 +341,7 @@ class ReplayBuffer:
             self._columns["rewards"][rows] = reward(obs, self._columns["actions"][rows], next_obs)
 
     def mean_rewards(self, rows: Sequence[int]) -> NDArray:
-        """Of the steps in so many rows one after the other; NaN where they are not all here any more.
+        """Mean reward of the steps in so many rows one after the other; NaN where they are not all here any more.
 
         Args:
             rows: how many each time, the newest last; of each environment, those that only reset among them.

@@ -97,7 +97,7 @@ class Segments:
 
     @property
     def packed(self) -> "Segments":
-        """The same, with pictures packed; vectors stay as they are."""
+        """These segments with pictures packed; vectors stay as they are."""
         axes = self.obs.ndim - 2 - (self.frame_stack > 1)
         if isinstance(self.obs, PackedFrames) or self.obs.dtype != np.uint8 or axes < 2:
             return self
@@ -118,7 +118,7 @@ class Segments:
         return single_frames(self.obs, self.frame_stack)
 
     def steps(self, index: NDArray) -> tuple[Observations, NDArray]:
-        """What is observed and done in the steps of some segments, one after the other; padding is left out.
+        """Observations and actions in the steps of some segments, one after the other; padding is left out.
 
         Args:
             index: positions of segments; the steps of one that stands there twice stand twice in what is given, and
@@ -148,7 +148,7 @@ class Segments:
 
     @cached_property
     def fingerprints(self) -> NDArray:
-        """Of what each segment shows, its observations and actions; uint64; [segments].
+        """Hash of what each segment shows, its observations and actions; uint64; [segments].
 
         The same behaviour has the same fingerprint wherever it stands and whatever it is padded to.
         """
@@ -163,7 +163,7 @@ class Segments:
 
     @property
     def identities(self) -> list[bytes]:
-        """Of all that is kept of each segment but where it comes from; [segments].
+        """Digest of all that is kept of each segment but where it comes from; [segments].
 
         Two segments are the same where theirs are, whatever they are padded to.
         """
@@ -177,21 +177,21 @@ class Segments:
         )  # fmt: skip
 
     def _frames(self, i: int, steps: int) -> NDArray:
-        """What the first steps of one segment observe, each frame once."""
+        """Observations of the first steps of one segment, each frame once."""
         one: NDArray = single_frames(self.obs, self.frame_stack, slice(i, i + 1))[0]
         return one[: steps + self.frame_stack - 1]
 
     def _digests(
         self, shown: Callable[[int, int], tuple[NDArray, ...]], size: int
     ) -> Iterator[bytes]:
-        """Of what each segment shows in its steps: one after the other, since pictures may be packed."""
+        """Digests of what each segment shows in its steps, one after the other, since pictures may be packed."""
         for i, length in enumerate(self.lengths):
             arrays = (array.tobytes() for array in shown(i, length))
             yield hashlib.blake2b(b"".join(arrays), digest_size=size).digest()
 
     @property
     def kind(self) -> tuple[object, ...]:
-        """What segments must agree in to stand side by side: kinds of observations and actions."""
+        """Facts in which segments must agree to stand side by side: kinds of observations and actions."""
         shapes = self.obs.shape[2:], self.actions.shape[2:]
         return *shapes, self.obs.dtype, self.actions.dtype, self.frame_stack
 
@@ -202,7 +202,7 @@ class Segments:
 
 
 def _one_zero(array: NDArray) -> NDArray:
-    """With -0.0 the zero that it equals; whole numbers as they are."""
+    """Replaces -0.0 by 0.0, which it equals; whole numbers stay as they are."""
     return array if array.dtype.kind in "biu" else array + 0
 
 
@@ -359,7 +359,7 @@ def _observations(trajectories: Trajectories, index: NDArray, mask: NDArray) -> 
 def _replay(
     trajectories: Trajectories, starts: NDArray, lengths: NDArray, episode_start: NDArray
 ) -> dict[str, NDArray]:
-    """What shows segments again, as far as it was recorded."""
+    """Arrays that show segments again, as far as they were recorded."""
     states = trajectories.states
     if states is None:
         return {}

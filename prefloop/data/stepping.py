@@ -54,7 +54,7 @@ class Rollout:
 
     @property
     def next_obs(self) -> NDArray:
-        """What each step led to, before any reset; [steps, num_envs, *obs_shape]."""
+        """Observations that each step led to, before any reset; [steps, num_envs, *obs_shape]."""
         return self.obs[1:]
 
     @property
@@ -160,7 +160,7 @@ class Stepping:
 
 
 def _are_finite(values: NDArray) -> NDArray:
-    """Of each step; [steps]."""
+    """Whether all values of each step are finite; bool, [steps]."""
     if values.dtype.kind != "f":  # pictures, and discrete actions
         return np.ones(len(values), bool)
     return np.isfinite(values).reshape(len(values), -1).all(1)

@@ -17,6 +17,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from prefloop.env_ids import without_module
+from prefloop.envs.emulated import Emulated
 from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 from prefloop.seeding import MAX_SEED, Stream, generator, integers
@@ -61,7 +62,12 @@ def time_limit(env: EnvSettings) -> int:
     return env.horizon or MAX_FRAMES // env.action_repeat
 
 
-class AtariGames(gym.vector.VectorEnv):
+def make_games(env: EnvSettings, num_envs: int) -> "AtariGames":
+    """Copies of a game that step together, with their time limit."""
+    return AtariGames(env, num_envs, time_limit(env))
+
+
+class AtariGames(Emulated, gym.vector.VectorEnv):
     """Copies of a game that step together, in one thread; they reset on the step after an episode's end.
 
     Attributes:
@@ -154,7 +160,7 @@ class AtariGames(gym.vector.VectorEnv):
         return obs, rewards, over, truncated, {}
 
     def pictures(self) -> NDArray:
-        """What a person would see now, uint8 RGB; [num_envs, height, width, 3].
+        """Pictures as a person would see the games now, uint8 RGB; [num_envs, height, width, 3].
 
         Raises:
             RuntimeError: it was made without.
@@ -179,9 +185,8 @@ class AtariGames(gym.vector.VectorEnv):
         over = np.array(terminated | truncated)
         if self._has_one_life:
             over |= info["lives"] < self._lives
-            self._lives = np.maximum(
-                self._lives, info["lives"]
-            )  # one that was won can be lost, too
+            # one that was won can be lost, too
+            self._lives = np.maximum(self._lives, info["lives"])
         return self._seen(obs), rewards.astype(np.float64), over
 
     def _begin(self, where: NDArray, seeds: NDArray) -> NDArray:
@@ -202,17 +207,17 @@ class AtariGames(gym.vector.VectorEnv):
         return self._seen(own)[where]
 
     def _seen(self, obs: NDArray) -> NDArray:
-        """What is handed over of the emulator's own array, which it will write into again."""
+        """Copies observations out of the emulator's own array, which it will write into again."""
         obs = np.array(obs)
         obs[:, :, slice(*self._masked)] = 0
         return obs if self.frame_stack > 1 else obs[:, 0]
 
 
-class AtariGame(gym.Env[NDArray, np.int64]):
+class AtariGame(Emulated, gym.Env[NDArray, np.int64]):
     """One game. With `render_mode` its pictures are those that a person would see."""
 
     def __init__(self, env: EnvSettings, render_mode: str | None = None) -> None:
-        """As `AtariGames`; without a limit of steps."""
+        """Loads the game, as `AtariGames` does, without a limit of steps."""
         self._games = AtariGames(env, 1, limit=None, picture=render_mode is not None)
         self.metadata, self.spec = self._games.metadata, self._games.spec
         self.render_mode = render_mode

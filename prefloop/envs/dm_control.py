@@ -13,7 +13,6 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from prefloop.env_ids import without_module
 from prefloop.envs.drawing import choose_mujoco_gl
 from prefloop.errors import UserError
 
@@ -39,11 +38,6 @@ GROUND_VARIES = (("quadruped", "escape"),)
 SIZE = {"height": 360, "width": 480}  # of a picture, in pixels
 # what takes most of a processor's time in drawing, and shows nothing of the behaviour; nor does multisampling
 LEFT_OUT = {"shadow": False, "reflection": False}
-
-
-def is_task(env_id: str) -> bool:
-    """Whether an id is to be one of the suite's."""
-    return without_module(env_id).startswith(NAMESPACE)
 
 
 def register() -> None:
@@ -131,7 +125,7 @@ class SuiteTask(gym.Env[NDArray, NDArray]):
         return self.drawn(**SIZE)
 
     def drawn(self, height: int, width: int) -> NDArray:
-        """As `render`, in another size."""
+        """A picture of now in another size; uint8 RGB, [height, width, 3]."""
         self._is_drawn = True
         self._make_current()
         # a copy: the simulator draws into the same memory again
@@ -181,7 +175,7 @@ class SuiteTask(gym.Env[NDArray, NDArray]):
 
 
 def _divergence() -> type[Exception]:
-    """What the suite raises where its simulator can't go on."""
+    """The error that the suite raises where its simulator can't go on."""
     error: type[Exception] = importlib.import_module("dm_control.rl.control").PhysicsError
     return error
 

@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 from prefloop.errors import first_line
 
 
+def has_screen() -> bool:
+    """Whether there is a screen to open windows on, as far as the system's variables tell."""
+    return sys.platform != "linux" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+
+
 def choose_mujoco_gl() -> None:
     """Sets MUJOCO_GL on a machine without a display: EGL, or else OSMesa, whichever works.
 
     What a user has set stays. Where neither works nothing is set, and drawing ends in a sentence
     that names the packages.
     """
-    if sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-        return
-    if "MUJOCO_GL" in os.environ:
+    if has_screen() or "MUJOCO_GL" in os.environ:
         return
     if _egl_works():
         os.environ["MUJOCO_GL"] = "egl"

@@ -51,5 +51,5 @@ GOALS = {
 
 
 def usual_goal(env_id: str) -> str:
-    """What is usually wanted in an environment, of whichever version; empty where that is not known."""
+    """The usual goal in an environment of any version, as a sentence; empty where none is known."""
     return GOALS.get(re.sub(r"-v[0-9]+$", "", without_module(env_id)), "")

@@ -38,17 +38,17 @@ def input_names(env: gym.Env) -> tuple[list[str], list[str]]:
     its number: `observation 3`. Of discrete actions each action has one.
     """
     spaces = spaces_of(env)
-    known = _observations(env.unwrapped) if is_observed_as_made(env) else []
-    if len(known) != spaces.obs_size:
-        known = [f"observation {i}" for i in range(spaces.obs_size)]
+    names = _observations(env.unwrapped) if is_observed_as_made(env) else []
+    if len(names) != spaces.obs_size:
+        names = [f"observation {i}" for i in range(spaces.obs_size)]
     actions = [] if spaces.discrete else _actuators(env.unwrapped)
-    if len(actions) != spaces.num_actions:
-        actions = [str(i) for i in range(spaces.num_actions)]
-    return known, [f"action {name}" for name in actions]
+    if len(actions) != spaces.action_dim:
+        actions = [str(i) for i in range(spaces.action_dim)]
+    return names, [f"action {name}" for name in actions]
 
 
 def _observations(env: gym.Env) -> list[str]:
-    """Of an environment without wrappers; empty if they are not known."""
+    """Names of the observations of an environment without wrappers; empty if they are not known."""
     if isinstance(env, SuiteTask):
         return list(_numbered(env.observation_sizes))
     structure = getattr(env, "observation_structure", None)
@@ -64,7 +64,7 @@ def _numbered(sizes: Mapping[str, int]) -> Iterator[str]:
 
 
 def _mujoco(env: Any, structure: Mapping[str, int]) -> list[str]:
-    """Of Gymnasium's robots: positions and velocities by joint, then other parts by number."""
+    """Names in Gymnasium's robots: positions and velocities by joint, then other parts by number."""
     positions, velocities = [], []
     for joint in range(env.model.njnt):
         of_position, of_velocity = JOINTS[int(env.model.jnt_type[joint])]
@@ -92,7 +92,7 @@ def _actuators(env: Any) -> list[str]:
 
 
 def _name(model: Any, kind: str, i: int) -> str:
-    """Of one of a model's things; "" if it has none."""
+    """Name of part number `i` of a kind in a model; "" if it has none."""
     if hasattr(model, "id2name"):  # dm_control's
         return str(model.id2name(i, kind) or "")
     return str(getattr(model, kind)(i).name)

@@ -10,19 +10,18 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import (
-    EnvSpec,
-    load_env_creator,
-)
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.wrappers import FrameStackObservation, StickyAction, TimeLimit
 from numpy.typing import NDArray
 
 from prefloop.env_ids import without_module
-from prefloop.envs import atari, dm_control, dot, minatar
+from prefloop.envs.dm_control import SuiteTask
 from prefloop.envs.drawing import DrawnRobot, choose_mujoco_gl, is_mujoco
+from prefloop.envs.emulated import Emulated
+from prefloop.envs.families import emulator_of, family_of
 from prefloop.envs.names import require_known
 from prefloop.envs.pictures import Pictures, is_picture
-from prefloop.envs.settings import ATARI, MAX_PIXELS, Env, EnvSettings, as_settings
+from prefloop.envs.settings import MAX_PIXELS, Env, EnvSettings, as_settings
 from prefloop.envs.steps import require_next_step
 from prefloop.envs.termination import (
     AbsorbAfterEnd,
@@ -47,9 +46,10 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
             changed as it is to be.
     """
     env = as_settings(env)
-    if env.is_atari:
-        _require_game(env)
-        return _ending(_wrapped(atari.AtariGame(env, render_mode), env), env, atari.time_limit(env))
+    if emulator := emulator_of(env.env):
+        _require_playable(env)
+        game = emulator.make(env, render_mode)
+        return _ending(_wrapped(game, env), env, emulator.time_limit(env))
     # some take no render_mode
     kwargs: dict[str, Any] = {"render_mode": render_mode} if render_mode else {}
     if not env.changes:
@@ -82,7 +82,7 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
     return made
 
 
-def _require_game(env: EnvSettings) -> None:
+def _require_playable(env: EnvSettings) -> None:
     import_module(env.env)
     require_known(env.env)
     if env.termination == "never":
@@ -98,7 +98,7 @@ def _require_going_on(env: EnvSettings) -> None:
 
 
 def _with_ours(made: gym.Env, env_id: str) -> gym.Env:
-    """With what its makers' simulator lacks."""
+    """Adds wrappers that mend faults of its simulator."""
     if is_mujoco(made.unwrapped) and made.render_mode == "rgb_array":
         made = DrawnRobot(made)
     if _is_mujoco(env_id):
@@ -107,19 +107,20 @@ def _with_ours(made: gym.Env, env_id: str) -> gym.Env:
 
 
 def _wrapped(made: gym.Env, env: EnvSettings) -> gym.Env:
-    """With wrappers of the user's own around it."""
+    """Puts the user's own wrappers around it."""
     for name in env.wrappers:
         made = _wrapper(name)(made)
     return made
 
 
 def _ending(made: gym.Env, env: EnvSettings, limit: int | None) -> gym.Env:
-    """Ending as it is to end, after so many steps at the latest."""
+    """Makes episodes end as the settings say, after so many steps at the latest."""
     if env.termination in ("absorb", "restart") and limit is None:
         raise UserError(f"{env} never ends, so --termination {env.termination} needs a --horizon.")
     if env.termination == "absorb":
         made = AbsorbAfterEnd(made, env.absorbing_steps)
-    elif env.termination == "restart" and not env.is_atari:  # whose emulators do it themselves
+    # emulators do it themselves
+    elif env.termination == "restart" and not isinstance(made.unwrapped, Emulated):
         made = RestartAfterEnd(made)
     return made if limit is None else TimeLimit(made, limit)
 
@@ -214,9 +215,10 @@ def make_vector_env(
             episode's end, which is how `prefloop.data.rollouts` tells episodes apart.
     """
     env = as_settings(env)
-    if env.is_atari and not env.wrappers and env.termination != "absorb":
-        _require_game(env)
-        return atari.AtariGames(env, num_envs, atari.time_limit(env))
+    emulator = emulator_of(env.env)
+    if emulator and not env.wrappers and env.termination != "absorb":
+        _require_playable(env)
+        return emulator.make_many(env, num_envs)
     kwargs: dict[str, Any] = {"vectorization_mode": "sync"} if separate or seeded_episodes else {}
     if kwargs or not _steps_as_one(env.env):
         kwargs["wrappers"] = [_not_too_large]
@@ -247,7 +249,7 @@ def reset(envs: gym.vector.VectorEnv, seed: int, *stream: int) -> tuple[NDArray,
     Returns:
         What `envs.reset` returns.
     """
-    kinds = (gym.vector.SyncVectorEnv, gym.vector.AsyncVectorEnv, atari.AtariGames)
+    kinds = (gym.vector.SyncVectorEnv, gym.vector.AsyncVectorEnv, Emulated)
     separate = isinstance(envs.unwrapped, kinds)
     seeds = integers(seed, *stream, num=envs.num_envs if separate else 1)
     return envs.reset(seed=seeds if separate else seeds[0])  # type: ignore[arg-type]
@@ -261,18 +263,18 @@ def mujoco_states(envs: gym.vector.VectorEnv) -> NDArray:
         `SuiteTask.simulator_state` says; float64.
     """
     copies = [env.unwrapped for env in envs.unwrapped.envs]  # type: ignore[attr-defined]
-    if isinstance(copies[0], dm_control.SuiteTask):
+    if isinstance(copies[0], SuiteTask):
         return np.stack([env.simulator_state() for env in copies])
     return np.stack([np.concatenate([env.data.qpos, env.data.qvel]) for env in copies])
 
 
 def episode_seeds(envs: gym.vector.VectorEnv) -> NDArray:
-    """What the episodes under way were reset with, of environments with `seeded_episodes`.
+    """Seeds of the episodes under way, of environments with `seeded_episodes`.
 
     Returns:
         int64; [num_envs].
     """
-    if isinstance(envs.unwrapped, atari.AtariGames):
+    if isinstance(envs.unwrapped, Emulated):
         return envs.unwrapped.episode_seeds.copy()
     copies = envs.unwrapped.envs  # type: ignore[attr-defined]
     return np.array([env.get_wrapper_attr("episode_seed") for env in copies], dtype=np.int64)
@@ -286,7 +288,7 @@ def _steps_as_one(env_id: str) -> bool:
 
 
 def _not_too_large(made: gym.Env) -> gym.Env:
-    """An environment, before there are many of it.
+    """Refuses an environment whose pictures are too large to make many copies of it.
 
     Raises:
         UserError: it observes pictures with which memory is full before anything is learned.
@@ -317,24 +319,14 @@ def _make(make, env_id: str | EnvSpec | None, **kwargs):  # type: ignore[no-unty
             raise UserError(f"Can't make the environment {env_id!r}: {reason}") from None
 
 
-# environments that Gymnasium does not know of by itself
-NAMESPACES = {
-    ATARI: atari.register,
-    dm_control.NAMESPACE: dm_control.register,
-    dot.NAMESPACE: dot.register,
-    minatar.NAMESPACE: minatar.register,
-}
-
-
 def import_module(env_id: str) -> None:
     """Imports the module that an id such as `module:Env-v0` names, or what else has to be told to Gymnasium.
 
     Raises:
         UserError: it can't be imported.
     """
-    for namespace, register in NAMESPACES.items():
-        if without_module(env_id).startswith(namespace):
-            register()
+    if family := family_of(env_id):
+        family.register()
     module, colon, _ = env_id.rpartition(":")
     if not colon:
         return
@@ -370,7 +362,8 @@ def _hush_mujoco(env_id: str | EnvSpec | None) -> None:
 def _is_mujoco(env_id: str | EnvSpec | None) -> bool:
     """Whether it is MuJoCo that simulates; Gymnasium's robots, or DM Control's tasks."""
     if isinstance(env_id, str):
-        if dm_control.is_task(env_id):
+        family = family_of(env_id)
+        if family and family.is_mujoco:
             return True
         env_id = gym.registry.get(without_module(env_id))
     return env_id is not None and "mujoco" in str(env_id.entry_point)
@@ -386,11 +379,11 @@ def _wrapper(name: str) -> Any:
     """A class that is named by module and name."""
     module, _, attribute = name.partition(":")
     try:
-        found = getattr(import_own(module), attribute)
+        wrapper = getattr(import_own(module), attribute)
     except (ImportError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"There is no wrapper {name!r}: {error}; it is named module:Class."
         ) from None
-    if not (isinstance(found, type) and issubclass(found, gym.Wrapper)):
+    if not (isinstance(wrapper, type) and issubclass(wrapper, gym.Wrapper)):
         raise UserError(f"{name!r} is no wrapper of Gymnasium's.")
-    return found
+    return wrapper

@@ -41,9 +41,8 @@ class SmallGame(gym.Env[NDArray, np.int64]):
         Raises:
             UserError: the package is not installed.
         """
-        logging.disable(
-            logging.WARNING
-        )  # that it can't draw without Seaborn, which is not asked of it
+        # it warns that it can't draw without Seaborn, which is not asked of it
+        logging.disable(logging.WARNING)
         try:
             from minatar import Environment  # type: ignore[import-not-found, unused-ignore]
         except ImportError:

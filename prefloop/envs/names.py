@@ -8,8 +8,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import find_highest_version, parse_env_id
 
 from prefloop.env_ids import without_module
-from prefloop.envs import atari, dm_control, dot
-from prefloop.envs.settings import ATARI
+from prefloop.envs.families import FAMILIES
 from prefloop.errors import UserError
 
 
@@ -41,12 +40,14 @@ def _newest(env_id: str) -> str | None:
 
 def _nearest(env_id: str) -> str | None:
     """The newest version of the environment whose name is most like this one, if one is like it."""
-    for others in (atari, dm_control, dot):
-        with contextlib.suppress(UserError):  # they need not be installed
-            others.register()
+    for family in FAMILIES:
+        with contextlib.suppress(UserError):  # it need not be installed
+            family.register()
     bare = without_module(env_id)
-    if f"{ATARI}{bare}" in gym.registry:  # without it, ale-py has games of before 2021
-        return f"{ATARI}{bare}"
+    # before any other: without a namespace, ale-py has games of before 2021
+    for family in FAMILIES:
+        if f"{family.namespace}{bare}" in gym.registry:
+            return f"{family.namespace}{bare}"
     names: dict[str, str] = {}
     exact: set[str] = set()
     specs = [(known, spec) for known, spec in gym.registry.items() if spec.version is not None]

@@ -61,7 +61,7 @@ class Pictures(gym.ObservationWrapper, gym.utils.RecordConstructorArgs):
         return np.asarray(image.resize((self._side, self._side), Image.Resampling.BOX))
 
     def _draw(self) -> Any:
-        """What is drawn of now, in few pixels where that is quicker."""
+        """Draws the environment as it is now, in few pixels where that is quicker."""
         if self._drawn is None:
             base: Any = self.env.unwrapped
             if isinstance(base, SuiteTask):

@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from prefloop.env_ids import without_module
-from prefloop.envs import atari
+from prefloop.envs.families import emulator_of
 from prefloop.envs.make import can_go_on, import_module
 from prefloop.envs.names import require_known
 from prefloop.envs.settings import Env, EnvSettings, as_settings
@@ -23,7 +23,7 @@ REWARDS: dict[str, tuple[float, float]] = {
 
 
 def find_spec(env: Env) -> EnvSpec:
-    """What is registered under an id.
+    """Gymnasium's description of an id.
 
     Raises:
         UserError: there is nothing, or its module can't be imported.
@@ -34,10 +34,10 @@ def find_spec(env: Env) -> EnvSpec:
     try:
         return gym.spec(without_module(env_id))
     except gym.error.Error as error:
-        own = (
+        hint = (
             "" if ":" in env_id else f" One of your own is named with its module: module:{env_id}."
         )
-        raise UserError(f"There is no environment {env_id!r}: {error}{own}") from None
+        raise UserError(f"There is no environment {env_id!r}: {error}{hint}") from None
 
 
 def time_limit(env: Env) -> int | None:
@@ -47,10 +47,10 @@ def time_limit(env: Env) -> int | None:
         UserError: as `find_spec`.
     """
     env = as_settings(env)
-    own = find_spec(env).max_episode_steps
-    if env.is_atari:
-        return atari.time_limit(env)
-    return env.horizon or (None if own is None else -(-own // env.action_repeat))
+    limit = find_spec(env).max_episode_steps
+    if emulator := emulator_of(env.env):
+        return emulator.time_limit(env)
+    return env.horizon or (None if limit is None else -(-limit // env.action_repeat))
 
 
 def require_time_limit(env: Env) -> None:
@@ -90,8 +90,8 @@ def return_bounds(env: Env) -> tuple[float, float]:
     env = as_settings(env)
     spec = find_spec(env)
     kind = str(spec.entry_point).rpartition(":")[2]
-    known = str(spec.entry_point).startswith("gymnasium.") and not spec.kwargs
-    if not known or kind not in REWARDS or env.wrappers:  # which may change rewards
+    pays_as_known = str(spec.entry_point).startswith("gymnasium.") and not spec.kwargs
+    if not pays_as_known or kind not in REWARDS or env.wrappers:  # which may change rewards
         return -np.inf, np.inf
     low, high = REWARDS[kind]
     most = (time_limit(env) or np.inf) * env.action_repeat

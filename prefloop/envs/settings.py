@@ -15,15 +15,12 @@ from prefloop.settings import as_listed, as_set, require_above_zero, require_bet
 TERMINATIONS = ("own", "absorb", "never", "restart", "life")
 CHANGES = "env_changes"  # beside "env", where anything is changed
 ATARI = "ALE/"  # what the ids of its games begin with
-# what is meant where nothing is said; of Atari as in Machado et al. 2018, arXiv:1709.06009, table 5, and
-# Mnih et al. 2015
+# what is meant where nothing is said
 USUAL: dict[str, Any] = {"action_repeat": 1, "frame_stack": 1}
-USUAL_OF_ATARI: dict[str, Any] = {
-    "pixels": 84,
-    "action_repeat": 4,
-    "frame_stack": 4,
-    "sticky": 0.25,
-    "noop_max": 30,
+# and of environments whose ids begin so; of Atari as in Machado et al. 2018, arXiv:1709.06009, table 5, and
+# Mnih et al. 2015
+USUAL_OF: dict[str, dict[str, Any]] = {
+    ATARI: {"pixels": 84, "action_repeat": 4, "frame_stack": 4, "sticky": 0.25, "noop_max": 30},
 }
 MAX_PIXELS = 256  # a side: with more, a laptop's memory is full before anything is learned
 
@@ -100,7 +97,7 @@ class EnvSettings:
                 raise ValueError(f"--termination life is for Atari's games, and {self.env} is none")
 
     def ending(self, termination: str) -> "EnvSettings":
-        """The same with other ends, without what is said of those that it has.
+        """A copy that ends otherwise, without the settings of the ends that it has.
 
         Raises:
             UserError: it can't end so.
@@ -109,7 +106,7 @@ class EnvSettings:
         return self.changed({"termination": termination, **without})
 
     def changed(self, changes: Mapping[str, Any]) -> "EnvSettings":
-        """The same with what else is said of it.
+        """A copy with some settings changed.
 
         Args:
             changes: as `changes`, for instance of a command line that did not say which environment; other ends
@@ -127,10 +124,16 @@ class EnvSettings:
 
     @property
     def _usual(self) -> dict[str, Any]:
-        """What is meant where nothing is said; nothing is, until it is known which environment."""
+        """Defaults of this environment; none until it is known which it is."""
         if not self.env:
             return {}
-        return {**USUAL, **(USUAL_OF_ATARI if self.is_atari else {})}
+        return {**USUAL, **self._usual_of_family}
+
+    @property
+    def _usual_of_family(self) -> dict[str, Any]:
+        """Defaults of its family, in place of `USUAL`; none where its family has none."""
+        bare = without_module(self.env)
+        return next((usual for begin, usual in USUAL_OF.items() if bare.startswith(begin)), {})
 
     @property
     def is_atari(self) -> bool:
@@ -139,9 +142,9 @@ class EnvSettings:
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What is not as the environment's makers have it; of Atari all that its pictures depend on."""
+        """Settings that differ from what its makers have; of Atari all on which its pictures depend."""
         plain = {f.name: f.default for f in fields(self)} | (USUAL if self.env else {})
-        always = USUAL_OF_ATARI if self.is_atari else {}
+        always = self._usual_of_family
         return {
             name: as_listed(value)
             for name, value in asdict(self).items()
@@ -150,19 +153,19 @@ class EnvSettings:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What run.json and a dataset's metadata say of it."""
+        """Id and changes, as run.json and a dataset's metadata hold them."""
         return {"env": self.env, **({CHANGES: self.changes} if self.changes else {})}
 
     @property
     def described(self) -> str:
         """Its id and what is changed about it, where a number would be misread without."""
-        said = ", ".join(f"{name} {value}" for name, value in self.unusual.items())
-        return f"{self.env} ({said})" if said else self.env
+        changes = ", ".join(f"{name} {value}" for name, value in self.unusual.items())
+        return f"{self.env} ({changes})" if changes else self.env
 
     @property
     def unusual(self) -> dict[str, Any]:
         """`changes` that somebody has made."""
-        usual = USUAL_OF_ATARI if self.is_atari else {}
+        usual = self._usual_of_family
         return {k: v for k, v in self.changes.items() if k not in usual or v != usual[k]}
 
     def __str__(self) -> str:
@@ -190,12 +193,12 @@ def from_facts(facts: Mapping[str, Any], env_id: str = "") -> EnvSettings | None
     Raises:
         UserError: what is said to be changed can't be.
     """
-    known = env_id or facts.get("env")
-    if not isinstance(known, str) or not known:
+    name = env_id or facts.get("env")
+    if not isinstance(name, str) or not name:
         return None
     changes = facts.get(CHANGES, {})
     try:
         values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
-        return EnvSettings(env=known, **values)
+        return EnvSettings(env=name, **values)
     except (AttributeError, TypeError, ValueError) as error:
-        raise UserError(f"The environment {known} can't be changed as is said: {error}.") from None
+        raise UserError(f"The environment {name} can't be changed as is said: {error}.") from None

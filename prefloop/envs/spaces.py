@@ -32,7 +32,8 @@ class Spaces:
         obs_shape: of one observation.
         obs_dtype: in which observations are kept, for instance "float32" or "uint8".
         discrete: whether actions are numbers from 0, or else vectors.
-        num_actions: how many actions there are, or the size of one.
+        action_dim: numbers that stand for one action in a network: how many actions there are where they are
+            discrete, or else the size of the vector.
         low, high: bounds of each number of an action; empty where actions are discrete.
         frame_stack: how many successive frames the first axis of an observation holds; 1: it
             is no such axis.
@@ -41,7 +42,7 @@ class Spaces:
     obs_shape: tuple[int, ...]
     obs_dtype: str
     discrete: bool
-    num_actions: int
+    action_dim: int
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     frame_stack: int = 1
@@ -52,18 +53,29 @@ class Spaces:
         return int(np.prod(self.obs_shape))
 
     @property
+    def num_actions(self) -> int:
+        """How many actions there are.
+
+        Raises:
+            TypeError: they are continuous.
+        """
+        if not self.discrete:
+            raise TypeError(f"continuous actions can't be counted: {self}")
+        return self.action_dim
+
+    @property
     def action_shape(self) -> tuple[int, ...]:
-        """Of one action."""
-        return () if self.discrete else (self.num_actions,)
+        """Shape of one action."""
+        return () if self.discrete else (self.action_dim,)
 
     @property
     def action_dtype(self) -> str:
-        """In which actions are kept."""
+        """NumPy's name of the type in which actions are kept."""
         return "int64" if self.discrete else "float32"
 
     @property
     def bounds(self) -> tuple[NDArray, NDArray]:
-        """Lower and upper bounds of an action; float32; [num_actions] both."""
+        """Lower and upper bounds of an action; float32; [action_dim] both."""
         return np.array(self.low, np.float32), np.array(self.high, np.float32)
 
     @property
@@ -99,39 +111,40 @@ class Spaces:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a file or a request says of it."""
-        said: dict[str, Any] = {
+        """Spaces as files and requests hold them; `from_facts` reads them."""
+        facts: dict[str, Any] = {
             "obs_shape": list(self.obs_shape),
             "obs_dtype": self.obs_dtype,
             "discrete": self.discrete,
-            "num_actions": self.num_actions,
+            # its name in files since their first version, where actions are continuous, too
+            "num_actions": self.action_dim,
         }
         if not self.discrete:
-            said |= {"low": list(self.low), "high": list(self.high)}
-        return said | ({"frame_stack": self.frame_stack} if self.frame_stack > 1 else {})
+            facts |= {"low": list(self.low), "high": list(self.high)}
+        return facts | ({"frame_stack": self.frame_stack} if self.frame_stack > 1 else {})
 
     @classmethod
-    def from_facts(cls, said: Mapping[str, Any]) -> "Spaces":
-        """What `facts` said.
+    def from_facts(cls, facts: Mapping[str, Any]) -> "Spaces":
+        """Spaces of what `facts` gave.
 
         Raises:
             KeyError, TypeError, ValueError: something is missing or of another kind.
         """
         return cls(
-            tuple(map(int, said["obs_shape"])),
-            str(np.dtype(said["obs_dtype"])),
-            bool(said["discrete"]),
-            int(said["num_actions"]),
-            tuple(map(float, said.get("low", ()))),
-            tuple(map(float, said.get("high", ()))),
-            int(said.get("frame_stack", 1)),
+            tuple(map(int, facts["obs_shape"])),
+            str(np.dtype(facts["obs_dtype"])),
+            bool(facts["discrete"]),
+            int(facts["num_actions"]),
+            tuple(map(float, facts.get("low", ()))),
+            tuple(map(float, facts.get("high", ()))),
+            int(facts.get("frame_stack", 1)),
         )
 
     def __str__(self) -> str:
-        """In a sentence."""
+        """Sizes and kinds, as sentences name them."""
         shape = " x ".join(map(str, self.obs_shape)) or "1"
         kind = "discrete" if self.discrete else "continuous"
-        return f"observations of {shape} and {self.num_actions} {kind} actions"
+        return f"observations of {shape} and {self.action_dim} {kind} actions"
 
 
 def single_spaces(env: "AnyEnv") -> "tuple[gym.Space, gym.Space]":
@@ -144,7 +157,7 @@ def single_spaces(env: "AnyEnv") -> "tuple[gym.Space, gym.Space]":
 
 
 def spaces_of(env: "AnyEnv") -> Spaces:
-    """What an environment observes and does, of one or of many.
+    """Spaces of one environment, or of each of many that step together.
 
     Raises:
         UserError: observations are no Box, or actions neither Discrete from 0 nor a flat Box.

@@ -8,7 +8,7 @@ from gymnasium import Wrapper
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers import StickyAction
 
-from prefloop.envs import atari
+from prefloop.envs.emulated import Emulated
 from prefloop.envs.settings import CHANGES, EnvSettings
 from prefloop.envs.termination import RepeatActions
 from prefloop.errors import UserError, note
@@ -21,16 +21,17 @@ def steps_of(env: "AnyEnv") -> dict[str, Any]:
     """How often an action is taken in a step, and how likely the one before in its place, by the names of flags."""
     copies = getattr(env.unwrapped, "envs", None)
     one: Any = copies[0] if copies else env
-    found: dict[str, Any] = {"action_repeat": 1, "sticky": 0}
+    steps: dict[str, Any] = {"action_repeat": 1, "sticky": 0}
     while isinstance(one, Wrapper):
         if isinstance(one, RepeatActions):
-            found["action_repeat"] = one.times
+            steps["action_repeat"] = one.times
         elif isinstance(one, StickyAction):
-            found["sticky"] = one.repeat_action_probability
+            steps["sticky"] = one.repeat_action_probability
         one = one.env
-    if isinstance(one.unwrapped, atari.AtariGame | atari.AtariGames):
-        return {"action_repeat": one.unwrapped.action_repeat, "sticky": one.unwrapped.sticky}
-    return found
+    base = one.unwrapped
+    if isinstance(base, Emulated):
+        return {"action_repeat": base.action_repeat, "sticky": base.sticky}
+    return steps
 
 
 def require_next_step(envs: VectorEnv, name: object) -> None:
@@ -55,11 +56,12 @@ def note_other_steps(path: Path, facts: Mapping[str, Any], env: "AnyEnv") -> Non
         facts: what run.json says of it.
         env: where it is used, one or many.
     """
-    known, said = facts.get("env"), facts.get(CHANGES)
-    if not isinstance(known, str) or not known:
+    env_id, changes = facts.get("env"), facts.get(CHANGES)
+    if not isinstance(env_id, str) or not env_id:
         return
-    changes = said if isinstance(said, Mapping) else {}
-    usual = EnvSettings(env=known)
+    if not isinstance(changes, Mapping):
+        changes = {}
+    usual = EnvSettings(env=env_id)
     for flag, now in steps_of(env).items():
         before = changes.get(flag, getattr(usual, flag)) or 0
         if before != now:

@@ -113,9 +113,9 @@ class CutAfterFall(gym.Wrapper, gym.utils.RecordConstructorArgs):
 
 
 def is_healthy(env: gym.Env) -> bool | None:
-    """What one of Gymnasium's robots says of itself; None of what says nothing."""
-    said = getattr(env.unwrapped, "is_healthy", None)
-    return bool(said) if isinstance(said, bool | np.bool_) else None
+    """Whether one of Gymnasium's robots is healthy by its own account; None of environments that have none."""
+    healthy = getattr(env.unwrapped, "is_healthy", None)
+    return bool(healthy) if isinstance(healthy, bool | np.bool_) else None
 
 
 USUAL_FPS = 30  # where an environment does not say how quickly it is to be shown

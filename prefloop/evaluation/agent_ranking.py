@@ -24,7 +24,7 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Ranking:
-    """What votes say of agents.
+    """Ranking of agents by votes.
 
     A strength is the logarithm of Bradley-Terry's, less the mean of those it can be compared with.
     Numbers that votes say nothing of are NaN.
@@ -198,20 +198,20 @@ def _checked(
 ) -> tuple[NDArray, NDArray, NDArray]:
     """Votes without skips: whom each is between [votes, 2], its label and its cluster."""
     one, other = (np.asarray(side, dtype=np.int64) for side in (first, second))
-    said = np.asarray(labels, dtype=np.float64)
-    cluster = np.arange(len(said)) if clusters is None else np.asarray(clusters)
-    if not one.shape == other.shape == said.shape == cluster.shape or said.ndim != 1:
-        shapes = [x.shape for x in (one, other, said, cluster)]
+    label = np.asarray(labels, dtype=np.float64)
+    cluster = np.arange(len(label)) if clusters is None else np.asarray(clusters)
+    if not one.shape == other.shape == label.shape == cluster.shape or label.ndim != 1:
+        shapes = [x.shape for x in (one, other, label, cluster)]
         raise ValueError(f"first, second, labels and clusters differ in shape: {shapes}")
     sides = np.stack([one, other], axis=1)
     if len(sides) and not (sides.min() >= 0 and sides.max() < num_agents):
         raise ValueError(f"a vote names an agent outside of 0 to {num_agents - 1}")
     if (one == other).any():
         raise ValueError("a vote is between an agent and itself")
-    is_vote = ~np.isnan(said)
-    if ((said[is_vote] < 0) | (said[is_vote] > 1)).any():
+    is_vote = ~np.isnan(label)
+    if ((label[is_vote] < 0) | (label[is_vote] > 1)).any():
         raise ValueError("a label must be in [0, 1] or NaN for a skip")
-    return sides[is_vote], said[is_vote], cluster[is_vote]
+    return sides[is_vote], label[is_vote], cluster[is_vote]
 
 
 def _outcomes(sides: NDArray, labels: NDArray) -> tuple[tuple[NDArray, NDArray], NDArray]:
@@ -222,9 +222,9 @@ def _outcomes(sides: NDArray, labels: NDArray) -> tuple[tuple[NDArray, NDArray],
     pairs, place = np.unique(np.sort(sides, axis=1), axis=0, return_inverse=True)
     for_second = np.where(sides[:, 0] <= sides[:, 1], labels, 1 - labels)
     is_tie = labels == 0.5
-    said = np.stack([1 - for_second, for_second, is_tie], axis=1)
-    said[is_tie, :2] = 0
-    return (pairs, place.reshape(-1)), said
+    outcomes = np.stack([1 - for_second, for_second, is_tie], axis=1)
+    outcomes[is_tie, :2] = 0
+    return (pairs, place.reshape(-1)), outcomes
 
 
 def _sums(outcomes: NDArray, place: NDArray, num_pairs: int) -> NDArray:
@@ -253,7 +253,7 @@ def _incidence(num_agents: int, pairs: NDArray) -> NDArray:
 
 
 def _probabilities(half_gap: NDArray, tie: NDArray | float) -> tuple[NDArray, NDArray, NDArray]:
-    """Of a win, a loss and a tie, each shaped as `half_gap`; from logits, so that none overflows."""
+    """Probabilities of a win, a loss and a tie, each shaped as `half_gap`; from logits, so that none overflows."""
     logits = np.stack(np.broadcast_arrays(half_gap, -half_gap, tie))
     weights = np.exp(logits - logits.max(axis=0))
     won, lost, even = weights / weights.sum(axis=0)

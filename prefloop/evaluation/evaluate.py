@@ -99,7 +99,7 @@ def openings(
 
 
 def env_seed(seed: int, episode: int) -> int:
-    """What the environment of an episode of `play` is reset with."""
+    """Seed of the environment in an episode of `play`."""
     return integer(seed, Stream.EVALUATION_ENVIRONMENTS, episode)
 
 

@@ -3,22 +3,20 @@
 import base64
 import html
 import io
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from prefloop.evaluation.markup import inline_json, table_of, whole_page
 from prefloop.files import encodable, write_atomically
 
 STATIC = Path(__file__).with_name("static")
 MOST_INPUTS = 20  # that are shown: the rest changes the reward less
-DIGITS = 5  # of a number in a curve: nobody sees more
 # what stands in report.json under these names
 FIGURES = {
     "answers": "answers",
@@ -56,16 +54,13 @@ def write_page(
         disagreement: deviation of the members' probabilities; [answers].
         pairs: what is shown of the hardest answers.
     """
-    names = ("page.css", "reward_report.css", "reward_report.js")
-    look, style, script = ((STATIC / name).read_text(encoding="utf-8") for name in names)
+    trusted = "how far this reward can be trusted"
     pictures = _pictures(calibration, returns, disagreement, about)
-    page = f"""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{html.escape(title)}: how far this reward can be trusted</title>
-<style>{look}{style}</style>
-<h1>{html.escape(title)} <small>how far this reward can be trusted</small></h1>
+    figures = [
+        {"figure": name.replace("_", " "), "value": _shown(about[name]), "": text}
+        for name, text in FIGURES.items()
+    ]
+    body = f"""<h1>{html.escape(title)} <small>{trusted}</small></h1>
 {"".join(f"<p>{sentence}</p>" for sentence in _in_words(about))}
 <section>{pictures}</section>
 {_inputs(about["inputs"])}
@@ -78,22 +73,22 @@ agent sees it, with what the members of the ensemble say, and the true reward.</
 <div id="pairs"></div>
 <noscript><p>The curves need JavaScript.</p></noscript>
 <h2>All figures</h2>
-{_table(("figure", "value", ""), [(k.replace("_", " "), _shown(about[k]), text) for k, text in FIGURES.items()])}
-<script type="application/json" id="data">{inline_json(pairs)}</script>
-<script>{script}</script>
-</html>
-"""
+{table_of(figures)}
+<script type="application/json" id="data">{inline_json(pairs)}</script>"""
+    names = ("reward_report.css", "reward_report.js")
+    style, script = ((STATIC / name).read_text(encoding="utf-8") for name in names)
+    page = whole_page(f"{title}: {trusted}", body, style, script)
     write_atomically(path, encodable(page).encode())
 
 
 def _in_words(about: Mapping[str, Any]) -> list[str]:
-    """What a reader should take away, first of all."""
-    said = about["controls"]
+    """Sentences with what a reader should take away first, as HTML."""
+    controls = about["controls"]
     accuracy, low, high = (about[f"held_out_accuracy{end}"] for end in ("", "_low", "_high"))
     others = (
-        f"On the same answers a constant reward is right in {_percent(said['constant'])} of the cases, the "
-        f"learned one with its sign turned in {_percent(said['flipped'])}, networks that were shown no answer in "
-        f"{_percent(said['untrained_mean'])}, the luckiest in {_percent(said['untrained_highest'])}."
+        f"On the same answers a constant reward is right in {_percent(controls['constant'])} of the cases, the "
+        f"learned one with its sign turned in {_percent(controls['flipped'])}, networks that were shown no answer in "
+        f"{_percent(controls['untrained_mean'])}, the luckiest in {_percent(controls['untrained_highest'])}."
     )
     learned = about["training_accuracy"]
     if math.isnan(accuracy):
@@ -105,8 +100,8 @@ def _in_words(about: Mapping[str, Any]) -> list[str]:
         sentences = [f"<strong>{why}, so nothing says how it does on new ones.</strong>"]
         if not math.isnan(learned):
             sentences[0] += f" It explains {_percent(learned)} of those that it has learned from."
-        return sentences if math.isnan(said["constant"]) else [*sentences, others]
-    best = max(said["constant"], said["flipped"], said["untrained_highest"])
+        return sentences if math.isnan(controls["constant"]) else [*sentences, others]
+    best = max(controls["constant"], controls["flipped"], controls["untrained_highest"])
     decided = about["held_out_answers"] - about["held_out_ties"]
     sentences = [
         f"It predicts <strong>{_percent(accuracy)}</strong> of {decided} decided answers that it has not "
@@ -179,8 +174,8 @@ def _inputs(inputs: Sequence[Mapping[str, Any]]) -> str:
         "<h2>What it looks at</h2><p>How much the reward changes with each number that it is computed from, per "
         "standard deviation of that number, on average over the steps that were compared: by size, and with its "
         f"sign. Filled: more is nearly always better; hatched: nearly always worse; pale: it depends.{more}</p>"
-        "<table class='bars'><thead><tr><th>input</th><th></th><th>size</th><th>slope</th></tr></thead>"
-        f"<tbody>{''.join(bars)}</tbody></table>"
+        "<div class='wide'><table class='bars'><thead><tr><th>input</th><th></th><th>size</th><th>slope</th></tr></thead>"
+        f"<tbody>{''.join(bars)}</tbody></table></div>"
     )
 
 
@@ -199,30 +194,23 @@ def _groups(heading: str, name: str, rows: Sequence[Mapping[str, Any]]) -> str:
     if len(rows) < 2 and not has_errors:
         return ""
     lines = [
-        (
-            row["name"],
-            row["answers"],
-            _shown(row["accuracy"]),
-            row["held_out_answers"] - row["held_out_ties"],
-            _shown(row["held_out_accuracy"], row["low"], row["high"]),
-            *([_rate(row["error"])] if has_errors else []),
-        )
+        {
+            name: str(row["name"]),
+            "answers": str(row["answers"]),
+            "it explains": _shown(row["accuracy"]),
+            "not learned from, without ties": str(row["held_out_answers"] - row["held_out_ties"]),
+            "of these it predicts": _shown(row["held_out_accuracy"], row["low"], row["high"]),
+        }
+        | ({"errors": _rate(row["error"])} if has_errors else {})
         for row in rows
     ]
-    head = [
-        name,
-        "answers",
-        "it explains",
-        "not learned from, without ties",
-        "of these it predicts",
-    ]
     if not has_errors:
-        return f"<h2>{heading}</h2>{_table(head, lines)}"
+        return f"<h2>{heading}</h2>{table_of(lines)}"
     about = (
         "<p>Errors: the share of their answers that was learned to be wrong. 0.5 is a coin's, and such answers "
         "counted for next to nothing in the fit.</p>"
     )
-    return f"<h2>{heading}</h2>{about}{_table([*head, 'errors'], lines)}"
+    return f"<h2>{heading}</h2>{about}{table_of(lines)}"
 
 
 def _rate(error: float) -> str:
@@ -235,29 +223,3 @@ def _shown(value: float, low: float = math.nan, high: float = math.nan) -> str:
         return "-"
     interval = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
     return f"{value}{interval}" if isinstance(value, int) else f"{value:.4g}{interval}"
-
-
-def _table(head: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
-    def line(cells: Iterable[Any], tag: str) -> str:
-        return f"<tr>{''.join(f'<{tag}>{html.escape(str(c))}</{tag}>' for c in cells)}</tr>"
-
-    body = "\n".join(line(row, "td") for row in rows)
-    return f"<table><thead>{line(head, 'th')}</thead><tbody>{body}</tbody></table>"
-
-
-def inline_json(content: Any) -> str:
-    """Curves and clips, as JSON that can't end the script that it stands in."""
-    return json.dumps(plain(content)).replace("<", "\\u003c")
-
-
-def plain(value: Any) -> Any:
-    """The same of what JSON has: arrays as short numbers, and files as addresses that hold them."""
-    if isinstance(value, np.ndarray):
-        return [float(f"{x:.{DIGITS}g}") for x in value]
-    if isinstance(value, Mapping):
-        return {name: plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    if isinstance(value, Path):
-        return f"data:video/mp4;base64,{base64.b64encode(value.read_bytes()).decode()}"
-    return value

@@ -36,7 +36,7 @@ SENSITIVITY_STEPS = 10_000  # that the reward's slopes are averaged over
 
 @dataclass(frozen=True)
 class AnswerFacts:
-    """What is known of the answers besides what they say; each may be missing.
+    """Facts about the answers besides their labels; each may be missing.
 
     Attributes:
         facts: of each answer, as the dataset's lines have them: `annotator` or `teacher`, `iteration`.
@@ -58,7 +58,7 @@ class AnswerFacts:
         model: RewardModel,
         clips: Mapping[int, Path] = MappingProxyType({}),
     ) -> "AnswerFacts":
-        """What a dataset and its environment know.
+        """Facts from a dataset and its environment.
 
         Args:
             preferences: all of the folder, skipped ones included.
@@ -175,7 +175,7 @@ def write_report(
 
 
 def _without_nan(value: Any) -> Any:
-    """The same with None for what is not known, which JSON has a word for."""
+    """Replaces NaN by None, at any depth: JSON has a word for it."""
     if isinstance(value, Mapping):
         return {name: _without_nan(part) for name, part in value.items()}
     if isinstance(value, list):
@@ -184,7 +184,7 @@ def _without_nan(value: Any) -> Any:
 
 
 def _controls(model: RewardModel, preferences: Preferences, gap: NDArray) -> dict[str, float]:
-    """What rewards that learned nothing make of the same answers: accuracies.
+    """Accuracies, on the same answers, of rewards that learned nothing.
 
     Args:
         preferences: those that the model is judged by.
@@ -248,7 +248,7 @@ def sensitivity(model: RewardModel, obs: NDArray, actions: NDArray) -> tuple[NDA
 def _sensitivity(
     model: RewardModel, preferences: Preferences, used: NDArray, names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The same by name, the most sensitive first; nothing of pictures, whose numbers have no meaning alone."""
+    """Sensitivity of the reward to each input by name, the most sensitive first; none to pictures, whose numbers mean nothing alone."""
     if not isinstance(model.encoder, Vectors):
         return []
     segments = preferences.segments[used]
@@ -302,7 +302,7 @@ def _by(
 def _with_errors(
     rows: Sequence[dict[str, Any]], errors: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    """The same with what was learned of who answered, if anything was."""
+    """Adds learned error rates to the rows of who answered, if any were learned."""
     if not errors:
         return list(rows)
     return [{**row, "error": errors.get(row["name"], float("nan"))} for row in rows]

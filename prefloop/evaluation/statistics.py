@@ -99,7 +99,7 @@ class Interval:
     high: float
 
     def or_wider(self, low: float, high: float, bounds: Bounds) -> "Interval":
-        """What either interval holds, cut off at the bounds."""
+        """The interval that holds both, cut off at the bounds."""
         return Interval(
             self.value, max(min(self.low, low), bounds[0]), min(max(self.high, high), bounds[1])
         )
@@ -151,7 +151,7 @@ def iqm_interval(scores: ArrayLike, bounds: Bounds = UNBOUNDED, seed: int = 0) -
 def iqm_band(
     curves: NDArray, bounds: Bounds = UNBOUNDED, seed: int = 0
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """The same at every point of runs' curves, all at once; the resampled runs are whole curves.
+    """Interquartile means over runs, with intervals, at every point of their curves; whole curves are resampled.
 
     Args:
         curves: [runs, points].

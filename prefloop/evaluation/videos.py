@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from gymnasium.wrappers import HumanRendering
 from numpy.typing import NDArray
 
 from prefloop.data.rollouts import Act
-from prefloop.envs.drawing import why_not_drawn
+from prefloop.envs.drawing import has_screen, why_not_drawn
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env, as_settings
 from prefloop.envs.termination import USUAL_FPS
@@ -30,7 +29,7 @@ SMOOTH = 30.0  # pictures a second
 
 def has_display() -> bool:
     """Whether a window that is opened here would be seen by somebody."""
-    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+    if not has_screen():
         return False  # SDL would find out too, with a complaint on stderr
     try:
         pygame.display.init()
@@ -111,7 +110,7 @@ def record_episode(
 
 @dataclass(frozen=True)
 class DrawnEpisode:
-    """What happened in an episode whose pictures are in a video.
+    """An episode whose pictures are in a video.
 
     Attributes:
         obs: the observation each action was chosen in; [steps, *obs_shape].
@@ -201,9 +200,8 @@ def require_pictures(env: Env, flag: str) -> None:
         try:
             made.reset(seed=0)
             picture = made.render()
-        except (
-            Exception
-        ) as error:  # of whatever draws: drivers, libraries, the environment's makers
+        # of whatever draws: drivers, libraries, the environment's makers
+        except Exception as error:
             reason = why_not_drawn(error)
             raise UserError(f"{env} can't be drawn here ({reason}), which {flag} needs.") from None
         finally:

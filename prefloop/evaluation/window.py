@@ -85,7 +85,7 @@ class Window:
 
 
 def _play(env: Env, file: Path) -> None:
-    """What the window's process does, until it is closed or whom it belongs to has ended."""
+    """Plays episodes in the window's process, until it is closed or whom it belongs to has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who learns
     use_one_thread()
     try:

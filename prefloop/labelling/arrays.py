@@ -84,7 +84,7 @@ class Segment:
 
     @property
     def digest(self) -> str:
-        """What makes a segment the same as another: all but where it comes from."""
+        """Digest of a segment, the same for two that differ only in where they come from."""
         return pad([self]).identities[0].hex()
 
     def part(self, start: int, stop: int) -> "Segment":
@@ -244,7 +244,7 @@ def pad(segments: Sequence[Segment], with_replay: bool = False) -> Segments:
 
 
 def replay_kind(segment: Segment) -> tuple[object, ...]:
-    """What shows a segment again: two that are alike in this can stand in one array; empty: nothing."""
+    """Names and kinds of the arrays that show a segment again: two that are alike in this can stand in one array; empty: nothing."""
     return tuple(
         (name, array.dtype.str, array.ndim, array.shape[1:])
         for name, array in sorted(segment.replay.items())

@@ -12,10 +12,9 @@ MAX_COMPARISON = 8 * 2**20
 MAX_TRACE = 250  # steps of a segment whose reward is told step by step
 MAX_INSTRUCTIONS = 10_000  # characters that annotators are to read
 MAX_AHEAD = 8  # queries that a page holds, with the one that is shown
-MAX_STUDY = 24  # characters of a study's name, and
-MAX_REF = (
-    MAX_NAME - MAX_STUDY - 1
-)  # of what names a participant within it: both together name an annotator
+# characters of a study's name, and of what names a participant within it: both together name an annotator
+MAX_STUDY = 24
+MAX_REF = MAX_NAME - MAX_STUDY - 1
 MAX_TEXT = 20_000  # characters of each text of a study
 RUN_NAME = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}$"
 STUDY_NAME = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_STUDY - 1}}}$"

@@ -14,7 +14,7 @@ def new_token() -> str:
 
 
 def digest(token: str) -> str:
-    """What may be kept of a token. They are long and random, so a plain hash gives nothing away."""
+    """Hash of a token, which may be kept. Tokens are long and random, so a plain hash gives nothing away."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 

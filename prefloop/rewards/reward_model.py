@@ -81,7 +81,7 @@ class RewardModel(nn.Module):
             raise UserError(f"A reward of vectors can't judge {spaces}; it needs an encoder.")
         self.spaces, self.uses_actions, self.members = spaces, uses_actions, members
         self.encoder = encoder or Vectors(spaces.obs_size)
-        actions = spaces.num_actions if uses_actions else 0
+        actions = spaces.action_dim if uses_actions else 0
         seen = self.encoder.features
         if isinstance(self.encoder, Apart):
             seen //= members
@@ -364,6 +364,6 @@ def described_spaces(described: Mapping[str, Any], wanted: Spaces) -> Spaces:
     return replace(
         wanted,
         obs_shape=(described["obs_dim"],),
-        num_actions=described["action_dim"],
+        action_dim=described["action_dim"],
         discrete=described["discrete"],
     )

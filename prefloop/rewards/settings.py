@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from prefloop.encoder_kinds import ENCODERS_OF_PICTURES, OF_ENSEMBLES
+from prefloop.encoder_kinds import ENCODERS_OF_PICTURES, KINDS_IN_WORDS, OF_ENSEMBLES
 from prefloop.query_strategies import STRATEGIES
 from prefloop.settings import part, require_above_zero, require_between, setting
 
@@ -28,7 +28,7 @@ class RewardSettings:
     ensemble: int = setting(3, "members; they differ by initialisation and by bootstrap (C)")
     inputs: str = setting("obs-actions", "what a reward depends on", flag="reward_inputs", choices=INPUTS)
     hidden_sizes: tuple[int, ...] = setting((32, 32), "width of each hidden layer", flag="reward_hidden_sizes")
-    encoder: str = setting("", "of pictures: small (42 pixels), nature (84), impala (GPUs) or keypoints (where things are, for few answers); if not given, by their size", flag="reward_encoder", choices=ENCODERS_OF_PICTURES)
+    encoder: str = setting("", f"of pictures: {KINDS_IN_WORDS}; if not given, by their size", flag="reward_encoder", choices=tuple(ENCODERS_OF_PICTURES))
     encoders: str = setting("shared", "one encoder of pictures for all members, or one for each (apart), which takes as many times as long", flag="reward_encoders", choices=OF_ENSEMBLES)
     shift: int = setting(0, "pixels by which each picture is moved at most, at random, whenever it is learned from (Yarats et al. 2021, arXiv:2004.13649)", flag="reward_shift")
     learning_rate: float = setting(None, "step size of Adam; if not given, 3e-3, of pictures 1e-3", flag="reward_learning_rate", usual=3e-3)

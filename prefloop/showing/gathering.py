@@ -137,7 +137,7 @@ def _shown(
     """One policy: its returns and its clips."""
     kept, policy = loaded.run.policies[i], loaded.policies[i]
     # SAC's policies draw actions to learn, and are judged by their mean
-    greedy = starts.greedy or getattr(policy, "is_judged_by_its_mean", False)
+    greedy = starts.greedy or policy.evaluates_greedily
     returns = play(policy, env, starts.episodes, starts.seed, greedy, tell).returns
     _require_finite(loaded, kept, {"true": returns})
     clips, every = [], steps_a_picture(env)

@@ -161,7 +161,7 @@ def chosen(policies: Sequence[KeptPolicy], most: int) -> list[KeptPolicy]:
 
 
 def read_curve(path: Path) -> list[Point]:
-    """What metrics.csv says of returns, steps and labels; empty where there is none.
+    """Returns, steps and labels of a metrics.csv; empty where there is none.
 
     Raises:
         UserError: it can't be read, or holds words in place of numbers.

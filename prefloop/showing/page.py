@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prefloop.errors import UserError
-from prefloop.evaluation import reward_page
-from prefloop.evaluation.reward_page import inline_json, plain
+from prefloop.evaluation.markup import inline_json, plain, whole_page
 from prefloop.files import encodable, write_atomically
 
 PAGE, DATA = "index.html", "show.json"
@@ -58,31 +57,21 @@ def write_page(folder: Path, about: Mapping[str, Any]) -> None:
         UserError: it can't be written.
     """
     names = ", ".join(run["name"] for run in about["runs"])
-    title = html.escape(f"{names} in {about['env']}")
-    look = "".join(
-        path.read_text(encoding="utf-8")
-        for path in (
-            reward_page.STATIC / "page.css",
-            STATIC / "show.css",
-            LABELLING.joinpath("css", "reward.css"),
-            LABELLING.joinpath("css", "comparison.css"),
-        )
+    title = f"{names} in {about['env']}"
+    sheets = (
+        STATIC / "show.css",
+        LABELLING.joinpath("css", "reward.css"),
+        LABELLING.joinpath("css", "comparison.css"),
     )
-    page = f"""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>{look}</style>
-<main class="comparison"><h1>{title}</h1><noscript><p>The page needs JavaScript.</p></noscript></main>
+    style = "".join(file.read_text(encoding="utf-8") for file in sheets)
+    body = f"""<main class="comparison"><h1>{html.escape(title)}</h1><noscript><p>The page needs JavaScript.</p></noscript></main>
 <script type="application/json" id="data">{inline_json(about)}</script>
 <script type="importmap">{json.dumps({"imports": _modules()})}</script>
 <script type="module">
 import {{ showComparison }} from "comparison.js";
 showComparison(document.querySelector("main"), JSON.parse(document.getElementById("data").textContent));
-</script>
-</html>
-"""
+</script>"""
+    page = whole_page(title, body, style)
     write_atomically(folder / DATA, (json.dumps(plain(about)) + "\n").encode())
     write_atomically(folder / PAGE, encodable(page).encode())
 
@@ -94,12 +83,12 @@ def _modules() -> dict[str, str]:
         for room, names in SCRIPTS.items()
         for name in names
     ]
-    found = {}
+    modules = {}
     for place in places:
         # ../common/x.js has no meaning seen from such an address, x.js is looked up in this map
         text = re.sub(
             r'(from ")\.{1,2}/(?:(?:common|words)/)?', r"\1", place.read_text(encoding="utf-8")
         )
         coded = base64.b64encode(text.encode()).decode()
-        found[place.name] = f"data:text/javascript;charset=utf-8;base64,{coded}"
-    return found
+        modules[place.name] = f"data:text/javascript;charset=utf-8;base64,{coded}"
+    return modules

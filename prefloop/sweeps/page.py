@@ -5,13 +5,14 @@ import json
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from prefloop.envs.settings import EnvSettings
+from prefloop.evaluation.markup import table_of, whole_page
 from prefloop.files import encodable, write_atomically
 from prefloop.settings import as_flat, defaults_of
 from prefloop.sweeps.cells import shown
-from prefloop.sweeps.markup import table_of, whole_page
 from prefloop.sweeps.methods import CONTROLS, METHODS
 from prefloop.sweeps.results import Part, Results, Row
 from prefloop.sweeps.settings import (
@@ -24,6 +25,7 @@ from prefloop.sweeps.tables import FEW, Rows, Table, by_seed, has_few_seeds, sco
 from prefloop.tuned import defaults_for
 from prefloop.words import counted, listed
 
+STATIC = Path(__file__).with_name("static")
 OF_RUNS = ("mean_return", "low", "high", "score", "seconds")  # figures of a run that the page shows
 
 
@@ -130,7 +132,8 @@ def _html(
     pairs = ", demonstrators and pairs under <code>seeds/</code>" if has_weak else ""
     few = f" {FEW}" if any(map(has_few_seeds, tables)) else ""
     seconds = sum(row["seconds"] for row in results.rows)
-    body = f"""<p>{_how(parts)}</p>
+    body = f"""<h1>{html.escape(title)}</h1>
+<p>{_how(parts)}</p>
 <section id="filters" aria-label="Show only"></section>
 {table_of(lines)}
 <p>IQM: interquartile mean over seeds, with a 95 % interval.{improves}{few}</p>
@@ -145,7 +148,10 @@ def _html(
 {table_of(_runs(results))}
 </details>
 {"".join(_everything(part) for part in parts)}"""
-    return whole_page(title, body, script="filter.js")
+    style, script = (
+        (STATIC / f"filter.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")
+    )
+    return whole_page(title, body, style, script)
 
 
 def _terms(results: Results, part: Part) -> dict[str, str]:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from prefloop.evaluation.markup import table_of, whole_page
 from prefloop.evaluation.plots import save_figure
 from prefloop.files import encodable, write_atomically, write_csv
 from prefloop.sweeps.best_settings import FRESH, PRESET, write_best
 from prefloop.sweeps.cells import shown
-from prefloop.sweeps.markup import table_of, whole_page
 from prefloop.sweeps.search_file import COPY, SCORE, Search
 from prefloop.sweeps.trials import GIVEN_UP, REASON, Trials
 from prefloop.words import counted
@@ -159,7 +159,8 @@ def _html(
         if importances
         else ""
     )
-    body = f"""<p>{len(ended)} of {counted(settings.trials, "trial")} came to something, {given_up} of them were given up early. What is maximised
+    body = f"""<h1>{html.escape(title)}</h1>
+<p>{len(ended)} of {counted(settings.trials, "trial")} came to something, {given_up} of them were given up early. What is maximised
 is the mean {settings.maximise} of {counted(len(search.instances), "run")}.</p>
 <p>The best is trial {best}, with {value:.4g}: {html.escape(chosen)}. It was chosen by these runs, which flatters it;
 {FRESH} is a study of it on seeds that nobody has chosen by.</p>

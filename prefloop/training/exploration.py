@@ -18,9 +18,8 @@ from prefloop.training.settings import ExplorationSettings
 
 FAR = 100  # deviations from 0
 FEW = 4  # times that each state would be drawn: so often it would be its own neighbour, and worth nothing
-FORMAT = (
-    2  # raise it with each change of what is paid: what was explored by another is not gone on from
-)
+# raise it with each change of what is paid: what was explored by another is not gone on from
+FORMAT = 2
 
 
 class StateEntropy:

@@ -160,9 +160,8 @@ class Pebble:
             self.replay.relabel(taught.model.reward)
         if not was_fitted:
             self._forget_exploration(iteration)
-            if (
-                self.settings.questions.queue is not None
-            ):  # so that nobody waits for the next session
+            # so that nobody waits for the next session
+            if self.settings.questions.queue is not None:
                 self.ask_now()
         return row
 

@@ -31,7 +31,7 @@ def steps(n=64, spaces=SPACES, seed=0, reward=1.0, terminated=False):
     low, high = spaces.bounds
     return Transitions(
         rng.normal(size=(n, *spaces.obs_shape)).astype(np.float32),
-        rng.uniform(low, high, (n, spaces.num_actions)).astype(np.float32),
+        rng.uniform(low, high, (n, spaces.action_dim)).astype(np.float32),
         np.full(n, reward, np.float32),
         rng.normal(size=(n, *spaces.obs_shape)).astype(np.float32),
         np.full(n, terminated),

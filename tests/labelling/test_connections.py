@@ -175,9 +175,8 @@ def test_who_is_served_is_not_sent_away():
     for place in at_work:
         assert gate.enter(place, "192.0.2.1")
         gate.works(place)
-    assert not gate.enter(
-        Place(), "192.0.2.1"
-    )  # half of the places are this address's, all at work
+    # half of the places are this address's, all at work
+    assert not gate.enter(Place(), "192.0.2.1")
     waiting, other, third = Place(), Place(), Place()
     assert gate.enter(waiting, "192.0.2.2")
     assert gate.enter(other, "192.0.2.3")

@@ -32,9 +32,8 @@ def test_several_people_and_their_repeats_are_taken_out_and_in(run, client, tmp_
     assert [who.annotator for who in after.annotators] == ["ada", "bob"]
     assert after.agreement == before.agreement and after.alpha == before.alpha
     told = "Krippendorff's alpha" in run("prefloop.cli runs show copy").out
-    assert told == (
-        before.alpha.value is not None
-    )  # sides are drawn: both may have said one thing alone
+    # sides are drawn: both may have said one thing alone
+    assert told == (before.alpha.value is not None)
     assert client.run("copy").counts.left == 0
 
 

@@ -161,9 +161,8 @@ def test_page_and_scripts_are_found(proxied):
             assert reply.headers[name] == value
         assert "set-cookie" not in reply.headers
     bare = proxied.api.get(proxied.url, follow_redirects=True)
-    assert bare.url.path.endswith(
-        "/"
-    )  # or else the page would look for its files beside its folder
+    # or else the page would look for its files beside its folder
+    assert bare.url.path.endswith("/")
     assert bare.text == page.text
 
 

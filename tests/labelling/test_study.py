@@ -514,9 +514,8 @@ def test_a_new_route_is_closed_until_somebody_opens_it(store, tmp_path):
     def new():
         return {}
 
-    app.router.routes.insert(
-        0, app.router.routes.pop()
-    )  # before the page, which is at every address
+    # before the page, which is at every address
+    app.router.routes.insert(0, app.router.routes.pop())
     with serving(app) as api:
         (ada,) = entered(make_study(api, people=1))
         assert api.get("/api/new").status_code == 200

@@ -145,11 +145,12 @@ def test_mistakes_end_in_sentences(run, tmp_path):
     outcome = run(f"{SMALL} p --random-steps 900")
     assert_one_sentence(outcome, "All 900 steps would be random (--random_steps 900)")
     assert run(f"{SMALL} p").code == 0
+    # the other way round it is no better
     for line in (
         f"ppo --env Pendulum-v1 {ppo}",
         "pref-ppo --env Pendulum-v1 --steps 600 --iteration-steps 200 --num-envs 2 --rollout-steps 50 "
         "--labels 6 --segment-length 10",
-    ):  # the other way round it is no better
+    ):
         outcome = run(f"prefloop.cli {line} --init p/final_policy.params --out other")
         assert_one_sentence(outcome, "p/final_policy.params is a policy of prefloop sac or pebble")
     assert_one_sentence(run(f"{SMALL} p"), "p holds a run already", "--resume")

@@ -97,9 +97,8 @@ def test_policies_on_the_way_are_kept_and_can_be_judged(run, tmp_path, name):
     kept = sorted(path.name for path in (tmp_path / "kept").glob("policy_checkpoint*.params"))
     assert kept == [f"policy_checkpoint{row}.params" for row in range(1, len(rows), 2)]
     bytes_of = {n: (tmp_path / "kept" / n).read_bytes() for n in (*kept, "final_policy.params")}
-    assert len(set(bytes_of.values())) >= len(
-        kept
-    )  # each is another; the last may be the final one
+    # each is another; the last may be the final one
+    assert len(set(bytes_of.values())) >= len(kept)
     judged = run(f"prefloop.cli evaluate kept/{kept[0]} --episodes 2 --out judged")
     assert judged.code == 0, judged.err
     # what is kept changes nothing of what is learned

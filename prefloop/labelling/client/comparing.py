@@ -82,7 +82,7 @@ def send_comparison(
 
 
 def _with_digests(about: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
-    """The same, with each video named by its content."""
+    """A copy in which each video is named by its content."""
 
     def named(policy: Mapping[str, Any]) -> dict[str, Any]:
         clips = [{**clip, "video": digests[clip["video"]]} for clip in policy["clips"]]

@@ -28,7 +28,7 @@ def forget(client: LabellingClient, name: str, ask: bool) -> None:
 
 
 def forget_participant(client: LabellingClient, study: str, ref: str, ask: bool) -> None:
-    """The same of whoever is called so in a study.
+    """Deletes what is stored of whoever is called so in a study.
 
     Raises:
         UserError: nobody is; or as `forget`.
@@ -42,7 +42,7 @@ def forget_participant(client: LabellingClient, study: str, ref: str, ask: bool)
 
 
 def _inventory(stored: StoredOut) -> str:
-    """What is stored, in numbers."""
+    """Counts of what is stored, as text."""
     said = [
         counted(stored.answers, "answer"),
         counted(stored.skips, "skip"),
@@ -58,7 +58,7 @@ def _inventory(stored: StoredOut) -> str:
 
 
 def say_what_is_left(wiped: bool) -> None:
-    """What no deletion on the server undoes."""
+    """Prints what no deletion on the server undoes."""
     if not wiped:
         note(
             "Traces may stay in the database's file: something else reads it, or its disk is full. "

@@ -285,7 +285,7 @@ def _send_labels(
 
 
 def _trim(said: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Of the whole segments; where the line names none, the parts are segments of their own."""
+    """Where the pair lies in its whole segments; where the line names none, the parts are segments of their own."""
     trim = said.get("trim")
     if not said.get("whole") or not isinstance(trim, list) or len(trim) != 2:
         return None

@@ -73,7 +73,7 @@ class People:
         return self.counts().left
 
     def resume(self, shown: int) -> None:
-        """What was asked stands on the server."""
+        """Does nothing: what was asked stands on the server."""
 
     def missing(self, labels: int) -> int:
         """How many queries more it takes, counting those that are asked and not answered yet."""
@@ -158,11 +158,13 @@ class People:
         """What the reward says of what is asked about: for the page, where somebody may want to see it."""
         if self._model is None or not self._open:
             return
-        told = {str(id): trace(self._model, one, _has_true(one)) for id, one in self._open.items()}
+        traces = {
+            str(id): trace(self._model, one, _has_true(one)) for id, one in self._open.items()
+        }
         # nobody trains by a server of an earlier version, or under an earlier trainer's name
         with contextlib.suppress(RefusedError):
-            known = {id: said for id, said in told.items() if said is not None}
-            self.client.put_traces(self.run, known)
+            short = {id: steps for id, steps in traces.items() if steps is not None}
+            self.client.put_traces(self.run, short)
 
 
 def _has_true(segments: Segments) -> bool:
@@ -228,7 +230,7 @@ class StandingLabels:
 
     @property
     def _state(self) -> tuple[int, int, int, set[str]]:
-        """What is another after something has happened."""
+        """Facts of which one changes whenever something has happened."""
         return self._cursor, self._round, self._forgotten, self._excluded
 
     def _fetch(self) -> None:
@@ -322,10 +324,10 @@ def trace(model: RewardModel, segment: Segments, has_true: bool) -> dict[str, An
     steps = int(segment.lengths[0])
     if steps > MAX_TRACE:
         return None
-    told = model.step_by_step(segment.obs[0, :steps], segment.actions[0, :steps])
+    rewards = model.step_by_step(segment.obs[0, :steps], segment.actions[0, :steps])
     if has_true:
-        told["true"] = segment.rewards[0, :steps]
-    return {name: [float(f"{x:.4g}") for x in values] for name, values in told.items()}
+        rewards["true"] = segment.rewards[0, :steps]
+    return {name: [float(f"{x:.4g}") for x in values] for name, values in rewards.items()}
 
 
 def trimmed(segments: Segments, i: int, start: int, stop: int) -> Segments:

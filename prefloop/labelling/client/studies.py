@@ -170,7 +170,7 @@ def _say_what_is_missing(client: LabellingClient, study: StudyOut, people: int) 
 
 
 def _refs(count: int, after: int = 0) -> list[str]:
-    """What participants are called: 01, 02 and so on."""
+    """Names of participants: 01, 02 and so on."""
     return [f"{number:02}" for number in range(after + 1, after + count + 1)]
 
 

@@ -42,11 +42,11 @@ class ConnectionLimits:
 
     @property
     def per_address(self) -> int:
-        """Of one address: never more than half, so that nobody alone takes all."""
+        """Connections of one address: never more than half, so that nobody alone takes all."""
         return max(1, self.connections // 2)
 
     def within(self, files: int) -> "ConnectionLimits":
-        """The same where a process may have so many files open: a quarter is left to the database and clips."""
+        """Limits where a process may have so many files open: a quarter is left to the database and clips."""
         backlog = max(1, min(self.backlog, files // 8))
         # two rounds may have been taken and not be known here yet
         room = files - files // 4 - 2 * backlog

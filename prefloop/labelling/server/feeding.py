@@ -21,9 +21,8 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5  # between two looks at what is needed
 LOOKS_PER_TRIM = 120  # looks between two tidyings of the folder
 AGAIN_SECONDS = 30.0  # after which a clip is asked for again that could not be stored
-SENDING_SECONDS = (
-    60.0  # between the file of a clip that somebody sends and the row that names it, at most
-)
+# between the file of a clip that somebody sends and the row that names it, at most
+SENDING_SECONDS = 60.0
 WANTED_SECONDS = 30.0  # that a wish lasts; a page that is open says it again every few seconds
 
 

@@ -43,11 +43,11 @@ class HelperProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the process; None while there is none."""
+        """Id of the process; None while there is none."""
         return self._process.pid if self._process else None
 
     def ask(self, message: Any, seconds: float) -> Any:
-        """What it replies to a message.
+        """Sends a message and gives the reply.
 
         Raises:
             DiedError, TookTooLongError: it doesn't; the next message finds a new process.
@@ -94,7 +94,7 @@ class HelperProcess:
 
 @contextlib.contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """What starts meanwhile inherits this, so that Ctrl-C finds it deaf while it still starts."""
+    """Blocks Ctrl-C meanwhile: a process that starts inherits this, so that Ctrl-C finds it deaf while it still starts."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -13,9 +13,8 @@ from prefloop.files import make_private, write_atomically
 from prefloop.labelling.server.storage.records import Exported
 
 _SECRET = re.compile(r"[0-9a-f]{64}")
-_DIGITS = (
-    16  # of a pseudonym: two of a million people have the same with a chance of 1 in 40 million
-)
+# of a pseudonym: two of a million people have the same with a chance of 1 in 40 million
+_DIGITS = 16
 
 
 def secret_of(path: Path) -> bytes:
@@ -51,6 +50,6 @@ def pseudonyms(secret: bytes) -> Callable[[str], str]:
 
 
 def without_names(exported: Exported, pseudonym: Callable[[str], str]) -> Exported:
-    """The same export, in which nobody is named."""
+    """A copy of an export in which nobody is named."""
     labels = [replace(event, annotator=pseudonym(event.annotator)) for event in exported.labels]
     return replace(exported, labels=labels, pseudonyms=True)

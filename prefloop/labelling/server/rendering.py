@@ -34,6 +34,7 @@ from prefloop.envs.drawing import (
     plain_viewer,
     why_not_drawn,
 )
+from prefloop.envs.emulated import Emulated
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import Env, as_settings
 from prefloop.envs.termination import USUAL_FPS
@@ -67,7 +68,8 @@ class Renderer:
         self.fps = float(self._env.metadata.get("render_fps") or USUAL_FPS)
         self._way = what_to_record(self._env)
         # an emulator forgets all of the game before; to load one takes as long as to begin in it
-        self._begins_as_new = self._settings.is_atari and not self._settings.wrappers
+        is_emulated = isinstance(self._env.unwrapped, Emulated)
+        self._begins_as_new = is_emulated and not self._settings.wrappers
         self._call(self._env.reset, seed=0)  # some can't be drawn before
         # at once: where the camera looks is taken from the state it is made in, and must not
         # depend on which segment comes first

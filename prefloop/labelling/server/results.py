@@ -139,11 +139,13 @@ def results(labels: Sequence[Event], excluded: Collection[str] = ()) -> Results:
     by_annotator: dict[str, list[Event]] = defaultdict(list)
     for event in labels:
         by_annotator[event.annotator].append(event)
-    said = {name: first_labels(events) for name, events in by_annotator.items()}
-    repeats = {name: repeated(events, said[name]) for name, events in by_annotator.items()}
+    first_said = {name: first_labels(events) for name, events in by_annotator.items()}
+    repeats = {name: repeated(events, first_said[name]) for name, events in by_annotator.items()}
     found = doubts(labels, excluded)
     who = sorted(by_annotator.keys() - set(excluded))
-    pairs = [_pair(one, other, said[one], said[other]) for one, other in combinations(who, 2)]
+    pairs = [
+        _pair(one, other, first_said[one], first_said[other]) for one, other in combinations(who, 2)
+    ]
     compared = sum(pair.n for pair in pairs)
     agreed = sum(pair.n * pair.share for pair in pairs if pair.share is not None)
     return Results(
@@ -154,7 +156,7 @@ def results(labels: Sequence[Event], excluded: Collection[str] = ()) -> Results:
             for name, events in sorted(by_annotator.items())
         ],
         agreement=Share(compared, agreed / compared if compared else None),
-        alpha=krippendorffs_alpha([said[name] for name in who]),
+        alpha=krippendorffs_alpha([first_said[name] for name in who]),
         consistency=_share([pair for name in who for pair in repeats[name]]),
         pairs=[pair for pair in pairs if pair.n],
         seconds=_seconds([event for event in labels if event.annotator not in excluded]),
@@ -180,20 +182,20 @@ def cohens_kappa(pairs: Sequence[tuple[float, float]]) -> float | None:
     return None if expected == 1 else (observed - expected) / (1 - expected)
 
 
-def krippendorffs_alpha(said: Sequence[Mapping[object, float]]) -> Alpha:
+def krippendorffs_alpha(by_annotator: Sequence[Mapping[object, float]]) -> Alpha:
     """Agreement beyond what chance would give, of as many annotators as there are.
 
     Answers are ordinal: a tie lies between the first and the second, so who says "equal" contradicts
     somebody less than who prefers the other one. Only queries that several have answered count.
 
     Args:
-        said: by each annotator, of each query.
+        by_annotator: labels of each query, by each annotator.
 
     Source: Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability".
     """
     # how many said first, tie and second of each query; [queries, 3]
     counts: dict[object, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for labels in said:
+    for labels in by_annotator:
         for query, label in labels.items():
             counts[query][1 + (label > 0.5) - (label < 0.5)] += 1
     several = np.array([row for row in counts.values() if sum(row) > 1], dtype=np.int64)
@@ -211,9 +213,9 @@ def krippendorffs_alpha(said: Sequence[Mapping[object, float]]) -> Alpha:
 
 
 def _pair(one: str, other: str, ones: dict[object, float], others: dict[object, float]) -> Pair:
-    said = [(ones[query], others[query]) for query in ones.keys() & others.keys()]
-    share = _share(said)
-    return Pair(share.n, share.share, (one, other), cohens_kappa(said))
+    both = [(ones[query], others[query]) for query in ones.keys() & others.keys()]
+    share = _share(both)
+    return Pair(share.n, share.share, (one, other), cohens_kappa(both))
 
 
 def _share(pairs: Sequence[tuple[float, float]]) -> Share:
@@ -256,7 +258,7 @@ def _seconds(events: Sequence[Event]) -> Seconds:
 
 
 def _curves(by_annotator: Mapping[str, Sequence[Event]]) -> list[Curve]:
-    """Of those who labelled most; of one annotator alone, the curve of all says the same."""
+    """Learning curves of those who labelled most; none of one annotator alone, of whom the curve of all says the same."""
     if len(by_annotator) < 2:
         return []
     most = sorted(by_annotator.items(), key=lambda item: (-len(item[1]), item[0]))

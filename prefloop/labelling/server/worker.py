@@ -93,7 +93,7 @@ class RenderWorker:
 
     @property
     def pid(self) -> int | None:
-        """Of the process that draws; None while there is none."""
+        """Id of the process that draws; None while there is none."""
         return self._process.pid
 
     def start(self) -> None:

@@ -31,7 +31,7 @@ def test_a_segment_is_stored_once_and_comes_back(store):
         ({"obs_shape": (3,)}, r"observations of \[3\], not \[4\]"),
         ({"obs_dtype": "uint8"}, "observations in uint8 in stacks of 1, not float32"),
         ({"discrete": False}, "actions are vectors"),
-        ({"num_actions": 1}, "actions are 0 to 0"),
+        ({"action_dim": 1}, "actions are 0 to 0"),
     ],
 )
 def test_segments_of_other_sizes_are_refused(store, facts, words):

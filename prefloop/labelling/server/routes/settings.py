@@ -30,9 +30,8 @@ def get_health(service: ServiceDep, visitor: VisitorDep, response: Response) -> 
     """What answers here, and what the token that was sent allows. Needs none."""
     role = visitor.role
     if role is None:
-        response.headers["www-authenticate"] = (
-            "Bearer"  # by which tokens that are tried are counted
-        )
+        # by which tokens that are tried are counted
+        response.headers["www-authenticate"] = "Bearer"
     return HealthOut(
         version=prefloop.__version__,
         schema=service.store.schema,

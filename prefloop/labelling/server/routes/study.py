@@ -80,9 +80,8 @@ def get_stored(service: ServiceDep, link: LinkDep) -> StoredOut:
     """What is stored of the participant."""
     try:
         return StoredOut.of(service.store.people.stored(link.annotator))
-    except (
-        NotFoundError
-    ):  # forgotten since the request began; it names others whose names are like theirs
+    except NotFoundError:
+        # forgotten since the request began; the error names others whose names are like theirs
         raise no_link() from None
 
 

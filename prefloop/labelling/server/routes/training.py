@@ -101,11 +101,10 @@ def get_segment(segment: UUID, service: ServiceDep, visitor: VisitorDep) -> Segm
     )
 
 
+# whoever takes part in a study is to judge what is done, and by nothing else
 @router.get(
     "/segments/{segment}/observed.png",
-    dependencies=[
-        annotators_only
-    ],  # whoever takes part in a study is to judge what is done, and by nothing else
+    dependencies=[annotators_only],
     response_class=Response,
     responses={200: {"content": {"image/png": {}}}},
 )

@@ -99,7 +99,7 @@ def _summed(name: str, portions: Iterator[Sequence[AnyRow]]) -> Copied:
 
 
 def _plain(value: Any) -> object:
-    """The same text for the same value, whichever database it comes from."""
+    """A value so that its text is the same, whichever database it comes from."""
     if isinstance(value, datetime):
         return value.astimezone(timezone.utc).isoformat()
     if isinstance(value, UUID):

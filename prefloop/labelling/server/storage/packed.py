@@ -63,5 +63,5 @@ def _require_fitting(segment: Segment, spaces: Spaces) -> None:
     if spaces.discrete:
         raise ConflictError(f"The run's actions are 0 to {spaces.num_actions - 1}.")
     raise ConflictError(
-        f"The run's actions have {spaces.num_actions} numbers, not {segment.actions.shape[1]}."
+        f"The run's actions have {spaces.action_dim} numbers, not {segment.actions.shape[1]}."
     )

@@ -134,7 +134,7 @@ def with_labels(connection: Connection, study: UUID, people: Sequence[AnyRow]) -
 
 
 def person_of(row: AnyRow) -> Person:
-    """What a row says of somebody."""
+    """A person, of a row."""
     return Person(
         id=row.id,
         ref=row.ref,
@@ -178,5 +178,5 @@ def require_new_token(connection: Connection, token: str) -> None:
 
 
 def new_code() -> str:
-    """What nobody guesses, and anybody can copy by hand."""
+    """A new code, which nobody guesses and anybody can copy by hand."""
     return "".join(secrets.choice(_CODE) for _ in range(_CODE_LENGTH))

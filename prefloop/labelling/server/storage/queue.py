@@ -241,7 +241,7 @@ class Queue:
             return _to_show(connection, sides)
 
     def to_show(self, asked: Sequence[UUID]) -> list[ToShow]:
-        """The same of segments that are named; those that are not there are left out."""
+        """Segments that are named, as they are shown; those that are not there are left out."""
         with self._database.reading() as connection:
             return _to_show(connection, asked)
 

@@ -386,7 +386,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Participant(Person):
-    """The same, and what they have labelled, which must be counted.
+    """A person of a study, with what they have labelled, which must be counted.
 
     Attributes:
         labels: answers and skips that stand.

@@ -124,7 +124,7 @@ class Studies:
             return _study(connection, find_study(connection, name))
 
     def get_without_people(self, name: str) -> Study:
-        """The same, as long as nobody asks who takes part: quick, however many they are.
+        """A study as `get` gives it, without who takes part: quick, however many they are.
 
         Raises:
             NotFoundError: there is none of this name.

@@ -54,14 +54,14 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """What is stored."""
+        """The value as it is stored."""
         if value is None:
             return None
         value = value.astimezone(timezone.utc)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """What is read."""
+        """The value as it is read."""
         if value is None or value.tzinfo is not None:
             return value
         return value.replace(tzinfo=timezone.utc)

@@ -164,7 +164,7 @@ class TakingPart:
         return self._may_see(studying.SEEN_CLIP, {"participant": id, "clip": digest})
 
     def may_see_segment(self, id: UUID, segment: UUID) -> bool:
-        """The same of a segment."""
+        """Whether a segment is one that a participant was shown, or that everybody is."""
         return self._may_see(studying.SEEN_SEGMENT, {"participant": id, "segment": segment})
 
     def _may_see(self, either: Sequence[Select[Any]], asked: Mapping[str, Any]) -> bool:

@@ -59,12 +59,12 @@ LIVE = and_(
 
 
 def at(now: datetime) -> dict[str, datetime]:
-    """What `LIVE` asks for."""
+    """Parameters of `LIVE`."""
     return {"now": now, "latest": now + CLOCKS_DIFFER}
 
 
 def is_live(lease: Any, now: datetime) -> bool:
-    """The same of a row."""
+    """Whether a row of leases is live, as `LIVE` has it."""
     return bool(lease.open and lease.expires_at > now and lease.created_at <= now + CLOCKS_DIFFER)
 
 

@@ -37,7 +37,7 @@ function loadVideo(url, signal) {
 }
 
 /** A clip of a side, as the server describes it; `axes` are what a plot of it shares with the other side's. */
-export function makeClip(side, label, axes, signal) {
+function makeClip(side, label, axes, signal) {
   return side.clip_url
     ? new VideoClip(loadVideo(side.clip_url, signal), side.length, label)
     : new TraceClip(side, label, axes);

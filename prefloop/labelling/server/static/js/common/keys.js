@@ -42,7 +42,7 @@ const ELSEWHERE = [
 const NAMES = { ArrowLeft: "←", ArrowRight: "→" };
 
 /** How a key is written. */
-export function keyName(key) {
+function keyName(key) {
   return key === " " ? word("keySpace") : (NAMES[key] ?? key);
 }
 

@@ -19,7 +19,7 @@ export async function showComparisons(view, signal, id) {
 }
 
 /** "pebble, sac". */
-export const namesOf = ({ runs }) => runs.join(", ");
+const namesOf = ({ runs }) => runs.join(", ");
 
 class List {
   #signal;
