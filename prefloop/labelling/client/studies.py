@@ -158,7 +158,7 @@ def new(client: LabellingClient, name: str, study: StudyFile, address: str, file
             made = client.put_study(name, body)
         print(f"{name}: {counted(count, 'link')} in {path}, each for one participant; keep the file to yourself.")  # fmt: skip
     _say_what_is_missing(client, made, study.participants or count)
-    with LabellingClient(client.url, patience=0.0) as anybody:
+    with LabellingClient(client.url) as anybody:
         if anybody.health().role == "trainer":
             print("The server demands no tokens: whoever drops the link's may do everything there; start it with --tokens.")  # fmt: skip
     if not address:
