@@ -97,8 +97,12 @@ def main(settings: Settings) -> None:
                     "now, or go on with one that was stopped by --resume."
                 )
             stack.enter_context(outputs.claimed(settings, "prefloop reward"))
-            if not run.resume:  # a fit that goes on stays with the labels that it began with
-                people.current()
+            # a fit that goes on stays with the labels that it began with
+            if not run.resume and people.current() is None:
+                raise UserError(
+                    f"The run {settings.people} has no labels but those of who is left out; take somebody in again, by "
+                    "prefloop runs include."
+                )
             source = str(people.folder)
         preferences, env, made, file = outputs.read_preferences(source)
         model = make_model(spaces_of(made), reward, run.seed)

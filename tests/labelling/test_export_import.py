@@ -6,6 +6,7 @@ import uuid
 
 import numpy as np
 import pytest
+import sqlalchemy
 from arenas import NAMES, vote
 from arenas import fill as fill_arena
 from conftest import assert_one_sentence
@@ -30,6 +31,7 @@ from prefloop.labelling.server.config import SettingsFile
 from prefloop.labelling.server.rendering import Renderer
 from prefloop.labelling.server.storage.records import NewQuery, RunFacts
 from prefloop.labelling.server.storage.store import Store
+from prefloop.labelling.server.storage.tables import events
 
 ARM = EnvSettings(env="strangers:Arm-v0", action_repeat=2)  # which is not installed here
 SPACES = Spaces((3,), "float32", False, 2, (-1.0, -2.0), (1.0, 2.0))
@@ -185,6 +187,58 @@ def test_imported_twice_it_is_there_once(places, run):
     outcome = run(f"prefloop.cli runs import out new --server {there.url}")
     assert "new: 0 labels added" in outcome.out and "new: 0 repeats added" in outcome.out
     assert there.client.run("new").instructions == "other words"
+
+
+def test_a_later_export_comes_into_its_copy(places, run, tmp_path):
+    here, there = places("here"), places("there")
+    fill(here)
+    run(f"prefloop.cli runs export {RUN} first --server {here.url}")
+    assert run(f"prefloop.cli runs import first {RUN} --server {there.url}").code == 0
+    before = contents(tmp_path / "first")
+    # what bob said stands no longer, so that all that ada said stands in other lines; and she goes on
+    bobs = [event for event in here.client.all_labels(RUN) if event.annotator == "bob"]
+    here.store.runs.exclude(RUN, "bob")
+    given = here.store.queue.lease(RUN, "eve", uuid.uuid4(), 2).queries
+    for one in given:
+        here.clock.go(3)
+        here.store.labels.answer(uuid.uuid4(), one.id, "left")
+    run(f"prefloop.cli runs export {RUN} later --server {here.url}")
+    assert len(bobs) > 2 and contents(tmp_path / "later") != before
+    outcome = run(f"prefloop.cli runs import later {RUN} --server {there.url}")
+    assert outcome.code == 0, outcome.err
+    assert f"{RUN}: 2 labels added" in outcome.out and "0 repeats added" in outcome.out
+
+
+def test_labels_that_an_earlier_version_imported_are_met(places, run, tmp_path):
+    here, there = places("here"), places("there")
+    fill(here)
+    run(f"prefloop.cli runs export {RUN} out --server {here.url}")
+    run(f"prefloop.cli runs import out {RUN} --server {there.url}")
+
+    def rename(connection):
+        for id in connection.execute(sqlalchemy.select(events.c.id)).scalars().all():
+            of_id = sqlalchemy.update(events).where(events.c.id == id)
+            connection.execute(of_id.values(id=uuid.uuid4()))
+
+    there.store._database.write(rename)
+    outcome = run(f"prefloop.cli runs import out {RUN} --server {there.url}")
+    assert outcome.code == 0, outcome.err
+    assert f"{RUN}: 0 labels added" in outcome.out and f"{RUN}: 0 repeats added" in outcome.out
+    path = tmp_path / "out" / dataset.PREFERENCES
+    first, *rest = lines(path)
+    changed = {**first, "label": 1.0 - first["label"]}
+    path.write_text("".join(json.dumps(line) + "\n" for line in [changed, *rest]))
+    outcome = run(f"prefloop.cli runs import out {RUN} --server {there.url}")
+    assert_one_sentence(outcome, "has labelled the query")
+
+
+def test_an_export_where_everybody_is_left_out(places, run):
+    here = places("here")
+    fill(here)
+    for who in ("ada", "bob"):
+        here.store.runs.exclude(RUN, who)
+    outcome = run(f"prefloop.cli runs export {RUN} out --server {here.url}")
+    assert_one_sentence(outcome, "no labels but those of who is left out")
 
 
 def test_an_arena_stays_one(places, run, tmp_path):

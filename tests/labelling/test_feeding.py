@@ -108,6 +108,24 @@ def test_what_somebody_looks_at_is_made_again_and_stays(store, feeder, monkeypat
     assert feeder._clips.path("a" * 64) is None
 
 
+def test_a_rate_that_is_changed_while_clips_wait_is_not_lost(store, feeder):
+    make_run(store, num_queries=1, frames_per_second=50.0)
+    feeder.look()
+    jobs = list(feeder._worker.jobs)
+    store.runs.set_own(RUN, {"frames_per_second": 10.0})
+    for job in jobs:
+        put_file(feeder, "a" * 64)
+        feeder.take(Result(job.key, "a" * 64, None))
+    assert [shown.clip for shown in store.queue.ahead(1)] == [None, None]
+    feeder.look()
+    again = feeder._worker.jobs[len(jobs) :]
+    assert [(job.key, job.fps) for job in again] == [(job.key, 10.0) for job in jobs]
+    put_file(feeder, "b" * 64)
+    for job in again:
+        feeder.take(Result(job.key, "b" * 64, None))
+    assert [shown.clip for shown in store.queue.ahead(1)] == 2 * ["b" * 64]
+
+
 def test_what_can_not_be_drawn_is_plotted_and_says_why(store, feeder):
     make_run(store)
     feeder.look()

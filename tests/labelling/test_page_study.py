@@ -193,6 +193,123 @@ def test_an_open_link_knows_its_participants_again(site, browser):
         assert "5f3a takes part already" in shown(page, ".study-card")
 
 
+def test_an_open_link_is_tried_before_a_site_fills_it_in(site, browser):
+    make_run(site.api, num_queries=4)
+    token = links.new_token()
+    runs = {"pairs": ["cartpole-01"]}
+    make_study(site.api, people=0, runs=runs, open_link=links.digest(token), language="de")
+    with opened(browser, AWAY, annotator=None) as page:
+        page.goto(f"{site.url}/?PROLIFIC_PID={{{{%PROLIFIC_PID%}}}}#token={token}")
+        page.wait_for_selector(PAIR)
+        (person,) = site.api.get("/api/studies/pilot").json()["participants"]
+        assert len(person["ref"]) == 8
+    with opened(browser, AWAY, annotator=None) as page:
+        page.goto(f"{site.url}/?PROLIFIC_PID=ada@example.org#token={token}")
+        at(page, "ended")
+        assert "höchstens 39" in shown(page, ".study-card")
+    assert len(site.api.get("/api/studies/pilot").json()["participants"]) == 1
+
+
+@pytest.mark.parametrize("block", [None, 4])
+def test_a_study_with_repeats_ends(site, browser, block):
+    make_run(site.api, num_queries=6, repeats=0.2)
+    about = {} if block is None else {"block": block}
+    ada, bob = make_study(site.api, runs={"pairs": ["cartpole-01"]}, pairs=50, **about)
+    with opened(browser, AWAY, annotator=None) as page:
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        join(page, site, ada)
+        for i in range(7):
+            press(page, "1")
+            settled(page)
+            if block and i == 3:
+                at(page, "pause")
+                click(page, "Go on")
+        at(page, "thanks")
+        assert len(shown(page, ".code")) == 8
+        assert sum(url.endswith("/finish") for url in asked) == 1
+        assert len(labels(site.api)) == 7, "one of them a repeat"
+    with opened(browser, AWAY, annotator=None) as page:  # too late
+        join(page, site, bob)
+        at(page, "ended")
+        assert "all the participants" in shown(page, ".study-card")
+        assert page.locator(".code").count() == 0
+
+
+def test_whoever_can_not_finish_yet_asks_again_after_a_while(site, browser):
+    make_run(site.api, num_queries=1)
+    (ada,) = make_study(site.api, people=1, runs={"pairs": ["cartpole-01"]})
+    with opened(browser, AWAY, annotator=None) as page:
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        refusal = {"detail": "There are pairs left to compare.", "code": "left"}
+        page.route("**/api/study/finish", lambda route: route.fulfill(status=409, json=refusal))
+        join(page, site, ada)
+        press(page, "1")
+        page.wait_for_timeout(5000)
+        assert 2 <= sum(url.endswith("/finish") for url in asked) <= 4
+        page.unroute("**/api/study/finish")
+        at(page, "thanks")
+
+
+def test_a_reply_to_the_questions_that_is_lost_costs_no_attempt(site, browser, study):
+    about = {"comprehension": ABOUT["comprehension"], "attempts": 2}
+    site.api.post("/api/studies/pilot/close")
+    (ada,) = make_study(site.api, "second", people=1, runs={"pairs": ["cartpole-01"]}, **about)
+    with opened(browser, (*AWAY, "ERR_"), annotator=None) as page:
+        join(page, site, ada)
+        at(page, "comprehension")
+
+        def lose(route):
+            route.fetch()
+            route.abort()
+
+        page.route("**/api/study/comprehension", lose)
+        page.get_by_label("fast").check()
+        click(page, "Check the answers")
+        until(
+            page, "document.querySelector('.study-card > .mistake').textContent.includes('reached')"
+        )
+        page.unroute("**/api/study/comprehension")
+        click(page, "Check the answers")
+        until(page, "document.body.textContent.includes('You have one more try.')")
+        page.route("**/api/study/comprehension", lose)
+        page.get_by_label("upright").check()
+        click(page, "Check the answers")
+        until(
+            page, "document.querySelector('.study-card > .mistake').textContent.includes('reached')"
+        )
+        page.unroute("**/api/study/comprehension")
+        click(page, "Check the answers")
+        page.wait_for_selector(PAIR)
+
+
+def test_examples_stop_by_keyboard_and_wait_where_nothing_is_to_move(site, browser, study):
+    site.api.post("/api/studies/pilot/close")
+    runs = {"pairs": ["cartpole-01"], "examples": ["examples"]}
+    (ada,) = make_study(site.api, "second", people=1, runs=runs)
+    moving = "[...document.querySelectorAll('.example video')].some(video => !video.paused)"
+    for motion, name in (("no-preference", "Pause"), ("reduce", "Play")):
+        with opened(browser, AWAY, annotator=None, reduced_motion=motion) as page:
+            join(page, site, ada)
+            if page.locator("[data-step=elsewhere]").count():
+                click(page, "Go on here")
+            button = page.locator(".example").get_by_role("button", name=name, exact=True)
+            button.wait_for()
+            assert faults(page) == []
+            if motion == "reduce":
+                page.wait_for_timeout(500)
+                assert not page.evaluate(moving)
+            else:
+                until(page, moving)
+            button.focus()
+            page.keyboard.press("Enter")
+            until(page, f"({moving}) === {'true' if motion == 'reduce' else 'false'}")
+            page.locator(".example").get_by_role(
+                "button", name="Play" if name == "Pause" else "Pause"
+            ).wait_for()
+
+
 def test_who_stops_and_the_table(site, browser):
     make_run(site.api, num_queries=2)
     (ada, bob) = make_study(site.api, runs={"pairs": ["cartpole-01"]}, smallest_seconds=1)
@@ -212,6 +329,8 @@ def test_who_stops_and_the_table(site, browser):
         page.get_by_role("link", name="pilot").click()
         page.wait_for_selector("[data-ref='01']")
         assert "left" in shown(page, "[data-ref='01']")
+        assert "Consent" in page.locator(".study-table th").all_inner_texts()
+        assert "Times are those of" in page.locator("main").inner_text()
         assert faults(page) == []
         page.get_by_role("button", name="End the link of 02").click()
         page.get_by_role("button", name="Really end it? End the link of 02").click()

@@ -213,6 +213,34 @@ def test_no_more_answers_than_a_link_is_for(api):
     assert ada.say(late[3]).status_code == 409, "nor afterwards"
 
 
+@pytest.mark.parametrize("about", [{}, {"pairs": 50}])
+def test_repeats_come_on_top_of_all_pairs(api, about):
+    fill(api, num_queries=10, repeats=0.2)
+    (ada,) = entered(make_study(api, people=1, runs={"pairs": ["cartpole-01"]}, **about))
+    for number in range(12):
+        pairs = ada.get().json()["pairs"]
+        assert pairs == max(10, number + 1) or number == 11, "the last may come or not"
+        (given,) = ada.lease()
+        assert ada.say(given).status_code == 200
+        if number < 9:
+            assert ada.post("/finish").status_code == 409
+    assert ada.lease_reply().json()["state"] == "finished"
+    assert ada.get().json()["pairs"] == 12
+    assert ada.post("/finish").json()["step"] == "thanks"
+
+
+def test_nobody_waits_for_a_run_that_is_archived(api):
+    (ada,) = entered(make_study(api, people=1))
+    assert len(ada.lease()) == 1 and ada.post("/release", session=ada.session, leases=[]).is_success
+    api.post("/api/runs/cartpole-01/archive")
+    bob = Person(api, ada.token)
+    assert ada.lease_reply().json()["state"] in ("queries", "finished")
+    for given in bob.lease():
+        assert bob.say(given).status_code == 200
+    assert bob.lease_reply().json()["state"] == "finished"
+    assert bob.post("/finish").json()["step"] == "thanks"
+
+
 def test_whoever_is_left_out_is_replaced(api):
     careless, careful = entered(make_study(api, num_queries=4, answers_per_pair=2))
     assert careless.label_all() == careful.label_all() == 4
@@ -257,8 +285,20 @@ def test_an_open_link_makes_participants(api):
     assert full.status_code == 409 and "all the participants" in full.json()["detail"]
     ada.post("/leave")
     assert door.post("/join", ref="third", token=links.new_token()).status_code == 204
-    for ref in ("", "a b", "../x", "é", 64 * "x"):
-        assert door.post("/join", ref=ref, token=links.new_token()).status_code == 422
+    for ref in (
+        "",
+        "a b",
+        "../x",
+        "é",
+        "x\n",
+        40 * "x",
+        5000 * "x",
+        "ada@example.org",
+        "{{%PROLIFIC_PID%}}",
+    ):
+        reply = door.post("/join", ref=ref, token=links.new_token())
+        assert reply.status_code == 422 and reply.json()["code"] == "id"
+        assert "39 at most" in reply.json()["detail"]
     assert door.post("/join", ref="x", token="link_short").status_code == 422
     assert api.post(f"{PILOT}/revoke-open-link").json()["open_link"] is False
     assert door.get().status_code == 403 and Person(api, nameless).get().status_code == 200
@@ -358,12 +398,65 @@ def test_whoever_does_not_understand_is_turned_away(api):
     assert ada.lease_reply().status_code == 409 and ada.get().json()["code"] is None
 
 
+def test_answers_to_the_questions_that_are_sent_again_are_one_attempt(api):
+    (ada, bob) = make_study(api, comprehension=MINIMAL["comprehension"], attempts=2)
+    assert ada.enter()["attempts_left"] == 2
+    for _ in range(3):  # replies were lost
+        told = ada.post("/comprehension", chosen=[0, 1], attempts_left=2).json()
+        assert told["wrong"] == [0] and told["way"]["attempts_left"] == 1
+    for _ in range(2):
+        told = ada.post("/comprehension", chosen=[1, 1], attempts_left=1).json()
+        assert told["wrong"] == [] and told["way"]["step"] == "pairs"
+    assert ada.label_all() > 0, "and long after"
+    assert ada.post("/comprehension", chosen=[0, 0], attempts_left=1).json()["wrong"] == []
+    bob.enter()
+    bob.post("/comprehension", chosen=[0, 0], attempts_left=2)
+    # another answer is another attempt, whatever the page has heard
+    for _ in range(2):
+        told = bob.post("/comprehension", chosen=[0, 1], attempts_left=2).json()
+        assert told["wrong"] == [0] and told["way"]["step"] == "failed"
+    assert bob.post("/comprehension", chosen=[1, 1], attempts_left=1).status_code == 409
+
+
+def test_a_code_is_quoted_in_the_address_that_it_goes_to(api):
+    address = "https://example.org/?cc={code}&a=b"
+    (ada,) = entered(make_study(api, people=1, code="A&b=c d#é", return_address=address))
+    ada.label_all()
+    way = ada.post("/finish").json()
+    assert way["code"] == "A&b=c d#é"
+    assert way["return_address"] == "https://example.org/?cc=A%26b%3Dc%20d%23%C3%A9&a=b"
+
+
+def test_whoever_comes_when_all_is_answered_gets_no_code(api):
+    ada, bob = entered(make_study(api))
+    ada.label_all()
+    assert bob.lease_reply().json()["state"] == "finished"
+    reply = bob.post("/finish")
+    assert reply.status_code == 409 and reply.json()["code"] == "full"
+    assert bob.get().json()["code"] is None and table(api)["02"]["state"] == "started"
+    assert ada.post("/finish").json()["step"] == "thanks"
+
+
 def test_no_step_but_the_pairs_is_needed(api):
     (ada,) = make_study(api, people=1, code="")
     way = ada.enter()
     assert (way["step"], way["of"]) == ("pairs", 2)
     ada.label_all()
     assert ada.post("/finish").json()["code"] is None
+
+
+def test_repeats_are_no_further_pairs_to_practise_on(api):
+    fill(api, "practice", 8, repeats=0.5)
+    for _ in range(10):
+        assert say(api, lease(api, "practice", annotator="researcher")["queries"][0]).is_success
+    assert api.get("/api/runs/practice").json()["counts"]["labels"] == 7, "and three repeats"
+    fill(api)
+    for purpose, step in (("practice", "practice"), ("examples", "instructions")):
+        runs = {"pairs": ["cartpole-01"], purpose: ["practice"]}
+        (ada,) = make_study(api, purpose, people=1, runs=runs)
+        way = ada.enter()
+        assert way["step"] == step and len(way[purpose]) == 7
+        api.post(f"/api/studies/{purpose}/close")
 
 
 def test_a_run_to_practise_on_has_known_answers(api):
@@ -461,6 +554,34 @@ def test_pairs_with_known_answers_come_in_between(api):
     assert [people[ref]["labels"] for ref in ("01", "02")] == [8, 8]
     assert [(people[ref]["checks"], people[ref]["passed"]) for ref in ("01", "02")] == [(2, 2), (2, 0)]  # fmt: skip
     assert "part of the study" in lease_reply(api, "checks").json()["detail"]
+
+
+def held(given):
+    return [{"lease": one["lease"], "expires_at": one["expires_at"]} for one in given]
+
+
+def test_a_check_that_was_let_go_of_comes_again(api):
+    better = known_run(api, "checks", 1)
+    fill(api, "cartpole-01", 4)
+    runs = {"pairs": ["cartpole-01"], "checks": ["checks"]}
+    ada, bob = entered(make_study(api, runs=runs, checks_every=2, answers_per_pair=2))
+    assert ada.say(ada.lease()[0]).is_success
+    for _ in range(3):  # the page is loaded anew
+        (given,) = ada.lease()
+        assert given["query"] in better, "it may not have been seen"
+        assert api.get("/api/runs/checks").json()["counts"]["left"] == 1
+        assert ada.post("/release", session=ada.session, leases=held([given])).is_success
+        assert api.get("/api/runs/checks").json()["counts"]["left"] == 0
+    (given,) = ada.lease()
+    assert ada.say(given).is_success
+    while given := ada.lease():
+        assert given[0]["query"] not in better, "each once"
+        assert ada.say(given[0]).is_success
+    bob.say(bob.lease()[0])
+    assert bob.lease()[0]["query"] in better
+    api.post(f"{PILOT}/close")
+    assert api.get("/api/runs/checks").json()["counts"]["left"] == 0
+    assert lease(api, "checks")["state"] == "finished"
 
 
 def test_who_answers_clear_pairs_as_by_chance_is_told(api):

@@ -1,10 +1,12 @@
 """`prefloop study`: from flags or a file to links, and what became of them."""
 
 import csv
+import hashlib
 import os
 import re
 import stat
 import uuid
+from datetime import datetime, timedelta
 
 import pytest
 from calls import fill, lease, say
@@ -53,6 +55,7 @@ def test_links_from_flags(run, api, name, tmp_path):
     assert outcome.code == 0, outcome.err
     path = tmp_path / f"{name}-links.csv"
     assert f"2 links in {path.name}" in outcome.out
+    assert "The server demands no tokens" in outcome.out
     if os.name != "nt":
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     rows = list(csv.DictReader(path.read_text().splitlines()))
@@ -115,6 +118,68 @@ def test_a_study_from_a_file(run, api, name, tmp_path):
     assert study["about"]["pairs"] == 2 and study["participants"][0]["code"] == "C1A2B3"
     assert "makes nobody a participant" in run(f"prefloop.cli study revoke {name} --open_link").out
     run(f"prefloop.cli study close {name}")
+
+
+def test_the_annotators_token_goes_to_nobody(run, api, name, tmp_path):
+    printed = "'https://labels.example.org/#token=annotators'"  # by prefloop label
+    assert run(f"prefloop.cli study new {name} --run {name} --address {printed}").code == 0
+    assert run(f"prefloop.cli study add {name} --participants 1 --address {printed}").code == 0
+    renewed = run(f"prefloop.cli study renew {name} 01 --address {printed}").out
+    written = "".join(path.read_text() for path in sorted(tmp_path.glob("*.csv"))) + renewed
+    assert "annotators" not in written
+    assert written.count("https://labels.example.org/#token=link_") == 3
+    before = api.get(f"/api/studies/{name}").json()
+    for action in ("new other --run r", f"add {name} --participants 1", f"renew {name} 01"):
+        for address in (
+            "labels.example.org",
+            "ftp://x.org",
+            "https://",
+            "http://[x",
+            "https://x.org/?a=b",
+        ):
+            outcome = run(f"prefloop.cli study {action} --address {address}")
+            assert_one_sentence(outcome, f"--address {address} is no address such as")
+    assert api.get(f"/api/studies/{name}").json() == before
+    run(f"prefloop.cli study close {name}")
+
+
+def test_an_open_link_says_how_many_it_lets_in(run, api, name):
+    line = f"prefloop.cli study new {name} --run {name} --open_link"
+    assert_one_sentence(run(line), "Give --participants")
+    assert api.get(f"/api/studies/{name}").status_code == 404
+    outcome = run(f"{line} --participants 5")
+    assert "one link for at most 5 participants" in outcome.out
+    assert "3 answers to give, and 5 participants would give 15" in outcome.out
+    run(f"prefloop.cli study close {name}")
+
+
+def test_the_table_says_when_and_to_what_somebody_consented(run, api, name, tmp_path):
+    (tmp_path / "study.yaml").write_text(f"runs: [{name}]\nconsent: Read this.\n")
+    run(f"prefloop.cli study new {name} --file study.yaml")
+    (row,) = csv.DictReader((tmp_path / f"{name}-links.csv").read_text().splitlines())
+    ada = Person(api, row["link"].partition("#token=")[2])
+    digest = hashlib.sha256(b"Read this.").hexdigest()
+    assert ada.enter()["digest"] == digest and ada.step("consent", digest=digest).is_success
+    shown = run(f"prefloop.cli study show {name}").out
+    assert "consented" in shown and digest[:12] in shown and digest not in shown
+    run(f"prefloop.cli study show {name} --csv table.csv")
+    (row,) = csv.DictReader((tmp_path / "table.csv").read_text().splitlines())
+    assert row["consent"] == digest and row["finished"] == ""
+    for key in ("started", "consented"):
+        assert datetime.fromisoformat(row[key]).utcoffset() == timedelta(0)
+    run(f"prefloop.cli study close {name}")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("comprehension:\n  - {question: q, options: [Yes, No], right: Yes}", "line 3: comprehension.0.options.0: it must be text: write it in quotes, since YAML takes it for true"),
+        ("title: 2026", "line 2: title: it must be text: write it in quotes, since YAML takes it for 2026"),
+    ],
+)  # fmt: skip
+def test_words_that_yaml_takes_for_something_else(run, tmp_path, text, words):
+    (tmp_path / "study.yaml").write_text(f"runs: [r]\n{text}\n")
+    assert_one_sentence(run("prefloop.cli study new pilot --file study.yaml"), words)
 
 
 def test_the_command_of_the_readme(run, api, tmp_path):

@@ -52,6 +52,13 @@ def test_labels_become_a_reward_and_the_results_page_hears_of_it(run, client, tm
     assert_one_sentence(
         run("prefloop.cli reward --run cartpole-01 --preferences p --out q"), "give either"
     )
+    who = [one.annotator for one in client.results("cartpole-01").annotators]
+    for out in (True, False):
+        for one in who:
+            client.exclude("cartpole-01", one, out)
+        if out:
+            outcome = run("prefloop.cli reward --run cartpole-01 --out nobody")
+            assert_one_sentence(outcome, "no labels but those of who is left out")
     # a fit that goes on is of the labels that stand, too, where none came since
     outcome = run("prefloop.cli reward --run cartpole-01 --reward-epochs 30 --out r --resume")
     assert outcome.code == 0 and "Note:" not in outcome.out, outcome.err

@@ -114,6 +114,14 @@ def test_only_so_many_wait(worker, results):
     assert [results.get(timeout=WAIT).key for _ in range(8)] == [str(i) for i in range(8)]
 
 
+def test_few_wait_where_nothing_else_is_said(tmp_path, results):
+    worker = RenderWorker(tmp_path, results.put)
+    jobs = (Job(str(i), EnvSettings(env="CartPole-v1"), cartpole()) for i in range(64))
+    assert sum(map(worker.submit, jobs)) <= 8, (
+        "what turns up later and is needed sooner waits for them"
+    )
+
+
 def test_a_crash_costs_one_clip(worker, results):
     worker.start()
     worker.submit(Job("a", EnvSettings(env="CartPole-v1"), cartpole()))

@@ -30,6 +30,7 @@ from prefloop.labelling.client.contests import contest_id
 from prefloop.labelling.client.managing import write_export
 from prefloop.labelling.limits import MAX_NAME, as_shown
 from prefloop.labelling.schemas.runs import RunOut
+from prefloop.labelling.schemas.training import EventOut
 from prefloop.words import counted
 
 _NAMESPACE = UUID("7d1f0b0c-6a55-4c3e-9a56-0f2b8f0f6a11")  # of the ids of imported labels
@@ -79,10 +80,11 @@ def import_from_folder(client: LabellingClient, folder: str, name: str) -> None:
     queries = _ask(client, name, ids, [*answers, *repeats])
     # after label-again the same labels are others
     place = name if run.round == 1 else f"{name} round {run.round}"
-    added, there = _send_labels(client, name, place, queries, answers)
+    standing = {} if is_new else _standing(client, name)
+    added, there = _send_labels(client, name, place, queries, answers, standing)
     print(f"{name}: {counted(added, 'label')} added, {there} were there.")
     if repeats:
-        added, there = _send_labels(client, name, place, queries, repeats, repeat=True)
+        added, there = _send_labels(client, name, place, queries, repeats, standing, repeat=True)
         print(f"{name}: {counted(added, 'repeat')} added, {there} were there.")
     left_out = sum(answer.is_about_one for answer in [*answers, *repeats])
     if left_out:
@@ -245,18 +247,35 @@ def _number(answer: _Answer, key: str) -> int:
     return value if isinstance(value, int) and 0 <= value < 2**31 else 0
 
 
+def _standing(client: LabellingClient, name: str) -> dict[tuple[str, str, bool], EventOut]:
+    """The labels of a run that stand, by query, annotator, and whether they are of repeats."""
+    found: dict[UUID, EventOut] = {}
+    for event in client.all_labels(name):
+        if event.undoes is None:
+            found[event.id] = event
+        else:
+            found.pop(event.undoes, None)
+    return {(str(one.query), one.annotator, one.repeat): one for one in found.values()}
+
+
 def _send_labels(
     client: LabellingClient,
     name: str,
     place: str,
     queries: Mapping[tuple[object, ...], UUID],
     answers: Sequence[_Answer],
+    standing: Mapping[tuple[str, str, bool], EventOut],
     repeat: bool = False,
 ) -> tuple[int, int]:
-    """Sends labels; how many were new, and how many were there."""
+    """Sends labels; how many were new, and how many were there.
+
+    Args:
+        standing: as `_standing` says; those that say the same are there, whatever id an import of an earlier
+            version gave them.
+    """
     times: Counter[tuple[UUID, str]] = Counter()
-    labels = []
-    for i, answer in enumerate(answers):
+    labels: list[dict[str, Any]] = []
+    for answer in answers:
         if answer.is_about_one:
             continue
         query, said = queries[_asked(answer)], answer.said
@@ -264,9 +283,11 @@ def _send_labels(
         times[query, who] += 1
         # an annotator labels a query once; simulated teachers are asked the same pair again
         again = f" ({times[query, who]})" if times[query, who] > 1 else ""
+        # not by its line: in a later export others may be missing
+        named = f"{place} {query} {'repeat ' * repeat}{who} {times[query, who]}"
         labels.append(
             {
-                "id": str(uuid.uuid5(_NAMESPACE, f"{place} {query} {'repeat ' * repeat}{i}")),
+                "id": str(uuid.uuid5(_NAMESPACE, named)),
                 "query": str(query),
                 "annotator": who[: MAX_NAME - len(again)] + again,
                 "label": answer.label,
@@ -277,11 +298,24 @@ def _send_labels(
                 "time": said.get("time"),
             }
         )
+    new = [
+        label
+        for label in labels
+        if not _says_the_same(label, standing.get((label["query"], label["annotator"], repeat)))
+    ]
     added = sum(
-        client.add_labels(name, labels[start : start + LABELS_AT_ONCE])
-        for start in range(0, len(labels), LABELS_AT_ONCE)
+        client.add_labels(name, new[start : start + LABELS_AT_ONCE])
+        for start in range(0, len(new), LABELS_AT_ONCE)
     )
     return added, len(labels) - added
+
+
+def _says_the_same(label: Mapping[str, Any], event: EventOut | None) -> bool:
+    if event is None:
+        return False
+    trim = event.trim.model_dump() if event.trim else None
+    said = label["label"], label["seconds"], label["trim"]
+    return said == (event.label, event.seconds, trim)
 
 
 def _trim(said: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urldefrag, urlsplit
 
 from pydantic import Field, ValidationError
 
@@ -36,8 +37,9 @@ from prefloop.yaml_files import Place, read_values
 
 # the columns of the table, for spreadsheets and for recruiting sites
 COLUMNS = (
-    "participant", "state", "started", "consented", "finished", "pairs", "checks", "passed", "code", "doubts",
+    "participant", "state", "started", "consented", "consent", "finished", "pairs", "checks", "passed", "code", "doubts",
 )  # fmt: skip
+DIGITS = 12  # of a text's digest, where a table is printed
 
 
 class StudyFile(PlanIn):
@@ -83,6 +85,10 @@ def read_study(path: str, flags: Mapping[str, Any]) -> StudyFile:
         study.shown  # noqa: B018 - whether its runs go together
     except ValidationError as error:
         raise UserError(_mistake(error, lines, given)) from None
+    if study.open_link and study.participants is None:
+        raise UserError(
+            "How many people may the open link let in? Give --participants, or `participants:` in the file."
+        )
     return study
 
 
@@ -93,6 +99,8 @@ def _mistake(error: ValidationError, lines: Mapping[Place, str], flags: Mapping[
     mistake = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     place: Place = mistake["loc"]
     reason = mistake["msg"].removeprefix("Value error, ").rstrip(".")
+    if mistake["type"] == "string_type" and place and place[0] not in flags:
+        reason = f"it must be text: write it in quotes, since YAML takes it for {_in_yaml(mistake['input'])}"
     key = ".".join(str(part) for part in place)
     if mistake["type"] == "extra_forbidden":
         known = ", ".join(sorted(StudyFile.model_fields)) if len(place) == 1 else ""
@@ -109,6 +117,11 @@ def _mistake(error: ValidationError, lines: Mapping[Place, str], flags: Mapping[
     return f"{start}: {reason}."
 
 
+def _in_yaml(value: object) -> str:
+    """What YAML takes words for that stand without quotes: Yes, No, 12, nothing."""
+    return {bool: f"{value}".lower(), type(None): "nothing"}.get(type(value), f"{value!r}")
+
+
 def new(client: LabellingClient, name: str, study: StudyFile, address: str, file: str) -> None:
     """Makes a study, and writes its links into a file.
 
@@ -120,6 +133,7 @@ def new(client: LabellingClient, name: str, study: StudyFile, address: str, file
         UserError: the file is there already, or the server refuses the study.
     """
     require_study_name(name)
+    base = _base(client, address)
     count = 1 if study.open_link else study.participants or 1
     tokens = {ref: links.new_token() for ref in _refs(count)}
     hashes = {ref: links.digest(token) for ref, token in tokens.items()}
@@ -130,7 +144,6 @@ def new(client: LabellingClient, name: str, study: StudyFile, address: str, file
         links=[] if study.open_link else people,
         open_link=people[0].token if study.open_link else None,
     )
-    base = address or client.url
     if study.open_link:
         link = _with_parameter(links.address(base, tokens["01"]), study.id_parameter)
         with _written(Path(file), {"": link}) if file else contextlib.nullcontext():
@@ -145,9 +158,29 @@ def new(client: LabellingClient, name: str, study: StudyFile, address: str, file
             made = client.put_study(name, body)
         print(f"{name}: {counted(count, 'link')} in {path}, each for one participant; keep the file to yourself.")  # fmt: skip
     _say_what_is_missing(client, made, study.participants or count)
+    with LabellingClient(client.url) as anybody:
+        if anybody.health().role == "trainer":
+            print("The server demands no tokens: whoever drops the link's may do everything there; start it with --tokens.")  # fmt: skip
     if not address:
         print(f"The links begin with {client.url}; --address says what browsers call the server.")
     print(f"Who has come how far: prefloop study show {name}")
+
+
+def _base(client: LabellingClient, address: str) -> str:
+    """What links begin with: the server as browsers call it, without a token that was given along.
+
+    Raises:
+        UserError: it is no web address.
+    """
+    base = urldefrag(address).url if address else client.url
+    try:
+        parts = urlsplit(base)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query
+    except ValueError:
+        known = False
+    if not known:
+        raise UserError(f"--address {base} is no address such as https://labels.example.org.")
+    return base
 
 
 def _with_parameter(link: str, parameter: str) -> str:
@@ -247,7 +280,8 @@ def show(client: LabellingClient, name: str, file: str) -> None:
     if study.open_link:
         print("An open link makes participants.")
     if rows:
-        _print_table([list(COLUMNS), *([str(row[key]) for key in COLUMNS] for row in rows)])
+        shown = [{**row, "consent": row["consent"][:DIGITS]} for row in rows]
+        _print_table([list(COLUMNS), *([str(row[key]) for key in COLUMNS] for row in shown)])
     else:
         print("Nobody takes part yet.")
     for one in to_look_at.values():
@@ -256,9 +290,9 @@ def show(client: LabellingClient, name: str, file: str) -> None:
 
 def _row(person: ParticipantOut, suspicious: DoubtedOut | None) -> dict[str, Any]:
     times = (person.started_at, person.consented_at, person.ended_at)
-    started, consented, finished = (f"{t:%Y-%m-%d %H:%M}" if t else "" for t in times)
+    started, consented, finished = (t.isoformat(timespec="seconds") if t else "" for t in times)
     values = (
-        person.ref, person.state, started, consented, finished, person.labels, person.checks,
+        person.ref, person.state, started, consented, person.consent or "", finished, person.labels, person.checks,
         person.passed, person.code or "", " ".join(one.kind for one in suspicious.doubts) if suspicious else "",
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
@@ -277,7 +311,7 @@ def add(client: LabellingClient, name: str, count: int, address: str, file: str)
     last = max((int(ref) for ref in known if re.fullmatch(r"\d{1,6}", ref)), default=0)
     tokens = {ref: links.new_token() for ref in _refs(count, last)}
     path = Path(file or f"{name}-links-{last + 1}.csv")
-    with _written(path, _addresses(address or client.url, tokens)):
+    with _written(path, _addresses(_base(client, address), tokens)):
         client.add_participants(name, {ref: links.digest(t) for ref, t in tokens.items()})
     print(f"{name}: {counted(count, 'link')} more in {path}.")
 
@@ -296,10 +330,10 @@ def revoke_open_link(client: LabellingClient, name: str) -> None:
 
 def renew(client: LabellingClient, name: str, ref: str, address: str) -> None:
     """Prints another link for a participant."""
-    token = links.new_token()
+    token, base = links.new_token(), _base(client, address)
     client.renew_link(name, ref, links.digest(token))
     print(f"{ref} goes on with this link alone, which is not shown again:")
-    print(links.address(address or client.url, token))
+    print(links.address(base, token))
 
 
 def close(client: LabellingClient, name: str) -> None:

@@ -303,7 +303,10 @@ class WayOut(Out):
 class JoinIn(In):
     """Somebody who has opened the link that makes participants."""
 
-    ref: Ref | None = Field(None, description="What a recruiting site calls them.")
+    ref: str | None = Field(
+        None,
+        description="What a recruiting site calls them; one that names no participant is refused with the code `id`.",
+    )
     token: Token = Field(description="Made by the page; asked again with it, it is them.")
 
 
@@ -338,6 +341,12 @@ class ComprehensionIn(In):
     """The options that were chosen, by their places from 0."""
 
     chosen: list[Annotated[int, Field(ge=0, lt=10)]] = Field(max_length=20)
+    attempts_left: int | None = Field(
+        None,
+        ge=0,
+        le=10,
+        description="As the page has it: the same answers sent again with it are one attempt.",
+    )
 
 
 class ComprehensionOut(Out):

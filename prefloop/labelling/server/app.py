@@ -42,7 +42,12 @@ from prefloop.labelling.server.routes import (
 from prefloop.labelling.server.security import Tokens
 from prefloop.labelling.server.service import Service, admitted
 from prefloop.labelling.server.storage.database import StoreUnavailableError
-from prefloop.labelling.server.storage.errors import ConflictError, ForbiddenError, NotFoundError
+from prefloop.labelling.server.storage.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+)
 from prefloop.labelling.server.storage.store import Store
 from prefloop.labelling.server.uploads import EndingError, Opener, TooMuchError, open_here
 
@@ -57,6 +62,7 @@ _STATUS: dict[type[UserError], int] = {
     EndingError: 503,
     TooMuchError: 413,
     NoRoomError: 507,
+    InvalidError: 422,
 }
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorOut, "description": "What was sent is not what it should be."},

@@ -34,6 +34,11 @@ def as_zip(exported: Exported) -> bytes:
         UserError: there are no labels yet.
     """
     if not exported.labels:
+        if exported.run.counts.labels:
+            raise UserError(
+                f"The run {exported.run.name} has no labels but those of who is left out; take somebody in again, by "
+                "prefloop runs include."
+            )
         raise UserError(f"The run {exported.run.name} has no labels yet.")
     labels = [event for event in exported.labels if not event.repeat]
     repeats = [event for event in exported.labels if event.repeat]

@@ -108,7 +108,8 @@ class ClipFeeder:
             job = self._asked.get(segment)
         try:
             if result.clip is not None:
-                self._store.segments.set_clip(segment, result.clip, sent=False)
+                if not self._is_stale(job, segment):
+                    self._store.segments.set_clip(segment, result.clip, sent=False)
             elif job is not None:
                 # a plot takes its place, which is nothing to be warned of
                 will_be_plotted = not (job.trace or result.may_come)
@@ -150,10 +151,18 @@ class ClipFeeder:
         return shown.clip is not None and self._clips.path(shown.clip) is not None
 
     def _job(self, shown: ToShow, trace: bool) -> Job:
-        everywhere = self._settings.current.frames_per_second
-        fps = shown.own_rate or everywhere or shown.frames_per_second
         segment = pack(self._store.segments.get(shown.segment))
-        return Job(str(shown.segment), shown.env, segment, fps, trace)
+        return Job(str(shown.segment), shown.env, segment, self._rate(shown), trace)
+
+    def _rate(self, shown: ToShow) -> float | None:
+        """Frames per second that a clip is drawn at; None: as the environment's makers show it."""
+        everywhere = self._settings.current.frames_per_second
+        return shown.own_rate or everywhere or shown.frames_per_second
+
+    def _is_stale(self, job: Job | None, segment: UUID) -> bool:
+        """Whether the rate was changed while a clip waited to be drawn; the next look asks for another."""
+        now = self._store.queue.to_show([segment])
+        return job is not None and any(self._rate(shown) != job.fps for shown in now)
 
     def _run(self) -> None:
         looks = 0

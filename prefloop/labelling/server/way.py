@@ -1,13 +1,16 @@
 """The way of a participant through a study: which step they are at, what it shows, and what takes them on."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
+from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import HTTPException
 
+from prefloop.labelling.limits import MAX_REF, REF
 from prefloop.labelling.schemas.annotate import SideOut
 from prefloop.labelling.schemas.studies import (
     ComprehensionIn,
@@ -23,7 +26,12 @@ from prefloop.labelling.schemas.studies import (
 from prefloop.labelling.server.config import LabellingConfig, for_run
 from prefloop.labelling.server.languages import DEFAULT
 from prefloop.labelling.server.service import Service
-from prefloop.labelling.server.storage.errors import ConflictError, NotFoundError
+from prefloop.labelling.server.storage.errors import (
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    full,
+)
 from prefloop.labelling.server.storage.records import Known, Link, Participant, Person, Side, Study
 from prefloop.labelling.server.storage.tables import EXAMPLES, PRACTICE
 
@@ -82,7 +90,7 @@ def way(service: Service, study: Study, person: Participant, elsewhere: bool) ->
     has_ended = step == "thanks"
     code = person.code if has_ended else None
     address = about["return_address"] if has_ended else None
-    total = service.store.taking_part.num_pairs(study.name)
+    there = service.store.taking_part.num_pairs(study.name)
     shown = [(left, right) for _, left, right in practice]
     shown += [(one.first, one.second) for one in examples]
     service.want_clips({side.segment for pair in shown for side in pair})
@@ -113,12 +121,25 @@ def way(service: Service, study: Study, person: Participant, elsewhere: bool) ->
         else [],
         attempts_left=about["attempts"] - person.progress.get("attempts", 0),
         answered=person.labels,
-        pairs=min(about["pairs"] or total, total),
+        pairs=_num_pairs(service, about["pairs"], person, there),
         block=about["block"],
         smallest_seconds=about["smallest_seconds"],
         code=code,
-        return_address=(address or "").replace("{code}", code or "") or None,
+        return_address=(address or "").replace("{code}", quote(code or "", safe="")) or None,
     )
+
+
+def _num_pairs(service: Service, wanted: int | None, person: Participant, there: int) -> int:
+    """How many pairs somebody compares in all, as far as is known: repeats come on top of those that there are.
+
+    Args:
+        wanted: that their link is for; None: all there are.
+        there: pairs of the study's runs.
+    """
+    if wanted is not None and wanted <= there:
+        return wanted
+    more = person.labels >= there and not service.store.assignment.is_through(person.id)
+    return max(there, person.labels + more)
 
 
 def before_joining(study: Study) -> WayOut:
@@ -149,6 +170,20 @@ def before_joining(study: Study) -> WayOut:
         code=None,
         return_address=None,
     )
+
+
+def require_ref(ref: str) -> None:
+    """Refuses an id of a recruiting site's that names no participant.
+
+    Raises:
+        InvalidError: says which do.
+    """
+    if not re.fullmatch(REF, ref):
+        raise InvalidError(
+            f"The id in your link can't be used: it may have letters, digits, dots, dashes and underscores, {MAX_REF} "
+            "at most. Ask whoever gave it to you.",
+            "id",
+        )
 
 
 def take_step(service: Service, study: Study, id: UUID, told: StepIn) -> Person:
@@ -206,6 +241,8 @@ def check_comprehension(
 ) -> tuple[list[int], Person]:
     """Goes on where all is understood; after the last attempt it is over.
 
+    Answers whose reply was lost are sent again, and are one attempt.
+
     Returns:
         Which answers were wrong, and how the participant stands now.
 
@@ -222,29 +259,38 @@ def check_comprehension(
         if place >= len(question["options"]) or question["options"][place] != question["right"]
     ]
 
-    def change(person: Person) -> Mapping[str, Any]:
+    # with how many attempts left, and which answers
+    last = [told.attempts_left, *told.chosen]
+
+    def change(person: Person) -> Mapping[str, Any] | None:
+        is_again = told.attempts_left is not None and person.progress.get("last_attempt") == last
+        if is_again or "comprehension" in person.progress.get("done", ()):
+            return None
         _require_at(study, person, "comprehension")
         attempts = person.progress.get("attempts", 0) + 1
-        progress = {**person.progress, "attempts": attempts}
+        counted = {"attempts": attempts, "last_attempt": last}
         if not wrong:
-            return {
-                "progress": {**progress, **_done(person, "comprehension"), "attempts": attempts}
-            }
+            return {"progress": {**_done(person, "comprehension"), **counted}}
+        progress = {**person.progress, **counted}
         if attempts < study.about["attempts"]:
             return {"progress": progress}
         return {"progress": progress, "outcome": "failed", "ended_at": True}
 
-    return wrong, service.store.taking_part.advance(id, change)
+    person = service.store.taking_part.advance(id, change)
+    return [] if "comprehension" in person.progress.get("done", ()) else wrong, person
 
 
 def end(service: Service, study: Study, id: UUID, outcome: Literal["finished", "left"]) -> Person:
     """Ends somebody's part; what they have open is others' again.
 
     Raises:
-        ConflictError: there are pairs left for them to answer.
+        ConflictError: there are pairs left for them to answer, or others had taken all before they came.
     """
-    if outcome == "finished" and not service.store.assignment.is_through(id):
-        raise ConflictError("There are pairs left to compare.", "left")
+    if outcome == "finished":
+        if not service.store.assignment.is_through(id):
+            raise ConflictError("There are pairs left to compare.", "left")
+        if not service.store.taking_part.participant(id).labels:
+            raise full()
 
     def change(person: Person) -> Mapping[str, Any] | None:
         if person.outcome is not None:

@@ -20,6 +20,7 @@ from prefloop.errors import UserError
 from prefloop.labelling.server.helper_process import DiedError, HelperProcess, TookTooLongError
 
 MAX_ENVS = 4  # that are kept for the next segment
+MAX_JOBS = 4  # that wait: what is needed sooner, and turns up later, waits for them
 ATTEMPTS = 2  # to draw a segment: a crash may have had nothing to do with it
 RENDER_SECONDS = 300.0  # after which drawing one segment counts as hung
 
@@ -67,7 +68,7 @@ class RenderWorker:
         self,
         directory: Path,
         on_result: Callable[[Result], None],
-        max_jobs: int = 64,
+        max_jobs: int = MAX_JOBS,
         render_seconds: float = RENDER_SECONDS,
         may_import: bool = True,
     ) -> None:

@@ -4,7 +4,7 @@ import uuid
 from collections import Counter
 
 import pytest
-from people import RUN, make_run, make_segment
+from people import RUN, Clock, label_one, make_run, make_segment
 from standing import done_is_what_stands
 
 from prefloop.labelling.server.storage.records import NewLink, NewQuery
@@ -15,8 +15,13 @@ SESSION, ELSEWHERE = uuid.UUID(int=1), uuid.UUID(int=2)
 
 
 @pytest.fixture
-def store(database_url):
-    store = Store(database_url)
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def store(database_url, clock):
+    store = Store(database_url, clock)
     yield store
     store.close()
 
@@ -24,7 +29,8 @@ def store(database_url):
 def make_study(store, people, **about):
     """Who takes part, by id."""
     links = [NewLink(f"{i:02}", f"{i:064}") for i in range(people)]
-    study = store.studies.put("pilot", {**ABOUT, **about}, {"pairs": [RUN]}, links, None)
+    shown = about.pop("shown", {"pairs": [RUN]})
+    study = store.studies.put("pilot", {**ABOUT, **about}, shown, links, None)
     return study.participants
 
 
@@ -106,3 +112,24 @@ def test_nothing_is_left_of_a_study_whose_run_was_deleted(store):
     (ada,) = make_study(store, 1, pairs=3)
     store.runs.delete(RUN)
     assert store.assignment.lease(ada.id, SESSION, 1).state == "finished"
+
+
+def test_a_check_whose_time_ran_out_comes_again(store, clock):
+    make_run(store)
+    (check,) = make_run(store, "checks", num_queries=1)
+    label_one(store, "checks", "researcher")
+    (ada,) = make_study(store, 1, checks_every=2, shown={"pairs": [RUN], "checks": ["checks"]})
+    assert answer(store, ada).query != check
+    for _ in range(3):
+        (given,) = store.assignment.lease(ada.id, SESSION, 1).queries
+        assert given.query == check
+        clock.go(3600)  # lunch
+    assert store.runs.get("checks").counts.left == 1
+    store.studies.close("pilot")
+    counts = store.runs.get("checks").counts
+    assert (counts.left, counts.labels) == (0, 1)
+    store.studies.close("pilot", False)
+    assert answer(store, ada).query == check
+    rest = [answer(store, ada) for _ in range(4)]
+    assert check not in {event.query for event in rest if event} and rest[-1] is None
+    assert done_is_what_stands(store) and store.runs.get("checks").counts.left == 0

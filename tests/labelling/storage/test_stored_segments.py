@@ -112,6 +112,17 @@ def test_an_annotator_far_ahead_of_the_others_has_clips_too(store):
     assert pairs == [order[5], *order[6:], order[0]]
 
 
+def test_what_is_leased_of_a_newer_run_comes_before_what_is_drawn_ahead_of_an_older(store):
+    make_run(store, "older")
+    make_run(store, "newer")
+    (lease,) = store.queue.lease("newer", "ada", SESSION, 1).queries
+    ahead = [shown.segment for shown in store.queue.ahead(4)]
+    assert set(ahead[:2]) == {lease.left.segment, lease.right.segment}
+    assert len(ahead) == len(set(ahead)) == 16
+    store.runs.archive("newer")
+    assert not set(ahead[:2]) & {shown.segment for shown in store.queue.ahead(4)}
+
+
 def test_segments_to_show_by_name(store):
     make_run(store, num_queries=1, frames_per_second=25.0)
     first, second = (shown.segment for shown in store.queue.ahead(1))

@@ -88,6 +88,8 @@ def get_stored(service: ServiceDep, link: LinkDep) -> StoredOut:
 @router.post("/join", dependencies=[newcomers_only], status_code=204)
 def join_study(told: JoinIn, service: ServiceDep, link: LinkDep) -> None:
     """Makes a participant of whoever opened the link; from then on their own token counts."""
+    if told.ref is not None:
+        way.require_ref(told.ref)
     most = _study(service, link).about["most_participants"]
     service.store.taking_part.join(link.study, told.ref, digest(told.token), most)
 

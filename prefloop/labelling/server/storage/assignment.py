@@ -16,12 +16,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select, tuple_
 
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database
 from prefloop.labelling.server.storage.errors import ConflictError, no_link
 from prefloop.labelling.server.storage.leases import with_what_was_said
-from prefloop.labelling.server.storage.participants import find_person
+from prefloop.labelling.server.storage.participants import close_leases, find_person
 from prefloop.labelling.server.storage.queue import Queue
 from prefloop.labelling.server.storage.records import Lease, Leases
 from prefloop.labelling.server.storage.statements import asking, leasing, parts, studying
@@ -122,7 +122,9 @@ class Assignment:
                     given = with_what_was_said(connection, person.annotator, given)
                 return Leases(given, None, "queries")
             waiting = most > spent and any(
-                self._queue.may_come(connection, one.run, person.annotator) for one in open_runs
+                self._queue.may_come(connection, one.run, person.annotator)
+                for one in open_runs
+                if one.run.archived_at is None
             )
             return Leases([], None, "waiting" if waiting else "finished")
 
@@ -152,9 +154,8 @@ class Assignment:
         def job(connection: Connection) -> None:
             annotator = find_person(connection, participant).annotator
             theirs = leases.c.annotator == annotator, leases.c.session == session
-            for id, expires_at in given.items():
-                as_known = (*theirs, leases.c.id == id, leases.c.expires_at == expires_at)
-                connection.execute(update(leases).where(*as_known).values(open=False))
+            as_known = tuple_(leases.c.id, leases.c.expires_at).in_(given.items())
+            close_leases(connection, *theirs, as_known)
 
         self._database.write(job)
 

@@ -27,9 +27,18 @@ class ForbiddenError(StoreError):
     """It is somebody else's to do."""
 
 
+class InvalidError(StoreError):
+    """It is nothing that can be stored."""
+
+
 def no_run(name: str) -> NotFoundError:
     """There is none of this name."""
     return NotFoundError(f"There is no run {name}.")
+
+
+def full() -> ConflictError:
+    """A study has no room for somebody, or nothing to ask them."""
+    return ConflictError("This study has all the participants that it needs. Thank you!", "full")
 
 
 def no_link() -> ForbiddenError:

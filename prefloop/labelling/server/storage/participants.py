@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, insert, or_, select, update
 
-from prefloop.labelling.server.storage.database import AnyRow
+from prefloop.labelling.server.storage.database import AnyRow, chunks
 from prefloop.labelling.server.storage.errors import ConflictError, no_link
 from prefloop.labelling.server.storage.records import NewLink, Participant, Person
-from prefloop.labelling.server.storage.statements import studying
+from prefloop.labelling.server.storage.statements import asking, studying
 from prefloop.labelling.server.storage.tables import (
     CHECKS,
     PAIRS,
@@ -160,8 +160,16 @@ def change_participant(connection: Connection, id: UUID, **values: Any) -> None:
 
 def let_go(connection: Connection, annotators: Any) -> None:
     """Takes back all that somebody has open."""
-    theirs = leases.c.annotator.in_(annotators), leases.c.open
+    close_leases(connection, leases.c.annotator.in_(annotators))
+
+
+def close_leases(connection: Connection, *which: ColumnElement[bool]) -> None:
+    """Takes leases back; a check that was asked once more for their sake no longer is."""
+    theirs = *which, leases.c.open
+    held = connection.execute(select(leases.c.query).where(*theirs).distinct()).scalars().all()
     connection.execute(update(leases).where(*theirs).values(open=False))
+    for some in chunks(held):
+        connection.execute(asking.WANT_NO_MORE, {"these_queries": some})
 
 
 def require_new_token(connection: Connection, token: str) -> None:

@@ -227,14 +227,14 @@ class Queue:
             return {row.id: sides_of(row) for row in connection.execute(of_run)}
 
     def ahead(self, count: int) -> list[ToShow]:
-        """Segments that are being looked at or will be soon, in the order of need.
+        """Segments that are being looked at or will be soon, in the order of need: first what is leased, of whatever run.
 
         Args:
             count: queries of each run that says nothing else, beyond those that are leased.
         """
-        sides: list[UUID] = []
         with self._database.reading() as connection:
             shown = select(runs.c.id, runs.c.own_settings).where(runs.c.archived_at.is_(None))
+            sides = self._leased_sides(connection)
             for run in connection.execute(shown).all():
                 own = own_settings_of(run).get("rendered_queue_size", count)
                 sides += self._sides_ahead(connection, run.id, int(own))
@@ -245,19 +245,23 @@ class Queue:
         with self._database.reading() as connection:
             return _to_show(connection, asked)
 
-    def _sides_ahead(self, connection: Connection, run: UUID, count: int) -> list[UUID]:
-        """First what is leased, be it far behind in the queue; then what nobody was shown yet.
-
-        A query that somebody has labelled comes last: its clips were made for them.
-        """
-        sides = select(queries.c.first, queries.c.second)
+    def _leased_sides(self, connection: Connection) -> list[UUID]:
+        """What is leased of all runs, be it far behind in its queue."""
         leased = (
-            sides.join(leases, leases.c.query == queries.c.id)
-            .where(leases.c.run == run, parts.LIVE)
+            select(queries.c.first, queries.c.second)
+            .join(leases, leases.c.query == queries.c.id)
+            .join(runs, runs.c.id == leases.c.run)
+            .where(runs.c.archived_at.is_(None), parts.LIVE)
             .order_by(leases.c.created_at, queries.c.position)
         )
+        pairs = connection.execute(leased, parts.at(self._now())).all()
+        return [side for pair in pairs for side in pair]
+
+    def _sides_ahead(self, connection: Connection, run: UUID, count: int) -> list[UUID]:
+        """What nobody was shown yet; after it what somebody has labelled, whose clips were made for them."""
+        sides = select(queries.c.first, queries.c.second)
         now = parts.at(self._now())
-        pairs = list(connection.execute(leased, now).all())
+        pairs: list[AnyRow] = []
         is_leased = exists().where(leases.c.query == queries.c.id, parts.LIVE)
         free = and_(queries.c.run == run, queries.c.done < queries.c.wanted, ~is_leased)
         for labelled in (queries.c.done == 0, queries.c.done > 0):

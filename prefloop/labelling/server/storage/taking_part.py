@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Select, exists, func, or_, select
 
 from prefloop.labelling.server.storage.database import AnyRow, Clock, Database
-from prefloop.labelling.server.storage.errors import ConflictError
+from prefloop.labelling.server.storage.errors import ConflictError, full
 from prefloop.labelling.server.storage.leases import sides_of
 from prefloop.labelling.server.storage.participants import (
     add_participant,
@@ -76,9 +76,7 @@ class TakingPart:
                 or_(participants.c.outcome.is_(None), participants.c.outcome == "finished"),
             )
             if connection.execute(there).scalar_one() >= most:
-                raise ConflictError(
-                    "This study has all the participants that it needs. Thank you!", "full"
-                )
+                raise full()
             is_taken = exists().where(participants.c.study == study.id, participants.c.ref == ref)
             if ref is not None and connection.execute(select(is_taken)).scalar_one():
                 raise ConflictError(
@@ -151,7 +149,10 @@ class TakingPart:
                 .join(current_labels, current_labels.c.query == queries.c.id)
                 .join(study_runs, study_runs.c.run == queries.c.run)
                 .where(
-                    study_runs.c.study == study.id, study_runs.c.purpose == purpose, asking.IS_KNOWN
+                    study_runs.c.study == study.id,
+                    study_runs.c.purpose == purpose,
+                    queries.c.repeat_of.is_(None),
+                    asking.IS_KNOWN,
                 )
                 .order_by(study_runs.c.position, queries.c.position, current_labels.c.number.desc())
             )

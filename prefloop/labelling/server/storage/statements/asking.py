@@ -29,10 +29,14 @@ from prefloop.labelling.server.storage.statements.parts import (
 )
 from prefloop.labelling.server.storage.tables import (
     ANSWER,
+    CHECKS,
     current_labels,
+    events,
     leases,
     participants,
     queries,
+    runs,
+    study_runs,
 )
 
 
@@ -117,17 +121,17 @@ IS_KNOWN = and_(
     current_labels.c.kind == ANSWER,
     ~exists().where(participants.c.annotator == current_labels.c.annotator),
 )
-# a query of `run` whose answer is known, and that `annotator` was never given
+# a query of `run` whose answer is known, that `annotator` has not answered and does not have; one that was let go of
+# comes again, since nobody may have seen it
 _is_answered = exists().where(current_labels.c.query == queries.c.id, IS_KNOWN)
-_was_given = exists().where(
-    leases.c.query == queries.c.id, leases.c.annotator == bindparam("annotator")
+_has = or_(
+    exists().where(LIVE_HERE, leases.c.annotator == bindparam("annotator")),
+    exists().where(events.c.query == queries.c.id, events.c.annotator == bindparam("annotator")),
 )
 CHECK = (
     select(queries.c.id, *SIDES, MORE_LEFT)
     .select_from(SHOWN)
-    .where(
-        queries.c.run == bindparam("run"), queries.c.repeat_of.is_(None), _is_answered, ~_was_given
-    )
+    .where(queries.c.run == bindparam("run"), queries.c.repeat_of.is_(None), _is_answered, ~_has)
     .order_by(func.random())
     .limit(1)
 )
@@ -145,7 +149,30 @@ WANT_ONE_MORE = (
     .where(queries.c.id == bindparam("this_query"))
     .values(wanted=case((queries.c.wanted < _one_more, _one_more), else_=queries.c.wanted))
 )
-
+# and no more where whoever had it lets go: those of checks that have `query` want what is answered or open, at least
+# as many as their run
+_open = (
+    select(func.count())
+    .where(leases.c.query == queries.c.id, leases.c.open)
+    .correlate(queries)
+    .scalar_subquery()
+)
+_annotators = (
+    select(runs.c.annotators_per_query)
+    .where(runs.c.id == queries.c.run)
+    .correlate(queries)
+    .scalar_subquery()
+)
+_enough = case((queries.c.done + _open > _annotators, queries.c.done + _open), else_=_annotators)
+WANT_NO_MORE = (
+    update(queries)
+    .where(
+        queries.c.id.in_(bindparam("these_queries", expanding=True)),
+        queries.c.run.in_(select(study_runs.c.run).where(study_runs.c.purpose == CHECKS)),
+        queries.c.wanted > _enough,
+    )
+    .values(wanted=_enough)
+)
 
 INSERT_REPEAT = insert_numbered(queries, queries.c.position)
 LAST_POSITION = select(func.coalesce(func.max(queries.c.position), 0)).where(

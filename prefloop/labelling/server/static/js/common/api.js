@@ -14,6 +14,7 @@ export class Refused extends Error {
   constructor(status, sentence, reason) {
     super(refusalText(status, sentence, reason));
     this.status = status;
+    this.reason = reason;
   }
 }
 
@@ -209,7 +210,8 @@ export const joinStudy = (ref, token) => send("POST", "/api/study/join", { ref, 
 export const enterStudy = () => json("POST", "/api/study/enter", { device: device() });
 export const takeStep = (step, digest = null) => json("POST", "/api/study/steps", { step, digest });
 export const practise = (query, choice) => json("POST", "/api/study/practice", { query, choice });
-export const checkComprehension = (chosen) => json("POST", "/api/study/comprehension", { chosen });
+/** Answers the questions; `left` attempts are shown: sent again with it, the same answers are one attempt. */
+export const checkComprehension = (chosen, left) => json("POST", "/api/study/comprehension", { chosen, attempts_left: left });
 export const finishStudy = () => json("POST", "/api/study/finish");
 export const leaveStudy = () => json("POST", "/api/study/leave");
 

@@ -11,7 +11,8 @@ import { say } from "../common/say.js";
 import { doubtList, marks } from "../results/doubts.js";
 
 const REFRESH = 4000;
-const COLUMNS = ["Participant", "State", "Started", "Finished", "Pairs", "Checks passed", "Code", "To look at", ""];
+const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const COLUMNS = ["Participant", "State", "Started", "Consent", "Finished", "Pairs", "Checks passed", "Code", "To look at", ""];
 const STATES = { new: "not yet here", started: "under way", finished: "finished", left: "left", failed: "turned away", revoked: "link ended" };
 
 /** Shows one study, or, without a name, all. */
@@ -59,7 +60,7 @@ async function showTable(view, signal, name) {
   let told = "";
   const update = ({ study: { participants, closed }, doubted }) => {
     const finished = participants.filter(({ state }) => state === "finished").length;
-    setText(summary, `${closed ? "Closed. " : ""}${finished} of ${count(participants.length, "participant")} finished.`);
+    setText(summary, `${closed ? "Closed. " : ""}${finished} of ${count(participants.length, "participant")} finished. Times are those of ${ZONE}.`);
     const there = new Set(participants.map(({ ref }) => ref));
     for (const [ref, { node }] of rows) {
       if (there.has(ref)) continue;
@@ -143,8 +144,8 @@ function row(person, end, erase) {
   const gone = make("button", { type: "button", class: "plain", "aria-label": `Delete all that is stored of ${ref}`, onclick: () => erase(person) }, "Delete data …");
   const node = make("tr", { "data-ref": ref }, make("th", { scope: "row" }, ref), cells, make("td", {}, button, " ", gone));
   const update = (now, doubted) => {
-    const { state, started_at: started, ended_at: ended, labels, checks, passed, code } = now;
-    const texts = [STATES[state], time(started), time(ended), labels, checks ? `${passed} of ${checks}` : "–", code ?? "–"];
+    const { state, started_at: started, consented_at: consented, ended_at: ended, labels, checks, passed, code } = now;
+    const texts = [STATES[state], time(started), time(consented), time(ended), labels, checks ? `${passed} of ${checks}` : "–", code ?? "–"];
     texts.forEach((text, i) => setText(cells[i], String(text)));
     cells[texts.length].replaceChildren(...(doubted ? marks(doubted) : []));
     button.hidden = state === "revoked";

@@ -1,8 +1,8 @@
 // Pairs that are shown and not asked about: examples, and those to practise on.
 
 import { attempt, getWay, pause } from "../common/api.js";
-import { make } from "../common/dom.js";
-import { Player } from "../common/player.js";
+import { make, setText } from "../common/dom.js";
+import { calm, Player } from "../common/player.js";
 import { word } from "../common/words.js";
 import { Pair } from "../label/pair.js";
 
@@ -33,13 +33,15 @@ export function example(given, number, signal) {
   }[given.answer];
   const screens = words.map(() => make("div", { class: "example-screen" }, word("loading")));
   const player = new Player();
+  const play = make("button", { type: "button", class: "example-play", hidden: true, onclick: () => player.toggle() });
+  player.addEventListener("change", () => setText(play, word(player.playing ? "halt" : "play")));
   const node = make(
     "div",
     { class: "example", role: "group", "aria-label": `${number}` },
     screens.map((screen, i) =>
       make("figure", { class: words[i] === word("worse") ? "worse" : "better" }, screen, make("figcaption", {}, words[i]))),
+    play,
   );
-  node.addEventListener("click", () => player.clips.length && player.toggle());
   signal.addEventListener("abort", () => player.hide());
   const same = (one) => one.left.segment === given.left.segment && one.right.segment === given.right.segment;
   loaded(given, ({ examples }) => examples.find(same), signal).then((pair) => {
@@ -47,7 +49,8 @@ export function example(given, number, signal) {
     if (pair.problem) screens.forEach((screen) => screen.replaceChildren(pair.problem));
     else {
       screens.forEach((screen, i) => screen.replaceChildren(pair.clips[i].node));
-      player.show(pair.clips, true);
+      play.hidden = false;
+      player.show(pair.clips, !calm());
     }
   });
   return node;

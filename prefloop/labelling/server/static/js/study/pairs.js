@@ -56,9 +56,9 @@ class StudyMessage {
   }
 }
 
-/** Where the participant's next pause is, in answered pairs. */
-export function nextPause({ answered, pairs, block }) {
-  return block ? Math.min((Math.floor(answered / block) + 1) * block, pairs) : pairs;
+/** Where the participant's next pause is, in answered pairs; null: there is none. How many there are in all, the server knows. */
+export function nextPause({ answered, block }) {
+  return block ? (Math.floor(answered / block) + 1) * block : null;
 }
 
 /** Shows pairs; `over()` is called once when all up to the next pause are answered, or when nothing is given any more. */
@@ -69,12 +69,11 @@ export function showStudyPairs(view, way, over, signal) {
     isOver = true;
     over();
   };
-  const upTo = Math.max(nextPause(way), 1);
   const source = {
     settings: async () => ({ ...(await getStudySettings()).values, sees_reward: false }),
     lease: async (wish) => {
       try {
-        return await lease(STUDY, { ...wish, up_to: upTo });
+        return await lease(STUDY, { ...wish, up_to: nextPause(way) });
       } catch (error) {
         if (error instanceof Refused && error.status !== 401) end(); // the link ended, or goes on elsewhere
         throw error;

@@ -1,7 +1,7 @@
 // A participant's way through a study: each step on a page of its own, as the server says which it is.
 
 import {
-  checkComprehension, enterStudy, finishStudy, getOwnData, getStudySettings, getWay, joinStudy, leaveStudy, persist, Refused, takeStep,
+  checkComprehension, enterStudy, finishStudy, getOwnData, getStudySettings, getWay, joinStudy, leaveStudy, pause, persist, Refused, takeStep,
 } from "../common/api.js";
 import { make, setText } from "../common/dom.js";
 import { explain } from "../common/keys.js";
@@ -17,6 +17,9 @@ import { markdown } from "./markdown.js";
 import { nextPause, showStudyPairs } from "./pairs.js";
 import { action, buttons, card, leaveButton, prose } from "./parts.js";
 import { Practice } from "./practice.js";
+
+const PLACE = /^\{\{%.*%\}\}$/; // where a recruiting site puts an id: whoever tries the link has none
+const AGAIN = 2000; // milliseconds after which it is asked again how the way goes on
 
 /** Shows where a participant is, until the signal says stop. */
 export async function showStudy(view, signal) {
@@ -54,7 +57,8 @@ class StudyPage {
 
   /** Makes a participant of whoever opened the open link; in this browser they stay the same. */
   async #join(way) {
-    const ref = parameter(way.id_parameter);
+    const given = parameter(way.id_parameter);
+    const ref = PLACE.test(given) ? null : given;
     const key = `participant.${way.study}.${ref ?? ""}`;
     const door = token();
     const own = browser.read(key) ?? newLinkToken();
@@ -219,6 +223,7 @@ class StudyPage {
 
   #comprehension(way) {
     const mistake = mistakeLine();
+    let left = way.attempts_left;
     const fields = way.questions.map(({ question, options }, i) => {
       const note = make("p", { class: "mistake" });
       const node = make(
@@ -242,13 +247,14 @@ class StudyPage {
         setText(mistake, word("chooseAll"));
         return;
       }
-      const said = await checkComprehension(chosen.map(Number));
+      const said = await checkComprehension(chosen.map(Number), left);
       if (said.way.step !== "comprehension") {
         this.#show(said.way);
         return;
       }
+      left = said.way.attempts_left;
       for (const i of said.wrong) setText(fields[i].note, word("notRight"));
-      setText(mistake, `${word("wrong", { n: said.wrong.length })} ${word("tries", { n: said.way.attempts_left })}`);
+      setText(mistake, `${word("wrong", { n: said.wrong.length })} ${word("tries", { n: left })}`);
     };
     this.#put(way, card(
       word("questions"),
@@ -272,13 +278,17 @@ class StudyPage {
       if (signal.aborted) return;
       if (way.elsewhere) this.#elsewhere();
       else if (way.step !== "pairs") this.#show(way);
-      else if (way.answered < way.pairs && way.answered >= nextPause(before)) this.#pause(way);
+      else if (way.block && way.answered < way.pairs && way.answered >= nextPause(before)) this.#pause(way);
       else this.#show(await persist(finishStudy, signal));
     } catch (error) {
       if (signal.aborted) return;
+      if (!(error instanceof Refused) || error.status !== 409 || error.reason === "full") {
+        this.#refused(error);
+        return;
+      }
       // somebody let go of a pair meanwhile
-      if (error instanceof Refused && error.status === 409) this.#show(await persist(getWay, signal));
-      else this.#refused(error);
+      await pause(AGAIN, signal);
+      if (!signal.aborted) await this.#goBack();
     }
   }
 

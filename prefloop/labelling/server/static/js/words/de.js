@@ -134,6 +134,7 @@ export default {
 
   "refused": "Der Server lehnt das ab ({status}). Laden Sie die Seite neu, oder fragen Sie die Studienleitung.",
   "refused-full": "Diese Studie hat bereits alle Teilnehmenden, die sie braucht. Vielen Dank!",
+  "refused-id": "Die Kennung in Ihrem Link ist nicht verwendbar: Sie darf aus Buchstaben ohne Umlaute, Ziffern, Punkten, Binde- und Unterstrichen bestehen, höchstens 39. Wenden Sie sich an die Person, von der Sie den Link haben.",
   "refused-joined": "Unter diesem Namen nimmt bereits jemand teil: Machen Sie in dem Browser weiter, in dem Sie begonnen haben, oder bitten Sie die Studienleitung um einen neuen Link.",
   "refused-over": "Ihre Teilnahme an dieser Studie ist beendet. Vielen Dank!",
   "refused-nothing": "Es gibt nichts zurückzunehmen.",
@@ -227,7 +228,7 @@ export default {
   "dataEnded": "Beendet seit",
   "dataRevoked": "Link beendet",
   "dataProgress": "Fortschritt",
-  "dataProgressText": "erledigte Schritte: {steps}; Übungspaare mit Ihren Antworten: {practised}; Versuche bei den Fragen: {attempts}",
+  "dataProgressText": "erledigte Schritte: {steps}; Übungspaare mit Ihren Antworten: {practised}; Versuche bei den Fragen, vom letzten mit Ihren Antworten: {attempts}",
   "dataCode": "Abschlusscode",
   "dataCodeLater": "ein Code, den Sie sehen, wenn Sie fertig sind",
   "dataAnswers": {"one": "{n} Antwort", "other": "{n} Antworten"},

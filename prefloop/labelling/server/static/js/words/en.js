@@ -135,6 +135,7 @@ export default {
 
   "refused": "The server refuses this ({status}). Load the page again, or ask whoever runs the study.",
   "refused-full": "This study has all the participants that it needs. Thank you!",
+  "refused-id": "The id in your link can't be used: it may have letters, digits, dots, dashes and underscores, 39 at most. Ask whoever gave it to you.",
   "refused-joined": "Somebody takes part under this name already: go on in the browser in which you began, or ask whoever runs the study for another link.",
   "refused-over": "Your part in this study is over. Thank you!",
   "refused-nothing": "There is nothing to take back.",
@@ -228,7 +229,7 @@ export default {
   "dataEnded": "Over since",
   "dataRevoked": "Link ended",
   "dataProgress": "Progress",
-  "dataProgressText": "steps done: {steps}; pairs to practise on, with your answers: {practised}; attempts at the questions: {attempts}",
+  "dataProgressText": "steps done: {steps}; pairs to practise on, with your answers: {practised}; attempts at the questions, of the last one with your answers: {attempts}",
   "dataCode": "Completion code",
   "dataCodeLater": "a code that you see when you have finished",
   "dataAnswers": {"one": "{n} answer", "other": "{n} answers"},

@@ -134,6 +134,7 @@ export default {
 
   "refused": "Le serveur refuse cette demande ({status}). Rechargez la page ou adressez-vous aux responsables de l’étude.",
   "refused-full": "Cette étude a déjà tous les participants dont elle a besoin. Merci !",
+  "refused-id": "L’identifiant dans votre lien ne convient pas : il peut contenir des lettres sans accents, des chiffres, des points, des tirets et des tirets bas, 39 au plus. Adressez-vous à la personne qui vous a donné le lien.",
   "refused-joined": "Quelqu’un participe déjà sous ce nom : continuez dans le navigateur où vous avez commencé, ou demandez un autre lien aux responsables de l’étude.",
   "refused-over": "Votre participation à cette étude est terminée. Merci !",
   "refused-nothing": "Il n’y a rien à reprendre.",
@@ -227,7 +228,7 @@ export default {
   "dataEnded": "Terminé depuis",
   "dataRevoked": "Lien désactivé",
   "dataProgress": "Progression",
-  "dataProgressText": "étapes accomplies : {steps} ; paires d’entraînement, avec vos réponses : {practised} ; essais aux questions : {attempts}",
+  "dataProgressText": "étapes accomplies : {steps} ; paires d’entraînement, avec vos réponses : {practised} ; essais aux questions, avec vos réponses au dernier : {attempts}",
   "dataCode": "Code de fin",
   "dataCodeLater": "un code que vous verrez quand vous aurez terminé",
   "dataAnswers": {"one": "{n} réponse", "other": "{n} réponses"},
