@@ -100,7 +100,7 @@ def main(settings: Settings) -> None:
             # a fit that goes on stays with the labels that it began with
             if not run.resume and people.current() is None:
                 raise UserError(
-                    f"The run {settings.people} has no labels but those of who is left out; take somebody in again, by "
+                    f"The run {settings.labelling_run} has no labels but those of who is left out; take somebody in again, by "
                     "prefloop runs include."
                 )
             source = str(people.folder)
