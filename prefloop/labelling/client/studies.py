@@ -160,7 +160,7 @@ def new(client: LabellingClient, name: str, study: StudyFile, address: str, file
     _say_what_is_missing(client, made, study.participants or count)
     with LabellingClient(client.url) as anybody:
         if anybody.health().role == "trainer":
-            print("The server demands no tokens: whoever drops the link's may do everything there; start it with --tokens.")  # fmt: skip
+            print("The server demands no tokens: whoever cuts the token off their link may do everything there; start it with --tokens.")  # fmt: skip
     if not address:
         print(f"The links begin with {client.url}; --address says what browsers call the server.")
     print(f"Who has come how far: prefloop study show {name}")
