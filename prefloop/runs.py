@@ -188,16 +188,16 @@ def require_can_go_on(
     _require_state(directory)
 
 
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Reads the rows of a metrics.csv: numbers by name, NaN where a row says nothing.
+def read_metrics(path: Path, names: Collection[str]) -> list[dict[str, float]]:
+    """Reads columns of a metrics.csv, those that it has: numbers by name, NaN where a row says nothing.
 
     Raises:
-        UserError: it can't be read, or holds words in place of numbers.
+        UserError: it can't be read, or holds words in place of numbers there.
     """
     rows = read_csv(path)
     try:
-        return [{name: float(text or "nan") for name, text in row.items()} for row in rows]
-    except (TypeError, ValueError):  # of a row that is longer than the header, a list
+        return [{name: float(row[name] or "nan") for name in names if name in row} for row in rows]
+    except ValueError:
         raise UserError(f"{path} is damaged: it holds something else than numbers.") from None
 
 

@@ -168,7 +168,7 @@ def read_curve(path: Path) -> list[Point]:
     """
     if not path.exists():
         return []
-    rows = read_metrics(path)
+    rows = read_metrics(path, ("epoch", "steps", "labels", "true_return"))
     steps, labels, returns = (
         [_finite(row.get(name, math.nan)) for row in rows]
         for name in ("steps", "labels", "true_return")

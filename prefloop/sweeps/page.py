@@ -219,7 +219,7 @@ def _again(results: Results) -> str:
     """Commands that make it all again, or the studies' files."""
     if files := studies_in(results.root):
         return "\n".join(
-            f"prefloop compare {file.name}\n\n# {file.name}\n{file.read_text(encoding='utf-8')}"
+            f"prefloop compare {file.name} --out {shlex.quote(str(results.root))}\n\n# {file.name}\n{file.read_text(encoding='utf-8')}"
             for file in files
         )
     return "\n".join(command(_of_rows(p.comparison.settings, p.rows)) for p in results.parts)
@@ -228,5 +228,9 @@ def _again(results: Results) -> str:
 def _everything(part: Part) -> str:
     settings = part.comparison.settings
     said = {k: v for k, v in as_flat(settings).items() if k not in OF_COMMAND}
-    text = html.escape(json.dumps(said | {"by_method": settings_by_method(settings)}, indent=2))
+    said["by_method"] = {**settings_by_method(settings), **part.by_method}
+    changes = {name: [dict(one) for one in many] for name, many in part.comparison.changes.items()}
+    if any(one for many in changes.values() for one in many):
+        said["changes"] = changes  # of those by method, in its runs
+    text = html.escape(json.dumps(said, indent=2))
     return f"<details><summary>All settings: {html.escape(part.task)}</summary><pre>{text}</pre></details>\n"

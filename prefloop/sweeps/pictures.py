@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -19,7 +20,10 @@ from prefloop.sweeps.results import Part, Results, Row, grouped
 from prefloop.sweeps.tables import by_seed, line_name, scores_of
 from prefloop.words import counted
 
-DASHES = ("-", "--", ":", "-.")  # of a method's settings, in turn
+# of a method's settings, in turn: then again in a paler colour
+DASHES: tuple[Any, ...] = (
+    "-", "--", ":", "-.", (0, (8, 2)), (0, (5, 1, 1, 1, 1, 1)), (0, (1, 4)), (0, (8, 2, 2, 2)),
+)  # fmt: skip
 LEVELS = np.linspace(-0.25, 1.25, 61)  # of a score
 Kind = tuple[str, tuple]  # a method, and the values of what is varied
 
@@ -49,14 +53,21 @@ def kind_of(row: Mapping[str, Any], varied: Sequence[str]) -> Kind:
 
 
 def _styles(kinds: Iterable[Kind], varied: Sequence[str]) -> dict[Kind, dict[str, Any]]:
-    """The method's colour, and dashes that tell its settings apart."""
+    """The method's colour, and dashes and paleness that tell its settings apart."""
     styles = {}
     for method, same in grouped(dict.fromkeys(kinds), lambda kind: kind[0]).items():
         for i, kind in enumerate(same):
             label = plain(line_name(method, zip(varied, kind[1], strict=True)))
-            dash = DASHES[i % len(DASHES)]
-            styles[kind] = {"color": METHODS[method].colour, "linestyle": dash, "label": label}
+            again, place = divmod(i, len(DASHES))
+            colour = _paler(METHODS[method].colour, again)
+            styles[kind] = {"color": colour, "linestyle": DASHES[place], "label": label}
     return styles
+
+
+def _paler(colour: str, times: int) -> tuple[float, ...]:
+    """A colour, so many times nearer to white by a third of the way."""
+    left = (2 / 3) ** times
+    return tuple(1 - left * (1 - part) for part in to_rgb(colour))
 
 
 def plot_budgets(path: Path, part: Part, varied: Sequence[str]) -> None:
@@ -132,7 +143,7 @@ def curves_of(part: Part, varied: Sequence[str]) -> list[Curve]:
 
 
 def _read_curve(run: Path) -> tuple[NDArray, NDArray] | None:
-    rows = read_metrics(run / METRICS)
+    rows = read_metrics(run / METRICS, ("steps", "true_return"))
     if not rows or "true_return" not in rows[0]:
         return None  # it does not act
     return np.array([row["steps"] for row in rows]), np.array([row["true_return"] for row in rows])

@@ -1,7 +1,7 @@
 """All that a folder's runs came to: one row for each, with every setting a column, and scores per task."""
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -17,7 +17,7 @@ from prefloop.startup import import_optional
 from prefloop.sweeps import remembering
 from prefloop.sweeps.cells import Cell, Comparison, shown
 from prefloop.sweeps.jobs import Job, why_not
-from prefloop.sweeps.methods import REFERENCES
+from prefloop.sweeps.methods import METHODS, REFERENCES
 from prefloop.sweeps.settings import (
     OF_CELLS,
     OF_RUNNING,
@@ -42,6 +42,7 @@ class Part:
 
     Attributes:
         comparison: with all that its folder holds.
+        by_method: all settings of its methods, by flag, as they were when it began, before anything was changed.
         rows: of its runs, in the order of its cells.
         folders: of the runs, one for each row.
         failed: why runs that there are not could not be done, and where in the comparison's folder that stands.
@@ -50,6 +51,7 @@ class Part:
     """
 
     comparison: Comparison
+    by_method: Mapping[str, Any]
     rows: list[Row]
     folders: list[Path]
     failed: list[tuple[Cell, str, Path]]
@@ -113,8 +115,8 @@ def folders_in(root: Path) -> list[Path]:
 
 def collect(root: Path) -> Results:
     """Reads what is done."""
-    read = [remembering.read(folder)[0] for folder in folders_in(root)]
-    parts = [_part(comparison) for comparison in read]
+    parts = [_part(*remembering.read(folder)) for folder in folders_in(root)]
+    read = [part.comparison for part in parts]
     flat = [as_flat(comparison.settings) for comparison in read]
     terms = [
         flag
@@ -144,7 +146,7 @@ def _differs(rows: Sequence[Row], flag: str) -> bool:
     return any(len({row[flag] for row in same}) > 1 for same in by_method.values())
 
 
-def _part(comparison: Comparison) -> Part:
+def _part(comparison: Comparison, by_method: Mapping[str, Any]) -> Part:
     settings_of: dict[Any, Row] = {}
     rows: list[Row] = []
     folders, failed = [], []
@@ -156,7 +158,7 @@ def _part(comparison: Comparison) -> Part:
         if (folder / RESULT).exists():
             kind = (cell.method, cell.labels, cell.changes)
             if kind not in settings_of:
-                settings_of[kind] = _settings(comparison.settings, cell)
+                settings_of[kind] = _settings(comparison.settings, by_method, cell)
             result = read_json(folder / RESULT)
             # earlier versions kept what was there when the run ended, which others may have made later
             of_seed = by_seed[cell.seed] or {name: result.pop(name, None) for name in OF_SEED}
@@ -187,7 +189,7 @@ def _part(comparison: Comparison) -> Part:
     if zero is not None and one is not None:
         for row in rows:
             row["score"] = (row["mean_return"] - zero) / (one - zero)
-    return Part(comparison, rows, folders, failed, zero, one)
+    return Part(comparison, by_method, rows, folders, failed, zero, one)
 
 
 def _demonstrators(comparison: Comparison, seed: int) -> Row | None:
@@ -201,9 +203,18 @@ def _demonstrators(comparison: Comparison, seed: int) -> Row | None:
     return dict(zip(OF_SEED, returns, strict=True))
 
 
-def _settings(settings: CompareSettings, cell: Cell) -> Row:
-    """All that is set of a run, by flag; where method and comparison both have a word, what counts."""
-    own = as_flat(run_settings(cell.method, settings, cell.labels, cell.changes))
+def _settings(settings: CompareSettings, by_method: Mapping[str, Any], cell: Cell) -> Row:
+    """All that is set of a run, by flag; where method and comparison both have a word, what counts.
+
+    Args:
+        by_method: the settings that the methods had when the comparison began: the program may have others by now.
+    """
+    if cell.method in by_method:
+        own = {**by_method[cell.method], **dict(cell.changes)}
+        if METHODS[cell.method].asks and settings.segment_length is not None:
+            own["segment_length"] = settings.segment_length
+    else:  # of an earlier version, which did not write them down
+        own = as_flat(run_settings(cell.method, settings, cell.labels, cell.changes))
     terms = {
         flag: value
         for flag, value in as_flat(settings).items()

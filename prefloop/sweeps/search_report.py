@@ -3,6 +3,7 @@
 import html
 import itertools
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,7 +161,7 @@ def _html(
         else ""
     )
     body = f"""<h1>{html.escape(title)}</h1>
-<p>{len(ended)} of {counted(settings.trials, "trial")} came to something, {given_up} of them were given up early. What is maximised
+<p>{len(ended)} of {counted(max(settings.trials, len(rows)), "trial")} came to something, {given_up} of them were given up early. What is maximised
 is the mean {settings.maximise} of {counted(len(search.instances), "run")}.</p>
 <p>The best is trial {best}, with {value:.4g}: {html.escape(chosen)}. It was chosen by these runs, which flatters it;
 {FRESH} is a study of it on seeds that nobody has chosen by.</p>
@@ -171,7 +172,7 @@ is the mean {settings.maximise} of {counted(len(search.instances), "run")}.</p>
 <h2>The best settings</h2>
 {written}
 <h2>Again</h2>
-<pre>prefloop tune {COPY}
+<pre>prefloop tune {COPY} --out {html.escape(shlex.quote(str(search.root)))}
 
 # {COPY}
 {html.escape((search.root / COPY).read_text(encoding="utf-8"))}</pre>"""

@@ -88,6 +88,9 @@ def test_what_a_curve_does_not_say_is_none(tmp_path):
     write_csv(path, [{"steps": "many", "true_return": 1.0}])
     with pytest.raises(UserError, match="is damaged: it holds something else than numbers"):
         read_curve(path)
+    # a column of one's own may hold words, and a row may end in a comma
+    path.write_text("steps,true_return,note\n100,1.5,slow,\n200,2,\n")
+    assert read_curve(path) == [Point(100, None, 1.5), Point(200, None, 2.0)]
 
 
 def test_one_environment_for_all(tmp_path, capsys):

@@ -37,7 +37,7 @@ def write_page(folder, settings, found):
         run.mkdir(parents=True, exist_ok=True)
         (run / "metrics.csv").write_text("epoch,loss\n0,1.0\n")
     runs = [folder / "runs" / row["method"] / str(row["seed"]) for row in rows]
-    part = Part(Comparison(settings), rows, runs, [], None, None)
+    part = Part(Comparison(settings), {}, rows, runs, [], None, None)
     return report.write(Results(folder, [part], ()))
 
 
@@ -157,7 +157,9 @@ def test_no_labels_are_the_same_in_all_tables_so_that_one_filter_finds_them(tmp_
     for run in runs:
         run.mkdir()
         (run / "metrics.csv").write_text("epoch,loss\n0,1.0\n")
-    report.write(Results(tmp_path, [Part(Comparison(settings), rows, runs, [], 0.0, 200.0)], ()))
+    report.write(
+        Results(tmp_path, [Part(Comparison(settings), {}, rows, runs, [], 0.0, 200.0)], ())
+    )
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     tables = re.findall(r"<table>\n<thead><tr>(.*?)</tr></thead>\n<tbody>(.*?)</tbody>", page, re.S)
     told = []

@@ -1,6 +1,7 @@
 """What a folder's runs come to, by runs that nobody ran."""
 
 import csv
+import html
 import itertools
 import json
 import re
@@ -15,7 +16,7 @@ from prefloop import errors
 from prefloop.errors import UserError
 from prefloop.evaluation.statistics import iqm_interval
 from prefloop.files import read_json, write_json
-from prefloop.sweeps import tables
+from prefloop.sweeps import pictures, tables
 from prefloop.sweeps.merging import merge
 from prefloop.sweeps.remembering import remember
 from prefloop.sweeps.report import report
@@ -96,6 +97,33 @@ def test_every_setting_is_a_column_and_scores_are_per_task(tmp_path):
     assert pandas.schema.field("score").type == "double"
     # what is the same for all is no column of tables
     assert collect(root).varied == ("ensemble",)
+
+
+def test_runs_of_an_earlier_version_have_the_settings_that_it_had(tmp_path):
+    root = made(tmp_path / "c")
+    for file in root.glob("*/compare.json"):
+        facts = read_json(file)
+        facts["by_method"]["true-reward"]["clip"] = 0.3
+        write_json(file, facts)
+    report(root)
+    clips = {(r["method"], r["clip"]) for r in rows_of(root / "results.csv")}
+    assert {("true-reward", "0.3"), ("ppo-rlhf", "0.2")} <= clips
+    page = html.unescape((root / "index.html").read_text(encoding="utf-8"))
+    (said, _) = re.findall(r"All settings: .*?<pre>(.*?)</pre>", page, re.DOTALL)
+    said = json.loads(said)
+    assert said["by_method"]["true-reward"]["clip"] == 0.3
+    # and what the study sets is said, too
+    assert said["changes"]["ppo-rlhf"] == [
+        {"ensemble": 1, "reward_epochs": 50},
+        {"reward_epochs": 50},
+    ]
+
+
+def test_each_of_many_settings_has_a_line_of_its_own():
+    kinds = [("pref-ppo", (number,)) for number in range(20)]
+    styles = pictures._styles(kinds, ("ensemble",))
+    seen = {(style["color"], str(style["linestyle"])) for style in styles.values()}
+    assert len(seen) == len(kinds)
 
 
 def test_across_tasks(tmp_path):
@@ -252,7 +280,8 @@ def test_what_two_machines_ran_is_one_study(tmp_path):
     merged = [file.read_text() for file in studies_in(tmp_path / "c")]
     assert merged == [(folder / "study.yaml").read_text() for folder in (ours, theirs)]
     page = (tmp_path / "c" / "index.html").read_text(encoding="utf-8")
-    assert "prefloop compare study.yaml\n" in page and "prefloop compare study-2.yaml\n" in page
+    for name in ("study.yaml", "study-2.yaml"):
+        assert f"prefloop compare {name} --out {tmp_path / 'c'}\n" in page
     # and it can be gone on with, wherever it was put together
     assert not any(".tmp" in file.read_text() for file in tmp_path.glob("c/*/compare.json"))
     grown = read_study(as_given(tmp_path / "a.yaml", out=str(tmp_path / "c"))).comparisons
