@@ -61,7 +61,7 @@ def compare(directory: Path, seed: int, num_episodes: int) -> dict[str, list[flo
     Returns:
         For each of the two checkpoints, by its path, the return of every episode.
     """
-    from prefloop.checkpoints import checkpoint_path, saved_epochs
+    from prefloop.checkpoints import checkpoint_path, epochs_of_run
     from prefloop.envs.make import make_env
     from prefloop.envs.spaces import policy_sizes
     from prefloop.evaluation.evaluate import evaluate
@@ -76,7 +76,7 @@ def compare(directory: Path, seed: int, num_episodes: int) -> dict[str, list[flo
     demonstrators = [directory / "synthetic" / f"policy_checkpoint{i}.params" for i in range(10)]
     picking_seed = integer(seed, Stream.DEMONSTRATIONS)
     best = max(demonstrators, key=lambda path: sum(returns(path, picking_seed)))
-    learned = checkpoint_path(directory / "rlhf", saved_epochs(directory / "rlhf")[-1])
+    learned = checkpoint_path(directory / "rlhf", epochs_of_run(directory / "rlhf")[-1])
     return {str(path.relative_to(directory)): returns(path, seed) for path in (best, learned)}
 
 

@@ -70,6 +70,7 @@ from course.sandbox import Limits, hide_from_students, notice_of_rights
 from course.submissions import opened
 from prefloop.errors import UserError, one_sentence_errors
 from prefloop.files import require_writable, write_csv, write_json
+from prefloop.words import listed
 
 
 def grade_all(settings: Settings) -> tuple[dict[str, list[Check] | str], Exception | None]:
@@ -147,6 +148,8 @@ def report(settings: Settings) -> int:
         )
     for place, checks in zip(places, graded.values(), strict=bool(places)):
         write_json(place, as_gradescope(checks))
+    if written := [x for x in (settings.json, settings.csv, settings.gradescope) if x]:
+        print(f"Wrote {listed(written)}.")
     if stopped is not None:  # only now: Gradescope shows no reason where there is no file
         raise stopped
     return int(any(isinstance(checks, str) for checks in graded.values()))

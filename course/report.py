@@ -28,7 +28,7 @@ from tqdm import tqdm
 import vpg
 from course.assignment import compare
 from offline_reward_learning import generate_novice_demos, predict_traj_return
-from prefloop.checkpoints import checkpoint_path, saved_epochs
+from prefloop.checkpoints import checkpoint_path, epochs_of_run
 from prefloop.command_line import command_line
 from prefloop.envs.make import make_env
 from prefloop.envs.registered import return_bounds
@@ -62,7 +62,7 @@ def metrics(directory: Path) -> dict[str, NDArray]:
 def checkpoint_returns(directory: Path, num_episodes: int, seed: int) -> dict[int, MeanEstimate]:
     """True return of every checkpoint of a run, by epoch."""
     sizes = policy_sizes(make_env(ENV_ID))
-    epochs = saved_epochs(directory)
+    epochs = epochs_of_run(directory)
     if not epochs:
         raise UserError(f"{directory} holds no policy checkpoint: run the parts first.")
     return {

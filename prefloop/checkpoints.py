@@ -4,6 +4,7 @@ A checkpoint is a plain PyTorch `state_dict`. What it can't say about itself (th
 the activation) stands in `run.json` beside it.
 """
 
+import contextlib
 import io
 import math
 import pickle
@@ -179,7 +180,7 @@ def last_checkpoint(directory: Path) -> Path | None:
     if final.exists():
         return final
     try:
-        epochs = saved_epochs(directory)
+        epochs = epochs_of_run(directory)
     except UserError:
         return None
     return checkpoint_path(directory, epochs[-1]) if epochs else None
@@ -188,6 +189,21 @@ def last_checkpoint(directory: Path) -> Path | None:
 def policy_file(path: Path) -> Path:
     """A policy's file as it is; of a run's folder, the policy that it ended with, where one can be found."""
     return (last_checkpoint(path) or path) if path.is_dir() else path
+
+
+def epochs_of_run(directory: Path) -> list[int]:
+    """Epochs whose policy stands in a directory, without those of an earlier, longer run, in order.
+
+    Raises:
+        UserError: it can't be read.
+    """
+    saved, number = saved_epochs(directory), None
+    with contextlib.suppress(UserError):  # a damaged run.json says nothing of them
+        settings = run_facts(checkpoint_path(directory, 0)).get("settings")
+        number = settings.get("epochs") if isinstance(settings, dict) else None
+    if not isinstance(number, int):
+        return saved
+    return [epoch for epoch in saved if epoch < number] or saved
 
 
 def saved_epochs(directory: Path) -> list[int]:

@@ -17,6 +17,7 @@ from prefloop.startup import (
     terminated_as_interrupted,
 )
 from prefloop.tuned import Defaults, defaults_for
+from prefloop.words import perhaps
 
 COMMANDS = {
     "pairs": "act, cut segments, choose pairs, ask a simulated teacher",
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     multiply_on_one_thread()
     program = f"prefloop {name}"
     if name not in COMMANDS:
-        print(f"prefloop: error: there is no command {given[0]!r}; choose from "
+        print(f"prefloop: error: there is no command {given[0]!r}{perhaps(name, COMMANDS, most=1)} Commands are "
               f"{', '.join(COMMANDS)}.", file=sys.stderr)  # fmt: skip
         raise SystemExit(2)
     try:

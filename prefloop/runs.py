@@ -101,6 +101,8 @@ def start(directory: Path, facts: Mapping[str, Any], epochs: int) -> None:
         epochs: how many checkpoints the run will write.
     """
     earlier = checkpoints.saved_epochs(directory)
+    if (directory / METRICS).exists():
+        print(f"Note: this run replaces the one that was in {directory}.")
     stale = [directory / name for name in ANEW]
     stale += [checkpoints.checkpoint_path(directory, epoch) for epoch in earlier if epoch < epochs]
     # a file that can't be written must end the run before anything is removed
@@ -109,9 +111,10 @@ def start(directory: Path, facts: Mapping[str, Any], epochs: int) -> None:
         path.unlink(missing_ok=True)
     left = [epoch for epoch in earlier if epoch >= epochs]
     if left:
+        names = " to ".join(dict.fromkeys(map(str, (left[0], left[-1]))))
         print(
-            f"Note: {directory} still holds policy_checkpoint{left[0]} to {left[-1]} of an earlier, "
-            "longer run; they are left as they are."
+            f"Note: {directory} still holds policy_checkpoint{names} of an earlier, longer run; left as it is, and "
+            "not taken for what this one ends with."
         )
 
 

@@ -32,7 +32,8 @@ def test_every_command_explains_itself(run, name):
 
 
 def test_an_unknown_command_ends_in_a_sentence(run):
-    assert_one_sentence(run("prefloop.cli bogus"), "no command 'bogus'", "pref-ppo")
+    assert_one_sentence(run("prefloop.cli bogus"), "no command 'bogus'. Commands are", "pref-ppo")
+    assert_one_sentence(run("prefloop.cli pebbel"), "no command 'pebbel'; did you mean pebble?")
 
 
 def test_underscores_and_hyphens_are_alike(run):

@@ -52,6 +52,8 @@ def test_an_environment_that_knows_no_render_mode():
     [
         ("CartPole-v7", "v7"),
         ("CartPol-v1", r"did you mean 'CartPole-v1'\?"),
+        ("CartPol-v0", r"did you mean 'CartPole-v0'\?"),
+        ("CartPol-v7", r"did you mean 'CartPole-v1'\?"),
         ("cartpole", r"did you mean 'CartPole-v1'\?"),
         ("cartpole-v1", r"did you mean 'CartPole-v1'\?"),
         ("MinAtar/Breakut-v1", r"did you mean 'MinAtar/Breakout-v1'\?"),

@@ -78,6 +78,19 @@ def test_without_checkpoint_the_final_policy_is_saved(run, tmp_path):
     assert list(params(tmp_path)) == ["final_policy.params"]
 
 
+def test_policies_of_an_earlier_and_longer_run_are_not_those_that_this_one_ended_with(
+    run, tmp_path
+):
+    for epochs in (4, 2):
+        outcome = run(f"{QUICK} --epochs {epochs} --checkpoint --checkpoint_dir d")
+        last = tmp_path / "d" / f"policy_checkpoint{epochs - 1}.params"
+        assert checkpoints.last_checkpoint(tmp_path / "d") == last
+    assert "this run replaces the one that was in d" in outcome.out
+    assert "policy_checkpoint2 to 3 of an earlier, longer run" in outcome.out
+    (tmp_path / "d" / "run.json").write_text("{")  # which says nothing
+    assert checkpoints.last_checkpoint(tmp_path / "d").name == "policy_checkpoint3.params"
+
+
 def test_the_defaults_are_the_assignments():
     s = vpg.Settings()
     assert (s.env_name, s.epochs, s.lr, s.batch_size) == ("CartPole-v0", 10, 1e-2, 5000)

@@ -10,6 +10,7 @@ from prefloop.envs.settings import TERMINATIONS
 from prefloop.labelling.client.settings import ServerSettings
 from prefloop.labelling.limits import MAX_NAME
 from prefloop.settings import part, require_above_zero, require_seed, setting
+from prefloop.words import counted
 
 if TYPE_CHECKING:
     from prefloop.labelling.client.client import LabellingClient
@@ -131,7 +132,7 @@ def _write(settings: Settings, folder: Path) -> Mapping[str, Any]:
         last = run["policies"][-1]
         interval = "" if last["low"] is None else f" [{last['low']:.1f}, {last['high']:.1f}]"
         print(
-            f"{run['name']}: {last['mean']:.1f}{interval} (mean return of {starts.episodes} episodes of "
+            f"{run['name']}: {last['mean']:.1f}{interval} (mean return of {counted(starts.episodes, 'episode')} of "
             f"{env.described}, 95 % interval)"
         )
     return about

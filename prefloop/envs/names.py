@@ -39,7 +39,7 @@ def _newest(env_id: str) -> str | None:
 
 
 def _nearest(env_id: str) -> str | None:
-    """The newest version of the environment whose name is most like this one, if one is like it."""
+    """The environment whose name is most like this one, if one is like it: of its version, or else the newest."""
     for family in FAMILIES:
         with contextlib.suppress(UserError):  # it need not be installed
             family.register()
@@ -64,4 +64,6 @@ def _nearest(env_id: str) -> str | None:
     if not close:
         return None
     module, colon, _ = env_id.rpartition(":")
-    return f"{module}{colon}{names[close[0]]}"
+    newest = names[close[0]]
+    as_said = re.sub(r"-v\d+$", "", newest) + bare.removeprefix(wanted)
+    return f"{module}{colon}{as_said if as_said in gym.registry else newest}"

@@ -100,7 +100,9 @@ def plot_budgets(path: Path, part: Part, varied: Sequence[str]) -> None:
     axes.minorticks_off()
     axes.set_xlabel("labels")
     axes.set_ylabel("true return, IQM over seeds and 95 % interval")
-    axes.set_title(f"{plain(part.task)}, {len({row['seed'] for row in part.rows})} seeds")
+    axes.set_title(
+        f"{plain(part.task)}, {counted(len({row['seed'] for row in part.rows}), 'seed')}"
+    )
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small")
     save_figure(figure, path)

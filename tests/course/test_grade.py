@@ -133,7 +133,8 @@ def test_the_command(run, submission, tmp_path):
         "course.grade student --num_rollouts 20 --gradescope results.json --json all.json"
     )
     assert outcome.code == 0
-    assert outcome.out.splitlines()[-1].split()[-2:] == ["in", "all"]
+    *_, total, wrote = outcome.out.splitlines()
+    assert total.split()[-2:] == ["in", "all"] and wrote == "Wrote all.json and results.json."
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["score"] == sum(test["score"] for test in results["tests"])
     assert sum(test["max_score"] for test in results["tests"]) == 100

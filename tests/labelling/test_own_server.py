@@ -42,6 +42,18 @@ def test_a_trainer_without_a_server_starts_one(run, tmp_path, monkeypatch):
         socket.create_connection(("127.0.0.1", port), timeout=1)  # it ended with the trainer
 
 
+def test_a_server_of_another_folder_is_said_to_be_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path / "mine"))
+    monkeypatch.delenv("PREFLOOP_SERVER", raising=False)
+    with ServerProcess("--home", str(tmp_path / "theirs")) as theirs:
+        monkeypatch.setattr(connecting, "DEFAULT_SERVER", theirs.url)
+        with connecting.connected(ServerSettings(), start="a test") as client:
+            assert client.url == theirs.url
+        assert f"this uses the labelling server at {theirs.url}" in capsys.readouterr().out
+        with connecting.connected(ServerSettings(server=theirs.url)):
+            assert capsys.readouterr().out == ""
+
+
 def test_a_port_that_somebody_takes_in_between_is_left_to_them(tmp_path, monkeypatch):
     """As where two trainers start at once: the port was free when it was looked at."""
     monkeypatch.setenv("HOME", str(tmp_path))

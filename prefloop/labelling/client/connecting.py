@@ -64,6 +64,10 @@ def connected(
             )
         with LabellingClient(url, token, patience=PATIENCE) as first:
             first.health()
+        if found is None and not named:
+            print(
+                f"Note: this uses the labelling server at {url}, which keeps its labels elsewhere than in {home}."
+            )
 
         def lost(sentence: str) -> None:
             nonlocal found
