@@ -194,6 +194,8 @@ def policy_file(path: Path) -> Path:
 def epochs_of_run(directory: Path) -> list[int]:
     """Epochs whose policy stands in a directory, without those of an earlier, longer run, in order.
 
+    All, where the run that run.json tells of has none yet.
+
     Raises:
         UserError: it can't be read.
     """

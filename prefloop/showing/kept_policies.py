@@ -136,7 +136,7 @@ def _read_run(path: Path, name: str, most_policies: int, env_id: str) -> Run:
 
 def _policy_files(folder: Path) -> list[Path]:
     """Policies of a run, in the order in which they came about."""
-    files = [checkpoints.checkpoint_path(folder, n) for n in checkpoints.saved_epochs(folder)]
+    files = [checkpoints.checkpoint_path(folder, n) for n in checkpoints.epochs_of_run(folder)]
     final = folder / POLICY
     return [*files, final] if final.exists() else files
 

@@ -14,6 +14,7 @@ from conftest import ROOT, assert_one_sentence
 from serving import ServerProcess
 from teaching import COLLECT, SMALL, labelling, rows
 
+from prefloop import errors
 from prefloop.files import claimed_directory
 from prefloop.labelling.client import connecting
 from prefloop.labelling.client.client import LabellingClient
@@ -43,15 +44,18 @@ def test_a_trainer_without_a_server_starts_one(run, tmp_path, monkeypatch):
 
 
 def test_a_server_of_another_folder_is_said_to_be_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(errors, "_noted", set())
     monkeypatch.setenv("HOME", str(tmp_path / "mine"))
     monkeypatch.delenv("PREFLOOP_SERVER", raising=False)
     with ServerProcess("--home", str(tmp_path / "theirs")) as theirs:
         monkeypatch.setattr(connecting, "DEFAULT_SERVER", theirs.url)
         with connecting.connected(ServerSettings(), start="a test") as client:
             assert client.url == theirs.url
-        assert f"this uses the labelling server at {theirs.url}" in capsys.readouterr().out
+        said = capsys.readouterr()
+        # a table on stdout is for other programs, too
+        assert f"this uses the labelling server at {theirs.url}" in said.err and not said.out
         with connecting.connected(ServerSettings(server=theirs.url)):
-            assert capsys.readouterr().out == ""
+            assert capsys.readouterr().err == ""
 
 
 def test_a_port_that_somebody_takes_in_between_is_left_to_them(tmp_path, monkeypatch):

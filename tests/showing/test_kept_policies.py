@@ -7,7 +7,7 @@ from kept_runs import make_run
 
 from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
-from prefloop.files import write_csv
+from prefloop.files import read_json, write_csv, write_json
 from prefloop.showing.kept_policies import (
     KeptPolicy,
     Point,
@@ -28,6 +28,16 @@ def test_policies_are_found_in_their_order(tmp_path):
     assert [kept.number for kept in read.policies] == [0, 2, 10, 11]
     assert read.policies[1].at == Point(3000, 30, -1000.0)
     assert len(read.curve) == 12
+
+
+def test_policies_of_an_earlier_and_longer_run_are_not_shown(tmp_path):
+    run = make_run(tmp_path / "run", kept=(0, 1, 2, 3), rows=2)
+    facts = read_json(run / "run.json")
+    facts["settings"] = {**facts.get("settings", {}), "epochs": 2}
+    write_json(run / "run.json", facts)
+    (read,) = read_runs([run], most_policies=9)
+    assert "policy_checkpoint0.params" in [kept.path.name for kept in read.policies]
+    assert not {2, 3} & {kept.number for kept in read.policies}
 
 
 def test_the_last_checkpoint_is_shown_once(tmp_path):

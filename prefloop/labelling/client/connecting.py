@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urldefrag, urlsplit
 
-from prefloop.errors import UserError
+from prefloop.errors import UserError, note
 from prefloop.labelling.client.settings import DEFAULT_SERVER, ServerSettings
 from prefloop.labelling.home import Running, home_directory, named_profile, running_server
 from prefloop.startup import group_of_its_own
@@ -65,8 +65,8 @@ def connected(
         with LabellingClient(url, token, patience=PATIENCE) as first:
             first.health()
         if found is None and not named:
-            print(
-                f"Note: this uses the labelling server at {url}, which keeps its labels elsewhere than in {home}."
+            note(
+                f"this uses the labelling server at {url}, which keeps its labels elsewhere than in {home}."
             )
 
         def lost(sentence: str) -> None:
