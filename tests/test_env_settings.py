@@ -344,3 +344,10 @@ def test_actions_stay_within_bounds_that_no_float32_is(kind):
                 parameter.fill_(sign)
         for action in policy.act(np.ones((20, 2), np.float32), rng):
             env.step(action)
+
+
+def test_bounds_that_are_too_large_for_a_float32_are_none():
+    env = Narrow()
+    env.action_space = gym.spaces.Box(-1e300, 1e300, (1,), np.float64)
+    with pytest.raises(UserError, match="actions without bounds"):
+        _ = spaces_of(env).finite_bounds

@@ -178,11 +178,19 @@ def spaces_of(env: "AnyEnv") -> Spaces:
 
 
 def _within(low: NDArray, high: NDArray) -> tuple[NDArray, NDArray]:
-    """Bounds in float32 that lie within those given: the nearest number to 0.1 is above it."""
-    low_32, high_32 = low.astype(np.float32), high.astype(np.float32)
+    """Bounds in float32 that lie within those given: the nearest number to 0.1 is above it.
+
+    What is too large for it has none.
+    """
+    with np.errstate(over="ignore"):
+        low_32, high_32 = low.astype(np.float32), high.astype(np.float32)
+    is_below, is_above = (
+        (low_32 < low) & np.isfinite(low_32),
+        (high_32 > high) & np.isfinite(high_32),
+    )
     return (
-        np.where(low_32 < low, np.nextafter(low_32, np.float32(np.inf)), low_32),
-        np.where(high_32 > high, np.nextafter(high_32, np.float32(-np.inf)), high_32),
+        np.where(is_below, np.nextafter(low_32, np.float32(np.inf)), low_32),
+        np.where(is_above, np.nextafter(high_32, np.float32(-np.inf)), high_32),
     )
 
 
