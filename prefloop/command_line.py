@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from prefloop.errors import UserError
 from prefloop.settings import Leaf, assembled, leaves
 from prefloop.startup import print_anything
+from prefloop.words import perhaps
 
 T = TypeVar("T")
 NEGATIVE = r"(?i)-(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?|nan)"
@@ -47,7 +48,7 @@ def parse_settings(
     if sources:
         texts["epilog"] = f"{texts.get('epilog', '')} Sources: {'; '.join(sources)}."
     print_anything()
-    parser = argparse.ArgumentParser(**texts)  # type: ignore[arg-type]
+    parser = _Parser(**texts)  # type: ignore[arg-type]
     groups: dict[str, Any] = {"": parser}
     settings = list(leaves(settings_class))
     required = []
@@ -79,6 +80,21 @@ def parse_settings(
         return built
     except ValueError as error:
         parser.error(str(error))
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says which flag was meant, where there is none of that name."""
+
+    # as argparse has it, a namespace of another class may be given
+    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        parsed, rest = self.parse_known_args(args, namespace)
+        unknown = next((word for word in rest if word.startswith("--")), "")
+        if unknown:
+            flag = unknown.partition("=")[0]
+            self.error(f"there is no flag {flag}{perhaps(flag, self._option_string_actions, 1)}")
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return parsed
 
 
 def _classes(settings_class: type) -> Iterator[type]:

@@ -38,6 +38,9 @@ def test_defaults_and_types():
         ("--paths a --limit -inf", "--limit must be a finite number, not -inf"),
         ("--paths a --sizes 4 -1", "--sizes must be above 0, not 4 -1"),
         ("--paths a --limit", "--limit"),
+        ("--paths a --limmit 3", "there is no flag --limmit; did you mean --limit?"),
+        ("--paths a --zzz=3", "there is no flag --zzz."),
+        ("--paths a --rate 2 3", "unrecognized arguments: 3"),
     ],
 )
 def test_a_wrong_value_is_named(capsys, line, words):

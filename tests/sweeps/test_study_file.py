@@ -220,7 +220,7 @@ def test_forms_of_the_command(run, tmp_path):
     assert_one_sentence(run("prefloop.cli compare none.yaml"), "none.yaml")
     (tmp_path / "study.yaml").write_text(SMALL)
     assert_one_sentence(
-        run("prefloop.cli compare study.yaml --methods dpo"), "unrecognized arguments: --methods"
+        run("prefloop.cli compare study.yaml --methods dpo"), "there is no flag --methods"
     )
     assert_one_sentence(run("prefloop.cli compare merge a --out b"), "merge takes two folders")
     assert_one_sentence(
