@@ -18,7 +18,10 @@ from conftest import ROOT
 @contextlib.contextmanager
 def serving(app, config=None):
     """A client of an application that is served by a thread; `config`: uvicorn's own by default."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    # of a protocol that is named: of others asyncio doesn't know that they are TCP, and each reply waits 40 ms
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
     server = uvicorn.Server(config or uvicorn.Config(app, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
