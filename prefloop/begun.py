@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from prefloop.errors import UserError
+from prefloop.errors import CanNotGoOnError, UserError
 from prefloop.files import is_file, read_json
 from prefloop.run_files import FACTS
 from prefloop.settings import leaves, read_as
@@ -41,28 +41,51 @@ def begun(given: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def require_program(folder: object, description: Mapping[str, Any], program: str) -> None:
+    """Refuses to go on with what another program began, whose settings mean something else.
+
+    Args:
+        description: of what is in the folder.
+        program: that wants to go on with it, as run.json names it.
+
+    Raises:
+        CanNotGoOnError: it is another one's.
+    """
+    began = description.get("program")
+    if isinstance(began, str) and began != program:
+        raise CanNotGoOnError(
+            f"{folder} holds a run of {began}, not of {program}; choose another directory."
+        )
+
+
 def _folder(given: Mapping[str, Any]) -> str:
     return str(given.get("out") or given.get("checkpoint_dir") or given.get("run") or "")
 
 
-def settings_begun_with(settings_class: type, given: Mapping[str, Any]) -> dict[str, Any]:
+def settings_begun_with(
+    settings_class: type, given: Mapping[str, Any], program: str = ""
+) -> dict[str, Any]:
     """Settings that `--resume` goes on with where no others are given; empty without it.
 
     Args:
         settings_class: what the flags are of.
         given: as `begun`.
+        program: that goes on, as run.json names it; if not given, it is not looked whose run it is.
 
     Returns:
         Values by flag.
 
     Raises:
-        UserError: as `begun`; a value there is none that the flag takes; or there is no run, and a required flag
+        UserError: as `begun`; it is another program's run; a value there is none that the flag takes; or there is no run, and a required flag
             is not given.
     """
     if not given.get("resume"):
         return {}
     settable, folder = list(leaves(settings_class)), _folder(given)
-    before = begun(given).get("settings", {})
+    description = begun(given)
+    if program and is_file(Path(folder) / FACTS):
+        require_program(folder, description, program)
+    before = description.get("settings", {})
     lacks = any(leaf.required and given[leaf.flag] is None for leaf in settable)
     if folder and lacks and not before:
         raise UserError(f"There is no run to resume in {folder}: it holds no {DESCRIPTIONS[0]}.")

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import prefloop
@@ -109,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 command.Settings,
                 line,
                 defaults,
-                settings_begun_with,
+                partial(settings_begun_with, program=program),
                 prog=program,
                 description=command.DESCRIPTION,
                 epilog=command.EPILOG,

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from prefloop import checkpoints
+from prefloop.begun import require_program
 from prefloop.errors import CanNotGoOnError, UserError
 from prefloop.files import (
     LOCK,
@@ -211,12 +212,7 @@ def _require_same(
     may_differ: Collection[str],
     defaults: Mapping[str, Any],
 ) -> None:
-    program = before.get("program")
-    if isinstance(program, str) and program != now.get("program"):
-        raise CanNotGoOnError(
-            f"{directory} holds a run of {program}, not of {now.get('program')}; choose another "
-            "directory."
-        )
+    require_program(directory, before, str(now.get("program")))
     old, new = ({**f, **_settings(f, directory)} for f in (before, now))
     other = difference(old, new, {"program", "settings", "versions", *may_differ}, defaults)
     if other is not None:

@@ -53,6 +53,14 @@ def test_so_does_a_dataset(run, tmp_path):
     assert "q holds 4 queries" in outcome.out
 
 
+@pytest.mark.parametrize("command", ["pebble", "pref-ppo", "ppo", "reward", "dpo", "bc", "airl"])
+def test_another_programs_run_is_told_before_what_its_settings_would_do(run, tmp_path, command):
+    assert run(f"{SAC} --out p").code == 0
+    for flags in ("", "--steps 1" if command in ("pebble", "pref-ppo", "ppo") else "--seed 1"):
+        outcome = run(f"prefloop.cli {command} --resume --out p {flags}")
+        assert_one_sentence(outcome, f"p holds a run of prefloop sac, not of prefloop {command}")
+
+
 def test_nothing_to_go_on_with_is_said(run, tmp_path):
     (tmp_path / "empty").mkdir()
     for folder in ("empty", "nowhere"):

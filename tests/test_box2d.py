@@ -16,6 +16,8 @@ from prefloop.files import read_csv
 from prefloop.labelling.server.rendering import Renderer
 
 pytest.importorskip("Box2D")
+from gymnasium.envs.box2d.bipedal_walker import BipedalWalker
+
 IDS = sorted(
     name for name, spec in gym.registry.items() if "gymnasium.envs.box2d" in str(spec.entry_point)
 )
@@ -43,11 +45,23 @@ def test_made_and_seeded(env_id):
     assert played[0] == played[1] != played[2]
 
 
+class OfMyOwn(BipedalWalker):
+    """A user's, which is told by what it is made of."""
+
+
+@pytest.fixture(params=["BipedalWalker-v3", "Strolls-v0"])
+def walker(request, monkeypatch):
+    """Gymnasium's, and a user's own."""
+    spec = gym.envs.registration.EnvSpec("Strolls-v0", OfMyOwn, max_episode_steps=1600)
+    monkeypatch.setitem(gym.registry, "Strolls-v0", spec)
+    return request.param
+
+
 @pytest.mark.parametrize(
     "make", [make_env, partial(make_vector_env, num_envs=1)], ids=["one", "many"]
 )
 @pytest.mark.parametrize("changes", [{}, {"horizon": 200}])
-def test_what_was_done_before_shows_nowhere(make, changes):
+def test_what_was_done_before_shows_nowhere(walker, make, changes):
     """Or a run that is resumed would not end where the unbroken one does."""
 
     def play(env, seed):
@@ -56,7 +70,7 @@ def test_what_was_done_before_shows_nowhere(make, changes):
             seen.append(env.step(rng.uniform(-1, 1, env.action_space.shape))[0])
         return np.array(seen)
 
-    env = EnvSettings(env="BipedalWalker-v3", **changes)
+    env = EnvSettings(env=walker, **changes)
     used = make(env)
     for seed in range(4):
         np.testing.assert_array_equal(play(make(env), seed), play(used, seed))

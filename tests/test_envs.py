@@ -10,6 +10,7 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.envs.spaces import policy_sizes
 from prefloop.envs.termination import DIVERGED
 from prefloop.errors import UserError
+from prefloop.files import read_csv
 
 
 @pytest.mark.parametrize(
@@ -167,8 +168,9 @@ class Tumbles(gym.Env):
         return np.zeros(1, np.float32), 0.0, self.ends and self.steps > 4, False, {}
 
 
-def test_what_does_not_say_how_it_is_has_fallen_where_it_would_end():
-    gym.register("Tumbles-v0", "test_envs:Tumbles", max_episode_steps=50)
+@pytest.mark.parametrize("entry_point", ["test_envs:Tumbles", Tumbles])
+def test_what_does_not_say_how_it_is_has_fallen_where_it_would_end(entry_point):
+    gym.register("Tumbles-v0", entry_point, max_episode_steps=50)
     try:
         for fallen_steps, steps in ((3, 7), (None, 50)):
             env = make_env(
@@ -230,6 +232,99 @@ def test_many_robots_are_watched_too():
     envs.envs[1].unwrapped.data.qvel[:] = 1e12
     *_, truncated, info = envs.step(envs.action_space.sample())
     assert truncated.tolist() == info[DIVERGED].tolist() == [False, True]
+
+
+ROBOTS = """
+import gymnasium as gym
+import numpy as np
+
+def register(name, **kwargs):
+    gym.register(name, f"{__name__}:{name.split('-')[0]}", max_episode_steps=20, **kwargs)
+
+class Wrong:
+    def step(self, action):
+        self.steps += 1
+        if self.steps == 5:
+            data = self.physics.data if hasattr(self, "physics") else self.data
+            data.qvel[:] = np.nan
+        return super().step(action)
+
+    def reset(self, **kwargs):
+        self.steps = 0
+        return super().reset(**kwargs)
+
+def __getattr__(name):  # MuJoCo is imported when one of them is made
+    from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
+    from prefloop.envs.dm_control import SuiteTask
+
+    base = {"Cheetah": HalfCheetahEnv, "Walker": SuiteTask}.get(name, Bare)
+    return type(name, (Wrong, base), {})
+
+class Bare(gym.Env):
+    "None of Gymnasium's robots, whose reset leaves what was warned of; it observes parts."
+    action_space = gym.spaces.Box(-1, 1, (1,))
+    observation_space = gym.spaces.Dict({"q": gym.spaces.Box(-np.inf, np.inf, (1,), np.float64)})
+
+    def __init__(self):
+        import mujoco
+        xml = "<body><joint/><geom size='1'/></body>"
+        self.model = mujoco.MjModel.from_xml_string(f"<mujoco><worldbody>{xml}</worldbody></mujoco>")
+        self.data = mujoco.MjData(self.model)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.data.qpos[:] = self.data.qvel[:] = 0
+        return {"q": self.data.qpos.copy()}, {}
+
+    def step(self, action):
+        import mujoco
+        mujoco.mj_step(self.model, self.data)
+        return {"q": self.data.qpos.copy()}, 0.0, False, False, {}
+
+register("Cheetah-v0")
+register("Plain-v0")
+register("Walker-v0", kwargs={"domain": "walker", "task": "walk"})
+"""
+
+
+@pytest.fixture
+def robots(tmp_path, monkeypatch):
+    """A module of somebody's own, with robots whose simulator can't go on after four steps."""
+    pytest.importorskip("dm_control")
+    import mujoco
+
+    (tmp_path / "robots_of_mine.py").write_text(ROBOTS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    mujoco.set_mju_user_warning(None)  # as it is before anybody has made a robot
+    yield "robots_of_mine"
+    del sys.modules["robots_of_mine"]
+    for name in ("Cheetah", "Plain", "Walker"):
+        del gym.registry[f"{name}-v0"]
+
+
+@pytest.mark.parametrize("name", ["Cheetah", "Plain", "Walker"])
+@pytest.mark.parametrize("changes", [{}, {"action_repeat": 1, "horizon": 30}])
+def test_robots_of_a_users_own_are_watched_too(robots, tmp_path, capfd, name, changes):
+    env = EnvSettings(env=f"{robots}:{name}-v0", **changes)
+    for made in (make_env(env), make_vector_env(env, 1).envs[0]):
+        for _ in range(2):  # a second time, too
+            made.reset(seed=0)
+            ends = []
+            while not ends or not ends[-1][0]:
+                _, _, _, truncated, info = made.step(made.action_space.sample())
+                ends.append((truncated, info.get(DIVERGED, False)))
+            assert ends == [(False, False)] * 4 + [(True, True)]
+    assert not capfd.readouterr().err
+    assert [path.name for path in tmp_path.glob("*.TXT")] == []
+
+
+def test_what_went_wrong_in_a_robot_of_ones_own_is_counted(robots, run, tmp_path):
+    small = "--num_envs 2 --rollout_steps 16 --steps 32 --iteration_steps 32 --hidden_sizes 8"
+    outcome = run(f"prefloop.cli ppo --env {robots}:Cheetah-v0 {small} --out p")
+    assert outcome.code == 0, outcome.err
+    (row,) = read_csv(tmp_path / "p" / "metrics.csv")
+    assert float(row["diverged"]) == 2 * 2  # after 5 steps, a reset and 5 more, of two
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Gymnasium sees what there is to cut

@@ -32,6 +32,7 @@ def main(settings: Settings) -> None:
     from pathlib import Path
 
     from prefloop.devices import usable_device, use_one_thread
+    from prefloop.envs.registered import COUNTED, note_no_time_limit
     from prefloop.training import methods, outputs
 
     use_one_thread()
@@ -47,5 +48,6 @@ def main(settings: Settings) -> None:
         usable_device(run.device),
         Path(settings.init) if settings.init else None,
     )
+    note_no_time_limit(env, COUNTED, "the --horizon of prefloop pairs gives it one")
     facts = outputs.facts("airl", env, method.begins_as, preferences=file, init=settings.init)
     outputs.train(method, settings, facts, env)

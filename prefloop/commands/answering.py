@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefloop import run_files
+from prefloop.begun import require_program
 from prefloop.envs.settings import EnvSettings
+from prefloop.files import read_json
 from prefloop.labelling.limits import require_readable
 from prefloop.settings import part, require_above_zero, setting
 from prefloop.teachers.settings import SIMULATED, TeacherSettings
@@ -181,6 +183,9 @@ def answering(
             line = f"prefloop {command} --run {settings.labelling_run}"
             client = stack.enter_context(connected(settings.server, line, None))
             settings = _of_the_run(settings, client.run)
+        if settings.run.resume:  # people's goes on without the flag
+            began = read_json(Path(settings.run.out) / run_files.FACTS)
+            require_program(settings.run.out, began, f"prefloop {command}")
         check(settings.environment)
         env = acted_in(settings.environment)
         if client is not None:
@@ -382,7 +387,6 @@ def _of_the_run(settings: Any, fetch_run: "Callable[[str], RunOut]") -> Any:
     """
     from prefloop.envs.settings import CHANGES, from_facts
     from prefloop.errors import UserError
-    from prefloop.files import read_json
     from prefloop.labelling.client.calling import RefusedError
 
     out = settings.run.out or settings.labelling_run

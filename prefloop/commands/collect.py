@@ -69,6 +69,7 @@ def main(settings: Settings) -> None:
     from prefloop.data.preferences import Queries
     from prefloop.data.recording import MAX_ENVS, RecordedEnvs
     from prefloop.envs.make import make_vector_env
+    from prefloop.envs.registered import note_no_time_limit
     from prefloop.envs.spaces import spaces_of
     from prefloop.labelling.client.asking import ask
     from prefloop.labelling.client.connecting import connected
@@ -84,6 +85,7 @@ def main(settings: Settings) -> None:
     acting = [policy_files.load_acting(name, envs) for name in settings.policies] or [
         policies.make_policy(spaces, (64, 64))
     ]
+    note_no_time_limit(env)
     with connected(settings.server) as client:
         recorded = RecordedEnvs.make(env, min(settings.episodes, MAX_ENVS))
         collected = demos.act(

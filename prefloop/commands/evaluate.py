@@ -27,6 +27,7 @@ class Settings:
     # fmt: off
     policy: tuple[str, ...] = setting(MISSING, "policy checkpoints, of vpg.py or of prefloop; of a run's folder, the last one", positional=True)
     env: str = setting("", "which environment; if not given, the one that run.json beside the policy names")
+    horizon: int | None = setting(None, "steps after which an episode is cut, in place of the environment's own limit")
     episodes: int = setting(100, "episodes of each policy")
     greedy: bool = setting(False, "take the most probable action, or the mean one, and draw none")
     video: bool = setting(False, "save an episode of each as a video")
@@ -37,7 +38,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         require_seed(self.seed)
-        require_above_zero(self, "episodes")
+        require_above_zero(self, "episodes", "horizon")
 
     @property
     def when_interrupted(self) -> str:
@@ -67,7 +68,7 @@ def main(settings: Settings) -> None:
 
     from prefloop import checkpoints, policy_files
     from prefloop.envs.make import make_vector_env
-    from prefloop.envs.registered import note_no_time_limit, return_bounds
+    from prefloop.envs.registered import require_time_limit, return_bounds
     from prefloop.envs.settings import from_facts
     from prefloop.errors import UserError
     from prefloop.evaluation.evaluate import acting_in_episode, env_seed, play
@@ -87,8 +88,10 @@ def main(settings: Settings) -> None:
             # what is wrong with the file comes first
             checkpoints.load_weights(path, checkpoints.LARGEST)
             raise UserError(f"Nothing beside {path} says which environment it is for; give --env.")
+        if settings.horizon is not None:
+            env = env.changed({"horizon": settings.horizon})
         loaded.append((path, env, policy_files.load(path, make_vector_env(env, 1))))
-        note_no_time_limit(env)
+        require_time_limit(env, "whole ones are played here")
         if settings.video:
             from prefloop.evaluation.videos import require_pictures
 
@@ -118,7 +121,8 @@ def main(settings: Settings) -> None:
                 rows.append(
                     {
                         "policy": str(path),
-                        "env": str(env),
+                        # cut elsewhere than in its run, it is another measurement
+                        "env": f"{env} (horizon {env.horizon})" if settings.horizon else str(env),
                         "episodes": len(returns),
                         "seed": settings.seed,
                         "greedy": greedy,

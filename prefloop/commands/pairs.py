@@ -83,6 +83,7 @@ def main(settings: Settings) -> None:
     from prefloop import policy_files
     from prefloop.devices import usable_device
     from prefloop.envs.make import make_vector_env
+    from prefloop.envs.registered import note_no_time_limit
     from prefloop.envs.spaces import as_stored, spaces_of
     from prefloop.errors import UserError
     from prefloop.files import sha256
@@ -109,6 +110,7 @@ def main(settings: Settings) -> None:
         contents["policies_sha256"] = [
             sha256(Path(name)) if Path(name).exists() else name for name in settings.policies
         ]
+        note_no_time_limit(env)
         trajectories = demos.act(envs, acting, settings.episodes, settings.seed)
     segments = demos.as_segments(
         trajectories, settings.segment_length, settings.segments, settings.seed

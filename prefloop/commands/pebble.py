@@ -92,10 +92,12 @@ def train(settings: Settings, presentation: answering.Presentation = answering.B
     _say_when_it_asks_first(pebble, plan)
 
     def check(env: EnvSettings) -> None:
-        limit = time_limit(_learns_in(settings, env))
-        plan_labels(pebble.questions, plan, limit, pebble.exploration_iterations)
+        learns_in = _learns_in(settings, env)
+        methods.require_pebble(
+            env, learns_in, pebble, seed, init
+        )  # an environment's own faults come first
+        plan_labels(pebble.questions, plan, time_limit(learns_in), pebble.exploration_iterations)
         require_watchable(settings.watching, env)
-        methods.require_pebble(env, _learns_in(settings, env), pebble, seed, init)
 
     def acted_in(env: EnvSettings) -> EnvSettings:
         learns_in = _learns_in(settings, env)

@@ -44,6 +44,7 @@ def main(settings: Settings) -> None:
     from pathlib import Path
 
     from prefloop.devices import usable_device, use_one_thread
+    from prefloop.envs.registered import COUNTED, FILMED, note_no_time_limit, require_time_limit
     from prefloop.rewards import reward_model
     from prefloop.training import methods, outputs
     from prefloop.training.on_policy import read_reward
@@ -57,6 +58,9 @@ def main(settings: Settings) -> None:
     init = Path(settings.init) if settings.init else None
     require_watchable(settings.watching, env)
     method = methods.ppo(env, reward, settings.agent, settings.experience, run.seed, device, init)
+    if settings.watching.video_every:
+        require_time_limit(env, FILMED)
+    note_no_time_limit(env, COUNTED)
     facts = outputs.facts(
         "ppo",
         env,

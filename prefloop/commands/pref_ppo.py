@@ -70,7 +70,13 @@ def train(settings: Settings, presentation: answering.Presentation = answering.B
 
     from prefloop.data.stepping import Stepping
     from prefloop.devices import usable_device, use_one_thread
-    from prefloop.envs.registered import time_limit
+    from prefloop.envs.registered import (
+        COUNTED,
+        FILMED,
+        note_no_time_limit,
+        require_time_limit,
+        time_limit,
+    )
     from prefloop.policies import Policy
     from prefloop.training import methods
     from prefloop.training.plans import Plan, plan_labels
@@ -82,9 +88,14 @@ def train(settings: Settings, presentation: answering.Presentation = answering.B
     init = Path(settings.init) if settings.init else None
 
     def check(env: EnvSettings) -> None:
+        methods.require_pref_ppo(
+            env, pref_ppo, seed, init
+        )  # an environment's own faults come first
         plan_labels(pref_ppo.questions, Plan.of(pref_ppo.experience), time_limit(env))
+        if settings.watching.video_every:
+            require_time_limit(env, FILMED)
+        note_no_time_limit(env, COUNTED)
         require_watchable(settings.watching, env)
-        methods.require_pref_ppo(env, pref_ppo, seed, init)
 
     def begins_as(stepping: Stepping) -> Policy:
         return methods.make_ppo(stepping, pref_ppo.agent, seed, methods.CPU, init).acting_policy

@@ -36,13 +36,11 @@ class Family:
     Attributes:
         namespace: what the ids begin with, for instance "ALE/".
         register: tells Gymnasium of them; raises UserError where a package is missing.
-        is_mujoco: whether it is MuJoCo that simulates.
         emulator: makes those that apply `EnvSettings` by themselves; None: `gym.make` does, and wrappers change them.
     """
 
     namespace: str
     register: Callable[[], None]
-    is_mujoco: bool = False
     emulator: Emulator | None = None
 
 
@@ -53,7 +51,7 @@ FAMILIES = (
         atari.register,
         emulator=Emulator(atari.AtariGame, atari.make_games, atari.time_limit),
     ),
-    Family(dm_control.NAMESPACE, dm_control.register, is_mujoco=True),
+    Family(dm_control.NAMESPACE, dm_control.register),
     Family(dot.NAMESPACE, dot.register),
     Family(minatar.NAMESPACE, minatar.register),
 )

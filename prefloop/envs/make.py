@@ -1,11 +1,10 @@
 """Environments of a value, one or many."""
 
-import contextlib
 import inspect
 import logging
+import sys
 import warnings
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -30,6 +29,7 @@ from prefloop.envs.termination import (
     RepeatActions,
     RestartAfterEnd,
     is_healthy,
+    simulated_data,
 )
 from prefloop.errors import UserError
 from prefloop.seeding import MAX_SEED, Stream, generator, integers
@@ -53,7 +53,7 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
     # some take no render_mode
     kwargs: dict[str, Any] = {"render_mode": render_mode} if render_mode else {}
     if not env.changes:
-        return _with_ours(_make(gym.make, env.env, **kwargs), env.env)
+        return _with_ours(_make(gym.make, env.env, **kwargs))
     if env.termination == "never":
         _require_going_on(env)
         kwargs[GOES_ON] = False
@@ -65,7 +65,7 @@ def make_env(env: Env, render_mode: str | None = None) -> gym.Env:
     made.close()
     if env.pixels is not None and not is_picture(made.observation_space):  # drawn to be observed
         kwargs.setdefault("render_mode", "rgb_array")
-    made = _with_ours(_make(gym.make, env.env, max_episode_steps=-1, **kwargs), env.env)
+    made = _with_ours(_make(gym.make, env.env, max_episode_steps=-1, **kwargs))
     if env.fallen_steps:
         made = CutAfterFall(made, env.fallen_steps * env.action_repeat)
     made = _wrapped(made, env)
@@ -97,13 +97,14 @@ def _require_going_on(env: EnvSettings) -> None:
         )
 
 
-def _with_ours(made: gym.Env, env_id: str) -> gym.Env:
-    """Adds wrappers that mend faults of its simulator."""
-    if is_mujoco(made.unwrapped) and made.render_mode == "rgb_array":
+def _with_ours(made: gym.Env) -> gym.Env:
+    """Adds wrappers that mend faults of its simulator: that of what was made, whose robot a user may have written."""
+    base = made.unwrapped
+    if is_mujoco(base) and made.render_mode == "rgb_array":
         made = DrawnRobot(made)
-    if _is_mujoco(env_id):
+    if simulated_data(base) is not None:
         return CutWhereItDiverged(made)
-    return InWorldsOfTheirOwn(made) if _keeps_its_world(env_id) else made
+    return InWorldsOfTheirOwn(made) if _keeps_its_world(base) else made
 
 
 def _wrapped(made: gym.Env, env: EnvSettings) -> gym.Env:
@@ -139,8 +140,9 @@ def can_go_on(env_id: str) -> bool:
     spec = gym.registry.get(without_module(env_id))
     if spec is None or spec.entry_point is None:
         return False
-    creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else None
-    return creator is not None and GOES_ON in inspect.signature(creator).parameters
+    entry = spec.entry_point  # a user may have registered the class itself
+    creator = load_env_creator(entry) if isinstance(entry, str) else entry
+    return GOES_ON in inspect.signature(creator).parameters
 
 
 class InWorldsOfTheirOwn(gym.Wrapper, gym.utils.RecordConstructorArgs):
@@ -224,7 +226,7 @@ def make_vector_env(
         kwargs["wrappers"] = [_not_too_large]
         if seeded_episodes:
             kwargs["wrappers"] += [SeededEpisodes]
-        kwargs["wrappers"] += [partial(_with_ours, env_id=env.env)]
+        kwargs["wrappers"] += [_with_ours]
     if env.changes:
 
         def copy() -> gym.Env:
@@ -308,15 +310,28 @@ def _make(make, env_id: str | EnvSpec | None, **kwargs):  # type: ignore[no-unty
     if isinstance(env_id, str):
         import_module(env_id)
         require_known(env_id)
-    _hush_mujoco(env_id)
     with warnings.catch_warnings():
         # CartPole-v0's limit of 200 steps is wanted here, not an oversight
         warnings.filterwarnings("ignore", message=".*is out of date.*")
         try:
-            return make(env_id, **kwargs)
+            _load(env_id)
+            made = make(env_id, **kwargs)
+            _hush_mujoco()  # where it was not imported before
+            return made
         except (gym.error.Error, ImportError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"Can't make the environment {env_id!r}: {reason}") from None
+
+
+def _load(env_id: str | EnvSpec | None) -> None:
+    """Imports what makes an environment, and MuJoCo with it where that simulates, which then says nothing."""
+    spec = gym.registry.get(without_module(env_id)) if isinstance(env_id, str) else env_id
+    if spec is not None and isinstance(spec.entry_point, str):
+        module = spec.entry_point.partition(":")[0]
+        if "mujoco" in module or not module.startswith(("gymnasium.", "prefloop.")):
+            choose_mujoco_gl()  # it looks when it is imported, as it may be by anybody else's
+        load_env_creator(spec.entry_point)
+    _hush_mujoco()
 
 
 def import_module(env_id: str) -> None:
@@ -336,6 +351,7 @@ def import_module(env_id: str) -> None:
             f"{env_id!r} is no environment: before the colon stands the name of a module, as "
             f"{name}:{without_module(env_id)}, which is looked for in this folder and on PYTHONPATH."
         )
+    choose_mujoco_gl()  # a robot's imports MuJoCo, which looks then
     try:
         import_own(module)
     except (ImportError, ValueError, TypeError) as error:  # the last two: of "", ".x" and the like
@@ -346,33 +362,17 @@ def import_module(env_id: str) -> None:
         ) from None
 
 
-def _hush_mujoco(env_id: str | EnvSpec | None) -> None:
-    """Sends MuJoCo's warnings to the log; it would print them for every copy, and write a file.
-
-    They are about the models that Gymnasium ships, which users can't change.
-    """
-    if _is_mujoco(env_id):
-        choose_mujoco_gl()  # it looks when it is imported
-        with contextlib.suppress(ImportError):  # which making the environment tells better
-            import mujoco  # type: ignore[import-untyped]
-
-            mujoco.set_mju_user_warning(logger.debug)
+def _hush_mujoco() -> None:
+    """Sends MuJoCo's warnings to the log; it would print them for every copy, and write a file."""
+    if (mujoco := sys.modules.get("mujoco")) is not None:
+        mujoco.set_mju_user_warning(logger.debug)
 
 
-def _is_mujoco(env_id: str | EnvSpec | None) -> bool:
-    """Whether it is MuJoCo that simulates; Gymnasium's robots, or DM Control's tasks."""
-    if isinstance(env_id, str):
-        family = family_of(env_id)
-        if family and family.is_mujoco:
-            return True
-        env_id = gym.registry.get(without_module(env_id))
-    return env_id is not None and "mujoco" in str(env_id.entry_point)
-
-
-def _keeps_its_world(env_id: str) -> bool:
+def _keeps_its_world(base: gym.Env) -> bool:
     """Whether a reset leaves the simulator as what was done before has made it."""
-    spec = gym.registry.get(without_module(env_id))
-    return spec is not None and "box2d.bipedal_walker:" in str(spec.entry_point)
+    return any(
+        kind.__module__ == "gymnasium.envs.box2d.bipedal_walker" for kind in type(base).__mro__
+    )
 
 
 def _wrapper(name: str) -> Any:

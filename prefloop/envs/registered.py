@@ -13,6 +13,8 @@ from prefloop.envs.names import require_known
 from prefloop.envs.settings import Env, EnvSettings, as_settings
 from prefloop.errors import UserError, note
 
+# what episodes that may never end are to a program that learns without playing any to their end
+COUNTED, FILMED = "only those that do are counted", "--video_every films whole ones"
 # what a step can pay in Gymnasium's environments whose makers say so, lowest and highest
 REWARDS: dict[str, tuple[float, float]] = {
     "CartPoleEnv": (1.0, 1.0),
@@ -53,27 +55,39 @@ def time_limit(env: Env) -> int | None:
     return env.horizon or (None if limit is None else -(-limit // env.action_repeat))
 
 
-def require_time_limit(env: Env) -> None:
+def require_time_limit(
+    env: Env, played: str = "some are played for each row of metrics.csv"
+) -> None:
     """Refuses an environment whose episodes may never end, where some are to be played to their end.
+
+    Args:
+        played: says which.
 
     Raises:
         UserError: there is no limit, or as `find_spec`.
     """
     if time_limit(env) is None:
         raise UserError(
-            f"{env} has no time limit, so an episode may never end, and some are played for each row of "
-            "metrics.csv; give it a limit by --horizon."
+            f"{env} has no time limit, so an episode may never end, and {played}; give it a limit by --horizon."
         )
 
 
-def note_no_time_limit(env: Env) -> None:
-    """Notes where there is none, before episodes are played to their end.
+def note_no_time_limit(
+    env: Env,
+    played: str = "whole ones are played here",
+    remedy: str = "--horizon gives it one",
+) -> None:
+    """Notes where there is none, before episodes are acted in whose ends are the task's own.
+
+    Args:
+        played: says what it is to whoever runs this.
+        remedy: says how to give it a limit.
 
     Raises:
         UserError: as `find_spec`.
     """
     if time_limit(env) is None:
-        note(f"{env} has no time limit, so an episode of a policy that does well may never end.")
+        note(f"{env} has no time limit, so an episode may never end, and {played}; {remedy}.")
 
 
 def return_threshold(env: Env) -> float | None:

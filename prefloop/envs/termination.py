@@ -4,6 +4,7 @@ All of one length: how an episode ends is information that preferences did not g
 arXiv:2012.01365 (absorbing states); Kostrikov et al. 2019, arXiv:1809.02925, section 4.2 (one that all ends lead to).
 """
 
+from copy import deepcopy
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
@@ -154,27 +155,51 @@ class CutWhereItDiverged(gym.Wrapper, gym.utils.RecordConstructorArgs):
         gym.utils.RecordConstructorArgs.__init__(self)
         gym.Wrapper.__init__(self, env)
         self._obs: Any = None
-        self._warnings = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Begins an episode."""
         obs, info = self.env.reset(seed=seed, options=options)
-        self._obs, self._warnings = np.array(obs), self._warned()
+        warnings = simulated_data(self.env.unwrapped).warning
+        for kind in range(BAD_POSITION, BAD_ACCELERATION + 1):
+            warnings[kind].number = 0  # a user's own reset may leave them
+        self._obs = _copied(obs)
         return obs, info
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Acts, as far as that is possible."""
         obs, reward, terminated, truncated, info = self.env.step(action)
-        known = np.isfinite(obs).all() and np.isfinite(float(reward))
-        if known and self._warned() == self._warnings:
-            self._obs = np.array(obs)
+        known = _is_finite(obs) and np.isfinite(float(reward))
+        if known and not self._has_warned():
+            self._obs = _copied(obs)
             return obs, reward, terminated, truncated, info
         return self._obs, 0.0, False, True, {**info, DIVERGED: True}
 
-    def _warned(self) -> int:
-        """How often MuJoCo has said that positions, velocities or accelerations can't be."""
-        simulator: Any = self.env.unwrapped
-        data = simulator.physics.data if hasattr(simulator, "physics") else simulator.data
-        return int(data.warning.number[BAD_POSITION : BAD_ACCELERATION + 1].sum())
+    def _has_warned(self) -> bool:
+        """Whether MuJoCo has said that positions, velocities or accelerations can't be."""
+        number = simulated_data(self.env.unwrapped).warning.number
+        return bool(number[BAD_POSITION : BAD_ACCELERATION + 1].any())
+
+
+def simulated_data(base: Any) -> Any:
+    """MuJoCo's data of an environment without its wrappers, whoever wrote it; None where it is not MuJoCo that simulates."""
+    for holder in (getattr(base, "physics", None), base):  # the first: of DM Control's tasks
+        data = getattr(holder, "data", None)
+        if hasattr(data, "qvel") and hasattr(data, "warning"):
+            return data
+    return None
+
+
+def _copied(obs: Any) -> Any:
+    return obs.copy() if isinstance(obs, np.ndarray) else deepcopy(obs)
+
+
+def _is_finite(obs: Any) -> bool:
+    """Whether no number is NaN or infinite of what was observed, in parts or whole."""
+    if isinstance(obs, dict):
+        obs = tuple(obs.values())
+    if isinstance(obs, tuple):
+        return all(map(_is_finite, obs))
+    values = np.asarray(obs)
+    return not np.issubdtype(values.dtype, np.inexact) or bool(np.isfinite(values).all())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prefloop.devices import usable_device
 from prefloop.envs.make import make_env
-from prefloop.envs.registered import time_limit
+from prefloop.envs.registered import note_no_time_limit, time_limit
 from prefloop.envs.spaces import spaces_of
 from prefloop.errors import UserError, note
 from prefloop.files import LOCK, claimed_directory, is_file, sha256, write_atomically
@@ -137,6 +137,7 @@ def check(comparison: Comparison, engine: EngineSettings | None = None) -> None:
         usable_device(settings.device)
     spaces_of(make_env(settings.environment))
     limit = time_limit(settings.environment)
+    note_no_time_limit(settings.environment)
     for method in settings.methods:
         if not METHODS[method].asks:
             continue

@@ -122,7 +122,10 @@ class KeptExploration:
             other = runs.difference(kept_facts, self.facts, (DIGESTS,))
             if other is not None:
                 raise UserError(f"it was made with {other}")
-            for name, digest in kept_facts.get(DIGESTS, {}).items():  # earlier versions kept none
+            digests = kept_facts.get(DIGESTS, {})  # earlier versions kept none
+            if not isinstance(digests, dict):
+                raise UserError(f"{FACTS} is damaged")
+            for name, digest in digests.items():
                 if sha256(self.folder / name) != digest:
                     raise UserError(f"{name} is damaged")
             kept = checkpoints.load(self.folder / STATE, max_bytes=math.inf)
@@ -131,7 +134,9 @@ class KeptExploration:
             rows = list(kept["rows"])
             replay.load_state_dict(state["replay"])
         except (UserError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = str(error).rstrip(".")
+            # the others speak of Python
+            is_said = isinstance(error, UserError | OSError)
+            reason = str(error).rstrip(".") if is_said else "what it holds is damaged"
             if self.must_be_there:
                 raise UserError(f"{self.folder} can't be explored from: {reason}.") from None
             self._say(

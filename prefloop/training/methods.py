@@ -146,10 +146,10 @@ def sac(
     Raises:
         UserError: an episode may never end, or the environment or the checkpoint can't be used.
     """
-    require_time_limit(env)
     stepping = stepping_in(learns_in or env, experience.num_envs)
     plan = Plan.of(experience.divided)
     agent = make_sac(stepping, settings, seed, device, init)
+    require_time_limit(env)  # after what no --horizon would help
     _require_learning(agent, plan)
     replay = make_replay(directory, stepping, experience, plan)
     learner = OffPolicyTraining(
@@ -265,9 +265,9 @@ def require_pebble(
     Raises:
         UserError: `pebble` would, once it is.
     """
-    require_time_limit(env)
     stepping = stepping_in(learns_in, 1)
     agent = make_sac(stepping, settings.agent, seed, CPU, init)
+    require_time_limit(env)  # after what no --horizon would help
     _require_learning(agent, Plan.of(settings.experience.divided))
     make_model(stepping.spaces, settings.reward, seed)
     stepping.envs.close()

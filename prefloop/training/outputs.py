@@ -11,6 +11,7 @@ from prefloop import checkpoints, run_files, runs
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
 from prefloop.envs.make import make_env
+from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import Env, EnvSettings, as_settings, from_facts
 from prefloop.envs.spaces import spaces_of
 from prefloop.errors import UserError
@@ -25,6 +26,7 @@ from prefloop.training.stopping import reason_to_stop
 from prefloop.training.watching import watching
 
 CLIPS = "clips"  # folder of pictures of what a program was asked
+WHERE_NONE_ENDS = 1000  # steps to count of an episode: as many as Gymnasium's robots have
 
 
 def facts(
@@ -176,11 +178,15 @@ def train(
         print(
             f"Wrote {directory / run_files.POLICY} and, beside it, {', '.join(_others(directory))}."
         )
-        print(
-            f"Next: {next_line or f'prefloop evaluate {directory / run_files.POLICY} --episodes 100'}"
-        )
+        print(f"Next: {next_line or _counting(directory, env)}")
         if (directory / run_files.REWARD).exists():  # of whoever asked
             print(f"And how far its reward can be trusted: prefloop reward-report {directory}")
+
+
+def _counting(directory: Path, env: Env) -> str:
+    """The command that counts a policy's returns, in episodes that end."""
+    line = f"prefloop evaluate {directory / run_files.POLICY} --episodes 100"
+    return f"{line} --horizon {WHERE_NONE_ENDS}" if time_limit(env) is None else line
 
 
 def _others(directory: Path) -> list[str]:

@@ -20,12 +20,14 @@ class Plan:
         rollout_steps: steps of each environment between two updates.
         rollouts_per_iteration: of all but the last iteration, which may be shorter.
         total_rollouts: of the run.
+        asked_steps: those of the run that were asked for, which need not be whole rollouts; None: as many as these.
     """
 
     num_envs: int
     rollout_steps: int
     rollouts_per_iteration: int
     total_rollouts: int
+    asked_steps: int | None = None
 
     @classmethod
     def of(cls, settings: ExperienceSettings) -> "Plan":
@@ -34,7 +36,7 @@ class Plan:
         per_iteration, total = (
             max(1, round(steps / size)) for steps in (settings.iteration_steps, settings.steps)
         )
-        return cls(settings.num_envs, settings.rollout_steps, per_iteration, total)
+        return cls(settings.num_envs, settings.rollout_steps, per_iteration, total, settings.steps)
 
     @property
     def iterations(self) -> int:
@@ -84,13 +86,13 @@ def plan_labels(
     """
     sessions = plan.iterations - before
     if sessions < 1:
-        every = plan.iteration_steps
+        enough = plan.steps(before * plan.rollouts_per_iteration + 1)
         before_it = "one" if before == 1 else str(before)
         explore = "" if before == 1 else "explore in (--exploration_steps) and "
         raise UserError(
-            f"The {plan.total_steps} steps of the run are too few: more than {before * every} "
-            f"(--steps) are needed, for {before_it} of the iterations of {every} steps "
-            f"(--iteration_steps) to {explore}ask about and one to learn in."
+            f"The {plan.asked_steps or plan.total_steps} steps of the run are too few; --steps {enough} is enough, for "
+            f"{before_it} of the iterations of {plan.iteration_steps} steps (--iteration_steps) to {explore}ask about "
+            "and one to learn in."
         )
     longest = min(plan.iteration_steps_per_env, time_limit or plan.iteration_steps_per_env)
     if questions.segment_length > longest:

@@ -131,7 +131,7 @@ class TaughtReward:
             raise UserError(
                 f"{wanted} pairs are to be asked about now, and what was done so far gives only {possible}, of "
                 f"{len(pool)} segments; give fewer --labels, a shorter --segment_length, or more to ask about "
-                "(--iteration_steps)."
+                f"(--iteration_steps){', in another --out' if iteration else ''}."  # what is kept goes on as it began
             )
         queries = select_queries(
             self.questions.selection if self.fitted else "uniform",

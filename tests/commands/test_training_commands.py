@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from conftest import assert_one_sentence
 
-from prefloop import checkpoints
+from prefloop import checkpoints, errors
 from prefloop.data import dataset
 
 SMALL = "--num-envs 4 --rollout-steps 32 --steps 512 --iteration-steps 128"
@@ -541,6 +542,48 @@ def test_ctrl_c_and_sigterm_end_in_a_sentence(tmp_path, number, code):
     _, err = process.communicate(timeout=30)
     assert process.returncode == code
     assert "Go on with the same command and --resume" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("env_id", "ends"), [("Endless-v0", "Pendulum"), ("FallsAlone-v0", "CartPole")]
+)
+def test_what_has_no_time_limit_is_learned_in_and_never_played_without_end(
+    run, tmp_path, monkeypatch, env_id, ends
+):
+    entry = f"gymnasium.envs.classic_control:{ends}Env"
+    spec = gym.envs.registration.EnvSpec(env_id, entry_point=entry)
+    monkeypatch.setitem(gym.registry, env_id, spec)
+    monkeypatch.setattr(errors, "_noted", set())
+    never = f"{env_id} has no time limit, so an episode may never end"
+    outcome = run(f"prefloop.cli ppo --env {env_id} {SMALL} --out p")
+    assert outcome.code == 0, outcome.err
+    assert f"{never}, and only those that do are counted; --horizon gives it one" in outcome.err
+    counted = [int(row["episodes"]) for row in rows(tmp_path / "p" / "metrics.csv")]
+    assert (min(counted) > 0) == (ends == "CartPole")
+    # what it says is next ends
+    following = outcome.out.splitlines()[-1].removeprefix("Next: prefloop ")
+    assert run(f"prefloop.cli {following}").code == 0
+    assert_one_sentence(run("prefloop.cli evaluate p"), never, "give it a limit by --horizon")
+    for _ in range(2):
+        outcome = run("prefloop.cli evaluate p --episodes 3 --horizon 4")
+        assert outcome.code == 0 and f"of {env_id} (horizon 4)" in outcome.out
+    table = rows(tmp_path / "evaluation" / "evaluation.csv")
+    assert [row["env"] for row in table] == [f"{env_id} (horizon 1000)", f"{env_id} (horizon 4)"]
+    assert float(table[1]["mean_length"]) == 4
+    for command in ("ppo", "pref-ppo"):  # or the first video would have no end
+        line = f"prefloop.cli {command} --env {env_id} {SMALL} --video_every 1 --out q"
+        line += " --labels 4 --segment_length 2" if command == "pref-ppo" else ""
+        assert_one_sentence(run(line), never, "--video_every films whole ones")
+
+
+def test_who_plays_what_may_never_end_says_so(run, demonstrations, monkeypatch):
+    entry = "gymnasium.envs.classic_control:CartPoleEnv"
+    spec = gym.envs.registration.EnvSpec("FallsAlone-v1", entry_point=entry)
+    monkeypatch.setitem(gym.registry, "FallsAlone-v1", spec)
+    monkeypatch.setattr(errors, "_noted", set())
+    line = f"prefloop.cli pairs --env FallsAlone-v1 --policies {demonstrations / 'weak.params'}"
+    outcome = run(f"{line} --episodes 3 --pairs 2 --out d")
+    assert outcome.code == 0 and "whole ones are played here; --horizon gives it one" in outcome.err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")

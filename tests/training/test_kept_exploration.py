@@ -75,8 +75,10 @@ def test_a_kept_exploration_that_can_not_be_used(run, tmp_path, kept_here):
     (kept / "state.pt").unlink()
     assert "Exploring anew." in run(f"{line} gone").out
     facts = json.loads((kept / "facts.json").read_text())
-    (kept / "facts.json").write_text(json.dumps({**facts, "sha256": []}))
-    assert "Exploring anew." in run(f"{line} digests").out
+    for name, wrong in (("digests", []), ("none", None)):
+        (kept / "facts.json").write_text(json.dumps({**facts, "sha256": wrong}))
+        outcome = run(f"{line} {name}")
+        assert "can't be used: facts.json is damaged. Exploring anew." in outcome.out
 
 
 def test_a_smaller_replay_explores_otherwise(run, tmp_path, kept_here):

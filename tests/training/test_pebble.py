@@ -204,7 +204,7 @@ def test_the_command_leaves_policy_reward_answers_and_pictures(run, tmp_path):
         (
             "--steps 500",
             [
-                "500 steps of the run are too few: more than 500",
+                "500 steps of the run are too few; --steps 501 is enough",
                 "2 of the iterations of 250",
                 "to explore in",
             ],
@@ -239,6 +239,35 @@ def test_episodes_that_may_never_end_are_refused_before_they_are_played(run, tmp
         assert run(f"{line} --horizon 50 --evaluation-episodes 1").code == 0
     finally:
         del gym.registry["Endless-v0"]
+
+
+def test_where_there_is_too_little_to_ask_about_another_folder_takes_what_helps(run, tmp_path):
+    line = SMALL.removesuffix(" --out")
+    outcome = run(f"{line} --segment-length 200 --out p")
+    assert_one_sentence(
+        outcome, "gives only 1, of 2 segments", "(--iteration_steps), in another --out."
+    )
+    outcome = run(f"{line} --out p")
+    assert_one_sentence(outcome, "choose another --out")
+    outcome = run(f"{line} --out q")
+    assert outcome.code == 0, outcome.err
+
+
+@pytest.mark.parametrize("command", ["pebble", "sac", "pref-ppo"])
+@pytest.mark.parametrize("steps", ["1", "100000"])
+@pytest.mark.parametrize(
+    ("env_id", "words"),
+    [
+        ("HalfCheetah-v3", "moved to the gymnasium-robotics"),
+        ("dm_control/lqr-lqr_2_1-v0", "actions without bounds"),
+    ],
+)
+def test_what_no_flag_mends_is_told_first(run, tmp_path, command, steps, env_id, words):
+    """Neither has a time limit."""
+    pytest.importorskip("dm_control")
+    outcome = run(f"prefloop.cli {command} --env {env_id} --steps {steps} --out p")
+    assert_one_sentence(outcome, words)
+    assert not (tmp_path / "p").exists()
 
 
 def test_a_teacher_who_never_decides_leaves_no_policy(run, tmp_path):

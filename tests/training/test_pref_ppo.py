@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from conftest import assert_one_sentence
 
 from prefloop import checkpoints, policies, run_files
 from prefloop.agents.settings import PPOSettings
@@ -266,11 +267,17 @@ def test_asked_in_the_middle_it_asks_about_what_it_did_last(tmp_path):
         assert learner.mean_predicted_rewards(1) is None
 
 
+def test_steps_are_named_as_they_were_asked_for(run):
+    line = "prefloop.cli pref-ppo --env Pendulum-v1 --steps 5000 --iteration_steps 5000 --labels 20"
+    outcome = run(f"{line} --out p")
+    assert_one_sentence(outcome, "The 5000 steps of the run are too few; --steps 6144 is enough")
+
+
 def test_one_iteration_is_too_few(tmp_path):
     short = dataclasses.replace(SETTINGS.experience, steps=1200)
     settings = dataclasses.replace(SETTINGS, experience=short)
     with (
         writing(tmp_path / "preferences") as writer,
-        pytest.raises(UserError, match="1200 steps of the run are too few: more than 1200"),
+        pytest.raises(UserError, match="1200 steps of the run are too few; --steps 1800 is enough"),
     ):
         make(writer, settings)
