@@ -93,9 +93,8 @@ def train(settings: Settings, presentation: answering.Presentation = answering.B
 
     def check(env: EnvSettings) -> None:
         learns_in = _learns_in(settings, env)
-        methods.require_pebble(
-            env, learns_in, pebble, seed, init
-        )  # an environment's own faults come first
+        # an environment's own faults come first
+        methods.require_pebble(env, learns_in, pebble, seed, init)
         plan_labels(pebble.questions, plan, time_limit(learns_in), pebble.exploration_iterations)
         require_watchable(settings.watching, env)
 

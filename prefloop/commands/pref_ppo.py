@@ -88,9 +88,8 @@ def train(settings: Settings, presentation: answering.Presentation = answering.B
     init = Path(settings.init) if settings.init else None
 
     def check(env: EnvSettings) -> None:
-        methods.require_pref_ppo(
-            env, pref_ppo, seed, init
-        )  # an environment's own faults come first
+        # an environment's own faults come first
+        methods.require_pref_ppo(env, pref_ppo, seed, init)
         plan_labels(pref_ppo.questions, Plan.of(pref_ppo.experience), time_limit(env))
         if settings.watching.video_every:
             require_time_limit(env, FILMED)
