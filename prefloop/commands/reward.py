@@ -65,10 +65,11 @@ def main(settings: Settings) -> None:
     from pathlib import Path
 
     from prefloop import run_files
+    from prefloop.commands import trust
     from prefloop.devices import usable_device, use_one_thread
     from prefloop.envs.spaces import spaces_of
     from prefloop.errors import UserError
-    from prefloop.evaluation.reward_report import AnswerFacts, write_report
+    from prefloop.evaluation.reward_report import AnswerFacts, judge, write_report
     from prefloop.files import read_json, write_json
     from prefloop.labelling.client.connecting import connected
     from prefloop.rewards import reward_model
@@ -137,7 +138,9 @@ def main(settings: Settings) -> None:
         if settings.labelling_run:
             now = people.standing()
             if now is not None and now.say_as(preferences):
-                people.report(model, preferences)
+                answered, out = preferences.answered, fit.held_out
+                judgement = judge(model, answered, out, noise, answer_facts)
+                people.report(model, preferences, trust.as_told(judgement, answer_facts.facts))
             else:
                 print(
                     f"Note: it was fitted to the {counted(len(preferences), 'label')} that it began with, and others stand by "

@@ -327,10 +327,26 @@ class LabellingClient(Caller):
         return self._read(reply, NewLabelsOut).added
 
     def put_reward_report(
-        self, name: str, accuracy: float, labels: int, hardest: Sequence[Mapping[str, Any]] = ()
+        self,
+        name: str,
+        accuracy: float,
+        labels: int,
+        hardest: Sequence[Mapping[str, Any]] = (),
+        trust: Mapping[str, Any] | None = None,
     ) -> None:
-        """Says how well a reward model agrees with the labels, for the results page."""
-        body = {"accuracy": accuracy, "labels": labels, "hardest": [dict(h) for h in hardest]}
+        """Says how well a reward model agrees with the labels, for the results page.
+
+        Args:
+            trust: how far it can be trusted, as `schemas.trust.TrustIn` has it; servers of earlier
+                versions refuse it.
+        """
+        body: dict[str, Any] = {
+            "accuracy": accuracy,
+            "labels": labels,
+            "hardest": [dict(h) for h in hardest],
+        }
+        if trust is not None:
+            body["trust"] = dict(trust)
         self._call("PUT", f"{_path(name)}/reward-report", json=body)
 
     # labelling

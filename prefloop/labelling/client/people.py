@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -113,11 +113,22 @@ class People:
         self._labels.read()
         return self._labels.preferences
 
-    def report(self, model: RewardModel, preferences: Preferences) -> None:
+    @property
+    def facts(self) -> list[dict[str, Any]]:
+        """What is known of each label that `current` or `standing` gave last: who gave it, and when that was asked."""
+        return self._labels.facts
+
+    def report(
+        self,
+        model: RewardModel,
+        preferences: Preferences,
+        trust: Mapping[str, Any] | None = None,
+    ) -> None:
         """Tells the results page how well a reward model agrees with the labels.
 
         Args:
             preferences: those that stand, as `current` or `standing` gave them.
+            trust: how far it can be trusted, as `schemas.trust.TrustIn` has it.
         """
         self._model = model
         self._tell_traces()
@@ -147,12 +158,21 @@ class People:
             int(decided.sum()),
             of_query.values(),
         )
-        try:
-            self.client.put_reward_report(self.run, accuracy, judged, list(hardest))
-        except RefusedError:  # by a server of an earlier version, which knows no rewards of steps
-            known = ("query", "label", "probability")
-            plain = [{name: hard[name] for name in known} for hard in hardest]
-            self.client.put_reward_report(self.run, accuracy, judged, plain)
+        known = ("query", "label", "probability")
+        plain = [{name: hard[name] for name in known} for hard in hardest]
+        # servers of earlier versions know nothing of trust, or of the rewards of steps either
+        tellings: list[tuple[list[dict[str, Any]], Mapping[str, Any] | None]] = [
+            (list(hardest), trust),
+            *([(list(hardest), None)] if trust is not None else []),
+            (plain, None),
+        ]
+        for i, (pairs, said) in enumerate(tellings):
+            try:
+                self.client.put_reward_report(self.run, accuracy, judged, pairs, said)
+                return
+            except RefusedError:
+                if i == len(tellings) - 1:
+                    raise
 
     def _tell_traces(self) -> None:
         """What the reward says of what is asked about: for the page, where somebody may want to see it."""
@@ -283,6 +303,22 @@ class StandingLabels:
         asked = self._asked[event.query]
         return asked.first, asked.second
 
+    @property
+    def facts(self) -> list[dict[str, Any]]:
+        """What is known of each label besides what it says, in the same order."""
+        return [
+            {
+                "annotator": event.annotator,
+                "query": str(event.query),
+                "iteration": self._asked[event.query].iteration,
+                "first_was_left": event.first_was_left,
+                "trim": [event.trim.start, event.trim.stop] if event.trim else None,
+                "seconds": event.seconds,
+                "time": event.created_at.isoformat(),
+            }
+            for event in self.events
+        ]
+
     def keep(self, folder: Path) -> None:
         """Writes what stands as a preference dataset; what no longer stands goes."""
         if self.preferences is None:
@@ -297,18 +333,7 @@ class StandingLabels:
             "run": run.name,
             "instructions": run.instructions,
         }
-        said = [
-            {
-                "annotator": event.annotator,
-                "query": str(event.query),
-                "iteration": self._asked[event.query].iteration,
-                "first_was_left": event.first_was_left,
-                "trim": [event.trim.start, event.trim.stop] if event.trim else None,
-                "seconds": event.seconds,
-                "time": event.created_at.isoformat(),
-            }
-            for event in self.events
-        ]
+        said = self.facts
         columns = {name: [facts[name] for facts in said] for name in said[0]}
         with dataset.writing(folder, metadata) as writer:
             writer.replace(self.preferences, teacher="human", **columns)
