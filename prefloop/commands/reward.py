@@ -63,6 +63,7 @@ def main(settings: Settings) -> None:
     from contextlib import ExitStack
     from dataclasses import replace
     from pathlib import Path
+    from tempfile import TemporaryDirectory
 
     from prefloop import run_files
     from prefloop.commands import trust
@@ -132,6 +133,12 @@ def main(settings: Settings) -> None:
             there = read_json(directory / run_files.FACTS)
             write_json(directory / run_files.FACTS, {**there, "annotators": annotators})
         noise, title = reward.label_noise, f"A reward for {env}"
+        if answer_facts.of_people:
+            from prefloop.commands.report_clips import ReportClips
+
+            drawn = Path(stack.enter_context(TemporaryDirectory()))
+            draw = ReportClips(Path(source), preferences.answered, env, drawn)
+            answer_facts = replace(answer_facts, draw=draw)
         summary = write_report(
             directory, model, preferences.answered, fit.held_out, noise, title, answer_facts
         )

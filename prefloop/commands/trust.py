@@ -1,7 +1,7 @@
 """How far a learned reward can be trusted, as its trainer tells the results page."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,11 +10,13 @@ from prefloop.envs.input_names import input_names
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import EnvSettings
 from prefloop.evaluation.reward_report import AnswerFacts, Judgement, judge
-from prefloop.labelling.client.people import People
 from prefloop.labelling.limits import MAX_INPUT_NAME, MAX_INPUTS, MAX_NAMED, MAX_STRETCHES
 from prefloop.rewards.reward_model import RewardModel
 from prefloop.rewards.settings import RewardSettings
 from prefloop.rewards.training import split
+
+if TYPE_CHECKING:
+    from prefloop.labelling.client.people import People
 
 # of the figures of a report, what is told as it is
 TOLD = (
@@ -28,7 +30,7 @@ ACCURACY = (
 
 
 def telling(
-    people: People, env: EnvSettings, settings: RewardSettings, seed: int
+    people: "People", env: EnvSettings, settings: RewardSettings, seed: int
 ) -> Callable[[RewardModel, Preferences], None]:
     """Tells people's results page of each fit, with how far the reward can be trusted.
 

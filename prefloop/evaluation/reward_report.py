@@ -2,8 +2,8 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -34,6 +34,9 @@ UNTRAINED = 20  # networks that know nothing, for what these answers give away
 SENSITIVITY_STEPS = 10_000  # that the reward's slopes are averaged over
 
 
+Draw = Callable[[Sequence[int]], tuple[Mapping[int, Path], str]]
+
+
 @dataclass(frozen=True)
 class AnswerFacts:
     """Facts about the answers besides their labels; each may be missing.
@@ -43,12 +46,15 @@ class AnswerFacts:
         clips: files that show the two segments of an answer, by its position.
         inputs: names of the numbers that the reward is computed from.
         errors: how often who answered errs, by name, where that was learned.
+        draw: makes clips of answers that have none, by their positions, and says why others have none ("": all
+            have).
     """
 
     facts: Sequence[Mapping[str, Any]] = ()
     clips: Mapping[int, Path] = field(default_factory=dict)
     inputs: Sequence[str] = ()
     errors: Mapping[str, float] = field(default_factory=dict)
+    draw: Draw | None = None
 
     @staticmethod
     def of(
@@ -71,6 +77,11 @@ class AnswerFacts:
             clips={i: clips[query] for i, query in enumerate(answered.tolist()) if query in clips},
             inputs=[*observations, *(actions if model.uses_actions else ())],
         )
+
+    @property
+    def of_people(self) -> bool:
+        """Whether people gave answers of which something is known."""
+        return any(said.get("annotator") or said.get("teacher") == "human" for said in self.facts)
 
     def label_noise(self, otherwise: float) -> float | NDArray:
         """How likely each answer is a coin toss; [answers], or a number if nobody's errors were learned.
@@ -206,6 +217,11 @@ def write_report(
     known = known or AnswerFacts()
     judgement = judge(model, preferences, held_out, label_noise, known)
     figures, probability = judgement.figures, judgement.probability
+    why_not_drawn = ""
+    if known.draw is not None:
+        without = [i for i in figures["worst_pairs"] if i not in known.clips]
+        drawn, why_not_drawn = known.draw(without) if without else ({}, "")
+        known = replace(known, clips={**known.clips, **drawn})
     write_page(
         directory / "report.html",
         title,
@@ -217,6 +233,7 @@ def write_report(
             _pair(i, model, preferences, probability[i], i in held_out, known, figures)
             for i in figures["worst_pairs"]
         ],
+        why_not_drawn=why_not_drawn,
     )
     write_json(directory / "report.json", judgement.told)
     training, ties = f"{figures['training_accuracy']:.1%}", figures["held_out_ties"]

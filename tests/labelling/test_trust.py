@@ -106,7 +106,7 @@ class Listening(FakeServer):
     def put_reward_report(self, name, accuracy, labels, hardest, trust=None):
         trusted, steps = trust is not None, any("first_reward" in hard for hard in hardest)
         if (trusted and not self.knows[0]) or (steps and not self.knows[1]):
-            raise RefusedError("unknown", 422)
+            raise RefusedError(422, "unknown")
         self.heard.append((trust, steps))
 
     def put_traces(self, name, traces):

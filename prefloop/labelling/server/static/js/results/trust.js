@@ -18,7 +18,7 @@ export function trustCard(trust, name) {
       ...inWords(trust),
       make("div", { class: "trust-parts" }, calibration(trust), figures(trust), inputs(trust)),
       ...groups("By who answered", "Annotator", people, (row) => row.name),
-      ...groups("Over time, by when the pairs were asked about", "Sessions", stretches, ({ first, last }) => (first === last ? String(first) : `${first} to ${last}`)),
+      ...groups("Over time, by when the pairs were asked about", "Iteration", stretches, ({ first, last }) => (first === last ? String(first) : `${first} to ${last}`)),
       make("p", { class: "faint whole" }, "All of it as one page that opens from disk, with the hardest pairs step by step, beside the folder of the training: ", make("code", {}, `prefloop reward-report ${name}`), " (or what --out named in place of it)"),
     ),
   );
@@ -58,7 +58,7 @@ function calibration({ calibration: bins, calibration_error: error, calibration_
   const y = (share) => SIDE - x(share);
   const verdict = error > floor ? "More than chance makes of it: it is surer, or less sure, than it is right." : "No more than chance makes of so few answers.";
   const picture = draw("svg", {
-    class: "calibration", viewBox: `0 ${EDGE - 6} ${SIDE} ${SIDE - EDGE + 6}`, role: "img",
+    class: "calibration", viewBox: `0 ${EDGE - 13} ${SIDE} ${SIDE - EDGE + 13}`, role: "img",
     "aria-label": bins.map((bin) => `predicted ${percent(bin.predicted)}, answered ${percent(bin.observed)} of ${bin.answers}`).join("; "),
   });
   picture.append(
