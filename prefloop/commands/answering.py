@@ -189,8 +189,9 @@ def answering(
         check(settings.environment)
         env = acted_in(settings.environment)
         if client is not None:
-            num_envs = method_settings.experience.num_envs
-            asked = _asking_people(stack, command, settings, env, num_envs, client, presentation)
+            asked = _asking_people(
+                stack, command, settings, env, method_settings, client, presentation
+            )
         else:
             asked = _asking_a_program(stack, command, settings, env, method_settings, begins_as)
         yield replace(asked, quiet=presentation.quiet)
@@ -201,18 +202,19 @@ def _asking_people(
     command: str,
     settings: Any,
     env: EnvSettings,
-    num_envs: int,
+    method_settings: PrefPPOSettings | PebbleSettings,
     client: "LabellingClient",
     presentation: Presentation,
 ) -> Asked:
     """Makes the run on the server, or goes on with it; what is to be closed is put on the stack."""
+    from prefloop.commands import trust
     from prefloop.labelling.client.client import LabellingClient
     from prefloop.labelling.client.on_page import OnPage
     from prefloop.labelling.client.people import People
     from prefloop.training import outputs
 
     name, directory = settings.labelling_run, Path(settings.run.out)
-    stepping = _recorded(env, num_envs)
+    stepping = _recorded(env, method_settings.experience.num_envs)
     folder = directory / run_files.PREFERENCES
     stack.enter_context(outputs.claimed(settings, f"prefloop {command}"))
     _require_its_labels(name, folder, client.run)
@@ -228,8 +230,9 @@ def _asking_people(
         client.put_run(name, **about, instructions=instructions)
     say = (lambda sentence: None) if presentation.quiet else print
     people = People(client, name, folder, say, is_over=page.is_over_while_asking)
+    on_fit = trust.telling(people, env, method_settings.reward, settings.run.seed)
     presentation.on_ready(client.page(name))
-    return Asked(command, settings, env, stepping, people, people.report, page)
+    return Asked(command, settings, env, stepping, people, on_fit, page)
 
 
 def _asking_a_program(

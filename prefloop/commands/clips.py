@@ -1,6 +1,6 @@
 """Clips of what a simulated teacher was asked, with what it said, for who wants to see what is learned from."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -89,14 +89,34 @@ class Drawn:
         path.parent.mkdir(parents=True, exist_ok=True)
         if self._renderer is None:
             self._renderer = Renderer(self._env)
-        # one after the other: they are drawn in the same environment
-        left, right = (
-            list(self._renderer.frames(_one(queries.segments, side[i])))
-            for side in (queries.first, queries.second)
-        )
-        width = 2 * MAX_SIDE + GAP
-        frames = _side_by_side(left, right, _captions(label))
-        write_video(path, frames, self._renderer.fps, max_side=width, clip=True)
+        first, second = (one_of(queries.segments, s[i]) for s in (queries.first, queries.second))
+        draw_pair(self._renderer, first, second, label, path)
+
+
+def draw_pair(
+    renderer: Renderer,
+    first: Segment,
+    second: Segment,
+    label: float,
+    path: Path,
+    fps: float | None = None,
+    watched: Callable[[Iterator[NDArray]], Iterator[NDArray]] = iter,
+) -> None:
+    """Draws two segments side by side, with what was said of them, as an MP4.
+
+    Args:
+        label: NaN if it was skipped.
+        fps: frames per second; the environment's if not given.
+        watched: is given the pictures of each, and gives them on, or raises.
+
+    Raises:
+        UserError: they can't be drawn, or the file not be written.
+    """
+    # one after the other: they are drawn in the same environment
+    left, right = (list(watched(renderer.frames(one))) for one in (first, second))
+    width = 2 * MAX_SIDE + GAP
+    frames = _side_by_side(left, right, _captions(label))
+    write_video(path, frames, fps or renderer.fps, max_side=width, clip=True)
 
 
 def _in_words(label: float) -> str:
@@ -106,7 +126,7 @@ def _in_words(label: float) -> str:
     return {0.0: "first", 1.0: "second", 0.5: "tie"}.get(float(label), f"{label:.2f}")
 
 
-def _one(segments: Segments, i: int) -> Segment:
+def one_of(segments: Segments, i: int) -> Segment:
     """One of the segments, without its padding."""
     steps = int(segments.mask[i].sum())
     return Segment(

@@ -63,12 +63,14 @@ def main(settings: Settings) -> None:
     from contextlib import ExitStack
     from dataclasses import replace
     from pathlib import Path
+    from tempfile import TemporaryDirectory
 
     from prefloop import run_files
+    from prefloop.commands import trust
     from prefloop.devices import usable_device, use_one_thread
     from prefloop.envs.spaces import spaces_of
     from prefloop.errors import UserError
-    from prefloop.evaluation.reward_report import AnswerFacts, write_report
+    from prefloop.evaluation.reward_report import AnswerFacts, judge, write_report
     from prefloop.files import read_json, write_json
     from prefloop.labelling.client.connecting import connected
     from prefloop.rewards import reward_model
@@ -131,13 +133,21 @@ def main(settings: Settings) -> None:
             there = read_json(directory / run_files.FACTS)
             write_json(directory / run_files.FACTS, {**there, "annotators": annotators})
         noise, title = reward.label_noise, f"A reward for {env}"
+        if answer_facts.of_people:
+            from prefloop.commands.report_clips import ReportClips
+
+            drawn = Path(stack.enter_context(TemporaryDirectory()))
+            draw = ReportClips(Path(source), preferences.answered, env, drawn)
+            answer_facts = replace(answer_facts, draw=draw)
         summary = write_report(
             directory, model, preferences.answered, fit.held_out, noise, title, answer_facts
         )
         if settings.labelling_run:
             now = people.standing()
             if now is not None and now.say_as(preferences):
-                people.report(model, preferences)
+                answered, out = preferences.answered, fit.held_out
+                judgement = judge(model, answered, out, noise, answer_facts)
+                people.report(model, preferences, trust.as_told(judgement, answer_facts.facts))
             else:
                 print(
                     f"Note: it was fitted to the {counted(len(preferences), 'label')} that it began with, and others stand by "

@@ -43,8 +43,10 @@ def main(settings: Settings) -> None:
     """Judges and writes."""
     from dataclasses import replace
     from pathlib import Path
+    from tempfile import TemporaryDirectory
 
     from prefloop import checkpoints
+    from prefloop.commands.report_clips import ReportClips
     from prefloop.errors import UserError
     from prefloop.evaluation.reward_report import AnswerFacts, write_report
     from prefloop.files import claimed_directory
@@ -64,7 +66,12 @@ def main(settings: Settings) -> None:
     known = replace(known, errors={name: said["error"] for name, said in learned.items()})
     unseen = _unseen(answered, answered if is_own else _own_answers(run, facts), facts)
     noise = float(facts.get("settings", {}).get("label_noise", 0))
-    with claimed_directory(Path(settings.out) if settings.out else run) as out:
+    with (
+        claimed_directory(Path(settings.out) if settings.out else run) as out,
+        TemporaryDirectory() as drawn,
+    ):
+        if known.of_people:
+            known = replace(known, draw=ReportClips(folder, answered, env, Path(drawn)))
         summary = write_report(out, model, answered, unseen, noise, f"A reward for {env}", known)
     print(summary)
     print(f"Wrote {out / 'report.html'}, to look at, and report.json.")

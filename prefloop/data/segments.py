@@ -42,7 +42,7 @@ class Segments:
         first_step: where in its episode the segment begins, in steps; int64; [segments].
         frame_stack: how many successive frames the first axis of an observation holds; 1: none.
         replay: what it takes to show the segments again, where it was recorded; by names that begin
-            with `replay_`; [segments, ...] each. Of datasets, exports alone keep it.
+            with `replay_`; [segments, ...] each. Of datasets, those that people answered keep it.
 
     Raises:
         ValueError: the shapes do not belong together, an array is of another type, a segment has

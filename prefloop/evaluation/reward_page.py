@@ -43,6 +43,7 @@ def write_page(
     returns: tuple[NDArray, NDArray],
     disagreement: NDArray,
     pairs: Sequence[Mapping[str, Any]],
+    why_not_drawn: str = "",
 ) -> None:
     """Writes the page.
 
@@ -53,9 +54,11 @@ def write_page(
         returns: true and predicted, of the segments; [segments] both.
         disagreement: deviation of the members' probabilities; [answers].
         pairs: what is shown of the hardest answers.
+        why_not_drawn: a sentence, where clips of them are missing.
     """
     trusted = "how far this reward can be trusted"
     pictures = _pictures(calibration, returns, disagreement, about)
+    missing = f"\n<p>{html.escape(why_not_drawn)}</p>" if why_not_drawn else ""
     figures = [
         {"figure": name.replace("_", " "), "value": _shown(about[name]), "": text}
         for name, text in FIGURES.items()
@@ -69,7 +72,7 @@ def write_page(
 <h2>The answers that it explains worst</h2>
 <p>Close true returns: nothing to worry about. Far apart: a mistaken answer, or a flaw of the reward. Move the
 cursor, or click on a curve: everything of the pair goes there. Curves are the reward of each step as an
-agent sees it, with what the members of the ensemble say, and the true reward.</p>
+agent sees it, with what the members of the ensemble say, and the true reward.</p>{missing}
 <div id="pairs"></div>
 <noscript><p>The curves need JavaScript.</p></noscript>
 <h2>All figures</h2>

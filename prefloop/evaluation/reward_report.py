@@ -2,11 +2,11 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -34,6 +34,9 @@ UNTRAINED = 20  # networks that know nothing, for what these answers give away
 SENSITIVITY_STEPS = 10_000  # that the reward's slopes are averaged over
 
 
+Draw = Callable[[Sequence[int]], tuple[Mapping[int, Path], str]]
+
+
 @dataclass(frozen=True)
 class AnswerFacts:
     """Facts about the answers besides their labels; each may be missing.
@@ -43,12 +46,15 @@ class AnswerFacts:
         clips: files that show the two segments of an answer, by its position.
         inputs: names of the numbers that the reward is computed from.
         errors: how often who answered errs, by name, where that was learned.
+        draw: makes clips of answers that have none, by their positions, and says why others have none ("": all
+            have).
     """
 
     facts: Sequence[Mapping[str, Any]] = ()
     clips: Mapping[int, Path] = field(default_factory=dict)
     inputs: Sequence[str] = ()
     errors: Mapping[str, float] = field(default_factory=dict)
+    draw: Draw | None = None
 
     @staticmethod
     def of(
@@ -72,6 +78,11 @@ class AnswerFacts:
             inputs=[*observations, *(actions if model.uses_actions else ())],
         )
 
+    @property
+    def of_people(self) -> bool:
+        """Whether people gave answers of which something is known."""
+        return any(said.get("annotator") or said.get("teacher") == "human" for said in self.facts)
+
     def label_noise(self, otherwise: float) -> float | NDArray:
         """How likely each answer is a coin toss; [answers], or a number if nobody's errors were learned.
 
@@ -82,6 +93,104 @@ class AnswerFacts:
             return otherwise
         rates = (self.errors.get(name, otherwise / 2) for name in who_answered(self.facts))
         return 2 * np.array(list(rates))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What can be said of a learned reward by the answers of a dataset.
+
+    Attributes:
+        figures: as report.json has them, but NaN where nothing is known.
+        calibration: predicted and observed share and number of answers of each bin.
+        returns: true and predicted, of the segments that are compared; [segments] both.
+        disagreement: deviation of the members' probabilities; [answers that it is judged by].
+        probability: of an answer, that it prefers the second; [answers].
+    """
+
+    figures: Mapping[str, Any]
+    calibration: Sequence[tuple[float, float, int]]
+    returns: tuple[NDArray, NDArray]
+    disagreement: NDArray
+    probability: NDArray
+    _gap: NDArray
+    _preferences: Preferences
+    _held_out: NDArray
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The figures as JSON has them: None where nothing is known."""
+        return cast(dict[str, Any], _without_nan(self.figures))
+
+    def accuracies_by(
+        self, facts: Sequence[Mapping[str, Any]], keys: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """Accuracy by what is known of the answers, in the order in which it first stands there.
+
+        Args:
+            facts: of each answer.
+            keys: of which the first that an answer has counts; answers without any are left out.
+        """
+        return _by(facts, keys, self._gap, self._preferences, self._held_out)
+
+
+def judge(
+    model: RewardModel,
+    preferences: Preferences,
+    held_out: NDArray,
+    label_noise: float,
+    known: AnswerFacts | None = None,
+) -> Judgement:
+    """Judges a learned reward; arguments as of `write_report`."""
+    known = known or AnswerFacts()
+    probabilities = model.probabilities(preferences)
+    # of an answer, which is what labels can be held against
+    mean = answered_second(probabilities.mean(axis=0), known.label_noise(label_noise))
+    loss = cross_entropy(mean, preferences.labels)
+    used = np.unique(np.concatenate([preferences.first, preferences.second]))
+    true_returns = preferences.segments.returns[used]
+    all_predicted = model.returns(preferences.segments).mean(axis=0)  # what the agent climbs
+    predicted = all_predicted[used]
+    gap = all_predicted[preferences.second] - all_predicted[preferences.first]
+    train = np.setdiff1d(np.arange(len(preferences)), held_out)
+    judged = held_out if len(held_out) else train
+    decided = judged[preferences.labels[judged] != 0.5]
+    floor, highest = _calibration_floor(mean[decided])
+    accuracy = _accuracy(gap[held_out], preferences.labels[held_out])
+    worst = np.argsort(-loss, kind="stable")[:WORST_PAIRS]
+    figures = {
+        "answers": len(preferences),
+        "ties": preferences.num_ties,
+        "held_out_answers": len(held_out),
+        "held_out_ties": _ties(preferences.labels[held_out]),
+        "held_out_accuracy": accuracy.value,
+        "held_out_accuracy_low": accuracy.low,
+        "held_out_accuracy_high": accuracy.high,
+        "training_accuracy": _accuracy(gap[train], preferences.labels[train]).value,
+        "held_out_loss": _mean(loss[held_out]),
+        "training_loss": _mean(loss[train]),
+        "calibration_error": _calibration_error(mean[decided], preferences.labels[decided]),
+        "calibration_error_by_chance": floor,
+        "calibration_error_by_chance_95": highest,
+        "rank_correlation": rank_correlation(true_returns, predicted),
+        "disagreement": _mean(probabilities.std(axis=0)[judged]),
+        "controls": _controls(model, preferences[judged], gap[judged]),
+        "inputs": _sensitivity(model, preferences, used, known.inputs),
+        "by_answerer": _with_errors(
+            _by(known.facts, ("annotator", "teacher"), gap, preferences, held_out), known.errors
+        ),
+        "by_iteration": _by(known.facts, ("iteration",), gap, preferences, held_out),
+        "worst_pairs": worst.tolist(),
+    }
+    return Judgement(
+        figures,
+        _bins(mean[decided], preferences.labels[decided]),
+        (true_returns, predicted),
+        probabilities[:, judged].std(axis=0),
+        mean,
+        gap,
+        preferences,
+        held_out,
+    )
 
 
 def write_report(
@@ -106,67 +215,37 @@ def write_report(
         The figures in a sentence or two.
     """
     known = known or AnswerFacts()
-    probabilities = model.probabilities(preferences)
-    # of an answer, which is what labels can be held against
-    mean = answered_second(probabilities.mean(axis=0), known.label_noise(label_noise))
-    loss = cross_entropy(mean, preferences.labels)
-    used = np.unique(np.concatenate([preferences.first, preferences.second]))
-    true_returns = preferences.segments.returns[used]
-    all_predicted = model.returns(preferences.segments).mean(axis=0)  # what the agent climbs
-    predicted = all_predicted[used]
-    gap = all_predicted[preferences.second] - all_predicted[preferences.first]
-    train = np.setdiff1d(np.arange(len(preferences)), held_out)
-    judged = held_out if len(held_out) else train
-    decided = judged[preferences.labels[judged] != 0.5]
-    floor, highest = _calibration_floor(mean[decided])
-    accuracy = _accuracy(gap[held_out], preferences.labels[held_out])
-    ties = _ties(preferences.labels[held_out])
-    worst = np.argsort(-loss, kind="stable")[:WORST_PAIRS]
-    figures = {
-        "answers": len(preferences),
-        "ties": preferences.num_ties,
-        "held_out_answers": len(held_out),
-        "held_out_ties": ties,
-        "held_out_accuracy": accuracy.value,
-        "held_out_accuracy_low": accuracy.low,
-        "held_out_accuracy_high": accuracy.high,
-        "training_accuracy": _accuracy(gap[train], preferences.labels[train]).value,
-        "held_out_loss": _mean(loss[held_out]),
-        "training_loss": _mean(loss[train]),
-        "calibration_error": _calibration_error(mean[decided], preferences.labels[decided]),
-        "calibration_error_by_chance": floor,
-        "calibration_error_by_chance_95": highest,
-        "rank_correlation": rank_correlation(true_returns, predicted),
-        "disagreement": _mean(probabilities.std(axis=0)[judged]),
-    }
-    about = {
-        **figures,
-        "controls": _controls(model, preferences[judged], gap[judged]),
-        "inputs": _sensitivity(model, preferences, used, known.inputs),
-        "by_answerer": _with_errors(
-            _by(known.facts, ("annotator", "teacher"), gap, preferences, held_out), known.errors
-        ),
-        "by_iteration": _by(known.facts, ("iteration",), gap, preferences, held_out),
-        "worst_pairs": worst.tolist(),
-    }
+    judgement = judge(model, preferences, held_out, label_noise, known)
+    figures, probability = judgement.figures, judgement.probability
+    why_not_drawn = ""
+    if known.draw is not None:
+        without = [i for i in figures["worst_pairs"] if i not in known.clips]
+        drawn, why_not_drawn = known.draw(without) if without else ({}, "")
+        known = replace(known, clips={**known.clips, **drawn})
     write_page(
         directory / "report.html",
         title,
-        about,
-        calibration=_bins(mean[decided], preferences.labels[decided]),
-        returns=(true_returns, predicted),
-        disagreement=probabilities[:, judged].std(axis=0),
-        pairs=[_pair(i, model, preferences, mean[i], i in held_out, known, about) for i in worst],
+        figures,
+        calibration=judgement.calibration,
+        returns=judgement.returns,
+        disagreement=judgement.disagreement,
+        pairs=[
+            _pair(i, model, preferences, probability[i], i in held_out, known, figures)
+            for i in figures["worst_pairs"]
+        ],
+        why_not_drawn=why_not_drawn,
     )
-    write_json(directory / "report.json", _without_nan(about))
-    training = f"{figures['training_accuracy']:.1%}"
-    if math.isnan(accuracy.value):
+    write_json(directory / "report.json", judgement.told)
+    training, ties = f"{figures['training_accuracy']:.1%}", figures["held_out_ties"]
+    if math.isnan(figures["held_out_accuracy"]):
         judged_by = f"No decided answer was held out (training {training})"
     else:
         beside = f" and {counted(ties, 'tie')}" if ties else ""
+        has_training = len(held_out) < len(preferences)
         judged_by = (
-            f"Held-out accuracy {accuracy.value:.1%} on {counted(len(held_out) - ties, 'answer')}{beside} (95 % interval "
-            f"{accuracy.low:.0%} to {accuracy.high:.0%}{f'; training {training}' if len(train) else ''})"
+            f"Held-out accuracy {figures['held_out_accuracy']:.1%} on {counted(len(held_out) - ties, 'answer')}{beside} "
+            f"(95 % interval {figures['held_out_accuracy_low']:.0%} to {figures['held_out_accuracy_high']:.0%}"
+            f"{f'; training {training}' if has_training else ''})"
         )
     return (
         f"{judged_by}, rank correlation with the true return {figures['rank_correlation']:.2f}, "
@@ -214,7 +293,8 @@ def _untrained(model: RewardModel) -> RewardModel:
     if isinstance(encoder, Apart):  # they would need one each; what one sees will do
         encoder = encoder.of(0)
     with torch.random.fork_rng(devices=()):
-        torch.manual_seed(integer(0, Stream.WEIGHTS, Stream.REWARD_MODEL))
+        # not torch.manual_seed: whoever trains on a device meanwhile draws on there as before
+        torch.random.default_generator.manual_seed(integer(0, Stream.WEIGHTS, Stream.REWARD_MODEL))
         drawn = RewardModel(
             model.spaces, tuple(model.sizes[1:-1]), UNTRAINED, model.uses_actions, encoder
         )

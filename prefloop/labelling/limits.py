@@ -10,6 +10,10 @@ MAX_FILMED = 10_000  # steps of an episode that is compared; a clip has at most 
 # bytes of JSON: twice what six runs with six policies and three episodes of 1000 steps have
 MAX_COMPARISON = 8 * 2**20
 MAX_TRACE = 250  # steps of a segment whose reward is told step by step
+MAX_INPUTS = 20  # of a reward, that the results page names: the rest changes it less
+MAX_STRETCHES = 8  # of a run's sessions, of which it is told how well they are predicted
+MAX_NAMED = 50  # annotators of whom that is told
+MAX_INPUT_NAME = 200  # characters of what an input is called
 MAX_INSTRUCTIONS = 10_000  # characters that annotators are to read
 MAX_AHEAD = 8  # queries that a page holds, with the one that is shown
 # characters of a study's name, and of what names a participant within it: both together name an annotator

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -181,6 +182,12 @@ def test_a_reward_is_reported_on_again_and_by_answers_of_others(run, demonstrati
     assert grown["answers"] == 41 and grown["held_out_answers"] in (held_out, held_out + 1)
 
 
+def without_clips(page):
+    """A report without its clips, which a codec writes: as many as there was time for."""
+    text = re.sub(r'"clip": (null|"[^"]*")', "", page.read_text(encoding="utf-8"))
+    return re.sub(r"\n<p>[^<]* no clip: [^<]*</p>", "", text)
+
+
 def test_a_reward_learns_who_errs(run, demonstrations, tmp_path):
     shutil.copytree(f"{demonstrations}/prefs", tmp_path / "prefs")
     file = tmp_path / "prefs" / "preferences.jsonl"
@@ -208,12 +215,12 @@ def test_a_reward_learns_who_errs(run, demonstrations, tmp_path):
         name: one["error"] for name, one in annotators.items()
     }
     # it is known to who reports on it later, and to a run that goes on when it is done
-    before = report.read_bytes(), (tmp_path / "r" / "report.html").read_bytes()
+    before = report.read_bytes(), without_clips(tmp_path / "r" / "report.html")
     for again in ("prefloop.cli reward-report r", f"{learning} --resume"):
         report.unlink()
         outcome = run(again)
         assert outcome.code == 0, outcome.err
-        assert (report.read_bytes(), (tmp_path / "r" / "report.html").read_bytes()) == before
+        assert (report.read_bytes(), without_clips(tmp_path / "r" / "report.html")) == before
     assert json.loads((tmp_path / "r" / "run.json").read_text())["annotators"] == annotators
     assert_one_sentence(run(f"{line} --annotator-errors none --resume"), "annotator_errors")
     # nobody is named

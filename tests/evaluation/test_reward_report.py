@@ -220,3 +220,25 @@ def test_a_single_annotator_of_whom_something_was_learned_is_told(tmp_path):
     known = AnswerFacts(facts=[{"annotator": "Ada"}] * 20, errors={"Ada": 0.07})
     assert report(tmp_path, prefs, known=known)["by_answerer"][0]["error"] == 0.07
     assert "0.07" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_clips_that_are_missing_are_drawn_and_what_can_not_be_is_told(tmp_path):
+    asked = []
+
+    def draw(positions):
+        asked.extend(positions)
+        clip = tmp_path / "clip.mp4"
+        clip.write_bytes(b"moves")
+        return {positions[0]: clip}, "8 of them have no clip: <it> went wrong."
+
+    there = tmp_path / "there.mp4"
+    there.write_bytes(b"moves, too")
+    prefs = answers(20, np.random.default_rng(0))
+    worst = report(tmp_path, prefs)["worst_pairs"]
+    report(tmp_path, prefs, known=AnswerFacts(clips={worst[3]: there}, draw=draw))
+    assert asked == [i for i in worst if i != worst[3]]
+    clips = {pair["answer"] for pair in pairs_of(tmp_path) if pair["clip"]}
+    assert clips == {worst[0], worst[3]}
+    assert (
+        "8 of them have no clip: &lt;it&gt; went wrong." in (tmp_path / "report.html").read_text()
+    )

@@ -62,13 +62,32 @@ def test_everything_a_program_says(server, tmp_path):
         assert refused.value.status == 404
 
 
-def test_more_segments_than_one_request_takes(server):
+def test_more_segments_than_one_request_takes(server, monkeypatch):
     segments = random_segments(450, 2, np.random.default_rng(0))
     with LabellingClient(server.url) as client:
         client.put_run("r", **FACTS)
         ids = client.add_segments("r", replace(segments, replay={"replay_seed": np.arange(450)}))
         assert len(set(ids)) == 450
         assert client.add_segments("r", segments[400:]) == ids[400:]
+        # and back, with what shows them again if that is wanted
+        assert not client.segments("r", ids).replay
+        shown = client.segments("r", ids[::-1], with_replay=True)
+        assert shown.replay["replay_seed"].tolist() == list(range(449, -1, -1))
+        np.testing.assert_array_equal(shown.obs, segments.obs[::-1])
+        # what shows some of them in another way shows none of these
+        others = random_segments(2, 2, np.random.default_rng(1))
+        states = {"replay_states": np.zeros((2, 2, 3))}
+        more = client.add_segments("r", replace(others, replay=states))
+        assert not client.segments("r", [ids[0], more[0]], with_replay=True).replay
+        call = client._call
+
+        def earlier(method, path, **kwargs):
+            if "with_replay" in kwargs.get("json", {}):
+                raise RefusedError(422, "unknown")
+            return call(method, path, **kwargs)
+
+        monkeypatch.setattr(client, "_call", earlier)
+        assert len(client.segments("r", ids, with_replay=True)) == 450
 
 
 def test_the_trainer_waits_through_restarts(server, tmp_path):

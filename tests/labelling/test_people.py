@@ -2,6 +2,7 @@
 
 import uuid
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timezone
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from made_up import random_segments
 
 from prefloop.data import dataset
 from prefloop.data.preferences import Queries
-from prefloop.data.segments import concatenate
+from prefloop.data.segments import STATES, concatenate
 from prefloop.data.trajectories import Trajectories
 from prefloop.envs.spaces import Spaces
 from prefloop.labelling.client.people import People
@@ -37,7 +38,7 @@ class FakeServer:
             ids.append(key)
         return ids
 
-    def segments(self, name, ids):
+    def segments(self, name, ids, with_replay=False):
         self.sent += len(ids)
         return concatenate([self.kept[id] for id in ids])
 
@@ -248,3 +249,29 @@ def test_a_queue_is_kept_full_of_questions_however_many_answer_each(server, peop
                 server.say(query, 1.0)
     # one of the first was left open
     assert asked == [4, 7, 11, 14, 14]
+
+
+def test_what_shows_segments_again_is_kept_with_them(server, people):
+    segments = random_segments(6, 6, np.random.default_rng(0))
+    states = np.arange(6 * 6 * 2, dtype=np.float64).reshape(6, 6, 2)
+    recorded = replace(segments, replay={STATES: states})
+    people.ask(Queries(recorded, np.arange(3), np.arange(3, 6)), 0)
+    ids = list(server.queries)
+    server.say(ids[0], 1.0)
+    people.current()
+    server.say(ids[0], 0.0, trim=SimpleNamespace(start=2, stop=5))
+    server.say(ids[2], 0.0)
+    said = people.current()
+    kept = dataset.read(people.folder)
+    np.testing.assert_array_equal(kept.labels, said.labels)
+    shards = dataset.read_shards(people.folder)
+    of_place = [shard.replay[STATES][i] for shard in shards for i in range(len(shard))]
+    for first, second, (begin, end), of in (
+        (kept.first[0], kept.second[0], (0, 6), (0, 3)),
+        (kept.first[1], kept.second[1], (2, 5), (0, 3)),
+        (kept.first[2], kept.second[2], (0, 6), (2, 5)),
+    ):
+        for place, segment in zip((first, second), of, strict=True):
+            np.testing.assert_array_equal(
+                of_place[place][: end - begin], states[segment, begin:end]
+            )

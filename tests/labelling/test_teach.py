@@ -86,6 +86,16 @@ def test_it_goes_on_until_it_is_stopped_on_the_page_and_then_again(run, client, 
     assert client.run("cp").instructions == "Keep the pole upright, without leaving the track."
     learned = dataset.read(tmp_path / "cp/preferences")
     assert len(learned.answered) >= 8 and learned.segments.lengths.max() == 10
+    # the page says how far to trust the reward, and the report shows clips
+    trust = client.results("cp").reward.trust
+    assert trust is not None and 4 <= trust.answers <= len(learned.answered)
+    assert [row.name for row in trust.by_annotator] == ["ada"]
+    reported = run("prefloop.cli reward-report cp --out cp-report")
+    assert reported.code == 0, reported.err
+    assert "for the report, 60 s at most" in reported.err
+    page = (tmp_path / "cp-report/report.html").read_text(encoding="utf-8")
+    assert page.count("data:video/mp4") == min(10, len(learned.answered))
+    assert "no clip" not in page
     before = len(rows(tmp_path / "cp/metrics.csv"))
     with stopping(client, "cp", lambda told: told["labels"] > len(learned)):
         more = run(f"{CARTPOLE.replace('--queue 4', '--queue 5')} --labels 500")

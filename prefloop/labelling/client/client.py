@@ -10,7 +10,7 @@ from prefloop.data.segments import Segments, concatenate
 from prefloop.envs.settings import Env, as_settings
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
-from prefloop.labelling.arrays import from_archive, pad, to_archive
+from prefloop.labelling.arrays import from_archive, pad, replay_kind, to_archive
 from prefloop.labelling.client.calling import Caller, RefusedError
 from prefloop.labelling.limits import MAX_NAME, MAX_STUDY, RUN_NAME, STUDY_NAME
 from prefloop.labelling.schemas.annotate import AnswerOut, LeasesOut
@@ -39,6 +39,7 @@ from prefloop.labelling.schemas.trainings import WishesOut
 
 EXPORT_SECONDS = 600.0  # that a large run may take; asked again, it would take them again
 _SEGMENTS_AT_ONCE = 200
+_UNKNOWN = 422  # of HTTP: a field that a server of an earlier version does not know
 
 
 class LabellingClient(Caller):
@@ -256,15 +257,32 @@ class LabellingClient(Caller):
             ids += self._send_segments(name, to_archive(some))
         return ids
 
-    def segments(self, name: str, ids: Sequence[UUID]) -> Segments:
-        """Segments of a run, in this order, without what shows them."""
-        path = f"{_path(name)}/segments/read"
+    def segments(self, name: str, ids: Sequence[UUID], with_replay: bool = False) -> Segments:
+        """Segments of a run, in this order.
+
+        Args:
+            with_replay: with what shows them again, where the server has it, of one kind for all, and is of a
+                version that gives it.
+        """
         parts = []
         for start in range(0, len(ids), _SEGMENTS_AT_ONCE):
-            some = [str(id) for id in ids[start : start + _SEGMENTS_AT_ONCE]]
-            reply = self._call("POST", path, json={"ids": some})
-            parts.append(pad(from_archive(reply.content)))
+            some = from_archive(
+                self._read_segments(name, ids[start:][:_SEGMENTS_AT_ONCE], with_replay)
+            )
+            has_one_kind = len({replay_kind(segment) for segment in some}) == 1
+            parts.append(pad(some, with_replay=with_replay and has_one_kind))
         return concatenate(parts)
+
+    def _read_segments(self, name: str, ids: Sequence[UUID], with_replay: bool) -> bytes:
+        body: dict[str, Any] = {"ids": [str(id) for id in ids]}
+        path = f"{_path(name)}/segments/read"
+        if with_replay:
+            try:
+                return self._call("POST", path, json={**body, "with_replay": True}).content
+            except RefusedError as error:
+                if error.status != _UNKNOWN:
+                    raise
+        return self._call("POST", path, json=body).content
 
     def _send_segments(self, name: str, archive: bytes) -> list[UUID]:
         reply = self._call("POST", f"{_path(name)}/segments", content=archive)
@@ -327,10 +345,26 @@ class LabellingClient(Caller):
         return self._read(reply, NewLabelsOut).added
 
     def put_reward_report(
-        self, name: str, accuracy: float, labels: int, hardest: Sequence[Mapping[str, Any]] = ()
+        self,
+        name: str,
+        accuracy: float,
+        labels: int,
+        hardest: Sequence[Mapping[str, Any]] = (),
+        trust: Mapping[str, Any] | None = None,
     ) -> None:
-        """Says how well a reward model agrees with the labels, for the results page."""
-        body = {"accuracy": accuracy, "labels": labels, "hardest": [dict(h) for h in hardest]}
+        """Says how well a reward model agrees with the labels, for the results page.
+
+        Args:
+            trust: how far it can be trusted, as `schemas.trust.TrustIn` has it; servers of earlier
+                versions refuse it.
+        """
+        body: dict[str, Any] = {
+            "accuracy": accuracy,
+            "labels": labels,
+            "hardest": [dict(h) for h in hardest],
+        }
+        if trust is not None:
+            body["trust"] = dict(trust)
         self._call("PUT", f"{_path(name)}/reward-report", json=body)
 
     # labelling

@@ -2,18 +2,21 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prefloop.bradley_terry import cross_entropy
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences, Queries
-from prefloop.data.segments import Segments, concatenate
+from prefloop.data.segments import STATES, Segments, concatenate
 from prefloop.envs.settings import EnvSettings
+from prefloop.labelling.arrays import Segment, pad, replay_kind
 from prefloop.labelling.client.asking import ask
 from prefloop.labelling.client.calling import RefusedError
 from prefloop.labelling.client.client import LabellingClient
@@ -25,6 +28,8 @@ from prefloop.rewards.reward_model import RewardModel
 from prefloop.startup import raise_swallowed
 from prefloop.words import counted
 
+Key = tuple[UUID, tuple[int, int] | None]  # of a segment on the server, or of a part of one
+KEPT_AT_ONCE = 200  # segments: of pictures, all at once would take gigabytes
 PAUSE = 1.0  # seconds between two looks for new labels
 HARDEST = 10  # queries that the results page shows
 
@@ -113,11 +118,22 @@ class People:
         self._labels.read()
         return self._labels.preferences
 
-    def report(self, model: RewardModel, preferences: Preferences) -> None:
+    @property
+    def facts(self) -> list[dict[str, Any]]:
+        """What is known of each label that `current` or `standing` gave last: who gave it, and when that was asked."""
+        return self._labels.facts
+
+    def report(
+        self,
+        model: RewardModel,
+        preferences: Preferences,
+        trust: Mapping[str, Any] | None = None,
+    ) -> None:
         """Tells the results page how well a reward model agrees with the labels.
 
         Args:
             preferences: those that stand, as `current` or `standing` gave them.
+            trust: how far it can be trusted, as `schemas.trust.TrustIn` has it.
         """
         self._model = model
         self._tell_traces()
@@ -147,12 +163,21 @@ class People:
             int(decided.sum()),
             of_query.values(),
         )
-        try:
-            self.client.put_reward_report(self.run, accuracy, judged, list(hardest))
-        except RefusedError:  # by a server of an earlier version, which knows no rewards of steps
-            known = ("query", "label", "probability")
-            plain = [{name: hard[name] for name in known} for hard in hardest]
-            self.client.put_reward_report(self.run, accuracy, judged, plain)
+        known = ("query", "label", "probability")
+        plain = [{name: hard[name] for name in known} for hard in hardest]
+        # servers of earlier versions know nothing of trust, or of the rewards of steps either
+        tellings: list[tuple[list[dict[str, Any]], Mapping[str, Any] | None]] = [
+            (list(hardest), trust),
+            *([(list(hardest), None)] if trust is not None else []),
+            (plain, None),
+        ]
+        for i, (pairs, said) in enumerate(tellings):
+            try:
+                self.client.put_reward_report(self.run, accuracy, judged, pairs, said)
+                return
+            except RefusedError:
+                if i == len(tellings) - 1:
+                    raise
 
     def _tell_traces(self) -> None:
         """What the reward says of what is asked about: for the page, where somebody may want to see it."""
@@ -196,7 +221,10 @@ class StandingLabels:
         self._cursor, self._round, self._forgotten = 0, 0, 0
         self._excluded: set[str] = set()
         self._segments: Segments | None = None  # those of the server, and parts of them
-        self._place: dict[tuple[UUID, tuple[int, int] | None], int] = {}
+        self._place: dict[Key, int] = {}
+        self._replay: dict[int, Mapping[str, NDArray]] = {}  # what shows those again, by place
+        self._kept: set[int] = set()  # places of those that stand in the folder
+        self._used = np.zeros(0, np.int64)  # places of those that the preferences name
 
     def read(self) -> bool:
         """Takes in what has happened since the last look; returns whether anything has."""
@@ -238,7 +266,8 @@ class StandingLabels:
         named = dict.fromkeys(id for event in self.events for id in self._sides(event))
         missing = [id for id in named if (id, None) not in self._place]
         if missing:
-            self._add([(id, None) for id in missing], self._client.segments(self._run, missing))
+            found = self._client.segments(self._run, missing, with_replay=True)
+            self._add([(id, None) for id in missing], found)
         trims = [
             ((id, (event.trim.start, event.trim.stop)), event.trim)
             for event in self.events
@@ -249,10 +278,22 @@ class StandingLabels:
             if key not in self._place:
                 assert self._segments is not None
                 whole = self._place[key[0], None]
-                self._add([key], trimmed(self._segments, whole, trim.start, trim.stop))
+                part = trimmed(self._segments, whole, trim.start, trim.stop)
+                shows = self._replay.get(whole, {})
+                # states are those of its steps; all else is of the episode, in which it begins later
+                replay = {
+                    name: (array[trim.start : trim.stop] if name == STATES else array)[None]
+                    for name, array in shows.items()
+                }
+                self._add([key], replace(part, replay=replay))
 
-    def _add(self, keys: Sequence[tuple[UUID, tuple[int, int] | None]], segments: Segments) -> None:
+    def _add(self, keys: Sequence[Key], segments: Segments) -> None:
         first = len(self._place)
+        if segments.replay:
+            for i in range(len(segments)):
+                shows = {name: array[i] for name, array in segments.replay.items()}
+                self._replay[first + i] = shows
+        segments = replace(segments, replay={})
         self._place |= {key: first + i for i, key in enumerate(keys)}
         known = [self._segments] if self._segments is not None else []
         self._segments = concatenate([*known, segments.packed])
@@ -270,8 +311,9 @@ class StandingLabels:
         # as they were asked about, and not as they came here
         named, begins, place = np.unique(sides.T.ravel(), return_index=True, return_inverse=True)
         order = np.argsort(begins)
+        self._used = named[order]
         pairs = np.argsort(order)[place].reshape(-1, 2)
-        return Preferences(self._segments[named[order]], pairs[:, 0], pairs[:, 1], columns[2])
+        return Preferences(self._segments[self._used], pairs[:, 0], pairs[:, 1], columns[2])
 
     def shown(self, i: int) -> tuple[Segments, Segments]:
         """The two that an event is about, whole, also where a part of them was compared."""
@@ -283,21 +325,10 @@ class StandingLabels:
         asked = self._asked[event.query]
         return asked.first, asked.second
 
-    def keep(self, folder: Path) -> None:
-        """Writes what stands as a preference dataset; what no longer stands goes."""
-        if self.preferences is None:
-            if dataset.exists(folder):
-                with dataset.writing(folder, dataset.read_metadata(folder)) as writer:
-                    writer.clear()
-            return
-        run = self._client.run(self._run)
-        metadata = {
-            "program": "prefloop label",
-            **EnvSettings(env=run.env, **run.env_changes).facts,
-            "run": run.name,
-            "instructions": run.instructions,
-        }
-        said = [
+    @property
+    def facts(self) -> list[dict[str, Any]]:
+        """What is known of each label besides what it says, in the same order."""
+        return [
             {
                 "annotator": event.annotator,
                 "query": str(event.query),
@@ -309,9 +340,52 @@ class StandingLabels:
             }
             for event in self.events
         ]
+
+    def keep(self, folder: Path) -> None:
+        """Writes what stands as a preference dataset; what no longer stands goes."""
+        if self.preferences is None:
+            if dataset.exists(folder):
+                with dataset.writing(folder, dataset.read_metadata(folder)) as writer:
+                    writer.clear()
+            return
+        if not dataset.exists(folder):  # somebody may have put it elsewhere
+            self._kept.clear()
+        run = self._client.run(self._run)
+        metadata = {
+            "program": "prefloop label",
+            **EnvSettings(env=run.env, **run.env_changes).facts,
+            "run": run.name,
+            "instructions": run.instructions,
+        }
+        said = self.facts
         columns = {name: [facts[name] for facts in said] for name in said[0]}
         with dataset.writing(folder, metadata) as writer:
+            for some in self._with_replay():
+                writer.store(some)
             writer.replace(self.preferences, teacher="human", **columns)
+        self._kept.update(self._used.tolist())
+
+    def _with_replay(self) -> Iterator[Segments]:
+        """Segments of the preferences that are not kept yet, with what shows them again, as far as it is known."""
+        assert self._segments is not None
+        kinds: dict[tuple[object, ...], list[Segment]] = {}
+        for place in self._used.tolist():
+            if place not in self._kept and (replay := self._replay.get(place)):
+                one = self._segments[place : place + 1]
+                steps = int(one.lengths[0])
+                segment = Segment(
+                    np.asarray(one.obs[0, :steps]),
+                    one.actions[0, :steps],
+                    one.rewards[0, :steps],
+                    int(one.policy[0]),
+                    int(one.first_step[0]),
+                    replay,
+                    one.frame_stack,
+                )
+                kinds.setdefault(replay_kind(segment), []).append(segment)
+        for some in kinds.values():
+            for start in range(0, len(some), KEPT_AT_ONCE):
+                yield pad(some[start : start + KEPT_AT_ONCE], with_replay=True)
 
 
 def trace(model: RewardModel, segment: Segments, has_true: bool) -> dict[str, Any] | None:

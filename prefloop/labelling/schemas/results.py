@@ -8,6 +8,7 @@ from pydantic import Field
 
 from prefloop.labelling.schemas.annotate import SideOut
 from prefloop.labelling.schemas.base import Out, TrimOut
+from prefloop.labelling.schemas.trust import TrustIn
 
 if TYPE_CHECKING:
     from prefloop.labelling.server.storage.records import Event
@@ -149,6 +150,7 @@ class RewardReportOut(Out):
     accuracy: float = Field(description="Share of the labels that it agrees with.")
     labels: int = Field(description="How many labels were judged; ties are not.")
     hardest: list[HardPairOut]
+    trust: TrustIn | None = Field(None, description="As the trainer sent it; null: it did not.")
 
 
 class ResultsOut(Out):

@@ -20,6 +20,7 @@ from prefloop.labelling.schemas.base import (
     Phase,
     RunName,
 )
+from prefloop.labelling.schemas.trust import TrustIn
 
 if TYPE_CHECKING:
     from prefloop.labelling.server.storage.records import Run
@@ -160,6 +161,9 @@ class RewardReportIn(In):
     accuracy: float = Field(ge=0, le=1, description="Share of the labels that it agrees with.")
     labels: int = Field(ge=0, le=MAX_INT, description="How many labels were judged; ties are not.")
     hardest: list[HardestIn] = Field([], max_length=20)
+    trust: TrustIn | None = Field(
+        None, description="Of labels that it has not learned from, among others."
+    )
 
 
 class RunTrainingOut(Out):

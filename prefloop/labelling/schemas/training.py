@@ -48,6 +48,9 @@ class SegmentsIn(In):
     """Segments that somebody wants to read."""
 
     ids: list[UUID] = Field(min_length=1, max_length=MAX_SEGMENTS_READ)
+    with_replay: bool = Field(
+        False, description="With what shows them again, where that is of one kind for all of them."
+    )
 
 
 class ClipOut(Out):

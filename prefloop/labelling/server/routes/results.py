@@ -55,7 +55,9 @@ def _reward_report(service: Service, run: Run, labels: Sequence[Event]) -> Rewar
         for hard in report.hardest
         if hard.query in pairs
     ]
-    return RewardReportOut(accuracy=report.accuracy, labels=report.labels, hardest=hardest)
+    return RewardReportOut(
+        accuracy=report.accuracy, labels=report.labels, hardest=hardest, trust=report.trust
+    )
 
 
 def _trace(told: TraceIn | None) -> TraceOut | None:

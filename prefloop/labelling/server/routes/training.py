@@ -70,8 +70,10 @@ async def add_segments(name: RunName, request: Request, service: ServiceDep) -> 
 )
 def read_segments(name: RunName, wanted: SegmentsIn, service: ServiceDep) -> Response:
     """Segments of a run as an archive of NumPy arrays (.npz), in the order of their ids."""
-    found = service.store.segments.get_many(name, wanted.ids)
-    return Response(arrays.to_archive(arrays.pad(found)), media_type="application/octet-stream")
+    found = service.store.segments.get_many(name, wanted.ids, wanted.with_replay)
+    is_one_kind = len({arrays.replay_kind(segment) for segment in found}) == 1
+    padded = arrays.pad(found, with_replay=wanted.with_replay and is_one_kind)
+    return Response(arrays.to_archive(padded), media_type="application/octet-stream")
 
 
 @router.get("/segments/{segment}", dependencies=[participants_too])

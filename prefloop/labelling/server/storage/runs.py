@@ -301,17 +301,33 @@ class Runs:
     def put_reward_report(self, name: str, report: Mapping[str, Any]) -> None:
         """Keeps what the trainer says of its reward model.
 
+        Of annotators whose labels are not there nothing is kept: they may have been forgotten since the trainer
+        read them.
+
         Raises:
             NotFoundError: there is no such run.
         """
-        content = json.dumps(report)
 
         def job(connection: Connection) -> None:
             run = find_run(connection, name)
+            content = json.dumps(_of_who_is_there(connection, run.id, report))
             values = update(runs).where(runs.c.id == run.id).values(reward_report=content)
             connection.execute(values)
 
         self._database.write(job)
+
+
+def _of_who_is_there(
+    connection: Connection, run: UUID, report: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """A reward report without those annotators of whom the run has no event."""
+    trust = report.get("trust")
+    if not trust or not trust["by_annotator"]:
+        return report
+    names = select(events.c.annotator).where(events.c.run == run).distinct()
+    there = set(connection.execute(names).scalars())
+    rows = [row for row in trust["by_annotator"] if row["name"] in there]
+    return {**report, "trust": {**trust, "by_annotator": rows}}
 
 
 def excluded_from(connection: Connection, run: UUID) -> list[str]:

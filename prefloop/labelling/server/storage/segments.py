@@ -97,8 +97,8 @@ class Segments:
             raise NotFoundError("There is no such segment.")
         return env_of(row)
 
-    def get_many(self, name: str, ids: Sequence[UUID]) -> list[Segment]:
-        """Segments of a run, in this order, without what shows them.
+    def get_many(self, name: str, ids: Sequence[UUID], with_replay: bool = False) -> list[Segment]:
+        """Segments of a run, in this order, without what shows them if that is not asked for.
 
         Raises:
             NotFoundError: there is no such run, or it has no such segment.
@@ -115,7 +115,8 @@ class Segments:
                 data.update((row.id, row.arrays) for row in rows)
         if missing := set(ids) - data.keys():
             raise NotFoundError(f"{name} has no segment {min(missing, key=str)}.")
-        return [replace(unpack(data[id]), replay={}) for id in ids]
+        found = [unpack(data[id]) for id in ids]
+        return found if with_replay else [replace(segment, replay={}) for segment in found]
 
     def length(self, segment: UUID) -> int:
         """How many steps a segment has.

@@ -11,6 +11,7 @@ import { picturesOf } from "../common/observed.js";
 import { legend, section, table } from "./parts.js";
 import { blind, rankingCard } from "./ranking.js";
 import { foundOrShown } from "../common/refusal.js";
+import { trustCard } from "./trust.js";
 
 const REFRESH = 5000;
 
@@ -115,13 +116,14 @@ function sections(run, results, ranking, hardPairs, acts) {
     ["annotators", annotators, () => annotatorSection(annotators, acts)],
   ];
   if (pairs.length) parts.push(["pairs", pairs, () => section("Agreement between annotators", pairTable(pairs))]);
+  if (reward?.trust) parts.push(["trust", reward.trust, () => trustCard(reward.trust, run.name)]);
   // clips that come later are put into what stands there already
   if (reward) parts.push(["reward", withoutClips(reward), () => section("Reward model", ...hardPairs.show(reward, picturesOf(run.spaces)))]);
   return parts;
 }
 
 function withoutClips(reward) {
-  return JSON.stringify(reward, (key, value) => (key.startsWith("clip_") ? undefined : value));
+  return JSON.stringify({ ...reward, trust: null }, (key, value) => (key.startsWith("clip_") ? undefined : value));
 }
 
 function facts(counts, { annotators, agreement, alpha, consistency, seconds: took }) {
