@@ -287,6 +287,7 @@ class TaughtReward:
         return {
             "model": self.model.state_dict(),
             "shown": self.answers.shown,
+            "answers": self.answers.digest,
             "fitted": self.fitted,
             "fitted_to": self._fitted_to,
             "known": sorted(pair.hex() for pair in self._learned_before),
@@ -296,7 +297,7 @@ class TaughtReward:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave."""
         self.model.load_state_dict(state["model"])
-        self.answers.resume(state["shown"])
+        self.answers.resume(state["shown"], state.get("answers", ""))  # earlier versions kept none
         self.fitted, self._fitted_to = state["fitted"], state.get("fitted_to", "")
         self._learned_before = frozenset(bytes.fromhex(pair) for pair in state.get("known", ()))
         if self._reed is not None:
