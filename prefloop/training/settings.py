@@ -251,7 +251,7 @@ class ExplorationSettings:
     explores: bool = setting(True, "learn to be where it has not been yet, before the first questions; without, actions are random until then, or those of the policy that --init gives", flag="exploration")
     steps: int = setting(5000, "steps before the first questions, in whole iterations; the random ones are the first of them", flag="exploration_steps")
     explore_from: str = setting("", "folder of an exploration that was kept, to go on from; if not given, that of an earlier run that would explore alike, if there is one in ~/.prefloop/PROFILE/explorations", needs="exploration")
-    keep: bool = setting(True, "keep what was explored for runs that would explore alike", flag="keep_exploration", needs="exploration")
+    keep: bool = setting(True, "keep what was explored, with the policy at its end, for runs that would explore alike; of the rows before that they have no checkpoints and videos", flag="keep_exploration", needs="exploration")
     neighbours: int = setting(5, "a state is worth the distance to the one that is so many-th nearest", flag="exploration_neighbours")
     states: int = setting(2048, "states of the past that it is compared with, drawn anew for each update", flag="exploration_states")
     # fmt: on
