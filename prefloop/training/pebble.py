@@ -167,7 +167,10 @@ class Pebble:
         return row
 
     def _forget_exploration(self, iteration: int) -> None:
-        """Critics that know the first reward, and nothing of what was paid for being new."""
+        """Gives the agent critics that know the first reward, and nothing of what was paid for being new.
+
+        They begin anew; policy and temperature, which go on from where they are, are updated along with them.
+        """
         self.agent.reset_critic(self.seed)
         self.agent.begin(integer(self.seed, Stream.CRITIC), iteration)
         rng = generator(self.seed, Stream.REPLAY, iteration, 1)

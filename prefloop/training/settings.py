@@ -276,7 +276,7 @@ class PebbleSettings:
     relabel: bool = setting(True, "give all steps of the past the new reward after each fit")
     scale: str = setting("replay", "steps that the agent's reward has mean 0 and deviation 1 over: all that were made, or those that were asked about", flag="reward_scale", choices=("replay", "asked"))
     recent_episodes: int | None = setting(None, "ask about so many of the newest episodes; if not given, about all")
-    critic_updates: int = setting(100, "updates of the critics at the first reward, which begin anew there")
+    critic_updates: int = setting(100, "updates at the first reward, of critics that begin anew there, and of the policy and the temperature with them")
     experience: ReplaySettings = part(ReplaySettings, iteration_steps=setting(2500, "steps between two sessions of questions; episodes begin anew there, and a stopped run goes on from there"))
     exploration: ExplorationSettings = part(ExplorationSettings)
     questions: QuerySettings = part(QuerySettings, labels=setting(100, "answers in all; a skipped query is shown, not answered, and asked for again but in the last session"))
