@@ -25,7 +25,7 @@ from prefloop.data.replay_buffer import (
 from prefloop.data.stepping import Rollout, Stepping, finished_returns
 from prefloop.envs.settings import Env
 from prefloop.errors import UserError
-from prefloop.evaluation.evaluate import play
+from prefloop.evaluation.evaluate import evaluation_seed, play
 from prefloop.running_moments import RunningMoments
 from prefloop.seeding import Stream, generator, integer
 from prefloop.squashed_gaussian import SquashedGaussianPolicy
@@ -253,8 +253,8 @@ def evaluation_row(
         `true_return`, `lowest_return` and `episode_length` of episodes that are played by the policy's mean
         action; `training_return`, a mean, and how many `episodes` that it learned from it is of.
     """
-    evaluation_seed = integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
-    episodes = play(agent.policy, env, settings.evaluation_episodes, evaluation_seed, greedy=True)
+    judged_by = evaluation_seed(seed, iteration)
+    episodes = play(agent.policy, env, settings.evaluation_episodes, judged_by, greedy=True)
     finished = finished_returns([rollout], limit)
     return {
         "true_return": float(episodes.returns.mean()),
