@@ -52,9 +52,14 @@ class Drawn:
         """As `Answers`."""
         return self._answers.open
 
-    def resume(self, shown: int) -> None:
+    @property
+    def digest(self) -> str:
         """As `Answers`."""
-        self._answers.resume(shown)
+        return self._answers.digest
+
+    def resume(self, shown: int, digest: str = "") -> None:
+        """As `Answers`."""
+        self._answers.resume(shown, digest)
 
     def missing(self, labels: int) -> int:
         """As `Answers`."""

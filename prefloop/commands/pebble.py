@@ -114,7 +114,7 @@ def train(settings: Settings, presentation: answering.Presentation = answering.B
         kept = _kept(settings, asked.env, asked.stepping.state_kind)
         method, learner = methods.pebble(
             settings.environment, asked.stepping, asked.answers, pebble, seed, device,
-            Path(settings.run.out), init, settings.wait, asked.on_fit, kept,
+            Path(settings.run.out), init, settings.wait, asked.on_fit, kept, asked.env,
         )  # fmt: skip
         answering.train(asked, method, learner)
         if learner.seconds:
@@ -135,7 +135,7 @@ def _learns_in(settings: Settings, env: EnvSettings) -> EnvSettings:
 
 def _say_what_it_learns_in(settings: Settings, env: EnvSettings, learns_in: EnvSettings) -> None:
     """Notes about when episodes end that it learns from, beside those of its evaluation."""
-    from prefloop.envs.registered import without_early_end
+    from prefloop.envs.registered import time_limit, without_early_end
 
     if settings.keep_termination and without_early_end(env) != env:
         print(
@@ -145,9 +145,10 @@ def _say_what_it_learns_in(settings: Settings, env: EnvSettings, learns_in: EnvS
     if learns_in.termination != env.termination:
         print(f"Learning in {env} without early ends; it is judged with them.")
     if learns_in.horizon != env.horizon:
-        print(
-            f"Episodes that it learns from are cut after {learns_in.horizon} steps (--learning_horizon)."
-        )
+        longest, own = time_limit(learns_in), time_limit(env)
+        is_cut = longest is None or own is None or longest <= own
+        end = "are cut after" if is_cut else f"go on beyond {own} steps, to"
+        print(f"Episodes that it learns from {end} {longest} steps (--learning_horizon).")
 
 
 def _say_when_it_asks_first(pebble: PebbleSettings, plan: "Plan") -> None:

@@ -13,6 +13,7 @@ from prefloop import checkpoints
 from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
+from prefloop.evaluation.evaluate import evaluation_seed
 from prefloop.evaluation.videos import frames_per_second
 from prefloop.labelling.client.on_page import OnPage
 from prefloop.labelling.schemas.trainings import MAX_POINTS
@@ -22,7 +23,7 @@ from prefloop.run_files import POLICY
 from prefloop.startup import raise_swallowed
 from prefloop.training.loop import Hooks
 from prefloop.training.plans import Plan
-from prefloop.training.watching import current, evaluation_seed, film
+from prefloop.training.watching import current, film
 
 PAUSE = 0.2  # seconds between two looks whether a pause is over
 SPEED_SECONDS = 10.0  # that the speed is measured over

@@ -98,6 +98,11 @@ def openings(
     return side_by_side(parts)
 
 
+def evaluation_seed(seed: int, iteration: int) -> int:
+    """The seed of the episodes that evaluate an iteration of a run with this seed."""
+    return integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
+
+
 def env_seed(seed: int, episode: int) -> int:
     """Seed of the environment in an episode of `play`."""
     return integer(seed, Stream.EVALUATION_ENVIRONMENTS, episode)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-# what each session's share of the labels is proportional to, by its number, from 0, and by t, which goes from 0 to
-# 1 over the run; [sessions] all
+# what each session's share of the labels is proportional to, by its number, from 0, and by t, the share of the
+# sessions that came before it; [sessions] all
 SCHEDULES: Mapping[str, Callable[[NDArray, NDArray], NDArray]] = {
     "constant": lambda session, t: np.ones_like(t),
     "linear": lambda session, t: 1 - t,
@@ -19,13 +19,14 @@ SCHEDULES: Mapping[str, Callable[[NDArray, NDArray], NDArray]] = {
 def label_schedule(schedule: str, num_labels: int, num_sessions: int) -> NDArray:
     """Divides a budget of labels over the sessions of a run.
 
-    With t running from 0 to 1 over the run, a session's share is proportional to:
+    With t = i / n in session i of n, from 0 on, so that it is 0 in the first and short of 1 in the last, a session's share is
+    proportional to:
 
     - `constant`: 1
-    - `linear`: 1 - t, a straight line down to nothing
-    - `exponential`: exp(-3 t), a twentieth at the end
-    - `hyperbolic`: 1 / (1 + 4 t), a fifth at the end; early labels shape the reward that the
-      policy is to explore with, later ones follow where it has got to
+    - `linear`: 1 - t, a straight line down to a share of 1 / n of the first session's
+    - `exponential`: exp(-3 t), in the last of many little more than a twentieth of the first
+    - `hyperbolic`: 1 / (1 + 4 t), in the last of many little more than a fifth of the first; early labels shape the
+      reward that the policy is to explore with, later ones follow where it has got to
     - `harmonic`: 1 / k in the k-th session, however many are to come: a longer run has its first
       labels as early as a short one
 

@@ -193,8 +193,9 @@ def _pebble(bench: "Bench", own: PebbleSettings) -> "Method":
     answers = _teacher(bench, env, stepping, own, begins_as)
     kept = bench.kept_exploration(own, stepping.state_kind)
     method, _ = methods.pebble(
-        bench.env, stepping, answers, own, bench.seed, bench.device, bench.directory, kept=kept
-    )
+        bench.env, stepping, answers, own, bench.seed, bench.device, bench.directory, kept=kept,
+        learns_in=env,
+    )  # fmt: skip
     return method
 
 

@@ -3,11 +3,17 @@
 `People` (prefloop.labelling.client.people) is the other one that answers.
 """
 
+import hashlib
 from typing import Protocol
+
+import numpy as np
 
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences, Queries
+from prefloop.errors import UserError
+from prefloop.run_files import PREFERENCES
 from prefloop.teachers.teacher import Teacher
+from prefloop.words import counted
 
 
 class Answers(Protocol):
@@ -18,8 +24,20 @@ class Answers(Protocol):
         """Number of queries that were asked, skipped ones included."""
         ...
 
-    def resume(self, shown: int) -> None:
-        """Goes on where so many queries were asked in the iterations that are over."""
+    @property
+    def digest(self) -> str:
+        """Digest of the answers to what was asked, by which `resume` knows them again; "" where these may change."""
+        ...
+
+    def resume(self, shown: int, digest: str = "") -> None:
+        """Goes on where so many queries were asked in the iterations that are over.
+
+        Args:
+            digest: as it was then; "" where nobody has kept it.
+
+        Raises:
+            UserError: the answers to these are not there.
+        """
         ...
 
     @property
@@ -60,15 +78,35 @@ class SimulatedAnswers:
         self._teacher, self._kept = teacher, kept
         # the same object as long as nothing was added
         self._so_far: Preferences | None = None
+        self._digest = hashlib.sha256()  # of the answers to what was shown
 
     @property
     def open(self) -> int:
         """0: a program has answered when it was asked."""
         return 0
 
-    def resume(self, shown: int) -> None:
-        """Goes on after so many queries; what was asked after them is asked again, and finds its answer."""
-        self.shown = shown
+    @property
+    def digest(self) -> str:
+        """As `Answers`."""
+        return self._digest.hexdigest()
+
+    def resume(self, shown: int, digest: str = "") -> None:
+        """Goes on after so many queries; what was asked after them is asked again, and finds its answer.
+
+        Raises:
+            UserError: the answers to these are gone, or are other ones.
+        """
+        there = len(self._kept)
+        if there < shown:
+            raise UserError(
+                f"{PREFERENCES}/ in the run's folder holds {there} of the {counted(shown, 'answer')} that it had"
+            )
+        self.shown, self._digest = 0, hashlib.sha256()
+        self._show(shown)
+        if digest and digest != self.digest:
+            raise UserError(
+                f"{PREFERENCES}/ in the run's folder holds other answers than those that it had"
+            )
 
     def missing(self, labels: int) -> int:
         """Number of queries that are still to be asked for so many labels; a skipped one was shown, and has no label."""
@@ -85,7 +123,19 @@ class SimulatedAnswers:
             labels = self._teacher.label(rest)
             new = Preferences(rest.segments, rest.first, rest.second, labels)
             self._kept.append(new, iteration=iteration)
-        self.shown += len(queries)
+        self._show(len(queries))
+
+    def _show(self, number: int) -> None:
+        """Counts so many more of the answers that are kept."""
+        before, kept = self.shown, self._kept.preferences
+        self.shown += number
+        if kept is None or not number:
+            return
+        new = kept[before : self.shown].compact
+        prints = new.segments.fingerprints
+        for first, second, label in zip(new.first, new.second, new.labels, strict=True):
+            said = "skipped" if np.isnan(label) else float(label).hex()
+            self._digest.update(f"{prints[first]:x} {prints[second]:x} {said}\n".encode())
 
     def wait(self) -> None:
         """Returns at once: a program has answered when it was asked."""

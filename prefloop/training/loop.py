@@ -191,14 +191,12 @@ def turn(
     learner, iterations = training.learner, training.iterations
     directory = Path(run.out)
     rows: list[dict[str, float]] = []
-    reason = None
+    begun = reason = None
     if not run.resume:
         runs.start(directory, facts, epochs=0)
         if training.begin is not None and (begun := training.begin()) is not None:
             learner.load_state_dict(begun["learner"])
             rows = begun["rows"]
-            runs.save_state(directory, begun)  # first: rows without it could not be gone on with
-            write_csv(directory / run_files.METRICS, rows)
     elif state := _stopped(directory, facts, defaults):
         try:
             learner.load_state_dict(state["learner"])
@@ -209,11 +207,16 @@ def turn(
         rows = state["rows"]
         if not quiet:
             print(f"Going on after iteration {len(rows)} of {iterations}.")
-    first_step = tracking.position(rows) + 1 if rows else 0
+    first_step = tracking.position(rows) + 1 if rows and begun is None else 0
     with (
         tracking.opened(run.track, directory, facts["settings"], first_step) as trackers,
         _progress(training, len(rows), quiet, hooks.on_steps) as bar,
     ):
+        if begun is not None:
+            for stop in range(1, len(rows) + 1):
+                _track(trackers, rows[:stop])
+            runs.save_state(directory, begun)  # first: rows without it could not be gone on with
+            write_csv(directory / run_files.METRICS, rows)
         for watch in hooks.watchers if rows else ():
             watch(rows, trackers)
         while len(rows) < iterations and not (rows and learner.finished):
@@ -228,8 +231,7 @@ def turn(
                 )
             shown = {name: rows[-1][name] for name in training.show}
             bar.update(shown, units=0 if training.acting else 1)
-            for tracker in trackers:
-                tracker.log(rows[-1], step=tracking.position(rows))
+            _track(trackers, rows)
             write_csv(directory / run_files.METRICS, rows)
             # last, so that a run killed between these lines does the iteration again
             state = {"learner": learned, "rows": rows}
@@ -241,6 +243,12 @@ def turn(
     if reason is not None:
         print(f"Stopped after iteration {len(rows)} of {iterations}{_at(rows)}: {reason}.")
     return rows
+
+
+def _track(trackers: Sequence[tracking.Tracker], rows: Sequence[Mapping[str, float]]) -> None:
+    """Sends the last of the rows so far."""
+    for tracker in trackers:
+        tracker.log(rows[-1], step=tracking.position(rows))
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from prefloop.agents.settings import (
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
 from prefloop.data.stepping import Stepping
-from prefloop.envs.registered import require_time_limit
+from prefloop.envs.registered import require_time_limit, time_limit
 from prefloop.envs.settings import Env, as_settings
 from prefloop.errors import UserError
 from prefloop.policies import Policy
@@ -146,15 +146,17 @@ def sac(
     Raises:
         UserError: an episode may never end, or the environment or the checkpoint can't be used.
     """
-    stepping = stepping_in(learns_in or env, experience.num_envs)
+    learns_in = learns_in or env
+    stepping = stepping_in(learns_in, experience.num_envs)
     plan = Plan.of(experience.divided)
     agent = make_sac(stepping, settings, seed, device, init)
     require_time_limit(env)  # after what no --horizon would help
     _require_learning(agent, plan)
     replay = make_replay(directory, stepping, experience, plan)
     learner = OffPolicyTraining(
-        agent, stepping, env, reward(stepping), replay, plan, experience, seed
-    )
+        agent, stepping, env, reward(stepping), replay, plan, experience, seed,
+        time_limit(learns_in),
+    )  # fmt: skip
     return Method(
         learner=learner,
         iterations=plan.iterations,
@@ -285,13 +287,15 @@ def pebble(
     wait: bool = True,
     on_fit: OnFit | None = None,
     kept: KeptExploration | None = None,
+    learns_in: Env | None = None,
 ) -> tuple[Method, Pebble]:
     """PEBBLE, whoever answers.
 
     Args:
-        env: what it is judged in; `stepping` may step another one.
+        env: what it is judged in.
         directory: the run's, where what was done is kept.
         kept: where what is explored is kept, or was.
+        learns_in: what `stepping` steps, where it is another environment than it is judged in.
 
     Raises:
         UserError: as `plan_labels`, an episode may never end, or the environment or the checkpoint
@@ -307,8 +311,9 @@ def pebble(
         model, answers, settings.questions, settings.reward, seed, wait, on_fit, settings.auxiliary
     )  # fmt: skip
     learner = Pebble(
-        agent, stepping, env, taught, replay, plan, settings, seed, is_given=init is not None
-    )
+        agent, stepping, env, taught, replay, plan, settings, seed, time_limit(learns_in or env),
+        is_given=init is not None,
+    )  # fmt: skip
     method = Method(
         learner=learner,
         iterations=plan.iterations,

@@ -23,10 +23,9 @@ from prefloop.data.replay_buffer import (
     Transitions,
 )
 from prefloop.data.stepping import Rollout, Stepping, finished_returns
-from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import Env
 from prefloop.errors import UserError
-from prefloop.evaluation.evaluate import play
+from prefloop.evaluation.evaluate import evaluation_seed, play
 from prefloop.running_moments import RunningMoments
 from prefloop.seeding import Stream, generator, integer
 from prefloop.squashed_gaussian import SquashedGaussianPolicy
@@ -112,14 +111,17 @@ class OffPolicyTraining:
         plan: Plan,
         settings: ReplaySettings,
         seed: int,
+        limit: int | None,
     ) -> None:
         """Does nothing yet.
 
         Args:
-            env: what `stepping` steps, to be judged in.
+            env: what it is judged in; `stepping` may step another one.
+            limit: the most steps that an episode can have in what `stepping` steps; None where there is no limit.
         """
         self.agent, self.stepping, self.env, self.reward = agent, stepping, env, reward
         self.replay, self.plan, self.settings, self.seed = replay, plan, settings, seed
+        self._limit = limit
 
     def iterate(self, iteration: int) -> dict[str, float]:
         """Acts and learns for an iteration of the plan, then plays some episodes."""
@@ -128,7 +130,7 @@ class OffPolicyTraining:
             self.settings.updates_per_step, self.seed, iteration,
         )  # fmt: skip
         return row | evaluation_row(
-            self.agent, rollout, self.env, self.settings, self.seed, iteration
+            self.agent, rollout, self._limit, self.env, self.settings, self.seed, iteration
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -235,6 +237,7 @@ def _extras(step: Rollout) -> dict[str, NDArray]:
 def evaluation_row(
     agent: SAC,
     rollout: Rollout,
+    limit: int | None,
     env: Env,
     settings: ReplaySettings,
     seed: int,
@@ -242,13 +245,17 @@ def evaluation_row(
 ) -> dict[str, float]:
     """The part of a row of metrics.csv that evaluates the policy.
 
+    Args:
+        rollout: what was done, in episodes of at most `limit` steps; None: there is no limit.
+        env: what it is judged in.
+
     Returns:
         `true_return`, `lowest_return` and `episode_length` of episodes that are played by the policy's mean
         action; `training_return`, a mean, and how many `episodes` that it learned from it is of.
     """
-    evaluation_seed = integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
-    episodes = play(agent.policy, env, settings.evaluation_episodes, evaluation_seed, greedy=True)
-    finished = finished_returns([rollout], time_limit(env))
+    judged_by = evaluation_seed(seed, iteration)
+    episodes = play(agent.policy, env, settings.evaluation_episodes, judged_by, greedy=True)
+    finished = finished_returns([rollout], limit)
     return {
         "true_return": float(episodes.returns.mean()),
         "lowest_return": float(episodes.returns.min()),

@@ -26,7 +26,7 @@ from prefloop.envs.make import make_vector_env
 from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import Env
 from prefloop.errors import UserError
-from prefloop.evaluation.evaluate import play
+from prefloop.evaluation.evaluate import evaluation_seed, play
 from prefloop.policies import Policy
 from prefloop.rewards import reward_model
 from prefloop.rewards.reward_model import RewardModel
@@ -260,8 +260,7 @@ def evaluation_row(
         # environments are reset before most of the long ones are over
         length = float(np.fmin(length, limit or np.nan))
     else:
-        evaluation_seed = integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
-        episodes = play(agent.acting_policy, env, EPISODES_PLAYED, evaluation_seed)
+        episodes = play(agent.acting_policy, env, EPISODES_PLAYED, evaluation_seed(seed, iteration))
         returns, length = episodes.returns, float(episodes.lengths.mean())
     mean = float(returns.mean()) if len(returns) else float("nan")
     return {"true_return": mean, "episodes": len(returns), "episode_length": length}

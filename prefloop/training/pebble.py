@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from prefloop.agents.sac import SAC
 from prefloop.data.replay_buffer import ReplayBuffer
 from prefloop.data.stepping import Stepping
-from prefloop.envs.registered import time_limit
 from prefloop.envs.settings import Env
 from prefloop.rewards.rune import Rune
 from prefloop.seeding import Stream, generator, integer
@@ -53,13 +52,15 @@ class Pebble:
         plan: Plan,
         settings: PebbleSettings,
         seed: int,
+        limit: int | None,
         is_given: bool = False,
     ) -> None:
         """Plans when the labels are spent.
 
         Args:
-            env: what it is judged in.
+            env: what it is judged in; `stepping` may step another one.
             replay: keeps true rewards besides.
+            limit: the most steps that an episode can have in what `stepping` steps; None where there is no limit.
             is_given: whether the agent's policy has learned before.
 
         Raises:
@@ -70,8 +71,8 @@ class Pebble:
         self.seconds = self.reward_seconds = 0.0
         self.exploration_iterations = settings.exploration_iterations
         self._iteration = self._asked_again = 0
-        before = self.exploration_iterations
-        labels = plan_labels(settings.questions, plan, time_limit(env), before)
+        self._limit, before = limit, self.exploration_iterations
+        labels = plan_labels(settings.questions, plan, limit, before)
         self.labels_per_session = labels
         # the end of each session; there is none while it explores
         self._labels_by = np.concatenate([np.zeros(before, np.int64), np.cumsum(labels)])
@@ -108,8 +109,8 @@ class Pebble:
         if not taught.fitted:
             row["reward"] = float("nan")  # nothing is paid for but what is new
         row |= evaluation_row(
-            self.agent, rollout, self.env, self.settings.experience, self.seed, iteration
-        )
+            self.agent, rollout, self._limit, self.env, self.settings.experience, self.seed, iteration,
+        )  # fmt: skip
         correlation = {"reward_correlation": taught.correlation([rollout])}
         self.seconds += time.monotonic() - begin
         return {**row, **taught.counts(), **fit_row, **correlation}
@@ -166,7 +167,10 @@ class Pebble:
         return row
 
     def _forget_exploration(self, iteration: int) -> None:
-        """Critics that know the first reward, and nothing of what was paid for being new."""
+        """Gives the agent critics that know the first reward, and nothing of what was paid for being new.
+
+        They begin anew; policy and temperature, which go on from where they are, are updated along with them.
+        """
         self.agent.reset_critic(self.seed)
         self.agent.begin(integer(self.seed, Stream.CRITIC), iteration)
         rng = generator(self.seed, Stream.REPLAY, iteration, 1)

@@ -251,7 +251,7 @@ class ExplorationSettings:
     explores: bool = setting(True, "learn to be where it has not been yet, before the first questions; without, actions are random until then, or those of the policy that --init gives", flag="exploration")
     steps: int = setting(5000, "steps before the first questions, in whole iterations; the random ones are the first of them", flag="exploration_steps")
     explore_from: str = setting("", "folder of an exploration that was kept, to go on from; if not given, that of an earlier run that would explore alike, if there is one in ~/.prefloop/PROFILE/explorations", needs="exploration")
-    keep: bool = setting(True, "keep what was explored for runs that would explore alike", flag="keep_exploration", needs="exploration")
+    keep: bool = setting(True, "keep what was explored, with the policy at its end, for runs that would explore alike; of the rows before that they have no checkpoints and videos", flag="keep_exploration", needs="exploration")
     neighbours: int = setting(5, "a state is worth the distance to the one that is so many-th nearest", flag="exploration_neighbours")
     states: int = setting(2048, "states of the past that it is compared with, drawn anew for each update", flag="exploration_states")
     # fmt: on
@@ -276,7 +276,7 @@ class PebbleSettings:
     relabel: bool = setting(True, "give all steps of the past the new reward after each fit")
     scale: str = setting("replay", "steps that the agent's reward has mean 0 and deviation 1 over: all that were made, or those that were asked about", flag="reward_scale", choices=("replay", "asked"))
     recent_episodes: int | None = setting(None, "ask about so many of the newest episodes; if not given, about all")
-    critic_updates: int = setting(100, "updates of the critics at the first reward, which begin anew there")
+    critic_updates: int = setting(100, "updates at the first reward, of critics that begin anew there, and of the policy and the temperature with them")
     experience: ReplaySettings = part(ReplaySettings, iteration_steps=setting(2500, "steps between two sessions of questions; episodes begin anew there, and a stopped run goes on from there"))
     exploration: ExplorationSettings = part(ExplorationSettings)
     questions: QuerySettings = part(QuerySettings, labels=setting(100, "answers in all; a skipped query is shown, not answered, and asked for again but in the last session"))

@@ -167,15 +167,17 @@ class TaughtReward:
             episodes: gives what else is learned from, where there is anything; called if needed.
 
         Returns:
-            What the row of metrics.csv says of it; empty where there is nothing to learn from yet,
-            or nothing new: later sessions may tell.
+            What the row of metrics.csv says of it; empty where there is nothing to learn from yet (later sessions may
+            tell), and, with a queue or where fits learn from what is new, where all is as at the last fit.
         """
         preferences = self.answers.current()
         if preferences is None or (preferences.answered.labels == 0.5).all():
             return {}
         # sessions that follow each other quickly often bring no answer
-        fingerprint = _fingerprint(preferences)
-        if self.questions.queue is not None and fingerprint == self._fitted_to:
+        by_new = self.questions.refit == "new"
+        # all that is new may have been skipped
+        fingerprint = _fingerprint(preferences.answered if by_new else preferences)
+        if (by_new or self.questions.queue is not None) and fingerprint == self._fitted_to:
             return {}
         device, unlabelled = self.model.input_mean.device, None
         if episodes is not None and self._reed is not None:
@@ -195,7 +197,7 @@ class TaughtReward:
             unlabelled,
             self._learned_before,
         )
-        if self.questions.refit == "new":
+        if by_new:
             self._learned_before = frozenset(answered.pairs)
         self.fitted, self._fitted_to = True, fingerprint
         if self._on_fit is not None:
@@ -287,6 +289,7 @@ class TaughtReward:
         return {
             "model": self.model.state_dict(),
             "shown": self.answers.shown,
+            "answers": self.answers.digest,
             "fitted": self.fitted,
             "fitted_to": self._fitted_to,
             "known": sorted(pair.hex() for pair in self._learned_before),
@@ -296,7 +299,7 @@ class TaughtReward:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave."""
         self.model.load_state_dict(state["model"])
-        self.answers.resume(state["shown"])
+        self.answers.resume(state["shown"], state.get("answers", ""))  # earlier versions kept none
         self.fitted, self._fitted_to = state["fitted"], state.get("fitted_to", "")
         self._learned_before = frozenset(bytes.fromhex(pair) for pair in state.get("known", ()))
         if self._reed is not None:

@@ -11,13 +11,12 @@ import torch
 from prefloop import checkpoints
 from prefloop.envs.settings import Env
 from prefloop.errors import first_line
-from prefloop.evaluation.evaluate import acting_in_episode, env_seed
+from prefloop.evaluation.evaluate import acting_in_episode, env_seed, evaluation_seed
 from prefloop.evaluation.videos import record_episode, require_pictures, steps_a_picture
 from prefloop.evaluation.window import Window, require_window
 from prefloop.files import remove_unfinished
 from prefloop.policies import Policy
 from prefloop.progress import say
-from prefloop.seeding import Stream, integer
 from prefloop.tracking import Tracker, position
 from prefloop.training.loop import Watcher
 from prefloop.training.settings import WatchingSettings
@@ -77,11 +76,6 @@ def current(policy: Callable[[], Policy]) -> Policy:
     """The policy as it stands, of which learning notices nothing: whoever builds one may draw weights first."""
     with torch.random.fork_rng(devices=[]):
         return policy()
-
-
-def evaluation_seed(seed: int, iteration: int) -> int:
-    """The seed of the episodes that evaluate an iteration of a run with this seed."""
-    return integer(seed, Stream.EVALUATION_ENVIRONMENTS, iteration)
 
 
 def film(

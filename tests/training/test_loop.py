@@ -1,3 +1,4 @@
+import copy
 import csv
 import json
 import os
@@ -315,6 +316,42 @@ def test_a_row_for_every_tracker(tmp_path, monkeypatch):
         )
     assert Noting.rows == ((0, 1), (1, 2), (2, 3))
     assert Noting.closed
+
+
+def test_rows_that_a_run_begins_with_are_tracked_too(tmp_path, monkeypatch):
+    class Noting:
+        rows = ()
+
+        def __init__(self, directory, config, first_step):
+            assert first_step == 0  # what comes first is not what stood there before
+
+        def log(self, row, step):
+            Noting.rows += ((step, row["count"]),)
+
+        def close(self):
+            pass
+
+    monkeypatch.setitem(loop.tracking.TRACKERS, "tensorboard", Noting)
+
+    class Acting(Counter):
+        def iterate(self, iteration):
+            return super().iterate(iteration) | {"steps": 50 * self.count}
+
+    earlier = Acting()
+    begun = {"rows": [earlier.iterate(0), earlier.iterate(1)], "learner": earlier.state_dict()}
+
+    settings = RunSettings(out=str(tmp_path), track=("tensorboard",))
+    with runs.claimed(tmp_path, resume=False):
+        rows = loop.turn(
+            loop.Training(
+                learner=Acting(), iterations=3, show=("count",), begin=lambda: copy.deepcopy(begun)
+            ),
+            settings,
+            {"settings": {}},
+            quiet=True,
+        )
+    assert rows[:2] == begun["rows"]
+    assert Noting.rows == ((50, 1), (100, 2), (150, 3))
 
 
 @pytest.mark.parametrize("env_id", ["Pendulum-v1", "CartPole-v1"])

@@ -359,7 +359,10 @@ def test_episodes_that_it_learns_from_are_cut_and_judged_whole(run, tmp_path):
     assert "cut after 50 steps (--learning_horizon)" in outcome.out
     # four in each of four iterations; the fifth is cut with the iteration
     assert np.load(tmp_path / "p/replay/ends.npy").sum() == 16
-    assert float(read_csv(tmp_path / "p/metrics.csv")[-1]["episode_length"]) == 200
+    rows = read_csv(tmp_path / "p/metrics.csv")
+    assert float(rows[-1]["episode_length"]) == 200
+    # those four, not those alone that could have lasted 200 steps
+    assert [row["episodes"] for row in rows] == ["4"] * 4
     facts = read_json(tmp_path / "p/run.json")
     assert "env_changes" not in facts
     assert facts["learned_in"] == {"env": "Pendulum-v1", "env_changes": {"horizon": 50}}
@@ -371,6 +374,19 @@ def test_episodes_that_it_learns_from_are_cut_and_judged_whole(run, tmp_path):
         run(f"{SMALL} q --learning-horizon 0"), "--learning_horizon must be above 0"
     )
     assert not (tmp_path / "q").exists()
+
+
+def test_episodes_that_it_learns_from_may_be_longer_than_those_it_is_judged_by(run, tmp_path):
+    line = SMALL.replace("--iteration-steps 250", "--iteration-steps 500 --learning-horizon 400")
+    outcome = run(f"{line} p --segment-length 300")
+    assert outcome.code == 0, outcome.err
+    said = "Episodes that it learns from go on beyond 200 steps, to 400 steps (--learning_horizon)."
+    assert said in outcome.out and " cut " not in outcome.out
+    assert set(dataset.read(tmp_path / "p/preferences").segments.lengths) == {300}
+    rows = read_csv(tmp_path / "p/metrics.csv")
+    assert [(row["episodes"], row["episode_length"]) for row in rows] == [("1", "200.0")] * 2
+    outcome = run(f"{line} q --segment-length 401")
+    assert_one_sentence(outcome, "--segment_length 401 is longer", "at most 400 steps")
 
 
 def test_without_exploration_actions_are_random_until_the_first_questions(pebble):

@@ -254,6 +254,22 @@ def test_with_a_queue_so_many_are_asked_each_time_until_the_labels_are_spent(tmp
     assert not (tmp_path / "schedule.png").exists()  # there is no plan to draw
 
 
+@pytest.mark.parametrize("refit", ["all", "new"])
+def test_a_session_that_brings_no_answer_fits_anew_unless_what_is_new_is_learned_from(
+    tmp_path, refit
+):
+    class Tiring(CountingTeacher):
+        def label(self, queries):
+            labels = super().label(queries)
+            return labels if len(self.asked) == 1 else np.full_like(labels, np.nan)
+
+    questions = dataclasses.replace(SETTINGS.questions, refit=refit)
+    settings = dataclasses.replace(SETTINGS, questions=questions)
+    _, rows = train(tmp_path / "p", settings, Tiring())
+    assert [row["labels"] for row in rows] == [10, 10, 10, 10]
+    assert [row["reward_epochs"] for row in rows[:2]] == [5, 5 if refit == "all" else 0]
+
+
 def test_asked_in_the_middle_it_asks_about_what_it_did_last(tmp_path):
     questions = dataclasses.replace(SETTINGS.questions, queue=8, labels=100)
     with writing(tmp_path / "p") as writer:

@@ -77,7 +77,12 @@ class People:
         """Queries that want more annotators than have labelled them."""
         return self.counts().left
 
-    def resume(self, shown: int) -> None:
+    @property
+    def digest(self) -> str:
+        """None: people take labels back, and give others."""
+        return ""
+
+    def resume(self, shown: int, digest: str = "") -> None:
         """Does nothing: what was asked stands on the server."""
 
     def missing(self, labels: int) -> int:
