@@ -47,6 +47,9 @@ def test_everything_a_program_says(server, tmp_path):
         assert [event.kind for event in client.all_labels("r")] == ["answer", "skip", "undo"]
         new = {"id": str(uuid.uuid4()), "query": str(asked[2][0]), "annotator": "bob", "label": 1.0}
         assert (client.add_labels("r", [new]), client.add_labels("r", [new])) == (1, 0)
+        assert client.training("r") is None
+        client.put_training("r", {"trainer": str(SESSION), "phase": "ended", "steps": 7})
+        assert client.training("r").steps == 7
         client.put_reward_report("r", 0.5, 2)
         assert client.results("r").reward.accuracy == 0.5
         assert client.export("r").startswith(b"PK")

@@ -35,7 +35,7 @@ from prefloop.labelling.schemas.training import (
     NewLabelsOut,
     SegmentsOut,
 )
-from prefloop.labelling.schemas.trainings import WishesOut
+from prefloop.labelling.schemas.trainings import TrainingOut, WishesOut
 
 EXPORT_SECONDS = 600.0  # that a large run may take; asked again, it would take them again
 _SEGMENTS_AT_ONCE = 200
@@ -161,6 +161,11 @@ class LabellingClient(Caller):
         """Says what a trainer does now (`schemas.trainings.TrainingIn`); returns what is wished of it."""
         path = f"{_path(name)}/training"
         return self._read(self._call("PUT", path, json=told), WishesOut)
+
+    def training(self, name: str) -> TrainingOut | None:
+        """What a run's trainer last said; None where there never was one."""
+        told = self._json(self._call("GET", f"{_path(name)}/training"))
+        return None if told is None else self._checked(TrainingOut, told)
 
     def put_traces(self, name: str, traces: Mapping[str, Any]) -> None:
         """Says what a reward is of each step of segments (`schemas.runs.TraceIn`), by their ids."""
