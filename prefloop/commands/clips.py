@@ -68,10 +68,10 @@ class Drawn:
         """As `Answers`."""
         return self._answers.current()
 
-    def ask(self, queries: Queries, iteration: int) -> None:
+    def ask(self, queries: Queries, iteration: int, next_up: bool = False) -> None:
         """As `Answers`; then draws."""
         before = self._answers.shown
-        self._answers.ask(queries, iteration)
+        self._answers.ask(queries, iteration, next_up)
         said = self._answers.current()
         if said is None or self._is_given_up:
             return

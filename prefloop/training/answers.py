@@ -31,8 +31,12 @@ class Answers(Protocol):
         """Number of queries that are still to be asked for so many labels, if none of them is skipped."""
         ...
 
-    def ask(self, queries: Queries, iteration: int) -> None:
-        """Puts queries to whoever answers; what was asked already is not asked again."""
+    def ask(self, queries: Queries, iteration: int, next_up: bool = False) -> None:
+        """Puts queries to whoever answers; what was asked already is not asked again.
+
+        Args:
+            next_up: before those that wait for an answer.
+        """
         ...
 
     def wait(self) -> None:
@@ -75,7 +79,7 @@ class SimulatedAnswers:
         preferences = self.current()
         return labels - (len(preferences.answered) if preferences is not None else 0)
 
-    def ask(self, queries: Queries, iteration: int) -> None:
+    def ask(self, queries: Queries, iteration: int, next_up: bool = False) -> None:
         """Has the teacher answer, and keeps what it said."""
         answered_already = len(self._kept) - self.shown
         rest = Queries(

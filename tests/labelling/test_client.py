@@ -32,6 +32,20 @@ def make_queries(num):
     return Queries(segments, np.arange(num), np.arange(num, 2 * num))
 
 
+def test_what_is_next_up_is_given_first_and_in_its_order(server):
+    with LabellingClient(server.url) as client:
+        client.put_run("r", **FACTS)
+        ids = client.add_segments("r", make_queries(6).segments)
+        asked = [(uuid.uuid4(), ids[i], ids[i + 6]) for i in range(6)]
+        client.add_queries("r", asked[4:], next_up=True)
+        client.add_queries("r", asked[5:])  # known already
+        client.add_queries("r", asked[2:4], next_up=True)
+        client.add_queries("r", asked[:2], next_up=True)
+        given = client.lease("r", "ada", SESSION, 6).queries
+        assert [one.query for one in given] == [id for id, *_ in asked]
+        client.delete("r")
+
+
 def test_everything_a_program_says(server, tmp_path):
     queries = make_queries(3)
     with LabellingClient(server.url) as client:

@@ -14,6 +14,7 @@ from prefloop.data.preferences import Queries
 from prefloop.data.segments import concatenate
 from prefloop.data.trajectories import Trajectories
 from prefloop.envs.spaces import Spaces
+from prefloop.labelling.client.calling import RefusedError
 from prefloop.labelling.client.people import People
 from prefloop.rewards.settings import RewardSettings
 from prefloop.rewards.training import make_model
@@ -28,6 +29,7 @@ class FakeServer:
         self.kept, self.queries, self.events = {}, {}, []
         self.round, self.page_size, self.looks, self.sent = 1, 2, 0, 0
         self.annotators_per_query = 1
+        self.knows_next_up, self.is_next_up = True, []
 
     def add_segments(self, name, segments):
         ids = []
@@ -41,7 +43,10 @@ class FakeServer:
         self.sent += len(ids)
         return concatenate([self.kept[id] for id in ids])
 
-    def add_queries(self, name, queries, iteration=0):
+    def add_queries(self, name, queries, iteration=0, next_up=False):
+        if next_up and not self.knows_next_up:
+            raise RefusedError(422, "next_up: not permitted")
+        self.is_next_up.append(next_up)
         for id, first, second in queries:
             facts = {"first": first, "second": second, "iteration": iteration}
             known = SimpleNamespace(id=id, position=len(self.queries) + 1, **facts)
@@ -248,3 +253,28 @@ def test_a_queue_is_kept_full_of_questions_however_many_answer_each(server, peop
                 server.say(query, 1.0)
     # one of the first was left open
     assert asked == [4, 7, 11, 14, 14]
+
+
+@pytest.mark.parametrize("knows_next_up", [True, False])
+def test_whoever_wishes_to_be_asked_sees_what_was_done_now_also_where_the_queue_is_full(
+    server, people, knows_next_up
+):
+    """The button did nothing, in silence, where old pairs waited: for whom it is there."""
+    rng, own = np.random.default_rng(0), RewardSettings(hidden_sizes=(8,), epochs=1)
+    model = make_model(Spaces((3,), "float32", True, 2), own, 0)
+    questions = QuerySettings(labels=14, queue=4, segment_length=5)
+    taught = TaughtReward(model, people, questions, own, 0, wait=False)
+    taught.fitted = True
+    server.knows_next_up = knows_next_up
+
+    def episodes():
+        obs, actions = rng.normal(size=(200, 3)).astype(np.float32), rng.integers(2, size=200)
+        ends = np.array([False] * 4), np.array([True] * 4)
+        return Trajectories(obs, actions, np.zeros(200, np.float32), obs, np.full(4, 50), *ends)
+
+    asked = []
+    for again, wished in enumerate([False, False, True, True, True, True]):
+        taught.ask(episodes, 0, 0, again, wished)
+        asked.append(len(server.queries))
+    assert asked == [4, 4, 8, 12, 14, 14]  # labels that are to come
+    assert server.is_next_up == [False] + 3 * [knows_next_up]

@@ -201,7 +201,10 @@ class Page:
 class Learner:
     """Has explored for two iterations and been fitted."""
 
-    exploration_iterations = 2
+    exploration_iterations, wishes = 2, 0
+
+    def ask_now(self, wished=False):
+        self.wishes += wished
 
     def mean_predicted_rewards(self, iterations):
         return np.full(iterations, 0.5)
@@ -245,6 +248,19 @@ def test_the_curve_is_of_what_is_learned_in(tmp_path):
     teaching.watch([row])
     assert page.said["curve"] == [{"steps": 3000, "predicted": 3.0, "length": 6.0}]
     assert not (tmp_path / "reward.params").exists()  # nothing was learned yet
+
+
+def test_whoever_wishes_to_be_asked_is_asked_while_it_is_paused_too(tmp_path, monkeypatch):
+    page, teaching = followed(tmp_path, EnvSettings(env="CartPole-v1"), ends_early=True)
+    page.wishes, looks = WishesOut(paused=True, stop=False, asks=0), iter([1, 1, 2])
+
+    def press(seconds):
+        asks = next(looks, None)
+        page.wishes = WishesOut(paused=asks is not None, stop=False, asks=asks or 2)
+
+    monkeypatch.setattr("prefloop.commands.teaching.time.sleep", press)
+    teaching.on_steps(1)
+    assert teaching._learner.wishes == 2
 
 
 def test_two_that_teach_one_run(run, client, tmp_path):

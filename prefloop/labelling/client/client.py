@@ -291,12 +291,14 @@ class LabellingClient(Caller):
         queries: Sequence[tuple[UUID, UUID, UUID]],
         iteration: int = 0,
         agents: Sequence[tuple[str, str]] | None = None,
+        next_up: bool = False,
     ) -> None:
         """Puts queries at the end of the queue.
 
         Args:
             queries: id, first and second segment of each; one whose id is known stays as it is.
             agents: in an arena, whose the two segments of each are.
+            next_up: puts them at its beginning instead.
         """
         asked: list[dict[str, Any]] = [
             {"id": str(id), "first": str(first), "second": str(second)}
@@ -306,6 +308,8 @@ class LabellingClient(Caller):
             query["agents"] = both
         for start in range(0, len(asked), MAX_QUERIES):
             body = {"iteration": iteration, "queries": asked[start : start + MAX_QUERIES]}
+            if next_up:  # a server of an earlier version does not know the word
+                body["next_up"] = True
             self._call("POST", f"{_path(name)}/queries", json=body)
 
     def labels(self, name: str, after: int = 0) -> LabelsOut:

@@ -26,6 +26,7 @@ from prefloop.startup import raise_swallowed
 from prefloop.words import counted
 
 PAUSE = 1.0  # seconds between two looks for new labels
+NOT_UNDERSTOOD = 422  # of HTTP
 HARDEST = 10  # queries that the results page shows
 
 
@@ -81,9 +82,14 @@ class People:
         # not answered + left: what one of several annotators has answered is in both
         return labels - (counts.queries - counts.skipped)
 
-    def ask(self, queries: Queries, iteration: int) -> None:
+    def ask(self, queries: Queries, iteration: int, next_up: bool = False) -> None:
         """Queues queries; does not wait."""
-        about = ask(self.client, self.run, queries, iteration)
+        try:
+            about = ask(self.client, self.run, queries, iteration, next_up)
+        except RefusedError as error:
+            if not next_up or error.status != NOT_UNDERSTOOD:
+                raise
+            about = ask(self.client, self.run, queries, iteration)  # a server of an earlier version
         newest = {**self._open, **about}
         self._open = dict(list(newest.items())[-MAX_TRACED:])
         self._tell_traces()
