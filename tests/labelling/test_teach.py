@@ -277,14 +277,20 @@ def test_two_that_teach_one_run(run, client, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ("--env CartPole-v1 --method pebble", ["continuous actions"]),
+        (
+            "--env CartPole-v1 --method pebble",
+            ["continuous actions", "Leave --method out, or give --method pref-ppo."],
+        ),
         ("--env Nothing-v0", ["Nothing-v0"]),
         ("--env CartPole-v1 --queue 0", ["--queue"]),
         ("--env CartPole-v1 --run ../up", ["run"]),
         ("--env CartPole-v1 --segment-length 9999", ["--segment_length"]),
         ("--env CartPole-v1 --learning-horizon 50", ["--learning_horizon is for --method pebble"]),
         ("--env CartPole-v1 --exploration-steps 5", ["--exploration_steps is for --method pebble"]),
-        ("--env Pendulum-v1 --pixels 42 --method pebble", ["SAC's policy observes vectors"]),
+        (
+            "--env Pendulum-v1 --pixels 42 --method pebble",
+            ["observes vectors", "give --method pref-ppo"],
+        ),
     ],
 )
 def test_what_can_not_be_taught(run, client, tmp_path, flags, words):
