@@ -13,7 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prefloop.bradley_terry import agreement, answered_second, cross_entropy
+from prefloop.bradley_terry import (
+    agreement,
+    answered_second,
+    cross_entropy,
+    probability_second,
+)
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
 from prefloop.devices import to_tensor
@@ -112,16 +117,18 @@ def write_report(
     loss = cross_entropy(mean, preferences.labels)
     used = np.unique(np.concatenate([preferences.first, preferences.second]))
     true_returns = preferences.segments.returns[used]
-    all_predicted = model.returns(preferences.segments).mean(axis=0)  # what the agent climbs
-    predicted = all_predicted[used]
-    gap = all_predicted[preferences.second] - all_predicted[preferences.first]
+    predicted = model.returns(preferences.segments).mean(axis=0)[used]  # what the agent climbs
+    gap = model.gap(preferences)
     train = np.setdiff1d(np.arange(len(preferences)), held_out)
     judged = held_out if len(held_out) else train
     decided = judged[preferences.labels[judged] != 0.5]
     floor, highest = _calibration_floor(mean[decided])
     accuracy = _accuracy(gap[held_out], preferences.labels[held_out])
     ties = _ties(preferences.labels[held_out])
-    worst = np.argsort(-loss, kind="stable")[:WORST_PAIRS]
+    # by the return that is right or wrong about an answer: the mean of probabilities may contradict it
+    says = answered_second(probability_second(gap), known.label_noise(label_noise))
+    surprise = cross_entropy(says, preferences.labels)
+    worst = np.argsort(-surprise, kind="stable")[:WORST_PAIRS]
     figures = {
         "answers": len(preferences),
         "ties": preferences.num_ties,
@@ -156,7 +163,7 @@ def write_report(
         calibration=_bins(mean[decided], preferences.labels[decided]),
         returns=(true_returns, predicted),
         disagreement=probabilities[:, judged].std(axis=0),
-        pairs=[_pair(i, model, preferences, mean[i], i in held_out, known, about) for i in worst],
+        pairs=[_pair(i, model, preferences, says[i], i in held_out, known, about) for i in worst],
     )
     write_json(directory / "report.json", _without_nan(about))
     training = f"{figures['training_accuracy']:.1%}"

@@ -31,6 +31,7 @@ def test_results(site, browser):
             (query, *_) = say(site.api, name, ["tie"] * 3, seconds=2)
         report(site.api, (query, 0.5, 0.9))
         page.wait_for_selector("text=of 4 labels agree with the reward model")
+        assert "It has learned from most of them" in shown(page, "main")
         assert "100%" in shown(page, ".fact:has-text('Annotators agree')")
         alpha = shown(page, ".fact:has-text('Krippendorff')")
         assert "of 6 answers that all say the same: undefined" in alpha and "NaN" not in alpha

@@ -278,3 +278,28 @@ def test_whoever_wishes_to_be_asked_sees_what_was_done_now_also_where_the_queue_
         asked.append(len(server.queries))
     assert asked == [4, 4, 8, 12, 14, 14]  # labels that are to come
     assert server.is_next_up == [False] + 3 * [knows_next_up]
+
+
+def test_a_label_agrees_with_the_return_that_the_agent_climbs(server, people, monkeypatch):
+    """As metrics.csv has it: by the mean of the members' probabilities the same labels had another accuracy."""
+    queries, told = make_queries(num=3), []
+    people.ask(queries, 0)
+    for id, label in zip(list(server.queries), (1.0, 0.0, 0.5), strict=True):
+        server.say(id, label)
+    said = people.current()
+    model = make_model(Spaces((3,), "float32", True, 2), RewardSettings(hidden_sizes=(8,)), 0)
+    members = np.zeros((3, len(said.segments)))
+    members[:, said.second] = np.array([[10.0], [-2.0], [-2.0]])
+    monkeypatch.setattr(model, "returns", lambda segments: members)
+    monkeypatch.setattr(people.client, "put_traces", lambda *_: None, raising=False)
+    monkeypatch.setattr(
+        people.client, "put_reward_report", lambda *said: told.append(said), raising=False
+    )
+    assert (model.probabilities(said).mean(axis=0) < 0.5).all()
+    people.report(model, said)
+    _, accuracy, judged, hardest = told[0]
+    assert (accuracy, judged) == (0.5, 2)
+    assert [(hard["label"], hard["probability"] > 0.5) for hard in hardest] == [
+        (0, True),
+        (1, True),
+    ]

@@ -77,7 +77,7 @@ def show(client: LabellingClient, name: str) -> None:
     if results.reward is not None:
         lines.append(
             f"the reward model agrees with {results.reward.accuracy:.0%} of "
-            f"{counted(results.reward.labels, 'label')}"
+            f"{counted(results.reward.labels, 'label')}, from most of which it has learned"
         )
     lines += [
         f"look at {one.annotator}: {doubted(d)}" for one in results.annotators for d in one.doubts

@@ -8,8 +8,9 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+import torch
 
-from prefloop.bradley_terry import cross_entropy
+from prefloop.bradley_terry import agreement, cross_entropy, probability_second
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences, Queries
 from prefloop.data.segments import Segments, concatenate
@@ -131,8 +132,9 @@ class People:
         decided = ~np.isnan(labels) & (labels != 0.5)
         if not decided.any():
             return
-        probability = model.probabilities(preferences).mean(axis=0)
-        agrees = (probability > 0.5) == (labels > 0.5)
+        gap = model.gap(preferences)
+        agrees = agreement(torch.as_tensor(gap[decided]), torch.as_tensor(labels[decided]))
+        probability = probability_second(gap)
         loss = cross_entropy(probability, labels)
         of_query: dict[str, dict[str, Any]] = {}
         for i in np.argsort(-np.where(decided, loss, -np.inf), kind="stable"):
@@ -149,7 +151,7 @@ class People:
                 "second_reward": trace(model, second, has_true),
             }
         accuracy, judged, hardest = (
-            float(agrees[decided].mean()),
+            float(agrees.mean()),
             int(decided.sum()),
             of_query.values(),
         )
