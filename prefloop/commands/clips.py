@@ -52,6 +52,11 @@ class Drawn:
         """As `Answers`."""
         return self._answers.open
 
+    @property
+    def are_watched(self) -> bool:
+        """As `Answers`: what is drawn of its questions changes none of them."""
+        return self._answers.are_watched
+
     def resume(self, shown: int) -> None:
         """As `Answers`."""
         self._answers.resume(shown)

@@ -27,6 +27,11 @@ class Answers(Protocol):
         """Number of queries that were asked and are not answered yet."""
         ...
 
+    @property
+    def are_watched(self) -> bool:
+        """Whether people look at the segments, who see nothing in a step or two."""
+        ...
+
     def missing(self, labels: int) -> int:
         """Number of queries that are still to be asked for so many labels, if none of them is skipped."""
         ...
@@ -69,6 +74,11 @@ class SimulatedAnswers:
     def open(self) -> int:
         """0: a program has answered when it was asked."""
         return 0
+
+    @property
+    def are_watched(self) -> bool:
+        """No: a program judges by what is added up."""
+        return False
 
     def resume(self, shown: int) -> None:
         """Goes on after so many queries; what was asked after them is asked again, and finds its answer."""

@@ -14,7 +14,7 @@ from prefloop.data.stepping import Rollout
 from prefloop.data.trajectories import Trajectories
 from prefloop.errors import UserError
 from prefloop.evaluation.plots import plot_schedule
-from prefloop.queries.selection import number_of_pairs, select_queries
+from prefloop.queries.selection import number_of_pairs, select_queries, worth_showing
 from prefloop.rewards import reward_model
 from prefloop.rewards.reed import Reed
 from prefloop.rewards.reward_model import RewardModel
@@ -134,6 +134,8 @@ class TaughtReward:
         candidates = self.questions.candidates * wanted
         # two segments for each candidate pair, as far as there are any
         pool = self._segments(episodes, 2 * candidates, wanted, rng)
+        if self.answers.are_watched:
+            pool = worth_showing(pool, wanted)
         possible = number_of_pairs(len(pool))
         if as_far_as_possible:
             wanted = min(wanted, possible)

@@ -303,3 +303,28 @@ def test_a_label_agrees_with_the_return_that_the_agent_climbs(server, people, mo
         (0, True),
         (1, True),
     ]
+
+
+@pytest.mark.parametrize("are_people", [True, False])
+def test_people_see_no_single_steps(server, people, are_people):
+    """Beside 15 steps of a pole stood one of 1 step; what a program is asked stays what it was."""
+    rng, own = np.random.default_rng(0), RewardSettings(hidden_sizes=(8,), epochs=1)
+    model = make_model(Spaces((3,), "float32", True, 2), own, 0)
+    asked = []
+    answers = people
+    if not are_people:
+        ask = lambda queries, iteration, next_up: asked.append(queries)  # noqa: E731
+        answers = SimpleNamespace(
+            are_watched=False, missing=lambda labels: labels, ask=ask, wait=lambda: None
+        )
+    taught = TaughtReward(model, answers, QuerySettings(labels=20, segment_length=30), own, 0)
+    obs, actions = rng.normal(size=(400, 3)).astype(np.float32), rng.integers(2, size=400)
+    ends = np.array([True] * 10), np.array([False] * 10)
+    columns = obs, actions, np.zeros(400, np.float32), obs, np.full(10, 40), *ends
+    taught.ask(lambda: Trajectories(*columns), 20, 0, again=1)
+    if are_people:
+        lengths = [int(segment.lengths[0]) for segment in server.kept.values()]
+    else:
+        queries = asked[0]
+        lengths = queries.segments.lengths[[*queries.first, *queries.second]].tolist()
+    assert (min(lengths) >= 6) == are_people

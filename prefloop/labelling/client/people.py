@@ -74,6 +74,11 @@ class People:
         """Queries that want more annotators than have labelled them."""
         return self.counts().left
 
+    @property
+    def are_watched(self) -> bool:
+        """Yes."""
+        return True
+
     def resume(self, shown: int) -> None:
         """Does nothing: what was asked stands on the server."""
 
