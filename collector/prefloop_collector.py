@@ -164,7 +164,7 @@ def collect(
         env_id: what `gymnasium.make` knows it by.
         pairs: how many comparisons.
         segment_length: steps of a segment; where an episode ends in a terminal state, its last
-            segment may be shorter.
+            segment may be shorter, and is left out below a fifth.
         num_segments: how many; 0: as many as there are pairs, so that each is in two of them.
         seed: of the environment and of the choices made here.
         act: chooses an action for an observation; None: random actions.
@@ -261,7 +261,9 @@ def _segments(env: gym.Env, act: "Act | None", length: int, seed: int) -> Iterat
             step += 1
             # how an episode would have gone on that a time limit cut short, nobody knows
             if len(segment.obs) == length or terminated:
-                yield segment
+                # in the last few steps of a longer episode there is nothing to see
+                if not given or len(segment.obs) >= min(max(5, length / 5), length):
+                    yield segment
                 given += 1
                 segment = Segment(step)
         empty = 0 if given else empty + 1

@@ -220,6 +220,7 @@ def _asking_people(
     _require_its_labels(name, folder, client.run)
     about: dict[str, Any] = {"env": env, "spaces": stepping.spaces}
     run_there = client.put_run(name, **about)
+    _note_that_it_begins_anew(settings, run_there)
     page_client = stack.enter_context(LabellingClient(client.url, client.token, patience=0))
     page = stack.enter_context(OnPage(page_client, name, directory).kept())
     # what people read is for whoever trains on the run to change, and for nobody who is refused
@@ -374,6 +375,19 @@ def _require_its_labels(
             "deleted, has another name now (--run), or is another server's (--server, --profile). `prefloop "
             f"runs import {shlex.quote(str(folder))} {labelling_run}` brings them back; or begin anew with another "
             "--out."
+        )
+
+
+def _note_that_it_begins_anew(settings: Any, run: "RunOut") -> None:
+    """Says that labels are used and no policy is, where a run on the server that has labels is trained on in a new folder."""
+    from prefloop.errors import note
+    from prefloop.words import counted
+
+    if run.counts.labels and not settings.run.resume:
+        note(
+            f"a policy begins from nothing in {settings.run.out}. The run {run.name} has "
+            f"{counted(run.counts.labels, 'label')} already, which are learned from; what was learned in another folder "
+            "is not used: --out FOLDER goes on there."
         )
 
 

@@ -53,6 +53,11 @@ class Drawn:
         return self._answers.open
 
     @property
+    def are_watched(self) -> bool:
+        """As `Answers`: what is drawn of its questions changes none of them."""
+        return self._answers.are_watched
+
+    @property
     def digest(self) -> str:
         """As `Answers`."""
         return self._answers.digest
@@ -73,10 +78,10 @@ class Drawn:
         """As `Answers`."""
         return self._answers.current()
 
-    def ask(self, queries: Queries, iteration: int) -> None:
+    def ask(self, queries: Queries, iteration: int, next_up: bool = False) -> None:
         """As `Answers`; then draws."""
         before = self._answers.shown
-        self._answers.ask(queries, iteration)
+        self._answers.ask(queries, iteration, next_up)
         said = self._answers.current()
         if said is None or self._is_given_up:
             return

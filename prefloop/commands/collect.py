@@ -73,7 +73,7 @@ def main(settings: Settings) -> None:
     from prefloop.envs.spaces import spaces_of
     from prefloop.labelling.client.asking import ask
     from prefloop.labelling.client.connecting import connected
-    from prefloop.queries.selection import random_pairs
+    from prefloop.queries.selection import random_pairs, worth_showing
     from prefloop.seeding import Stream, generator, integer
     from prefloop.training import demonstrations as demos
 
@@ -97,6 +97,8 @@ def main(settings: Settings) -> None:
         if not settings.segment_length and longest < STEPS:
             length = None
         segments = demos.as_segments(collected, length, settings.segments, settings.seed)
+        if length is not None:
+            segments = worth_showing(segments, settings.pairs)
         rng = generator(settings.seed, Stream.QUERIES)
         first, second = random_pairs(len(segments), settings.pairs, rng).T
         before = client.put_run(

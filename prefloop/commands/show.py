@@ -44,7 +44,7 @@ class Settings:
     steps: int | None = setting(None, "cut episodes after so many steps, those that are counted and those that are filmed; if not given, where the environment does")
     termination: str = setting("", "how episodes end, where it is to be otherwise than for who is judged; never: they go on, as PEBBLE learns in Ant, Hopper, Humanoid and Walker2d, where a back flip would end at once", choices=TERMINATIONS)
     greedy: bool = setting(False, "take the most probable action, or the mean one, and draw none; policies of SAC and PEBBLE always take the mean one")
-    browser: bool = setting(True, "open the page when it is written", needs="not export")
+    browser: bool = setting(True, "open the page when it is written; with --export it is not opened in any case")
     by: str = setting("", "who shows it, for the server's list")
     seed: int = setting(0, "same seed, same starts")
     server: ServerSettings = part(ServerSettings, server=setting("", "also keep the comparison on this labelling server, as a page of it; where it demands a token, PREFLOOP_TOKEN has the trainers'"), profile=setting("", "the same on the server that runs in ~/.prefloop/PROFILE"))

@@ -123,6 +123,11 @@ def main(settings: Settings) -> None:
     made.close()
     needs_ppo = spaces.discrete or is_pictures(spaces)  # which SAC does not learn from
     method = settings.method or ("pref-ppo" if needs_ppo else "pebble")
+    if method == "pebble" and needs_ppo:
+        wanted = "has continuous actions" if spaces.discrete else "observes vectors"
+        raise UserError(
+            f"What PEBBLE learns with {wanted}; here are {spaces}. Leave --method out, or give --method pref-ppo."
+        )
     length = settings.segment_length or round(
         min(max(CLIP_SECONDS * frames_per_second(env), FEWEST), MOST)
     )

@@ -42,8 +42,12 @@ class Teachable(Protocol):
         """Iterations before the first questions."""
         ...
 
-    def ask_now(self) -> None:
-        """Asks about what was done so far, as long as there are labels to come."""
+    def ask_now(self, wished: bool = False) -> None:
+        """Asks about what was done so far, as long as there are labels to come.
+
+        Args:
+            wished: by somebody who sees these pairs before all that wait already.
+        """
         ...
 
     def mean_predicted_rewards(self, iterations: int) -> NDArray | None:
@@ -96,15 +100,18 @@ class Teaching:
             while now - self._points[0][0] > SPEED_SECONDS and len(self._points) > 2:
                 self._points.popleft()
             self._tell()
-        wishes = self._page.wishes
-        if wishes.asks > self._asked:
-            self._asked = wishes.asks
-            self._learner.ask_now()
+        self._ask_if_wished()
         while self._page.wishes.paused and not self._page.wishes.stop:
             self._page.tell(phase="paused", next_pairs=None, steps_per_second=None)
+            self._ask_if_wished()
             raise_swallowed()
             time.sleep(PAUSE)
             self._points.clear()
+
+    def _ask_if_wished(self) -> None:
+        if (asks := self._page.wishes.asks) > self._asked:
+            self._asked = asks
+            self._learner.ask_now(wished=True)
 
     def stop(self, rows: Sequence[Mapping[str, float]]) -> str | None:
         """Why the training is to end now; None to go on."""

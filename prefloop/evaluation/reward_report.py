@@ -13,7 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prefloop.bradley_terry import agreement, answered_second, cross_entropy
+from prefloop.bradley_terry import (
+    agreement,
+    answered_second,
+    cross_entropy,
+    probability_second,
+)
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
 from prefloop.devices import to_tensor
@@ -104,7 +109,7 @@ class Judgement:
         calibration: predicted and observed share and number of answers of each bin.
         returns: true and predicted, of the segments that are compared; [segments] both.
         disagreement: deviation of the members' probabilities; [answers that it is judged by].
-        probability: of an answer, that it prefers the second; [answers].
+        probability: of an answer, that it prefers the second, by the members' mean return; [answers].
     """
 
     figures: Mapping[str, Any]
@@ -148,15 +153,17 @@ def judge(
     loss = cross_entropy(mean, preferences.labels)
     used = np.unique(np.concatenate([preferences.first, preferences.second]))
     true_returns = preferences.segments.returns[used]
-    all_predicted = model.returns(preferences.segments).mean(axis=0)  # what the agent climbs
-    predicted = all_predicted[used]
-    gap = all_predicted[preferences.second] - all_predicted[preferences.first]
+    predicted = model.returns(preferences.segments).mean(axis=0)[used]  # what the agent climbs
+    gap = model.gap(preferences)
     train = np.setdiff1d(np.arange(len(preferences)), held_out)
     judged = held_out if len(held_out) else train
     decided = judged[preferences.labels[judged] != 0.5]
     floor, highest = _calibration_floor(mean[decided])
     accuracy = _accuracy(gap[held_out], preferences.labels[held_out])
-    worst = np.argsort(-loss, kind="stable")[:WORST_PAIRS]
+    # by the return that is right or wrong about an answer: the mean of probabilities may contradict it
+    says = answered_second(probability_second(gap), known.label_noise(label_noise))
+    surprise = cross_entropy(says, preferences.labels)
+    worst = np.argsort(-surprise, kind="stable")[:WORST_PAIRS]
     figures = {
         "answers": len(preferences),
         "ties": preferences.num_ties,
@@ -186,7 +193,7 @@ def judge(
         _bins(mean[decided], preferences.labels[decided]),
         (true_returns, predicted),
         probabilities[:, judged].std(axis=0),
-        mean,
+        says,
         gap,
         preferences,
         held_out,

@@ -13,10 +13,27 @@ from prefloop.query_strategies import STRATEGIES
 # queries -> each ensemble member's probability that the second is preferred; [members, queries]
 Predict = Callable[[Queries], NDArray]
 
+# of what people are to see something in
+FEWEST_STEPS, LEAST_SHARE = 5, 1 / 5
+
 
 def number_of_pairs(num_segments: int) -> int:
     """How many pairs of different segments there are, whichever of the two comes first."""
     return num_segments * (num_segments - 1) // 2
+
+
+def worth_showing(segments: Segments, num_pairs: int) -> Segments:
+    """Leaves out pieces in which people see next to nothing: the last steps before a terminal state.
+
+    Of a policy's longest a fifth and at least 5 steps remain, and so do whole episodes; all do where the others make too
+    few pairs.
+    """
+    lengths, longest = segments.lengths, np.zeros(int(segments.policy.max()) + 1, dtype=np.int64)
+    np.maximum.at(longest, segments.policy, lengths)
+    length = longest[segments.policy]
+    fewest = np.minimum(np.maximum(FEWEST_STEPS, LEAST_SHARE * length), length)
+    kept = np.flatnonzero((lengths >= fewest) | (segments.first_step == 0))
+    return segments[kept] if number_of_pairs(len(kept)) >= num_pairs else segments
 
 
 def random_pairs(num_segments: int, num_pairs: int, rng: np.random.Generator) -> NDArray:

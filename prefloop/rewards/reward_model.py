@@ -276,6 +276,16 @@ class RewardModel(nn.Module):
         gap = returns[:, queries.second] - returns[:, queries.first]
         return probability_second(gap)
 
+    def gap(self, queries: Queries) -> NDArray:
+        """By how much the second's return is above the first's, as an agent climbs it: the members' mean; [queries].
+
+        What a prediction is right about is its sign (`bradley_terry.agreement`). The mean of the members'
+        probabilities may lie on the other side of 1/2.
+        """
+        returns = self.returns(queries.segments).mean(axis=0)
+        gap: NDArray = returns[queries.second] - returns[queries.first]
+        return gap
+
     def facts(self) -> dict[str, Any]:
         """Description for run.json, by which `load` rebuilds the model around its weights."""
         apart = {"encoders": "apart"} if isinstance(self.encoder, Apart) else {}

@@ -45,12 +45,21 @@ class Answers(Protocol):
         """Number of queries that were asked and are not answered yet."""
         ...
 
+    @property
+    def are_watched(self) -> bool:
+        """Whether people look at the segments, who see nothing in a step or two."""
+        ...
+
     def missing(self, labels: int) -> int:
         """Number of queries that are still to be asked for so many labels, if none of them is skipped."""
         ...
 
-    def ask(self, queries: Queries, iteration: int) -> None:
-        """Puts queries to whoever answers; what was asked already is not asked again."""
+    def ask(self, queries: Queries, iteration: int, next_up: bool = False) -> None:
+        """Puts queries to whoever answers; what was asked already is not asked again.
+
+        Args:
+            next_up: before those that wait for an answer.
+        """
         ...
 
     def wait(self) -> None:
@@ -86,6 +95,11 @@ class SimulatedAnswers:
         return 0
 
     @property
+    def are_watched(self) -> bool:
+        """No: a program judges by what is added up."""
+        return False
+
+    @property
     def digest(self) -> str:
         """As `Answers`."""
         return self._digest.hexdigest()
@@ -113,7 +127,7 @@ class SimulatedAnswers:
         preferences = self.current()
         return labels - (len(preferences.answered) if preferences is not None else 0)
 
-    def ask(self, queries: Queries, iteration: int) -> None:
+    def ask(self, queries: Queries, iteration: int, next_up: bool = False) -> None:
         """Has the teacher answer, and keeps what it said."""
         answered_already = len(self._kept) - self.shown
         rest = Queries(

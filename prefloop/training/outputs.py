@@ -1,5 +1,6 @@
 """Files that the commands that train leave in a run's folder."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -25,6 +26,8 @@ from prefloop.training.settings import RunSettings, StoppingSettings, WatchingSe
 from prefloop.training.stopping import reason_to_stop
 from prefloop.training.watching import watching
 
+NUMBERED = re.compile(r"(.*?\D)(\d+)(\.\w+)")  # policy_checkpoint25.params
+NAMED_ALONE = 3  # of such files
 CLIPS = "clips"  # folder of pictures of what a program was asked
 WHERE_NONE_ENDS = 1000  # steps to count of an episode: as many as Gymnasium's robots have
 
@@ -193,4 +196,23 @@ def _others(directory: Path) -> list[str]:
     """Names of files and folders that a run has left for people, besides its policy and what it goes on from."""
     paths = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
     names = (path.name + "/" * path.is_dir() for path in paths)
-    return [name for name in names if name not in (run_files.POLICY, run_files.STATE)]
+    return _in_ranges([name for name in names if name not in (run_files.POLICY, run_files.STATE)])
+
+
+def _in_ranges(names: Sequence[str]) -> list[str]:
+    """Names, of which more than a few that differ in a number alone are said by the first and the last of them."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for name in names:
+        if found := NUMBERED.fullmatch(name):
+            groups.setdefault((found[1], found[3]), []).append(int(found[2]))
+    said: dict[str, None] = {}
+    for name in names:
+        found = NUMBERED.fullmatch(name)
+        numbers = groups[found[1], found[3]] if found else []
+        if found and len(numbers) > NAMED_ALONE:
+            first, last = (
+                f"{found[1]}{number}{found[3]}" for number in (min(numbers), max(numbers))
+            )
+            name = f"{first} to {last} ({len(numbers)} files)"
+        said[name] = None
+    return list(said)

@@ -115,15 +115,15 @@ class Pebble:
         self.seconds += time.monotonic() - begin
         return {**row, **taught.counts(), **fit_row, **correlation}
 
-    def ask_now(self) -> None:
-        """Asks in the middle of an iteration, as long as there are labels to come."""
+    def ask_now(self, wished: bool = False) -> None:
+        """Asks in the middle of an iteration, as long as there are labels to come; `wished` is as in `TaughtReward.ask`."""
         if self.replay.size < 2:  # what the only step led to is not known yet
             return
         self._asked_again += 1
         recent, labels = self.settings.recent_episodes, int(self._labels_by[self._iteration])
         self.taught.ask(
-            lambda: self.replay.trajectories(recent), labels, self._iteration, self._asked_again
-        )
+            lambda: self.replay.trajectories(recent), labels, self._iteration, self._asked_again, wished
+        )  # fmt: skip
 
     def mean_predicted_rewards(self, iterations: int) -> NDArray | None:
         """Mean reward of the steps of each iteration, as the learned reward predicts it now.

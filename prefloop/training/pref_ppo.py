@@ -97,15 +97,19 @@ class PrefPPO:
         correlation = {"reward_correlation": taught.correlation(rollouts)}
         return {**row, **taught.counts(), **fit_row, **correlation}
 
-    def ask_now(self) -> None:
-        """Asks in the middle of an iteration about the one before, as long as there are labels to come."""
+    def ask_now(self, wished: bool = False) -> None:
+        """Asks in the middle of an iteration about the one before, as long as there are labels to come.
+
+        Args:
+            wished: as in `TaughtReward.ask`.
+        """
         if not self._rollouts:
             return
         self._asked_again += 1
         session = min(self._iteration, len(self._labels_by) - 1)
         self.taught.ask(
             lambda: as_trajectories(self._rollouts), int(self._labels_by[session]),
-            self._iteration, self._asked_again,
+            self._iteration, self._asked_again, wished,
         )  # fmt: skip
 
     def mean_predicted_rewards(self, iterations: int) -> NDArray | None:

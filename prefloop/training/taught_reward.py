@@ -14,7 +14,7 @@ from prefloop.data.stepping import Rollout
 from prefloop.data.trajectories import Trajectories
 from prefloop.errors import UserError
 from prefloop.evaluation.plots import plot_schedule
-from prefloop.queries.selection import number_of_pairs, select_queries
+from prefloop.queries.selection import number_of_pairs, select_queries, worth_showing
 from prefloop.rewards import reward_model
 from prefloop.rewards.reed import Reed
 from prefloop.rewards.reward_model import RewardModel
@@ -26,6 +26,7 @@ from prefloop.training.on_policy import from_model, true_reward
 from prefloop.training.settings import QuerySettings
 
 UNLABELLED_SEGMENTS = 1000  # that pairs without an answer are made of
+PAIRS_ON_A_WISH = 10  # where no queue says how many
 MOVING_TO_STILL = 4  # among segments that are asked about: so many that move to one that does not
 # is told of every fit: the reward, and the answers that it was fitted to
 OnFit = Callable[[RewardModel, Preferences], None]
@@ -89,7 +90,12 @@ class TaughtReward:
             self._reed = Reed(auxiliary.reed, model, learning_rate, seed)
 
     def ask(
-        self, episodes: Callable[[], Trajectories], labels: int, iteration: int, again: int = 0
+        self,
+        episodes: Callable[[], Trajectories],
+        labels: int,
+        iteration: int,
+        again: int = 0,
+        wished: bool = False,
     ) -> None:
         """Brings the number of answers up to so many, with pairs of segments of some episodes.
 
@@ -98,15 +104,20 @@ class TaughtReward:
             labels: how many there are to be; with a queue, as many as it takes to keep it full.
             again: how often there was something to ask in this iteration before; above 0 it does not
                 wait for answers, and where too little was done it asks about what there is.
+            wished: somebody wants to see what was done up to now: these pairs come before those that
+                wait already, however many they are, as long as there are labels to come.
         """
         if self.questions.queue is None:
             wanted = self.answers.missing(labels)
         else:
             ahead = self.questions.queue - self.answers.open
             wanted = min(ahead, self.answers.missing(self.questions.labels))
+        if wished:
+            session = self.questions.queue or PAIRS_ON_A_WISH
+            wanted = min(session, self.answers.missing(self.questions.labels))
         if wanted > 0:
             rng = generator(self._seed, Stream.QUERIES, iteration, *([again] if again else []))
-            self._put(episodes(), wanted, iteration, rng, as_far_as_possible=again > 0)
+            self._put(episodes(), wanted, iteration, rng, again > 0, wished)
         # without any label there is nothing to go on with
         if (self.wait or not self.fitted) and not again:
             self.answers.wait()
@@ -118,10 +129,13 @@ class TaughtReward:
         iteration: int,
         rng: np.random.Generator,
         as_far_as_possible: bool,
+        next_up: bool,
     ) -> None:
         candidates = self.questions.candidates * wanted
         # two segments for each candidate pair, as far as there are any
         pool = self._segments(episodes, 2 * candidates, wanted, rng)
+        if self.answers.are_watched:
+            pool = worth_showing(pool, wanted)
         possible = number_of_pairs(len(pool))
         if as_far_as_possible:
             wanted = min(wanted, possible)
@@ -141,7 +155,7 @@ class TaughtReward:
             num_candidates=candidates,
             predict=self.model.probabilities if self.fitted else None,
         )
-        self.answers.ask(queries, iteration)
+        self.answers.ask(queries, iteration, next_up)
 
     def _segments(
         self, episodes: Trajectories, number: int, pairs: int, rng: np.random.Generator

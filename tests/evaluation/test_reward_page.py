@@ -33,8 +33,8 @@ def test_the_page_shows_the_step_that_was_clicked(tmp_path):
         box = chart.bounding_box()
         chart.click(position={"x": box["width"] - 1, "y": box["height"] / 2})
         said = pair.locator("figcaption").all_inner_texts()
-        assert "Step 20" in said[0] and "Step 10" in said[1]  # the shorter one waits at its end
+        assert "Step 21" in said[0] and "Step 11" in said[1]  # the shorter one waits at its end
         pair.locator("input").fill("5")
-        assert all("Step 5" in text for text in pair.locator("figcaption").all_inner_texts())
+        assert all("Step 6" in text for text in pair.locator("figcaption").all_inner_texts())
         assert page.locator(".pair").count() == 2
         assert not mistakes

@@ -242,3 +242,25 @@ def test_clips_that_are_missing_are_drawn_and_what_can_not_be_is_told(tmp_path):
     assert (
         "8 of them have no clip: &lt;it&gt; went wrong." in (tmp_path / "report.html").read_text()
     )
+
+
+def test_what_is_explained_worst_is_what_is_counted_as_wrong(tmp_path):
+    """Members of whom one is sure and two are against it: their mean return says one thing, the mean probability another."""
+    model = RewardModel(Spaces((3,), "float32", True, 2), (), members=3, uses_actions=False)
+    with torch.no_grad():
+        for network, weight in zip(model.networks, (10.0, -2.0, -2.0), strict=True):
+            network[0].weight.copy_(torch.tensor([[weight, 0, 0]]))
+            network[0].bias.zero_()
+    obs = np.zeros((2, 1, 3))
+    obs[1, 0, 0] = 1
+    segments = make_segments(obs, np.zeros((2, 1)))
+    first, second = np.array([0, 1]), np.array([1, 0])
+    prefs = Preferences(segments, first, second, np.array([1.0, 1.0]))
+    assert model.probabilities(prefs).mean(axis=0)[0] < 0.5 < model.gap(prefs)[0] == 2
+    facts = [{"iteration": 0}, {"iteration": 1}]
+    write_report(tmp_path, model, prefs, np.arange(2), 0.0, "A reward", AnswerFacts(facts=facts))
+    figures = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert [row["accuracy"] for row in figures["by_iteration"]] == [1, 0]
+    worst = pairs_of(tmp_path)
+    assert [pair["answer"] for pair in worst] == [1, 0]
+    assert worst[0]["predicted"] < 0.5 < worst[1]["predicted"]

@@ -294,11 +294,11 @@ def report(api, *hard, accuracy=0.75, rewards=None, run="cartpole-01"):
 
 
 def at_step(page, step, panels=2):
-    """Waits until all of a comparison stands at a step: the readout, the cursors, and so many videos, if given."""
+    """Waits until all of a comparison stands at a step, from 0: the readout, the cursors, and so many videos, if given."""
     if panels is not None:
         until(page, "n => document.querySelectorAll('.panels video').length === n", panels)
     until(page, "document.querySelector('.panels').ariaBusy === null")
-    until(page, "step => document.querySelector('.frame').textContent.startsWith(`step ${step} of`)", step)  # fmt: skip
+    until(page, "step => document.querySelector('.frame').textContent.startsWith(`step ${step + 1} of`)", step)  # fmt: skip
     until(page, "step => [...document.querySelectorAll('.panels .reward')].every(n => Number(n.dataset.step) === step)", step)  # fmt: skip
     until(page, "step => [...document.querySelectorAll('.panels video')].every(v => !v.seeking && Math.floor(v.currentTime * 30) === step)", step)  # fmt: skip
 

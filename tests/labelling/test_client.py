@@ -32,6 +32,20 @@ def make_queries(num):
     return Queries(segments, np.arange(num), np.arange(num, 2 * num))
 
 
+def test_what_is_next_up_is_given_first_and_in_its_order(server):
+    with LabellingClient(server.url) as client:
+        client.put_run("r", **FACTS)
+        ids = client.add_segments("r", make_queries(6).segments)
+        asked = [(uuid.uuid4(), ids[i], ids[i + 6]) for i in range(6)]
+        client.add_queries("r", asked[4:], next_up=True)
+        client.add_queries("r", asked[5:])  # known already
+        client.add_queries("r", asked[2:4], next_up=True)
+        client.add_queries("r", asked[:2], next_up=True)
+        given = client.lease("r", "ada", SESSION, 6).queries
+        assert [one.query for one in given] == [id for id, *_ in asked]
+        client.delete("r")
+
+
 def test_everything_a_program_says(server, tmp_path):
     queries = make_queries(3)
     with LabellingClient(server.url) as client:
@@ -47,6 +61,9 @@ def test_everything_a_program_says(server, tmp_path):
         assert [event.kind for event in client.all_labels("r")] == ["answer", "skip", "undo"]
         new = {"id": str(uuid.uuid4()), "query": str(asked[2][0]), "annotator": "bob", "label": 1.0}
         assert (client.add_labels("r", [new]), client.add_labels("r", [new])) == (1, 0)
+        assert client.training("r") is None
+        client.put_training("r", {"trainer": str(SESSION), "phase": "ended", "steps": 7})
+        assert client.training("r").steps == 7
         client.put_reward_report("r", 0.5, 2)
         assert client.results("r").reward.accuracy == 0.5
         assert client.export("r").startswith(b"PK")

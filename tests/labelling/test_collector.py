@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import socket
@@ -125,6 +126,15 @@ def test_an_environment_without_pictures(store, clips, url, my_envs):
     # 20 steps are two segments of 7; a time limit cut the third short
     with pytest.raises(CollectorError, match="No episode has the 21 steps"):
         collect(Server(url), "long", "Sloped-v0", 3, 21, say=said.append)
+
+
+def test_the_last_few_steps_of_a_longer_episode_are_no_segment():
+    env = gym.make("CartPole-v1", render_mode="rgb_array")
+    made = list(itertools.islice(prefloop_collector._segments(env, None, 9, 0), 60))
+    env.close()
+    lengths = [len(one.obs) for one in made]
+    assert all(len(one.obs) >= 5 or one.first_step == 0 for one in made)
+    assert set(lengths) - {9}, "some are shorter"
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")

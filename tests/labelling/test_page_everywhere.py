@@ -78,6 +78,12 @@ def test_on_a_phone_both_clips_and_all_buttons_are_in_sight(site, browser):
             assert box["y"] + box["height"] <= PHONE["height"]
             tops.append(box["y"])
         assert tops == sorted(tops)  # one above the other
+        # the height is the clips': the head takes one line, to its last key
+        head = page.locator(".top").bounding_box()
+        for name in (".brand", "#name-button", "#theme-button", "#help-button"):
+            box = page.locator(name).bounding_box()
+            assert box["y"] >= head["y"] and box["y"] + box["height"] <= head["y"] + head["height"]
+        assert head["height"] < 56 and box["x"] + box["width"] > PHONE["width"] - 24
         assert shown(page, "[data-action=left]") == "Upper is better"
         for action in ("left", "right", "tie", "skip", "undo"):
             assert page.locator(f"[data-action={action}]").bounding_box()["height"] >= 44

@@ -31,6 +31,7 @@ def test_results(site, browser):
             (query, *_) = say(site.api, name, ["tie"] * 3, seconds=2)
         report(site.api, (query, 0.5, 0.9))
         page.wait_for_selector("text=of 4 labels agree with the reward model")
+        assert "It has learned from most of them" in shown(page, "main")
         assert "100%" in shown(page, ".fact:has-text('Annotators agree')")
         alpha = shown(page, ".fact:has-text('Krippendorff')")
         assert "of 6 answers that all say the same: undefined" in alpha and "NaN" not in alpha
@@ -237,13 +238,13 @@ def test_the_reward_under_a_clip_points_at_the_step_that_is_shown(site, browser)
         steps = [one.get_attribute("data-step") for one in page.locator(".reward").all()]
         assert steps == ["15", "15"]  # one cursor for both
         assert (
-            page.locator(".reward-figures").all_inner_texts() == ["Step 15: reward 1.5, true 1"] * 2
+            page.locator(".reward-figures").all_inner_texts() == ["Step 16: reward 1.5, true 1"] * 2
         )
         trace.press("ArrowRight")
         until(page, f"({frames}).join() === '16,16'")
         trace.press("End")
         until(page, f"({frames}).join() === '24,24'")
-        assert trace.get_attribute("aria-valuenow") == "24"
+        assert trace.get_attribute("aria-valuenow") == "25"
         page.get_by_role("button", name="Stop pair 1").click()
         until(page, "document.querySelector('.reward').dataset.step === '0'")
         page.mouse.move(0, 0)

@@ -151,6 +151,9 @@ def test_whoever_deletes_a_run_that_is_trained_on_is_told(site, browser):
         manage(page)
         assert page.get_by_role("button", name="Archive").is_disabled()
         assert "(learning, step 5,400); stop it before" in shown(page, "#manage-dialog")
+        assert "started again with --run NEW-NAME --out cartpole-01" in shown(
+            page, "#manage-dialog"
+        )
         page.get_by_role("button", name="Delete …").click()
         assert "A program trains on it now" in shown(page, "#confirm-lost")
         page.get_by_role("button", name="Delete for good").click()
@@ -164,6 +167,22 @@ def test_whoever_deletes_a_run_that_is_trained_on_is_told(site, browser):
         page.get_by_role("button", name="Delete for good").click()
         until(page, "document.querySelector('#confirm-dialog .mistake').textContent.includes('A program trains on the run')")  # fmt: skip
     assert names(site.api) == ["cartpole-01"]
+
+
+def test_whoever_renames_a_run_reads_how_its_training_goes_on(site, browser):
+    make_run(site.api, num_queries=0)
+    make_run(site.api, "other", num_queries=0)
+    tell(site.api, phase="ended")
+    goes_on = "--run NEW-NAME --out cartpole-01"
+    with opened(browser, AWAY) as page:
+        page.goto(site.url)
+        page.wait_for_selector(".run")
+        manage(page)  # stopped for now, and renamed before it goes on
+        until(page, f"document.querySelector('#manage-dialog').innerText.includes('{goes_on}')")
+        page.get_by_role("button", name="Close").click()
+        manage(page, "other")  # on which nobody ever trained
+        page.wait_for_timeout(300)
+        assert "--run" not in shown(page, "#manage-dialog")
 
 
 def test_annotators_change_nothing_and_are_not_offered_what_is_archived(tmp_path, browser):

@@ -190,7 +190,10 @@ def test_what_the_reward_says_is_shown_to_who_asks(site, browser):
         box = page.locator(".microscope svg").first.bounding_box()
         page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 10)
         until(page, f"{shown_step}.every(step => step === 12)")
+        # one step has one number: that of the transport
         assert "13 / 25" in shown(page, ".frame")
+        figures = page.locator(".microscope .reward-figures").all_inner_texts()
+        assert all(said.startswith("Step 13: ") for said in figures)
         # keys go on answering then; whoever comes to it by keyboard moves along it, and answers nothing
         assert not page.evaluate("document.activeElement.matches('.reward-trace')")
         pair = lease(page)
@@ -205,3 +208,19 @@ def test_what_the_reward_says_is_shown_to_who_asks(site, browser):
         page.wait_for_selector("[data-action=microscope][aria-pressed=true]")
         page.keyboard.press("m")
         until(page, "document.querySelector('.microscope').hidden")
+
+
+def test_the_policy_s_video_is_dimmed_in_the_dark_as_the_clips_are(site, browser):
+    make_run(site.api, num_queries=1)
+    tell(site)
+    (segment,) = make_segments(1)
+    assert site.api.put(f"{PATH}/video", content=clip_of(segment)).status_code == 204
+    for scheme in ("light", "dark"):
+        with opened(browser, color_scheme=scheme) as page:
+            begin(page, site.url)
+            page.wait_for_selector(".training-video", state="attached")
+            of = "name => getComputedStyle(document.querySelector(name)).filter"
+            clip, policy = (
+                page.evaluate(of, f"{name}") for name in (".stage video", ".training-video")
+            )
+            assert clip == policy and (clip == "none") == (scheme == "light")

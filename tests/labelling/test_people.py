@@ -15,6 +15,7 @@ from prefloop.data.preferences import Queries
 from prefloop.data.segments import STATES, concatenate
 from prefloop.data.trajectories import Trajectories
 from prefloop.envs.spaces import Spaces
+from prefloop.labelling.client.calling import RefusedError
 from prefloop.labelling.client.people import People
 from prefloop.rewards.settings import RewardSettings
 from prefloop.rewards.training import make_model
@@ -29,6 +30,7 @@ class FakeServer:
         self.kept, self.queries, self.events = {}, {}, []
         self.round, self.page_size, self.looks, self.sent = 1, 2, 0, 0
         self.annotators_per_query = 1
+        self.knows_next_up, self.is_next_up = True, []
 
     def add_segments(self, name, segments):
         ids = []
@@ -42,7 +44,10 @@ class FakeServer:
         self.sent += len(ids)
         return concatenate([self.kept[id] for id in ids])
 
-    def add_queries(self, name, queries, iteration=0):
+    def add_queries(self, name, queries, iteration=0, next_up=False):
+        if next_up and not self.knows_next_up:
+            raise RefusedError(422, "next_up: not permitted")
+        self.is_next_up.append(next_up)
         for id, first, second in queries:
             facts = {"first": first, "second": second, "iteration": iteration}
             known = SimpleNamespace(id=id, position=len(self.queries) + 1, **facts)
@@ -275,3 +280,78 @@ def test_what_shows_segments_again_is_kept_with_them(server, people):
             np.testing.assert_array_equal(
                 of_place[place][: end - begin], states[segment, begin:end]
             )
+
+
+@pytest.mark.parametrize("knows_next_up", [True, False])
+def test_whoever_wishes_to_be_asked_sees_what_was_done_now_also_where_the_queue_is_full(
+    server, people, knows_next_up
+):
+    """The button did nothing, in silence, where old pairs waited: for whom it is there."""
+    rng, own = np.random.default_rng(0), RewardSettings(hidden_sizes=(8,), epochs=1)
+    model = make_model(Spaces((3,), "float32", True, 2), own, 0)
+    questions = QuerySettings(labels=14, queue=4, segment_length=5)
+    taught = TaughtReward(model, people, questions, own, 0, wait=False)
+    taught.fitted = True
+    server.knows_next_up = knows_next_up
+
+    def episodes():
+        obs, actions = rng.normal(size=(200, 3)).astype(np.float32), rng.integers(2, size=200)
+        ends = np.array([False] * 4), np.array([True] * 4)
+        return Trajectories(obs, actions, np.zeros(200, np.float32), obs, np.full(4, 50), *ends)
+
+    asked = []
+    for again, wished in enumerate([False, False, True, True, True, True]):
+        taught.ask(episodes, 0, 0, again, wished)
+        asked.append(len(server.queries))
+    assert asked == [4, 4, 8, 12, 14, 14]  # labels that are to come
+    assert server.is_next_up == [False] + 3 * [knows_next_up]
+
+
+def test_a_label_agrees_with_the_return_that_the_agent_climbs(server, people, monkeypatch):
+    """As metrics.csv has it: by the mean of the members' probabilities the same labels had another accuracy."""
+    queries, told = make_queries(num=3), []
+    people.ask(queries, 0)
+    for id, label in zip(list(server.queries), (1.0, 0.0, 0.5), strict=True):
+        server.say(id, label)
+    said = people.current()
+    model = make_model(Spaces((3,), "float32", True, 2), RewardSettings(hidden_sizes=(8,)), 0)
+    members = np.zeros((3, len(said.segments)))
+    members[:, said.second] = np.array([[10.0], [-2.0], [-2.0]])
+    monkeypatch.setattr(model, "returns", lambda segments: members)
+    monkeypatch.setattr(people.client, "put_traces", lambda *_: None, raising=False)
+    monkeypatch.setattr(
+        people.client, "put_reward_report", lambda *said: told.append(said), raising=False
+    )
+    assert (model.probabilities(said).mean(axis=0) < 0.5).all()
+    people.report(model, said)
+    _, accuracy, judged, hardest = told[0]
+    assert (accuracy, judged) == (0.5, 2)
+    assert [(hard["label"], hard["probability"] > 0.5) for hard in hardest] == [
+        (0, True),
+        (1, True),
+    ]
+
+
+@pytest.mark.parametrize("are_people", [True, False])
+def test_people_see_no_single_steps(server, people, are_people):
+    """Beside 15 steps of a pole stood one of 1 step; what a program is asked stays what it was."""
+    rng, own = np.random.default_rng(0), RewardSettings(hidden_sizes=(8,), epochs=1)
+    model = make_model(Spaces((3,), "float32", True, 2), own, 0)
+    asked = []
+    answers = people
+    if not are_people:
+        ask = lambda queries, iteration, next_up: asked.append(queries)  # noqa: E731
+        answers = SimpleNamespace(
+            are_watched=False, missing=lambda labels: labels, ask=ask, wait=lambda: None
+        )
+    taught = TaughtReward(model, answers, QuerySettings(labels=20, segment_length=30), own, 0)
+    obs, actions = rng.normal(size=(400, 3)).astype(np.float32), rng.integers(2, size=400)
+    ends = np.array([True] * 10), np.array([False] * 10)
+    columns = obs, actions, np.zeros(400, np.float32), obs, np.full(10, 40), *ends
+    taught.ask(lambda: Trajectories(*columns), 20, 0, again=1)
+    if are_people:
+        lengths = [int(segment.lengths[0]) for segment in server.kept.values()]
+    else:
+        queries = asked[0]
+        lengths = queries.segments.lengths[[*queries.first, *queries.second]].tolist()
+    assert (min(lengths) >= 6) == are_people

@@ -211,7 +211,10 @@ class Page:
 class Learner:
     """Has explored for two iterations and been fitted."""
 
-    exploration_iterations = 2
+    exploration_iterations, wishes = 2, 0
+
+    def ask_now(self, wished=False):
+        self.wishes += wished
 
     def mean_predicted_rewards(self, iterations):
         return np.full(iterations, 0.5)
@@ -257,6 +260,19 @@ def test_the_curve_is_of_what_is_learned_in(tmp_path):
     assert not (tmp_path / "reward.params").exists()  # nothing was learned yet
 
 
+def test_whoever_wishes_to_be_asked_is_asked_while_it_is_paused_too(tmp_path, monkeypatch):
+    page, teaching = followed(tmp_path, EnvSettings(env="CartPole-v1"), ends_early=True)
+    page.wishes, looks = WishesOut(paused=True, stop=False, asks=0), iter([1, 1, 2])
+
+    def press(seconds):
+        asks = next(looks, None)
+        page.wishes = WishesOut(paused=asks is not None, stop=False, asks=asks or 2)
+
+    monkeypatch.setattr("prefloop.commands.teaching.time.sleep", press)
+    teaching.on_steps(1)
+    assert teaching._learner.wishes == 2
+
+
 def test_two_that_teach_one_run(run, client, tmp_path):
     client.put_run("cp", env="CartPole-v1", spaces=Spaces((4,), "float32", True, 2))
     with OnPage(client, "cp", tmp_path / "there").kept():
@@ -271,14 +287,20 @@ def test_two_that_teach_one_run(run, client, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ("--env CartPole-v1 --method pebble", ["continuous actions"]),
+        (
+            "--env CartPole-v1 --method pebble",
+            ["continuous actions", "Leave --method out, or give --method pref-ppo."],
+        ),
         ("--env Nothing-v0", ["Nothing-v0"]),
         ("--env CartPole-v1 --queue 0", ["--queue"]),
         ("--env CartPole-v1 --run ../up", ["run"]),
         ("--env CartPole-v1 --segment-length 9999", ["--segment_length"]),
         ("--env CartPole-v1 --learning-horizon 50", ["--learning_horizon is for --method pebble"]),
         ("--env CartPole-v1 --exploration-steps 5", ["--exploration_steps is for --method pebble"]),
-        ("--env Pendulum-v1 --pixels 42 --method pebble", ["SAC's policy observes vectors"]),
+        (
+            "--env Pendulum-v1 --pixels 42 --method pebble",
+            ["observes vectors", "give --method pref-ppo"],
+        ),
     ],
 )
 def test_what_can_not_be_taught(run, client, tmp_path, flags, words):

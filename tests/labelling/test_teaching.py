@@ -102,9 +102,17 @@ def test_people_teach_a_policy_and_a_run_that_was_stopped_goes_on(run, client, t
     assert again.code == 0, again.err
     assert client.run("cp").counts.queries == 8
     # and so it does where the run has another name by now
-    client.rename("cp", "pilot")
+    told = run("prefloop.cli runs rename cp pilot").out
+    assert "--run pilot --out cp" in told
     renamed = run(f"{line.replace('--run cp', '--run pilot --out cp')} --labels 8")
     assert renamed.code == 0, renamed.err
+    assert "begins from nothing" not in renamed.err
+    # without the folder nothing that a policy has learned is used, and that is said
+    anew = run(f"{line.replace('--run cp', '--run pilot')} --labels 8")
+    assert anew.code == 0, anew.err
+    assert "begins from nothing in pilot. The run pilot has 8 labels already" in anew.err
+    assert "--out FOLDER goes on there" in anew.err
+    assert len(rows(tmp_path / "pilot" / "metrics.csv")) == 3
 
 
 PEBBLE = (

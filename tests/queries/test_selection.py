@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from made_up import random_segments
 
 from prefloop.errors import UserError
-from prefloop.queries.selection import random_pairs, select_queries
+from prefloop.queries.selection import random_pairs, select_queries, worth_showing
 from prefloop.query_strategies import STRATEGIES, Strategy, binary_entropy
 
 
@@ -225,3 +226,18 @@ def test_a_strategy_costs_one_entry(tmp_path):
         *2 * ["--queries first needs an --ensemble of 3 or more, not 2"],
         "argument --surf_selection: invalid choice: third (choose from uniform, disagreement, entropy, first)",
     ]
+
+
+def test_people_are_not_asked_about_the_last_few_steps_where_there_is_more_to_see():
+    lengths = np.array([46, 46, 1, 9, 10, 4, 12, 3])
+    pool = random_segments(8, 46, np.random.default_rng(0), lengths=lengths)
+    pool = dataclasses.replace(
+        pool,
+        first_step=np.array([9, 0, 80, 80, 80, 0, 5, 9]),  # the sixth is a whole episode
+        policy=np.array([0, 0, 0, 0, 0, 0, 1, 1]),  # one that falls soon
+    )
+    assert worth_showing(pool, 10).lengths.tolist() == [46, 46, 10, 4, 12]
+    assert worth_showing(pool, 11) is pool  # there are not so many pairs of them
+    short = random_segments(3, 3, np.random.default_rng(0), lengths=np.array([3, 3, 2]))
+    short = dataclasses.replace(short, first_step=np.array([1, 1, 1]))
+    assert worth_showing(short, 1).lengths.tolist() == [3, 3]

@@ -105,7 +105,9 @@ def test_the_page_is_opened_where_somebody_sees_it(run, tmp_path, monkeypatch):
     line = "prefloop.cli show a --steps 5 --episodes 1 --clips 1"
     assert "opened it in the browser" in run(line).out
     assert opened == [(tmp_path / "last-show" / "index.html").as_uri()]
-    for quiet in (f"{line} --no-browser", f"{line} --export kept"):
+    for quiet in (
+        f"{line} --no-browser", f"{line} --export kept", f"{line} --export too --no-browser"
+    ):  # fmt: skip
         assert "open it in a browser" in run(quiet).out
     assert len(opened) == 1
 
@@ -137,7 +139,6 @@ def test_bad_input_is_a_sentence(run, tmp_path):
         "a --export .": "the folder you are in",
         "a --episodes 2 --clips 3": "--clips must be at most --episodes, which is 2, not 3",
         "a --steps 0": "--steps must be above 0",
-        "a --export new --no-browser": "--no_browser does nothing with --export",
         "a cart a/run.json a/x nowhere empty odd": "7 runs do not fit side by side",
     }.items():
         assert_one_sentence(run(f"prefloop.cli show {line}"), words)

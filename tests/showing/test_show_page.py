@@ -130,6 +130,9 @@ def test_a_click_on_the_reward_goes_to_its_step(browser, page_folder):
         said = page.locator(".reward-figures").all_inner_texts()
         assert number(said[1].split()[-1]) == pytest.approx(reward, rel=0.01, abs=1e-6)
         assert reward < 0 and "reward" in said[0] and "true" in said[0]
+        assert (
+            "Step 41:" in said[0] and page.locator(".frame").inner_text() == f"step 41 of {STEPS}"
+        )
         assert page.locator(".reward-band").count() == 1  # of the run that has learned one
 
 

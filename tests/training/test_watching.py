@@ -24,7 +24,7 @@ from prefloop.evaluation import window
 from prefloop.evaluation.videos import require_pictures
 from prefloop.files import read_csv
 from prefloop.policies import make_policy
-from prefloop.training import watching
+from prefloop.training import outputs, watching
 
 PENDULUM_PPO = PPO.replace("CartPole-v1", "Pendulum-v1")
 LINES = {"sac": SAC, "ppo": PENDULUM_PPO, "pebble": PEBBLE, "pref_ppo": PREF_PPO}
@@ -59,6 +59,21 @@ def test_checkpoints_of_no_run_are_not_taken_for_its_own(run, tmp_path):
     assert_one_sentence(outcome, "policy_checkpoint1.params is of no run; choose another --out")
     assert list((tmp_path / "p").iterdir()) == [foreign]
     assert foreign.read_bytes() == b"of somebody else"
+
+
+def test_many_policies_are_not_all_named_in_the_end(tmp_path):
+    """Whoever had taught for an hour read 26 names, and hardly what stood beside them."""
+    numbers = [*range(9, 260, 10)]
+    for name in (
+        *(f"policy_checkpoint{i}.params" for i in numbers), "final_policy.params", "metrics.csv",
+        "run.json", ".lock", "a1.png", "a2.png",
+    ):  # fmt: skip
+        (tmp_path / name).touch()
+    (tmp_path / "videos").mkdir()
+    assert outputs._others(tmp_path) == [
+        "a1.png", "a2.png", "metrics.csv",
+        "policy_checkpoint9.params to policy_checkpoint259.params (26 files)", "run.json", "videos/",
+    ]  # fmt: skip
 
 
 def frames(path):

@@ -92,6 +92,7 @@ function show(pair) {
 
   const go = (step, seek = true) => {
     slider.value = step;
+    slider.setAttribute("aria-valuetext", `step ${step + 1}`);
     charts.forEach((one) => one.show(step));
     captions.forEach((caption) => caption(step));
     if (seek && clip && clip.duration) {
@@ -108,7 +109,7 @@ function show(pair) {
       caption.replaceChildren(
         make("strong", {}, i ? "second" : "first"),
         side.true ? `, true return ${short(side.return)}.` : ".",
-        ` Step ${at}: learned ${short(side.learned[at])}`,
+        ` Step ${at + 1}: learned ${short(side.learned[at])}`,
         side.true ? `, true ${short(side.true[at])}` : "",
       );
     });

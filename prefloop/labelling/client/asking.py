@@ -13,7 +13,11 @@ _NAMESPACE = UUID("b0f2f9a8-8f0e-4b0e-9d0c-6a1e5d1c7a55")  # of the ids of queri
 
 
 def ask(
-    client: LabellingClient, run: str, queries: Queries, iteration: int = 0
+    client: LabellingClient,
+    run: str,
+    queries: Queries,
+    iteration: int = 0,
+    next_up: bool = False,
 ) -> dict[UUID, Segments]:
     """Queues queries for people to answer, and does not wait.
 
@@ -23,6 +27,7 @@ def ask(
 
     Args:
         run: its name; it must exist.
+        next_up: before all that wait, for somebody who wants to see what was done up to now.
 
     Returns:
         The segments that they are about, one each, by their ids.
@@ -34,7 +39,7 @@ def ask(
         for first, second in zip(queries.first.tolist(), queries.second.tolist(), strict=True)
     ]
     new = [(query_id(*pair), *pair) for pair in pairs if pair[0] != pair[1]]
-    client.add_queries(run, new, iteration)
+    client.add_queries(run, new, iteration, next_up=next_up)
     return {id: queries.segments[i : i + 1] for i, id in of.items()}
 
 

@@ -35,7 +35,7 @@ from prefloop.labelling.schemas.training import (
     NewLabelsOut,
     SegmentsOut,
 )
-from prefloop.labelling.schemas.trainings import WishesOut
+from prefloop.labelling.schemas.trainings import TrainingOut, WishesOut
 
 EXPORT_SECONDS = 600.0  # that a large run may take; asked again, it would take them again
 _SEGMENTS_AT_ONCE = 200
@@ -162,6 +162,11 @@ class LabellingClient(Caller):
         """Says what a trainer does now (`schemas.trainings.TrainingIn`); returns what is wished of it."""
         path = f"{_path(name)}/training"
         return self._read(self._call("PUT", path, json=told), WishesOut)
+
+    def training(self, name: str) -> TrainingOut | None:
+        """What a run's trainer last said; None where there never was one."""
+        told = self._json(self._call("GET", f"{_path(name)}/training"))
+        return None if told is None else self._checked(TrainingOut, told)
 
     def put_traces(self, name: str, traces: Mapping[str, Any]) -> None:
         """Says what a reward is of each step of segments (`schemas.runs.TraceIn`), by their ids."""
@@ -304,12 +309,14 @@ class LabellingClient(Caller):
         queries: Sequence[tuple[UUID, UUID, UUID]],
         iteration: int = 0,
         agents: Sequence[tuple[str, str]] | None = None,
+        next_up: bool = False,
     ) -> None:
         """Puts queries at the end of the queue.
 
         Args:
             queries: id, first and second segment of each; one whose id is known stays as it is.
             agents: in an arena, whose the two segments of each are.
+            next_up: puts them at its beginning instead.
         """
         asked: list[dict[str, Any]] = [
             {"id": str(id), "first": str(first), "second": str(second)}
@@ -319,6 +326,8 @@ class LabellingClient(Caller):
             query["agents"] = both
         for start in range(0, len(asked), MAX_QUERIES):
             body = {"iteration": iteration, "queries": asked[start : start + MAX_QUERIES]}
+            if next_up:  # a server of an earlier version does not know the word
+                body["next_up"] = True
             self._call("POST", f"{_path(name)}/queries", json=body)
 
     def labels(self, name: str, after: int = 0) -> LabelsOut:

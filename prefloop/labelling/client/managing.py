@@ -1,5 +1,6 @@
 """What `prefloop runs` does: a run's labels, its name, its settings, its end."""
 
+import contextlib
 import io
 import json
 import math
@@ -10,6 +11,7 @@ from pathlib import Path
 from prefloop.data import dataset
 from prefloop.errors import UserError
 from prefloop.files import write_atomically
+from prefloop.labelling.client.calling import RefusedError
 from prefloop.labelling.client.client import LabellingClient
 from prefloop.labelling.schemas.results import DoubtOut
 from prefloop.labelling.schemas.runs import RunOut
@@ -75,7 +77,7 @@ def show(client: LabellingClient, name: str) -> None:
     if results.reward is not None:
         lines.append(
             f"the reward model agrees with {results.reward.accuracy:.0%} of "
-            f"{counted(results.reward.labels, 'label')}"
+            f"{counted(results.reward.labels, 'label')}, from most of which it has learned"
         )
     lines += [
         f"look at {one.annotator}: {doubted(d)}" for one in results.annotators for d in one.doubts
@@ -138,6 +140,14 @@ def rename(client: LabellingClient, name: str, new_name: str) -> None:
         raise UserError(f"{name} is its name already.")
     client.rename(name, new_name)
     print(f"{name} is now {new_name}.")
+    trained = None
+    with contextlib.suppress(RefusedError):  # by a server of an earlier version
+        trained = client.training(new_name)
+    if trained is not None:
+        print(
+            f"Whoever trains on it goes on with --run {new_name} --out {name} (the folder of its old name, unless "
+            "another was given); without --out it begins from nothing."
+        )
 
 
 def archive(client: LabellingClient, name: str) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from prefloop.bradley_terry import cross_entropy
+from prefloop.bradley_terry import agreement, cross_entropy, probability_second
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences, Queries
 from prefloop.data.segments import STATES, Segments, concatenate
@@ -31,6 +32,7 @@ from prefloop.words import counted
 Key = tuple[UUID, tuple[int, int] | None]  # of a segment on the server, or of a part of one
 KEPT_AT_ONCE = 200  # segments: of pictures, all at once would take gigabytes
 PAUSE = 1.0  # seconds between two looks for new labels
+NOT_UNDERSTOOD = 422  # of HTTP
 HARDEST = 10  # queries that the results page shows
 
 
@@ -78,6 +80,11 @@ class People:
         return self.counts().left
 
     @property
+    def are_watched(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
     def digest(self) -> str:
         """None: people take labels back, and give others."""
         return ""
@@ -91,9 +98,14 @@ class People:
         # not answered + left: what one of several annotators has answered is in both
         return labels - (counts.queries - counts.skipped)
 
-    def ask(self, queries: Queries, iteration: int) -> None:
+    def ask(self, queries: Queries, iteration: int, next_up: bool = False) -> None:
         """Queues queries; does not wait."""
-        about = ask(self.client, self.run, queries, iteration)
+        try:
+            about = ask(self.client, self.run, queries, iteration, next_up)
+        except RefusedError as error:
+            if not next_up or error.status != NOT_UNDERSTOOD:
+                raise
+            about = ask(self.client, self.run, queries, iteration)  # a server of an earlier version
         newest = {**self._open, **about}
         self._open = dict(list(newest.items())[-MAX_TRACED:])
         self._tell_traces()
@@ -146,8 +158,9 @@ class People:
         decided = ~np.isnan(labels) & (labels != 0.5)
         if not decided.any():
             return
-        probability = model.probabilities(preferences).mean(axis=0)
-        agrees = (probability > 0.5) == (labels > 0.5)
+        gap = model.gap(preferences)
+        agrees = agreement(torch.as_tensor(gap[decided]), torch.as_tensor(labels[decided]))
+        probability = probability_second(gap)
         loss = cross_entropy(probability, labels)
         of_query: dict[str, dict[str, Any]] = {}
         for i in np.argsort(-np.where(decided, loss, -np.inf), kind="stable"):
@@ -164,16 +177,16 @@ class People:
                 "second_reward": trace(model, second, has_true),
             }
         accuracy, judged, hardest = (
-            float(agrees[decided].mean()),
+            float(agrees.mean()),
             int(decided.sum()),
-            of_query.values(),
+            list(of_query.values()),
         )
         known = ("query", "label", "probability")
         plain = [{name: hard[name] for name in known} for hard in hardest]
         # servers of earlier versions know nothing of trust, or of the rewards of steps either
         tellings: list[tuple[list[dict[str, Any]], Mapping[str, Any] | None]] = [
-            (list(hardest), trust),
-            *([(list(hardest), None)] if trust is not None else []),
+            (hardest, trust),
+            *([(hardest, None)] if trust is not None else []),
             (plain, None),
         ]
         for i, (pairs, said) in enumerate(tellings):

@@ -71,9 +71,10 @@ class QueryIn(In):
 
 
 class QueriesIn(In):
-    """Queries for the end of the queue."""
+    """Queries for the queue."""
 
     iteration: int = Field(0, ge=0, le=MAX_INT)
+    next_up: bool = Field(False, description="At its beginning; otherwise at its end.")
     queries: list[QueryIn] = Field(max_length=MAX_QUERIES)
 
 

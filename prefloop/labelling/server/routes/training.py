@@ -136,9 +136,9 @@ async def put_clip(segment: UUID, request: Request, service: ServiceDep) -> Clip
 
 @router.post("/runs/{name}/queries", dependencies=[trainers_only], status_code=204)
 def add_queries(name: RunName, asked: QueriesIn, service: ServiceDep) -> None:
-    """Puts queries at the end of the queue; those that are there already stay as they are."""
+    """Puts queries at the end of the queue, or at its beginning; those that are there already stay as they are."""
     new = [NewQuery(query.id, query.first, query.second, query.agents) for query in asked.queries]
-    service.store.queue.add(name, new, asked.iteration)
+    service.store.queue.add(name, new, asked.iteration, asked.next_up)
 
 
 @router.get("/runs/{name}/labels", dependencies=[trainers_only])

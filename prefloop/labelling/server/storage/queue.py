@@ -47,8 +47,13 @@ class Queue:
     def __init__(self, database: Database, clock: Clock, rng: random.Random) -> None:
         self._database, self._now, self._rng = database, clock, rng
 
-    def add(self, name: str, new: Sequence[NewQuery], iteration: int) -> None:
+    def add(
+        self, name: str, new: Sequence[NewQuery], iteration: int, next_up: bool = False
+    ) -> None:
         """Puts queries at the end of the queue; those that are there already stay as they are.
+
+        Args:
+            next_up: at its beginning instead.
 
         Raises:
             NotFoundError: there is no such run.
@@ -73,8 +78,12 @@ class Queue:
             sides = {side for row in fresh.values() for side in row.values()}
             if _segments_of(connection, run.id, sides) != sides:
                 raise ConflictError(f"A query names a segment that the run {name} does not have.")
-            last = connection.execute(asking.LAST_POSITION, {"run": run.id}).scalar_one()
-            for number, (id, row) in enumerate(fresh.items(), last + 1):
+            if next_up:
+                first = connection.execute(asking.FIRST_POSITION, {"run": run.id}).scalar_one()
+                begin = first - len(fresh)
+            else:
+                begin = connection.execute(asking.LAST_POSITION, {"run": run.id}).scalar_one() + 1
+            for number, (id, row) in enumerate(fresh.items(), begin):
                 row.update(
                     id=id, run=run.id, iteration=iteration, position=number, done=0,
                     wanted=run.annotators_per_query, created_at=self._now(),

@@ -178,3 +178,6 @@ INSERT_REPEAT = insert_numbered(queries, queries.c.position)
 LAST_POSITION = select(func.coalesce(func.max(queries.c.position), 0)).where(
     queries.c.run == bindparam("run")
 )
+FIRST_POSITION = select(func.coalesce(func.min(queries.c.position), 1)).where(
+    queries.c.run == bindparam("run")
+)

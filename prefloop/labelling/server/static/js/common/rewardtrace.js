@@ -38,7 +38,7 @@ export class RewardTrace {
     const last = steps - 1;
     const svg = draw("svg", {
       class: "reward-trace", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", tabindex: 0,
-      role: "slider", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": last,
+      role: "slider", "aria-label": label, "aria-valuemin": 1, "aria-valuemax": steps,
     });
     this.#slider = svg;
     if (learned) {
@@ -65,7 +65,7 @@ export class RewardTrace {
     this.show(0);
   }
 
-  /** Puts the cursor on a step, and says what it is worth. */
+  /** Puts the cursor on a step, and says what it is worth; people count from 1, as beside it. */
   show(step) {
     const { learned, true: own } = this.#trace;
     const steps = (learned ?? own).length;
@@ -75,9 +75,9 @@ export class RewardTrace {
     this.#cursor.setAttribute("x2", x);
     this.node.dataset.step = at;
     const worth = [learned && `reward ${short(learned[at])}`, own && `true ${learned ? "" : "reward "}${short(own[at])}`];
-    const said = `Step ${at}: ${worth.filter(Boolean).join(", ")}`;
+    const said = `Step ${at + 1}: ${worth.filter(Boolean).join(", ")}`;
     this.#figures.textContent = said;
-    this.#slider.setAttribute("aria-valuenow", at);
+    this.#slider.setAttribute("aria-valuenow", at + 1);
     this.#slider.setAttribute("aria-valuetext", said);
   }
 

@@ -73,11 +73,11 @@ export class Transport {
     const { length, step, playing, speed } = player;
     setText(this.#play, playing ? "Pause" : "Play");
     this.#play.setAttribute("aria-label", playing ? "Pause" : "Play");
-    setText(this.#step, length ? `step ${step} of ${length - 1}` : "");
+    setText(this.#step, length ? `step ${step + 1} of ${length}` : "");
     setText(this.#speed, `${speed}×`);
     setText(this.#start, `episode ${start + 1} of ${starts}`);
     this.#scrub.max = Math.max(length - 1, 0);
     this.#scrub.value = step;
-    if (!playing) this.#scrub.setAttribute("aria-valuetext", `step ${step}`);
+    if (!playing) this.#scrub.setAttribute("aria-valuetext", `step ${step + 1}`);
   }
 }

@@ -38,7 +38,7 @@ export class HardPairs {
     this.#clear();
     this.#pairs = new Map(hardest.map((hard, i) => [hard.query, this.#pair(hard, i + 1, pictures)]));
     this.#loadInSight();
-    const agree = `of ${count(labels, "label")} ${labels === 1 ? "agrees" : "agree"} with the reward model.`;
+    const agree = `of ${count(labels, "label")} ${labels === 1 ? "agrees" : "agree"} with the reward model. It has learned from most of them: of others it is right about fewer.`;
     const nodes = [...this.#pairs.values()].map((pair) => pair.node);
     return [
       make("p", {}, make("b", {}, percent(accuracy)), ` ${agree}`),

@@ -1,6 +1,6 @@
 // What a trainer may do with a run: another name, the archive, and the end of it.
 
-import { archiveRun, attempt, bringRunBack, deleteRun, exportRun, renameRun } from "../common/api.js";
+import { archiveRun, attempt, bringRunBack, deleteRun, exportRun, getTraining, renameRun } from "../common/api.js";
 import { askToDelete } from "../common/confirm.js";
 import { count, make, setText } from "../common/dom.js";
 import { mistakeLine, orSay } from "../common/mistake.js";
@@ -46,14 +46,17 @@ export class Manage {
       if (wanted === name) return;
       this.#do(() => renameRun(name, wanted), wanted, `${name} is now ${wanted}.`);
     };
+    const goesOn = make("p", { class: "faint", hidden: training === null });
+    const trains = training === null ? "A program trained on it under this name" : `A program trains on it under this name (${inBrief(training)})`;
+    // without --out it would begin from nothing, in a folder of the new name
+    setText(goesOn, `${trains}: renamed, it goes on when it is started again with --run NEW-NAME --out ${name} (its folder, where no other was given).`);
+    if (training === null) attempt(async () => (goesOn.hidden = (await getTraining(name)) === null)); // it may be stopped for now
     return make(
       "form",
       { class: "manage-part", onsubmit: rename },
       make("label", { for: "manage-name" }, "Name"),
       make("div", { class: "manage-row" }, field, make("button", { type: "submit" }, "Rename")),
-      training === null
-        ? null
-        : make("p", { class: "faint" }, `A program trains on it under this name (${inBrief(training)}): renamed, it must be started again with --run and the new name.`),
+      goesOn,
     );
   }
 

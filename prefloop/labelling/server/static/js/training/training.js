@@ -66,7 +66,7 @@ export class Training {
         { class: "buttons", hidden: true },
         button("pause", "Pause learning", "Learn nothing until you say so"),
         button("go-on", "Go on", "Learn on"),
-        button("ask", "Ask me now", "Pairs of what was done up to now"),
+        button("ask", "Ask me now", "Pairs of what was done up to now, before those that wait"),
         button("stop", "Stop and keep", "End the training; what was learned stays"),
       ),
       this.#mistake,
