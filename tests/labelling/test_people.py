@@ -324,7 +324,7 @@ def test_a_label_agrees_with_the_return_that_the_agent_climbs(server, people, mo
     )
     assert (model.probabilities(said).mean(axis=0) < 0.5).all()
     people.report(model, said)
-    _, accuracy, judged, hardest = told[0]
+    _, accuracy, judged, hardest, _ = told[0]
     assert (accuracy, judged) == (0.5, 2)
     assert [(hard["label"], hard["probability"] > 0.5) for hard in hardest] == [
         (0, True),
