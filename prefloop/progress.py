@@ -55,8 +55,9 @@ class _Bar:
 
 
 class _Lines:
-    def __init__(self, total: int, unit: str, initial: int, quick: int) -> None:
+    def __init__(self, total: int, unit: str, initial: int, quick: int, elsewhere: bool) -> None:
         self.total, self.unit, self.done, self.quick = total, unit, initial, quick
+        self.elsewhere = elsewhere
         self.numbers: Mapping[str, float] = {}
         self.last_line = self.last_update = time.monotonic()
         self.computed = time.process_time()
@@ -69,7 +70,8 @@ class _Lines:
         self.numbers = numbers or self.numbers
         now, computed = time.monotonic(), time.process_time()
         took = now - self.last_update
-        if took > PAUSE and computed - self.computed < IDLE * took:
+        is_idle = took > PAUSE and computed - self.computed < IDLE * took
+        if is_idle and not self.elsewhere:
             self.points = deque([(t + took, n) for t, n in self.points], self.points.maxlen)
         self.last_update, self.computed = now, computed
         # how long the quick ones took says nothing of the rest
@@ -112,6 +114,7 @@ def progress(
     quiet: bool = False,
     quick: int = 0,
     leave: bool = True,
+    elsewhere: bool = False,
 ) -> Iterator[Progress]:
     """Shows on stderr how much of long work is done, how quickly, and how long the rest will take.
 
@@ -122,6 +125,7 @@ def progress(
         quiet: show nothing.
         quick: how many of the first are so much quicker than the others that nothing follows from them.
         leave: a bar stays when all is done.
+        elsewhere: other processes do it, so that waiting without computing is no pause.
     """
     if quiet:
         yield _Silence()
@@ -133,4 +137,4 @@ def progress(
         with tqdm(total=total, initial=initial, unit=f" {unit}", miniters=1, leave=leave) as bar:
             yield _Bar(bar)
     else:
-        yield _Lines(total, unit, initial, quick)
+        yield _Lines(total, unit, initial, quick, elsewhere)

@@ -82,6 +82,15 @@ def test_waiting_for_people_is_no_slowness(clock, capsys):
     assert all(float(re.search(r"([0-9.]+) steps/s", line)[1]) > 9 for line in lines)
 
 
+def test_waiting_for_other_processes_is_what_takes_the_time(clock, capsys):
+    with progress.progress(40, "jobs", elsewhere=True) as shown:
+        for number in range(20):
+            clock.now, clock.waited = clock.now + 60, clock.waited + 60
+            shown.update(units=1 + (number == 0))
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "21 of 40 jobs, 0.0167 jobs/s, 19:00 left"
+
+
 def test_one_step_after_a_long_evaluation_tells_no_speed(clock, capsys):
     with progress.progress(4000, "steps", quick=1000) as shown:
         shown.update(units=1000)

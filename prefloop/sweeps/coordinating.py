@@ -167,7 +167,7 @@ def _follow(engine: Engine, first: Sequence[Job], then: dict[Job, list[Job]], to
 
     for job in first:
         submit(job)
-    with progress(total, "jobs") as bar:
+    with progress(total, "jobs", elsewhere=True) as bar:
         left = total
         while left:
             try:
