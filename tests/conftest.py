@@ -23,6 +23,7 @@ from unittest import mock
 import hypothesis
 import pytest
 
+from prefloop import errors
 from prefloop.startup import multiply_on_one_thread
 
 multiply_on_one_thread()  # before NumPy is there, which comes with PyTorch
@@ -72,6 +73,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Outc
         out, err, code = io.StringIO(), io.StringIO(), 0
         with (
             mock.patch.object(sys, "argv", [script, *arguments]),
+            mock.patch.object(errors, "_noted", set()),  # once a process, and this stands for one
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):

@@ -12,7 +12,7 @@ from prefloop.agents.sac import SAC
 from prefloop.agents.settings import AIRLSettings, PPOSettings, SACSettings
 from prefloop.devices import to_tensor
 from prefloop.envs.spaces import Spaces
-from prefloop.evaluation.reward_report import sensitivity
+from prefloop.evaluation.judgement import sensitivity
 from prefloop.networks import mlp
 from prefloop.policies import GaussianPolicy, make_policy, with_normalised_input
 from prefloop.rewards.reward_model import RewardModel

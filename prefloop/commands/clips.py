@@ -8,11 +8,10 @@ import pygame
 from numpy.typing import NDArray
 
 from prefloop.data.preferences import Preferences, Queries
-from prefloop.data.segments import Segments
 from prefloop.envs.settings import EnvSettings
 from prefloop.errors import first_line
 from prefloop.files import remove_unfinished
-from prefloop.labelling.arrays import Segment
+from prefloop.labelling.arrays import Segment, one_of
 from prefloop.labelling.server.rendering import MAX_SIDE, Renderer
 from prefloop.progress import say
 from prefloop.training.answers import Answers
@@ -134,20 +133,6 @@ def _in_words(label: float) -> str:
     if np.isnan(label):
         return "skipped"
     return {0.0: "first", 1.0: "second", 0.5: "tie"}.get(float(label), f"{label:.2f}")
-
-
-def one_of(segments: Segments, i: int) -> Segment:
-    """One of the segments, without its padding."""
-    steps = int(segments.mask[i].sum())
-    return Segment(
-        segments.obs[i, :steps],
-        segments.actions[i, :steps],
-        segments.rewards[i, :steps],
-        int(segments.policy[i]),
-        int(segments.first_step[i]),
-        {name: array[i] for name, array in segments.replay.items()},
-        segments.frame_stack,
-    )
 
 
 def _captions(label: float) -> tuple[str, str]:

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from numpy.typing import NDArray
 
-from prefloop.commands.clips import draw_pair, one_of
+from prefloop.commands.clips import draw_pair
 from prefloop.data import dataset
 from prefloop.data.preferences import Preferences
-from prefloop.data.segments import Segments
 from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError, first_line
-from prefloop.labelling.arrays import Segment
+from prefloop.labelling.arrays import Segment, one_of
 from prefloop.labelling.server.rendering import Renderer
 from prefloop.progress import say
 from prefloop.words import counted
@@ -110,16 +109,12 @@ class ReportClips:
         begin = 0
         for shard in dataset.read_shards(self._folder):
             found |= {
-                place: _with_replay(shard, place - begin)
+                place: one_of(shard, place - begin)
                 for place in wanted
                 if begin <= place < begin + len(shard)
             }
             begin += len(shard)
         return found
-
-
-def _with_replay(segments: Segments, i: int) -> Segment:
-    return one_of(segments[i : i + 1], 0)
 
 
 def _reason(error: UserError) -> str:

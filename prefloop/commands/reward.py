@@ -70,7 +70,8 @@ def main(settings: Settings) -> None:
     from prefloop.devices import usable_device, use_one_thread
     from prefloop.envs.spaces import spaces_of
     from prefloop.errors import UserError
-    from prefloop.evaluation.reward_report import AnswerFacts, judge, write_report
+    from prefloop.evaluation.judgement import AnswerFacts, judge
+    from prefloop.evaluation.reward_report import write_report
     from prefloop.files import read_json, write_json
     from prefloop.labelling.client.connecting import connected
     from prefloop.rewards import reward_model
@@ -139,15 +140,12 @@ def main(settings: Settings) -> None:
             drawn = Path(stack.enter_context(TemporaryDirectory()))
             draw = ReportClips(Path(source), preferences.answered, env, drawn)
             answer_facts = replace(answer_facts, draw=draw)
-        summary = write_report(
-            directory, model, preferences.answered, fit.held_out, noise, title, answer_facts
-        )
+        judgement = judge(model, preferences.answered, fit.held_out, noise, answer_facts)
+        summary = write_report(directory, judgement, title)
         if settings.labelling_run:
             now = people.standing()
             if now is not None and now.say_as(preferences):
-                answered, out = preferences.answered, fit.held_out
-                judgement = judge(model, answered, out, noise, answer_facts)
-                people.report(model, preferences, trust.as_told(judgement, answer_facts.facts))
+                people.report(model, preferences, trust.as_told(judgement))
             else:
                 print(
                     f"Note: it was fitted to the {counted(len(preferences), 'label')} that it began with, and others stand by "

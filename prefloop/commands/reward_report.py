@@ -48,7 +48,8 @@ def main(settings: Settings) -> None:
     from prefloop import checkpoints
     from prefloop.commands.report_clips import ReportClips
     from prefloop.errors import UserError
-    from prefloop.evaluation.reward_report import AnswerFacts, write_report
+    from prefloop.evaluation.judgement import AnswerFacts, judge
+    from prefloop.evaluation.reward_report import write_report
     from prefloop.files import claimed_directory
     from prefloop.rewards import reward_model
     from prefloop.training import outputs
@@ -72,7 +73,8 @@ def main(settings: Settings) -> None:
     ):
         if known.of_people:
             known = replace(known, draw=ReportClips(folder, answered, env, Path(drawn)))
-        summary = write_report(out, model, answered, unseen, noise, f"A reward for {env}", known)
+        judgement = judge(model, answered, unseen, noise, known)
+        summary = write_report(out, judgement, f"A reward for {env}")
     print(summary)
     print(f"Wrote {out / 'report.html'}, to look at, and report.json.")
 

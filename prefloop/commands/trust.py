@@ -9,7 +9,7 @@ from prefloop.data.preferences import Preferences
 from prefloop.envs.input_names import input_names
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import EnvSettings
-from prefloop.evaluation.reward_report import AnswerFacts, Judgement, judge
+from prefloop.evaluation.judgement import AnswerFacts, Judgement, judge
 from prefloop.labelling.limits import MAX_INPUT_NAME, MAX_INPUTS, MAX_NAMED, MAX_STRETCHES
 from prefloop.rewards.reward_model import RewardModel
 from prefloop.rewards.settings import RewardSettings
@@ -51,19 +51,15 @@ def telling(
             inputs=[*observations, *(actions if model.uses_actions else ())],
         )
         judgement = judge(model, answered, held_out, settings.label_noise, known)
-        people.report(model, preferences, as_told(judgement, known.facts))
+        people.report(model, preferences, as_told(judgement))
 
     return tell
 
 
-def as_told(judgement: Judgement, facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A judgement as `schemas.trust.TrustIn` has it.
-
-    Args:
-        facts: of each answer.
-    """
+def as_told(judgement: Judgement) -> dict[str, Any]:
+    """A judgement as `schemas.trust.TrustIn` has it."""
     figures = judgement.told
-    stretches = _stretches([said.get("iteration") for said in facts])
+    stretches = _stretches([said.get("iteration") for said in judgement.known.facts])
     # by its first session, which names it as well
     of_stretch = [{"stretch": stretch and stretch[0]} for stretch in stretches]
     rows = judgement.accuracies_by(of_stretch, ("stretch",))

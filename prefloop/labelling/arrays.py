@@ -99,6 +99,21 @@ class Segment:
         )
 
 
+def one_of(segments: Segments, i: int) -> Segment:
+    """One of the segments, without its padding."""
+    one = segments[i : i + 1]
+    steps = int(one.lengths[0])
+    return Segment(
+        np.asarray(one.obs[0, :steps]),  # which may be packed
+        one.actions[0, :steps],
+        one.rewards[0, :steps],
+        int(one.policy[0]),
+        int(one.first_step[0]),
+        {name: array[0] for name, array in one.replay.items()},
+        one.frame_stack,
+    )
+
+
 def pack(segment: Segment) -> bytes:
     """One segment as the store keeps it."""
     buffer = io.BytesIO()

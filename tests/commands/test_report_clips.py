@@ -14,7 +14,7 @@ from prefloop.data.preferences import Preferences
 from prefloop.data.segments import STATES
 from prefloop.envs.make import make_env
 from prefloop.envs.settings import EnvSettings
-from prefloop.evaluation.reward_report import AnswerFacts
+from prefloop.evaluation.judgement import AnswerFacts
 
 
 def kept(folder, parts):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import assert_one_sentence
 
-from prefloop import checkpoints, errors
+from prefloop import checkpoints
 from prefloop.data import dataset
 
 SMALL = "--num-envs 4 --rollout-steps 32 --steps 512 --iteration-steps 128"
@@ -560,7 +560,6 @@ def test_what_has_no_time_limit_is_learned_in_and_never_played_without_end(
     entry = f"gymnasium.envs.classic_control:{ends}Env"
     spec = gym.envs.registration.EnvSpec(env_id, entry_point=entry)
     monkeypatch.setitem(gym.registry, env_id, spec)
-    monkeypatch.setattr(errors, "_noted", set())
     never = f"{env_id} has no time limit, so an episode may never end"
     outcome = run(f"prefloop.cli ppo --env {env_id} {SMALL} --out p")
     assert outcome.code == 0, outcome.err
@@ -587,7 +586,6 @@ def test_who_plays_what_may_never_end_says_so(run, demonstrations, monkeypatch):
     entry = "gymnasium.envs.classic_control:CartPoleEnv"
     spec = gym.envs.registration.EnvSpec("FallsAlone-v1", entry_point=entry)
     monkeypatch.setitem(gym.registry, "FallsAlone-v1", spec)
-    monkeypatch.setattr(errors, "_noted", set())
     line = f"prefloop.cli pairs --env FallsAlone-v1 --policies {demonstrations / 'weak.params'}"
     outcome = run(f"{line} --episodes 3 --pairs 2 --out d")
     assert outcome.code == 0 and "whole ones are played here; --horizon gives it one" in outcome.err

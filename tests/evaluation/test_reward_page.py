@@ -7,7 +7,7 @@ from pages import NEEDS_CHROMIUM, chromium
 from test_reward_report import pairs_of, report
 
 from prefloop.data.preferences import Preferences
-from prefloop.evaluation.reward_report import AnswerFacts
+from prefloop.evaluation.judgement import AnswerFacts
 
 pytestmark = NEEDS_CHROMIUM
 

@@ -9,7 +9,8 @@ from made_up import make_segments
 
 from prefloop.data.preferences import Preferences
 from prefloop.envs.spaces import Spaces
-from prefloop.evaluation.reward_report import AnswerFacts, sensitivity, write_report
+from prefloop.evaluation.judgement import AnswerFacts, judge, sensitivity
+from prefloop.evaluation.reward_report import write_report
 from prefloop.rewards.reward_model import RewardModel
 
 NOISE = 0.3
@@ -37,7 +38,8 @@ def answers(num, rng, noise=NOISE, scale=2.0):
 
 def report(directory, prefs, held_out=None, noise=NOISE, known=None):
     held_out = np.arange(len(prefs)) if held_out is None else held_out
-    write_report(directory, model_of_the_first_number(), prefs, held_out, noise, "A reward", known)
+    judgement = judge(model_of_the_first_number(), prefs, held_out, noise, known)
+    write_report(directory, judgement, "A reward")
     return json.loads((directory / "report.json").read_text(encoding="utf-8"))
 
 
@@ -62,9 +64,8 @@ def test_an_accuracy_is_on_the_answers_that_were_decided(tmp_path):
     tied = dataclasses.replace(prefs, labels=np.where(np.arange(16) < 6, 0.5, prefs.labels))
     facts = [{"annotator": "ann" if i % 2 else "bob"} for i in range(16)]
     model = model_of_the_first_number()
-    said = write_report(
-        tmp_path, model, tied, np.arange(16), NOISE, "A reward", AnswerFacts(facts=facts)
-    )
+    judgement = judge(model, tied, np.arange(16), NOISE, AnswerFacts(facts=facts))
+    said = write_report(tmp_path, judgement, "A reward")
     assert "on 10 answers and 6 ties (95 % interval" in said
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "of 10 decided answers that it has not learned from" in page
@@ -149,7 +150,8 @@ def test_what_is_not_known_is_left_out(tmp_path):
     prefs = Preferences(silent, plain.first, plain.second, plain.labels)
     nobody = np.zeros(0, np.int64)
     figures = report(tmp_path, prefs, held_out=nobody)
-    said = write_report(tmp_path, model_of_the_first_number(), prefs, nobody, NOISE, "A reward")
+    judgement = judge(model_of_the_first_number(), prefs, nobody, NOISE)
+    said = write_report(tmp_path, judgement, "A reward")
     assert said.startswith("No decided answer was held out (training ") and "nan%" not in said
     assert figures["held_out_accuracy"] is None and figures["training_accuracy"] > 0.5
     said = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -258,7 +260,8 @@ def test_what_is_explained_worst_is_what_is_counted_as_wrong(tmp_path):
     prefs = Preferences(segments, first, second, np.array([1.0, 1.0]))
     assert model.probabilities(prefs).mean(axis=0)[0] < 0.5 < model.gap(prefs)[0] == 2
     facts = [{"iteration": 0}, {"iteration": 1}]
-    write_report(tmp_path, model, prefs, np.arange(2), 0.0, "A reward", AnswerFacts(facts=facts))
+    judgement = judge(model, prefs, np.arange(2), 0.0, AnswerFacts(facts=facts))
+    write_report(tmp_path, judgement, "A reward")
     figures = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert [row["accuracy"] for row in figures["by_iteration"]] == [1, 0]
     worst = pairs_of(tmp_path)

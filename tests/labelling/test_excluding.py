@@ -10,7 +10,8 @@ from conftest import assert_one_sentence
 
 from prefloop.data import dataset
 from prefloop.labelling.client.client import LabellingClient
-from prefloop.labelling.client.people import People, StandingLabels
+from prefloop.labelling.client.people import People
+from prefloop.labelling.client.standing import StandingLabels
 
 pytest_plugins = ["store_fixtures"]
 RUN = "/api/runs/cartpole-01"

@@ -13,7 +13,7 @@ from taking_part import make_study
 
 from prefloop.errors import UserError
 from prefloop.labelling.client.client import LabellingClient
-from prefloop.labelling.client.people import StandingLabels
+from prefloop.labelling.client.standing import StandingLabels
 from prefloop.labelling.server.pseudonyms import pseudonyms, secret_of
 from prefloop.labelling.server.security import make_tokens
 

@@ -13,7 +13,6 @@ from serving import ServerProcess
 from teaching import COLLECT, SMALL, labelling, rows
 from test_rendering import needs_mujoco
 
-from prefloop import errors
 from prefloop.data import dataset
 from prefloop.data.segments import STATES
 from prefloop.envs.make import make_env
@@ -85,9 +84,7 @@ def test_labels_become_a_reward_and_the_results_page_hears_of_it(run, client, tm
 
 
 @pytest.mark.parametrize("flags", ["--wait", "--no-wait"])
-def test_people_teach_a_policy_and_a_run_that_was_stopped_goes_on(
-    run, client, tmp_path, monkeypatch, flags
-):
+def test_people_teach_a_policy_and_a_run_that_was_stopped_goes_on(run, client, tmp_path, flags):
     line = f"prefloop.cli pref-ppo --teacher human --run cp {flags} {SMALL}"
     assert_one_sentence(run(f"{line} --labels 8"), "There is no run cp")
     with labelling(client, "cp"):
@@ -111,7 +108,6 @@ def test_people_teach_a_policy_and_a_run_that_was_stopped_goes_on(
     assert renamed.code == 0, renamed.err
     assert "begins from nothing" not in renamed.err
     # without the folder nothing that a policy has learned is used, and that is said
-    monkeypatch.setattr(errors, "_noted", set())  # what was said before would not be said again
     anew = run(f"{line.replace('--run cp', '--run pilot')} --labels 8")
     assert anew.code == 0, anew.err
     assert "begins from nothing in pilot. The run pilot has 8 labels already" in anew.err

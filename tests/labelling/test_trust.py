@@ -11,7 +11,7 @@ from trusted import ACCURACY, TRUST
 from prefloop.commands.trust import _stretches, as_told, telling
 from prefloop.envs.settings import EnvSettings
 from prefloop.envs.spaces import Spaces
-from prefloop.evaluation.reward_report import AnswerFacts, judge
+from prefloop.evaluation.judgement import AnswerFacts, judge
 from prefloop.labelling.client.calling import RefusedError
 from prefloop.labelling.client.people import People
 from prefloop.labelling.limits import MAX_NAMED, MAX_STRETCHES
@@ -189,8 +189,14 @@ def test_ties_alone_are_told_as_nothing_known():
     labels = np.array([0.0] + [0.5] * 9)
     preferences = Preferences(segments, np.arange(10), np.arange(10, 20), labels)
     settings = RewardSettings(epochs=2, hidden_sizes=(8,))
-    judgement = judge(fitted(preferences, settings), preferences, np.arange(4, 10), 0.1)
-    told = as_told(judgement, [{}] * 10)
+    judgement = judge(
+        fitted(preferences, settings),
+        preferences,
+        np.arange(4, 10),
+        0.1,
+        AnswerFacts(facts=[{}] * 10),
+    )
+    told = as_told(judgement)
     TrustIn.model_validate(told)
     assert told["held_out_accuracy"] is None and told["calibration"] == []
     assert told["over_time"] == told["by_annotator"] == []

@@ -15,6 +15,9 @@ M = TypeVar("M", bound=BaseModel)
 C = TypeVar("C", bound="Caller")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts
+NOT_UNDERSTOOD = (
+    422  # of HTTP: for instance a field that a server of an earlier version does not know
+)
 _TRY_AGAIN = {408, 429, 502, 503, 504}
 
 

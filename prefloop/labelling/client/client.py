@@ -11,7 +11,7 @@ from prefloop.envs.settings import Env, as_settings
 from prefloop.envs.spaces import Spaces
 from prefloop.errors import UserError
 from prefloop.labelling.arrays import from_archive, pad, replay_kind, to_archive
-from prefloop.labelling.client.calling import Caller, RefusedError
+from prefloop.labelling.client.calling import NOT_UNDERSTOOD, Caller, RefusedError
 from prefloop.labelling.limits import MAX_NAME, MAX_STUDY, RUN_NAME, STUDY_NAME
 from prefloop.labelling.schemas.annotate import AnswerOut, LeasesOut
 from prefloop.labelling.schemas.arena import RankingOut
@@ -39,7 +39,6 @@ from prefloop.labelling.schemas.trainings import TrainingOut, WishesOut
 
 EXPORT_SECONDS = 600.0  # that a large run may take; asked again, it would take them again
 _SEGMENTS_AT_ONCE = 200
-_UNKNOWN = 422  # of HTTP: a field that a server of an earlier version does not know
 
 
 class LabellingClient(Caller):
@@ -285,7 +284,7 @@ class LabellingClient(Caller):
             try:
                 return self._call("POST", path, json={**body, "with_replay": True}).content
             except RefusedError as error:
-                if error.status != _UNKNOWN:
+                if error.status != NOT_UNDERSTOOD:
                     raise
         return self._call("POST", path, json=body).content
 
