@@ -1,7 +1,6 @@
 """The page in a browser: a run whose clips are real, and a Chromium that forgives no error."""
 
 import contextlib
-import functools
 import importlib.util
 import shutil
 import tempfile
@@ -19,10 +18,12 @@ from prefloop.labelling.arrays import Segment, pad, to_archive
 from prefloop.labelling.server.app import create_app
 from prefloop.labelling.server.clips import ClipStore
 from prefloop.labelling.server.config import SettingsFile
-from prefloop.labelling.server.rendering import Renderer, write_clip
+from prefloop.labelling.server.rendering import write_clip
 from prefloop.labelling.server.storage.store import Store, utc_now
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# the shell without windows is the same engine with less around it, and a quarter quicker
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 REASON = "Chromium is not installed"
 if importlib.util.find_spec("playwright") is None:
     CHROMIUM, REASON = None, "Playwright is not installed"
@@ -66,26 +67,23 @@ def make_segments(count, length=25, seed=0):
     return segments
 
 
-@functools.cache
-def _renderer():
-    return Renderer("CartPole-v1")
-
-
-_clips = {}
-
-
 def clip_of(segment):
-    """An MP4 of a segment; drawn once, whichever tests show it."""
-    if segment.digest not in _clips:
-        _clips[segment.digest] = _drawn(segment)
-    return _clips[segment.digest]
-
-
-def _drawn(segment):
+    """An MP4 of a segment: a cart and its pole, in a sixteenth of the pixels, which take a twentieth of the time."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
-        write_clip(path, _renderer().frames(segment), 50)
+        write_clip(path, map(_picture, segment.obs), 50)
         return path.read_bytes()
+
+
+def _picture(obs):
+    height, width = 100, 150
+    y, x = np.mgrid[:height, :width]
+    cart = width / 2 + 31 * obs[0]
+    picture = np.full((height, width, 3), 255, np.uint8)
+    picture[(abs(x - cart) < 6) & (abs(y - 75) < 4)] = 0
+    up = 75 - y
+    picture[(abs(x - cart - np.tan(obs[2]) * up) < 2) & (up > 0) & (up < 30)] = (202, 152, 101)
+    return picture
 
 
 def make_run(api, name="cartpole-01", num_queries=6, seed=0, length=25, clips=True, **facts):
