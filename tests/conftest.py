@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 from unittest import mock
 
 import hypothesis
@@ -29,6 +29,8 @@ from prefloop.startup import multiply_on_one_thread
 multiply_on_one_thread()  # before NumPy is there, which comes with PyTorch
 
 import torch  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+from PIL import Image  # noqa: E402
 
 # PyTorch's compiler, which some tests meet, and what Mesa draws by each bring an LLVM of their own; the compiler's comes
 # with builds for CUDA, and ends the process where it comes second
@@ -49,6 +51,17 @@ hypothesis.settings.load_profile("prefloop")
 # a shell that starts tests in the background has them, and what they start, ignore Ctrl-C
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_SAVEFIG = Figure.savefig
+
+
+def _hardly_drawn(figure: Figure, file: BinaryIO, **kwargs: object) -> None:
+    """A PNG of one pixel, where drawing takes a third of a small run: tests/evaluation/test_plots.py draws."""
+    if kwargs["format"] == "png":
+        Image.new("L", (1, 1)).save(file, "png")
+    else:
+        _SAVEFIG(figure, file, **kwargs)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Outc
         with (
             mock.patch.object(sys, "argv", [script, *arguments]),
             mock.patch.object(errors, "_noted", set()),  # once a process, and this stands for one
+            mock.patch.object(Figure, "savefig", _hardly_drawn),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
@@ -155,24 +169,45 @@ def postgres() -> Iterator[str]:
                 break
             assert server.poll() is None, "PostgreSQL did not start"
             time.sleep(0.05)
-        yield f"postgresql://tests@/postgres?host={folder}"
+        address = f"postgresql://tests@/postgres?host={folder}"
+        _make_template(address)
+        yield address
     finally:
         server.send_signal(signal.SIGQUIT)  # without a checkpoint: nothing is kept
         server.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _make_template(address: str) -> None:
+    """A database with the newest schema, of which others are copies: its migrations take half a second."""
+    psycopg = pytest.importorskip("psycopg")
+    from prefloop.labelling.server.storage.store import Store
+
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE made")
+    Store(address.replace("/postgres?", "/made?")).close()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of an empty database; a test that asks for it runs on SQLite and PostgreSQL."""
+    """The address of an empty database; a test that asks for it runs on SQLite and PostgreSQL.
+
+    With tables where it is for `store`, without any where the test makes what it needs.
+    """
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'labels.sqlite3'}"
+        file = tmp_path / "labels.sqlite3"
+        if "store" in request.fixturenames:
+            from empty_stores import empty_sqlite
+
+            empty_sqlite(file)
+        yield f"sqlite:///{file}"
         return
     psycopg = pytest.importorskip("psycopg")
     address = request.getfixturevalue("postgres")
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        made = "made" if "store" in request.fixturenames else "template1"
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {made}")
         yield address.replace("/postgres?", f"/{name}?")
         # before it is on the disk: to remove hundreds from there takes minutes
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

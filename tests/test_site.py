@@ -83,11 +83,15 @@ def test_pages_are_shown_without_another_host(site):
 
 def test_a_broken_link_is_an_error(tmp_path):
     root = tmp_path / "project"
-    shutil.copytree(ROOT / "docs", root / "docs")
-    for name in ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
-        shutil.copy(ROOT / name, root)
-    with (root / "docs" / "bc.md").open("a", encoding="utf-8") as page:
-        page.write("\n[one](nowhere.md), [two](ppo.md#nowhere), [three](#nowhere)\n")
+    (root / "docs").mkdir(parents=True)
+    shutil.copy(ROOT / "mkdocs.yml", root / "whole.yml")
+    # by the same rules, two pages: of all of them, most of the time goes into docstrings
+    small = "INHERIT: whole.yml\nnav: [index.md, ppo.md]\nplugins: [search]\nhooks: []\n"
+    (root / "mkdocs.yml").write_text(small)
+    (root / "docs" / "ppo.md").write_text("# PPO\n")
+    (root / "docs" / "index.md").write_text(
+        "# Home\n\n[one](nowhere.md), [two](ppo.md#nowhere), [three](#nowhere), [there](ppo.md#ppo)\n"
+    )
     outcome = build(root, tmp_path / "site")
     assert outcome.returncode == 1
     assert len(re.findall(r"WARNING.*nowhere", outcome.stderr)) == 3, outcome.stderr

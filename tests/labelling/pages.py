@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from empty_stores import empty_sqlite
 from people import seeded
 from serving import serving
 
@@ -172,7 +173,7 @@ class Site:
     """A served application; `api` is a client of it, `url` is where its page is."""
 
     def __init__(self, tmp_path, clock=utc_now, **kwargs):
-        self.store = Store(f"sqlite:///{tmp_path / 'labels.sqlite3'}", clock, seeded())
+        self.store = Store(empty_sqlite(tmp_path / "labels.sqlite3"), clock, seeded())
         self.settings = SettingsFile(tmp_path / "labelling.yaml")
         self.clips = ClipStore(tmp_path / "clips", 10**8)
         self.app = create_app(self.store, self.clips, self.settings, **kwargs)

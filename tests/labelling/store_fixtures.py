@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 
 import pytest
+from empty_stores import empty_sqlite
 from serving import serving
 
 from prefloop.labelling.server.app import create_app
@@ -14,7 +15,7 @@ from prefloop.labelling.server.storage.store import Store
 @pytest.fixture
 def store(tmp_path):
     """An empty store of labels, closed afterwards."""
-    store = Store(f"sqlite:///{tmp_path / 'labels.sqlite3'}")
+    store = Store(empty_sqlite(tmp_path / "labels.sqlite3"))
     yield store
     store.close()
 

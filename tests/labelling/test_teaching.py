@@ -118,7 +118,7 @@ def test_people_teach_a_policy_and_a_run_that_was_stopped_goes_on(run, client, t
 PEBBLE = (
     "--steps 600 --iteration-steps 150 --exploration-steps 300 --exploration-states 32 --random-steps 50 "
     "--updates-per-step 0.2 --labels 8 --segment-length 20 --hidden-sizes 8 --batch-size 16 "
-    "--reward-hidden-sizes 8 --reward-epochs 3 --evaluation-episodes 2 --no-keep-exploration"
+    "--reward-hidden-sizes 8 --reward-epochs 3 --evaluation-episodes 1 --no-keep-exploration"
 )
 
 
