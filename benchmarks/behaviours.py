@@ -67,11 +67,6 @@ def _upright_hopper_turning_back(obs: NDArray) -> float:
     return float(-(obs[:, 7] * (obs[:, 0] > 0.5)).mean())
 
 
-def _reared_up(obs: NDArray) -> float:
-    """1 where the torso points straight up, 0 where it lies, -1 on its head; of HalfCheetah's pitch, which turns on and on."""
-    return float(-np.sin(obs[:, 1]).mean())
-
-
 def _leg_raised(obs: NDArray) -> float:
     """How high the front left foot is above the floor, in metres; below 0 by how far the torso lies on its back."""
     upright = 1 - 2 * (obs[:, 2] ** 2 + obs[:, 3] ** 2)  # of a unit quaternion w, x, y, z
@@ -118,11 +113,13 @@ BEHAVIOURS = {
         "HalfCheetah-v5", "Run backwards, to the left, as fast as possible.",
         lambda obs: float(-obs[:, 8].mean()),
     ),
-    "cheetah-backflip": Behaviour(
-        "HalfCheetah-v5", "Do backflips, one after the other.", lambda obs: float(-obs[:, 10].mean()), 30_000
+    "cheetah-stroll": Behaviour(
+        "HalfCheetah-v5", "Stroll to the right, at about one metre per second.",
+        lambda obs: -abs(float(obs[:, 8].mean()) - 1), 30_000,
     ),
-    "cheetah-upright": Behaviour(
-        "HalfCheetah-v5", "Stand upright on the hind leg.", _reared_up, 30_000
+    "reacher-clock": Behaviour(
+        "Reacher-v5", "Turn counter-clockwise, evenly, once a second.",
+        lambda obs: -float(np.abs(obs[:, 6] - 2 * np.pi).mean()), 20_000,
     ),
     "swimmer-clockwise": Behaviour(
         "Swimmer-v5", "Turn clockwise, as fast as possible.", lambda obs: -_turning(obs), 30_000, TWO_SECONDS

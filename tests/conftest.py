@@ -241,7 +241,7 @@ def sqlite_url(tmp_path: Path) -> str:
 
 # what is skipped for want of it, by a word of the reason, and how it comes
 BROUGHT_BY = {
-    "chromium": "apt-get install chromium (Debian; elsewhere any Chromium on the PATH)",
+    "chromium": "apt-get install chromium-headless-shell (Debian; elsewhere any Chromium on the PATH)",
     "postgresql": "apt-get install postgresql (Debian; elsewhere initdb on the PATH)",
     "egl": "apt-get install libegl1",
     "could not import": "make test, which installs all extras",

@@ -26,10 +26,11 @@ from prefloop.rewards.settings import WARM_UP, RewardSettings, SurfSettings
 from prefloop.rewards.surf import Surf
 from prefloop.seeding import Stream, generator, integer, uniform_of
 
-# How much quicker the part of a reward that is the same in every step is learned than the rest.
-# Where segments differ in length, labels may say little more than that longer is better, or worse.
+# How much quicker the part of a reward that is the same in every step is learned than the rest, where all
+# compared segments differ in length. Labels may say little more than that longer is better, or worse, then.
 # What a constant explains should not be laid to the states that happened to be long episodes':
-# a policy finds such a flaw. Among segments of one length a constant says nothing, and stays 0.
+# a policy finds such a flaw. Among segments of one length a constant says nothing, and stays 0. Where few
+# differ, it is in proportion: so quick a constant would explain these few by more than all steps are worth.
 CONSTANT_RATE = 30.0
 # probability that a draw from Poisson(1) is at most 0, 1, 2 ...: the last is 1 in float64
 POISSON = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(20)])
@@ -129,9 +130,11 @@ class RewardFit:
         self._labels = self._tensor(preferences.labels.astype(np.float32))
         constants = [last_layer(network).bias for network in model.networks]
         others = [p for p in model.parameters() if all(p is not c for c in constants)]
-        quicker = CONSTANT_RATE * settings.learning_rate
+        lengths = segments.lengths
+        differ = float(np.mean(lengths[preferences.first] != lengths[preferences.second]))
+        quicker = max(1.0, CONSTANT_RATE * differ) * settings.learning_rate
         groups: list[dict[str, Any]] = [{"params": others}]
-        if np.ptp(segments.lengths):
+        if np.ptp(lengths):
             groups.append({"params": constants, "lr": quicker, "weight_decay": 0.0})
         self.optimizer = Adam(
             groups,

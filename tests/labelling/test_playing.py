@@ -2,21 +2,14 @@
 
 import functools
 import http.server
-import importlib.util
-import shutil
 import threading
 
 import numpy as np
 import pytest
+from pages import NEEDS_CHROMIUM, chromium
 
 from prefloop.labelling.arrays import Segment
 from prefloop.labelling.server.rendering import Renderer, write_clip
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-REASON = "Chromium is not installed"
-if importlib.util.find_spec("playwright") is None:
-    CHROMIUM, REASON = None, "Playwright is not installed"
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 # Chromium seeks in a blob, and over HTTP only where the server answers to ranges, as this does not
 PAGE = """<!doctype html><title>a clip</title><video muted></video><script type="module">
@@ -66,10 +59,8 @@ def address(tmp_path):
         thread.join()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason=REASON)
+@NEEDS_CHROMIUM
 def test_a_clip_plays_in_chromium(tmp_path, address):
-    from playwright.sync_api import sync_playwright
-
     length = 50
     obs = np.zeros((length, 4), dtype=np.float32)
     obs[:, 0] = np.linspace(-2, 2, length)  # the cart crosses the picture
@@ -77,8 +68,7 @@ def test_a_clip_plays_in_chromium(tmp_path, address):
     renderer = Renderer("CartPole-v1")
     write_clip(tmp_path / "clip.mp4", renderer.frames(segment), renderer.fps)
     (tmp_path / "index.html").write_text(PAGE)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with chromium() as browser:
         page = browser.new_page()
         page.goto(address)
         page.wait_for_function("document.querySelector('video').readyState >= 3")
@@ -94,4 +84,3 @@ def test_a_clip_plays_in_chromium(tmp_path, address):
         for frame in (0, 49, 25, 24, 23, 9, 10):
             expected = (obs[frame, 0] / 2.4 + 1) * 240
             assert abs(page.evaluate(SHOW, [frame, float(expected)]) - expected) < 1.5, frame
-        browser.close()
