@@ -37,6 +37,7 @@ from prefloop.envs.settings import EnvSettings
 from prefloop.errors import UserError
 from prefloop.evaluation.evaluate import acting_in_episode, env_seed
 from prefloop.evaluation.statistics import mean_estimate
+from prefloop.evaluation.videos import record_episode
 from prefloop.files import read_csv, write_csv
 
 TABLE = Path(__file__).with_suffix(".csv")
@@ -53,6 +54,7 @@ class Behaviour:
         objective: of a clip's observations [steps, obs_dim], one number; more is better.
         steps: of experience.
         flags: of `prefloop teach` besides.
+        slow: how many times as slow as it was the film plays.
     """
 
     env: str
@@ -60,11 +62,17 @@ class Behaviour:
     objective: Callable[[NDArray], float]
     steps: int = 60_000
     flags: tuple[str, ...] = ()
+    slow: int = 1
 
 
 def _upright_hopper_turning_back(obs: NDArray) -> float:
     """Backwards, by the torso's angle, in the air rather than on the floor."""
     return float(-(obs[:, 7] * (obs[:, 0] > 0.5)).mean())
+
+
+def _reared_up(obs: NDArray) -> float:
+    """1 where the torso points straight up, 0 where it lies, -1 on its head; HalfCheetah's pitch turns on and on."""
+    return float(-np.sin(obs[:, 1]).mean())
 
 
 def _leg_raised(obs: NDArray) -> float:
@@ -115,11 +123,18 @@ BEHAVIOURS = {
     ),
     "cheetah-stroll": Behaviour(
         "HalfCheetah-v5", "Stroll to the right, at about one metre per second.",
-        lambda obs: -abs(float(obs[:, 8].mean()) - 1), 30_000,
+        lambda obs: -abs(float(obs[:, 8].mean()) - 1),
     ),
-    "reacher-clock": Behaviour(
-        "Reacher-v5", "Turn counter-clockwise, evenly, once a second.",
-        lambda obs: -float(np.abs(obs[:, 6] - 2 * np.pi).mean()), 20_000,
+    "cheetah-backflip": Behaviour(
+        "HalfCheetah-v5", "Do backflips, one after the other.",
+        lambda obs: float(-obs[:, 10].mean()), 30_000,
+    ),
+    "cheetah-upright": Behaviour(
+        "HalfCheetah-v5", "Stand upright on the hind leg.", _reared_up, 30_000
+    ),
+    "reacher-spin": Behaviour(
+        "Reacher-v5", "Spin the arm counter-clockwise, a turn a second or faster.",
+        lambda obs: float((obs[:, 6] > 2 * np.pi).mean()), 15_000, slow=10,
     ),
     "swimmer-clockwise": Behaviour(
         "Swimmer-v5", "Turn clockwise, as fast as possible.", lambda obs: -_turning(obs), 30_000, TWO_SECONDS
@@ -226,18 +241,28 @@ def _sac(name: str, seed: int, out: Path) -> None:
         subprocess.run(line, check=True, stdout=log, stderr=log, env=quiet())
 
 
-def film(video: Path, to: Path, seconds: float = 6.0, width: int = 240) -> None:
-    """The beginning of a video as a picture that moves, for a page."""
+def _video(name: str, seed: int, out: Path) -> Path:
+    """Of a run's last policy: the page's, which leaves steps out, or one of each step where it is to be slowed down."""
+    if BEHAVIOURS[name].slow == 1:
+        return out / "latest.mp4"
+    act = _trained(name, seed, out)(0)
+    record_episode(EnvSettings(env=BEHAVIOURS[name].env), act, seed, out / "each_step.mp4")
+    return out / "each_step.mp4"
+
+
+def film(video: Path, to: Path, slow: int, seconds: float = 6.0, width: int = 240) -> None:
+    """The beginning of a video as a picture that moves for so many seconds, for a page."""
     import av
 
     with av.open(str(video)) as file:
         stream = file.streams.video[0]
         rate = float(stream.average_rate or 1)
-        every = max(1, round(rate / 10))
-        frames = [frame.to_image() for frame in file.decode(stream)][: int(seconds * rate) : every]
+        every = max(1, round(rate / 10 / slow))
+        shown = int(seconds * rate / slow)
+        frames = [frame.to_image() for frame in file.decode(stream)][:shown:every]
     small = [frame.resize((width, width * frame.height // frame.width)) for frame in frames]
     small[0].save(
-        to, save_all=True, append_images=small[1:], duration=int(1000 * every / rate), loop=0, quality=50
+        to, save_all=True, append_images=small[1:], duration=int(1000 * every * slow / rate), loop=0, quality=50
     )  # fmt: skip
 
 
@@ -285,8 +310,9 @@ def main() -> None:
             (row for row in rows if row["behaviour"] == name), key=lambda row: float(row["after"])
         )
         film(
-            arguments.runs / f"{name}-{best['seed']}" / "latest.mp4",
+            _video(name, int(best["seed"]), arguments.runs / f"{name}-{best['seed']}"),
             arguments.film / f"behaviour_{name}.webp",
+            BEHAVIOURS[name].slow,
         )
     for row in rows:
         said = ", ".join(
