@@ -30,7 +30,7 @@ def test_an_infinite_loop_is_stopped(submission):
         "    for _ in tqdm(range(num_iter)",
         "    while True: pass\n    for _ in tqdm(range(num_iter)",
     )
-    checks = grade_learning(submission, Limits(seconds=2))
+    checks = grade_learning(submission, Limits(seconds=4))
     assert learning(checks) == 0
     assert any("did not come to an end" in check.reason for check in checks)
     assert network(grade_network(submission, LIMITS)) == 35

@@ -47,7 +47,7 @@ def first_complete_episodes(num_envs, min_steps, seed):
 def test_mean_episode_length_is_unbiased(num_envs, true_length):
     envs = make_vector_env("CartPole-v1", num_envs)
     sums = np.zeros(2)
-    repeats = 20 if num_envs == 1 else 25
+    repeats = 40 if num_envs == 1 else 25
     for seed in range(repeats):
         batch = collect_steps(envs, noisy_balancing(seed), min_steps=5000, seed=seed)
         sums += batch.lengths.sum(), len(batch)

@@ -22,7 +22,7 @@ from prefloop.labelling.server.config import SettingsFile
 from prefloop.labelling.server.rendering import write_clip
 from prefloop.labelling.server.storage.store import Store, utc_now
 
-# the shell without windows is the same engine with less around it, and a quarter quicker
+# the shell without windows is the same engine with less around it, for a quarter less of the processor's time
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 REASON = "Chromium is not installed"
@@ -69,7 +69,7 @@ def make_segments(count, length=25, seed=0):
 
 
 def clip_of(segment):
-    """An MP4 of a segment: a cart and its pole, in a sixteenth of the pixels, which take a twentieth of the time."""
+    """An MP4 of a segment: a cart and its pole, in a sixteenth of the pixels, which take a sixth of the time."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
         write_clip(path, map(_picture, segment.obs), 50)

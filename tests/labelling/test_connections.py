@@ -12,6 +12,7 @@ import time
 import httpx
 import pytest
 from conftest import ROOT
+from empty_stores import empty_sqlite
 from hostile import opened, reply_to
 from serving import ServerProcess, serving
 
@@ -33,7 +34,7 @@ SHORT = ConnectionLimits(head_seconds=0.3, idle_seconds=1, unread_seconds=0.3, c
 def serve(tmp_path):
     """Serves as `prefloop label` does, with limits of a test's; gives a client."""
     with contextlib.ExitStack() as stack:
-        store = Store(f"sqlite:///{tmp_path / 'labels.sqlite3'}")
+        store = Store(empty_sqlite(tmp_path / "labels.sqlite3"))
         stack.callback(store.close)
 
         def client(limits=SHORT, behind_proxy=False, **kwargs):

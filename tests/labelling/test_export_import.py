@@ -10,6 +10,7 @@ import sqlalchemy
 from arenas import NAMES, vote
 from arenas import fill as fill_arena
 from conftest import assert_one_sentence
+from empty_stores import empty_sqlite
 from pages import clip_of, make_segments
 from people import RUN, SESSION, Clock, seeded
 from serving import serving
@@ -55,7 +56,7 @@ def places(tmp_path):
             folder = tmp_path / name
             folder.mkdir()
             clock = Clock()
-            store = Store(f"sqlite:///{folder / 'labels.sqlite3'}", clock, seeded())
+            store = Store(empty_sqlite(folder / "labels.sqlite3"), clock, seeded())
             stack.callback(store.close)
             settings = SettingsFile(folder / "labelling.yaml")
             app = create_app(store, ClipStore(folder / "clips", 10**8), settings)

@@ -130,7 +130,7 @@ def attack(database_url, tmp_path, examples, derandomize):
 
 
 def test_no_request_breaks_the_server(tmp_path):
-    attack(f"sqlite:///{tmp_path / 'labels.sqlite3'}", tmp_path, examples=3, derandomize=True)
+    attack(f"sqlite:///{tmp_path / 'labels.sqlite3'}", tmp_path, examples=8, derandomize=True)
 
 
 @pytest.mark.slow
