@@ -42,6 +42,11 @@ class Teachable(Protocol):
         """Iterations before the first questions."""
         ...
 
+    @property
+    def labels_left(self) -> int:
+        """Labels that it may still ask for."""
+        ...
+
     def ask_now(self, wished: bool = False) -> None:
         """Asks about what was done so far, as long as there are labels to come.
 
@@ -112,6 +117,7 @@ class Teaching:
         if (asks := self._page.wishes.asks) > self._asked:
             self._asked = asks
             self._learner.ask_now(wished=True)
+            self._page.tell(labels_left=self._learner.labels_left)
 
     def stop(self, rows: Sequence[Mapping[str, float]]) -> str | None:
         """Why the training is to end now; None to go on."""
@@ -130,6 +136,7 @@ class Teaching:
             self._page.tell(held_out_accuracy=accuracy)
         self._page.tell(
             labels=int(row["labels"]),
+            labels_left=self._learner.labels_left,
             sessions=sum(bool(r.get("reward_epochs")) for r in rows),
             curve=self._curve(rows),
         )

@@ -115,6 +115,11 @@ class Pebble:
         self.seconds += time.monotonic() - begin
         return {**row, **taught.counts(), **fit_row, **correlation}
 
+    @property
+    def labels_left(self) -> int:
+        """As of `TaughtReward`."""
+        return self.taught.labels_left
+
     def ask_now(self, wished: bool = False) -> None:
         """Asks in the middle of an iteration, as long as there are labels to come; `wished` is as in `TaughtReward.ask`."""
         if self.replay.size < 2:  # what the only step led to is not known yet

@@ -97,6 +97,11 @@ class PrefPPO:
         correlation = {"reward_correlation": taught.correlation(rollouts)}
         return {**row, **taught.counts(), **fit_row, **correlation}
 
+    @property
+    def labels_left(self) -> int:
+        """As of `TaughtReward`."""
+        return self.taught.labels_left
+
     def ask_now(self, wished: bool = False) -> None:
         """Asks in the middle of an iteration about the one before, as long as there are labels to come.
 

@@ -122,6 +122,11 @@ class TaughtReward:
         if (self.wait or not self.fitted) and not again:
             self.answers.wait()
 
+    @property
+    def labels_left(self) -> int:
+        """Labels that may still be asked for; 0 where those that were asked for make up all."""
+        return max(0, self.answers.missing(self.questions.labels))
+
     def _put(
         self,
         episodes: Trajectories,

@@ -108,6 +108,11 @@ def test_buttons_steer_it(site, browser):
         until(page, "document.querySelector('.training .mistake').textContent === ''")
         while tell(site)["asks"] < 1:
             page.wait_for_timeout(50)
+        # where all labels are given, or asked for, it would do nothing
+        tell(site, labels_left=0)
+        until(page, "document.querySelector('.training-facts').textContent.includes('no more')")
+        assert page.get_by_role("button", name="Ask me now").is_disabled()
+        assert page.get_by_role("button", name="Pause learning").is_enabled()
         page.get_by_role("button", name="Stop and keep").click()
         said(page, "Stopping, and keeping what was learned")
         assert tell(site)["stop"]

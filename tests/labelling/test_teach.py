@@ -212,7 +212,7 @@ class Page:
 class Learner:
     """Has explored for two iterations and been fitted."""
 
-    exploration_iterations, wishes = 2, 0
+    exploration_iterations, wishes, labels_left = 2, 0, 7
 
     def ask_now(self, wished=False):
         self.wishes += wished
@@ -272,6 +272,7 @@ def test_whoever_wishes_to_be_asked_is_asked_while_it_is_paused_too(tmp_path, mo
     monkeypatch.setattr("prefloop.commands.teaching.time.sleep", press)
     teaching.on_steps(1)
     assert teaching._learner.wishes == 2
+    assert page.said["labels_left"] == 7
 
 
 def test_two_that_teach_one_run(run, client, tmp_path):

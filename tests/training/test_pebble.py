@@ -426,6 +426,7 @@ def test_asked_for_before_there_are_enough_pairs_it_asks_about_those(pebble):
         asked.append(learner.taught.answers.shown)
     # segments of 20 steps from one episode: a single one makes no pair
     assert asked[19] == 0 < asked[30] and asked[-1] == 20
+    assert learner.labels_left == 0
 
 
 SURF = SurfSettings(surf=True, confidence=0.5, unlabelled_selection="disagreement")

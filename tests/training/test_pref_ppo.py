@@ -275,11 +275,12 @@ def test_asked_in_the_middle_it_asks_about_what_it_did_last(tmp_path):
     with writing(tmp_path / "p") as writer:
         learner = make(writer, dataclasses.replace(SETTINGS, questions=questions))
         learner.ask_now()  # there is nothing yet
-        assert learner.taught.answers.shown == 0
+        assert learner.taught.answers.shown == 0 and learner.labels_left == 100
         learner.iterate(0)
         shown = learner.taught.answers.shown
         learner.ask_now()
         assert learner.taught.answers.shown == shown + 8
+        assert learner.labels_left == 100 - (shown + 8)
         assert learner.mean_predicted_rewards(1) is None
 
 

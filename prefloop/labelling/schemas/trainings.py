@@ -39,6 +39,9 @@ class TrainingIn(In):
     steps_per_second: float | None = Field(None, ge=0)
     sessions: Count = Field(0, description="How often the reward was fitted.")
     labels: Count = Field(0, description="That the reward was fitted to.")
+    labels_left: Count | None = Field(
+        None, description="Labels that it may still ask for; null where it does not say."
+    )
     held_out_accuracy: float | None = Field(None, ge=0, le=1)
     curve: list[PointIn] = Field([], max_length=MAX_POINTS)
     said: str = Field("", max_length=MAX_SAID, description="Why it ended.")
@@ -82,6 +85,7 @@ class TrainingOut(Out):
     steps_per_second: float | None
     sessions: int
     labels: int
+    labels_left: int | None = Field(None, description="Null of trainers that do not say.")
     held_out_accuracy: float | None
     curve: list[PointOut]
     said: str

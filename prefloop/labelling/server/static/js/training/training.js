@@ -38,6 +38,12 @@ function heldOut({ held_out_accuracy: accuracy, labels }) {
   return `the reward is right about ${percent(accuracy)} of those it was not fitted to`;
 }
 
+/** What the reward was fitted to, and whether there is more to come. */
+function learnedFrom({ labels, labels_left: left }) {
+  if (left === 0) return `${count(labels, "label")} learned from; no more are asked for`;
+  return labels ? `${count(labels, "label")} learned from` : "nothing learned from labels yet";
+}
+
 export class Training {
   node = make("details", { class: "training card", hidden: true });
   #run;
@@ -104,7 +110,7 @@ export class Training {
     this.node.dataset.phase = isThere && wishes.paused ? "paused" : training.phase;
     setText(this.#said, inSentence(training));
     const facts = [
-      training.labels ? `${count(training.labels, "label")} learned from` : "nothing learned from labels yet",
+      learnedFrom(training),
       heldOut(training),
       training.steps_per_second && isThere ? `${training.steps_per_second.toFixed(0)} steps a second` : "",
     ];
@@ -112,6 +118,7 @@ export class Training {
     this.#buttons.pause.hidden = wishes.paused;
     this.#buttons["go-on"].hidden = !wishes.paused;
     for (const node of Object.values(this.#buttons)) node.disabled = !isThere || wishes.stop;
+    if (training.labels_left === 0) this.#buttons.ask.disabled = true;
     this.#draw(training.curve);
     await this.#play(training.video_url);
   }
