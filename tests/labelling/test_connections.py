@@ -93,11 +93,10 @@ def test_headers_that_come_a_byte_at_a_time_are_given_up(serve, before):
     with opened(api) as connection, contextlib.suppress(ConnectionError):
         if before:
             assert reply_to(connection, before).startswith(b"HTTP/1.1 200")
-        begun = time.monotonic()
         for byte in b"GET /api/health HTTP/1.1\r\nX-Slow: " + b"a" * 1000:
             connection.sendall(bytes([byte]))
             time.sleep(0.02)
-            assert time.monotonic() - begun < 5, "it may go on for ever"
+        pytest.fail("it may go on for ever")
 
 
 def test_a_body_that_comes_although_nobody_wants_it_is_given_up(serve):
@@ -105,12 +104,10 @@ def test_a_body_that_comes_although_nobody_wants_it_is_given_up(serve):
     with opened(api) as connection:
         head = b"PUT /api/runs/x/training/video HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n"
         assert b"HTTP/1.1 4" in reply_to(connection, head)
-        begun = time.monotonic()
-        with contextlib.suppress(ConnectionError):
-            while time.monotonic() - begun < 5:
+        with pytest.raises(ConnectionError):
+            for _ in range(1000):
                 connection.sendall(b"a")
                 time.sleep(0.02)
-        assert time.monotonic() - begun < 4
 
 
 def test_a_connection_that_asks_nothing_more_is_ended(serve):
@@ -251,15 +248,22 @@ def test_whom_an_address_stands_for():
     assert network_of("x" * 10_000) == network_of(None) == "unknown"
 
 
+def refused(api, address):
+    """The reply to an address whose requests are too many, once they have arrived."""
+    deadline = time.monotonic() + 10
+    while (reply := api.get("/api/health", headers={"x-forwarded-for": address})).status_code != 503:
+        assert time.monotonic() < deadline
+    return reply
+
+
 def test_requests_of_one_address_leave_room_for_others(serve):
     api = serve(ConnectionLimits(), behind_proxy=True, requests_per_address=2)
     slow = b"POST /api/answers HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nX-Forwarded-For: %s\r\n\r\n{"
     held = [opened(api) for _ in range(2)]
     for connection in held:
         connection.sendall(slow % b"192.0.2.1")
-    time.sleep(0.3)
-    same = api.get("/api/health", headers={"x-forwarded-for": "192.0.2.1"})
-    assert (same.status_code, same.headers["x-content-type-options"]) == (503, "nosniff")
+    same = refused(api, "192.0.2.1")
+    assert same.headers["x-content-type-options"] == "nosniff"
     assert "of your address" in same.json()["detail"]
     other = api.get("/api/health", headers={"x-forwarded-for": "192.0.2.2"})
     assert other.status_code == 200
@@ -276,9 +280,7 @@ def test_what_no_proxy_says_is_not_believed(serve):
         connection.sendall(
             b"POST /api/answers HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"
         )
-        time.sleep(0.3)
-        reply = api.get("/api/health", headers={"x-forwarded-for": "192.0.2.2"})
-        assert reply.status_code == 503
+        assert refused(api, "192.0.2.2")
 
 
 def test_requests_that_end_are_not_remembered():
@@ -294,10 +296,8 @@ def test_requests_that_end_are_not_remembered():
 
 
 def test_wrong_tokens_are_slowed_down_and_right_ones_are_not(serve):
-    tokens = make_tokens()
-    api = serve(
-        ConnectionLimits(), tokens=tokens.hashed, wrong_tokens=WrongTokens(free=3, seconds=0.3)
-    )
+    tokens, tried = make_tokens(), WrongTokens(free=3, seconds=0.3)
+    api = serve(ConnectionLimits(), tokens=tokens.hashed, wrong_tokens=tried)
 
     def asked(token, path="/api/runs"):
         begun = time.monotonic()
@@ -309,9 +309,10 @@ def test_wrong_tokens_are_slowed_down_and_right_ones_are_not(serve):
     assert (reply.status_code, seconds >= 0.3) == (401, True)
     reply, seconds = asked("x", "/api/health")  # which says what a token allows
     assert (reply.json()["role"], seconds >= 0.3) == (None, True)
+    counted = dict(tried._tried)
     for token in (tokens.annotator, tokens.trainer):
-        reply, seconds = asked(token)
-        assert (reply.status_code, seconds < 0.3) == (200, True)
+        assert asked(token)[0].status_code == 200
+    assert tried._tried == counted  # which it would not be if they had been held back
     assert api.get("/api/health").json()["role"] is None  # without one
 
 
@@ -321,7 +322,10 @@ def test_many_wrong_tokens_at_once_are_not_held_back_all(serve):
     wrong = b"GET /api/runs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n\r\n"
     with opened(api) as first, opened(api) as second:
         first.sendall(wrong)
-        time.sleep(0.2)
+        deadline = time.monotonic() + 10
+        while not tried._held:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         assert reply_to(second, wrong).startswith(b"HTTP/1.1 429")
         assert first.recv(65536).startswith(b"HTTP/1.1 401")
 
