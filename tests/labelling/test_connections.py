@@ -251,7 +251,9 @@ def test_whom_an_address_stands_for():
 def refused(api, address):
     """The reply to an address whose requests are too many, once they have arrived."""
     deadline = time.monotonic() + 10
-    while (reply := api.get("/api/health", headers={"x-forwarded-for": address})).status_code != 503:
+    while (
+        reply := api.get("/api/health", headers={"x-forwarded-for": address})
+    ).status_code != 503:
         assert time.monotonic() < deadline
     return reply
 
