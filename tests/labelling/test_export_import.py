@@ -129,13 +129,16 @@ def contents(folder):
     return found
 
 
-def test_what_comes_in_goes_out_the_same(places, run, tmp_path):
+def test_what_comes_in_goes_out_the_same(places, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("prefloop.progress.SECONDS_BETWEEN_LINES", 0)
     here, there = places("here"), places("there")
     video = fill(here)
-    assert run(f"prefloop.cli runs export {RUN} out --server {here.url}").code == 0
+    outcome = run(f"prefloop.cli runs export {RUN} out --server {here.url}")
+    assert outcome.code == 0 and "1 of 1 clips" in outcome.err
     there.clock.go(86_400)
     outcome = run(f"prefloop.cli runs import out {RUN} --server {there.url}")
     assert outcome.code == 0, outcome.err
+    assert "segments, " in outcome.err and "1 of 1 clips" in outcome.err
     assert run(f"prefloop.cli runs export {RUN} again --server {there.url}").code == 0
     before, after = contents(tmp_path / "out"), contents(tmp_path / "again")
     assert before.keys() == after.keys()

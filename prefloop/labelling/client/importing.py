@@ -31,6 +31,7 @@ from prefloop.labelling.client.managing import write_export
 from prefloop.labelling.limits import MAX_NAME, as_shown
 from prefloop.labelling.schemas.runs import RunOut
 from prefloop.labelling.schemas.training import EventOut
+from prefloop.progress import progress
 from prefloop.words import counted
 
 _NAMESPACE = UUID("7d1f0b0c-6a55-4c3e-9a56-0f2b8f0f6a11")  # of the ids of imported labels
@@ -194,12 +195,14 @@ def _send_segments(
     named = np.unique([side for answer in answers for side in answer.sides])
     ids: dict[int, UUID] = {}
     start = 0
-    for shard in shards:
-        here = named[(named >= start) & (named < start + len(shard))]
-        if len(here):
-            sent = client.add_segments(name, shard[here - start])
-            ids.update(zip(here.tolist(), sent, strict=True))
-        start += len(shard)
+    with progress(len(named), "segments", leave=False) as bar:
+        for shard in shards:
+            here = named[(named >= start) & (named < start + len(shard))]
+            if len(here):
+                sent = client.add_segments(name, shard[here - start])
+                ids.update(zip(here.tolist(), sent, strict=True))
+                bar.update(units=len(here))
+            start += len(shard)
     return ids
 
 
@@ -328,28 +331,34 @@ def _trim(said: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _save_clips(client: LabellingClient, path: Path) -> None:
     """Fetches the clips that an export names: those that were sent and that nobody can draw again."""
-    gone = 0
-    if _clips(path):
-        (path / "clips").mkdir()
-    for digest in dict.fromkeys(clip for _, clip in _clips(path)):
-        try:
-            video = client.clip(digest)
-        except RefusedError:
-            gone += 1
-            continue
-        write_atomically(_clip_file(path, digest), video)
+    gone, digests = 0, dict.fromkeys(clip for _, clip in _clips(path))
+    if not digests:
+        return
+    (path / "clips").mkdir()
+    with progress(len(digests), "clips", leave=False) as bar:
+        for digest in digests:
+            try:
+                write_atomically(_clip_file(path, digest), client.clip(digest))
+            except RefusedError:
+                gone += 1
+            bar.update()
     if gone:
         note(f"{counted(gone, 'clip')} that the run names {'is' if gone == 1 else 'are'} gone.")
 
 
 def _send_clips(client: LabellingClient, path: Path, ids: Mapping[int, UUID]) -> None:
-    for segment, digest in _clips(path):
-        file = _clip_file(path, digest)
-        if segment in ids and file.exists():
-            try:
-                client.put_clip(ids[segment], file.read_bytes())
-            except OSError as error:
-                raise UserError(f"Can't read {file}: {error.strerror}.") from None
+    clips = _clips(path)
+    if not clips:
+        return
+    with progress(len(clips), "clips", leave=False) as bar:
+        for segment, digest in clips:
+            file = _clip_file(path, digest)
+            if segment in ids and file.exists():
+                try:
+                    client.put_clip(ids[segment], file.read_bytes())
+                except OSError as error:
+                    raise UserError(f"Can't read {file}: {error.strerror}.") from None
+            bar.update()
 
 
 def _clips(path: Path) -> list[tuple[int, str]]:
