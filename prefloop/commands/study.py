@@ -54,7 +54,7 @@ class Settings:
     block: int | None = setting(None, "of new: pairs between two pauses; if not given, there are none")
     answers_per_pair: int | None = setting(None, "of new: participants who compare each pair; if not given, as the runs say")
     address: str = setting("", "of new, add and renew: what browsers call the server, for the links")
-    links: str = setting("", "of new and add: the file that links are written to; if not given, NAME-links.csv, and with --open_link none")
+    links: str = setting("", "of new and add: the file that links are written to; if not given, NAME-links.csv, of add NAME-links-21.csv and so on, by the first of them, and with --open_link none")
     csv: str = setting("", "of show: write the table into this file")
     answers: bool = setting(False, "of delete: its participants' answers, too; if not given, they stay in the runs under their names")
     yes: bool = setting(False, "of forget and delete: without asking")

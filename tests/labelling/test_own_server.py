@@ -139,6 +139,11 @@ def test_programs_find_the_server_of_their_profile(run, tmp_path, monkeypatch):
     monkeypatch.setattr("prefloop.labelling.client.connecting.PATIENCE", 0.2)
     with ServerProcess("--profile", "dev", env={"HOME": str(tmp_path)}) as server:
         assert run("prefloop.cli runs list --profile dev").code == 0
+        # what is given counts more than what the environment has for all commands
+        monkeypatch.setenv("PREFLOOP_SERVER", "http://127.0.0.1:9")
+        assert run("prefloop.cli runs list --profile dev").code == 0
+        assert_one_sentence(run("prefloop.cli runs list"), "http://127.0.0.1:9")
+        monkeypatch.delenv("PREFLOOP_SERVER")
         monkeypatch.setenv("PREFLOOP_PROFILE", "dev")
         assert run(f"{COLLECT} --pairs 3").code == 0
         server.stop()

@@ -47,7 +47,9 @@ def connected(
     token = os.environ.get("PREFLOOP_TOKEN") or None
     if token and not token.isascii():
         raise UserError("PREFLOOP_TOKEN is no token of a labelling server.")
-    named = urldefrag(settings.server or os.environ.get("PREFLOOP_SERVER", "")).url
+    # a profile that was given is not to be overruled by what the environment has for all commands
+    usual = "" if settings.profile else os.environ.get("PREFLOOP_SERVER", "")
+    named = urldefrag(settings.server or usual).url
     if named and not named.startswith(("http://", "https://")):
         raise UserError(f"{named} is no address such as {DEFAULT_SERVER}.")
     home = home_directory(settings.profile)

@@ -11,7 +11,7 @@ DEFAULT_SERVER = "http://127.0.0.1:8000"
 # fmt: off
 def server_setting(**more: Any) -> Any:
     """`--server`; `more` as `setting` takes it."""
-    return setting("", f"its address; if not given, PREFLOOP_SERVER, or else that of the server that runs in ~/.prefloop/PROFILE, or else {DEFAULT_SERVER}; where it demands a token, PREFLOOP_TOKEN has the trainers'", **more)
+    return setting("", f"its address; if not given, PREFLOOP_SERVER unless --profile is given, or else that of the server that runs in ~/.prefloop/PROFILE, or else {DEFAULT_SERVER}; where it demands a token, PREFLOOP_TOKEN has the trainers'", **more)
 
 
 def profile_setting(**more: Any) -> Any:
