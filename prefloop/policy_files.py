@@ -59,7 +59,7 @@ def load(
     described = dict(described) if isinstance(described, Mapping) else {}
     weights = checkpoints.unwrapped(checkpoints.load_weights(path, checkpoints.LARGEST))
     kind = described.get("kind", "gaussian" if "log_std" in weights else "categorical")
-    rebuild = (KINDS if kinds is None else kinds).get(kind)
+    rebuild = (KINDS if kinds is None else kinds).get(kind) if isinstance(kind, str) else None
     if rebuild is None:
         raise UserError(f"{path} is a policy of a kind that is not known here: {kind!r}.")
     return rebuild(weights, path, spaces, described)

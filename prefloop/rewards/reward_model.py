@@ -357,7 +357,7 @@ def load(
             make_encoders(spaces, kind, members, make) if apart else make(spaces),
         )
         model.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError, ValueError):
+    except (KeyError, TypeError, RuntimeError, ValueError, ArithmeticError):
         raise UserError(f"{path} and its run.json do not belong together.") from None
     if not spaces.agrees(wanted):
         raise UserError(f"{path} is a reward for {spaces}; {env_id} has {wanted}.")

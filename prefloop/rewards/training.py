@@ -214,7 +214,16 @@ class RewardFit:
         return np.concatenate([new, again])
 
     def finish(self) -> RewardModel:
-        """Puts the weights of the lowest held-out loss in place, and the agent's scale with them."""
+        """Puts the weights of the lowest held-out loss in place, and the agent's scale with them.
+
+        Raises:
+            UserError: there never was a loss.
+        """
+        if len(self.held_out) and self.best_epoch < 0:
+            raise UserError(
+                "The reward's held-out loss is no number in any pass: learning diverged. A lower "
+                "--reward_learning_rate helps."
+            )
         self._stopping.restore_best()
         self.model.set_scale(self.preferences.segments)
         return self.model.eval()

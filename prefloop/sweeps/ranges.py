@@ -138,6 +138,9 @@ def read_range(reader: Reader, leaf: Leaf, value: Any, place: tuple[str, ...]) -
     numbers = {
         k: reader.value(leaf, value[k], *place, k) for k in OF_RANGE if k in value and k != "log"
     }
+    empty = next((k for k, number in numbers.items() if number is None), None)
+    if empty is not None:
+        raise UserError(f"{where}: {empty} is a number.")
     log = value.get("log", False)
     low, high, step = numbers["low"], numbers["high"], numbers.get("step")
     if not isinstance(log, bool):

@@ -25,6 +25,7 @@ from prefloop.sweeps.settings import (
 SETTINGS = "compare.json"
 OWN = "by_method"  # in it: all settings of methods, and of the demonstrators, before anything is changed
 CHANGES = "changes"  # and what is changed of them in turn, by method
+MAX_BYTES = 100_000_000  # of it: a grid of thousands of settings is as long as it is
 NOT_SAID = ("out", *OF_COMMAND)  # which folder it is, it says itself, also where it was moved to
 
 
@@ -42,7 +43,7 @@ def remember(comparison: Comparison) -> Comparison:
     file, own = directory / SETTINGS, _as_json(settings_by_method(settings))
     grown = comparison
     if file.exists():
-        there = read_json(file)
+        there = read_json(file, MAX_BYTES)
         before = there.get("settings", {})
         other = difference(
             before, as_flat(settings), (*OF_CELLS, *OF_RUNNING), meant_by_default(CompareSettings)
@@ -112,7 +113,7 @@ def read(directory: Path) -> tuple[Comparison, dict[str, Any]]:
         UserError: it holds no comparison, or what it says is damaged.
     """
     file = directory / SETTINGS
-    there = read_json(file)
+    there = read_json(file, MAX_BYTES)
     try:
         flat = {**meant_by_default(CompareSettings), **there["settings"], "out": str(directory)}
         values = {leaf.path: as_set(flat[leaf.flag]) for leaf in leaves(CompareSettings)}

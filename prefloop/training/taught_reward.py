@@ -42,9 +42,13 @@ def moving(segments: Segments) -> NDArray:
 
 
 def _fingerprint(preferences: Preferences) -> str:
-    """Digest of which queries were answered how; another one where anything was added or taken back."""
+    """Digest of what was compared and how it was answered; another one where anything was added or taken back.
+
+    Positions say nothing: where one answer goes and another one comes, the segments are numbered anew.
+    """
     digest = hashlib.sha256()
-    for column in (preferences.first, preferences.second, preferences.labels):
+    prints = preferences.segments.fingerprints
+    for column in (prints[preferences.first], prints[preferences.second], preferences.labels):
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()
 

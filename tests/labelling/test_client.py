@@ -3,6 +3,7 @@ import threading
 import uuid
 from dataclasses import replace
 
+import httpx
 import numpy as np
 import pytest
 from made_up import random_segments
@@ -171,6 +172,44 @@ def test_patience_ends_in_a_sentence():
     assert pauses[0] <= 0.1
     assert 2.5 <= pauses[-1] <= 5
     client.close()
+
+
+def replying(reply, **more):
+    """A client of a server that does what `reply` does."""
+    client = LabellingClient("http://127.0.0.1:9", **more)
+    client.close()
+    transport = httpx.MockTransport(reply)
+    client._http = httpx.Client(transport=transport, base_url=client.url)
+    return client
+
+
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [({"content-encoding": "gzip"}, b"plain"), ({}, b"[" * 100_000), ({}, b"\xff"), ({}, b"<p>")],
+)
+def test_what_is_no_reply_of_a_labelling_server(headers, content):
+    with (
+        replying(lambda _: httpx.Response(200, headers=headers, content=content)) as client,
+        pytest.raises(UserError, match="is no labelling server"),
+    ):
+        client.runs()
+
+
+def test_patience_counts_what_a_silent_server_takes(monkeypatch):
+    now, asked = [0.0], []
+
+    def say_nothing(request):
+        asked.append(request)
+        now[0] += 30
+        raise httpx.ReadTimeout("nothing came")
+
+    monkeypatch.setattr("prefloop.labelling.client.calling.time.monotonic", lambda: now[0])
+    with (
+        replying(say_nothing, patience=50, sleep=lambda _: None) as client,
+        pytest.raises(UserError, match="though something takes the connection"),
+    ):
+        client.runs()
+    assert len(asked) == 2
 
 
 def test_what_would_do_harm_twice_is_said_once():

@@ -193,6 +193,24 @@ def test_imported_twice_it_is_there_once(places, run):
     assert there.client.run("new").instructions == "other words"
 
 
+def test_an_import_that_breaks_off_leaves_the_runs_own_settings_there(places, run, monkeypatch):
+    here, there = places("here"), places("there")
+    fill(here)
+    run(f"prefloop.cli runs export {RUN} out --server {here.url}")
+    with monkeypatch.context() as breaking:
+
+        def refuse(*_):
+            raise UserError("The server is gone.")
+
+        breaking.setattr("prefloop.labelling.client.importing._send_segments", refuse)
+        assert_one_sentence(
+            run(f"prefloop.cli runs import out {RUN} --server {there.url}"), "is gone"
+        )
+    assert run(f"prefloop.cli runs import out {RUN} --server {there.url}").code == 0
+    own = here.client.run(RUN).own_settings
+    assert own and there.client.run(RUN).own_settings == own
+
+
 def test_a_later_export_comes_into_its_copy(places, run, tmp_path):
     here, there = places("here"), places("there")
     fill(here)
@@ -290,6 +308,13 @@ def test_a_segment_that_is_compared_with_itself_is_left_out(places, run, tmp_pat
         (dataset.PREFERENCES, {"whole": [0, 1], "trim": [7, 900]}, "steps 7 to 900 are not in"),
         (dataset.PREFERENCES, {"time": "yesterday"}, "time"),
         (dataset.PREFERENCES, {"time": "9999-12-31T23:59:59-12:00"}, "time"),
+        (dataset.PREFERENCES, {"query": []}, "line 1 is damaged: its query is no text"),
+        (
+            dataset.PREFERENCES,
+            {"first_agent": "a", "second_agent": "b"},
+            "some of its lines name agents",
+        ),
+        (dataset.METADATA, {"agents": "x"}, "metadata.json is damaged: its agents are no table"),
         (dataset.CLIPS, {"clip": "../../secret"}, "clips.jsonl, line 1 is damaged"),
         (dataset.METADATA, {"spaces": {"obs_shape": "wide"}}, "metadata.json is damaged"),
     ],

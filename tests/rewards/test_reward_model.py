@@ -189,6 +189,10 @@ def facts_of(model, **changes):
         (facts_of(make(discrete=False), members=2), "do not belong together"),
         (facts_of(make(discrete=False), members=10**9), "do not belong together"),
         (facts_of(make(discrete=False), hidden_sizes="many"), "do not belong together"),
+        (
+            facts_of(make(), spaces={**make().facts()["spaces"], "num_actions": float("inf")}),
+            "do not belong together",
+        ),
         (facts_of(make(discrete=False), spaces=None), "do not belong together"),
         ({"env": "Pendulum-v1", "reward_model": {"members": 3}}, "do not belong together"),
     ],

@@ -161,6 +161,12 @@ def test_it_stops_by_the_held_out_loss_and_keeps_the_best():
     assert same(model, fitting.model)
 
 
+def test_a_loss_that_never_was_a_number_is_no_reward():
+    prefs = ask(random_segments(20, 5, RNG(0)), 30, RNG(0))
+    with pytest.raises(UserError, match="learning diverged"):
+        run(prefs, learning_rate=1e20, epochs=5)
+
+
 def test_without_held_out_answers_the_last_pass_counts():
     prefs = ask(random_segments(20, 5, RNG(0)), 30, RNG(0))
     fitting = start(prefs, held_out=0.0, patience=1)

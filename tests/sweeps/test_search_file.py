@@ -95,6 +95,7 @@ def test_runs_of_several_environments_take_turns(search):
         (SEARCH + "    clip: [0.1, much]", "clip can't be 'much'"),
         (SEARCH + "    clip: {low: 0.1}", "a range has low and high"),
         (SEARCH + "    clip: {low: 0.1, hi: 1}", "hi is no setting of a range; did you mean high?"),
+        (SEARCH + "    queue: {low: , high: 5}", "low is a number"),
         (SEARCH + "    clip: {low: 0.3, high: 0.1}", "low must be below high, not 0.3 and 0.1"),
         (SEARCH + "    clip: {low: 0, high: 0.1, log: true}", "begins above 0, not at 0"),
         (SEARCH + "    clip: {low: .1, high: .2, log: 3}", "log is true or false"),

@@ -83,12 +83,15 @@ class Caller:
         """
         pause, waited, told = FIRST_PAUSE, 0.0, False
         while True:
+            asked = time.monotonic()
             try:
                 reply = self._http.request(method, path, **request)
                 if reply.status_code not in _TRY_AGAIN or once:
                     return self._accepted(reply)
                 hint = ""
                 trouble = f"can't do it now ({_sentence(reply).rstrip('.') or reply.status_code})"
+            except httpx.DecodingError:
+                raise self._none() from None
             except httpx.TransportError as error:
                 if once and not isinstance(error, httpx.ConnectError):
                     raise UserError(
@@ -98,6 +101,8 @@ class Caller:
                 trouble = "does not answer"
                 reached = not isinstance(error, httpx.ConnectError)
                 hint = ", though something takes the connection" if reached else ""
+            # a server that takes the connection and says nothing takes its time
+            waited += time.monotonic() - asked
             if self._patience is not None and waited >= self._patience:
                 raise UserError(
                     f"The labelling server {self.url} {trouble}{hint}; is it running? "
@@ -126,7 +131,7 @@ class Caller:
     def _json(self, reply: httpx.Response) -> Any:
         try:
             return reply.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._none() from None
 
     def _checked(self, model: type[M], content: Any) -> M:

@@ -76,7 +76,15 @@ def import_from_folder(client: LabellingClient, folder: str, name: str) -> None:
     total = sum(map(len, shards))
     answers = _answers(path, dataset.PREFERENCES, total)
     repeats = _answers(path, dataset.REPEATS, total)
+    if len({answer.agents is None for answer in [*answers, *repeats]}) > 1:
+        raise UserError(f"{path} is damaged: some of its lines name agents, and others don't.")
     run, is_new = _run(client, name, path, metadata, shards)
+    # with the run: where what follows breaks off, the next import finds it there, and these in it
+    if is_new and metadata.get("own_settings"):
+        try:
+            client.set_own(name, metadata["own_settings"])
+        except RefusedError as error:
+            note(f"The run's own settings were not taken over: {error}")
     ids = _send_segments(client, name, shards, [*answers, *repeats])
     queries = _ask(client, name, ids, [*answers, *repeats])
     # after label-again the same labels are others
@@ -94,11 +102,6 @@ def import_from_folder(client: LabellingClient, folder: str, name: str) -> None:
             f"{'was' if left_out == 1 else 'were'} left out: nothing can be learned from them."
         )
     _send_clips(client, path, ids)
-    if is_new and metadata.get("own_settings"):
-        try:
-            client.set_own(name, metadata["own_settings"])
-        except RefusedError as error:
-            note(f"The run's own settings were not taken over: {error}")
 
 
 def export_to_folder(
@@ -139,6 +142,8 @@ def _answers(path: Path, file: str, num_segments: int) -> list[_Answer]:
         known = isinstance(whole, list) and len(whole) == 2
         if not known or not all(type(x) is int and 0 <= x < num_segments for x in whole):
             raise UserError(f"{path / file}, line {i + 1} is damaged: it names no segments.")
+        if not isinstance(said.get("query"), str | None):
+            raise UserError(f"{path / file}, line {i + 1} is damaged: its query is no text.")
         label = None if np.isnan(labels[i]) else float(labels[i])
         found.append(_Answer((whole[0], whole[1]), label, said))
     return found
@@ -160,6 +165,8 @@ def _run(
     if known is None:  # what was changed since the first import is not changed back
         facts = {key: metadata[key] for key in _KEPT if metadata.get(key) is not None}
     if metadata.get("agents"):
+        if not isinstance(metadata["agents"], Mapping):
+            raise UserError(f"{path / dataset.METADATA} is damaged: its agents are no table.")
         agents = dict(metadata["agents"])
         facts["agents"] = [{"name": key, "digest": digest} for key, digest in agents.items()]
     spaces = Spaces.from_facts(known.spaces) if known else _spaces(env, path, metadata, shards)
