@@ -1,5 +1,6 @@
 """What runs have kept: their policies, in which environment, and what metrics.csv says of the way there."""
 
+import filecmp
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -122,7 +123,9 @@ def _read_run(path: Path, name: str, most_policies: int, env_id: str) -> Run:
         raise UserError(f"Nothing in {folder} says which environment it is for; give --env.")
     curve = read_curve(folder / METRICS)
     policies = [_at(file, curve) for file in files]
-    if len(policies) > 1 and policies[-2].number == policies[-1].number is not None:
+    if _is_of_an_earlier_end(policies):
+        del policies[-1]
+    elif len(policies) > 1 and policies[-2].number == policies[-1].number is not None:
         del policies[-2]  # the last checkpoint is the last policy
     if path.is_dir() and len(policies) == 1:
         note(
@@ -131,6 +134,18 @@ def _read_run(path: Path, name: str, most_policies: int, env_id: str) -> Run:
         )
     return Run(
         name, folder, facts, env, curve if path.is_dir() else [], chosen(policies, most_policies)
+    )
+
+
+def _is_of_an_earlier_end(policies: Sequence[KeptPolicy]) -> bool:
+    """Whether the last policy is that of a row before: a run that was over goes on, and is not over again."""
+    *before, last = policies
+    return any(
+        kept.number is not None
+        and last.number is not None
+        and kept.number < last.number
+        and filecmp.cmp(kept.path, last.path, shallow=False)
+        for kept in before
     )
 
 

@@ -1,5 +1,6 @@
 """What is found of runs that are to be shown."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,16 @@ def test_the_last_checkpoint_is_shown_once(tmp_path):
     assert [kept.path.name for kept in read.policies] == [
         "policy_checkpoint0.params",
         "final_policy.params",
+    ]
+
+
+def test_a_run_that_goes_on_after_its_end_is_shown_as_it_is_now(tmp_path):
+    """--stop_at ended it after row 0, and its policy of then stands there as the last one."""
+    run = make_run(tmp_path / "run", kept=(0, 1, 2), rows=3)
+    shutil.copyfile(run / "policy_checkpoint0.params", run / "final_policy.params")
+    (read,) = read_runs([run], most_policies=9)
+    assert [(kept.path.name, kept.number) for kept in read.policies] == [
+        (f"policy_checkpoint{number}.params", number) for number in range(3)
     ]
 
 
