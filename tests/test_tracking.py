@@ -238,7 +238,9 @@ def test_a_tracker_that_fails_when_it_is_closed(tmp_path, monkeypatch, capsys, f
 def test_a_tracker_that_hangs_blocks_nobody(tmp_path, monkeypatch, capsys, rows, words):
     monkeypatch.setattr(tracking, "SECONDS_TO_CLOSE", 0.2)
     monkeypatch.setattr(tracking, "MOST_ROWS", 10)
+    start = time.monotonic()
     opened_as(monkeypatch, Hanging(), tmp_path, ROWS[:1] * rows)
+    assert time.monotonic() - start < 5
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1 and words in err
 

@@ -115,10 +115,10 @@ class TaughtReward:
             wanted = self.answers.missing(labels)
         else:
             ahead = self.questions.queue - self.answers.open
-            wanted = min(ahead, self.answers.missing(self.questions.labels))
+            wanted = min(ahead, self.labels_left)
         if wished:
             session = self.questions.queue or PAIRS_ON_A_WISH
-            wanted = min(session, self.answers.missing(self.questions.labels))
+            wanted = min(session, self.labels_left)
         if wanted > 0:
             rng = generator(self._seed, Stream.QUERIES, iteration, *([again] if again else []))
             self._put(episodes(), wanted, iteration, rng, again > 0, wished)
